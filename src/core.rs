@@ -1,0 +1,2 @@
+//! What the product knows without asking anybody: no I/O, no clock, no environment.
+

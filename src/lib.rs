@@ -1,0 +1,6 @@
+//! loadline: a Kubernetes metrics API server in front of Prometheus.
+//!
+//! `core` and `wire` are pure: they take values (time and names included) and return values. Everything that does I/O
+//! stands beside them, and `app` is the one place where the parts meet.
+
+pub mod core;

@@ -1,0 +1,3 @@
+//! The `loadline` binary.
+
+fn main() {}
