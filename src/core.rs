@@ -1,2 +1,16 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
 
+pub mod catalog;
+pub mod duration;
+pub mod go_quote;
+pub mod go_regex;
+pub mod kinds;
+pub mod plan;
+pub mod quantity;
+pub mod reading;
+pub mod rules;
+pub mod samples;
+pub mod selector;
+pub mod series;
+pub mod template;
+pub mod yaml;

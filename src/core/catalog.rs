@@ -1,0 +1,318 @@
+//! Which metrics exist: an immutable snapshot, built from what discovery found and swapped whole.
+//!
+//! A metric is registered under the resource it describes and its name in the API. Where several rules or series claim the
+//! same metric, the later rule wins, and within a rule the series whose name sorts last: what prometheus-adapter does,
+//! made independent of the order in which Prometheus answers. Series that are no longer alive do not compete with
+//! series that are; which these are has to be asked for the contested names only ([`contests`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    kinds::{GroupResource, Kind, Kinds},
+    rules::{ResolvedMapping, Rule},
+};
+
+/// A rule with its mapping tied to the cluster's kinds, and what discovery knows about it.
+#[derive(Clone, Debug)]
+pub struct DiscoveredRule {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// Its mapping.
+    pub mapping: Arc<ResolvedMapping>,
+    /// The series that were found, or nothing before the first discovery that succeeded.
+    pub found: Option<Arc<Found>>,
+}
+
+/// The series names that discovery found for a rule, by the resource label that they carry.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Found {
+    /// Label to series names.
+    pub by_label: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Found {
+    /// Notes that a series carries a label.
+    pub fn insert(&mut self, label: &str, series: &str) {
+        self.by_label.entry(label.to_owned()).or_default().insert(series.to_owned());
+    }
+
+    /// How many distinct series names were found.
+    pub fn names(&self) -> usize {
+        self.by_label.values().flatten().collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// One rule's series that claims a metric.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Claim {
+    /// The position of the rule.
+    pub rule: usize,
+    /// The series' name.
+    pub series: String,
+    /// The label through which it claims.
+    pub label: String,
+}
+
+/// A metric that more than one series claims, in the order of rising precedence.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Contest {
+    /// The resource that the metric describes.
+    pub resource: GroupResource,
+    /// The metric's name in the API.
+    pub metric: String,
+    /// Who claims it; the last one wins.
+    pub claims: Vec<Claim>,
+}
+
+/// The snapshot that reads are answered from.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    kinds: Arc<Kinds>,
+    metrics: HashMap<GroupResource, HashMap<String, Entry>>,
+    undiscovered: Vec<String>,
+    len: usize,
+}
+
+/// How a metric is read.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The rule that provides the metric.
+    pub rule: Arc<Rule>,
+    /// The series behind the metric.
+    pub series: Arc<str>,
+    /// The described kind.
+    pub kind: Arc<Kind>,
+    /// The label that holds the object's name.
+    pub label: Arc<str>,
+    /// The label that holds the namespace, where the rule maps one.
+    pub namespace_label: Option<Arc<str>>,
+}
+
+/// A metric and the kind that it describes, for lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'c> {
+    /// The described kind.
+    pub kind: &'c Kind,
+    /// The metric's name in the API.
+    pub metric: &'c str,
+}
+
+/// All claims on metrics, by resource and metric name, in the order of rising precedence.
+type Claims = BTreeMap<(GroupResource, String), Vec<Claim>>;
+
+fn claims(rules: &[DiscoveredRule]) -> Claims {
+    let mut claims = Claims::new();
+    for (index, discovered) in rules.iter().enumerate() {
+        let Some(found) = &discovered.found else { continue };
+        for (label, names) in &found.by_label {
+            let Some(kind) = discovered.mapping.kind(label) else { continue };
+            // A template may read two labels as the same kind; only one of them is asked for.
+            if discovered.mapping.label(&kind.resource) != Some(label) {
+                continue;
+            }
+            for series in names {
+                let Some(metric) = discovered.rule.namer.metric_name(series) else { continue };
+                claims.entry((kind.resource.clone(), metric)).or_default().push(Claim {
+                    rule: index,
+                    series: series.clone(),
+                    label: label.clone(),
+                });
+            }
+        }
+    }
+    claims
+}
+
+/// The metrics that more than one series claims: the ones for which it matters which series are alive.
+pub fn contests(rules: &[DiscoveredRule]) -> Vec<Contest> {
+    claims(rules)
+        .into_iter()
+        .filter(|(_, claims)| claims.len() > 1)
+        .map(|((resource, metric), claims)| Contest { resource, metric, claims })
+        .collect()
+}
+
+impl Catalog {
+    /// Builds the snapshot. `alive` holds the contested claims whose series have samples within the discovery window;
+    /// where none of a contest's claims is alive, all compete.
+    pub fn build(
+        kinds: Arc<Kinds>,
+        rules: &[DiscoveredRule],
+        alive: &BTreeSet<Claim>,
+    ) -> Self {
+        let mut metrics: HashMap<GroupResource, HashMap<String, Entry>> = HashMap::new();
+        let mut len = 0;
+        for ((resource, metric), claims) in claims(rules) {
+            let winner =
+                claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last());
+            let Some(claim) = winner else { continue };
+            let Some(discovered) = rules.get(claim.rule) else { continue };
+            let Some(kind) = discovered.mapping.kind(&claim.label) else { continue };
+            let entry = Entry {
+                rule: Arc::clone(&discovered.rule),
+                series: claim.series.as_str().into(),
+                kind: Arc::clone(kind),
+                label: claim.label.as_str().into(),
+                namespace_label: discovered.mapping.namespace_label().map(Arc::from),
+            };
+            metrics.entry(resource).or_default().insert(metric, entry);
+            len += 1;
+        }
+        let undiscovered = rules
+            .iter()
+            .filter(|discovered| discovered.found.is_none())
+            .map(|discovered| discovered.rule.id.clone())
+            .collect();
+        Self { kinds, metrics, undiscovered, len }
+    }
+
+    /// The kinds that the catalog was built with.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
+    }
+
+    /// How to read a metric of a kind.
+    pub fn get(&self, resource: &GroupResource, metric: &str) -> Option<&Entry> {
+        self.metrics.get(resource)?.get(metric)
+    }
+
+    /// The rules that no discovery has succeeded for yet.
+    pub fn undiscovered(&self) -> &[String] {
+        &self.undiscovered
+    }
+
+    /// The kinds that a metric exists for, to help whoever asked for it at another one.
+    pub fn kinds_with(&self, metric: &str) -> Vec<&GroupResource> {
+        let mut kinds: Vec<_> = self
+            .metrics
+            .iter()
+            .filter(|(_, metrics)| metrics.contains_key(metric))
+            .map(|(resource, _)| resource)
+            .collect();
+        kinds.sort();
+        kinds
+    }
+
+    /// All metrics, sorted by resource and name.
+    pub fn list(&self) -> Vec<Listed<'_>> {
+        let mut listed: Vec<_> = self
+            .metrics
+            .values()
+            .flatten()
+            .map(|(metric, entry)| Listed { kind: &entry.kind, metric })
+            .collect();
+        listed.sort_by(|a, b| (&a.kind.resource, a.metric).cmp(&(&b.kind.resource, b.metric)));
+        listed
+    }
+
+    /// How many metrics there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no metric.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rules::load;
+
+    const RULES: &str = r#"
+rules:
+- seriesQuery: '{__name__=~"^a.*"}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {matches: "^(.*?)(_total)?$", as: "$1"}
+  metricsQuery: 'first(<<.Series>>)'
+- seriesQuery: '{__name__=~"^b.*"}'
+  resources: {template: "<<.Resource>>"}
+  name: {matches: "^b(.*)$", as: "a$1"}
+  metricsQuery: 'second(<<.Series>>)'
+"#;
+
+    fn rules(found: &[&[(&str, &[&str])]]) -> Vec<DiscoveredRule> {
+        let kinds = Kinds::builtin();
+        let rules = load(RULES).unwrap();
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        rules
+            .custom
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| DiscoveredRule {
+                rule: Arc::clone(rule),
+                mapping: Arc::new(rule.mapping.resolve(&kinds)),
+                found: found.get(index).map(|labels| {
+                    let mut found = Found::default();
+                    for (label, names) in *labels {
+                        for name in *names {
+                            found.insert(label, name);
+                        }
+                    }
+                    Arc::new(found)
+                }),
+            })
+            .collect()
+    }
+
+    fn catalog(rules: &[DiscoveredRule], alive: &[Claim]) -> Catalog {
+        Catalog::build(Arc::new(Kinds::builtin()), rules, &alive.iter().cloned().collect())
+    }
+
+    fn series<'c>(catalog: &'c Catalog, resource: &str, metric: &str) -> Option<&'c str> {
+        catalog.get(&GroupResource::parse(resource), metric).map(|entry| &*entry.series)
+    }
+
+    #[test]
+    fn a_metric_is_registered_for_every_resource_whose_label_its_series_carry() {
+        let rules = rules(&[&[("pod", &["a_x"]), ("namespace", &["a_x", "a_y"])], &[]]);
+        let catalog = catalog(&rules, &[]);
+        assert_eq!(series(&catalog, "pods", "a_x"), Some("a_x"));
+        assert_eq!(series(&catalog, "namespaces", "a_y"), Some("a_y"));
+        assert_eq!(series(&catalog, "pods", "a_y"), None);
+        assert_eq!(catalog.len(), 3);
+        let listed: Vec<_> = catalog
+            .list()
+            .iter()
+            .map(|listed| format!("{}/{}", listed.kind.resource, listed.metric))
+            .collect();
+        assert_eq!(listed, ["namespaces/a_x", "namespaces/a_y", "pods/a_x"]);
+    }
+
+    #[test]
+    fn the_later_rule_wins_and_then_the_name_that_sorts_last() {
+        let both = rules(&[&[("pod", &["a_x", "a_x_total"])], &[("pod", &["b_x"])]]);
+        assert_eq!(series(&catalog(&both, &[]), "pods", "a_x"), Some("b_x"));
+        let first = rules(&[&[("pod", &["a_x", "a_x_total"])], &[]]);
+        assert_eq!(series(&catalog(&first, &[]), "pods", "a_x"), Some("a_x_total"));
+    }
+
+    #[test]
+    fn a_dead_series_does_not_shadow_a_live_one() {
+        let both = rules(&[&[("pod", &["a_x", "a_x_total"])], &[("pod", &["b_x"])]]);
+        let contests = contests(&both);
+        assert_eq!(contests.len(), 1);
+        assert_eq!(contests[0].metric, "a_x");
+        assert_eq!(contests[0].claims.len(), 3);
+        let alive = Claim { rule: 0, series: "a_x".into(), label: "pod".into() };
+        assert_eq!(series(&catalog(&both, &[alive]), "pods", "a_x"), Some("a_x"));
+    }
+
+    #[test]
+    fn rules_without_a_discovery_are_named() {
+        let catalog = catalog(&rules(&[&[("pod", &["a_x"])]]), &[]);
+        assert_eq!(catalog.undiscovered(), ["rules[1]"]);
+    }
+
+    #[test]
+    fn who_asks_at_the_wrong_kind_can_be_told_the_right_one() {
+        let catalog = catalog(&rules(&[&[("pod", &["a_x"])], &[("service", &["b_x"])]]), &[]);
+        let kinds: Vec<_> = catalog.kinds_with("a_x").iter().map(ToString::to_string).collect();
+        assert_eq!(kinds, ["pods", "services"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! Durations in the two notations that users write: Go's in flags, Prometheus' in the rules file.
+
+use std::time::Duration;
+
+/// Text that is no duration.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is not a duration such as {example}")]
+pub struct DurationError {
+    text: String,
+    example: &'static str,
+}
+
+/// Reads Go's notation: `300ms`, `1m30s`, `1.5h`, `0`. A negative duration is an error.
+pub fn parse_go(text: &str) -> Result<Duration, DurationError> {
+    let units: &[(&str, f64)] = &[
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("μs", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    parse(text.strip_prefix('+').unwrap_or(text), units).ok_or_else(|| DurationError {
+        text: text.to_owned(),
+        example: "`30s` or `1m30s`",
+    })
+}
+
+/// Reads Prometheus' notation: `5m`, `1d`, `1h30m`, `0`.
+pub fn parse_prometheus(text: &str) -> Result<Duration, DurationError> {
+    let units: &[(&str, f64)] = &[
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+        ("d", 86_400.0),
+        ("w", 604_800.0),
+        ("y", 31_536_000.0),
+    ];
+    let parsed = if text.contains('.') { None } else { parse(text, units) };
+    parsed.ok_or_else(|| DurationError { text: text.to_owned(), example: "`5m` or `1h30m`" })
+}
+
+/// Numbers, each with a unit; a lone 0 needs none.
+fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at_checked(number_end)?;
+        let unit_end =
+            tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at_checked(unit_end)?;
+        let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+        seconds += number.parse::<f64>().ok()? * factor;
+        rest = tail;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_durations() {
+        let cases = [
+            ("0", Some(0)),
+            ("10m", Some(600_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5h", Some(5_400_000)),
+            ("300ms", Some(300)),
+            (".5s", Some(500)),
+            ("+5s", Some(5_000)),
+            ("-5s", None),
+            ("5", None),
+            ("s", None),
+            ("", None),
+            ("1d", None),
+            ("5 s", None),
+            ("1.2.3s", None),
+        ];
+        for (text, wanted) in cases {
+            let parsed = parse_go(text).ok().map(|duration| duration.as_millis());
+            assert_eq!(parsed, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn prometheus_durations() {
+        let cases = [
+            ("5m", Some(300)),
+            ("1d", Some(86_400)),
+            ("1h30m", Some(5_400)),
+            ("0", Some(0)),
+            ("1.5h", None),
+            ("5", None),
+            ("m5", None),
+        ];
+        for (text, wanted) in cases {
+            let parsed = parse_prometheus(text).ok().map(|duration| duration.as_secs());
+            assert_eq!(parsed, wanted, "{text}");
+        }
+    }
+}

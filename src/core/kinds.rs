@@ -1,0 +1,223 @@
+//! The kinds of a cluster, as far as metrics need them: which resource a word means, its kind and its scope.
+//!
+//! This is the part of Kubernetes' `RESTMapper` that prometheus-adapter uses: a resource is named in the singular or the
+//! plural, with or without its group; without one the first kind in the order of API discovery is meant.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Display},
+    sync::Arc,
+};
+
+/// A resource of an API group. The core group is empty.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GroupResource {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The resource in the plural once it has been resolved, as written before.
+    pub resource: String,
+}
+
+impl GroupResource {
+    /// Splits `deployments.apps` at its first dot, as `schema.ParseGroupResource` does.
+    pub fn parse(text: &str) -> Self {
+        let (resource, group) = text.split_once('.').unwrap_or((text, ""));
+        Self { group: group.to_owned(), resource: resource.to_owned() }
+    }
+}
+
+impl Display for GroupResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            f.write_str(&self.resource)
+        } else {
+            write!(f, "{}.{}", self.resource, self.group)
+        }
+    }
+}
+
+/// A kind that the cluster serves, in its preferred version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kind {
+    /// Group and plural resource.
+    pub resource: GroupResource,
+    /// The version of the group to ask for objects of this kind.
+    pub version: String,
+    /// The singular resource name, lower case.
+    pub singular: String,
+    /// The kind, as in a manifest.
+    pub kind: String,
+    /// Whether objects of this kind live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Kind {
+    /// `group/version`, with nothing before the slash for the core group, as prometheus-adapter writes `describedObject`.
+    pub fn api_version(&self) -> String {
+        format!("{}/{}", self.resource.group, self.version)
+    }
+
+    /// Whether this is the core group's Namespace.
+    pub fn is_namespace(&self) -> bool {
+        self.resource.group.is_empty() && self.resource.resource == "namespaces"
+    }
+}
+
+/// All kinds of a cluster in the order of API discovery; the core group comes first.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kinds {
+    all: Vec<Arc<Kind>>,
+    by_word: HashMap<String, Vec<usize>>,
+}
+
+impl Kinds {
+    /// Takes the kinds in order of preference. Words are compared in lower case.
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let all: Vec<_> = kinds.into_iter().map(Arc::new).collect();
+        let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, kind) in all.iter().enumerate() {
+            let plural = kind.resource.resource.to_lowercase();
+            let singular = kind.singular.to_lowercase();
+            if singular != plural && !singular.is_empty() {
+                by_word.entry(singular).or_default().push(index);
+            }
+            by_word.entry(plural).or_default().push(index);
+        }
+        Self { all, by_word }
+    }
+
+    /// The kind that a singular or plural resource of a group means.
+    ///
+    /// With a group, that group is preferred and then the first that begins with it; without one the first kind of that
+    /// name is taken, whatever its group.
+    pub fn resolve(&self, group: &str, resource: &str) -> Option<&Arc<Kind>> {
+        let indexes = self.by_word.get(&resource.to_lowercase())?;
+        let mut kinds = indexes.iter().filter_map(|index| self.all.get(*index));
+        if group.is_empty() {
+            return kinds.next();
+        }
+        kinds
+            .clone()
+            .find(|kind| kind.resource.group == group)
+            .or_else(|| kinds.find(|kind| kind.resource.group.starts_with(group)))
+    }
+
+    /// All kinds in order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.all.iter()
+    }
+
+    /// How many kinds are known.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether no kind is known.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The kinds that every Kubernetes cluster has, for use without a cluster.
+    pub fn builtin() -> Self {
+        Self::new(BUILTIN.iter().map(|(group, version, plural, kind, namespaced)| Kind {
+            resource: GroupResource { group: (*group).to_owned(), resource: (*plural).to_owned() },
+            version: (*version).to_owned(),
+            singular: kind.to_lowercase(),
+            kind: (*kind).to_owned(),
+            namespaced: *namespaced,
+        }))
+    }
+}
+
+/// Group, version, plural, kind, namespaced: in the order in which a Kubernetes API server lists its groups.
+const BUILTIN: &[(&str, &str, &str, &str, bool)] = &[
+    ("", "v1", "configmaps", "ConfigMap", true),
+    ("", "v1", "endpoints", "Endpoints", true),
+    ("", "v1", "events", "Event", true),
+    ("", "v1", "limitranges", "LimitRange", true),
+    ("", "v1", "namespaces", "Namespace", false),
+    ("", "v1", "nodes", "Node", false),
+    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true),
+    ("", "v1", "persistentvolumes", "PersistentVolume", false),
+    ("", "v1", "pods", "Pod", true),
+    ("", "v1", "podtemplates", "PodTemplate", true),
+    ("", "v1", "replicationcontrollers", "ReplicationController", true),
+    ("", "v1", "resourcequotas", "ResourceQuota", true),
+    ("", "v1", "secrets", "Secret", true),
+    ("", "v1", "serviceaccounts", "ServiceAccount", true),
+    ("", "v1", "services", "Service", true),
+    ("apiregistration.k8s.io", "v1", "apiservices", "APIService", false),
+    ("apps", "v1", "controllerrevisions", "ControllerRevision", true),
+    ("apps", "v1", "daemonsets", "DaemonSet", true),
+    ("apps", "v1", "deployments", "Deployment", true),
+    ("apps", "v1", "replicasets", "ReplicaSet", true),
+    ("apps", "v1", "statefulsets", "StatefulSet", true),
+    ("events.k8s.io", "v1", "events", "Event", true),
+    ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true),
+    ("batch", "v1", "cronjobs", "CronJob", true),
+    ("batch", "v1", "jobs", "Job", true),
+    ("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", false),
+    ("networking.k8s.io", "v1", "ingressclasses", "IngressClass", false),
+    ("networking.k8s.io", "v1", "ingresses", "Ingress", true),
+    ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true),
+    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
+    ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false),
+    ("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false),
+    ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true),
+    ("rbac.authorization.k8s.io", "v1", "roles", "Role", true),
+    ("storage.k8s.io", "v1", "csidrivers", "CSIDriver", false),
+    ("storage.k8s.io", "v1", "csinodes", "CSINode", false),
+    ("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),
+    ("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", false),
+    ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", false),
+    ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", false),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
+    ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false),
+    ("coordination.k8s.io", "v1", "leases", "Lease", true),
+    ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true),
+    ("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", false),
+    ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", true),
+    ("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn resolved(group: &str, resource: &str) -> String {
+        let kinds = Kinds::builtin();
+        kinds
+            .resolve(group, resource)
+            .map_or_else(|| "none".to_owned(), |kind| kind.resource.to_string())
+    }
+
+    #[test]
+    fn resolves_singular_and_plural_with_and_without_group() {
+        assert_eq!(resolved("", "pod"), "pods");
+        assert_eq!(resolved("", "Pods"), "pods");
+        assert_eq!(resolved("", "deployment"), "deployments.apps");
+        assert_eq!(resolved("apps", "deployment"), "deployments.apps");
+        assert_eq!(resolved("networking", "ingress"), "ingresses.networking.k8s.io");
+        assert_eq!(resolved("", "event"), "events");
+        assert_eq!(resolved("events.k8s.io", "event"), "events.events.k8s.io");
+        assert_eq!(resolved("batch", "deployment"), "none");
+        assert_eq!(resolved("", "po"), "none");
+    }
+
+    #[test]
+    fn api_versions_are_written_as_prometheus_adapter_writes_them() {
+        let kinds = Kinds::builtin();
+        assert_eq!(kinds.resolve("", "pod").unwrap().api_version(), "/v1");
+        assert_eq!(kinds.resolve("", "deployment").unwrap().api_version(), "apps/v1");
+    }
+
+    #[test]
+    fn group_resources_split_at_the_first_dot() {
+        let parsed = GroupResource::parse("ingresses.networking.k8s.io");
+        assert_eq!(parsed.group, "networking.k8s.io");
+        assert_eq!(parsed.to_string(), "ingresses.networking.k8s.io");
+        assert_eq!(GroupResource::parse("pods").group, "");
+    }
+}

@@ -1,0 +1,184 @@
+//! Labels to resources and back: `resources.overrides` and `resources.template`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::file;
+use crate::core::{
+    kinds::{GroupResource, Kind, Kinds},
+    template::ResourceTemplate,
+    yaml::Place,
+};
+
+/// A rule's mapping as compiled; [`Mapping::resolve`] ties it to the kinds that a cluster has.
+#[derive(Debug)]
+pub struct Mapping {
+    template: Option<ResourceTemplate>,
+    overrides: BTreeMap<String, file::Override>,
+    namespaced: bool,
+}
+
+/// A mapping tied to the kinds of a cluster.
+#[derive(Debug, Default)]
+pub struct ResolvedMapping {
+    by_label: BTreeMap<String, Arc<Kind>>,
+    by_resource: BTreeMap<GroupResource, String>,
+    unknown: Vec<UnknownResource>,
+}
+
+/// An override whose resource the cluster does not have (yet).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnknownResource {
+    /// Where the override stands.
+    pub place: Place,
+    /// The label that is mapped.
+    pub label: String,
+    /// The resource as written.
+    pub resource: GroupResource,
+}
+
+impl Mapping {
+    pub(super) fn compile(
+        rule: &file::Rule,
+        problem: &mut impl FnMut(Place, &str, String),
+    ) -> Option<Self> {
+        let written = &rule.resources;
+        let namespaced = written.namespaced.unwrap_or(true);
+        let template = if written.template.value.is_empty() {
+            None
+        } else {
+            match ResourceTemplate::compile(&written.template.value) {
+                Ok(template) => Some(template),
+                Err(error) => {
+                    problem(written.template.place, "resources.template", error.to_string());
+                    return None;
+                }
+            }
+        };
+        Some(Self { template, overrides: written.overrides.clone(), namespaced })
+    }
+
+    /// Whether an external rule adds the namespace matcher (`resources.namespaced`, true by default).
+    pub fn namespaced(&self) -> bool {
+        self.namespaced
+    }
+
+    /// Whether labels are recognised by a template, so that discovery has to ask which labels there are.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// Ties the mapping to the kinds of a cluster. An override whose resource is not known is left out and reported.
+    ///
+    /// Where a template gives several kinds the same label, the label means the first of them in the order of API discovery;
+    /// an override of a label or of a resource comes before the template.
+    pub fn resolve(&self, kinds: &Kinds) -> ResolvedMapping {
+        let mut resolved = ResolvedMapping::default();
+        for (label, written) in &self.overrides {
+            match kinds.resolve(&written.group, &written.resource) {
+                Some(kind) => {
+                    resolved.by_label.insert(label.clone(), Arc::clone(kind));
+                    resolved.by_resource.insert(kind.resource.clone(), label.clone());
+                }
+                None => resolved.unknown.push(UnknownResource {
+                    place: written.place,
+                    label: label.clone(),
+                    resource: GroupResource {
+                        group: written.group.clone(),
+                        resource: written.resource.clone(),
+                    },
+                }),
+            }
+        }
+        if let Some(template) = &self.template {
+            for kind in kinds.iter() {
+                let Ok(label) = template.render(&kind.resource.group, &kind.singular) else {
+                    continue;
+                };
+                if label.is_empty() {
+                    continue;
+                }
+                resolved.by_label.entry(label.clone()).or_insert_with(|| Arc::clone(kind));
+                resolved.by_resource.entry(kind.resource.clone()).or_insert(label);
+            }
+        }
+        resolved
+    }
+}
+
+impl ResolvedMapping {
+    /// The kind that a label names objects of.
+    pub fn kind(&self, label: &str) -> Option<&Arc<Kind>> {
+        self.by_label.get(label)
+    }
+
+    /// The label that names objects of a kind.
+    pub fn label(&self, resource: &GroupResource) -> Option<&str> {
+        self.by_resource.get(resource).map(String::as_str)
+    }
+
+    /// The label that holds the namespace.
+    pub fn namespace_label(&self) -> Option<&str> {
+        let namespaces = GroupResource { group: String::new(), resource: "namespaces".to_owned() };
+        self.label(&namespaces)
+    }
+
+    /// All labels that name objects, with their kinds, in alphabetical order.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &Arc<Kind>)> {
+        self.by_label.iter().map(|(label, kind)| (label.as_str(), kind))
+    }
+
+    /// The overrides whose resources the cluster does not have.
+    pub fn unknown(&self) -> &[UnknownResource] {
+        &self.unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rules::load;
+
+    fn resolved(resources: &str) -> ResolvedMapping {
+        let text = format!(
+            "rules:\n- seriesQuery: up\n  metricsQuery: x\n  resources: {{{resources}}}\n"
+        );
+        let rules = load(&text).unwrap();
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        rules.custom[0].mapping.resolve(&Kinds::builtin())
+    }
+
+    #[test]
+    fn overrides_are_singular_or_plural() {
+        let mapping =
+            resolved("overrides: {ns: {resource: namespaces}, deploy: {group: apps, resource: deployment}}");
+        assert_eq!(mapping.namespace_label(), Some("ns"));
+        assert_eq!(mapping.kind("deploy").unwrap().kind, "Deployment");
+        assert_eq!(mapping.label(&GroupResource::parse("deployments.apps")), Some("deploy"));
+        assert_eq!(mapping.label(&GroupResource::parse("pods")), None);
+    }
+
+    #[test]
+    fn templates_name_every_kind_with_its_group_sanitised() {
+        let mapping = resolved("template: \"kube_<<.Group>>_<<.Resource>>\"");
+        assert_eq!(mapping.namespace_label(), Some("kube__namespace"));
+        assert_eq!(mapping.kind("kube_apps_deployment").unwrap().kind, "Deployment");
+        assert_eq!(mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind, "Ingress");
+    }
+
+    #[test]
+    fn an_override_comes_before_the_template() {
+        let mapping =
+            resolved("template: \"<<.Resource>>\", overrides: {instance: {resource: pod}}");
+        assert_eq!(mapping.label(&GroupResource::parse("pods")), Some("instance"));
+        assert_eq!(mapping.label(&GroupResource::parse("services")), Some("service"));
+        assert_eq!(mapping.kind("event").unwrap().resource.group, "");
+    }
+
+    #[test]
+    fn unknown_resources_are_left_out_and_reported() {
+        let mapping = resolved("overrides: {pod: {resource: pod}, w: {group: x.io, resource: widget}}");
+        assert_eq!(mapping.labels().count(), 1);
+        assert_eq!(mapping.unknown()[0].label, "w");
+        assert_eq!(mapping.unknown()[0].resource.to_string(), "widget.x.io");
+    }
+}

@@ -1,0 +1,120 @@
+//! Which series a rule takes, and what they are called in the metrics API.
+
+use regex::Regex;
+
+use super::file;
+use crate::core::{go_regex, yaml::Place};
+
+/// Turns series names into metric names, or refuses them.
+#[derive(Debug)]
+pub struct Namer {
+    filters: Vec<(Regex, bool)>,
+    matches: Option<Regex>,
+    template: String,
+}
+
+impl Namer {
+    pub(super) fn compile(
+        rule: &file::Rule,
+        problem: &mut impl FnMut(Place, &str, String),
+    ) -> Option<Self> {
+        let mut filters = Vec::new();
+        for (index, filter) in rule.series_filters.iter().enumerate() {
+            let key = if filter.positive { "is" } else { "isNot" };
+            match go_regex::compile(&filter.pattern.value) {
+                Ok(regex) => filters.push((regex, filter.positive)),
+                Err(error) => {
+                    let key = format!("seriesFilters[{index}].{key}");
+                    problem(filter.pattern.place, &key, error.to_string());
+                }
+            }
+        }
+        let matches = if rule.name_matches.value.is_empty() {
+            None
+        } else {
+            match go_regex::compile(&rule.name_matches.value) {
+                Ok(regex) => Some(regex),
+                Err(error) => {
+                    problem(rule.name_matches.place, "name.matches", error.to_string());
+                    return None;
+                }
+            }
+        };
+        let template = if rule.name_as.value.is_empty() {
+            match matches.as_ref().map_or(1, Regex::captures_len) {
+                1 => "$0".to_owned(),
+                2 => "$1".to_owned(),
+                groups => {
+                    let message = format!(
+                        "`as` is required, because `matches` has {} capture groups",
+                        groups - 1
+                    );
+                    problem(rule.name_matches.place, "name.as", message);
+                    return None;
+                }
+            }
+        } else {
+            rule.name_as.value.clone()
+        };
+        Some(Self { filters, matches, template })
+    }
+
+    /// The metric's name in the API for a series, or nothing where the rule does not take the series: a filter refuses it,
+    /// `matches` does not match, or the name comes out empty.
+    pub fn metric_name(&self, series: &str) -> Option<String> {
+        if !self.filters.iter().all(|(regex, positive)| regex.is_match(series) == *positive) {
+            return None;
+        }
+        let name = match &self.matches {
+            Some(regex) => go_regex::expand(&self.template, &regex.captures(series)?),
+            // Without `matches` the pattern is `.*`, and only `$0` is anything.
+            None => {
+                let any = Regex::new("(?s)^.*$").ok()?;
+                go_regex::expand(&self.template, &any.captures(series)?)
+            }
+        };
+        (!name.is_empty()).then_some(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::rules::load;
+
+    #[track_caller]
+    fn named(keys: &str, series: &str) -> Option<String> {
+        let text = format!(
+            "rules:\n- seriesQuery: up\n  metricsQuery: x\n  resources: {{overrides: {{pod: {{resource: pod}}}}}}\n  {keys}\n"
+        );
+        let rules = load(&text).unwrap();
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        rules.custom[0].namer.metric_name(series)
+    }
+
+    #[test]
+    fn names_follow_go() {
+        let cases = [
+            ("", "http_requests_total", Some("http_requests_total")),
+            ("name: {as: fixed}", "http_requests_total", Some("fixed")),
+            ("name: {as: \"a_$0\"}", "x", Some("a_x")),
+            ("name: {matches: \"^(.*)_total$\"}", "x_total", Some("x")),
+            ("name: {matches: \"^(.*)_total$\"}", "x", None),
+            ("name: {matches: \"^(.*)_total$\", as: \"${1}_per_second\"}", "x_total", Some("x_per_second")),
+            ("name: {matches: \"^(.*)_total$\", as: \"$1_per_second\"}", "x_total", None),
+            ("name: {matches: \"_total\", as: \"\"}", "x_total", Some("_total")),
+            ("name: {matches: \"^container_(?P<what>.*)$\", as: \"$what\"}", "container_cpu", Some("cpu")),
+        ];
+        for (keys, series, wanted) in cases {
+            assert_eq!(named(keys, series).as_deref(), wanted, "{keys} of {series}");
+        }
+    }
+
+    #[test]
+    fn filters_search_and_all_must_hold() {
+        let keys = "seriesFilters: [{is: \"^container_\"}, {isNot: \"_total$\"}, {isNot: \"cpu\"}]";
+        assert_eq!(named(keys, "container_memory").as_deref(), Some("container_memory"));
+        assert_eq!(named(keys, "container_memory_total"), None);
+        assert_eq!(named(keys, "container_cpu_x"), None);
+        assert_eq!(named(keys, "node_memory"), None);
+    }
+}

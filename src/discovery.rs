@@ -1,0 +1,291 @@
+//! Discovery: asks the backend which metrics there are and swaps the catalog.
+//!
+//! One task owns the state. It works at a fixed interval, and when a reader asks for a metric that the catalog does not
+//! have: then rules that were tried less than [`RETRY`] ago are left as they are, so that no name that is asked for,
+//! however often, costs more than one discovery a rule in that time.
+//!
+//! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label:
+//! bytes that do not grow with the number of series. The label endpoints remember series that have ended, so names that
+//! several series claim are confirmed by a query. Where a selector cannot be narrowed, or the backend ignores selectors
+//! at its label endpoints, the series endpoint answers instead.
+
+mod ask;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use futures::{StreamExt as _, stream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    core::{
+        catalog::{Catalog, DiscoveredRule, Found, contests},
+        kinds::Kinds,
+        rules::Rule,
+    },
+    kubernetes::KindsSource,
+    prometheus::{Prometheus, Range},
+};
+
+/// The least time between two discoveries of a rule that readers ask for.
+pub const RETRY: Duration = Duration::from_secs(5);
+
+/// How many selectors are discovered at the same time.
+const CONCURRENCY: usize = 4;
+
+/// What discovery works with.
+pub struct Settings {
+    /// The time between two discoveries.
+    pub interval: Duration,
+    /// How far back series are looked for.
+    pub max_age: Duration,
+}
+
+/// What readers hold: the catalog, and a way to ask for a fresh one.
+#[derive(Clone)]
+pub struct Handle {
+    catalog: Arc<ArcSwap<Catalog>>,
+    asks: mpsc::Sender<oneshot::Sender<()>>,
+    tried: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// The catalog as it is now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Looks again for the metrics of every rule that was not tried within [`RETRY`], and comes back when the catalog
+    /// knows the result.
+    pub async fn rediscover(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.asks.send(done).await.is_ok() {
+            // An error is the end of discovery, and so of the process.
+            wait.await.unwrap_or_default();
+        }
+    }
+
+    /// Whether the first discovery has been tried, with whatever result.
+    pub fn tried(&self) -> bool {
+        *self.tried.borrow()
+    }
+
+    /// Waits until the first discovery has been tried.
+    pub async fn first_try(&self) {
+        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
+    }
+}
+
+/// The task and its state.
+pub struct Discovery {
+    prometheus: Arc<Prometheus>,
+    kinds_source: KindsSource,
+    settings: Settings,
+    kinds: Arc<Kinds>,
+    kinds_known: bool,
+    rules: Vec<RuleState>,
+    catalog: Arc<ArcSwap<Catalog>>,
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    tried: watch::Sender<bool>,
+}
+
+struct RuleState {
+    discovered: DiscoveredRule,
+    attempted: Option<Instant>,
+    error: Option<String>,
+}
+
+impl Discovery {
+    /// Makes the task, which does nothing before [`Discovery::run`], and the handle for readers.
+    pub fn new(
+        prometheus: Arc<Prometheus>,
+        kinds_source: KindsSource,
+        rules: &[Arc<Rule>],
+        settings: Settings,
+    ) -> (Self, Handle) {
+        let (asks, asked) = mpsc::channel(64);
+        let (tried, was_tried) = watch::channel(false);
+        let kinds = Arc::new(Kinds::default());
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|rule| RuleState {
+                discovered: DiscoveredRule {
+                    rule: Arc::clone(rule),
+                    mapping: Arc::default(),
+                    found: None,
+                },
+                attempted: None,
+                error: None,
+            })
+            .collect();
+        let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
+        let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
+        let catalog = Arc::new(ArcSwap::from_pointee(first));
+        let handle = Handle { catalog: Arc::clone(&catalog), asks, tried: was_tried };
+        let kinds_known = false;
+        let task = Self {
+            prometheus,
+            kinds_source,
+            settings,
+            kinds,
+            kinds_known,
+            rules,
+            catalog,
+            asked,
+            tried,
+        };
+        (task, handle)
+    }
+
+    /// Works until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut relist = tokio::time::interval(self.settings.interval);
+        relist.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let asker = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = relist.tick() => None,
+                asker = self.asked.recv() => match asker {
+                    Some(asker) => Some(asker),
+                    // Nobody reads any more.
+                    None => return,
+                },
+            };
+            let due: Vec<usize> = self.due(asker.is_some());
+            if !due.is_empty() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.discover(&due) => {}
+                }
+            }
+            self.tried.send_replace(true);
+            if let Some(asker) = asker {
+                // The reader may have gone.
+                asker.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// The rules to discover now: all at the interval, and for a reader those that were not just tried.
+    fn due(&self, for_reader: bool) -> Vec<usize> {
+        self.rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| {
+                !for_reader || rule.attempted.is_none_or(|attempted| attempted.elapsed() >= RETRY)
+            })
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    async fn discover(&mut self, due: &[usize]) {
+        self.learn_kinds().await;
+        if !self.kinds_known {
+            return;
+        }
+        let started = Instant::now();
+        let range = self.range();
+        let groups = self.selectors(due);
+        let prometheus = &self.prometheus;
+        let results: Vec<_> = stream::iter(groups)
+            .map(|group| async move {
+                let found = ask::discover(prometheus, &group, range).await;
+                (group, found)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        for (group, found) in results {
+            self.note(&group, found, started);
+        }
+        self.swap(range).await;
+    }
+
+    /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
+    async fn learn_kinds(&mut self) {
+        match self.kinds_source.kinds().await {
+            Ok(kinds) if self.kinds_known && *kinds == *self.kinds => {}
+            Ok(kinds) => {
+                for state in &mut self.rules {
+                    let mapping = state.discovered.rule.mapping.resolve(&kinds);
+                    for unknown in mapping.unknown() {
+                        tracing::warn!(
+                            rule = %state.discovered.rule.id,
+                            at = %unknown.place,
+                            label = %unknown.label,
+                            resource = %unknown.resource,
+                            "the cluster has no such resource; the label is left out until it has",
+                        );
+                    }
+                    state.discovered.mapping = Arc::new(mapping);
+                }
+                self.kinds = kinds;
+                self.kinds_known = true;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot learn which kinds the cluster has; keeping what is known");
+            }
+        }
+    }
+
+    /// The distinct selectors of the rules, each with the rules and labels that it is asked for.
+    fn selectors(&self, due: &[usize]) -> Vec<ask::Group> {
+        let mut groups: BTreeMap<&str, ask::Group> = BTreeMap::new();
+        for index in due {
+            let Some(state) = self.rules.get(*index) else { continue };
+            let DiscoveredRule { rule, mapping, .. } = &state.discovered;
+            let group = groups
+                .entry(rule.selector.text())
+                .or_insert_with(|| ask::Group::new(rule.selector.clone()));
+            group.rules.push(*index);
+            group.has_template |= rule.mapping.has_template();
+            group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
+        }
+        groups.into_values().collect()
+    }
+
+    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew.
+    fn note(&mut self, group: &ask::Group, found: Result<Found, String>, at: Instant) {
+        for index in &group.rules {
+            let Some(state) = self.rules.get_mut(*index) else { continue };
+            let rule = &state.discovered.rule.id;
+            state.attempted = Some(at);
+            match &found {
+                Ok(found) => {
+                    if state.error.take().is_some() {
+                        tracing::info!(%rule, "discovery works again");
+                    }
+                    state.discovered.found = Some(Arc::new(found.clone()));
+                }
+                Err(error) => {
+                    if state.error.as_ref() != Some(error) {
+                        tracing::warn!(%rule, %error, "discovery failed; keeping what is known");
+                    }
+                    state.error = Some(error.clone());
+                }
+            }
+        }
+    }
+
+    /// Builds the catalog, asking first which of the contested series are alive.
+    async fn swap(&self, range: Range) {
+        let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
+        let contests = contests(&rules);
+        let max_age = self.settings.max_age;
+        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age, range).await;
+        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
+        tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
+        self.catalog.store(Arc::new(catalog));
+    }
+
+    fn range(&self) -> Range {
+        let now = jiff::Timestamp::now().as_second();
+        let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
+        Range { start: now.saturating_sub(max_age), end: now }
+    }
+}

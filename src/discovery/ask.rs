@@ -1,0 +1,192 @@
+//! The requests of a discovery.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    core::{
+        catalog::{Claim, Contest, DiscoveredRule, Found},
+        series::{Matcher, SeriesSelector},
+    },
+    prometheus::{Answer, Error, Prometheus, Range},
+};
+
+/// The most bytes of metric names in one confirming query.
+const NAMES_BYTES: usize = 4 << 10;
+
+/// A selector, the rules that share it, and the labels that they want to know about.
+pub(super) struct Group {
+    selector: SeriesSelector,
+    pub(super) rules: Vec<usize>,
+    /// Whether a rule recognises labels by a template, so that many of `labels` may not exist.
+    pub(super) has_template: bool,
+    pub(super) labels: BTreeSet<String>,
+}
+
+impl Group {
+    pub(super) fn new(selector: SeriesSelector) -> Self {
+        Self { selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
+    }
+}
+
+/// Finds which metric names carry which of the wanted labels.
+pub(super) async fn discover(
+    prometheus: &Prometheus,
+    group: &Group,
+    range: Range,
+) -> Result<Found, String> {
+    let found = match by_labels(prometheus, group, range).await {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => {
+            let is_wanted = |label: &str| group.labels.contains(label);
+            prometheus.series(group.selector.text(), range, is_wanted).await
+        }
+        Err(error) => Err(error),
+    };
+    found.map_err(|error| error.to_string())
+}
+
+/// Asks the label endpoints; nothing where they cannot be trusted with this selector.
+async fn by_labels(
+    prometheus: &Prometheus,
+    group: &Group,
+    range: Range,
+) -> Result<Option<Found>, Error> {
+    if group.selector.narrowed(&[]).is_none() || ignores_selectors(prometheus, range).await? {
+        return Ok(None);
+    }
+    let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
+    if group.has_template {
+        let existing = prometheus.label_names(group.selector.text(), range).await?;
+        let existing: BTreeSet<_> = existing.iter().map(String::as_str).collect();
+        labels.retain(|label| existing.contains(label));
+    }
+    let mut found = Found::default();
+    for label in labels {
+        let Some(selector) = group.selector.narrowed(&[Matcher::carries(label)]) else {
+            return Ok(None);
+        };
+        for name in prometheus.metric_names(&selector, range).await? {
+            found.insert(label, &name);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
+/// that nothing can match is answered with names all the same.
+async fn ignores_selectors(prometheus: &Prometheus, range: Range) -> Result<bool, Error> {
+    if let Some(ignores) = prometheus.ignores_selectors() {
+        return Ok(ignores);
+    }
+    let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
+    let ignores = !prometheus.metric_names(nothing, range).await?.is_empty();
+    if ignores {
+        tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
+    }
+    prometheus.note_ignores_selectors(ignores);
+    Ok(ignores)
+}
+
+/// Of contested claims, those whose series have samples within the discovery window. A query that fails confirms nothing.
+pub(super) async fn alive(
+    prometheus: &Prometheus,
+    rules: &[DiscoveredRule],
+    contests: &[Contest],
+    max_age: Duration,
+    _range: Range,
+) -> BTreeSet<Claim> {
+    let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
+    for claim in contests.iter().flat_map(|contest| &contest.claims) {
+        wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
+    }
+    let mut alive = BTreeSet::new();
+    for ((rule, label), names) in wanted {
+        let Some(discovered) = rules.get(rule) else { continue };
+        for chunk in chunks(&names) {
+            let Some(query) = confirmation(&discovered.rule.selector, label, &chunk, max_age)
+            else {
+                continue;
+            };
+            match prometheus.query(&query).await {
+                Ok(Answer::Vector(vector)) => {
+                    for series in vector.samples.iter().filter_map(|s| s.label("__name__")) {
+                        let (series, label) = (series.to_owned(), label.to_owned());
+                        alive.insert(Claim { rule, series, label });
+                    }
+                }
+                Ok(Answer::Scalar(..) | Answer::Other(_)) => {}
+                Err(error) => {
+                    let rule = &discovered.rule.id;
+                    tracing::warn!(%rule, %error, "cannot tell live series from dead ones");
+                }
+            }
+        }
+    }
+    alive
+}
+
+fn confirmation(
+    selector: &SeriesSelector,
+    label: &str,
+    names: &[&str],
+    max_age: Duration,
+) -> Option<String> {
+    let mut matchers = vec![Matcher::carries(label)];
+    // A second name next to `name{…}` is an error in PromQL, and there is only that one.
+    if selector.name().is_none() {
+        matchers.push(Matcher::named(names));
+    }
+    let selector = selector.narrowed(&matchers)?;
+    Some(format!(
+        "group by (__name__) (last_over_time({selector}[{}s]))",
+        max_age.as_secs().max(1)
+    ))
+}
+
+fn chunks<'a>(names: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
+    let mut chunks = vec![Vec::new()];
+    let mut bytes = 0;
+    for name in names {
+        if bytes + name.len() > NAMES_BYTES && bytes > 0 {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += name.len() + 1;
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(*name);
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_confirming_query_names_only_contested_series() {
+        let age = Duration::from_secs(600);
+        let selector = SeriesSelector::new("{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, "pod", &["a", "a_total"], age).unwrap(),
+            "group by (__name__) (last_over_time({namespace!=\"\",pod!=\"\",__name__=~\"a|a_total\"}[600s]))"
+        );
+        let selector = SeriesSelector::new("a{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, "pod", &["a"], age).unwrap(),
+            "group by (__name__) (last_over_time(a{namespace!=\"\",pod!=\"\"}[600s]))"
+        );
+    }
+
+    #[test]
+    fn names_are_chunked_by_bytes() {
+        let names: Vec<String> = (0..300).map(|i| format!("{i:040}")).collect();
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let chunks = chunks(&names);
+        assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 300);
+        assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 103));
+    }
+}

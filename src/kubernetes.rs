@@ -1,0 +1,185 @@
+//! The Kubernetes API server: the only user of kube.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, discovery::v2::APIGroupDiscoveryList},
+};
+
+use crate::core::{
+    kinds::{GroupResource, Kind, Kinds},
+    selector::Selector,
+};
+
+/// How long a request to the API server may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many objects a page of a LIST holds.
+const PAGE: u32 = 500;
+
+/// A request that the API server did not answer as it should; the text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no usable kubeconfig, and we are not in a cluster.
+    #[error("{0}")]
+    Config(String),
+    /// The API server refused, or could not be reached.
+    #[error("the API server: {0}")]
+    Api(String),
+    /// The deadline passed.
+    #[error("the API server did not answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        let mut text = error.to_string();
+        let mut next = std::error::Error::source(&error);
+        while let Some(cause) = next {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            next = cause.source();
+        }
+        Self::Api(text)
+    }
+}
+
+/// A client of the cluster that a kubeconfig names, or of the one that we run in.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let said = |error: &dyn std::error::Error| {
+                Error::Config(format!("{}: {error}", path.display()))
+            };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| said(&error))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| said(&error))?
+        }
+        None => Config::incluster().map_err(|error| {
+            Error::Config(format!(
+                "not in a cluster ({error}); name one by --lister-kubeconfig, or use --standalone"
+            ))
+        })?,
+    };
+    client(config)
+}
+
+/// A client with a known configuration.
+pub fn client(mut config: Config) -> Result<Client, Error> {
+    config.connect_timeout = Some(TIMEOUT);
+    Ok(Client::try_from(config)?)
+}
+
+/// The kinds that the API server serves, by aggregated discovery, in its order: two requests.
+pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
+    let core = deadline(client.list_core_api_versions_aggregated()).await?;
+    let groups = deadline(client.list_api_groups_aggregated()).await?;
+    let mut kinds = Vec::new();
+    collect(&core, &mut kinds);
+    collect(&groups, &mut kinds);
+    Ok(Kinds::new(kinds))
+}
+
+/// Takes the kinds of every group from the first version that has them, which is the preferred one.
+fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
+    for group in &discovery.items {
+        let name = group.metadata.as_ref().and_then(|meta| meta.name.clone()).unwrap_or_default();
+        let group_start = kinds.len();
+        for version in &group.versions {
+            let Some(version_name) = &version.version else { continue };
+            for resource in &version.resources {
+                let (Some(plural), Some(kind)) = (
+                    &resource.resource,
+                    resource.response_kind.as_ref().and_then(|kind| kind.kind.clone()),
+                ) else {
+                    continue;
+                };
+                let known = kinds.iter().skip(group_start).any(|known: &Kind| {
+                    known.resource.resource == *plural
+                });
+                if known {
+                    continue;
+                }
+                let singular = resource.singular_resource.clone().unwrap_or_default();
+                kinds.push(Kind {
+                    resource: GroupResource { group: name.clone(), resource: plural.clone() },
+                    version: version_name.clone(),
+                    singular: if singular.is_empty() { kind.to_lowercase() } else { singular },
+                    kind,
+                    namespaced: resource.scope.as_deref() == Some("Namespaced"),
+                });
+            }
+        }
+    }
+}
+
+/// The names of the objects of a kind that match a selector, sorted: a paged LIST of metadata.
+pub async fn list_names(
+    client: &Client,
+    kind: &Kind,
+    namespace: Option<&str>,
+    selector: &Selector,
+) -> Result<Vec<String>, Error> {
+    let resource = ApiResource {
+        group: kind.resource.group.clone(),
+        version: kind.version.clone(),
+        api_version: if kind.resource.group.is_empty() {
+            kind.version.clone()
+        } else {
+            kind.api_version()
+        },
+        kind: kind.kind.clone(),
+        plural: kind.resource.resource.clone(),
+    };
+    let api: Api<kube::core::DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let mut parameters = ListParams::default().limit(PAGE);
+    if !selector.is_empty() {
+        parameters = parameters.labels(&selector.to_string());
+    }
+    let mut names = Vec::new();
+    loop {
+        let page = deadline(api.list_metadata(&parameters)).await?;
+        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => break,
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+async fn deadline<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(result) => Ok(result?),
+        Err(_elapsed) => Err(Error::Timeout),
+    }
+}
+
+/// Where the kinds come from.
+#[derive(Clone)]
+pub enum KindsSource {
+    /// The kinds that every cluster has.
+    Builtin(Arc<Kinds>),
+    /// The API server's discovery.
+    Cluster(Client),
+}
+
+impl KindsSource {
+    /// The kinds as they are now.
+    pub async fn kinds(&self) -> Result<Arc<Kinds>, Error> {
+        match self {
+            Self::Builtin(kinds) => Ok(Arc::clone(kinds)),
+            Self::Cluster(client) => Ok(Arc::new(kinds(client).await?)),
+        }
+    }
+}

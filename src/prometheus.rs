@@ -1,0 +1,280 @@
+//! A Prometheus-compatible backend: the only user of prometheus-http-query.
+//!
+//! Requests are built by that crate where it takes what a rules file says (instant queries); the metadata endpoints take
+//! selectors as text and are asked by hand. Every request has a deadline, every body a limit, and answers are decoded by
+//! [`decode`], which keeps what the crate's own types drop: warnings, histograms, foreign error types.
+
+pub mod config;
+pub mod decode;
+mod connection;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+pub use config::{Config, ConfigError, Method};
+use connection::{Connection, Connections};
+pub use decode::Answer;
+use decode::DecodeError;
+
+use crate::core::catalog::Found;
+
+/// The most bytes of an answer that are read.
+pub const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
+const MAX_GET_QUERY_BYTES: usize = 6 << 10;
+
+/// A backend: where it is, how to authenticate, and what has passed between us.
+#[derive(Debug)]
+pub struct Prometheus {
+    connections: Connections,
+    method: Method,
+    query_timeout: Duration,
+    discovery_timeout: Duration,
+    traffic: Traffic,
+}
+
+/// What has been asked of a backend, since the start.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    queries: AtomicU64,
+    metadata_requests: AtomicU64,
+    received_bytes: AtomicU64,
+}
+
+impl Traffic {
+    /// Instant queries sent.
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Ordering::Relaxed)
+    }
+
+    /// Requests to the label and series endpoints sent.
+    pub fn metadata_requests(&self) -> u64 {
+        self.metadata_requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies received, once decompressed.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The time range of a metadata request, in whole seconds since the epoch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    /// The beginning.
+    pub start: i64,
+    /// The end.
+    pub end: i64,
+}
+
+/// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or it broke.
+    #[error("cannot reach Prometheus: {0}")]
+    Unreachable(String),
+    /// The deadline passed.
+    #[error("Prometheus did not answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// An HTTP status that is no success, with the beginning of a body that is not the API's.
+    #[error("Prometheus answered with HTTP status {status}: {body}")]
+    Http {
+        /// The status code.
+        status: u16,
+        /// The beginning of the body.
+        body: String,
+    },
+    /// The backend says that the request failed.
+    #[error("Prometheus answered with HTTP status {status}: {kind}: {message}")]
+    Api {
+        /// The HTTP status code.
+        status: u16,
+        /// The backend's `errorType`.
+        kind: String,
+        /// The backend's words.
+        message: String,
+    },
+    /// The body is longer than we read.
+    #[error("the answer of Prometheus is longer than {0} bytes")]
+    TooLarge(usize),
+    /// The body is not what the API says.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// The credentials could not be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+}
+
+impl Error {
+    /// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
+    pub fn public(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "Prometheus cannot be reached",
+            Self::Timeout(_) => "Prometheus did not answer in time",
+            Self::Http { .. } => "Prometheus, or a proxy before it, answered with an HTTP error",
+            Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => {
+                "Prometheus refused the query"
+            }
+            Self::TooLarge(_) => "the answer of Prometheus is too large",
+            Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => {
+                "the answer is not one of a Prometheus"
+            }
+            Self::Config(_) => "the credentials for Prometheus cannot be used",
+        }
+    }
+}
+
+impl Prometheus {
+    /// Reads the credentials once, so that a file that is missing or broken is an error at start.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            method: config.method,
+            query_timeout: config.query_timeout,
+            discovery_timeout: config.discovery_timeout,
+            connections: Connections::new(config)?,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// What has passed between us and the backend.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Evaluates a query now, by the backend's clock.
+    pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
+        self.traffic.queries.fetch_add(1, Ordering::Relaxed);
+        let body = self.deadline(self.query_timeout, self.send_query(promql)).await?;
+        Ok(decode::query(&body)?)
+    }
+
+    async fn send_query(&self, promql: &str) -> Result<Bytes, Error> {
+        let connection = self.connections.current().await;
+        let timeout = i64::try_from(self.query_timeout.as_millis()).unwrap_or(i64::MAX);
+        let mut query = connection.client.query(promql).timeout(timeout);
+        for (name, value) in &connection.headers {
+            query = query.header(name, value.clone());
+        }
+        let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
+        let response = if by_post { query.post_raw().await } else { query.get_raw().await };
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+    }
+
+    /// The names of the labels that the series of a selector carry.
+    pub async fn label_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+        let body = self.metadata("api/v1/labels", selector, range).await?;
+        Ok(decode::strings(&body)?)
+    }
+
+    /// The metric names of a selector's series.
+    pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+        let body = self.metadata("api/v1/label/__name__/values", selector, range).await?;
+        Ok(decode::strings(&body)?)
+    }
+
+    /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
+    /// backend sends every series for this.
+    pub async fn series(
+        &self,
+        selector: &str,
+        range: Range,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Found, Error> {
+        let body = self.metadata("api/v1/series", selector, range).await?;
+        Ok(decode::series(&body, is_wanted)?)
+    }
+
+    async fn metadata(&self, path: &str, selector: &str, range: Range) -> Result<Bytes, Error> {
+        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
+        self.deadline(self.discovery_timeout, self.send_metadata(path, selector, range)).await
+    }
+
+    async fn send_metadata(
+        &self,
+        path: &str,
+        selector: &str,
+        range: Range,
+    ) -> Result<Bytes, Error> {
+        let connection = self.connections.current().await;
+        let url = connection.endpoint(path);
+        let (start, end) = (range.start.to_string(), range.end.to_string());
+        let parameters = [("match[]", selector), ("start", &start), ("end", &end)];
+        let http = connection.client.inner();
+        // Prometheus takes no POST for label values.
+        let request = if self.method == Method::Post && !path.ends_with("/values") {
+            http.post(url).form(&parameters)
+        } else {
+            http.get(url).query(&parameters)
+        };
+        let response = request.headers(connection.headers.clone()).send().await;
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+    }
+
+    async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
+        let status = response.status();
+        let mut body = BytesMut::new();
+        loop {
+            let chunk = response.chunk().await;
+            let Some(chunk) = chunk.map_err(|error| Error::Unreachable(chain(&error)))? else {
+                break;
+            };
+            let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Error::TooLarge(MAX_ANSWER_BYTES));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = body.freeze();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let status = status.as_u16();
+        Err(match decode::error(&body) {
+            Some((kind, message)) => Error::Api { status, kind, message },
+            None => Error::Http { status, body: beginning(&body) },
+        })
+    }
+
+    async fn deadline<T>(
+        &self,
+        timeout: Duration,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(timeout, request).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Error::Timeout(timeout)),
+        }
+    }
+}
+
+/// The causes of a transport error, without the URL that reqwest puts into its own text: it may hold a token.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.downcast_ref::<reqwest::Error>().is_none() {
+            causes.push(cause.to_string());
+        }
+        next = cause.source();
+    }
+    if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
+}
+
+fn beginning(body: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Connection {
+    fn endpoint(&self, path: &str) -> reqwest::Url {
+        let mut url = self.client.base_url().clone();
+        let path = format!("{}/{path}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    }
+}

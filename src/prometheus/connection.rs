@@ -1,0 +1,194 @@
+//! HTTP clients for a backend, renewed when the files that they authenticate with change.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use prometheus_http_query::Client;
+
+use super::config::{Config, ConfigError};
+
+/// How long files are believed before they are looked at again. Kubernetes refreshes a projected token well before it
+/// ends, so this only bounds how long an old one is used.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// A client and the headers that every request carries.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) headers: HeaderMap,
+    materials: Materials,
+}
+
+/// The connection in use, and what it is made from.
+pub(super) struct Connections {
+    config: Config,
+    current: ArcSwap<Connection>,
+    started: Instant,
+    checked_ms: AtomicU64,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connections").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The contents of the files.
+#[derive(Clone, Default, Eq, PartialEq)]
+struct Materials {
+    ca: Option<Vec<u8>>,
+    certificate: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+    token: Option<Vec<u8>>,
+}
+
+impl Connections {
+    pub(super) fn new(config: Config) -> Result<Self, ConfigError> {
+        if config.certificate_file.is_some() != config.key_file.is_some() {
+            return Err(ConfigError::HalfIdentity);
+        }
+        let connection = connect(&config, Materials::read(&config)?)?;
+        Ok(Self {
+            config,
+            current: ArcSwap::from_pointee(connection),
+            started: Instant::now(),
+            checked_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// The connection to use now. Where a file has changed, a new one; where the new content cannot be used, the old one
+    /// goes on.
+    pub(super) async fn current(&self) -> Arc<Connection> {
+        if self.is_due() {
+            match self.renewed().await {
+                Ok(None) => {}
+                Ok(Some(connection)) => {
+                    tracing::info!("the credentials for Prometheus have changed and are in use");
+                    self.current.store(Arc::new(connection));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "keeping the last good credentials for Prometheus");
+                }
+            }
+        }
+        self.current.load_full()
+    }
+
+    /// Whether this caller is the one to look at the files.
+    fn is_due(&self) -> bool {
+        let config = &self.config;
+        let files = [&config.ca_file, &config.certificate_file, &config.key_file, &config.token_file];
+        if files.iter().all(|file| file.is_none()) {
+            return false;
+        }
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let checked = self.checked_ms.load(Ordering::Relaxed);
+        let recheck = u64::try_from(RECHECK.as_millis()).unwrap_or(u64::MAX);
+        now.saturating_sub(checked) >= recheck
+            && self
+                .checked_ms
+                .compare_exchange(checked, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    async fn renewed(&self) -> Result<Option<Connection>, ConfigError> {
+        let config = self.config.clone();
+        let known = self.current.load().materials.clone();
+        let renew = move || {
+            let materials = Materials::read(&config)?;
+            if materials == known {
+                return Ok(None);
+            }
+            connect(&config, materials).map(Some)
+        };
+        tokio::task::spawn_blocking(renew)
+            .await
+            .unwrap_or_else(|error| Err(ConfigError::Tls(error.to_string())))
+    }
+}
+
+impl Materials {
+    fn read(config: &Config) -> Result<Self, ConfigError> {
+        Ok(Self {
+            ca: read(config.ca_file.as_deref())?,
+            certificate: read(config.certificate_file.as_deref())?,
+            key: read(config.key_file.as_deref())?,
+            token: read(config.token_file.as_deref())?,
+        })
+    }
+}
+
+fn read(path: Option<&Path>) -> Result<Option<Vec<u8>>, ConfigError> {
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => {
+            Err(ConfigError::File { path: path.to_owned(), message: error.to_string() })
+        }
+    }
+}
+
+fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigError> {
+    let tls = |error: reqwest::Error| ConfigError::Tls(super::chain(&error));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(Duration::from_secs(30));
+    if is_loopback(config) {
+        // As in Go: what runs on this machine is never behind the proxy of the environment.
+        builder = builder.no_proxy();
+    }
+    if let Some(ca) = &materials.ca {
+        let certificates = reqwest::Certificate::from_pem_bundle(ca).map_err(tls)?;
+        if certificates.is_empty() {
+            return Err(ConfigError::Tls("the CA file holds no certificate".to_owned()));
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let (Some(certificate), Some(key)) = (&materials.certificate, &materials.key) {
+        let pem = [key.as_slice(), b"\n", certificate.as_slice()].concat();
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(tls)?);
+    }
+    let client = Client::from(builder.build().map_err(tls)?, config.url.as_str())
+        .map_err(|error| ConfigError::Url(error.to_string()))?;
+    let headers = headers(config, &materials)?;
+    Ok(Connection { client, headers, materials })
+}
+
+fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigError> {
+    let mut headers = HeaderMap::new();
+    let authorization = match (&materials.token, &config.basic) {
+        (Some(token), _) => Some(format!("Bearer {}", String::from_utf8_lossy(token).trim())),
+        (None, Some(basic)) => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", basic.user, basic.password))))
+        }
+        (None, None) => None,
+    };
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::from_str(&authorization)
+            .map_err(|error| ConfigError::Header(error.to_string()))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    for (name, value) in &config.headers {
+        headers.append(name, value.clone());
+    }
+    Ok(headers)
+}
+
+fn is_loopback(config: &Config) -> bool {
+    match config.url.host_str() {
+        Some("localhost" | "[::1]") => true,
+        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+        None => false,
+    }
+}

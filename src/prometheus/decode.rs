@@ -1,0 +1,407 @@
+//! Prometheus' HTTP API answers, decoded with borrowed strings.
+//!
+//! The format is that of <https://prometheus.io/docs/prometheus/latest/querying/api/>, read with tolerance for what its
+//! relatives say: error types that Prometheus does not have, native histograms among floats, warnings, partial answers.
+
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::core::{
+    catalog::Found,
+    samples::{Sample, Vector},
+};
+
+/// What an instant query gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// An instant vector.
+    Vector(Vector),
+    /// A scalar: evaluation time in milliseconds since the epoch, and value.
+    Scalar(i64, f64),
+    /// A result of another type (`matrix`, `string`), by its name.
+    Other(String),
+}
+
+/// An answer that could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The backend says that the request failed.
+    #[error("{kind}: {message}")]
+    Api {
+        /// The backend's `errorType`.
+        kind: String,
+        /// The backend's `error`.
+        message: String,
+    },
+    /// Not the JSON that was expected.
+    #[error("not a Prometheus API answer: {0}")]
+    Json(#[from] serde_json::Error),
+    /// `status` is `success`, but there is no `data`.
+    #[error("not a Prometheus API answer: success without data")]
+    NoData,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    error_type: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+    #[serde(default)]
+    is_partial: bool,
+}
+
+impl<'a> Envelope<'a> {
+    fn open(body: &'a [u8]) -> Result<(&'a str, Vec<String>), DecodeError> {
+        let envelope: Envelope<'a> = serde_json::from_slice(body)?;
+        if envelope.status != "success" {
+            return Err(DecodeError::Api {
+                kind: envelope.error_type.unwrap_or_default(),
+                message: envelope.error.unwrap_or_default(),
+            });
+        }
+        let mut warnings = envelope.warnings.unwrap_or_default();
+        if envelope.is_partial {
+            warnings.push("the answer is partial".to_owned());
+        }
+        Ok((envelope.data.ok_or(DecodeError::NoData)?.get(), warnings))
+    }
+}
+
+/// `/api/v1/query`.
+pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Data<'a> {
+        result_type: Cow<'a, str>,
+        #[serde(borrow)]
+        result: &'a RawValue,
+    }
+    let (data, warnings) = Envelope::open(body)?;
+    let data: Data<'_> = serde_json::from_str(data)?;
+    match data.result_type.as_ref() {
+        "vector" => {
+            let mut vector = Vector { warnings, ..Vector::default() };
+            let mut names = Names::default();
+            let mut rows = serde_json::Deserializer::from_str(data.result.get());
+            Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows)?;
+            Ok(Answer::Vector(vector))
+        }
+        "scalar" => {
+            let Point(at_ms, value) = serde_json::from_str(data.result.get())?;
+            Ok(Answer::Scalar(at_ms, value))
+        }
+        other => Ok(Answer::Other(other.to_owned())),
+    }
+}
+
+/// `/api/v1/labels` and `/api/v1/label/{name}/values`.
+pub fn strings(body: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let (data, _) = Envelope::open(body)?;
+    // VictoriaMetrics and old Prometheus say null for nothing.
+    Ok(serde_json::from_str::<Option<Vec<String>>>(data)?.unwrap_or_default())
+}
+
+/// `/api/v1/series`, of which only the names and the labels that `is_wanted` takes are kept.
+pub fn series(body: &[u8], is_wanted: impl Fn(&str) -> bool) -> Result<Found, DecodeError> {
+    let (data, _) = Envelope::open(body)?;
+    let mut found = Found::default();
+    let mut rows = serde_json::Deserializer::from_str(data);
+    SeriesRows { found: &mut found, is_wanted: &is_wanted }.deserialize(&mut rows)?;
+    Ok(found)
+}
+
+/// The error that a body reports, if it is one of the API's.
+pub fn error(body: &[u8]) -> Option<(String, String)> {
+    match Envelope::open(body) {
+        Err(DecodeError::Api { kind, message }) => Some((kind, message)),
+        _ => None,
+    }
+}
+
+/// Label names, shared by the samples of a vector: there are few of them.
+#[derive(Default)]
+struct Names(Vec<Arc<str>>);
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| &***known == name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.0.push(Arc::clone(&name));
+        name
+    }
+}
+
+/// A string that borrows from the body unless it has escapes. (A plain `Cow` would always be owned.)
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// `[seconds, "value"]` as milliseconds and a float.
+struct Point(i64, f64);
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (seconds, Text(value)) = Deserialize::deserialize(deserializer)?;
+        let value = value.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(milliseconds(seconds), value))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no clock is out of range")]
+fn milliseconds(seconds: f64) -> i64 {
+    (seconds * 1000.0).round() as i64
+}
+
+struct Rows<'v> {
+    vector: &'v mut Vector,
+    names: &'v mut Names,
+}
+
+impl<'de> DeserializeSeed<'de> for Rows<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Rows<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an instant vector")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element_seed(Row(self.names))? {
+            match row {
+                Some(sample) => self.vector.samples.push(sample),
+                None => self.vector.histograms += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One row of a vector: a sample, or nothing where it is a native histogram.
+struct Row<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Row<'_> {
+    type Value = Option<Sample>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = Option<Sample>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sample with `metric` and `value`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut labels = Vec::new();
+        let mut point = None;
+        while let Some(Text(field)) = fields.next_key()? {
+            match field.as_ref() {
+                "metric" => labels = fields.next_value_seed(Labels(self.0))?,
+                "value" => point = Some(fields.next_value::<Point>()?),
+                _ => {
+                    fields.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(point.map(|Point(at_ms, value)| Sample { labels, at_ms, value }))
+    }
+}
+
+struct Labels<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Labels<'_> {
+    type Value = Vec<(Arc<str>, Box<str>)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Labels<'_> {
+    type Value = Vec<(Arc<str>, Box<str>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut labels = Vec::with_capacity(entries.size_hint().unwrap_or(0));
+        while let Some((name, value)) = entries.next_entry::<Text<'de>, Box<str>>()? {
+            labels.push((self.0.shared(&name.0), value));
+        }
+        Ok(labels)
+    }
+}
+
+struct SeriesRows<'f, F> {
+    found: &'f mut Found,
+    is_wanted: &'f F,
+}
+
+impl<'de, F: Fn(&str) -> bool> DeserializeSeed<'de> for SeriesRows<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for SeriesRows<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of series")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+        // The same few names and labels come again in every series.
+        let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+        while let Some(labels) = rows.next_element::<BorrowedLabels<'de>>()? {
+            let Some((_, series)) = labels.0.iter().find(|(name, _)| name == "__name__") else {
+                continue;
+            };
+            for (label, value) in &labels.0 {
+                if value.is_empty() || !(self.is_wanted)(label) {
+                    continue;
+                }
+                if known.insert((label.to_string(), series.to_string())) {
+                    self.found.insert(label, series);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct BorrowedLabels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de> Deserialize<'de> for BorrowedLabels<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowed;
+
+        impl<'de> Visitor<'de> for Borrowed {
+            type Value = BorrowedLabels<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut labels = Vec::with_capacity(8);
+                while let Some((Text(name), Text(value))) = entries.next_entry()? {
+                    labels.push((name, value));
+                }
+                Ok(BorrowedLabels(labels))
+            }
+        }
+
+        deserializer.deserialize_map(Borrowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(body: &str) -> Vector {
+        match query(body.as_bytes()).unwrap() {
+            Answer::Vector(vector) => vector,
+            other => panic!("a vector, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn vectors_keep_labels_times_and_values() {
+        let vector = vector(
+            r#"{"status":"success","data":{"resultType":"vector","result":[
+              {"metric":{"pod":"a","q":"x\"y\u00e9"},"value":[1763651878.9125,"1.5"]},
+              {"metric":{"pod":"b"},"value":[1763651878,"NaN"]},
+              {"metric":{},"value":[1,"+Inf"]}]}}"#,
+        );
+        assert_eq!(vector.samples[0].label("q"), Some("x\"yé"));
+        assert_eq!(vector.samples[0].at_ms, 1_763_651_878_913);
+        assert!(vector.samples[1].value.is_nan());
+        assert_eq!(vector.samples[2].value.to_string(), "inf");
+        assert!(Arc::ptr_eq(&vector.samples[0].labels[0].0, &vector.samples[1].labels[0].0));
+    }
+
+    #[test]
+    fn what_relatives_of_prometheus_say_survives() {
+        let vector = vector(
+            r#"{"isPartial":true,"status":"success","data":{"result":[
+              {"metric":{"pod":"h"},"histogram":[1,{"count":"3","sum":"4","buckets":[[0,"1","2","3"]]}]},
+              {"metric":{"pod":"a"},"value":[1,"1"]}],"resultType":"vector","stats":{}},
+              "warnings":["slow"],"infos":["x"]}"#,
+        );
+        assert_eq!((vector.samples.len(), vector.histograms), (1, 1));
+        assert_eq!(vector.warnings, ["slow", "the answer is partial"]);
+    }
+
+    #[test]
+    fn scalars_and_other_types_are_told_apart() {
+        let scalar = br#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"2"]}}"#;
+        assert_eq!(query(scalar).unwrap(), Answer::Scalar(1500, 2.0));
+        let text = br#"{"status":"success","data":{"resultType":"string","result":[1,"a"]}}"#;
+        assert_eq!(query(text).unwrap(), Answer::Other("string".to_owned()));
+    }
+
+    #[test]
+    fn errors_of_any_type_keep_their_words() {
+        let body = br#"{"status":"error","errorType":"too_many_requests","error":"slow down"}"#;
+        assert_eq!(error(body).unwrap(), ("too_many_requests".into(), "slow down".into()));
+        let body = br#"{"status":"error","errorType":"422","error":"no"}"#;
+        assert_eq!(query(body).unwrap_err().to_string(), "422: no");
+        assert!(error(b"<html>").is_none());
+        assert!(query(b"<html>").is_err());
+        assert!(query(br#"{"status":"success"}"#).is_err());
+    }
+
+    #[test]
+    fn of_series_only_names_by_label_are_kept() {
+        let body = br#"{"status":"success","data":[
+            {"__name__":"a","pod":"x","namespace":"n"},{"__name__":"a","pod":"y","job":"j"},
+            {"__name__":"b","namespace":"n","pod":""},{"pod":"z"}]}"#;
+        let found = series(body, |label| label != "job" && label != "__name__").unwrap();
+        assert_eq!(found.by_label["pod"].iter().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(found.by_label["namespace"].iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(found.by_label.len(), 2);
+        assert_eq!(series(br#"{"status":"success","data":null}"#, |_| true).unwrap(), Found::default());
+        assert_eq!(strings(br#"{"status":"success","data":null}"#).unwrap(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,127 @@
+//! The documents that tell a Kubernetes client what this server serves.
+//!
+//! Shapes: `APIGroupList`, `APIGroup` and `APIResourceList` of meta/v1, and the aggregated form of
+//! `apidiscovery.k8s.io/v2` that kube-apiserver and kubectl ask for by `Accept`. In the aggregated form no metric is listed:
+//! kube-apiserver would import each of them into the discovery of the whole cluster.
+
+use serde_json::{Value, json};
+
+use crate::core::catalog::Catalog;
+
+/// A served API group and its versions, the preferred one first.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// The group's name.
+    pub name: &'static str,
+    /// Its versions.
+    pub versions: &'static [&'static str],
+}
+
+/// custom.metrics.k8s.io as this server serves it.
+pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1beta2", "v1beta1"] };
+
+/// The media type of [`aggregated`].
+pub const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// `/apis`.
+pub fn group_list(groups: &[Group]) -> Value {
+    let groups: Vec<_> = groups.iter().map(|group| group_fields(*group)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `/apis/{group}`.
+pub fn group(group: Group) -> Value {
+    let mut document = json!({"kind": "APIGroup", "apiVersion": "v1"});
+    if let (Some(document), Value::Object(fields)) = (document.as_object_mut(), group_fields(group)) {
+        document.extend(fields);
+    }
+    document
+}
+
+/// `/apis` in the aggregated form.
+pub fn aggregated(groups: &[Group]) -> Value {
+    let items: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let versions: Vec<_> = group
+                .versions
+                .iter()
+                .map(|version| json!({"version": version, "resources": [], "freshness": "Current"}))
+                .collect();
+            json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    })
+}
+
+/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
+pub fn custom_resources(version: &str, catalog: &Catalog) -> Value {
+    let resources: Vec<_> = catalog
+        .list()
+        .iter()
+        .map(|listed| {
+            json!({
+                "name": format!("{}/{}", listed.kind.resource, listed.metric),
+                "singularName": "",
+                "namespaced": listed.kind.namespaced,
+                "kind": "MetricValueList",
+                "verbs": ["get"],
+            })
+        })
+        .collect();
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": format!("{}/{version}", super::custom::GROUP),
+        "resources": resources,
+    })
+}
+
+fn group_fields(group: Group) -> Value {
+    let versions: Vec<_> = group
+        .versions
+        .iter()
+        .map(|version| {
+            json!({"groupVersion": format!("{}/{version}", group.name), "version": version})
+        })
+        .collect();
+    json!({"name": group.name, "versions": versions, "preferredVersion": versions.first()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_have_the_shapes_of_meta_v1() {
+        insta::assert_json_snapshot!(group(CUSTOM), @r#"
+        {
+          "kind": "APIGroup",
+          "apiVersion": "v1",
+          "name": "custom.metrics.k8s.io",
+          "versions": [
+            {
+              "groupVersion": "custom.metrics.k8s.io/v1beta2",
+              "version": "v1beta2"
+            },
+            {
+              "groupVersion": "custom.metrics.k8s.io/v1beta1",
+              "version": "v1beta1"
+            }
+          ],
+          "preferredVersion": {
+            "groupVersion": "custom.metrics.k8s.io/v1beta2",
+            "version": "v1beta2"
+          }
+        }
+        "#);
+        assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
+        assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));
+    }
+}

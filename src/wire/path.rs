@@ -1,0 +1,167 @@
+//! Paths below `/apis/custom.metrics.k8s.io/{version}`: what is asked for.
+
+use crate::core::kinds::GroupResource;
+
+/// A read of the custom metrics API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MetricPath {
+    /// The namespace of the described objects; nothing for cluster-scoped ones.
+    pub namespace: Option<String>,
+    /// The described resource as written, singular or plural.
+    pub resource: GroupResource,
+    /// Which objects are asked for.
+    pub name: Name,
+    /// The metric's name.
+    pub metric: String,
+}
+
+/// The objects that a path names.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Name {
+    /// One object.
+    One(String),
+    /// `*`: all that match the label selector.
+    All,
+}
+
+/// A path that is no read of a metric.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PathError {
+    /// Not UTF-8 once percent-decoded.
+    #[error("the path is not UTF-8 once percent-decoded")]
+    NotUtf8,
+    /// None of the three forms.
+    #[error(
+        "invalid request path: expected namespaces/NAMESPACE/RESOURCE/NAME/METRIC, RESOURCE/NAME/METRIC or namespaces/NAMESPACE/metrics/METRIC"
+    )]
+    Form,
+}
+
+/// Takes apart what stands behind the version in a custom metrics URL: still percent-encoded, without the query.
+pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
+    let segments = rest
+        .trim_matches('/')
+        .split('/')
+        .map(decode)
+        .collect::<Option<Vec<_>>>()
+        .ok_or(PathError::NotUtf8)?;
+    if segments.iter().any(String::is_empty) {
+        return Err(PathError::Form);
+    }
+    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        ["namespaces", namespace, "metrics", metric] => Ok(MetricPath {
+            namespace: None,
+            resource: GroupResource::parse("namespaces"),
+            name: name(namespace),
+            metric: metric.to_owned(),
+        }),
+        ["namespaces", namespace, resource, object, metric] => Ok(MetricPath {
+            namespace: Some(namespace.to_owned()),
+            resource: GroupResource::parse(resource),
+            name: name(object),
+            metric: metric.to_owned(),
+        }),
+        ["namespaces", ..] => Err(PathError::Form),
+        [resource, object, metric] => Ok(MetricPath {
+            namespace: None,
+            resource: GroupResource::parse(resource),
+            name: name(object),
+            metric: metric.to_owned(),
+        }),
+        _ => Err(PathError::Form),
+    }
+}
+
+fn name(segment: &str) -> Name {
+    if segment == "*" { Name::All } else { Name::One(segment.to_owned()) }
+}
+
+/// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
+pub(crate) fn decode(segment: &str) -> Option<String> {
+    if !segment.contains('%') {
+        return Some(segment.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if let (b'%', [high, low, tail @ ..]) = (*first, tail)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            bytes.push(high << 4 | low);
+            rest = tail;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn shown(rest: &str) -> String {
+        match parse(rest) {
+            Ok(path) => format!(
+                "{} {} {} {}",
+                path.namespace.as_deref().unwrap_or("-"),
+                path.resource,
+                match &path.name {
+                    Name::One(name) => name,
+                    Name::All => "ALL",
+                },
+                path.metric
+            ),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn the_three_forms() {
+        let cases = [
+            ("namespaces/n/pods/p/m", "n pods p m"),
+            ("/namespaces/n/pods/*/m/", "n pods ALL m"),
+            ("namespaces/n/ingresses.networking.k8s.io/i/m", "n ingresses.networking.k8s.io i m"),
+            ("nodes/a/m", "- nodes a m"),
+            ("nodes/*/m", "- nodes ALL m"),
+            ("namespaces/n/metrics/m", "- namespaces n m"),
+            ("namespaces/*/metrics/m", "- namespaces ALL m"),
+            ("namespaces/n/pods/%2A/vllm%3Anum_requests", "n pods ALL vllm:num_requests"),
+            ("namespaces/n/pods/a%2Fb/m", "n pods a/b m"),
+            ("namespaces/n/m", "Form"),
+            ("namespaces/n", "Form"),
+            ("namespaces/n/pods//m", "Form"),
+            ("namespaces/n/pods/p/m/more", "Form"),
+            ("pods/m", "Form"),
+            ("", "Form"),
+            ("nodes/%ff/m", "NotUtf8"),
+            ("nodes/100%/m", "- nodes 100% m"),
+        ];
+        for (rest, wanted) in cases {
+            assert_eq!(shown(rest), wanted, "{rest}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_apart_or_refused(rest in "\\PC{0,60}") {
+            let _ = parse(&rest);
+        }
+
+        #[test]
+        fn what_is_encoded_comes_back(name in "[^/*]{1,20}") {
+            let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let path = parse(&format!("namespaces/n/pods/{encoded}/m")).unwrap();
+            prop_assert_eq!(path.name, Name::One(name));
+        }
+    }
+}

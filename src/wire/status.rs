@@ -1,0 +1,114 @@
+//! Kubernetes' `Status`: the body of every error.
+
+use serde::Serialize;
+
+/// A failed request, as `kubectl` and client-go read it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    status: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// A word for programs.
+    pub reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    /// The HTTP status code.
+    pub code: u16,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+struct Empty {}
+
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+struct Details {
+    causes: Vec<Cause>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+struct Cause {
+    message: String,
+}
+
+/// The reasons that this server gives, with the HTTP code that belongs to each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum Reason {
+    /// 400: the request is malformed.
+    BadRequest,
+    /// 401: the credentials are not known.
+    Unauthorized,
+    /// 404: there is no such metric, object or path.
+    NotFound,
+    /// 405: only reading is possible.
+    MethodNotAllowed,
+    /// 406: none of the accepted media types can be given.
+    NotAcceptable,
+    /// 429: too many requests are in flight.
+    TooManyRequests,
+    /// 500: something behind this server failed.
+    InternalError,
+    /// 504: something behind this server did not answer in time.
+    Timeout,
+}
+
+impl Reason {
+    /// The HTTP status code.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
+            Self::TooManyRequests => 429,
+            Self::InternalError => 500,
+            Self::Timeout => 504,
+        }
+    }
+}
+
+impl Status {
+    /// A failure with a sentence for the client. `InternalError` puts Kubernetes' own words in front and the sentence into
+    /// the details, as an API server does.
+    pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let (message, details) = if reason == Reason::InternalError {
+            let details = Details { causes: vec![Cause { message: message.clone() }] };
+            (format!("Internal error occurred: {message}"), Some(details))
+        } else {
+            (message, None)
+        };
+        Self {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            status: "Failure",
+            message,
+            reason,
+            details,
+            code: reason.code(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_those_of_an_api_server() {
+        let not_found = Status::failure(Reason::NotFound, "the server could not find the metric m for pods");
+        assert_eq!(
+            serde_json::to_string(&not_found).unwrap(),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the metric m for pods","reason":"NotFound","code":404}"#
+        );
+        let internal = Status::failure(Reason::InternalError, "unable to fetch metrics");
+        assert_eq!(
+            serde_json::to_string(&internal).unwrap(),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Internal error occurred: unable to fetch metrics","reason":"InternalError","details":{"causes":[{"message":"unable to fetch metrics"}]},"code":500}"#
+        );
+    }
+}
