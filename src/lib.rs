@@ -4,3 +4,5 @@
 //! stands beside them, and `app` is the one place where the parts meet.
 
 pub mod core;
+#[cfg(feature = "demo")]
+pub mod demo;
