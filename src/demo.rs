@@ -11,6 +11,7 @@
 //! Prometheus, has the demo.
 
 pub mod autoscaler;
+pub mod endpoint;
 pub mod store;
 pub mod workload;
 
