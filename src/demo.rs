@@ -11,10 +11,12 @@
 //! Prometheus, has the demo.
 
 pub mod autoscaler;
+pub mod backend;
 pub mod endpoint;
 pub mod store;
 pub mod workload;
 
+pub use backend::{Backend, LiveIde};
 
 /// The rules that loadline serves in the demo: a prometheus-adapter configuration.
 pub const RULES: &str = include_str!("demo/rules.yaml");
