@@ -12,11 +12,18 @@
 
 pub mod autoscaler;
 pub mod backend;
+pub mod console;
 pub mod endpoint;
+pub mod metric_list;
+pub mod reader;
 pub mod store;
 pub mod workload;
 
 pub use backend::{Backend, LiveIde};
+pub use console::Connection;
 
 /// The rules that loadline serves in the demo: a prometheus-adapter configuration.
 pub const RULES: &str = include_str!("demo/rules.yaml");
+
+#[cfg(test)]
+mod tests;
