@@ -1,2 +1,1 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
-
