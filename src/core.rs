@@ -1,4 +1,5 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
+<<<<<<< HEAD
 
 pub mod catalog;
 pub mod duration;
@@ -14,3 +15,5 @@ pub mod selector;
 pub mod series;
 pub mod template;
 pub mod yaml;
+=======
+>>>>>>> demo

@@ -3,6 +3,12 @@
 //! `core` and `wire` are pure: they take values (time and names included) and return values. Everything that does I/O
 //! stands beside them, and `app` is the one place where the parts meet.
 
+pub mod cache;
 pub mod core;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod discovery;
+pub mod kubernetes;
+pub mod objects;
 pub mod prometheus;
 pub mod wire;
