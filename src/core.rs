@@ -1,5 +1,4 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
-<<<<<<< HEAD
 
 pub mod catalog;
 pub mod duration;
@@ -15,5 +14,3 @@ pub mod selector;
 pub mod series;
 pub mod template;
 pub mod yaml;
-=======
->>>>>>> demo

@@ -203,7 +203,7 @@ impl Discovery {
         for (group, found) in results {
             self.note(&group, found, started);
         }
-        self.swap(range).await;
+        self.swap().await;
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
@@ -273,11 +273,11 @@ impl Discovery {
     }
 
     /// Builds the catalog, asking first which of the contested series are alive.
-    async fn swap(&self, range: Range) {
+    async fn swap(&self) {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
-        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age, range).await;
+        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age).await;
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));

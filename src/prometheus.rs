@@ -9,7 +9,10 @@ pub mod decode;
 mod connection;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,7 @@ pub struct Prometheus {
     query_timeout: Duration,
     discovery_timeout: Duration,
     traffic: Traffic,
+    ignores_selectors: OnceLock<bool>,
 }
 
 /// What has been asked of a backend, since the start.
@@ -137,6 +141,7 @@ impl Prometheus {
             discovery_timeout: config.discovery_timeout,
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
+            ignores_selectors: OnceLock::new(),
         })
     }
 
@@ -186,6 +191,20 @@ impl Prometheus {
     ) -> Result<Found, Error> {
         let body = self.metadata("api/v1/series", selector, range).await?;
         Ok(decode::series(&body, is_wanted)?)
+    }
+
+    /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
+    /// that nothing can match is answered with names all the same. Asked once.
+    pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
+        if let Some(ignores) = self.ignores_selectors.get() {
+            return Ok(*ignores);
+        }
+        let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
+        let ignores = !self.metric_names(nothing, range).await?.is_empty();
+        if ignores {
+            tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
+        }
+        Ok(*self.ignores_selectors.get_or_init(|| ignores))
     }
 
     async fn metadata(&self, path: &str, selector: &str, range: Range) -> Result<Bytes, Error> {

@@ -101,7 +101,8 @@ fn translate(pattern: &str) -> Result<String, String> {
                 }
                 out.push('{');
                 out.push_str(bounds);
-                rest = after;
+                out.push('}');
+                rest = after.strip_prefix('}').unwrap_or(after);
             }
             '}' => out.push_str("\\}"),
             '(' => {

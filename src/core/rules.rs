@@ -96,8 +96,8 @@ fn compile(rule: &file::Rule, broken: &mut Vec<Problem>) -> Option<Rule> {
     if rule.series_query.value.trim().is_empty() {
         problem(rule.series_query.place, "seriesQuery", "a series selector is required".to_owned());
     }
-    let namer = naming::Namer::compile(rule, &mut problem);
-    let mapping = mapping::Mapping::compile(rule, &mut problem);
+    let namer = Namer::compile(rule, &mut problem);
+    let mapping = Mapping::compile(rule, &mut problem);
     let query = if rule.metrics_query.value.is_empty() {
         problem(rule.metrics_query.place, "metricsQuery", "a query template is required".to_owned());
         None

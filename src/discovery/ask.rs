@@ -54,7 +54,7 @@ async fn by_labels(
     group: &Group,
     range: Range,
 ) -> Result<Option<Found>, Error> {
-    if group.selector.narrowed(&[]).is_none() || ignores_selectors(prometheus, range).await? {
+    if group.selector.narrowed(&[]).is_none() || prometheus.ignores_selectors(range).await? {
         return Ok(None);
     }
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
@@ -75,28 +75,12 @@ async fn by_labels(
     Ok(Some(found))
 }
 
-/// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
-/// that nothing can match is answered with names all the same.
-async fn ignores_selectors(prometheus: &Prometheus, range: Range) -> Result<bool, Error> {
-    if let Some(ignores) = prometheus.ignores_selectors() {
-        return Ok(ignores);
-    }
-    let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-    let ignores = !prometheus.metric_names(nothing, range).await?.is_empty();
-    if ignores {
-        tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
-    }
-    prometheus.note_ignores_selectors(ignores);
-    Ok(ignores)
-}
-
 /// Of contested claims, those whose series have samples within the discovery window. A query that fails confirms nothing.
 pub(super) async fn alive(
     prometheus: &Prometheus,
     rules: &[DiscoveredRule],
     contests: &[Contest],
     max_age: Duration,
-    _range: Range,
 ) -> BTreeSet<Claim> {
     let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {

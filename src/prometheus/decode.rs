@@ -52,6 +52,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     status: Cow<'a, str>,
     #[serde(borrow)]
+    #[serde(default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(default)]
     error_type: Option<String>,
@@ -61,6 +62,11 @@ struct Envelope<'a> {
     warnings: Option<Vec<String>>,
     #[serde(default)]
     is_partial: bool,
+}
+
+/// Keeps `null` apart from nothing.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Envelope<'a> {
@@ -402,6 +408,7 @@ mod tests {
         assert_eq!(found.by_label["namespace"].iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found.by_label.len(), 2);
         assert_eq!(series(br#"{"status":"success","data":null}"#, |_| true).unwrap(), Found::default());
-        assert_eq!(strings(br#"{"status":"success","data":null}"#).unwrap(), Vec::<String>::new());
+        let nothing = strings(br#"{"status":"success","data":null}"#).unwrap();
+        assert_eq!(nothing, Vec::<String>::new());
     }
 }

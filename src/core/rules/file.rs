@@ -46,7 +46,6 @@ pub(super) struct Filter {
 /// `resources`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resources {
-    pub(super) place: Place,
     pub(super) template: Text,
     /// Label to group and resource.
     pub(super) overrides: BTreeMap<String, Override>,
@@ -87,7 +86,11 @@ pub struct ResourceRule {
 pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
     let mut reader = Reader::default();
     let file = reader.file(root);
-    if reader.problems.is_empty() { Ok(file) } else { Err(reader.problems) }
+    if reader.problems.is_empty() {
+        return Ok(file);
+    }
+    reader.problems.sort_by_key(|problem| problem.place);
+    Err(reader.problems)
 }
 
 const FILE: &[&str] = &["rules", "externalRules", "resourceRules"];
@@ -181,13 +184,11 @@ impl Reader {
     }
 
     fn resources(&mut self, rule: &Fields<'_>) -> Resources {
-        let absent = Resources { place: rule.place, ..Resources::default() };
-        let Some(node) = rule.get("resources") else { return absent };
+        let Some(node) = rule.get("resources") else { return Resources::default() };
         let Some(fields) = self.mapping(node, rule.path("resources"), RESOURCES) else {
-            return absent;
+            return Resources::default();
         };
         Resources {
-            place: node.place,
             template: self.text(&fields, "template"),
             overrides: self.overrides(&fields),
             namespaced: self.boolean(&fields, "namespaced"),
