@@ -13,4 +13,5 @@ pub mod samples;
 pub mod selector;
 pub mod series;
 pub mod template;
+pub mod window;
 pub mod yaml;

@@ -3,12 +3,18 @@
 //! `core` and `wire` are pure: they take values (time and names included) and return values. Everything that does I/O
 //! stands beside them, and `app` is the one place where the parts meet.
 
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod core;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod discovery;
+pub mod http;
+pub mod kubeconfig;
 pub mod kubernetes;
 pub mod objects;
 pub mod prometheus;
+pub mod reads;
+pub mod server;
 pub mod wire;

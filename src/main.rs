@@ -1,3 +1,7 @@
 //! The `loadline` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loadline::cli::main(std::env::args_os())
+}

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-pub use config::{Config, ConfigError, Method};
+pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;

@@ -26,6 +26,8 @@ pub struct Plan {
     pub query: String,
     /// The label that holds the name of the object that a sample belongs to.
     pub label: Arc<str>,
+    /// The range that the query looks over in seconds, where it is known.
+    pub window_seconds: Option<i64>,
 }
 
 /// A question that cannot be put to Prometheus.
@@ -88,7 +90,8 @@ pub fn exact(
         .query
         .render(&arguments)
         .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })?;
-    Ok(Plan { query, label: Arc::clone(&entry.label) })
+    let window_seconds = entry.rule.window_seconds;
+    Ok(Plan { query, label: Arc::clone(&entry.label), window_seconds })
 }
 
 fn alternatives(values: &[String]) -> String {

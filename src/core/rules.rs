@@ -8,14 +8,19 @@ mod file;
 mod mapping;
 mod naming;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use file::{ResourceRule, ResourceRules};
 pub(crate) use file::is_label_name;
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::Namer;
 
-use super::{series::SeriesSelector, template::QueryTemplate, yaml, yaml::Place};
+use super::{
+    series::SeriesSelector,
+    template::{QueryArguments, QueryTemplate},
+    window,
+    yaml::{self, Place},
+};
 
 /// A compiled rules file.
 #[derive(Debug, Default)]
@@ -45,6 +50,8 @@ pub struct Rule {
     pub mapping: Mapping,
     /// The query's template.
     pub query: QueryTemplate,
+    /// The range that the rule's queries look over in seconds, where it is known.
+    pub window_seconds: Option<i64>,
 }
 
 /// Something wrong in a rules file.
@@ -109,14 +116,28 @@ fn compile(rule: &file::Rule, broken: &mut Vec<Problem>) -> Option<Rule> {
     if broken.len() > problems_before {
         return None;
     }
+    let query = query?;
     Some(Rule {
+        window_seconds: window_seconds(&query),
         id: rule.id.clone(),
         place: rule.place,
         selector: SeriesSelector::new(&rule.series_query.value),
         namer: namer?,
         mapping: mapping?,
-        query: query?,
+        query,
     })
+}
+
+/// The window is a matter of the template, not of what it is rendered with.
+fn window_seconds(query: &QueryTemplate) -> Option<i64> {
+    let rendered = query.render(&QueryArguments {
+        series: "series",
+        label_matchers: "label=\"value\"",
+        label_values_by_name: &BTreeMap::new(),
+        group_by: "label",
+        group_by_slice: &["label".to_owned()],
+    });
+    window::seconds(&rendered.ok()?)
 }
 
 #[cfg(test)]
@@ -158,6 +179,8 @@ resourceRules:
         let rules = load(LAB).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         assert_eq!(rules.custom.len(), 2);
+        assert_eq!(rules.custom[0].window_seconds, Some(60));
+        assert_eq!(rules.custom[1].window_seconds, None);
         assert_eq!(rules.external[0].id, "externalRules[0]");
         assert!(!rules.external[0].mapping.namespaced());
         let resource = rules.resource.unwrap();

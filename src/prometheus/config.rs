@@ -1,9 +1,16 @@
 //! How to reach a backend: what the flags say, checked.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
+use kube::config::Kubeconfig;
 use reqwest::Url;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Where a backend is and how to authenticate there.
 #[derive(Clone, Debug)]
@@ -12,14 +19,14 @@ pub struct Config {
     pub url: Url,
     /// User and password, from the URL.
     pub basic: Option<Basic>,
-    /// A PEM file of the only certification authorities that are trusted; else the system's are.
-    pub ca_file: Option<PathBuf>,
-    /// A PEM file with the client certificate and its chain.
-    pub certificate_file: Option<PathBuf>,
-    /// A PEM file with the client certificate's key.
-    pub key_file: Option<PathBuf>,
-    /// A file with a bearer token.
-    pub token_file: Option<PathBuf>,
+    /// The only certification authorities that are trusted, as PEM; else the system's are.
+    pub ca: Option<Source>,
+    /// The client certificate and its chain, as PEM.
+    pub certificate: Option<Source>,
+    /// The client certificate's key, as PEM.
+    pub key: Option<Source>,
+    /// A bearer token.
+    pub token: Option<Source>,
     /// Headers of every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How queries are sent.
@@ -28,6 +35,42 @@ pub struct Config {
     pub query_timeout: Duration,
     /// The longest that a metadata request may take.
     pub discovery_timeout: Duration,
+}
+
+/// Where a credential comes from.
+#[derive(Clone)]
+pub enum Source {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// The credential itself. Not shown by `Debug`.
+    Inline(Vec<u8>),
+}
+
+impl Source {
+    /// The credential itself where it is given, else its file.
+    fn of(inline: Option<Vec<u8>>, file: Option<impl Into<PathBuf>>) -> Option<Self> {
+        inline.map(Self::Inline).or_else(|| file.map(|file| Self::File(file.into())))
+    }
+
+    /// The credential as it is now.
+    pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
+        match self {
+            Self::Inline(content) => Ok(content.clone()),
+            Self::File(path) => std::fs::read(path).map_err(|error| ConfigError::File {
+                path: path.clone(),
+                message: error.to_string(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(_) => f.debug_tuple("Inline").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// The method of requests that may be sent either way.
@@ -49,8 +92,8 @@ pub struct Basic {
     pub password: String,
 }
 
-impl std::fmt::Debug for Basic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Basic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Basic").finish_non_exhaustive()
     }
 }
@@ -99,15 +142,61 @@ impl Config {
         Ok(Self {
             url,
             basic,
-            ca_file: None,
-            certificate_file: None,
-            key_file: None,
-            token_file: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            token: None,
             headers: Vec::new(),
             method: Method::default(),
             query_timeout: Duration::from_secs(30),
             discovery_timeout: Duration::from_secs(60),
         })
+    }
+
+    /// Authenticates as the user of a kubeconfig's current context, and trusts the authority of its cluster. Only the files
+    /// and data that it names are used: a user who authenticates by running a program is an error.
+    pub fn add_kubeconfig(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let file = |message: String| ConfigError::File { path: path.to_owned(), message };
+        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| file(error.to_string()))?;
+        let current = kubeconfig.current_context.as_deref().unwrap_or_default();
+        let context = kubeconfig
+            .contexts
+            .iter()
+            .find(|context| context.name == current)
+            .and_then(|context| context.context.as_ref())
+            .ok_or_else(|| file("the current context does not exist".to_owned()))?;
+        let user = kubeconfig
+            .auth_infos
+            .iter()
+            .find(|user| Some(&user.name) == context.user.as_ref())
+            .and_then(|user| user.auth_info.clone())
+            .unwrap_or_default();
+        if user.exec.is_some() || user.auth_provider.is_some() {
+            let message = "the user authenticates by a program, which is not supported here";
+            return Err(file(message.to_owned()));
+        }
+        let cluster = kubeconfig
+            .clusters
+            .iter()
+            .find(|cluster| cluster.name == context.cluster)
+            .and_then(|cluster| cluster.cluster.clone())
+            .unwrap_or_default();
+        let secret = |secret: Option<SecretString>| {
+            secret.map(|secret| secret.expose_secret().as_bytes().to_vec())
+        };
+        let ca = inline(cluster.certificate_authority_data.as_deref(), &file)?;
+        self.ca = Source::of(ca, cluster.certificate_authority);
+        let certificate = inline(user.client_certificate_data.as_deref(), &file)?;
+        self.certificate = Source::of(certificate, user.client_certificate);
+        let key = secret(user.client_key_data);
+        let key = inline(key.as_deref().and_then(|key| std::str::from_utf8(key).ok()), &file)?;
+        self.key = Source::of(key, user.client_key);
+        self.token = Source::of(secret(user.token), user.token_file);
+        if let (Some(user), Some(password)) = (user.username, secret(user.password)) {
+            let password = String::from_utf8_lossy(&password).into_owned();
+            self.basic = Some(Basic { user, password });
+        }
+        Ok(())
     }
 
     /// Takes a `--prometheus-header`, `name=value`.
@@ -127,6 +216,18 @@ impl Config {
         value.set_sensitive(true);
         self.headers.push((name, value));
         Ok(())
+    }
+}
+
+/// The content of a `…-data` field: base64.
+fn inline(
+    data: Option<&str>,
+    failed: &impl Fn(String) -> ConfigError,
+) -> Result<Option<Vec<u8>>, ConfigError> {
+    let Some(data) = data else { return Ok(None) };
+    match STANDARD.decode(data.trim()) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) => Err(failed(format!("a `…-data` field is not base64: {error}"))),
     }
 }
 

@@ -1,7 +1,6 @@
 //! HTTP clients for a backend, renewed when the files that they authenticate with change.
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use prometheus_http_query::Client;
 
-use super::config::{Config, ConfigError};
+use super::config::{Config, ConfigError, Source};
 
 /// How long files are believed before they are looked at again. Kubernetes refreshes a projected token well before it
 /// ends, so this only bounds how long an old one is used.
@@ -42,7 +41,7 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// The contents of the files.
+/// The credentials as they were read.
 #[derive(Clone, Default, Eq, PartialEq)]
 struct Materials {
     ca: Option<Vec<u8>>,
@@ -53,7 +52,7 @@ struct Materials {
 
 impl Connections {
     pub(super) fn new(config: Config) -> Result<Self, ConfigError> {
-        if config.certificate_file.is_some() != config.key_file.is_some() {
+        if config.certificate.is_some() != config.key.is_some() {
             return Err(ConfigError::HalfIdentity);
         }
         let connection = connect(&config, Materials::read(&config)?)?;
@@ -86,8 +85,8 @@ impl Connections {
     /// Whether this caller is the one to look at the files.
     fn is_due(&self) -> bool {
         let config = &self.config;
-        let files = [&config.ca_file, &config.certificate_file, &config.key_file, &config.token_file];
-        if files.iter().all(|file| file.is_none()) {
+        let sources = [&config.ca, &config.certificate, &config.key, &config.token];
+        if !sources.iter().any(|source| matches!(source, Some(Source::File(_)))) {
             return false;
         }
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -119,21 +118,11 @@ impl Connections {
 impl Materials {
     fn read(config: &Config) -> Result<Self, ConfigError> {
         Ok(Self {
-            ca: read(config.ca_file.as_deref())?,
-            certificate: read(config.certificate_file.as_deref())?,
-            key: read(config.key_file.as_deref())?,
-            token: read(config.token_file.as_deref())?,
+            ca: config.ca.as_ref().map(Source::read).transpose()?,
+            certificate: config.certificate.as_ref().map(Source::read).transpose()?,
+            key: config.key.as_ref().map(Source::read).transpose()?,
+            token: config.token.as_ref().map(Source::read).transpose()?,
         })
-    }
-}
-
-fn read(path: Option<&Path>) -> Result<Option<Vec<u8>>, ConfigError> {
-    let Some(path) = path else { return Ok(None) };
-    match std::fs::read(path) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) => {
-            Err(ConfigError::File { path: path.to_owned(), message: error.to_string() })
-        }
     }
 }
 

@@ -3,8 +3,7 @@ use super::*;
 fn connection() -> Connection {
     Connection {
         url: "https://127.0.0.1:6443".to_owned(),
-        token: None,
-        ca_file: None,
+        kubeconfig: "/tmp/kubeconfig".into(),
     }
 }
 
@@ -79,17 +78,16 @@ fn header_and_lines_and_summary() {
 #[test]
 fn commands_are_quoted_for_a_shell() {
     let connection = Connection {
-        token: Some("s3cret".to_owned()),
-        ca_file: Some(PathBuf::from("/tmp/it's here/ca.crt")),
+        kubeconfig: "/tmp/it's here/kubeconfig".into(),
         ..connection()
     };
     assert_eq!(
         curl(&connection, Workload::LspServer),
-        r"curl -s --cacert '/tmp/it'\''s here/ca.crt' -H 'Authorization: Bearer s3cret' 'https://127.0.0.1:6443/apis/custom.metrics.k8s.io/v1beta2/namespaces/cloud-ide/pods/*/lsp_requests_per_second'"
+        r"curl -sk 'https://127.0.0.1:6443/apis/custom.metrics.k8s.io/v1beta2/namespaces/cloud-ide/pods/*/lsp_requests_per_second'"
     );
     assert_eq!(
         kubectl(&connection, Workload::AiInference),
-        r"kubectl --kubeconfig=/dev/null --server=https://127.0.0.1:6443 --certificate-authority='/tmp/it'\''s here/ca.crt' --token=s3cret get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/cloud-ide/pods/*/ai_inference_memory_utilization'"
+        r"kubectl --kubeconfig='/tmp/it'\''s here/kubeconfig' get --raw '/apis/custom.metrics.k8s.io/v1beta2/namespaces/cloud-ide/pods/*/ai_inference_memory_utilization'"
     );
 }
 

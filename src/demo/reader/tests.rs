@@ -67,8 +67,7 @@ async fn run_against(
     let options = Options {
         connection: Connection {
             url,
-            token: None,
-            ca_file: None,
+            kubeconfig: "/tmp/kubeconfig".into(),
         },
         store_url: backend.url(),
         interval: Duration::from_millis(20),

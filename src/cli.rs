@@ -1,0 +1,169 @@
+//! The command line: one file for each subcommand.
+
+#[cfg(feature = "demo")]
+mod demo;
+mod flags;
+mod logging;
+mod serve;
+mod signals;
+
+use std::{ffi::OsString, io::Write as _, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+/// Turns Prometheus queries into the metric values that HorizontalPodAutoscalers scale on.
+///
+/// Without a subcommand `serve` is meant, with prometheus-adapter's flags.
+#[derive(Debug, Parser)]
+#[command(name = "loadline", version, args_override_self = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the metrics APIs of a rules file
+    Serve(Box<flags::Serve>),
+    /// Show everything at work on this machine: a synthetic workload, a store, this server and a reader
+    #[cfg(feature = "demo")]
+    Demo(demo::Flags),
+}
+
+/// Runs a command line. Usage errors give exit code 2, all others 1; each is one line on standard error.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match parse(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            // There is nowhere left to report that to.
+            error.print().unwrap_or_default();
+            return ExitCode::from(code);
+        }
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return failed(&anyhow::anyhow!("a TLS provider is installed already"));
+    }
+    let result = match cli.command {
+        Command::Serve(flags) => serve::run(&flags),
+        #[cfg(feature = "demo")]
+        Command::Demo(flags) => demo::run(&flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let text = format!("{error:#}");
+    let is_usage = error.downcast_ref::<flags::UsageError>().is_some();
+    // A closed standard error leaves only the exit code.
+    writeln!(std::io::stderr(), "loadline: {}", text.trim_end()).unwrap_or_default();
+    ExitCode::from(if is_usage { 2 } else { 1 })
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(with_subcommand(arguments))?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Puts `serve` in where no subcommand is: before flags, and before what prometheus-adapter's manifests pass as
+/// first argument, the path of its own binary.
+fn with_subcommand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.into_iter().collect();
+    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or_default();
+    let is_ours = matches!(first, "-h" | "--help" | "-V" | "--version");
+    if arguments.len() < 2 || (first.starts_with(['-', '/']) && !is_ours) {
+        arguments.insert(arguments.len().min(1), "serve".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        parse(std::iter::once("loadline").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    #[track_caller]
+    fn served(line: &str) -> flags::Serve {
+        match parsed(line).map(|cli| cli.command) {
+            Ok(Command::Serve(flags)) => *flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_meant_without_a_subcommand() {
+        for line in [
+            "--config=rules.yaml",
+            "/adapter --config rules.yaml",
+            "serve --config=other --config=rules.yaml",
+            "serve /adapter --config=rules.yaml stray",
+        ] {
+            assert_eq!(served(line).config.unwrap().to_str(), Some("rules.yaml"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_the_helm_chart_are_taken() {
+        let flags = served(
+            "/adapter --secure-port=6443 --cert-dir=/tmp/cert --prometheus-url=http://prometheus.default.svc:9090 \
+             --metrics-relist-interval=1m --v=4 --config=/etc/adapter/config.yaml --v=6 --logtostderr=true",
+        );
+        assert_eq!(flags.verbosity(), 6);
+        assert_eq!(flags.discovery.metrics_relist_interval.as_secs(), 60);
+        assert_eq!(flags.serving.secure_port, 6443);
+    }
+
+    #[test]
+    fn go_flag_syntax() {
+        let cases = [
+            ("--config x -v=4", 4),
+            ("--config x -v 5", 5),
+            ("--config x --v=1 --v=9", 9),
+            ("--config x", 0),
+        ];
+        for (line, verbosity) in cases {
+            assert_eq!(served(line).verbosity(), verbosity, "{line}");
+        }
+        for (line, wanted) in [
+            ("--standalone", true),
+            ("--standalone=true", true),
+            ("--standalone=T", true),
+            ("--standalone=1", true),
+            ("--standalone=false", false),
+            ("--standalone=0", false),
+            ("", false),
+        ] {
+            assert_eq!(served(&format!("{line} --config=x")).cluster.standalone, wanted, "{line}");
+        }
+        assert!(parsed("--standalone=maybe --config=x").is_err());
+    }
+
+    #[test]
+    fn an_unknown_flag_names_the_nearest() {
+        let error = parsed("--prometheus-uri=http://x").unwrap_err().to_string();
+        assert!(error.contains("--prometheus-url"), "{error}");
+        let error = parsed("serv").unwrap_err().to_string();
+        assert!(error.contains("serve"), "{error}");
+    }
+
+    #[test]
+    fn help_is_a_contract() {
+        for name in ["serve", "demo"] {
+            let mut command = Cli::command();
+            let command = command.find_subcommand_mut(name).unwrap();
+            let help = command.render_long_help().to_string();
+            insta::assert_snapshot!(format!("help_{name}"), help);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `loadline demo`.
+
+use std::{fs, io::Write, net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{logging, signals::Signals};
+use crate::{
+    app::{self, Bound, Cluster, Settings},
+    core::{duration, rules},
+    demo::{Backend, Connection, RULES, reader},
+    prometheus,
+};
+
+/// The flags of `demo`.
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// End by itself after this time, with a summary [default: go on until interrupted]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse_go)]
+    duration: Option<Duration>,
+
+    /// The time between two readings
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse_go)]
+    interval: Duration,
+}
+
+/// Runs until the time is over or a signal comes.
+pub(super) fn run(flags: &Flags) -> anyhow::Result<()> {
+    if flags.interval.is_zero() {
+        return Err(super::flags::UsageError("--interval must not be 0".to_owned()).into());
+    }
+    logging::init_quiet();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::new()?;
+        let stop = CancellationToken::new();
+        tokio::select! {
+            result = show(flags, &stop) => result,
+            () = signals.watch(stop.clone()) => bail!("ended by a second signal"),
+        }
+    })
+}
+
+/// Backend, server and reader, each in front of the one before; the reader's end is the end of all.
+async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
+    let stop_servers = CancellationToken::new();
+    let folder = Folder::create()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let backend = Backend::start(listener, stop_servers.clone())?;
+    let ide = backend.ide();
+    let kubeconfig = folder.0.join("kubeconfig");
+    let bound = app::build(settings(&backend, kubeconfig.clone())?).await?;
+    let options = reader::Options {
+        connection: Connection { url: format!("https://{}", bound.address()), kubeconfig },
+        store_url: backend.url(),
+        interval: flags.interval,
+        duration: flags.duration,
+    };
+    let client = client(&bound)?;
+    let discovery = bound.discovery();
+
+    let read = async {
+        discovery.first_try().await;
+        let mut out = std::io::stdout();
+        let summaries = reader::run(&options, &client, &ide, stop, &mut out).await;
+        stop_servers.cancel();
+        summaries
+    };
+    // What ends too early ends the reading.
+    let serve = async {
+        let served = bound.run(stop_servers.clone()).await;
+        stop.cancel();
+        served
+    };
+    let store = async {
+        let stopped = backend.stopped().await;
+        stop.cancel();
+        stopped
+    };
+    let (summaries, served, stopped) = tokio::join!(read, serve, store);
+    served?;
+    stopped?;
+    if summaries?.iter().any(|summary| summary.answered == 0 && summary.failed > 0) {
+        bail!("no reading succeeded");
+    }
+    Ok(())
+}
+
+fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> {
+    let rules = rules::load(RULES).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the demo's rules: {}", problems.join("; "))
+    })?;
+    Ok(Settings {
+        rules,
+        prometheus: prometheus::Config::new(&backend.url())?,
+        cluster: Cluster::Standalone { objects: None },
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        certificate: None,
+        http2: true,
+        relist_interval: Duration::from_secs(30),
+        max_age: Duration::from_secs(60),
+        // Shorter than the reader's interval: every line shows a new value.
+        cache_ttl: Duration::from_secs(1),
+        write_kubeconfig: Some(kubeconfig),
+    })
+}
+
+/// A client that trusts the server's certificate, and only that.
+fn client(bound: &Bound) -> anyhow::Result<reqwest::Client> {
+    let authority = reqwest::Certificate::from_pem(bound.authority().as_bytes())?;
+    Ok(reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build()?)
+}
+
+/// A folder of this process' own, which goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("loadline-demo-{}", std::process::id()));
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            let text = format!("loadline: cannot remove {}: {error}\n", self.0.display());
+            std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+        }
+    }
+}

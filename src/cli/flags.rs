@@ -1,0 +1,395 @@
+//! The flags of `serve`: prometheus-adapter's, and ours.
+//!
+//! Go's syntax is taken: `--x=y`, `--x y`, a bare boolean, `--x=false`, `-v=4`, durations as `1m30s`; of a flag that is given
+//! twice the last one counts.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    core::duration,
+    prometheus::{self, Source},
+};
+
+/// A command line that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UsageError(pub(super) String);
+
+/// The flags of `serve`.
+#[derive(Args, Debug)]
+#[command(args_override_self = true)]
+pub(super) struct Serve {
+    /// The rules file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Refuse to start when a rule does not compile, instead of leaving it out
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    pub(super) strict: bool,
+
+    #[command(flatten)]
+    pub(super) prometheus: PrometheusFlags,
+    #[command(flatten)]
+    pub(super) discovery: DiscoveryFlags,
+    #[command(flatten)]
+    pub(super) cluster: ClusterFlags,
+    #[command(flatten)]
+    pub(super) serving: ServingFlags,
+    #[command(flatten)]
+    pub(super) logging: LoggingFlags,
+    #[command(flatten)]
+    pub(super) accepted: AcceptedFlags,
+
+    /// What stands beside the flags is ignored: manifests of prometheus-adapter pass `/adapter`
+    #[arg(hide = true)]
+    stray: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Prometheus")]
+pub(super) struct PrometheusFlags {
+    /// The URL of Prometheus, with any path prefix. User and password in it are used for basic authentication
+    #[arg(long, value_name = "URL", default_value = "https://localhost")]
+    prometheus_url: String,
+
+    /// Authenticate to Prometheus with the service account of the pod
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    prometheus_auth_incluster: bool,
+
+    /// Authenticate to Prometheus with the user of a kubeconfig
+    #[arg(long, value_name = "FILE")]
+    prometheus_auth_config: Option<PathBuf>,
+
+    /// The certification authorities that Prometheus' certificate is checked with
+    #[arg(long, value_name = "FILE")]
+    prometheus_ca_file: Option<PathBuf>,
+
+    /// A client certificate for Prometheus
+    #[arg(long, value_name = "FILE")]
+    prometheus_client_tls_cert_file: Option<PathBuf>,
+
+    /// The key of the client certificate
+    #[arg(long, value_name = "FILE")]
+    prometheus_client_tls_key_file: Option<PathBuf>,
+
+    /// A file with a bearer token for Prometheus; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    prometheus_token_file: Option<PathBuf>,
+
+    /// A header of every request to Prometheus, such as X-Scope-OrgID=team; can be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    prometheus_header: Vec<String>,
+
+    /// The HTTP method of requests to Prometheus: GET or POST. Long queries always go by POST
+    #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = method)]
+    prometheus_verb: prometheus::Method,
+
+    /// How long a query may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse_go)]
+    prometheus_query_timeout: Duration,
+
+    /// How long a request of discovery may take
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::parse_go)]
+    prometheus_discovery_timeout: Duration,
+
+    /// How long query results are kept; 0 asks Prometheus for every read
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_go)]
+    pub(super) cache_ttl: Duration,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Discovery")]
+pub(super) struct DiscoveryFlags {
+    /// The time between two discoveries of the metrics that there are
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse_go)]
+    pub(super) metrics_relist_interval: Duration,
+
+    /// How far back discovery looks for series [default: the relist interval]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
+    metrics_max_age: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterFlags {
+    /// The kubeconfig of the cluster whose objects are described [default: the cluster that we run in]
+    #[arg(long, value_name = "FILE")]
+    pub(super) lister_kubeconfig: Option<PathBuf>,
+
+    /// Serve without a cluster: Kubernetes' built-in kinds are known, and every object that a query returns is listed
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    pub(super) standalone: bool,
+
+    /// With --standalone: the objects that there are, as a file or a directory of manifests
+    #[arg(long, value_name = "PATH")]
+    pub(super) objects: Option<PathBuf>,
+
+    /// Write a kubeconfig whose credentials this server accepts
+    #[arg(long, value_name = "FILE")]
+    pub(super) write_kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Serving")]
+pub(super) struct ServingFlags {
+    /// The address to listen on: a loopback address, because requests are not authenticated yet
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    bind_address: IpAddr,
+
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub(super) secure_port: u16,
+
+    /// The serving certificate, with its chain behind it [default: one is made at every start]
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: Option<PathBuf>,
+
+    /// The key of the serving certificate
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: Option<PathBuf>,
+
+    /// Serve HTTP/1.1 only
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean, alias = "disable-http2-serving")]
+    disable_http2: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Logging")]
+pub(super) struct LoggingFlags {
+    /// How much is logged: from 4 on debug messages, from 8 on everything
+    #[arg(short, long, value_name = "LEVEL", default_value_t = 0)]
+    v: u8,
+
+    /// The format of the log, on standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Defines flags of prometheus-adapter that are taken and have no effect.
+macro_rules! accepted {
+    ($($name:ident),* $(,)?) => {
+        /// Flags of prometheus-adapter that are taken and have no effect.
+        #[derive(Args, Debug)]
+        pub(super) struct AcceptedFlags {
+            $(
+                #[arg(long, hide = true, num_args = 0..=1, require_equals = false, default_missing_value = "")]
+                $name: Vec<String>,
+            )*
+        }
+
+        impl AcceptedFlags {
+            /// The flags that were given, as they are written.
+            pub(super) fn given(&self) -> Vec<String> {
+                let mut given = Vec::new();
+                $(
+                    if !self.$name.is_empty() {
+                        given.push(format!("--{}", stringify!($name).replace('_', "-")));
+                    }
+                )*
+                given
+            }
+        }
+    };
+}
+
+accepted! {
+    add_dir_header,
+    alsologtostderr,
+    audit_log_batch_buffer_size,
+    audit_log_batch_max_size,
+    audit_log_batch_max_wait,
+    audit_log_batch_throttle_burst,
+    audit_log_batch_throttle_enable,
+    audit_log_batch_throttle_qps,
+    audit_log_compress,
+    audit_log_format,
+    audit_log_maxage,
+    audit_log_maxbackup,
+    audit_log_maxsize,
+    audit_log_mode,
+    audit_log_path,
+    audit_log_truncate_enabled,
+    audit_log_truncate_max_batch_size,
+    audit_log_truncate_max_event_size,
+    audit_log_version,
+    audit_policy_file,
+    audit_webhook_batch_buffer_size,
+    audit_webhook_batch_initial_backoff,
+    audit_webhook_batch_max_size,
+    audit_webhook_batch_max_wait,
+    audit_webhook_batch_throttle_burst,
+    audit_webhook_batch_throttle_enable,
+    audit_webhook_batch_throttle_qps,
+    audit_webhook_config_file,
+    audit_webhook_initial_backoff,
+    audit_webhook_mode,
+    audit_webhook_truncate_enabled,
+    audit_webhook_truncate_max_batch_size,
+    audit_webhook_truncate_max_event_size,
+    audit_webhook_version,
+    authentication_kubeconfig,
+    authentication_skip_lookup,
+    authentication_tolerate_lookup_failure,
+    authentication_token_webhook_cache_ttl,
+    authorization_always_allow_paths,
+    authorization_kubeconfig,
+    authorization_webhook_cache_authorized_ttl,
+    authorization_webhook_cache_unauthorized_ttl,
+    cert_dir,
+    client_burst,
+    client_ca_file,
+    client_qps,
+    contention_profiling,
+    debug_socket_path,
+    discovery_interval,
+    enable_priority_and_fairness,
+    http2_max_streams_per_connection,
+    log_backtrace_at,
+    log_dir,
+    log_file,
+    log_file_max_size,
+    log_flush_frequency,
+    logtostderr,
+    one_output,
+    permit_address_sharing,
+    permit_port_sharing,
+    profiling,
+    requestheader_allowed_names,
+    requestheader_client_ca_file,
+    requestheader_extra_headers_prefix,
+    requestheader_group_headers,
+    requestheader_uid_headers,
+    requestheader_username_headers,
+    skip_headers,
+    skip_log_headers,
+    stderrthreshold,
+    tls_cipher_suites,
+    tls_curve_preferences,
+    tls_min_version,
+    tls_sni_cert_key,
+    vmodule,
+}
+
+impl Serve {
+    /// klog's verbosity.
+    pub(super) fn verbosity(&self) -> u8 {
+        self.logging.v
+    }
+}
+
+impl DiscoveryFlags {
+    /// How far back discovery looks; it has to reach back to the discovery before.
+    pub(super) fn max_age(&self) -> Result<Duration, UsageError> {
+        let interval = self.metrics_relist_interval;
+        let max_age = self.metrics_max_age.unwrap_or(interval);
+        if interval.is_zero() {
+            return Err(UsageError("--metrics-relist-interval must not be 0".to_owned()));
+        }
+        if max_age < interval {
+            let text = "--metrics-max-age must not be less than --metrics-relist-interval";
+            return Err(UsageError(text.to_owned()));
+        }
+        Ok(max_age)
+    }
+}
+
+impl ServingFlags {
+    /// The address to listen on.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.bind_address, self.secure_port)
+    }
+
+    /// The files of the serving certificate, if it comes from files.
+    pub(super) fn certificate(&self) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
+        match (&self.tls_cert_file, &self.tls_private_key_file) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
+            (None, None) => Ok(None),
+            _ => {
+                let text = "--tls-cert-file and --tls-private-key-file belong together";
+                Err(UsageError(text.to_owned()))
+            }
+        }
+    }
+
+    /// Whether HTTP/2 is offered.
+    pub(super) fn http2(&self) -> bool {
+        !self.disable_http2
+    }
+}
+
+/// Where a pod finds its service account.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+impl PrometheusFlags {
+    /// How to reach Prometheus.
+    pub(super) fn config(&self) -> anyhow::Result<prometheus::Config> {
+        let usage = |error: prometheus::ConfigError| UsageError(error.to_string());
+        let mut config = prometheus::Config::new(&self.prometheus_url).map_err(usage)?;
+        for header in &self.prometheus_header {
+            config.add_header(header).map_err(usage)?;
+        }
+        config.method = self.prometheus_verb;
+        config.query_timeout = self.prometheus_query_timeout;
+        config.discovery_timeout = self.prometheus_discovery_timeout;
+        if self.prometheus_auth_incluster {
+            if self.prometheus_auth_config.is_some() {
+                let text = "--prometheus-auth-incluster and --prometheus-auth-config exclude each other";
+                return Err(UsageError(text.to_owned()).into());
+            }
+            let account = |file: &str| Some(Source::File(Path::new(SERVICE_ACCOUNT).join(file)));
+            config.token = account("token");
+            config.ca = account("ca.crt");
+        }
+        if let Some(path) = &self.prometheus_auth_config {
+            config.add_kubeconfig(path)?;
+        }
+        let own = [
+            (&self.prometheus_ca_file, &mut config.ca),
+            (&self.prometheus_client_tls_cert_file, &mut config.certificate),
+            (&self.prometheus_client_tls_key_file, &mut config.key),
+            (&self.prometheus_token_file, &mut config.token),
+        ];
+        for (flag, setting) in own {
+            if let Some(path) = flag {
+                *setting = Some(Source::File(path.clone()));
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn method(text: &str) -> Result<prometheus::Method, &'static str> {
+    match text {
+        "GET" => Ok(prometheus::Method::Get),
+        "POST" => Ok(prometheus::Method::Post),
+        _ => Err("GET or POST is expected"),
+    }
+}
+
+/// The spellings of Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("true or false is expected"),
+    }
+}

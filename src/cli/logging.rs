@@ -1,0 +1,38 @@
+//! The log: on standard error, in text or JSON.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use super::flags::LogFormat;
+
+/// Starts the log at klog's verbosity; `RUST_LOG` overrides it.
+pub(super) fn init(verbosity: u8, format: LogFormat) {
+    let default = match verbosity {
+        0..=3 => "info",
+        4..=7 => "info,loadline=debug",
+        _ => "debug,loadline=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    start(filter, format);
+}
+
+/// Starts a log of warnings and errors only, for a command whose own output is what counts.
+#[cfg(feature = "demo")]
+pub(super) fn init_quiet() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    start(filter, LogFormat::Text);
+}
+
+fn start(filter: EnvFilter, format: LogFormat) {
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let started = match format {
+        LogFormat::Text => tracing::subscriber::set_global_default(log.finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(log.json().finish()),
+    };
+    // A log that was started before, as in tests, goes on.
+    started.unwrap_or_default();
+}

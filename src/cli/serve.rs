@@ -1,0 +1,109 @@
+//! `loadline serve`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    flags::{Serve, UsageError},
+    logging,
+    signals::Signals,
+};
+use crate::{
+    app::{self, Cluster, Settings},
+    core::{
+        rules::{self, Problem, RuleSet},
+        yaml,
+    },
+};
+
+/// Serves until a signal.
+pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
+    logging::init(flags.verbosity(), flags.logging.log_format);
+    let settings = settings(flags)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::new()?;
+        let bound = app::build(settings).await?;
+        tracing::info!(address = %bound.address(), "serving");
+        let stop = CancellationToken::new();
+        tokio::select! {
+            result = bound.run(stop.clone()) => result,
+            () = signals.watch(stop) => bail!("ended by a second signal"),
+        }
+    })
+}
+
+fn settings(flags: &Serve) -> anyhow::Result<Settings> {
+    let Some(path) = &flags.config else {
+        return Err(UsageError("--config is required: the rules file".to_owned()).into());
+    };
+    let cluster = cluster(flags)?;
+    let max_age = flags.discovery.max_age()?;
+    let certificate = flags.serving.certificate()?;
+    let prometheus = flags.prometheus.config()?;
+    let ignored = flags.accepted.given();
+    if !ignored.is_empty() {
+        tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
+    }
+    Ok(Settings {
+        rules: read_rules(path, flags.strict)?,
+        prometheus,
+        cluster,
+        address: flags.serving.address(),
+        certificate,
+        http2: flags.serving.http2(),
+        relist_interval: flags.discovery.metrics_relist_interval,
+        max_age,
+        cache_ttl: flags.prometheus.cache_ttl,
+        write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
+    })
+}
+
+fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
+    let kubeconfig = flags.cluster.lister_kubeconfig.clone();
+    let objects = flags.cluster.objects.clone();
+    match (flags.cluster.standalone, kubeconfig, objects) {
+        (true, None, objects) => Ok(Cluster::Standalone { objects }),
+        (false, kubeconfig, None) => Ok(Cluster::Kubernetes { kubeconfig }),
+        (true, Some(_), _) => {
+            Err(UsageError("--standalone and --lister-kubeconfig exclude each other".to_owned()))
+        }
+        (false, _, Some(_)) => Err(UsageError("--objects needs --standalone".to_owned())),
+    }
+}
+
+/// Reads a rules file. Rules that do not compile are left out with a warning, or are an error if `strict`.
+fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
+    let size = std::fs::metadata(path)
+        .with_context(|| format!("--config: cannot read {}", path.display()))?
+        .len();
+    if usize::try_from(size).map_or(true, |size| size > yaml::MAX_BYTES) {
+        bail!("{}: {size} bytes are too many for a rules file", path.display());
+    }
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("--config: cannot read {}", path.display()))?;
+    let rules = rules::load(&text).map_err(|problems| anyhow::anyhow!(lines(path, &problems)))?;
+    if strict && !rules.broken.is_empty() {
+        bail!(lines(path, &rules.broken));
+    }
+    for problem in &rules.broken {
+        tracing::warn!("{}; the rule is left out", line(path, problem));
+    }
+    if !rules.external.is_empty() || rules.resource.is_some() {
+        tracing::warn!("externalRules and resourceRules are read, but their APIs are not served");
+    }
+    Ok(rules)
+}
+
+fn lines(path: &Path, problems: &[Problem]) -> String {
+    problems.iter().map(|problem| line(path, problem)).collect::<Vec<_>>().join("\n")
+}
+
+fn line(path: &Path, problem: &Problem) -> String {
+    match problem.place {
+        Some(_) => format!("{}:{problem}", path.display()),
+        None => format!("{}: {problem}", path.display()),
+    }
+}

@@ -1,0 +1,247 @@
+//! HTTP: which path means what, and how answers and errors are written.
+
+mod auth;
+mod error;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, StatusCode, Uri, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+pub use auth::LocalToken;
+use error::ApiError;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+
+use crate::{
+    core::selector::Selector,
+    discovery,
+    reads::{Question, ReadError, Reads},
+    wire::{
+        custom::{self, Version},
+        discovery::{self as documents, CUSTOM, Group},
+        path,
+        status::Reason,
+    },
+};
+
+/// How long a request may take. kube-apiserver's aggregator gives up after 60 s.
+const DEADLINE: Duration = Duration::from_secs(55);
+
+/// The API groups that are served.
+const GROUPS: &[Group] = &[CUSTOM];
+
+/// What requests are answered from.
+pub struct Api {
+    /// Reads of metrics.
+    pub reads: Reads,
+    /// Whether discovery has been tried.
+    pub discovery: discovery::Handle,
+    /// The token of the kubeconfig that we wrote, if we did.
+    pub token: Option<LocalToken>,
+}
+
+/// All paths.
+pub fn router(api: Arc<Api>) -> Router {
+    let local_token = api.token.clone();
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .route("/version", get(version))
+        .route("/apis", get(groups))
+        .route("/apis/", get(groups))
+        .route("/apis/{group}", get(group))
+        .route("/apis/{group}/", get(group))
+        .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
+        .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
+        .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || {
+            ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
+        })
+        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(local_token, auth::check))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(api)
+}
+
+async fn alive() -> &'static str {
+    "ok"
+}
+
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    if api.discovery.tried() {
+        "ok".into_response()
+    } else {
+        let text = "not ready: the first discovery has not been tried yet";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn version() -> axum::Json<Value> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut parts = version.split('.');
+    axum::Json(json!({
+        "major": parts.next(),
+        "minor": parts.next(),
+        "gitVersion": format!("v{version}"),
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    }))
+}
+
+async fn groups(headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(wants_aggregated) {
+        let body = documents::aggregated(GROUPS).to_string();
+        ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
+    } else {
+        axum::Json(documents::group_list(GROUPS)).into_response()
+    }
+}
+
+/// Whether the aggregated form of discovery comes before the plain one among the accepted media types.
+fn wants_aggregated(accept: &str) -> bool {
+    accept.split(',').map(|media| media.replace(' ', "")).find_map(|media| {
+        let mut parameters = media.split(';');
+        if !matches!(parameters.next(), Some("application/json" | "application/*" | "*/*")) {
+            return None;
+        }
+        let parameters: Vec<_> = parameters.collect();
+        if parameters.iter().any(|parameter| parameter.starts_with("as=")) {
+            let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
+                && parameters.contains(&"v=v2")
+                && parameters.contains(&"g=apidiscovery.k8s.io");
+            is_ours.then_some(true)
+        } else {
+            Some(false)
+        }
+    }) == Some(true)
+}
+
+async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
+    match GROUPS.iter().find(|group| group.name == name) {
+        Some(group) => Ok(axum::Json(documents::group(*group))),
+        None => Err(not_found()),
+    }
+}
+
+async fn custom_resources(
+    State(api): State<Arc<Api>>,
+    Path(version): Path<String>,
+) -> Result<axum::Json<Value>, ApiError> {
+    let version = Version::parse(&version).ok_or_else(not_found)?;
+    Ok(axum::Json(documents::custom_resources(version.name(), &api.reads.catalog())))
+}
+
+/// The parameters of a read. Others, such as `timeout` and `resourceVersion`, mean nothing here and are let pass, as an API
+/// server does.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Parameters {
+    label_selector: String,
+    metric_label_selector: String,
+}
+
+async fn custom_values(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    Path((version, _)): Path<(String, String)>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, ApiError> {
+    let version = Version::parse(&version).ok_or_else(not_found)?;
+    let Query(parameters) =
+        parameters.map_err(|error| ApiError::new(Reason::BadRequest, error.body_text()))?;
+    let question = question(&uri, &parameters)?;
+    let read = api.reads.read(&question);
+    let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
+        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
+    };
+    let values = values?;
+    let described = custom::Described {
+        kind: &values.kind,
+        namespace: question.path.namespace.as_deref(),
+        metric: &question.path.metric,
+        selector: values.selector.as_ref(),
+        window_seconds: values.window_seconds,
+    };
+    let body = custom::encode(version, described, &values.readings);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn question(uri: &Uri, parameters: &Parameters) -> Result<Question, ApiError> {
+    // The raw path: a decoded one could not tell a slash in a name from one between segments.
+    let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
+    let bad = |problem: &dyn std::fmt::Display| {
+        ApiError::new(Reason::BadRequest, problem.to_string())
+    };
+    Ok(Question {
+        path: path::parse(rest).map_err(|error| bad(&error))?,
+        objects: Selector::parse(&parameters.label_selector).map_err(|error| bad(&error))?,
+        metric: Selector::parse(&parameters.metric_label_selector).map_err(|error| bad(&error))?,
+    })
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// One line for every request, with what it cost.
+async fn log(request: Request, next: middleware::Next) -> Response {
+    let started = std::time::Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let status = response.status().as_u16();
+    tracing::debug!(%method, path, status, milliseconds, "request");
+    response
+}
+
+impl From<ReadError> for ApiError {
+    /// The one place that decides which failure of a read has which HTTP status.
+    fn from(error: ReadError) -> Self {
+        let reason = match &error {
+            ReadError::UnknownMetric { .. } | ReadError::NoSample { .. } => Reason::NotFound,
+            ReadError::BadSelector(_) => Reason::BadRequest,
+            ReadError::NotDiscovered { .. }
+            | ReadError::Rule(_)
+            | ReadError::Fetch { .. }
+            | ReadError::NotAVector { .. }
+            | ReadError::Objects(_) => Reason::InternalError,
+        };
+        let message = error.to_string();
+        match std::error::Error::source(&error) {
+            Some(cause) => Self::new(reason, message).with_cause(cause),
+            None => Self::new(reason, message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_aggregated_form_is_given_to_whoever_prefers_it() {
+        let cases = [
+            ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", true),
+            ("application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList", true),
+            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", false),
+            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", true),
+            ("application/json", false),
+            ("*/*", false),
+            ("application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", false),
+        ];
+        for (accept, wanted) in cases {
+            assert_eq!(wants_aggregated(accept), wanted, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Who may read, as long as this server listens on loopback only: everybody on this machine. A token that is shown is
+//! checked all the same, so that a kubeconfig of an earlier run does not seem to work.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::header::AUTHORIZATION,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::error::ApiError;
+use crate::wire::status::Reason;
+
+/// The token of the kubeconfig that this process wrote.
+#[derive(Clone)]
+pub struct LocalToken(Arc<str>);
+
+impl LocalToken {
+    /// Makes a token that nobody can guess, by the TLS provider's random numbers.
+    pub fn generate() -> Result<Self, rustls::crypto::GetRandomFailed> {
+        let mut bytes = [0; 32];
+        rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes)?;
+        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()))
+    }
+
+    /// The text to send as bearer token.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in a time that does not depend on where the texts differ.
+    fn is(&self, shown: &str) -> bool {
+        self.0.len() == shown.len()
+            && self.0.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+    }
+}
+
+impl std::fmt::Debug for LocalToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LocalToken")
+    }
+}
+
+pub(super) async fn check(
+    State(token): State<Option<LocalToken>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
+    match (token, shown) {
+        (Some(token), Some(shown)) if !token.is(shown.trim()) => {
+            ApiError::new(Reason::Unauthorized, "Unauthorized").into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        let token = LocalToken::generate().unwrap();
+        assert_eq!(token.text().len(), 64);
+        assert!(token.is(token.text()));
+        assert!(!token.is(&token.text()[1..]));
+        assert!(!token.is(LocalToken::generate().unwrap().text()));
+        assert!(!format!("{token:?}").contains(token.text()));
+    }
+}

@@ -1,0 +1,51 @@
+//! Failures on their way out: a `Status` for the client, the cause for the log.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::wire::status::{Reason, Status};
+
+/// A failed request.
+pub(super) struct ApiError {
+    status: Status,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: Status::failure(reason, message), cause: None }
+    }
+
+    /// What happened, for the log only.
+    pub(super) fn with_cause(mut self, cause: &dyn std::error::Error) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self { status, cause } = self;
+        let code = status.code;
+        if code >= 500 {
+            let cause = cause.unwrap_or_default();
+            tracing::error!(code, cause, "{}", status.message);
+        }
+        let body = serde_json::to_string(&status).unwrap_or_default();
+        let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}
+
+/// A panic of a handler ends its request, not the process.
+pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without text");
+    tracing::error!(panic = text, "a request panicked; this is a bug in loadline");
+    ApiError::new(Reason::InternalError, "the request could not be handled").into_response()
+}

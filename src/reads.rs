@@ -1,0 +1,302 @@
+//! A read of a metric, front to back: which metric, which objects, which query, which values.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    cache::{FetchError, QueryCache},
+    core::{
+        catalog::{Catalog, Entry},
+        kinds::{GroupResource, Kind},
+        plan::{self, PlanError},
+        reading::{self, Reading},
+        selector::{LabelSelector, Selector},
+    },
+    discovery,
+    kubernetes,
+    objects::Objects,
+    prometheus::Answer,
+    wire::path::{MetricPath, Name},
+};
+
+/// Everything that a read needs.
+pub struct Reads {
+    discovery: discovery::Handle,
+    objects: Objects,
+    cache: QueryCache,
+    /// What has been warned about, by rule.
+    warned: Mutex<HashSet<(String, &'static str)>>,
+}
+
+/// A request for values, its selectors parsed.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What the path names.
+    pub path: MetricPath,
+    /// Which objects, where the path names all.
+    pub objects: Selector,
+    /// Which series.
+    pub metric: Selector,
+}
+
+/// The values that were asked for.
+#[derive(Debug)]
+pub struct Values {
+    /// The kind of the described objects.
+    pub kind: Arc<Kind>,
+    /// The values, sorted by name.
+    pub readings: Vec<Reading>,
+    /// The metric selector as it is given back; nothing where there is none.
+    pub selector: Option<LabelSelector>,
+    /// The range of the query in seconds, where it is known.
+    pub window_seconds: Option<i64>,
+}
+
+/// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kind is not known, or there is no such metric for it.
+    #[error("the server could not find the metric {metric} for {resource}{}", because(.cause))]
+    UnknownMetric {
+        /// The metric.
+        metric: String,
+        /// The resource, in the plural where it is known.
+        resource: String,
+        /// What an administrator can look at.
+        cause: String,
+    },
+    /// The metric exists, and the named object has no sample.
+    #[error("the server could not find the metric {metric} for {resource} {name}{}", because(.cause))]
+    NoSample {
+        /// The metric.
+        metric: String,
+        /// The resource.
+        resource: String,
+        /// The object.
+        name: String,
+        /// What an administrator can look at.
+        cause: String,
+    },
+    /// Nobody knows yet which metrics there are.
+    #[error("unable to fetch metrics: not discovered yet: {cause}")]
+    NotDiscovered {
+        /// The rules that no discovery has succeeded for.
+        cause: String,
+    },
+    /// The selector cannot be put to Prometheus.
+    #[error("{0}")]
+    BadSelector(String),
+    /// The rule cannot answer the question.
+    #[error("unable to fetch metrics: {0}")]
+    Rule(PlanError),
+    /// Prometheus did not answer as it should.
+    #[error("unable to fetch metrics: {cause}")]
+    Fetch {
+        /// What may be told.
+        cause: &'static str,
+        /// What happened.
+        source: FetchError,
+    },
+    /// The query's result is no vector.
+    #[error("unable to fetch metrics: the query of {rule} gives a {kind}, not a vector")]
+    NotAVector {
+        /// The rule.
+        rule: String,
+        /// The result's type.
+        kind: String,
+    },
+    /// The API server did not list the objects.
+    #[error("unable to list matching resources")]
+    Objects(#[source] kubernetes::Error),
+}
+
+fn because(cause: &str) -> String {
+    if cause.is_empty() { String::new() } else { format!(": {cause}") }
+}
+
+impl Reads {
+    /// Puts the parts together.
+    pub fn new(discovery: discovery::Handle, objects: Objects, cache: QueryCache) -> Self {
+        Self { discovery, objects, cache, warned: Mutex::default() }
+    }
+
+    /// The catalog as it is now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.discovery.catalog()
+    }
+
+    /// Answers a question about objects of a kind.
+    pub async fn read(&self, question: &Question) -> Result<Values, ReadError> {
+        let entry = self.entry(&question.path).await?;
+        let namespace = question.path.namespace.as_deref();
+        let objects = self.select(question, &entry).await?;
+        let plan = plan::exact(&entry, namespace, &objects, &question.metric).map_err(refused)?;
+        tracing::debug!(rule = %entry.rule.id, query = %plan.query, "planned");
+        let answer = self.cache.get(&plan.query).await.map_err(fetch_failed)?;
+        let vector = match &*answer {
+            Answer::Vector(vector) => vector,
+            Answer::Scalar(..) => return Err(not_a_vector(&entry, "scalar")),
+            Answer::Other(kind) => return Err(not_a_vector(&entry, kind)),
+        };
+        let readings = reading::read(vector, &plan.label, &objects);
+        self.warn(&entry, &readings, vector.histograms);
+        if let (Name::One(name), true) = (&question.path.name, readings.values.is_empty()) {
+            return Err(ReadError::NoSample {
+                metric: question.path.metric.clone(),
+                resource: entry.kind.resource.to_string(),
+                name: name.clone(),
+                cause: no_sample(&entry, &readings, vector.samples.len()),
+            });
+        }
+        Ok(Values {
+            kind: Arc::clone(&entry.kind),
+            readings: readings.values,
+            selector: (!question.metric.is_empty()).then(|| question.metric.to_label_selector()),
+            window_seconds: plan.window_seconds,
+        })
+    }
+
+    /// How to read the metric; a metric that is not known is looked for once more.
+    async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
+        if let Some(entry) = find(&self.catalog(), path) {
+            return Ok(entry);
+        }
+        self.discovery.rediscover().await;
+        let catalog = self.catalog();
+        find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
+    }
+
+    async fn select(
+        &self,
+        question: &Question,
+        entry: &Entry,
+    ) -> Result<plan::Objects, ReadError> {
+        let MetricPath { namespace, name, metric, .. } = &question.path;
+        if let Name::One(name) = name {
+            return Ok(plan::Objects::Named(vec![name.clone()]));
+        }
+        let objects = self
+            .objects
+            .select(&entry.kind, namespace.as_deref(), &question.objects)
+            .await
+            .map_err(ReadError::Objects)?;
+        match &objects {
+            plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
+                metric: metric.clone(),
+                resource: entry.kind.resource.to_string(),
+                cause: no_objects(question, &entry.kind),
+            }),
+            _ => Ok(objects),
+        }
+    }
+
+    /// Says once per rule what is odd about its samples.
+    fn warn(&self, entry: &Entry, readings: &reading::Readings, histograms: usize) {
+        let rule = &entry.rule.id;
+        let once = |what: &'static str| {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            warned.insert((rule.clone(), what))
+        };
+        if let Some(object) = &readings.ambiguous
+            && once("several samples")
+        {
+            tracing::warn!(%rule, label = %entry.label, %object, "the query gives several samples for one object; one of them is taken");
+        }
+        if readings.unlabelled > 0 && once("no label") {
+            tracing::warn!(%rule, label = %entry.label, samples = readings.unlabelled, "the query gives samples without the label that names the object");
+        }
+        if histograms > 0 && once("histograms") {
+            tracing::warn!(%rule, samples = histograms, "the query gives native histograms, which are no values");
+        }
+    }
+}
+
+fn find(catalog: &Catalog, path: &MetricPath) -> Option<Entry> {
+    let kind = kind(catalog, path)?;
+    catalog.get(&kind.resource, &path.metric).cloned()
+}
+
+/// The kind that a path names, if its scope is the path's.
+fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
+    let GroupResource { group, resource } = &path.resource;
+    let kind = catalog.kinds().resolve(group, resource)?;
+    (kind.namespaced == path.namespace.is_some()).then_some(kind)
+}
+
+fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
+    if !catalog.undiscovered().is_empty() || catalog.kinds().is_empty() {
+        let cause = match catalog.undiscovered() {
+            [] => "the cluster's kinds are not known".to_owned(),
+            rules => format!("waiting for {}", rules.join(", ")),
+        };
+        return ReadError::NotDiscovered { cause };
+    }
+    let GroupResource { group, resource } = &path.resource;
+    let resolved = catalog.kinds().resolve(group, resource);
+    let name = resolved.map_or(&path.resource, |kind| &kind.resource);
+    let cause = match resolved {
+        None => format!("the cluster has no resource {}", path.resource),
+        Some(kind) if kind.namespaced && path.namespace.is_none() => {
+            format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")
+        }
+        Some(kind) if !kind.namespaced && path.namespace.is_some() => {
+            format!("{name} are not in a namespace")
+        }
+        Some(_) => match catalog.kinds_with(&path.metric).as_slice() {
+            [] => "no rule gives a metric of this name".to_owned(),
+            kinds => {
+                let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+                format!("there is a metric of this name for {}", kinds.join(", "))
+            }
+        },
+    };
+    ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
+}
+
+fn no_objects(question: &Question, kind: &Kind) -> String {
+    let place = match &question.path.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => String::new(),
+    };
+    if question.objects.is_empty() {
+        format!("there are no {}{place}", kind.resource)
+    } else {
+        format!("no {}{place} match the label selector `{}`", kind.resource, question.objects)
+    }
+}
+
+fn no_sample(entry: &Entry, readings: &reading::Readings, samples: usize) -> String {
+    let rule = &entry.rule.id;
+    if readings.infinite > 0 {
+        format!("the query of {rule} gives an infinite value")
+    } else if readings.unlabelled > 0 {
+        format!("the query of {rule} gives samples without the label `{}`", entry.label)
+    } else if samples > 0 {
+        format!("the query of {rule} gives samples of other objects only")
+    } else {
+        format!("the query of {rule} gives no sample")
+    }
+}
+
+fn refused(error: PlanError) -> ReadError {
+    match error {
+        PlanError::Selector(problem) => ReadError::BadSelector(problem),
+        error @ (PlanError::NoNamespaceLabel { .. } | PlanError::Template { .. }) => {
+            ReadError::Rule(error)
+        }
+    }
+}
+
+fn fetch_failed(source: FetchError) -> ReadError {
+    let cause = match &source {
+        FetchError::Backend(error) => error.public(),
+        FetchError::Abandoned(_) => "the query was abandoned",
+    };
+    ReadError::Fetch { cause, source }
+}
+
+fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {
+    ReadError::NotAVector { rule: entry.rule.id.clone(), kind: kind.to_owned() }
+}
