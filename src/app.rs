@@ -84,8 +84,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     }
     let prometheus = Arc::new(Prometheus::new(settings.prometheus)?);
     let (kinds, objects) = cluster(settings.cluster).await?;
-    let discovery_settings =
-        discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age };
+    let discovery_settings = discovery::Settings {
+        interval: settings.relist_interval,
+        max_age: settings.max_age,
+    };
     let (discovery, handle) = Discovery::new(
         Arc::clone(&prometheus),
         kinds,
@@ -106,20 +108,36 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let address = listener.address()?;
 
     let token = LocalToken::generate()
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers for a token"))?;
+        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
     if let Some(path) = &settings.write_kubeconfig {
         write_kubeconfig(path, address, &authority, &token)?;
     }
     let reads = Reads::new(handle.clone(), objects, cache);
-    let api = Arc::new(Api { reads, discovery: handle, token: Some(token.clone()) });
-    Ok(Bound { listener, address, api, discovery, fetches, prometheus, authority, token })
+    let api = Arc::new(Api {
+        reads,
+        discovery: handle,
+        token: Some(token.clone()),
+    });
+    Ok(Bound {
+        listener,
+        address,
+        api,
+        discovery,
+        fetches,
+        prometheus,
+        authority,
+        token,
+    })
 }
 
 async fn cluster(cluster: Cluster) -> anyhow::Result<(KindsSource, Objects)> {
     Ok(match cluster {
         Cluster::Kubernetes { kubeconfig } => {
             let client = kubernetes::connect(kubeconfig.as_deref()).await?;
-            (KindsSource::Cluster(client.clone()), Objects::Cluster(client))
+            (
+                KindsSource::Cluster(client.clone()),
+                Objects::Cluster(client),
+            )
         }
         Cluster::Standalone { objects } => {
             let kinds = KindsSource::Builtin(Arc::new(Kinds::builtin()));

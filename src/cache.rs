@@ -46,7 +46,11 @@ impl QueryCache {
                 })
                 .build()
         });
-        Self { prometheus, results, fetches }
+        Self {
+            prometheus,
+            results,
+            fetches,
+        }
     }
 
     /// The result of a query: one that is fresh, or one that is being fetched, or a new one.
@@ -64,7 +68,11 @@ impl QueryCache {
     }
 
     async fn fetch(self, query: Arc<str>) -> Result<Arc<Answer>, Arc<Error>> {
-        let Self { prometheus, results, .. } = self;
+        let Self {
+            prometheus,
+            results,
+            ..
+        } = self;
         let text = Arc::clone(&query);
         let fetch = async move { prometheus.query(&text).await.map(Arc::new) };
         match results {

@@ -77,7 +77,12 @@ impl Handle {
 
     /// Waits until the first discovery has been tried.
     pub async fn first_try(&self) {
-        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
+        self.tried
+            .clone()
+            .wait_for(|tried| *tried)
+            .await
+            .map(drop)
+            .unwrap_or_default();
     }
 }
 
@@ -126,7 +131,11 @@ impl Discovery {
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
-        let handle = Handle { catalog: Arc::clone(&catalog), asks, tried: was_tried };
+        let handle = Handle {
+            catalog: Arc::clone(&catalog),
+            asks,
+            tried: was_tried,
+        };
         let kinds_known = false;
         let task = Self {
             prometheus,
@@ -177,7 +186,10 @@ impl Discovery {
             .iter()
             .enumerate()
             .filter(|(_, rule)| {
-                !for_reader || rule.attempted.is_none_or(|attempted| attempted.elapsed() >= RETRY)
+                !for_reader
+                    || rule
+                        .attempted
+                        .is_none_or(|attempted| attempted.elapsed() >= RETRY)
             })
             .map(|(index, _)| index)
             .collect()
@@ -201,7 +213,7 @@ impl Discovery {
             .collect()
             .await;
         for (group, found) in results {
-            self.note(&group, found, started);
+            self.note(&group, &found, started);
         }
         self.swap().await;
     }
@@ -237,25 +249,31 @@ impl Discovery {
     fn selectors(&self, due: &[usize]) -> Vec<ask::Group> {
         let mut groups: BTreeMap<&str, ask::Group> = BTreeMap::new();
         for index in due {
-            let Some(state) = self.rules.get(*index) else { continue };
+            let Some(state) = self.rules.get(*index) else {
+                continue;
+            };
             let DiscoveredRule { rule, mapping, .. } = &state.discovered;
             let group = groups
                 .entry(rule.selector.text())
                 .or_insert_with(|| ask::Group::new(rule.selector.clone()));
             group.rules.push(*index);
             group.has_template |= rule.mapping.has_template();
-            group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
+            group
+                .labels
+                .extend(mapping.labels().map(|(label, _)| label.to_owned()));
         }
         groups.into_values().collect()
     }
 
     /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew.
-    fn note(&mut self, group: &ask::Group, found: Result<Found, String>, at: Instant) {
+    fn note(&mut self, group: &ask::Group, found: &Result<Found, String>, at: Instant) {
         for index in &group.rules {
-            let Some(state) = self.rules.get_mut(*index) else { continue };
+            let Some(state) = self.rules.get_mut(*index) else {
+                continue;
+            };
             let rule = &state.discovered.rule.id;
             state.attempted = Some(at);
-            match &found {
+            match found {
                 Ok(found) => {
                     if state.error.take().is_some() {
                         tracing::info!(%rule, "discovery works again");
@@ -274,18 +292,29 @@ impl Discovery {
 
     /// Builds the catalog, asking first which of the contested series are alive.
     async fn swap(&self) {
-        let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
+        let rules: Vec<_> = self
+            .rules
+            .iter()
+            .map(|state| state.discovered.clone())
+            .collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
         let alive = ask::alive(&self.prometheus, &rules, &contests, max_age).await;
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
-        tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
+        tracing::debug!(
+            metrics = catalog.len(),
+            contested = contests.len(),
+            "catalog rebuilt"
+        );
         self.catalog.store(Arc::new(catalog));
     }
 
     fn range(&self) -> Range {
         let now = jiff::Timestamp::now().as_second();
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        Range { start: now.saturating_sub(max_age), end: now }
+        Range {
+            start: now.saturating_sub(max_age),
+            end: now,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod error;
 
 use std::{sync::Arc, time::Duration};
 
+pub use auth::LocalToken;
 use axum::{
     Router,
     extract::{Path, Query, Request, State},
@@ -13,7 +14,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-pub use auth::LocalToken;
 use error::ApiError;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,9 +59,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/apis/", get(groups))
         .route("/apis/{group}", get(group))
         .route("/apis/{group}/", get(group))
-        .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
-        .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
-        .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
+        .route(
+            "/apis/custom.metrics.k8s.io/{version}",
+            get(custom_resources),
+        )
+        .route(
+            "/apis/custom.metrics.k8s.io/{version}/",
+            get(custom_resources),
+        )
+        .route(
+            "/apis/custom.metrics.k8s.io/{version}/{*rest}",
+            get(custom_values),
+        )
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
@@ -98,7 +107,9 @@ async fn version() -> axum::Json<Value> {
 }
 
 async fn groups(headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     if accept.is_some_and(wants_aggregated) {
         let body = documents::aggregated(GROUPS).to_string();
         ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
@@ -109,21 +120,31 @@ async fn groups(headers: HeaderMap) -> Response {
 
 /// Whether the aggregated form of discovery comes before the plain one among the accepted media types.
 fn wants_aggregated(accept: &str) -> bool {
-    accept.split(',').map(|media| media.replace(' ', "")).find_map(|media| {
-        let mut parameters = media.split(';');
-        if !matches!(parameters.next(), Some("application/json" | "application/*" | "*/*")) {
-            return None;
-        }
-        let parameters: Vec<_> = parameters.collect();
-        if parameters.iter().any(|parameter| parameter.starts_with("as=")) {
-            let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
-                && parameters.contains(&"v=v2")
-                && parameters.contains(&"g=apidiscovery.k8s.io");
-            is_ours.then_some(true)
-        } else {
-            Some(false)
-        }
-    }) == Some(true)
+    accept
+        .split(',')
+        .map(|media| media.replace(' ', ""))
+        .find_map(|media| {
+            let mut parameters = media.split(';');
+            if !matches!(
+                parameters.next(),
+                Some("application/json" | "application/*" | "*/*")
+            ) {
+                return None;
+            }
+            let parameters: Vec<_> = parameters.collect();
+            if parameters
+                .iter()
+                .any(|parameter| parameter.starts_with("as="))
+            {
+                let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
+                    && parameters.contains(&"v=v2")
+                    && parameters.contains(&"g=apidiscovery.k8s.io");
+                is_ours.then_some(true)
+            } else {
+                Some(false)
+            }
+        })
+        == Some(true)
 }
 
 async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
@@ -138,7 +159,10 @@ async fn custom_resources(
     Path(version): Path<String>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let version = Version::parse(&version).ok_or_else(not_found)?;
-    Ok(axum::Json(documents::custom_resources(version.name(), &api.reads.catalog())))
+    Ok(axum::Json(documents::custom_resources(
+        version.name(),
+        &api.reads.catalog(),
+    )))
 }
 
 /// The parameters of a read. Others, such as `timeout` and `resourceVersion`, mean nothing here and are let pass, as an API
@@ -163,7 +187,10 @@ async fn custom_values(
     let question = question(&uri, &parameters)?;
     let read = api.reads.read(&question);
     let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
+        return Err(ApiError::new(
+            Reason::Timeout,
+            "the metric could not be read in time",
+        ));
     };
     let values = values?;
     let described = custom::Described {
@@ -180,9 +207,8 @@ async fn custom_values(
 fn question(uri: &Uri, parameters: &Parameters) -> Result<Question, ApiError> {
     // The raw path: a decoded one could not tell a slash in a name from one between segments.
     let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
-    let bad = |problem: &dyn std::fmt::Display| {
-        ApiError::new(Reason::BadRequest, problem.to_string())
-    };
+    let bad =
+        |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
     Ok(Question {
         path: path::parse(rest).map_err(|error| bad(&error))?,
         objects: Selector::parse(&parameters.label_selector).map_err(|error| bad(&error))?,
@@ -191,7 +217,10 @@ fn question(uri: &Uri, parameters: &Parameters) -> Result<Question, ApiError> {
 }
 
 fn not_found() -> ApiError {
-    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+    ApiError::new(
+        Reason::NotFound,
+        "the server could not find the requested resource",
+    )
 }
 
 /// One line for every request, with what it cost.
@@ -232,13 +261,28 @@ mod tests {
     #[test]
     fn the_aggregated_form_is_given_to_whoever_prefers_it() {
         let cases = [
-            ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", true),
-            ("application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList", true),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", false),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", true),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
+                true,
+            ),
+            (
+                "application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList",
+                true,
+            ),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
+                false,
+            ),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                true,
+            ),
             ("application/json", false),
             ("*/*", false),
-            ("application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", false),
+            (
+                "application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                false,
+            ),
         ];
         for (accept, wanted) in cases {
             assert_eq!(wants_aggregated(accept), wanted, "{accept}");

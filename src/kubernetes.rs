@@ -89,28 +89,45 @@ pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
 /// Takes the kinds of every group from the first version that has them, which is the preferred one.
 fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
     for group in &discovery.items {
-        let name = group.metadata.as_ref().and_then(|meta| meta.name.clone()).unwrap_or_default();
+        let name = group
+            .metadata
+            .as_ref()
+            .and_then(|meta| meta.name.clone())
+            .unwrap_or_default();
         let group_start = kinds.len();
         for version in &group.versions {
-            let Some(version_name) = &version.version else { continue };
+            let Some(version_name) = &version.version else {
+                continue;
+            };
             for resource in &version.resources {
                 let (Some(plural), Some(kind)) = (
                     &resource.resource,
-                    resource.response_kind.as_ref().and_then(|kind| kind.kind.clone()),
+                    resource
+                        .response_kind
+                        .as_ref()
+                        .and_then(|kind| kind.kind.clone()),
                 ) else {
                     continue;
                 };
-                let known = kinds.iter().skip(group_start).any(|known: &Kind| {
-                    known.resource.resource == *plural
-                });
+                let known = kinds
+                    .iter()
+                    .skip(group_start)
+                    .any(|known: &Kind| known.resource.resource == *plural);
                 if known {
                     continue;
                 }
                 let singular = resource.singular_resource.clone().unwrap_or_default();
                 kinds.push(Kind {
-                    resource: GroupResource { group: name.clone(), resource: plural.clone() },
+                    resource: GroupResource {
+                        group: name.clone(),
+                        resource: plural.clone(),
+                    },
                     version: version_name.clone(),
-                    singular: if singular.is_empty() { kind.to_lowercase() } else { singular },
+                    singular: if singular.is_empty() {
+                        kind.to_lowercase()
+                    } else {
+                        singular
+                    },
                     kind,
                     namespaced: resource.scope.as_deref() == Some("Namespaced"),
                 });
@@ -148,7 +165,11 @@ pub async fn list_names(
     let mut names = Vec::new();
     loop {
         let page = deadline(api.list_metadata(&parameters)).await?;
-        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
+        names.extend(
+            page.items
+                .into_iter()
+                .filter_map(|object| object.metadata.name),
+        );
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => break,

@@ -5,8 +5,8 @@
 //! [`decode`], which keeps what the crate's own types drop: warnings, histograms, foreign error types.
 
 pub mod config;
-pub mod decode;
 mod connection;
+pub mod decode;
 
 use std::{
     sync::{
@@ -153,7 +153,9 @@ impl Prometheus {
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-        let body = self.deadline(self.query_timeout, self.send_query(promql)).await?;
+        let body = self
+            .deadline(self.query_timeout, self.send_query(promql))
+            .await?;
         Ok(decode::query(&body)?)
     }
 
@@ -165,8 +167,13 @@ impl Prometheus {
             query = query.header(name, value.clone());
         }
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
-        let response = if by_post { query.post_raw().await } else { query.get_raw().await };
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+        let response = if by_post {
+            query.post_raw().await
+        } else {
+            query.get_raw().await
+        };
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?)
+            .await
     }
 
     /// The names of the labels that the series of a selector carry.
@@ -177,7 +184,9 @@ impl Prometheus {
 
     /// The metric names of a selector's series.
     pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
-        let body = self.metadata("api/v1/label/__name__/values", selector, range).await?;
+        let body = self
+            .metadata("api/v1/label/__name__/values", selector, range)
+            .await?;
         Ok(decode::strings(&body)?)
     }
 
@@ -202,14 +211,22 @@ impl Prometheus {
         let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
         let ignores = !self.metric_names(nothing, range).await?.is_empty();
         if ignores {
-            tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
+            tracing::warn!(
+                "the backend ignores match[] for label values; discovery reads every series"
+            );
         }
         Ok(*self.ignores_selectors.get_or_init(|| ignores))
     }
 
     async fn metadata(&self, path: &str, selector: &str, range: Range) -> Result<Bytes, Error> {
-        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        self.deadline(self.discovery_timeout, self.send_metadata(path, selector, range)).await
+        self.traffic
+            .metadata_requests
+            .fetch_add(1, Ordering::Relaxed);
+        self.deadline(
+            self.discovery_timeout,
+            self.send_metadata(path, selector, range),
+        )
+        .await
     }
 
     async fn send_metadata(
@@ -230,7 +247,8 @@ impl Prometheus {
             http.get(url).query(&parameters)
         };
         let response = request.headers(connection.headers.clone()).send().await;
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?)
+            .await
     }
 
     async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
@@ -242,7 +260,9 @@ impl Prometheus {
                 break;
             };
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
+            self.traffic
+                .received_bytes
+                .fetch_add(received, Ordering::Relaxed);
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(Error::TooLarge(MAX_ANSWER_BYTES));
             }
@@ -254,8 +274,15 @@ impl Prometheus {
         }
         let status = status.as_u16();
         Err(match decode::error(&body) {
-            Some((kind, message)) => Error::Api { status, kind, message },
-            None => Error::Http { status, body: beginning(&body) },
+            Some((kind, message)) => Error::Api {
+                status,
+                kind,
+                message,
+            },
+            None => Error::Http {
+                status,
+                body: beginning(&body),
+            },
         })
     }
 
@@ -281,7 +308,11 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
+    if causes.is_empty() {
+        "the request failed".to_owned()
+    } else {
+        causes.join(": ")
+    }
 }
 
 fn beginning(body: &[u8]) -> String {

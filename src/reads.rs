@@ -14,8 +14,7 @@ use crate::{
         reading::{self, Reading},
         selector::{LabelSelector, Selector},
     },
-    discovery,
-    kubernetes,
+    discovery, kubernetes,
     objects::Objects,
     prometheus::Answer,
     wire::path::{MetricPath, Name},
@@ -113,13 +112,22 @@ pub enum ReadError {
 }
 
 fn because(cause: &str) -> String {
-    if cause.is_empty() { String::new() } else { format!(": {cause}") }
+    if cause.is_empty() {
+        String::new()
+    } else {
+        format!(": {cause}")
+    }
 }
 
 impl Reads {
     /// Puts the parts together.
     pub fn new(discovery: discovery::Handle, objects: Objects, cache: QueryCache) -> Self {
-        Self { discovery, objects, cache, warned: Mutex::default() }
+        Self {
+            discovery,
+            objects,
+            cache,
+            warned: Mutex::default(),
+        }
     }
 
     /// The catalog as it is now.
@@ -168,12 +176,13 @@ impl Reads {
         find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
     }
 
-    async fn select(
-        &self,
-        question: &Question,
-        entry: &Entry,
-    ) -> Result<plan::Objects, ReadError> {
-        let MetricPath { namespace, name, metric, .. } = &question.path;
+    async fn select(&self, question: &Question, entry: &Entry) -> Result<plan::Objects, ReadError> {
+        let MetricPath {
+            namespace,
+            name,
+            metric,
+            ..
+        } = &question.path;
         if let Name::One(name) = name {
             return Ok(plan::Objects::Named(vec![name.clone()]));
         }
@@ -252,7 +261,11 @@ fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
             }
         },
     };
-    ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
+    ReadError::UnknownMetric {
+        metric: path.metric.clone(),
+        resource: name.to_string(),
+        cause,
+    }
 }
 
 fn no_objects(question: &Question, kind: &Kind) -> String {
@@ -263,7 +276,10 @@ fn no_objects(question: &Question, kind: &Kind) -> String {
     if question.objects.is_empty() {
         format!("there are no {}{place}", kind.resource)
     } else {
-        format!("no {}{place} match the label selector `{}`", kind.resource, question.objects)
+        format!(
+            "no {}{place} match the label selector `{}`",
+            kind.resource, question.objects
+        )
     }
 }
 
@@ -272,7 +288,10 @@ fn no_sample(entry: &Entry, readings: &reading::Readings, samples: usize) -> Str
     if readings.infinite > 0 {
         format!("the query of {rule} gives an infinite value")
     } else if readings.unlabelled > 0 {
-        format!("the query of {rule} gives samples without the label `{}`", entry.label)
+        format!(
+            "the query of {rule} gives samples without the label `{}`",
+            entry.label
+        )
     } else if samples > 0 {
         format!("the query of {rule} gives samples of other objects only")
     } else {
@@ -298,5 +317,8 @@ fn fetch_failed(source: FetchError) -> ReadError {
 }
 
 fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {
-    ReadError::NotAVector { rule: entry.rule.id.clone(), kind: kind.to_owned() }
+    ReadError::NotAVector {
+        rule: entry.rule.id.clone(),
+        kind: kind.to_owned(),
+    }
 }

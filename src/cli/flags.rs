@@ -302,7 +302,9 @@ impl DiscoveryFlags {
         let interval = self.metrics_relist_interval;
         let max_age = self.metrics_max_age.unwrap_or(interval);
         if interval.is_zero() {
-            return Err(UsageError("--metrics-relist-interval must not be 0".to_owned()));
+            return Err(UsageError(
+                "--metrics-relist-interval must not be 0".to_owned(),
+            ));
         }
         if max_age < interval {
             let text = "--metrics-max-age must not be less than --metrics-relist-interval";
@@ -352,7 +354,8 @@ impl PrometheusFlags {
         config.discovery_timeout = self.prometheus_discovery_timeout;
         if self.prometheus_auth_incluster {
             if self.prometheus_auth_config.is_some() {
-                let text = "--prometheus-auth-incluster and --prometheus-auth-config exclude each other";
+                let text =
+                    "--prometheus-auth-incluster and --prometheus-auth-config exclude each other";
                 return Err(UsageError(text.to_owned()).into());
             }
             let account = |file: &str| Some(Source::File(Path::new(SERVICE_ACCOUNT).join(file)));
@@ -364,7 +367,10 @@ impl PrometheusFlags {
         }
         let own = [
             (&self.prometheus_ca_file, &mut config.ca),
-            (&self.prometheus_client_tls_cert_file, &mut config.certificate),
+            (
+                &self.prometheus_client_tls_cert_file,
+                &mut config.certificate,
+            ),
             (&self.prometheus_client_tls_key_file, &mut config.key),
             (&self.prometheus_token_file, &mut config.token),
         ];

@@ -22,7 +22,9 @@ use crate::{
 pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
     let settings = settings(flags)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
         let bound = app::build(settings).await?;
@@ -67,9 +69,9 @@ fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
     match (flags.cluster.standalone, kubeconfig, objects) {
         (true, None, objects) => Ok(Cluster::Standalone { objects }),
         (false, kubeconfig, None) => Ok(Cluster::Kubernetes { kubeconfig }),
-        (true, Some(_), _) => {
-            Err(UsageError("--standalone and --lister-kubeconfig exclude each other".to_owned()))
-        }
+        (true, Some(_), _) => Err(UsageError(
+            "--standalone and --lister-kubeconfig exclude each other".to_owned(),
+        )),
         (false, _, Some(_)) => Err(UsageError("--objects needs --standalone".to_owned())),
     }
 }
@@ -80,7 +82,10 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
         .with_context(|| format!("--config: cannot read {}", path.display()))?
         .len();
     if usize::try_from(size).map_or(true, |size| size > yaml::MAX_BYTES) {
-        bail!("{}: {size} bytes are too many for a rules file", path.display());
+        bail!(
+            "{}: {size} bytes are too many for a rules file",
+            path.display()
+        );
     }
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("--config: cannot read {}", path.display()))?;
@@ -98,7 +103,11 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
 }
 
 fn lines(path: &Path, problems: &[Problem]) -> String {
-    problems.iter().map(|problem| line(path, problem)).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(|problem| line(path, problem))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn line(path: &Path, problem: &Problem) -> String {

@@ -39,8 +39,15 @@ pub fn parse_prometheus(text: &str) -> Result<Duration, DurationError> {
         ("w", 604_800.0),
         ("y", 31_536_000.0),
     ];
-    let parsed = if text.contains('.') { None } else { parse(text, units) };
-    parsed.ok_or_else(|| DurationError { text: text.to_owned(), example: "`5m` or `1h30m`" })
+    let parsed = if text.contains('.') {
+        None
+    } else {
+        parse(text, units)
+    };
+    parsed.ok_or_else(|| DurationError {
+        text: text.to_owned(),
+        example: "`5m` or `1h30m`",
+    })
 }
 
 /// Numbers, each with a unit; a lone 0 needs none.
@@ -56,8 +63,9 @@ fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(number_end)?;
-        let unit_end =
-            tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_end)?;
         let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
         seconds += number.parse::<f64>().ok()? * factor;
@@ -106,7 +114,9 @@ mod tests {
             ("m5", None),
         ];
         for (text, wanted) in cases {
-            let parsed = parse_prometheus(text).ok().map(|duration| duration.as_secs());
+            let parsed = parse_prometheus(text)
+                .ok()
+                .map(|duration| duration.as_secs());
             assert_eq!(parsed, wanted, "{text}");
         }
     }

@@ -23,17 +23,29 @@ pub struct PatternError {
 
 /// Compiles a pattern with Go's meaning.
 pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
-    let failed = |problem: String| PatternError { pattern: shortened(pattern), problem };
+    let failed = |problem: String| PatternError {
+        pattern: shortened(pattern),
+        problem,
+    };
     if pattern.len() > LENGTH_LIMIT {
         let length = pattern.len();
-        return Err(failed(format!("it has {length} bytes; {LENGTH_LIMIT} are the most")));
+        return Err(failed(format!(
+            "it has {length} bytes; {LENGTH_LIMIT} are the most"
+        )));
     }
     let translated = translate(pattern).map_err(failed)?;
-    RegexBuilder::new(&translated).size_limit(SIZE_LIMIT).build().map_err(|error| {
-        let text = error.to_string();
-        let problem = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        failed(problem.trim().trim_start_matches("error: ").to_owned())
-    })
+    RegexBuilder::new(&translated)
+        .size_limit(SIZE_LIMIT)
+        .build()
+        .map_err(|error| {
+            let text = error.to_string();
+            let problem = text
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or_default();
+            failed(problem.trim().trim_start_matches("error: ").to_owned())
+        })
 }
 
 fn shortened(pattern: &str) -> String {
@@ -96,7 +108,10 @@ fn translate(pattern: &str) -> Result<String, String> {
             '{' => {
                 let end = tail.find('}').unwrap_or(0);
                 let (bounds, after) = tail.split_at_checked(end).unwrap_or(("", tail));
-                if bounds.split(',').any(|n| n.parse::<u32>().is_ok_and(|n| n > 1000)) {
+                if bounds
+                    .split(',')
+                    .any(|n| n.parse::<u32>().is_ok_and(|n| n > 1000))
+                {
                     return Err("a repetition count is over 1000".to_owned());
                 }
                 out.push('{');
@@ -109,7 +124,10 @@ fn translate(pattern: &str) -> Result<String, String> {
                 out.push('(');
                 if let Some(flags) = tail.strip_prefix('?') {
                     let end = flags.find([':', ')', '<']).unwrap_or(flags.len());
-                    if flags.get(..end).is_some_and(|flags| flags.contains(['x', 'u', 'R'])) {
+                    if flags
+                        .get(..end)
+                        .is_some_and(|flags| flags.contains(['x', 'u', 'R']))
+                    {
                         return Err("a flag is not one of Go's: i, m, s and U are".to_owned());
                     }
                 }
@@ -127,18 +145,15 @@ fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> Result<&'a str
     };
     let tail = rest.get(character.len_utf8()..).unwrap_or_default();
     let ascii: Cow<'_, str> = match (character, in_class) {
-        ('d', false) => "[0-9]".into(),
-        ('D', false) => "[^0-9]".into(),
-        ('w', false) => "[0-9A-Za-z_]".into(),
-        ('W', false) => "[^0-9A-Za-z_]".into(),
-        ('s', false) => "[\\t\\n\\x0C\\r ]".into(),
-        ('S', false) => "[^\\t\\n\\x0C\\r ]".into(),
         ('d', true) => "0-9".into(),
         ('w', true) => "0-9A-Za-z_".into(),
         ('s', true) => "\\t\\n\\x0C\\r ".into(),
-        ('D', true) => "[^0-9]".into(),
-        ('W', true) => "[^0-9A-Za-z_]".into(),
-        ('S', true) => "[^\\t\\n\\x0C\\r ]".into(),
+        ('d', false) => "[0-9]".into(),
+        ('w', false) => "[0-9A-Za-z_]".into(),
+        ('s', false) => "[\\t\\n\\x0C\\r ]".into(),
+        ('D', _) => "[^0-9]".into(),
+        ('W', _) => "[^0-9A-Za-z_]".into(),
+        ('S', _) => "[^\\t\\n\\x0C\\r ]".into(),
         ('b', false) => "(?-u:\\b)".into(),
         ('B', false) => return Err("`\\B` is not supported".to_owned()),
         ('Q', false) => {
@@ -146,7 +161,7 @@ fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> Result<&'a str
             out.push_str(&regex::escape(literal));
             return Ok(after);
         }
-        ('1'..='9' | 'u' | 'U' | 'G' | 'Z' | 'h' | 'H' | 'R' | '<' | '>', _) if character.is_ascii_alphanumeric() => {
+        ('1'..='9' | 'u' | 'U' | 'G' | 'Z' | 'h' | 'H' | 'R' | '<' | '>', _) => {
             return Err(format!("`\\{character}` is not an escape of Go's"));
         }
         _ => format!("\\{character}").into(),
@@ -157,7 +172,9 @@ fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> Result<&'a str
 
 /// Whether a brace begins `{n}`, `{n,}` or `{n,m}`; to Go anything else is a literal brace.
 fn is_repetition(tail: &str) -> bool {
-    let Some((bounds, _)) = tail.split_once('}') else { return false };
+    let Some((bounds, _)) = tail.split_once('}') else {
+        return false;
+    };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match bounds.split_once(',') {
         None => is_number(bounds),
@@ -243,10 +260,20 @@ mod tests {
     #[test]
     fn what_go_refuses_is_refused() {
         let long = "a".repeat(LENGTH_LIMIT + 1);
-        for pattern in
-            ["(", "[a", "(?x)a", "\\u0041", "a{1001}", "*", "\\", "(?=a)", "\\1", "(.{1000}){1000}", &long]
-        {
-            assert!(compile(pattern).is_err(), "{:.20}", pattern);
+        for pattern in [
+            "(",
+            "[a",
+            "(?x)a",
+            "\\u0041",
+            "a{1001}",
+            "*",
+            "\\",
+            "(?=a)",
+            "\\1",
+            "(.{1000}){1000}",
+            &long,
+        ] {
+            assert!(compile(pattern).is_err(), "{pattern:.20}");
         }
         let text = compile("(").unwrap_err().to_string();
         assert!(!text.contains('\n'), "{text}");

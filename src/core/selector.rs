@@ -76,10 +76,14 @@ struct Expression {
 impl Selector {
     /// Reads a selector. Empty text selects everything.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser { tokens: tokens(text), at: 0 };
-        let mut requirements = parser
-            .requirements()
-            .map_err(|problem| SelectorError { text: text.to_owned(), problem })?;
+        let mut parser = Parser {
+            tokens: tokens(text),
+            at: 0,
+        };
+        let mut requirements = parser.requirements().map_err(|problem| SelectorError {
+            text: text.to_owned(),
+            problem,
+        })?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements })
     }
@@ -96,7 +100,9 @@ impl Selector {
 
     /// Whether an object with these labels is selected.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
+        self.requirements
+            .iter()
+            .all(|requirement| requirement.matches(label(&requirement.key)))
     }
 
     /// The JSON form, as `metav1.ParseToLabelSelector` gives it: equalities by key, all else as expressions. What compares
@@ -104,7 +110,11 @@ impl Selector {
     pub fn to_label_selector(&self) -> LabelSelector {
         let mut json = LabelSelector::default();
         for requirement in &self.requirements {
-            let Requirement { key, operator, values } = requirement;
+            let Requirement {
+                key,
+                operator,
+                values,
+            } = requirement;
             let operator = match operator {
                 Operator::Equals | Operator::DoubleEquals => {
                     let value = values.first().cloned().unwrap_or_default();
@@ -118,7 +128,11 @@ impl Selector {
                 Operator::GreaterThan | Operator::LessThan => continue,
             };
             let (key, values) = (key.clone(), values.clone());
-            json.match_expressions.push(Expression { key, operator, values });
+            json.match_expressions.push(Expression {
+                key,
+                operator,
+                values,
+            });
         }
         json
     }
@@ -158,7 +172,11 @@ impl Display for Selector {
 
 impl Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, operator, values } = self;
+        let Self {
+            key,
+            operator,
+            values,
+        } = self;
         let sign = match operator {
             Operator::Exists => return f.write_str(key),
             Operator::DoesNotExist => return write!(f, "!{key}"),
@@ -170,7 +188,11 @@ impl Display for Requirement {
             Operator::GreaterThan => ">",
             Operator::LessThan => "<",
         };
-        write!(f, "{key}{sign}{}", values.first().map_or("", String::as_str))
+        write!(
+            f,
+            "{key}{sign}{}",
+            values.first().map_or("", String::as_str)
+        )
     }
 }
 
@@ -203,7 +225,9 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
         } else {
             rest.find(|c| is_space(c) || is_comparison(c) || is_bracket(c))
         };
-        let (token, tail) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
+        let (token, tail) = rest
+            .split_at_checked(end.unwrap_or(rest.len()))
+            .unwrap_or((rest, ""));
         tokens.push(if is_bracket(first) || is_comparison(first) {
             Token::Sign(token)
         } else {
@@ -239,12 +263,20 @@ impl<'a> Parser<'a> {
         if self.peek() == Some(Token::Sign("!")) {
             self.next();
             let key = self.key()?;
-            return Ok(Requirement { key, operator: Operator::DoesNotExist, values: Vec::new() });
+            return Ok(Requirement {
+                key,
+                operator: Operator::DoesNotExist,
+                values: Vec::new(),
+            });
         }
         let key = self.key()?;
         let operator = match self.peek() {
             None | Some(Token::Sign(",")) => {
-                return Ok(Requirement { key, operator: Operator::Exists, values: Vec::new() });
+                return Ok(Requirement {
+                    key,
+                    operator: Operator::Exists,
+                    values: Vec::new(),
+                });
             }
             Some(Token::Word("in")) => Operator::In,
             Some(Token::Word("notin")) => Operator::NotIn,
@@ -266,15 +298,19 @@ impl<'a> Parser<'a> {
         };
         values.sort_unstable();
         values.dedup();
-        if matches!(operator, Operator::GreaterThan | Operator::LessThan) {
-            if let Some(value) = values.iter().find(|value| value.parse::<i64>().is_err()) {
-                return Err(format!("`{value}` is not an integer, as `>` and `<` need"));
-            }
+        if matches!(operator, Operator::GreaterThan | Operator::LessThan)
+            && let Some(value) = values.iter().find(|value| value.parse::<i64>().is_err())
+        {
+            return Err(format!("`{value}` is not an integer, as `>` and `<` need"));
         }
         for value in &values {
             check_value(value)?;
         }
-        Ok(Requirement { key, operator, values })
+        Ok(Requirement {
+            key,
+            operator,
+            values,
+        })
     }
 
     fn key(&mut self) -> Result<String, String> {
@@ -347,7 +383,11 @@ fn check_key(key: &str) -> Result<(), String> {
         !prefix.is_empty()
             && prefix.len() <= 253
             && prefix.split('.').all(|part| {
-                is_framed(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-')
+                is_framed(
+                    part,
+                    |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+                    |c| c == '-',
+                )
             })
     });
     let name_is_good = !name.is_empty() && name.len() <= 63 && is_name(name);
@@ -367,7 +407,11 @@ fn check_value(value: &str) -> Result<(), String> {
 }
 
 fn is_name(text: &str) -> bool {
-    is_framed(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '_' | '.'))
+    is_framed(
+        text,
+        |c| c.is_ascii_alphanumeric(),
+        |c| matches!(c, '-' | '_' | '.'),
+    )
 }
 
 /// Whether a text begins and ends with one of the outer characters and has only outer and inner ones.
@@ -431,7 +475,12 @@ mod tests {
                     key: requirement.key.clone(),
                     operator: go_operator(requirement.operator).to_owned(),
                     // The vectors leave empty values out.
-                    values: requirement.values.iter().filter(|v| !v.is_empty()).cloned().collect(),
+                    values: requirement
+                        .values
+                        .iter()
+                        .filter(|v| !v.is_empty())
+                        .cloned()
+                        .collect(),
                 })
                 .collect();
             assert_eq!(requirements, vector.requirements, "{:?}", vector.text);
@@ -458,8 +507,12 @@ mod tests {
         ];
         for (text, wanted) in cases {
             let selector = Selector::parse(text).unwrap();
-            let label =
-                |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
+            let label = |key: &str| {
+                labels
+                    .iter()
+                    .find(|(known, _)| *known == key)
+                    .map(|(_, value)| *value)
+            };
             assert_eq!(selector.matches(label), wanted, "{text}");
         }
     }

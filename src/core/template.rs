@@ -59,13 +59,21 @@ pub struct QueryArguments<'a> {
     pub group_by_slice: &'a [String],
 }
 
-const QUERY_FIELDS: &[&str] =
-    &["Series", "LabelMatchers", "LabelValuesByName", "GroupBy", "GroupBySlice"];
+const QUERY_FIELDS: &[&str] = &[
+    "Series",
+    "LabelMatchers",
+    "LabelValuesByName",
+    "GroupBy",
+    "GroupBySlice",
+];
 
 impl QueryTemplate {
     /// Compiles a template. What Go finds only when it executes may be found here already.
     pub fn compile(text: &str) -> Result<Self, TemplateError> {
-        Ok(Self { template: compile(text, QUERY_FIELDS)?, text: text.to_owned() })
+        Ok(Self {
+            template: compile(text, QUERY_FIELDS)?,
+            text: text.to_owned(),
+        })
     }
 
     /// The template as written.
@@ -80,8 +88,11 @@ impl QueryTemplate {
             .iter()
             .map(|(label, value)| (Arc::from(label.as_str()), string(value)))
             .collect();
-        let group_by: Arc<[Value]> =
-            arguments.group_by_slice.iter().map(|label| string(label)).collect();
+        let group_by: Arc<[Value]> = arguments
+            .group_by_slice
+            .iter()
+            .map(|label| string(label))
+            .collect();
         let data = [
             ("Series", string(arguments.series)),
             ("LabelMatchers", string(arguments.label_matchers)),
@@ -111,7 +122,10 @@ const RESOURCE_FIELDS: &[&str] = &["Group", "Resource", "String", "Empty"];
 impl ResourceTemplate {
     /// Compiles a template, which has to depend on the resource.
     pub fn compile(text: &str) -> Result<Self, TemplateError> {
-        let template = Self { template: compile(text, RESOURCE_FIELDS)?, text: text.to_owned() };
+        let template = Self {
+            template: compile(text, RESOURCE_FIELDS)?,
+            text: text.to_owned(),
+        };
         let probe = "loadlineprobe";
         if template.render("", probe)?.contains(probe) {
             Ok(template)
@@ -126,13 +140,19 @@ impl ResourceTemplate {
     }
 
     fn render_sanitized(&self, group: &str, resource: &str) -> Result<String, TemplateError> {
-        let both =
-            if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let both = if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
         let data = [
             ("Group", string(group)),
             ("Resource", string(resource)),
             ("String", string(&both)),
-            ("Empty", Value::Bool(group.is_empty() && resource.is_empty())),
+            (
+                "Empty",
+                Value::Bool(group.is_empty() && resource.is_empty()),
+            ),
         ];
         render(&self.template, data)
     }
@@ -158,12 +178,18 @@ fn render<const N: usize>(
     template: &Template,
     data: [(&str, Value); N],
 ) -> Result<String, TemplateError> {
-    let data: BTreeMap<Arc<str>, Value> =
-        data.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
+    let data: BTreeMap<Arc<str>, Value> = data
+        .into_iter()
+        .map(|(name, value)| (Arc::from(name), value))
+        .collect();
     let text = template
         .execute_to_string(&Value::Map(Arc::new(data)))
         .map_err(|error| TemplateError::Execute(error.to_string()))?;
-    if text.is_empty() { Err(TemplateError::Empty) } else { Ok(text) }
+    if text.is_empty() {
+        Err(TemplateError::Empty)
+    } else {
+        Ok(text)
+    }
 }
 
 fn string(text: &str) -> Value {
@@ -173,7 +199,9 @@ fn string(text: &str) -> Value {
 /// Go's `index`, to which a map of strings has the empty string where a key is missing.
 fn index(arguments: &[Value]) -> gotmpl::Result<Value> {
     let Some((first, keys)) = arguments.split_first() else {
-        return Err(gotmpl::TemplateError::Exec("index needs an argument".to_owned()));
+        return Err(gotmpl::TemplateError::Exec(
+            "index needs an argument".to_owned(),
+        ));
     };
     let mut value = first.clone();
     for key in keys {
@@ -225,7 +253,10 @@ mod tests {
         let rendered = if vector.kind == "resource" {
             let fields = RESOURCE_FIELDS;
             compile(&vector.template, fields).and_then(|template| {
-                let template = ResourceTemplate { template, text: String::new() };
+                let template = ResourceTemplate {
+                    template,
+                    text: String::new(),
+                };
                 template.render_sanitized(&data.group, &data.resource)
             })
         } else {
@@ -257,18 +288,30 @@ mod tests {
     /// Parts of templates that we render differently from Go, each with its reason. The tests fail when one of them makes
     /// no difference any more.
     const KNOWN: &[(&str, &str)] = &[
-        (".LabelMatchers | printf \"%q\"", "%q leaves what Go calls unprintable"),
-        ("<<printf \"%q\" \"é\u{a0}\u{200b}\">>", "%q leaves what Go calls unprintable"),
+        (
+            ".LabelMatchers | printf \"%q\"",
+            "%q leaves what Go calls unprintable",
+        ),
+        (
+            "<<printf \"%q\" \"é\u{a0}\u{200b}\">>",
+            "%q leaves what Go calls unprintable",
+        ),
         ("<<printf \"%+q\" \"é\">>", "%+q is %q"),
         ("<<printf \"%T\" .Series>>", "there are no Go types to name"),
         ("<<printf \"%#v\" .Series>>", "%#v is %v"),
-        ("<<printf \"%q %s %v\" .GroupBySlice", "%q and %s take no lists"),
+        (
+            "<<printf \"%q %s %v\" .GroupBySlice",
+            "%q and %s take no lists",
+        ),
         ("<<.>>", "a struct printed whole is a map"),
         ("<<printf \"%v\" .>>", "a struct printed whole is a map"),
         ("<<printf \"%+v\" .>>", "a struct printed whole is a map"),
         ("<< /* c */ >>", "a comment may have spaces before it"),
         ("<<.WithVersion", "a method that no rule can have a use for"),
-        ("<<.Nope>>", "a field that does not exist is refused in branches that are not taken, too"),
+        (
+            "<<.Nope>>",
+            "a field that does not exist is refused in branches that are not taken, too",
+        ),
     ];
 
     #[track_caller]
@@ -281,11 +324,25 @@ mod tests {
             .iter()
             .filter(|vector| !agrees(vector) && !is_known(vector))
             .map(|vector| {
-                let Vector { kind, template, stage, out, .. } = vector;
-                format!("{kind} {template:?}: Go {stage} {out:?}, ours {:?}", ours(vector))
+                let Vector {
+                    kind,
+                    template,
+                    stage,
+                    out,
+                    ..
+                } = vector;
+                format!(
+                    "{kind} {template:?}: Go {stage} {out:?}, ours {:?}",
+                    ours(vector)
+                )
             })
             .collect();
-        assert!(different.is_empty(), "{}\n{}", different.len(), different.join("\n"));
+        assert!(
+            different.is_empty(),
+            "{}\n{}",
+            different.len(),
+            different.join("\n")
+        );
     }
 
     #[test]
@@ -295,7 +352,10 @@ mod tests {
 
     #[test]
     fn generated_templates_render_as_in_go() {
-        all_agree(include_str!("../../tests/vectors/templates-generated.json"), 1000);
+        all_agree(
+            include_str!("../../tests/vectors/templates-generated.json"),
+            1000,
+        );
     }
 
     #[test]
@@ -303,11 +363,13 @@ mod tests {
         let mut vectors: Vec<Vector> =
             serde_json::from_str(include_str!("../../tests/vectors/templates.json")).unwrap();
         let generated: Vec<Vector> =
-            serde_json::from_str(include_str!("../../tests/vectors/templates-generated.json")).unwrap();
+            serde_json::from_str(include_str!("../../tests/vectors/templates-generated.json"))
+                .unwrap();
         vectors.extend(generated);
         for (part, reason) in KNOWN {
-            let differs =
-                vectors.iter().any(|vector| vector.template.contains(part) && !agrees(vector));
+            let differs = vectors
+                .iter()
+                .any(|vector| vector.template.contains(part) && !agrees(vector));
             assert!(differs, "no longer different: {part} ({reason})");
         }
         let different = vectors.iter().filter(|vector| !agrees(vector)).count();
@@ -329,8 +391,14 @@ mod tests {
 
     #[test]
     fn resource_templates_depend_on_the_resource() {
-        assert_eq!(ResourceTemplate::compile("kube").unwrap_err(), TemplateError::NoResource);
+        assert_eq!(
+            ResourceTemplate::compile("kube").unwrap_err(),
+            TemplateError::NoResource
+        );
         let template = ResourceTemplate::compile("kube_<<.Group>>_<<.Resource>>").unwrap();
-        assert_eq!(template.render("networking.k8s.io", "ingress").unwrap(), "kube_networking_k8s_io_ingress");
+        assert_eq!(
+            template.render("networking.k8s.io", "ingress").unwrap(),
+            "kube_networking_k8s_io_ingress"
+        );
     }
 }

@@ -82,7 +82,11 @@ pub fn curl(connection: &Connection, workload: Workload) -> String {
 /// A `kubectl` command that reads the workload's metric.
 pub fn kubectl(connection: &Connection, workload: Workload) -> String {
     let mut command = String::from("kubectl");
-    append(&mut command, " --kubeconfig=", &connection.kubeconfig.to_string_lossy());
+    append(
+        &mut command,
+        " --kubeconfig=",
+        &connection.kubeconfig.to_string_lossy(),
+    );
     append(&mut command, " get --raw ", &metric_path(workload));
     command
 }

@@ -27,7 +27,12 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(selector: SeriesSelector) -> Self {
-        Self { selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
+        Self {
+            selector,
+            rules: Vec::new(),
+            has_template: false,
+            labels: BTreeSet::new(),
+        }
     }
 }
 
@@ -41,7 +46,9 @@ pub(super) async fn discover(
         Ok(Some(found)) => Ok(found),
         Ok(None) => {
             let is_wanted = |label: &str| group.labels.contains(label);
-            prometheus.series(group.selector.text(), range, is_wanted).await
+            prometheus
+                .series(group.selector.text(), range, is_wanted)
+                .await
         }
         Err(error) => Err(error),
     };
@@ -84,11 +91,16 @@ pub(super) async fn alive(
 ) -> BTreeSet<Claim> {
     let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {
-        wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
+        wanted
+            .entry((claim.rule, &claim.label))
+            .or_default()
+            .insert(&claim.series);
     }
     let mut alive = BTreeSet::new();
     for ((rule, label), names) in wanted {
-        let Some(discovered) = rules.get(rule) else { continue };
+        let Some(discovered) = rules.get(rule) else {
+            continue;
+        };
         for chunk in chunks(&names) {
             let Some(query) = confirmation(&discovered.rule.selector, label, &chunk, max_age)
             else {
@@ -98,7 +110,11 @@ pub(super) async fn alive(
                 Ok(Answer::Vector(vector)) => {
                     for series in vector.samples.iter().filter_map(|s| s.label("__name__")) {
                         let (series, label) = (series.to_owned(), label.to_owned());
-                        alive.insert(Claim { rule, series, label });
+                        alive.insert(Claim {
+                            rule,
+                            series,
+                            label,
+                        });
                     }
                 }
                 Ok(Answer::Scalar(..) | Answer::Other(_)) => {}
@@ -171,6 +187,10 @@ mod tests {
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let chunks = chunks(&names);
         assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 300);
-        assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 103));
+        assert!(
+            chunks
+                .iter()
+                .all(|chunk| !chunk.is_empty() && chunk.len() <= 103)
+        );
     }
 }

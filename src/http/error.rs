@@ -9,13 +9,16 @@ use crate::wire::status::{Reason, Status};
 
 /// A failed request.
 pub(super) struct ApiError {
-    status: Status,
+    status: Box<Status>,
     cause: Option<String>,
 }
 
 impl ApiError {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: Status::failure(reason, message), cause: None }
+        Self {
+            status: Box::new(Status::failure(reason, message)),
+            cause: None,
+        }
     }
 
     /// What happened, for the log only.
@@ -40,12 +43,19 @@ impl IntoResponse for ApiError {
 }
 
 /// A panic of a handler ends its request, not the process.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature is tower-http's"
+)]
 pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without text");
-    tracing::error!(panic = text, "a request panicked; this is a bug in loadline");
+    tracing::error!(
+        panic = text,
+        "a request panicked; this is a bug in loadline"
+    );
     ApiError::new(Reason::InternalError, "the request could not be handled").into_response()
 }

@@ -1,6 +1,6 @@
 //! `MetricValueList` of custom.metrics.k8s.io, v1beta1 and v1beta2.
 //!
-//! The shapes are those of k8s.io/metrics/pkg/apis/custom_metrics, field order included.
+//! The shapes are those of `k8s.io/metrics/pkg/apis/custom_metrics`, field order included.
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -63,19 +63,24 @@ pub fn encode(version: Version, described: Described<'_>, readings: &[Reading]) 
             api_version: &api_version,
         },
         identity: match version {
-            Version::V1beta1 => {
-                Identity::Flat { metric_name: described.metric }
-            }
+            Version::V1beta1 => Identity::Flat {
+                metric_name: described.metric,
+            },
             Version::V1beta2 => Identity::Nested {
-                metric: Metric { name: described.metric, selector: described.selector },
+                metric: Metric {
+                    name: described.metric,
+                    selector: described.selector,
+                },
             },
         },
         timestamp: Rfc3339(reading.at_ms),
         window_seconds: described.window_seconds,
         value: Quantity(reading.milli),
-        selector: match version {
-            Version::V1beta1 => Some(described.selector),
-            Version::V1beta2 => None,
+        tail: match version {
+            Version::V1beta1 => Tail::Selector {
+                selector: described.selector,
+            },
+            Version::V1beta2 => Tail::None {},
         },
     });
     let list = List {
@@ -113,9 +118,8 @@ struct Item<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     window_seconds: Option<i64>,
     value: Quantity,
-    /// v1beta1 says null where there is no selector; v1beta2 has no such field.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    selector: Option<Option<&'a LabelSelector>>,
+    #[serde(flatten)]
+    tail: Tail<'a>,
 }
 
 #[derive(Serialize)]
@@ -132,8 +136,20 @@ struct DescribedObject<'a> {
 #[serde(untagged)]
 enum Identity<'a> {
     #[serde(rename_all = "camelCase")]
-    Flat { metric_name: &'a str },
-    Nested { metric: Metric<'a> },
+    Flat {
+        metric_name: &'a str,
+    },
+    Nested {
+        metric: Metric<'a>,
+    },
+}
+
+/// v1beta1 ends with the selector, null where there is none.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Tail<'a> {
+    Selector { selector: Option<&'a LabelSelector> },
+    None {},
 }
 
 #[derive(Serialize)]
@@ -176,7 +192,11 @@ mod tests {
             selector: selector.as_ref(),
             window_seconds: None,
         };
-        let reading = Reading { name: "web-0".into(), milli: 9999, at_ms: 1_763_651_878_912 };
+        let reading = Reading {
+            name: "web-0".into(),
+            milli: 9999,
+            at_ms: 1_763_651_878_912,
+        };
         String::from_utf8(encode(version, described, &[reading])).unwrap()
     }
 

@@ -74,7 +74,11 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
 }
 
 fn name(segment: &str) -> Name {
-    if segment == "*" { Name::All } else { Name::One(segment.to_owned()) }
+    if segment == "*" {
+        Name::All
+    } else {
+        Name::One(segment.to_owned())
+    }
 }
 
 /// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
@@ -99,7 +103,9 @@ pub(crate) fn decode(segment: &str) -> Option<String> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -130,12 +136,18 @@ mod tests {
         let cases = [
             ("namespaces/n/pods/p/m", "n pods p m"),
             ("/namespaces/n/pods/*/m/", "n pods ALL m"),
-            ("namespaces/n/ingresses.networking.k8s.io/i/m", "n ingresses.networking.k8s.io i m"),
+            (
+                "namespaces/n/ingresses.networking.k8s.io/i/m",
+                "n ingresses.networking.k8s.io i m",
+            ),
             ("nodes/a/m", "- nodes a m"),
             ("nodes/*/m", "- nodes ALL m"),
             ("namespaces/n/metrics/m", "- namespaces n m"),
             ("namespaces/*/metrics/m", "- namespaces ALL m"),
-            ("namespaces/n/pods/%2A/vllm%3Anum_requests", "n pods ALL vllm:num_requests"),
+            (
+                "namespaces/n/pods/%2A/vllm%3Anum_requests",
+                "n pods ALL vllm:num_requests",
+            ),
             ("namespaces/n/pods/a%2Fb/m", "n pods a/b m"),
             ("namespaces/n/m", "Form"),
             ("namespaces/n", "Form"),
@@ -154,7 +166,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_taken_apart_or_refused(rest in "\\PC{0,60}") {
-            let _ = parse(&rest);
+            if let Ok(path) = parse(&rest) {
+                prop_assert!(!path.metric.is_empty() && !path.resource.resource.is_empty());
+            }
         }
 
         #[test]

@@ -9,7 +9,8 @@ pub struct Status {
     kind: &'static str,
     api_version: &'static str,
     metadata: Empty,
-    status: &'static str,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     /// A sentence for people.
     pub message: String,
     /// A word for programs.
@@ -76,7 +77,11 @@ impl Status {
     pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
         let (message, details) = if reason == Reason::InternalError {
-            let details = Details { causes: vec![Cause { message: message.clone() }] };
+            let details = Details {
+                causes: vec![Cause {
+                    message: message.clone(),
+                }],
+            };
             (format!("Internal error occurred: {message}"), Some(details))
         } else {
             (message, None)
@@ -85,7 +90,7 @@ impl Status {
             kind: "Status",
             api_version: "v1",
             metadata: Empty {},
-            status: "Failure",
+            outcome: "Failure",
             message,
             reason,
             details,
@@ -100,7 +105,10 @@ mod tests {
 
     #[test]
     fn bodies_are_those_of_an_api_server() {
-        let not_found = Status::failure(Reason::NotFound, "the server could not find the metric m for pods");
+        let not_found = Status::failure(
+            Reason::NotFound,
+            "the server could not find the metric m for pods",
+        );
         assert_eq!(
             serde_json::to_string(&not_found).unwrap(),
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the metric m for pods","reason":"NotFound","code":404}"#

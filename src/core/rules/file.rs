@@ -94,7 +94,13 @@ pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
 }
 
 const FILE: &[&str] = &["rules", "externalRules", "resourceRules"];
-const RULE: &[&str] = &["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery"];
+const RULE: &[&str] = &[
+    "seriesQuery",
+    "seriesFilters",
+    "resources",
+    "name",
+    "metricsQuery",
+];
 const RESOURCES: &[&str] = &["template", "overrides", "namespaced"];
 const RESOURCE_RULES: &[&str] = &["cpu", "memory", "window"];
 const RESOURCE_RULE: &[&str] = &["containerQuery", "nodeQuery", "resources", "containerLabel"];
@@ -122,7 +128,11 @@ impl<'n> Fields<'n> {
     }
 
     fn path(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 }
 
@@ -144,7 +154,7 @@ impl Reader {
     }
 
     fn rules(&mut self, fields: &Fields<'_>, key: &str) -> Vec<Rule> {
-        self.sequence(fields, key, |reader, node, path| reader.rule(node, path))
+        self.sequence(fields, key, Self::rule)
     }
 
     fn rule(&mut self, node: &Node, path: String) -> Option<Rule> {
@@ -173,8 +183,14 @@ impl Reader {
         let is = self.text(&fields, "is");
         let is_not = self.text(&fields, "isNot");
         match (is.value.is_empty(), is_not.value.is_empty()) {
-            (false, true) => Some(Filter { pattern: is, positive: true }),
-            (true, false) => Some(Filter { pattern: is_not, positive: false }),
+            (false, true) => Some(Filter {
+                pattern: is,
+                positive: true,
+            }),
+            (true, false) => Some(Filter {
+                pattern: is_not,
+                positive: false,
+            }),
             _ => {
                 let message = "exactly one of `is` and `isNot` is expected";
                 self.problem(node.place, fields.path, message.to_owned());
@@ -184,7 +200,9 @@ impl Reader {
     }
 
     fn resources(&mut self, rule: &Fields<'_>) -> Resources {
-        let Some(node) = rule.get("resources") else { return Resources::default() };
+        let Some(node) = rule.get("resources") else {
+            return Resources::default();
+        };
         let Some(fields) = self.mapping(node, rule.path("resources"), RESOURCES) else {
             return Resources::default();
         };
@@ -197,7 +215,9 @@ impl Reader {
 
     fn overrides(&mut self, resources: &Fields<'_>) -> BTreeMap<String, Override> {
         let path = resources.path("overrides");
-        let Some(node) = resources.get("overrides") else { return BTreeMap::new() };
+        let Some(node) = resources.get("overrides") else {
+            return BTreeMap::new();
+        };
         let Value::Mapping(entries) = &node.value else {
             let message = "a mapping from label to `{group, resource}` is expected";
             self.problem(node.place, path, message.to_owned());
@@ -210,7 +230,9 @@ impl Reader {
                 let message = format!("`{}` is not a Prometheus label name", label.text);
                 self.problem(label.place, path.clone(), message);
             }
-            let Some(fields) = self.mapping(node, path, &["group", "resource"]) else { continue };
+            let Some(fields) = self.mapping(node, path, &["group", "resource"]) else {
+                continue;
+            };
             let group = self.text(&fields, "group").value;
             let resource = self.text(&fields, "resource").value;
             if resource.is_empty() {
@@ -219,7 +241,14 @@ impl Reader {
                 continue;
             }
             let place = node.place;
-            overrides.insert(label.text.clone(), Override { place, group, resource });
+            overrides.insert(
+                label.text.clone(),
+                Override {
+                    place,
+                    group,
+                    resource,
+                },
+            );
         }
         overrides
     }
@@ -238,9 +267,15 @@ impl Reader {
             parsed
         };
         let mut rule = |key: &str| {
-            fields.get(key).and_then(|node| self.resource_rule(node, fields.path(key)))
+            fields
+                .get(key)
+                .and_then(|node| self.resource_rule(node, fields.path(key)))
         };
-        Some(ResourceRules { cpu: rule("cpu"), memory: rule("memory"), window })
+        Some(ResourceRules {
+            cpu: rule("cpu"),
+            memory: rule("memory"),
+            window,
+        })
     }
 
     fn resource_rule(&mut self, node: &Node, path: String) -> Option<ResourceRule> {
@@ -260,7 +295,11 @@ impl Reader {
             self.problem(node.place, path, message);
             return None;
         };
-        let fields = Fields { path, place: node.place, entries };
+        let fields = Fields {
+            path,
+            place: node.place,
+            entries,
+        };
         for (key, _) in entries {
             if keys.contains(&key.text.as_str()) {
                 continue;
@@ -280,7 +319,9 @@ impl Reader {
         key: &str,
         mut item: impl FnMut(&mut Self, &Node, String) -> Option<T>,
     ) -> Vec<T> {
-        let Some(node) = fields.get(key) else { return Vec::new() };
+        let Some(node) = fields.get(key) else {
+            return Vec::new();
+        };
         let path = fields.path(key);
         let Value::Sequence(items) = &node.value else {
             self.problem(node.place, path, "a list is expected".to_owned());
@@ -295,16 +336,26 @@ impl Reader {
 
     fn text(&mut self, fields: &Fields<'_>, key: &str) -> Text {
         let Some(node) = fields.get(key) else {
-            return Text { value: String::new(), place: fields.place };
+            return Text {
+                value: String::new(),
+                place: fields.place,
+            };
         };
         let value = match &node.value {
             Value::Scalar(value) => value.clone(),
             Value::Null | Value::Sequence(_) | Value::Mapping(_) => {
-                self.problem(node.place, fields.path(key), "a string is expected".to_owned());
+                self.problem(
+                    node.place,
+                    fields.path(key),
+                    "a string is expected".to_owned(),
+                );
                 String::new()
             }
         };
-        Text { value, place: node.place }
+        Text {
+            value,
+            place: node.place,
+        }
     }
 
     fn boolean(&mut self, fields: &Fields<'_>, key: &str) -> Option<bool> {
@@ -323,19 +374,31 @@ impl Reader {
     }
 
     fn problem(&mut self, place: Place, path: String, message: String) {
-        self.problems.push(Problem { place: Some(place), path, message });
+        self.problems.push(Problem {
+            place: Some(place),
+            path,
+            message,
+        });
     }
 }
 
 fn quoted(keys: &[&str]) -> String {
-    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+    keys.iter()
+        .map(|key| format!("`{key}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The known key that differs least, if it does not differ by more than a third of its letters.
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
-        .map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), &key.to_lowercase()), *key))
+        .map(|key| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &key.to_lowercase()),
+                *key,
+            )
+        })
         .filter(|(distance, key)| distance * 3 <= key.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, key)| key)
@@ -344,6 +407,8 @@ fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 /// Whether this is a label name of Prometheus' classic data model, the only one that a query can write without quotes.
 pub(crate) fn is_label_name(text: &str) -> bool {
     let mut characters = text.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    characters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
 }

@@ -49,12 +49,20 @@ impl Mapping {
             match ResourceTemplate::compile(&written.template.value) {
                 Ok(template) => Some(template),
                 Err(error) => {
-                    problem(written.template.place, "resources.template", error.to_string());
+                    problem(
+                        written.template.place,
+                        "resources.template",
+                        error.to_string(),
+                    );
                     return None;
                 }
             }
         };
-        Some(Self { template, overrides: written.overrides.clone(), namespaced })
+        Some(Self {
+            template,
+            overrides: written.overrides.clone(),
+            namespaced,
+        })
     }
 
     /// Whether an external rule adds the namespace matcher (`resources.namespaced`, true by default).
@@ -77,7 +85,9 @@ impl Mapping {
             match kinds.resolve(&written.group, &written.resource) {
                 Some(kind) => {
                     resolved.by_label.insert(label.clone(), Arc::clone(kind));
-                    resolved.by_resource.insert(kind.resource.clone(), label.clone());
+                    resolved
+                        .by_resource
+                        .insert(kind.resource.clone(), label.clone());
                 }
                 None => resolved.unknown.push(UnknownResource {
                     place: written.place,
@@ -97,8 +107,14 @@ impl Mapping {
                 if label.is_empty() {
                     continue;
                 }
-                resolved.by_label.entry(label.clone()).or_insert_with(|| Arc::clone(kind));
-                resolved.by_resource.entry(kind.resource.clone()).or_insert(label);
+                resolved
+                    .by_label
+                    .entry(label.clone())
+                    .or_insert_with(|| Arc::clone(kind));
+                resolved
+                    .by_resource
+                    .entry(kind.resource.clone())
+                    .or_insert(label);
             }
         }
         resolved
@@ -118,13 +134,18 @@ impl ResolvedMapping {
 
     /// The label that holds the namespace.
     pub fn namespace_label(&self) -> Option<&str> {
-        let namespaces = GroupResource { group: String::new(), resource: "namespaces".to_owned() };
+        let namespaces = GroupResource {
+            group: String::new(),
+            resource: "namespaces".to_owned(),
+        };
         self.label(&namespaces)
     }
 
     /// All labels that name objects, with their kinds, in alphabetical order.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &Arc<Kind>)> {
-        self.by_label.iter().map(|(label, kind)| (label.as_str(), kind))
+        self.by_label
+            .iter()
+            .map(|(label, kind)| (label.as_str(), kind))
     }
 
     /// The overrides whose resources the cluster does not have.
@@ -139,9 +160,8 @@ mod tests {
     use crate::core::rules::load;
 
     fn resolved(resources: &str) -> ResolvedMapping {
-        let text = format!(
-            "rules:\n- seriesQuery: up\n  metricsQuery: x\n  resources: {{{resources}}}\n"
-        );
+        let text =
+            format!("rules:\n- seriesQuery: up\n  metricsQuery: x\n  resources: {{{resources}}}\n");
         let rules = load(&text).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         rules.custom[0].mapping.resolve(&Kinds::builtin())
@@ -149,11 +169,15 @@ mod tests {
 
     #[test]
     fn overrides_are_singular_or_plural() {
-        let mapping =
-            resolved("overrides: {ns: {resource: namespaces}, deploy: {group: apps, resource: deployment}}");
+        let mapping = resolved(
+            "overrides: {ns: {resource: namespaces}, deploy: {group: apps, resource: deployment}}",
+        );
         assert_eq!(mapping.namespace_label(), Some("ns"));
         assert_eq!(mapping.kind("deploy").unwrap().kind, "Deployment");
-        assert_eq!(mapping.label(&GroupResource::parse("deployments.apps")), Some("deploy"));
+        assert_eq!(
+            mapping.label(&GroupResource::parse("deployments.apps")),
+            Some("deploy")
+        );
         assert_eq!(mapping.label(&GroupResource::parse("pods")), None);
     }
 
@@ -161,22 +185,35 @@ mod tests {
     fn templates_name_every_kind_with_its_group_sanitised() {
         let mapping = resolved("template: \"kube_<<.Group>>_<<.Resource>>\"");
         assert_eq!(mapping.namespace_label(), Some("kube__namespace"));
-        assert_eq!(mapping.kind("kube_apps_deployment").unwrap().kind, "Deployment");
-        assert_eq!(mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind, "Ingress");
+        assert_eq!(
+            mapping.kind("kube_apps_deployment").unwrap().kind,
+            "Deployment"
+        );
+        assert_eq!(
+            mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind,
+            "Ingress"
+        );
     }
 
     #[test]
     fn an_override_comes_before_the_template() {
         let mapping =
             resolved("template: \"<<.Resource>>\", overrides: {instance: {resource: pod}}");
-        assert_eq!(mapping.label(&GroupResource::parse("pods")), Some("instance"));
-        assert_eq!(mapping.label(&GroupResource::parse("services")), Some("service"));
+        assert_eq!(
+            mapping.label(&GroupResource::parse("pods")),
+            Some("instance")
+        );
+        assert_eq!(
+            mapping.label(&GroupResource::parse("services")),
+            Some("service")
+        );
         assert_eq!(mapping.kind("event").unwrap().resource.group, "");
     }
 
     #[test]
     fn unknown_resources_are_left_out_and_reported() {
-        let mapping = resolved("overrides: {pod: {resource: pod}, w: {group: x.io, resource: widget}}");
+        let mapping =
+            resolved("overrides: {pod: {resource: pod}, w: {group: x.io, resource: widget}}");
         assert_eq!(mapping.labels().count(), 1);
         assert_eq!(mapping.unknown()[0].label, "w");
         assert_eq!(mapping.unknown()[0].resource.to_string(), "widget.x.io");

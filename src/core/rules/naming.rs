@@ -9,7 +9,7 @@ use crate::core::{go_regex, yaml::Place};
 #[derive(Debug)]
 pub struct Namer {
     filters: Vec<(Regex, bool)>,
-    matches: Option<Regex>,
+    matches: Regex,
     template: String,
 }
 
@@ -29,19 +29,19 @@ impl Namer {
                 }
             }
         }
-        let matches = if rule.name_matches.value.is_empty() {
-            None
-        } else {
-            match go_regex::compile(&rule.name_matches.value) {
-                Ok(regex) => Some(regex),
-                Err(error) => {
-                    problem(rule.name_matches.place, "name.matches", error.to_string());
-                    return None;
-                }
+        let pattern = match rule.name_matches.value.as_str() {
+            "" => ".*",
+            pattern => pattern,
+        };
+        let matches = match go_regex::compile(pattern) {
+            Ok(regex) => regex,
+            Err(error) => {
+                problem(rule.name_matches.place, "name.matches", error.to_string());
+                return None;
             }
         };
         let template = if rule.name_as.value.is_empty() {
-            match matches.as_ref().map_or(1, Regex::captures_len) {
+            match matches.captures_len() {
                 1 => "$0".to_owned(),
                 2 => "$1".to_owned(),
                 groups => {
@@ -56,23 +56,24 @@ impl Namer {
         } else {
             rule.name_as.value.clone()
         };
-        Some(Self { filters, matches, template })
+        Some(Self {
+            filters,
+            matches,
+            template,
+        })
     }
 
     /// The metric's name in the API for a series, or nothing where the rule does not take the series: a filter refuses it,
     /// `matches` does not match, or the name comes out empty.
     pub fn metric_name(&self, series: &str) -> Option<String> {
-        if !self.filters.iter().all(|(regex, positive)| regex.is_match(series) == *positive) {
+        if !self
+            .filters
+            .iter()
+            .all(|(regex, positive)| regex.is_match(series) == *positive)
+        {
             return None;
         }
-        let name = match &self.matches {
-            Some(regex) => go_regex::expand(&self.template, &regex.captures(series)?),
-            // Without `matches` the pattern is `.*`, and only `$0` is anything.
-            None => {
-                let any = Regex::new("(?s)^.*$").ok()?;
-                go_regex::expand(&self.template, &any.captures(series)?)
-            }
-        };
+        let name = go_regex::expand(&self.template, &self.matches.captures(series)?);
         (!name.is_empty()).then_some(name)
     }
 }
@@ -99,10 +100,26 @@ mod tests {
             ("name: {as: \"a_$0\"}", "x", Some("a_x")),
             ("name: {matches: \"^(.*)_total$\"}", "x_total", Some("x")),
             ("name: {matches: \"^(.*)_total$\"}", "x", None),
-            ("name: {matches: \"^(.*)_total$\", as: \"${1}_per_second\"}", "x_total", Some("x_per_second")),
-            ("name: {matches: \"^(.*)_total$\", as: \"$1_per_second\"}", "x_total", None),
-            ("name: {matches: \"_total\", as: \"\"}", "x_total", Some("_total")),
-            ("name: {matches: \"^container_(?P<what>.*)$\", as: \"$what\"}", "container_cpu", Some("cpu")),
+            (
+                "name: {matches: \"^(.*)_total$\", as: \"${1}_per_second\"}",
+                "x_total",
+                Some("x_per_second"),
+            ),
+            (
+                "name: {matches: \"^(.*)_total$\", as: \"$1_per_second\"}",
+                "x_total",
+                None,
+            ),
+            (
+                "name: {matches: \"_total\", as: \"\"}",
+                "x_total",
+                Some("_total"),
+            ),
+            (
+                "name: {matches: \"^container_(?P<what>.*)$\", as: \"$what\"}",
+                "container_cpu",
+                Some("cpu"),
+            ),
         ];
         for (keys, series, wanted) in cases {
             assert_eq!(named(keys, series).as_deref(), wanted, "{keys} of {series}");
@@ -112,7 +129,10 @@ mod tests {
     #[test]
     fn filters_search_and_all_must_hold() {
         let keys = "seriesFilters: [{is: \"^container_\"}, {isNot: \"_total$\"}, {isNot: \"cpu\"}]";
-        assert_eq!(named(keys, "container_memory").as_deref(), Some("container_memory"));
+        assert_eq!(
+            named(keys, "container_memory").as_deref(),
+            Some("container_memory")
+        );
         assert_eq!(named(keys, "container_memory_total"), None);
         assert_eq!(named(keys, "container_cpu_x"), None);
         assert_eq!(named(keys, "node_memory"), None);

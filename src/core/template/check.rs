@@ -6,8 +6,8 @@ use super::TemplateError;
 
 /// The functions of `text/template`.
 const FUNCTIONS: &[&str] = &[
-    "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or", "print",
-    "printf", "println", "slice", "urlquery",
+    "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or",
+    "print", "printf", "println", "slice", "urlquery",
 ];
 
 /// Text that no template writes. Behind the template it must come out as text of the top level: else a block is not closed,
@@ -25,11 +25,19 @@ pub(super) fn check(text: &str, fields: &[&str]) -> Result<(), TemplateError> {
         let problem = "a block is not closed by `<<end>>`, or an `<<end>>` closes none";
         return Err(TemplateError::Parse(problem.to_owned()));
     }
-    let mut checker = Checker { fields, variables: vec!["$".to_owned()], loops: 0 };
+    let mut checker = Checker {
+        fields,
+        variables: vec!["$".to_owned()],
+        loops: 0,
+    };
     checker.list(&top, Dot::Root)?;
     for define in &defines {
         // A template of its own begins with whatever it is called with.
-        let mut checker = Checker { fields, variables: vec!["$".to_owned()], loops: 0 };
+        let mut checker = Checker {
+            fields,
+            variables: vec!["$".to_owned()],
+            loops: 0,
+        };
         checker.list(&define.body, Dot::Other)?;
     }
     Ok(())
@@ -58,20 +66,34 @@ impl Checker<'_> {
             Node::Text(_) | Node::Define(_) => Ok(()),
             Node::List(list) => self.list(list, dot),
             Node::Action(action) => self.pipe(&action.pipe, dot),
-            Node::Template(call) => call.pipe.as_ref().map_or(Ok(()), |pipe| self.pipe(pipe, dot)),
-            Node::If(branch) => {
-                self.branch(&branch.pipe, &branch.body, branch.else_body.as_ref(), dot, dot)
-            }
-            Node::With(branch) => {
-                self.branch(&branch.pipe, &branch.body, branch.else_body.as_ref(), dot, Dot::Other)
-            }
+            Node::Template(call) => call
+                .pipe
+                .as_ref()
+                .map_or(Ok(()), |pipe| self.pipe(pipe, dot)),
+            Node::If(branch) => self.branch(
+                &branch.pipe,
+                &branch.body,
+                branch.else_body.as_ref(),
+                dot,
+                dot,
+            ),
+            Node::With(branch) => self.branch(
+                &branch.pipe,
+                &branch.body,
+                branch.else_body.as_ref(),
+                dot,
+                Dot::Other,
+            ),
             Node::Range(branch) => {
                 self.loops += 1;
                 let known = self.variables.len();
                 self.pipe(&branch.pipe, dot)?;
                 self.list(&branch.body, Dot::Other)?;
                 self.loops -= 1;
-                let result = branch.else_body.as_ref().map_or(Ok(()), |body| self.list(body, dot));
+                let result = branch
+                    .else_body
+                    .as_ref()
+                    .map_or(Ok(()), |body| self.list(body, dot));
                 self.variables.truncate(known);
                 result
             }
@@ -102,7 +124,9 @@ impl Checker<'_> {
     }
 
     fn pipe(&mut self, pipe: &PipeNode, dot: Dot) -> Result<(), TemplateError> {
-        pipe.commands.iter().try_for_each(|command| self.command(command, dot))?;
+        pipe.commands
+            .iter()
+            .try_for_each(|command| self.command(command, dot))?;
         for variable in &pipe.decl {
             if pipe.is_assign {
                 self.variable(variable)?;
@@ -114,7 +138,10 @@ impl Checker<'_> {
     }
 
     fn command(&mut self, command: &CommandNode, dot: Dot) -> Result<(), TemplateError> {
-        command.args.iter().try_for_each(|argument| self.expression(argument, dot))
+        command
+            .args
+            .iter()
+            .try_for_each(|argument| self.expression(argument, dot))
     }
 
     fn expression(&mut self, expression: &Expr, dot: Dot) -> Result<(), TemplateError> {
@@ -122,7 +149,11 @@ impl Checker<'_> {
             Expr::Field(_, path) if dot == Dot::Root => self.field(path.first()),
             Expr::Variable(_, name, path) => {
                 self.variable(name)?;
-                if name == "$" && dot == Dot::Root { self.field(path.first()) } else { Ok(()) }
+                if name == "$" && dot == Dot::Root {
+                    self.field(path.first())
+                } else {
+                    Ok(())
+                }
             }
             Expr::Identifier(_, name) if FUNCTIONS.contains(&name.as_str()) => Ok(()),
             Expr::Identifier(_, name) => Err(parse(&format!("function \"{name}\" not defined"))),
