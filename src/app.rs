@@ -3,21 +3,32 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    auth::{
+        Authenticator, Delegated,
+        access::{Authorizer, Ttls},
+        local::LocalToken,
+        token::Tokens,
+        trust,
+    },
     cache::QueryCache,
     core::{kinds::Kinds, rules::RuleSet},
     discovery::{self, Discovery},
-    http::{self, Api, LocalToken},
+    http::{self, Api, Health},
     kubeconfig,
     kubernetes::{self, KindsSource},
+    metrics::Metrics,
     objects::{Manifests, Objects},
     prometheus::{self, Prometheus},
     reads::Reads,
@@ -30,7 +41,7 @@ pub struct Settings {
     pub rules: RuleSet,
     /// The backend.
     pub prometheus: prometheus::Config,
-    /// Where kinds and objects come from.
+    /// Where kinds and objects come from, and who may read.
     pub cluster: Cluster,
     /// The address to listen on; port 0 takes a free one.
     pub address: SocketAddr,
@@ -46,20 +57,42 @@ pub struct Settings {
     pub cache_ttl: Duration,
     /// Where to write a kubeconfig for this server.
     pub write_kubeconfig: Option<PathBuf>,
+    /// The time from the request to stop to the end of accepting connections.
+    pub shutdown_delay: Duration,
 }
 
-/// Where kinds and objects come from.
+/// Where kinds and objects come from, and who may read.
 pub enum Cluster {
-    /// A cluster: the one that a kubeconfig names, or the one that we run in.
-    Kubernetes {
-        /// The kubeconfig.
-        kubeconfig: Option<PathBuf>,
-    },
-    /// No cluster: the built-in kinds, and the objects of manifests or, without any, those that queries return.
+    /// A cluster, which also says who asks and may read.
+    Kubernetes(Box<ClusterSettings>),
+    /// No cluster: the built-in kinds, the objects of manifests or, without any, those that queries return; everybody on
+    /// this machine may read.
     Standalone {
         /// A file or a directory of manifests.
         objects: Option<PathBuf>,
     },
+}
+
+/// How the cluster is reached and asked. Without a kubeconfig it is the one that we run in.
+pub struct ClusterSettings {
+    /// The kubeconfig for kinds and objects.
+    pub lister_kubeconfig: Option<PathBuf>,
+    /// The kubeconfig for token reviews and the trusted authorities.
+    pub authentication_kubeconfig: Option<PathBuf>,
+    /// The kubeconfig for access reviews.
+    pub authorization_kubeconfig: Option<PathBuf>,
+    /// What the flags say of trusted authorities.
+    pub trust: trust::Overrides,
+    /// Whether the trusted authorities of the cluster are not looked up at all.
+    pub skip_lookup: bool,
+    /// Whether readiness does not wait for the trusted authorities.
+    pub tolerate_lookup_failure: bool,
+    /// How long token reviews are remembered.
+    pub token_ttl: Duration,
+    /// How long access reviews are remembered.
+    pub access_ttls: Ttls,
+    /// Paths that everybody may read.
+    pub always_allowed: Vec<String>,
 }
 
 /// A server whose address is bound, and which does not answer yet.
@@ -68,34 +101,50 @@ pub struct Bound {
     address: SocketAddr,
     api: Arc<Api>,
     discovery: Discovery,
-    fetches: TaskTracker,
+    trust: Option<trust::Keeper>,
+    tasks: TaskTracker,
     prometheus: Arc<Prometheus>,
     authority: String,
     token: LocalToken,
+    shutdown_delay: Duration,
+}
+
+/// What the cluster, or its absence, gives to the other parts.
+struct Surroundings {
+    kinds: KindsSource,
+    objects: Objects,
+    authenticator: Authenticator,
+    authorizer: Authorizer,
+    trust: Option<trust::Keeper>,
+    trust_known: Option<watch::Receiver<bool>>,
 }
 
 /// Reads all files, connects the parts and binds the address. The backend and the cluster need not be there yet.
 pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
-    if !settings.address.ip().is_loopback() {
-        bail!(
-            "--bind-address={}: requests are not authenticated, so only a loopback address such as 127.0.0.1 can be served",
-            settings.address.ip()
-        );
-    }
-    let prometheus = Arc::new(Prometheus::new(settings.prometheus)?);
-    let (kinds, objects) = cluster(settings.cluster).await?;
-    let discovery_settings = discovery::Settings {
-        interval: settings.relist_interval,
-        max_age: settings.max_age,
+    let metrics = Arc::new(Metrics::default());
+    let tasks = TaskTracker::new();
+    let token = LocalToken::generate()
+        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
+    let prometheus = Arc::new(Prometheus::new(settings.prometheus, Arc::clone(&metrics))?);
+    let surroundings = match settings.cluster {
+        Cluster::Kubernetes(cluster) => {
+            let local = settings.write_kubeconfig.is_some().then(|| token.clone());
+            delegated(*cluster, local, &tasks, &metrics).await?
+        }
+        Cluster::Standalone { objects } => {
+            standalone(settings.address, objects.as_deref(), token.clone())?
+        }
     };
     let (discovery, handle) = Discovery::new(
         Arc::clone(&prometheus),
-        kinds,
+        surroundings.kinds,
         &settings.rules.custom,
-        discovery_settings,
+        discovery::Settings {
+            interval: settings.relist_interval,
+            max_age: settings.max_age,
+        },
+        Arc::clone(&metrics),
     );
-    let fetches = TaskTracker::new();
-    let cache = QueryCache::new(Arc::clone(&prometheus), settings.cache_ttl, fetches.clone());
 
     let pair = match &settings.certificate {
         Some((certificate, key)) => Pair::read(certificate, key)?,
@@ -106,47 +155,106 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         .await
         .with_context(|| format!("cannot listen on {}", settings.address))?;
     let address = listener.address()?;
-
-    let token = LocalToken::generate()
-        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
     if let Some(path) = &settings.write_kubeconfig {
         write_kubeconfig(path, address, &authority, &token)?;
     }
-    let reads = Reads::new(handle.clone(), objects, cache);
+
+    let cache = QueryCache::new(Arc::clone(&prometheus), settings.cache_ttl, tasks.clone());
     let api = Arc::new(Api {
-        reads,
-        discovery: handle,
-        token: Some(token.clone()),
+        reads: Reads::new(handle.clone(), surroundings.objects, cache),
+        authenticator: surroundings.authenticator,
+        authorizer: surroundings.authorizer,
+        metrics,
+        health: Health {
+            discovery: handle,
+            trust: surroundings.trust_known,
+            stopping: Arc::new(AtomicBool::new(false)),
+        },
     });
     Ok(Bound {
         listener,
         address,
         api,
         discovery,
-        fetches,
+        trust: surroundings.trust,
+        tasks,
         prometheus,
         authority,
         token,
+        shutdown_delay: settings.shutdown_delay,
     })
 }
 
-async fn cluster(cluster: Cluster) -> anyhow::Result<(KindsSource, Objects)> {
-    Ok(match cluster {
-        Cluster::Kubernetes { kubeconfig } => {
-            let client = kubernetes::connect(kubeconfig.as_deref()).await?;
-            (
-                KindsSource::Cluster(client.clone()),
-                Objects::Cluster(client),
-            )
-        }
-        Cluster::Standalone { objects } => {
-            let kinds = KindsSource::Builtin(Arc::new(Kinds::builtin()));
-            let objects = match objects {
-                Some(path) => Objects::Manifests(Manifests::read(&path)?),
-                None => Objects::Unknown,
-            };
-            (kinds, objects)
-        }
+/// A cluster that says which objects there are, who asks and may read.
+async fn delegated(
+    settings: ClusterSettings,
+    local: Option<LocalToken>,
+    tasks: &TaskTracker,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Surroundings> {
+    let lister = settings.lister_kubeconfig.as_deref();
+    let client = kubernetes::connect(lister).await?;
+    let other = |own: Option<PathBuf>| async move {
+        // Whoever names a cluster for its objects means that cluster.
+        kubernetes::connect(own.as_deref().or(lister)).await
+    };
+    let authentication = other(settings.authentication_kubeconfig).await?;
+    let authorization = other(settings.authorization_kubeconfig).await?;
+
+    let (keeper, trust, known) = trust::Keeper::new(authentication.clone(), settings.trust);
+    let (keeper, known) = match (settings.skip_lookup, settings.tolerate_lookup_failure) {
+        (true, _) => (None, None),
+        (false, true) => (Some(keeper), None),
+        (false, false) => (Some(keeper), Some(known)),
+    };
+    let tokens = Tokens::new(
+        authentication,
+        settings.token_ttl,
+        tasks.clone(),
+        Arc::clone(metrics),
+    );
+    Ok(Surroundings {
+        kinds: KindsSource::Cluster(client.clone()),
+        objects: Objects::Cluster(client, Arc::clone(metrics)),
+        authenticator: Authenticator::Delegated(Box::new(Delegated {
+            trust,
+            tokens,
+            local,
+        })),
+        authorizer: Authorizer::delegated(
+            authorization,
+            settings.access_ttls,
+            settings.always_allowed,
+            tasks.clone(),
+            Arc::clone(metrics),
+        ),
+        trust: keeper,
+        trust_known: known,
+    })
+}
+
+/// No cluster: nobody can say who asks, so only this machine is served.
+fn standalone(
+    address: SocketAddr,
+    objects: Option<&Path>,
+    token: LocalToken,
+) -> anyhow::Result<Surroundings> {
+    if !address.ip().is_loopback() {
+        bail!(
+            "--bind-address={}: without a cluster nobody can be authenticated, so only a loopback address such as 127.0.0.1 can be served",
+            address.ip()
+        );
+    }
+    Ok(Surroundings {
+        kinds: KindsSource::Builtin(Arc::new(Kinds::builtin())),
+        objects: match objects {
+            Some(path) => Objects::Manifests(Manifests::read(path)?),
+            None => Objects::Unknown,
+        },
+        authenticator: Authenticator::Local(token),
+        authorizer: Authorizer::allow_all(),
+        trust: None,
+        trust_known: None,
     })
 }
 
@@ -156,8 +264,17 @@ fn write_kubeconfig(
     authority: &str,
     token: &LocalToken,
 ) -> anyhow::Result<()> {
-    let text = kubeconfig::render(&format!("https://{address}"), authority, token.text());
-    kubeconfig::write(path, &text)
+    // Who listens on all addresses is reached by this one.
+    let host = if address.ip().is_unspecified() {
+        "127.0.0.1".to_owned()
+    } else {
+        SocketAddr::new(address.ip(), 0)
+            .to_string()
+            .trim_end_matches(":0")
+            .to_owned()
+    };
+    let server = format!("https://{host}:{}", address.port());
+    kubeconfig::write(path, &kubeconfig::render(&server, authority, token.text()))
         .with_context(|| format!("cannot write the kubeconfig {}", path.display()))
 }
 
@@ -172,7 +289,7 @@ impl Bound {
         &self.authority
     }
 
-    /// The bearer token that this server takes.
+    /// The bearer token of the kubeconfig that this server writes.
     pub fn token(&self) -> &str {
         self.token.text()
     }
@@ -184,36 +301,81 @@ impl Bound {
 
     /// What readers know of discovery.
     pub fn discovery(&self) -> discovery::Handle {
-        self.api.discovery.clone()
+        self.api.health.discovery.clone()
     }
 
-    /// Serves until stopped. A part that ends before is an error.
+    /// Serves until stopped: then it is not ready, goes on for the shutdown delay, and lets open connections end. A part
+    /// that ends before is an error.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::default();
+        let stop_serving = CancellationToken::new();
         // Discovery goes on while open requests end: they may wait for it.
         let stop_discovery = CancellationToken::new();
-        let discovery = self.discovery.run(stop_discovery.clone());
-        tasks.spawn(async move {
-            discovery.await;
-            "discovery"
-        });
-        let serving = self.listener.serve(http::router(self.api), stop.clone());
-        tasks.spawn(async move {
-            serving.await;
-            "the server"
-        });
-        let first = tasks.join_next().await;
-        let was_stopped = stop.is_cancelled();
-        stop.cancel();
-        stop_discovery.cancel();
-        while tasks.join_next().await.is_some() {}
-        self.fetches.close();
-        self.fetches.wait().await;
-        match first {
-            Some(Ok(_)) if was_stopped => Ok(()),
-            Some(Ok(name)) => bail!("{name} has ended; this is a bug in loadline"),
-            Some(Err(error)) => bail!("a part of the server has failed: {error}"),
-            None => Ok(()),
+        let stopping = Arc::clone(&self.api.health.stopping);
+        tasks.spawn("discovery", self.discovery.run(stop_discovery.clone()));
+        if let Some(trust) = self.trust {
+            tasks.spawn(
+                "the watch of trusted authorities",
+                trust.run(stop_discovery.clone()),
+            );
         }
+        let router = http::router(self.api);
+        tasks.spawn(
+            "the server",
+            self.listener.serve(router, stop_serving.clone()),
+        );
+
+        let result = tokio::select! {
+            early = tasks.first() => Err(early),
+            () = stop.cancelled() => {
+                stopping.store(true, Ordering::Relaxed);
+                tokio::select! {
+                    early = tasks.first() => Err(early),
+                    () = tokio::time::sleep(self.shutdown_delay) => Ok(()),
+                }
+            }
+        };
+        stop_serving.cancel();
+        tasks.ended("the server").await;
+        stop_discovery.cancel();
+        tasks.all_ended().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        result
+    }
+}
+
+/// The parts of a running server, by name.
+#[derive(Default)]
+struct Tasks(JoinSet<&'static str>);
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            part.await;
+            name
+        });
+    }
+
+    /// Waits for the first part that ends, and says what that means.
+    async fn first(&mut self) -> anyhow::Error {
+        match self.0.join_next().await {
+            Some(Ok(name)) => anyhow::anyhow!("{name} has ended; this is a bug in loadline"),
+            Some(Err(error)) => anyhow::anyhow!("a part of the server has failed: {error}"),
+            None => anyhow::anyhow!("there is nothing to run; this is a bug in loadline"),
+        }
+    }
+
+    /// Waits until a part has ended.
+    async fn ended(&mut self, name: &str) {
+        while let Some(ended) = self.0.join_next().await {
+            if ended.is_ok_and(|ended| ended == name) {
+                return;
+            }
+        }
+    }
+
+    async fn all_ended(&mut self) {
+        while self.0.join_next().await.is_some() {}
     }
 }

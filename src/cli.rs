@@ -173,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_separated_by_commas_and_headers_add_up() {
+        let flags = served(
+            "--config=x --requestheader-allowed-names=a,b --prometheus-header=A=1 --prometheus-header=B=2,3",
+        );
+        let settings = flags.access.settings(None);
+        assert_eq!(settings.trust.allowed_names, ["a", "b"]);
+        assert_eq!(settings.always_allowed, ["/healthz", "/readyz", "/livez"]);
+        assert_eq!(flags.prometheus.config().unwrap().headers.len(), 2);
+    }
+
+    #[test]
     fn an_unknown_flag_names_the_nearest() {
         let error = parsed("--prometheus-uri=http://x").unwrap_err().to_string();
         assert!(error.contains("--prometheus-url"), "{error}");

@@ -29,11 +29,15 @@ use crate::{
         rules::Rule,
     },
     kubernetes::KindsSource,
-    prometheus::{Prometheus, Range},
+    metrics::Metrics,
+    prometheus::{self, Prometheus, Range},
 };
 
 /// The least time between two discoveries of a rule that readers ask for.
 pub const RETRY: Duration = Duration::from_secs(5);
+
+/// The longest pause between two discoveries while something fails.
+const RETRY_FAILED: Duration = Duration::from_secs(15);
 
 /// How many selectors are discovered at the same time.
 const CONCURRENCY: usize = 4;
@@ -52,6 +56,7 @@ pub struct Handle {
     catalog: Arc<ArcSwap<Catalog>>,
     asks: mpsc::Sender<oneshot::Sender<()>>,
     tried: watch::Receiver<bool>,
+    problems: Arc<ArcSwap<Vec<String>>>,
 }
 
 impl Handle {
@@ -73,6 +78,11 @@ impl Handle {
     /// Whether the first discovery has been tried, with whatever result.
     pub fn tried(&self) -> bool {
         *self.tried.borrow()
+    }
+
+    /// What failed in the last discovery, in sentences that may be told to anybody.
+    pub fn problems(&self) -> Arc<Vec<String>> {
+        self.problems.load_full()
     }
 
     /// Waits until the first discovery has been tried.
@@ -97,12 +107,26 @@ pub struct Discovery {
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     tried: watch::Sender<bool>,
+    problems: Arc<ArcSwap<Vec<String>>>,
+    kinds_problem: Option<String>,
+    metrics: Arc<Metrics>,
 }
 
 struct RuleState {
     discovered: DiscoveredRule,
     attempted: Option<Instant>,
-    error: Option<String>,
+    /// What may be told of the last failure.
+    error: Option<&'static str>,
+}
+
+/// The rules that failed, by the error's text.
+type Failures = BTreeMap<String, Vec<String>>;
+
+impl RuleState {
+    fn problem(&self) -> Option<String> {
+        self.error
+            .map(|error| format!("{}: {error}", self.discovered.rule.id))
+    }
 }
 
 impl Discovery {
@@ -112,6 +136,7 @@ impl Discovery {
         kinds_source: KindsSource,
         rules: &[Arc<Rule>],
         settings: Settings,
+        metrics: Arc<Metrics>,
     ) -> (Self, Handle) {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
@@ -131,10 +156,12 @@ impl Discovery {
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
+        let problems = Arc::new(ArcSwap::default());
         let handle = Handle {
             catalog: Arc::clone(&catalog),
             asks,
             tried: was_tried,
+            problems: Arc::clone(&problems),
         };
         let kinds_known = false;
         let task = Self {
@@ -147,36 +174,51 @@ impl Discovery {
             catalog,
             asked,
             tried,
+            problems,
+            kinds_problem: None,
+            metrics,
         };
         (task, handle)
     }
 
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut relist = tokio::time::interval(self.settings.interval);
-        relist.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut relist = Instant::now();
         loop {
             let asker = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = relist.tick() => None,
+                () = tokio::time::sleep_until(relist.into()) => None,
                 asker = self.asked.recv() => match asker {
                     Some(asker) => Some(asker),
                     // Nobody reads any more.
                     None => return,
                 },
             };
-            let due: Vec<usize> = self.due(asker.is_some());
+            let due = self.due(asker.is_some());
             if !due.is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.discover(&due) => {}
                 }
             }
+            if asker.is_none() {
+                relist = Instant::now() + self.pause();
+            }
             self.tried.send_replace(true);
             if let Some(asker) = asker {
                 // The reader may have gone.
                 asker.send(()).unwrap_or_default();
             }
+        }
+    }
+
+    /// The time until the next discovery: shorter while something fails.
+    fn pause(&self) -> Duration {
+        let interval = self.settings.interval;
+        if self.problems.load().is_empty() {
+            interval
+        } else {
+            interval.min(RETRY_FAILED)
         }
     }
 
@@ -196,11 +238,23 @@ impl Discovery {
     }
 
     async fn discover(&mut self, due: &[usize]) {
-        self.learn_kinds().await;
-        if !self.kinds_known {
-            return;
-        }
         let started = Instant::now();
+        for index in due {
+            if let Some(state) = self.rules.get_mut(*index) {
+                state.attempted = Some(started);
+            }
+        }
+        self.learn_kinds().await;
+        if self.kinds_known {
+            self.find(due).await;
+            self.swap().await;
+        }
+        let rules = self.rules.iter().filter_map(RuleState::problem);
+        let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
+        self.problems.store(Arc::new(problems));
+    }
+
+    async fn find(&mut self, due: &[usize]) {
         let range = self.range();
         let groups = self.selectors(due);
         let prometheus = &self.prometheus;
@@ -212,17 +266,22 @@ impl Discovery {
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
-        for (group, found) in results {
-            self.note(&group, &found, started);
+        let mut failures = Failures::default();
+        for (group, found) in &results {
+            self.note(group, found.as_ref(), &mut failures);
         }
-        self.swap().await;
+        for (error, rules) in failures {
+            let rules = rules.join(", ");
+            tracing::warn!(rules, error, "discovery failed; keeping what is known");
+        }
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
     async fn learn_kinds(&mut self) {
         match self.kinds_source.kinds().await {
-            Ok(kinds) if self.kinds_known && *kinds == *self.kinds => {}
+            Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.kinds_problem = None,
             Ok(kinds) => {
+                self.kinds_problem = None;
                 for state in &mut self.rules {
                     let mapping = state.discovered.rule.mapping.resolve(&kinds);
                     for unknown in mapping.unknown() {
@@ -240,7 +299,11 @@ impl Discovery {
                 self.kinds_known = true;
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot learn which kinds the cluster has; keeping what is known");
+                if self.kinds_problem.is_none() {
+                    tracing::warn!(%error, "cannot learn which kinds the cluster has; trying on");
+                }
+                let problem = "the API server does not tell which kinds the cluster has";
+                self.kinds_problem = Some(problem.to_owned());
             }
         }
     }
@@ -265,14 +328,20 @@ impl Discovery {
         groups.into_values().collect()
     }
 
-    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew.
-    fn note(&mut self, group: &ask::Group, found: &Result<Found, String>, at: Instant) {
+    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew; what is new
+    /// among the failures is added to `failures`.
+    fn note(
+        &mut self,
+        group: &ask::Group,
+        found: Result<&Found, &prometheus::Error>,
+        failures: &mut Failures,
+    ) {
         for index in &group.rules {
             let Some(state) = self.rules.get_mut(*index) else {
                 continue;
             };
             let rule = &state.discovered.rule.id;
-            state.attempted = Some(at);
+            self.metrics.discovery(rule, found.is_ok());
             match found {
                 Ok(found) => {
                     if state.error.take().is_some() {
@@ -281,10 +350,13 @@ impl Discovery {
                     state.discovered.found = Some(Arc::new(found.clone()));
                 }
                 Err(error) => {
-                    if state.error.as_ref() != Some(error) {
-                        tracing::warn!(%rule, %error, "discovery failed; keeping what is known");
+                    let public = error.public();
+                    if state.error.replace(public) != Some(public) {
+                        failures
+                            .entry(error.to_string())
+                            .or_default()
+                            .push(rule.clone());
                     }
-                    state.error = Some(error.clone());
                 }
             }
         }
@@ -301,6 +373,7 @@ impl Discovery {
         let max_age = self.settings.max_age;
         let alive = ask::alive(&self.prometheus, &rules, &contests, max_age).await;
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
+        self.metrics.catalog(catalog.len());
         tracing::debug!(
             metrics = catalog.len(),
             contested = contests.len(),

@@ -1,27 +1,32 @@
 //! HTTP: which path means what, and how answers and errors are written.
 
-mod auth;
 mod error;
+mod guard;
+mod health;
+mod negotiation;
+mod observe;
+mod openapi;
 
 use std::{sync::Arc, time::Duration};
 
-pub use auth::LocalToken;
 use axum::{
     Router,
-    extract::{Path, Query, Request, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    extract::{Path, Query, State},
+    http::{HeaderMap, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
 use error::ApiError;
+pub use health::Health;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{
+    auth::{Authenticator, access::Authorizer},
     core::selector::Selector,
-    discovery,
+    metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
     wire::{
         custom::{self, Version},
@@ -41,20 +46,33 @@ const GROUPS: &[Group] = &[CUSTOM];
 pub struct Api {
     /// Reads of metrics.
     pub reads: Reads,
-    /// Whether discovery has been tried.
-    pub discovery: discovery::Handle,
-    /// The token of the kubeconfig that we wrote, if we did.
-    pub token: Option<LocalToken>,
+    /// Who asks.
+    pub authenticator: Authenticator,
+    /// May they.
+    pub authorizer: Authorizer,
+    /// What this process tells of itself.
+    pub metrics: Arc<Metrics>,
+    /// Whether it is well.
+    pub health: Health,
 }
 
-/// All paths.
+/// All paths. Layers are passed from the last one here to the first.
 pub fn router(api: Arc<Api>) -> Router {
-    let local_token = api.token.clone();
     Router::new()
-        .route("/healthz", get(alive))
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready))
+        .route("/healthz", get(health::healthy))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/{endpoint}/{check}", get(health::single))
+        .route("/health/{name}", get(health::json_form))
+        .route("/metrics", get(metrics))
         .route("/version", get(version))
+        .route("/openapi/v2", get(openapi::v2))
+        .route("/openapi/v3", get(openapi::v3))
+        .route("/openapi/v3/", get(openapi::v3))
+        .route(
+            "/openapi/v3/apis/{group}/{version}",
+            get(openapi::group_version),
+        )
         .route("/apis", get(groups))
         .route("/apis/", get(groups))
         .route("/apis/{group}", get(group))
@@ -71,28 +89,30 @@ pub fn router(api: Arc<Api>) -> Router {
             "/apis/custom.metrics.k8s.io/{version}/{*rest}",
             get(custom_values),
         )
-        .fallback(async || not_found())
+        .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
         })
-        .layer(middleware::from_fn(log))
-        .layer(middleware::from_fn_with_state(local_token, auth::check))
+        .layer(middleware::from_fn(negotiation::negotiate))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&api),
+            guard::check,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&api),
+            observe::observe,
+        ))
         .layer(CompressionLayer::new().gzip(true))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(api)
 }
 
-async fn alive() -> &'static str {
-    "ok"
-}
-
-async fn ready(State(api): State<Arc<Api>>) -> Response {
-    if api.discovery.tried() {
-        "ok".into_response()
-    } else {
-        let text = "not ready: the first discovery has not been tried yet";
-        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-    }
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    (
+        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
+        api.metrics.encode(),
+    )
+        .into_response()
 }
 
 async fn version() -> axum::Json<Value> {
@@ -150,7 +170,7 @@ fn wants_aggregated(accept: &str) -> bool {
 async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
     match GROUPS.iter().find(|group| group.name == name) {
         Some(group) => Ok(axum::Json(documents::group(*group))),
-        None => Err(not_found()),
+        None => Err(ApiError::not_found()),
     }
 }
 
@@ -158,7 +178,7 @@ async fn custom_resources(
     State(api): State<Arc<Api>>,
     Path(version): Path<String>,
 ) -> Result<axum::Json<Value>, ApiError> {
-    let version = Version::parse(&version).ok_or_else(not_found)?;
+    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
     Ok(axum::Json(documents::custom_resources(
         version.name(),
         &api.reads.catalog(),
@@ -181,7 +201,7 @@ async fn custom_values(
     Path((version, _)): Path<(String, String)>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let version = Version::parse(&version).ok_or_else(not_found)?;
+    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
     let Query(parameters) =
         parameters.map_err(|error| ApiError::new(Reason::BadRequest, error.body_text()))?;
     let question = question(&uri, &parameters)?;
@@ -214,24 +234,6 @@ fn question(uri: &Uri, parameters: &Parameters) -> Result<Question, ApiError> {
         objects: Selector::parse(&parameters.label_selector).map_err(|error| bad(&error))?,
         metric: Selector::parse(&parameters.metric_label_selector).map_err(|error| bad(&error))?,
     })
-}
-
-fn not_found() -> ApiError {
-    ApiError::new(
-        Reason::NotFound,
-        "the server could not find the requested resource",
-    )
-}
-
-/// One line for every request, with what it cost.
-async fn log(request: Request, next: middleware::Next) -> Response {
-    let started = std::time::Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
-    let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, milliseconds, "request");
-    response
 }
 
 impl From<ReadError> for ApiError {

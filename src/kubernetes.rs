@@ -36,17 +36,22 @@ pub enum Error {
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
-        let mut text = error.to_string();
-        let mut next = std::error::Error::source(&error);
-        while let Some(cause) = next {
-            let cause_text = cause.to_string();
-            if !text.ends_with(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            next = cause.source();
-        }
-        Self::Api(text)
+        Self::Api(said(&error))
     }
+}
+
+/// An error with its causes, which kube's own text leaves out.
+pub(crate) fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// A client of the cluster that a kubeconfig names, or of the one that we run in.
@@ -179,7 +184,10 @@ pub async fn list_names(
     Ok(names)
 }
 
-async fn deadline<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+/// Gives a request to the API server its time limit.
+pub(crate) async fn deadline<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => Ok(result?),
         Err(_elapsed) => Err(Error::Timeout),

@@ -4,6 +4,7 @@
 //! stands beside them, and `app` is the one place where the parts meet.
 
 pub mod app;
+pub mod auth;
 pub mod cache;
 pub mod cli;
 pub mod core;
@@ -13,8 +14,10 @@ pub mod discovery;
 pub mod http;
 pub mod kubeconfig;
 pub mod kubernetes;
+pub mod metrics;
 pub mod objects;
 pub mod prometheus;
 pub mod reads;
 pub mod server;
+pub mod single_flight;
 pub mod wire;

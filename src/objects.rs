@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kube::Client;
@@ -11,12 +12,13 @@ use serde::Deserialize;
 use crate::{
     core::{kinds::Kind, plan, selector::Selector},
     kubernetes,
+    metrics::Metrics,
 };
 
 /// Who knows the objects.
 pub enum Objects {
-    /// The API server.
-    Cluster(Client),
+    /// The API server, asked for every selector.
+    Cluster(Client, Arc<Metrics>),
     /// Manifests that were read at start.
     Manifests(Manifests),
     /// Nobody: every object that a query returns is one.
@@ -32,9 +34,11 @@ impl Objects {
         selector: &Selector,
     ) -> Result<plan::Objects, kubernetes::Error> {
         match self {
-            Self::Cluster(client) => kubernetes::list_names(client, kind, namespace, selector)
-                .await
-                .map(plan::Objects::Named),
+            Self::Cluster(client, metrics) => {
+                let names = kubernetes::list_names(client, kind, namespace, selector).await;
+                metrics.list(kind.resource.to_string(), names.is_ok());
+                names.map(plan::Objects::Named)
+            }
             Self::Manifests(manifests) => Ok(plan::Objects::Named(
                 manifests.select(kind, namespace, selector),
             )),

@@ -10,10 +10,10 @@ pub mod decode;
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,7 @@ use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;
 
-use crate::core::catalog::Found;
+use crate::{core::catalog::Found, metrics::Metrics};
 
 /// The most bytes of an answer that are read.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -31,13 +31,13 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 
 /// A backend: where it is, how to authenticate, and what has passed between us.
-#[derive(Debug)]
 pub struct Prometheus {
     connections: Connections,
     method: Method,
     query_timeout: Duration,
     discovery_timeout: Duration,
     traffic: Traffic,
+    metrics: Arc<Metrics>,
     ignores_selectors: OnceLock<bool>,
 }
 
@@ -114,6 +114,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// A word for the failure, for counting.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout(_) => "timeout",
+            Self::Http { .. } => "http",
+            Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => "refused",
+            Self::TooLarge(_) => "too_large",
+            Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => "malformed",
+            Self::Config(_) => "credentials",
+        }
+    }
+
     /// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
     pub fn public(&self) -> &'static str {
         match self {
@@ -134,13 +147,14 @@ impl Error {
 
 impl Prometheus {
     /// Reads the credentials once, so that a file that is missing or broken is an error at start.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
         Ok(Self {
             method: config.method,
             query_timeout: config.query_timeout,
             discovery_timeout: config.discovery_timeout,
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
+            metrics,
             ignores_selectors: OnceLock::new(),
         })
     }
@@ -154,7 +168,7 @@ impl Prometheus {
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let body = self
-            .deadline(self.query_timeout, self.send_query(promql))
+            .measured("query", self.query_timeout, self.send_query(promql))
             .await?;
         Ok(decode::query(&body)?)
     }
@@ -218,15 +232,17 @@ impl Prometheus {
         Ok(*self.ignores_selectors.get_or_init(|| ignores))
     }
 
-    async fn metadata(&self, path: &str, selector: &str, range: Range) -> Result<Bytes, Error> {
+    async fn metadata(
+        &self,
+        path: &'static str,
+        selector: &str,
+        range: Range,
+    ) -> Result<Bytes, Error> {
         self.traffic
             .metadata_requests
             .fetch_add(1, Ordering::Relaxed);
-        self.deadline(
-            self.discovery_timeout,
-            self.send_metadata(path, selector, range),
-        )
-        .await
+        let request = self.send_metadata(path, selector, range);
+        self.measured(path, self.discovery_timeout, request).await
     }
 
     async fn send_metadata(
@@ -263,6 +279,7 @@ impl Prometheus {
             self.traffic
                 .received_bytes
                 .fetch_add(received, Ordering::Relaxed);
+            self.metrics.received(received);
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(Error::TooLarge(MAX_ANSWER_BYTES));
             }
@@ -286,15 +303,22 @@ impl Prometheus {
         })
     }
 
-    async fn deadline<T>(
+    /// Gives a request its time limit, and counts it.
+    async fn measured<T>(
         &self,
+        path: &'static str,
         timeout: Duration,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(timeout, request).await {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(timeout, request).await {
             Ok(result) => result,
             Err(_elapsed) => Err(Error::Timeout(timeout)),
-        }
+        };
+        let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
+        self.metrics
+            .backend(path, outcome, started.elapsed().as_secs_f64());
+        result
     }
 }
 

@@ -310,7 +310,7 @@ fn refused(error: PlanError) -> ReadError {
 
 fn fetch_failed(source: FetchError) -> ReadError {
     let cause = match &source {
-        FetchError::Backend(error) => error.public(),
+        FetchError::Failed(error) => error.public(),
         FetchError::Abandoned(_) => "the query was abandoned",
     };
     ReadError::Fetch { cause, source }

@@ -5,6 +5,7 @@ pub mod tls;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use futures::FutureExt as _;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -73,6 +74,16 @@ impl Listener {
                     continue;
                 }
             };
+            let watcher = graceful.watcher();
+            connections.spawn(connection(
+                stream,
+                acceptor.clone(),
+                router.clone(),
+                watcher,
+            ));
+        }
+        // Who has connected before the end is served: their requests may be on the way.
+        while let Some(Ok((stream, _))) = self.tcp.accept().now_or_never() {
             let watcher = graceful.watcher();
             connections.spawn(connection(
                 stream,

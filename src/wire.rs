@@ -1,6 +1,8 @@
 //! The wire formats: URL paths in, the metrics APIs' JSON out. Pure.
 
+pub mod attributes;
 pub mod custom;
 pub mod discovery;
+pub mod openapi;
 pub mod path;
 pub mod status;

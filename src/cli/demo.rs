@@ -114,6 +114,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         // Shorter than the reader's interval: every line shows a new value.
         cache_ttl: Duration::from_secs(1),
         write_kubeconfig: Some(kubeconfig),
+        shutdown_delay: Duration::ZERO,
     })
 }
 

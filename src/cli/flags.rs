@@ -4,7 +4,7 @@
 //! twice the last one counts.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +12,8 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use crate::{
+    app::ClusterSettings,
+    auth::{access, trust},
     core::duration,
     prometheus::{self, Source},
 };
@@ -42,6 +44,8 @@ pub(super) struct Serve {
     pub(super) cluster: ClusterFlags,
     #[command(flatten)]
     pub(super) serving: ServingFlags,
+    #[command(flatten)]
+    pub(super) access: AccessFlags,
     #[command(flatten)]
     pub(super) logging: LoggingFlags,
     #[command(flatten)]
@@ -141,13 +145,17 @@ pub(super) struct ClusterFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Serving")]
 pub(super) struct ServingFlags {
-    /// The address to listen on: a loopback address, because requests are not authenticated yet
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    bind_address: IpAddr,
+    /// The address to listen on [default: 0.0.0.0; with --standalone 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    bind_address: Option<IpAddr>,
 
     /// The port to listen on; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub(super) secure_port: u16,
+
+    /// The time from the signal to stop to the end of accepting connections, while readiness says no
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_go)]
+    pub(super) shutdown_delay: Duration,
 
     /// The serving certificate, with its chain behind it [default: one is made at every start]
     #[arg(long, value_name = "FILE")]
@@ -161,6 +169,78 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, value_parser = boolean, alias = "disable-http2-serving")]
     disable_http2: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Authentication and authorization")]
+pub(super) struct AccessFlags {
+    /// The kubeconfig for reviews of bearer tokens and for the cluster's trusted authorities [default: as
+    /// --lister-kubeconfig]
+    #[arg(long, value_name = "FILE")]
+    authentication_kubeconfig: Option<PathBuf>,
+
+    /// Do not look up the cluster's trusted authorities
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    authentication_skip_lookup: bool,
+
+    /// Be ready before the cluster's trusted authorities have been read
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    authentication_tolerate_lookup_failure: bool,
+
+    /// How long reviews of bearer tokens are remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_go)]
+    authentication_token_webhook_cache_ttl: Duration,
+
+    /// Authorities of client certificates, in place of the cluster's
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+
+    /// Authorities of the front proxy's certificate, in place of the cluster's
+    #[arg(long, value_name = "FILE")]
+    requestheader_client_ca_file: Option<PathBuf>,
+
+    /// Common names that the front proxy's certificate may have, in place of the cluster's
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+
+    /// Headers with the user's name, in place of the cluster's
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_username_headers: Vec<String>,
+
+    /// Headers with the user's groups, in place of the cluster's
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_group_headers: Vec<String>,
+
+    /// Headers with the user's identifier, in place of the cluster's
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_uid_headers: Vec<String>,
+
+    /// What headers with further facts begin with, in place of the cluster's
+    #[arg(long, value_name = "PREFIXES", value_delimiter = ',')]
+    requestheader_extra_headers_prefix: Vec<String>,
+
+    /// The kubeconfig for access reviews [default: as --lister-kubeconfig]
+    #[arg(long, value_name = "FILE")]
+    authorization_kubeconfig: Option<PathBuf>,
+
+    /// Paths that everybody may read; one that ends in * stands for all that begin so
+    #[arg(
+        long,
+        value_name = "PATHS",
+        value_delimiter = ',',
+        default_value = "/healthz,/readyz,/livez"
+    )]
+    authorization_always_allow_paths: Vec<String>,
+
+    /// How long access reviews that allow are remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_go)]
+    authorization_webhook_cache_authorized_ttl: Duration,
+
+    /// How long access reviews that refuse are remembered
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_go)]
+    authorization_webhook_cache_unauthorized_ttl: Duration,
 }
 
 #[derive(Args, Debug)]
@@ -246,17 +326,8 @@ accepted! {
     audit_webhook_truncate_max_batch_size,
     audit_webhook_truncate_max_event_size,
     audit_webhook_version,
-    authentication_kubeconfig,
-    authentication_skip_lookup,
-    authentication_tolerate_lookup_failure,
-    authentication_token_webhook_cache_ttl,
-    authorization_always_allow_paths,
-    authorization_kubeconfig,
-    authorization_webhook_cache_authorized_ttl,
-    authorization_webhook_cache_unauthorized_ttl,
     cert_dir,
     client_burst,
-    client_ca_file,
     client_qps,
     contention_profiling,
     debug_socket_path,
@@ -273,12 +344,6 @@ accepted! {
     permit_address_sharing,
     permit_port_sharing,
     profiling,
-    requestheader_allowed_names,
-    requestheader_client_ca_file,
-    requestheader_extra_headers_prefix,
-    requestheader_group_headers,
-    requestheader_uid_headers,
-    requestheader_username_headers,
     skip_headers,
     skip_log_headers,
     stderrthreshold,
@@ -314,10 +379,46 @@ impl DiscoveryFlags {
     }
 }
 
+impl AccessFlags {
+    /// How the cluster is asked who asks and may read.
+    pub(super) fn settings(&self, lister_kubeconfig: Option<PathBuf>) -> ClusterSettings {
+        ClusterSettings {
+            lister_kubeconfig,
+            authentication_kubeconfig: self.authentication_kubeconfig.clone(),
+            authorization_kubeconfig: self.authorization_kubeconfig.clone(),
+            trust: trust::Overrides {
+                client_ca_file: self.client_ca_file.clone(),
+                requestheader_client_ca_file: self.requestheader_client_ca_file.clone(),
+                allowed_names: self.requestheader_allowed_names.clone(),
+                username_headers: self.requestheader_username_headers.clone(),
+                group_headers: self.requestheader_group_headers.clone(),
+                uid_headers: self.requestheader_uid_headers.clone(),
+                extra_prefixes: self.requestheader_extra_headers_prefix.clone(),
+            },
+            skip_lookup: self.authentication_skip_lookup,
+            tolerate_lookup_failure: self.authentication_tolerate_lookup_failure,
+            token_ttl: self.authentication_token_webhook_cache_ttl,
+            access_ttls: access::Ttls {
+                authorized: self.authorization_webhook_cache_authorized_ttl,
+                unauthorized: self.authorization_webhook_cache_unauthorized_ttl,
+            },
+            always_allowed: self.authorization_always_allow_paths.clone(),
+        }
+    }
+}
+
 impl ServingFlags {
-    /// The address to listen on.
-    pub(super) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.bind_address, self.secure_port)
+    /// The address to listen on. Without a cluster nobody can be authenticated, so the default is this machine then.
+    pub(super) fn address(&self, standalone: bool) -> SocketAddr {
+        let default = if standalone {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        SocketAddr::new(
+            self.bind_address.unwrap_or(default.into()),
+            self.secure_port,
+        )
     }
 
     /// The files of the serving certificate, if it comes from files.

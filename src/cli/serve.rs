@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    flags::{Serve, UsageError},
+    flags::{ClusterFlags, Serve, UsageError},
     logging,
     signals::Signals,
 };
@@ -53,22 +53,32 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
         rules: read_rules(path, flags.strict)?,
         prometheus,
         cluster,
-        address: flags.serving.address(),
+        address: flags.serving.address(flags.cluster.standalone),
         certificate,
         http2: flags.serving.http2(),
         relist_interval: flags.discovery.metrics_relist_interval,
         max_age,
         cache_ttl: flags.prometheus.cache_ttl,
         write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
+        shutdown_delay: flags.serving.shutdown_delay,
     })
 }
 
 fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
-    let kubeconfig = flags.cluster.lister_kubeconfig.clone();
-    let objects = flags.cluster.objects.clone();
-    match (flags.cluster.standalone, kubeconfig, objects) {
-        (true, None, objects) => Ok(Cluster::Standalone { objects }),
-        (false, kubeconfig, None) => Ok(Cluster::Kubernetes { kubeconfig }),
+    let ClusterFlags {
+        lister_kubeconfig,
+        standalone,
+        objects,
+        ..
+    } = &flags.cluster;
+    match (standalone, lister_kubeconfig, objects) {
+        (true, None, objects) => Ok(Cluster::Standalone {
+            objects: objects.clone(),
+        }),
+        (false, kubeconfig, None) => {
+            let settings = flags.access.settings(kubeconfig.clone());
+            Ok(Cluster::Kubernetes(Box::new(settings)))
+        }
         (true, Some(_), _) => Err(UsageError(
             "--standalone and --lister-kubeconfig exclude each other".to_owned(),
         )),

@@ -1,78 +1,203 @@
-//! Go's quoted strings, which are also PromQL's.
+//! Text in quotes, as Go's `strconv.Quote` writes it.
+//!
+//! It is what `%q` prints in templates, and how the values of label matchers are written in queries: PromQL reads
+//! string literals by Go's rules.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
-/// Quotes a text as Go's `strconv.Quote`: what Go does not call printable is escaped.
+use regex_syntax::hir::{Class, HirKind};
+
+/// `text` between double quotes, with everything escaped that Go considers unprintable.
 pub fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            character if is_printable(character) => quoted.push(character),
-            character => escape(&mut quoted, u32::from(character)),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let mut out = String::with_capacity(text.len() + 2);
+    quote_into(&mut out, text);
+    out
 }
 
-fn escape(quoted: &mut String, code: u32) {
-    // Writing to a String cannot fail.
-    match code {
-        0..=0x7f => write!(quoted, "\\x{code:02x}"),
-        0x80..=0xffff => write!(quoted, "\\u{code:04x}"),
-        _ => write!(quoted, "\\U{code:08x}"),
-    }
-    .unwrap_or_default();
+/// Appends what [`quote`] returns.
+pub fn quote_into(out: &mut String, text: &str) {
+    quote_with(out, text, '"', is_print);
 }
 
-/// What `strconv.IsPrint` calls printable, as far as Rust's own notion goes: letters, marks, numbers, punctuation, symbols and
-/// the space, no other white space. `char::escape_debug` escapes just the rest, and grapheme extenders, which Go prints.
-fn is_printable(character: char) -> bool {
-    match character {
-        ' '..='~' => true,
-        '\0'..='\u{9f}' => false,
-        character if character.is_whitespace() => false,
-        character => {
-            // Behind a letter, an extender is printed as it is.
-            let text: String = ['a', character].iter().collect();
-            text.escape_debug().nth(1) == Some(character)
+/// `text` between double quotes, in ASCII alone: Go's `strconv.QuoteToASCII`, `%+q` in a format.
+pub fn quote_ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    quote_with(&mut out, text, '"', |c| c.is_ascii() && is_print(c));
+    out
+}
+
+/// `c` between single quotes: Go's `strconv.QuoteRune`, `%q` of a number in a format.
+pub fn quote_char(c: char) -> String {
+    let mut out = String::with_capacity(4);
+    quote_with(&mut out, c.encode_utf8(&mut [0; 4]), '\'', is_print);
+    out
+}
+
+/// Whether Go's `strconv.IsPrint` holds: letters, marks, numbers, punctuation, symbols and the ASCII space.
+///
+/// The tables are those of Unicode 16; Go's own depend on its version. Characters that only one of the two knows are
+/// escaped by one and not by the other, which means the same to whoever reads the literal.
+pub fn is_print(c: char) -> bool {
+    if c.is_ascii() {
+        return c == ' ' || c.is_ascii_graphic();
+    }
+    PRINTABLE
+        .binary_search_by(|(first, last)| {
+            if c < *first {
+                std::cmp::Ordering::Greater
+            } else if c > *last {
+                std::cmp::Ordering::Less
+            } else {
+                std::cmp::Ordering::Equal
+            }
+        })
+        .is_ok()
+}
+
+/// Sorted ranges, first and last included. Taken from the tables that the regex engine carries anyway.
+static PRINTABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
+    let class = regex_syntax::parse(r"[\p{L}\p{M}\p{N}\p{P}\p{S}]");
+    match class.as_ref().map(regex_syntax::hir::Hir::kind) {
+        Ok(HirKind::Class(Class::Unicode(class))) => class
+            .ranges()
+            .iter()
+            .map(|range| (range.start(), range.end()))
+            .collect(),
+        // Cannot happen; nothing printable means that everything is escaped, which is still correct.
+        _ => Vec::new(),
+    }
+});
+
+fn quote_with(out: &mut String, text: &str, delimiter: char, verbatim: impl Fn(char) -> bool) {
+    out.push(delimiter);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            c if c == delimiter => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if verbatim(c) => out.push(c),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            c => {
+                let code = u32::from(c);
+                // Writing into a String cannot fail.
+                let _infallible = match code {
+                    ..0x20 | 0x7f => write!(out, "\\x{code:02x}"),
+                    ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
+            }
         }
     }
+    out.push(delimiter);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn quotes_as_go_does() {
-        let cases = [
-            ("", "\"\""),
-            ("a b", "\"a b\""),
-            ("\"\\", r#""\"\\""#),
-            ("\n\t\r\u{7}\u{8}\u{c}\u{b}", r#""\n\t\r\a\b\f\v""#),
-            ("\u{1}\u{7f}\u{0}", r#""\x01\x7f\x00""#),
-            ("é日本😀", "\"é日本😀\""),
-            ("e\u{301}", "\"e\u{301}\""),
+    fn quotes_like_go() {
+        for (text, quoted) in [
+            ("", r#""""#),
+            ("a b", r#""a b""#),
+            (r#"a"b\c'd`"#, r#""a\"b\\c'd`""#),
+            ("\x07\x08\x0c\n\r\t\x0b", r#""\a\b\f\n\r\t\v""#),
+            ("\0\x01\x1f\x7f", r#""\x00\x01\x1f\x7f""#),
+            ("\u{80}\u{a0}\u{ad}", r#""\u0080\u00a0\u00ad""#),
+            ("é\u{300}日本", "\"é\u{300}日本\""),
             (
-                "\u{a0}\u{200b}\u{2028}\u{feff}",
-                r#""\u00a0\u200b\u2028\ufeff""#,
+                "\u{200b}\u{2028}\u{3000}\u{feff}",
+                r#""\u200b\u2028\u3000\ufeff""#,
             ),
-            ("\u{e000}\u{10ffff}", r#""\ue000\U0010ffff""#),
-            ("\u{ad}", r#""\u00ad""#),
-        ];
-        for (text, wanted) in cases {
-            assert_eq!(quote(text), wanted, "{text:?}");
+            ("\u{e000}\u{fffe}", r#""\ue000\ufffe""#),
+            ("\u{fffd}", "\"\u{fffd}\""),
+            ("😀", "\"😀\""),
+            ("\u{e0001}\u{10ffff}", r#""\U000e0001\U0010ffff""#),
+        ] {
+            assert_eq!(quote(text), quoted, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ascii_alone() {
+        assert_eq!(
+            quote_ascii("aé\u{a0}😀\n"),
+            r#""a\u00e9\u00a0\U0001f600\n""#
+        );
+    }
+
+    #[test]
+    fn single_characters() {
+        for (c, quoted) in [
+            ('a', "'a'"),
+            ('\'', r"'\''"),
+            ('"', "'\"'"),
+            ('\n', r"'\n'"),
+        ] {
+            assert_eq!(quote_char(c), quoted);
+        }
+    }
+
+    #[test]
+    fn every_ascii_character_is_printable_from_space_to_tilde() {
+        for c in '\0'..='\x7f' {
+            assert_eq!(is_print(c), (' '..='~').contains(&c), "{c:?}");
+        }
+    }
+
+    /// Reads a quoted literal back by Go's rules.
+    fn unquote(quoted: &str) -> String {
+        let mut out = String::new();
+        let inner = quoted
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        let mut chars = inner.unwrap().chars();
+        while let Some(c) = chars.next() {
+            assert!(c != '"' && is_print(c), "{quoted}");
+            if c != '\\' {
+                out.push(c);
+                continue;
+            }
+            let escape = chars.next().unwrap();
+            let digits = match escape {
+                'x' => 2,
+                'u' => 4,
+                'U' => 8,
+                _ => 0,
+            };
+            let code: String = chars.by_ref().take(digits).collect();
+            out.push(match escape {
+                'a' => '\x07',
+                'b' => '\x08',
+                'f' => '\x0c',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'v' => '\x0b',
+                '\\' | '"' => escape,
+                _ => char::from_u32(u32::from_str_radix(&code, 16).unwrap()).unwrap(),
+            });
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back(text in any::<String>()) {
+            prop_assert_eq!(unquote(&quote(&text)), text.clone());
+            let ascii = quote_ascii(&text);
+            prop_assert!(ascii.is_ascii());
+            prop_assert_eq!(unquote(&ascii), text);
         }
     }
 }

@@ -1,225 +1,230 @@
-//! Go templates with the delimiters `<<` and `>>`, as strict as Go's.
+//! The templates of rules: Go's `text/template` between `<<` and `>>`.
 //!
-//! The engine is gotmpl. It is laxer than `text/template` in places where Go finds mistakes while parsing (unknown functions and
-//! variables, blocks that are not closed) and knows no structs, so [`check`] looks through the syntax tree first; and its
-//! maps know no zero value, so `index` is ours.
+//! The engine is gotmpl; around it is what makes it as strict as Go and formats as Go does. Where Go finds an error only
+//! when it executes, and it can be seen in the text, it is found here at compile time, so that it is an error of the
+//! rule and not of a request.
 
 mod check;
+mod engine;
+mod format;
+mod functions;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use gotmpl::{Template, Value};
+use gotmpl::Value;
 
-/// How often all `range` loops of one rendering may turn.
-const MAX_ITERATIONS: u64 = 100_000;
+use engine::{Engine, MARKER, text};
 
-/// A template that cannot be used or fails for certain data.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum TemplateError {
-    /// The text is no template.
-    #[error("the template does not parse: {0}")]
-    Parse(String),
-    /// The template names a field that its data does not have.
-    #[error("the template has no field `.{field}`; there are {known}")]
-    UnknownField {
-        /// The field.
-        field: String,
-        /// The fields that exist.
-        known: String,
-    },
-    /// The template fails for this data.
-    #[error("the template fails: {0}")]
-    Execute(String),
-    /// The rendering is empty.
-    #[error("the template renders to nothing")]
-    Empty,
-    /// A resource template that is the same for every resource.
-    #[error("the template must depend on `<<.Resource>>`")]
-    NoResource,
-}
-
-/// The template of a query: `metricsQuery`, `containerQuery`, `nodeQuery`.
+/// A compiled `metricsQuery`, `containerQuery` or `nodeQuery`.
 pub struct QueryTemplate {
-    template: Template,
-    text: String,
+    engine: Engine,
 }
 
-/// What a query template is rendered with.
-#[derive(Clone, Copy, Debug)]
+/// What a query template can refer to.
+#[derive(Debug, Clone, Copy)]
 pub struct QueryArguments<'a> {
-    /// `.Series`: the series' name.
+    /// `.Series`: the name of the series.
     pub series: &'a str,
-    /// `.LabelMatchers`: the matchers, separated by commas.
+    /// `.LabelMatchers`: PromQL matchers, separated by commas.
     pub label_matchers: &'a str,
-    /// `.LabelValuesByName`: the values that are matched, several joined by `|`.
+    /// `.LabelValuesByName`: the values that the matchers ask for, several joined by `|`.
     pub label_values_by_name: &'a BTreeMap<String, String>,
-    /// `.GroupBy`: the labels to group by, separated by commas.
+    /// `.GroupBy`: labels to group by, separated by commas.
     pub group_by: &'a str,
-    /// `.GroupBySlice`: the same as a list.
+    /// `.GroupBySlice`: the same, as a list.
     pub group_by_slice: &'a [String],
 }
 
-const QUERY_FIELDS: &[&str] = &[
-    "Series",
-    "LabelMatchers",
-    "LabelValuesByName",
-    "GroupBy",
-    "GroupBySlice",
-];
-
 impl QueryTemplate {
-    /// Compiles a template. What Go finds only when it executes may be found here already.
-    pub fn compile(text: &str) -> Result<Self, TemplateError> {
+    const FIELDS: [&'static str; 5] = [
+        "Series",
+        "LabelMatchers",
+        "LabelValuesByName",
+        "GroupBy",
+        "GroupBySlice",
+    ];
+
+    /// Reads and checks a template.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError::Syntax`] or [`TemplateError::Invalid`].
+    pub fn compile(source: &str) -> Result<Self, TemplateError> {
         Ok(Self {
-            template: compile(text, QUERY_FIELDS)?,
-            text: text.to_owned(),
+            engine: Engine::compile(source, &Self::FIELDS)?,
         })
     }
 
-    /// The template as written.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// The query for these arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError::Execution`], or [`TemplateError::Empty`] when nothing is left.
+    pub fn render(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
+        let query = self.render_any(arguments)?;
+        if query.is_empty() {
+            return Err(TemplateError::Empty { what: "query" });
+        }
+        Ok(query)
     }
 
-    /// Renders the query.
-    pub fn render(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
-        let values: BTreeMap<Arc<str>, Value> = arguments
+    /// As Go's engine has it, which does not mind an empty text.
+    fn render_any(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
+        let values = arguments
             .label_values_by_name
             .iter()
-            .map(|(label, value)| (Arc::from(label.as_str()), string(value)))
+            .map(|(label, value)| (Arc::from(label.as_str()), text(value)))
             .collect();
-        let group_by: Arc<[Value]> = arguments
+        let labels = arguments
             .group_by_slice
             .iter()
-            .map(|label| string(label))
+            .map(|label| text(label))
             .collect();
-        let data = [
-            ("Series", string(arguments.series)),
-            ("LabelMatchers", string(arguments.label_matchers)),
-            ("LabelValuesByName", Value::Map(Arc::new(values))),
-            ("GroupBy", string(arguments.group_by)),
-            ("GroupBySlice", Value::List(group_by)),
-        ];
-        render(&self.template, data)
+        let [series, matchers, by_name, group_by, group_by_slice] = Self::FIELDS.map(Arc::from);
+        self.engine.execute(BTreeMap::from([
+            (series, text(arguments.series)),
+            (matchers, text(arguments.label_matchers)),
+            (by_name, Value::Map(Arc::new(values))),
+            (group_by, text(arguments.group_by)),
+            (group_by_slice, Value::List(labels)),
+            (
+                Arc::from(MARKER),
+                Value::List(Self::FIELDS.map(text).into()),
+            ),
+        ]))
     }
 }
 
 impl fmt::Debug for QueryTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("QueryTemplate").field(&self.text).finish()
+        f.debug_struct("QueryTemplate").finish_non_exhaustive()
     }
 }
 
-/// The template of a label, `resources.template`: from a resource to the label that names its objects.
+/// A compiled `resources.template`: from a Kubernetes resource to the label that names its objects.
 pub struct ResourceTemplate {
-    template: Template,
-    text: String,
+    engine: Engine,
 }
-
-/// `String` and `Empty` are methods of Go's `GroupResource`.
-const RESOURCE_FIELDS: &[&str] = &["Group", "Resource", "String", "Empty"];
 
 impl ResourceTemplate {
-    /// Compiles a template, which has to depend on the resource.
-    pub fn compile(text: &str) -> Result<Self, TemplateError> {
-        let template = Self {
-            template: compile(text, RESOURCE_FIELDS)?,
-            text: text.to_owned(),
-        };
-        let probe = "loadlineprobe";
-        if template.render("", probe)?.contains(probe) {
-            Ok(template)
-        } else {
-            Err(TemplateError::NoResource)
+    const FIELDS: [&'static str; 4] = ["Group", "Resource", "String", "Empty"];
+
+    /// Reads and checks a template.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError::Syntax`] or [`TemplateError::Invalid`], also when it fails for an unknown resource;
+    /// [`TemplateError::Empty`]; [`TemplateError::NoResource`].
+    pub fn compile(source: &str) -> Result<Self, TemplateError> {
+        // The adapter that this replaces renders these to get a regular expression, so templates that compare
+        // .Resource with some names must not fail or forget it for others.
+        const ANY_RESOURCE: &str = "(?P<resource>.+?)";
+
+        let engine = Engine::compile(source, &Self::FIELDS)?;
+        let label =
+            execute_resource(&engine, "(?P<group>.+?)", ANY_RESOURCE).map_err(
+                |error| match error {
+                    TemplateError::Execution { reason } => TemplateError::Invalid {
+                        line: 1,
+                        column: 1,
+                        reason,
+                    },
+                    error => error,
+                },
+            )?;
+        if label.is_empty() {
+            return Err(TemplateError::Empty { what: "label" });
         }
+        if !label.contains(ANY_RESOURCE) {
+            return Err(TemplateError::NoResource);
+        }
+        Ok(Self { engine })
     }
 
-    /// The label for a resource in the singular. Dots and dashes of the group become underscores.
+    /// The label for a resource, given in the singular; `group` is empty for the core group.
+    ///
+    /// Dots and dashes of the group become underscores, since a label cannot have them.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError::Execution`], or [`TemplateError::Empty`] when nothing is left.
     pub fn render(&self, group: &str, resource: &str) -> Result<String, TemplateError> {
-        self.render_sanitized(&group.replace(['.', '-'], "_"), resource)
+        let label = execute_resource(&self.engine, &group.replace(['.', '-'], "_"), resource)?;
+        if label.is_empty() {
+            return Err(TemplateError::Empty { what: "label" });
+        }
+        Ok(label)
     }
+}
 
-    fn render_sanitized(&self, group: &str, resource: &str) -> Result<String, TemplateError> {
-        let both = if group.is_empty() {
-            resource.to_owned()
-        } else {
-            format!("{resource}.{group}")
-        };
-        let data = [
-            ("Group", string(group)),
-            ("Resource", string(resource)),
-            ("String", string(&both)),
-            (
-                "Empty",
-                Value::Bool(group.is_empty() && resource.is_empty()),
-            ),
-        ];
-        render(&self.template, data)
-    }
+/// Renders with Go's `schema.GroupResource`: its fields, and those of its methods that need no argument.
+fn execute_resource(engine: &Engine, group: &str, resource: &str) -> Result<String, TemplateError> {
+    let full = if group.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}.{group}")
+    };
+    let [group_key, resource_key, string_key, empty_key] = ResourceTemplate::FIELDS.map(Arc::from);
+    engine.execute(BTreeMap::from([
+        (group_key, text(group)),
+        (resource_key, text(resource)),
+        (string_key, text(&full)),
+        (empty_key, Value::Bool(full.is_empty())),
+        (Arc::from(MARKER), text(&full)),
+    ]))
 }
 
 impl fmt::Debug for ResourceTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ResourceTemplate").field(&self.text).finish()
+        f.debug_struct("ResourceTemplate").finish_non_exhaustive()
     }
 }
 
-fn compile(text: &str, fields: &[&str]) -> Result<Template, TemplateError> {
-    check::check(text, fields)?;
-    Template::new("")
-        .delims("<<", ">>")
-        .max_range_iters(MAX_ITERATIONS)
-        .func("index", index)
-        .parse(text)
-        .map_err(|error| TemplateError::Parse(error.to_string()))
-}
-
-fn render<const N: usize>(
-    template: &Template,
-    data: [(&str, Value); N],
-) -> Result<String, TemplateError> {
-    let data: BTreeMap<Arc<str>, Value> = data
-        .into_iter()
-        .map(|(name, value)| (Arc::from(name), value))
-        .collect();
-    let text = template
-        .execute_to_string(&Value::Map(Arc::new(data)))
-        .map_err(|error| TemplateError::Execute(error.to_string()))?;
-    if text.is_empty() {
-        Err(TemplateError::Empty)
-    } else {
-        Ok(text)
-    }
-}
-
-fn string(text: &str) -> Value {
-    Value::String(Arc::from(text))
-}
-
-/// Go's `index`, to which a map of strings has the empty string where a key is missing.
-fn index(arguments: &[Value]) -> gotmpl::Result<Value> {
-    let Some((first, keys)) = arguments.split_first() else {
-        return Err(gotmpl::TemplateError::Exec(
-            "index needs an argument".to_owned(),
-        ));
-    };
-    let mut value = first.clone();
-    for key in keys {
-        value = match (&value, key) {
-            (Value::Map(map), Value::String(key)) => {
-                map.get(&**key).cloned().unwrap_or_else(|| string(""))
-            }
-            _ => value.index(key)?,
-        };
-    }
-    Ok(value)
+/// Why a template is refused, or fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The text is no template; Go's parser refuses it too.
+    #[error("line {line}, column {column}: {reason}")]
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The template would fail; Go notices only when it executes it.
+    #[error("line {line}, column {column}: {reason}")]
+    Invalid {
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The label would be the same for every resource.
+    #[error("must include at least <<.Resource>>")]
+    NoResource,
+    /// Nothing is left after rendering.
+    #[error("empty {what}")]
+    Empty {
+        /// What it should have been.
+        what: &'static str,
+    },
+    /// It failed with these arguments.
+    #[error("cannot render: {reason}")]
+    Execution {
+        /// The engine's message.
+        reason: String,
+    },
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
+    use proptest::prelude::*;
+    use serde::Deserialize;
 
     #[derive(Deserialize)]
     struct Vector {
@@ -231,174 +236,229 @@ mod tests {
         out: String,
     }
 
-    #[derive(Default, Deserialize)]
+    #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase", default)]
+    #[derive(Default)]
     struct Data {
         series: String,
         label_matchers: String,
         label_values_by_name: BTreeMap<String, String>,
         group_by: String,
-        group_by_slice: Option<Vec<String>>,
+        group_by_slice: Vec<String>,
         group: String,
         resource: String,
     }
 
-    /// What our engine makes of a vector: the stage at which it fails, or what it prints.
-    fn ours(vector: &Vector) -> Result<String, &'static str> {
-        let stage = |error: &TemplateError| match error {
-            TemplateError::Parse(_) => "parse-error",
-            _ => "exec-error",
-        };
+    /// What Go does differently, and why we leave it so. The tests fail when one of these is no longer different.
+    const KNOWN_DIFFERENCES: [(&str, &str); 2] = [
+        (
+            "<< /* c */ >>",
+            "Go wants no space before a comment; gotmpl's lexer allows it, which harms nobody",
+        ),
+        (
+            "<<.WithVersion \"v1\">>",
+            "a method with an argument; no label can have the / and = that it prints",
+        ),
+    ];
+
+    /// The stage that Go's engine would have come to, and the text.
+    fn run(vector: &Vector) -> (&'static str, Result<String, TemplateError>) {
         let data = &vector.data;
-        let rendered = if vector.kind == "resource" {
-            let fields = RESOURCE_FIELDS;
-            compile(&vector.template, fields).and_then(|template| {
-                let template = ResourceTemplate {
-                    template,
-                    text: String::new(),
-                };
-                template.render_sanitized(&data.group, &data.resource)
-            })
+        let compiled = if vector.kind == "resource" {
+            // Not through the public face, which refuses what does not depend on .Resource.
+            Engine::compile(&vector.template, &ResourceTemplate::FIELDS)
+                .map(|engine| execute_resource(&engine, &data.group, &data.resource))
         } else {
-            QueryTemplate::compile(&vector.template).and_then(|template| {
-                template.render(&QueryArguments {
+            QueryTemplate::compile(&vector.template).map(|template| {
+                template.render_any(&QueryArguments {
                     series: &data.series,
                     label_matchers: &data.label_matchers,
                     label_values_by_name: &data.label_values_by_name,
                     group_by: &data.group_by,
-                    group_by_slice: data.group_by_slice.as_deref().unwrap_or_default(),
+                    group_by_slice: &data.group_by_slice,
                 })
             })
         };
-        match rendered {
-            Ok(text) => Ok(text),
-            // Go renders nothing to nothing; that it is no query is the caller's word, as it is prometheus-adapter's.
-            Err(TemplateError::Empty) => Ok(String::new()),
-            Err(error) => Err(stage(&error)),
+        match compiled {
+            Ok(Ok(text)) => ("ok", Ok(text)),
+            Ok(Err(error)) | Err(error @ TemplateError::Invalid { .. }) => {
+                ("exec-error", Err(error))
+            }
+            Err(error) => ("parse-error", Err(error)),
         }
     }
 
-    fn agrees(vector: &Vector) -> bool {
-        match ours(vector) {
-            Ok(text) => vector.stage == "ok" && vector.out == text,
-            Err(stage) => vector.stage == stage,
-        }
-    }
-
-    /// Parts of templates that we render differently from Go, each with its reason. The tests fail when one of them makes
-    /// no difference any more.
-    const KNOWN: &[(&str, &str)] = &[
-        (
-            ".LabelMatchers | printf \"%q\"",
-            "%q leaves what Go calls unprintable",
-        ),
-        (
-            "<<printf \"%q\" \"é\u{a0}\u{200b}\">>",
-            "%q leaves what Go calls unprintable",
-        ),
-        ("<<printf \"%+q\" \"é\">>", "%+q is %q"),
-        ("<<printf \"%T\" .Series>>", "there are no Go types to name"),
-        ("<<printf \"%#v\" .Series>>", "%#v is %v"),
-        (
-            "<<printf \"%q %s %v\" .GroupBySlice",
-            "%q and %s take no lists",
-        ),
-        ("<<.>>", "a struct printed whole is a map"),
-        ("<<printf \"%v\" .>>", "a struct printed whole is a map"),
-        ("<<printf \"%+v\" .>>", "a struct printed whole is a map"),
-        ("<< /* c */ >>", "a comment may have spaces before it"),
-        ("<<.WithVersion", "a method that no rule can have a use for"),
-        (
-            "<<.Nope>>",
-            "a field that does not exist is refused in branches that are not taken, too",
-        ),
-    ];
-
-    #[track_caller]
-    fn all_agree(vectors: &str, least: usize) {
-        let vectors: Vec<Vector> = serde_json::from_str(vectors).unwrap();
-        assert!(vectors.len() >= least);
-        let is_known =
-            |vector: &Vector| KNOWN.iter().any(|(part, _)| vector.template.contains(part));
-        let different: Vec<_> = vectors
+    fn differences(json: &str) -> Vec<(String, String)> {
+        let vectors: Vec<Vector> = serde_json::from_str(json).unwrap();
+        vectors
             .iter()
-            .filter(|vector| !agrees(vector) && !is_known(vector))
-            .map(|vector| {
-                let Vector {
-                    kind,
-                    template,
-                    stage,
-                    out,
-                    ..
-                } = vector;
-                format!(
-                    "{kind} {template:?}: Go {stage} {out:?}, ours {:?}",
-                    ours(vector)
-                )
+            .filter_map(|vector| {
+                let (stage, result) = run(vector);
+                let same_text = || result.as_ref().is_ok_and(|text| *text == vector.out);
+                if stage == vector.stage && (stage != "ok" || same_text()) {
+                    return None;
+                }
+                let (go, out) = (&vector.stage, &vector.out);
+                Some((
+                    vector.template.clone(),
+                    format!("{stage} {result:?}, but Go: {go} {out:?}"),
+                ))
             })
-            .collect();
-        assert!(
-            different.is_empty(),
-            "{}\n{}",
-            different.len(),
-            different.join("\n")
-        );
+            .collect()
     }
 
     #[test]
-    fn written_templates_render_as_in_go() {
-        all_agree(include_str!("../../tests/vectors/templates.json"), 243);
-    }
-
-    #[test]
-    fn generated_templates_render_as_in_go() {
-        all_agree(
-            include_str!("../../tests/vectors/templates-generated.json"),
-            1000,
-        );
-    }
-
-    #[test]
-    fn known_differences_are_still_different() {
-        let mut vectors: Vec<Vector> =
-            serde_json::from_str(include_str!("../../tests/vectors/templates.json")).unwrap();
-        let generated: Vec<Vector> =
-            serde_json::from_str(include_str!("../../tests/vectors/templates-generated.json"))
-                .unwrap();
-        vectors.extend(generated);
-        for (part, reason) in KNOWN {
-            let differs = vectors
-                .iter()
-                .any(|vector| vector.template.contains(part) && !agrees(vector));
-            assert!(differs, "no longer different: {part} ({reason})");
+    fn agrees_with_go_on_hand_written_templates() {
+        let different = differences(include_str!("../../tests/vectors/templates.json"));
+        for (template, difference) in &different {
+            let known = KNOWN_DIFFERENCES.iter().any(|(known, _)| known == template);
+            assert!(known, "{template}: {difference}");
         }
-        let different = vectors.iter().filter(|vector| !agrees(vector)).count();
-        assert!(different <= 20, "{different} of {} differ", vectors.len());
+        for (template, reason) in KNOWN_DIFFERENCES {
+            let still = different.iter().any(|(different, _)| different == template);
+            assert!(
+                still,
+                "{template} is no longer different, remove it: {reason}"
+            );
+        }
     }
 
     #[test]
-    fn an_empty_query_is_an_error() {
-        let template = QueryTemplate::compile("<<if eq .Series \"x\">>y<<end>>").unwrap();
-        let arguments = QueryArguments {
-            series: "z",
-            label_matchers: "",
-            label_values_by_name: &BTreeMap::new(),
-            group_by: "",
-            group_by_slice: &[],
-        };
-        assert_eq!(template.render(&arguments), Err(TemplateError::Empty));
+    fn agrees_with_go_on_generated_templates() {
+        let different = differences(include_str!("../../tests/vectors/templates-generated.json"));
+        // In one of the thousand an unknown field stands in a branch that is not taken. That is refused on purpose.
+        assert_eq!(different.len(), 1, "{different:#?}");
+        for (template, difference) in different {
+            assert!(
+                difference.contains("there is no .Nope here"),
+                "{template}: {difference}"
+            );
+        }
+    }
+
+    fn query(source: &str) -> Result<String, TemplateError> {
+        QueryTemplate::compile(source)?.render(&QueryArguments {
+            series: "requests",
+            label_matchers: "pod=\"a\"",
+            label_values_by_name: &BTreeMap::from([("pod".to_owned(), "a".to_owned())]),
+            group_by: "pod",
+            group_by_slice: &["pod".to_owned()],
+        })
     }
 
     #[test]
-    fn resource_templates_depend_on_the_resource() {
-        assert_eq!(
-            ResourceTemplate::compile("kube").unwrap_err(),
-            TemplateError::NoResource
-        );
-        let template = ResourceTemplate::compile("kube_<<.Group>>_<<.Resource>>").unwrap();
-        assert_eq!(
-            template.render("networking.k8s.io", "ingress").unwrap(),
-            "kube_networking_k8s_io_ingress"
-        );
+    fn errors_say_where_and_what() {
+        for (source, message) in [
+            (
+                "<<.Serie>>",
+                "line 1, column 3: there is no .Serie here, but .Series .LabelMatchers .LabelValuesByName .GroupBy .GroupBySlice",
+            ),
+            (
+                "é\né<<.Series | upper>>",
+                "line 2, column 14: unknown function upper",
+            ),
+            ("<<$x>>", "line 1, column 3: undefined variable $x"),
+            (
+                "<<if .Series>>x",
+                "line 1, column 16: a block has no <<end>>",
+            ),
+            (
+                "x<<end>>",
+                "line 1, column 9: unexpected <<end>> or <<else>>",
+            ),
+            ("<<break>>", "line 1, column 3: <<break>> outside <<range>>"),
+            ("<<if .LabelValuesByName.nope>>x<<end>>", "empty query"),
+            (
+                "<<index .GroupBySlice 1>>",
+                "cannot render: index out of range: 1",
+            ),
+        ] {
+            assert_eq!(query(source).unwrap_err().to_string(), message, "{source}");
+        }
+    }
+
+    #[test]
+    fn runaway_templates_are_errors() {
+        for source in [
+            "<<range 1000000000>><<end>>",
+            "<<range 50000>><<printf \"%100d\" 1>><<end>>",
+            "<<$s := \"ab\">><<range 64>><<$s = print $s $s>><<end>>",
+            "<<printf \"%1000000d%1000000d\" 1 2>>",
+            "<<define \"a\">><<template \"a\">><<end>><<template \"a\">>",
+        ] {
+            assert!(
+                matches!(query(source), Err(TemplateError::Execution { .. })),
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<QueryTemplate>();
+        shared::<ResourceTemplate>();
+    }
+
+    #[test]
+    fn labels_of_resources() {
+        for (source, label) in [
+            ("<<.Resource>>", "deployment"),
+            (
+                "kube_<<.Group>>_<<.Resource>>",
+                "kube_my_apps_io_deployment",
+            ),
+            (
+                "<<if .Group>><<.Group>>_<<end>><<.Resource>>",
+                "my_apps_io_deployment",
+            ),
+            (
+                "<<if eq .Resource \"pod\">>p<<else>>x_<<.Resource>><<end>>",
+                "x_deployment",
+            ),
+        ] {
+            let template = ResourceTemplate::compile(source).unwrap();
+            assert_eq!(
+                template.render("my-apps.io", "deployment").unwrap(),
+                label,
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_label_must_depend_on_the_resource() {
+        for (source, message) in [
+            ("pod", "must include at least <<.Resource>>"),
+            ("<<.Group>>", "must include at least <<.Resource>>"),
+            ("<<.Resource | len>>", "must include at least <<.Resource>>"),
+            ("", "empty label"),
+            (
+                "<<.Name>>",
+                "line 1, column 3: there is no .Name here, but .Group .Resource .String .Empty",
+            ),
+        ] {
+            let error = ResourceTemplate::compile(source).err().unwrap();
+            assert_eq!(error.to_string(), message, "{source}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn never_panics(parts in prop::collection::vec(prop::sample::select(vec![
+            "<<", ">>", "<<-", "->>", "- ", " -", "if ", "range ", "with ", "else", "end", "define ", "template ",
+            "block ", "break", "continue", "\"x\"", "`", "'", "$", "$x", ":=", "=", ",", "|", "(", ")", ".", ".Series",
+            ".GroupBySlice", "index ", "printf ", "%", "\"%[1]*.*q\" ", "slice ", "1", "-", "0x", "1e9", "nil", " ",
+            "\n", "/*", "*/", "é", "\0",
+        ]), 0..14)) {
+            for source in [parts.concat(), format!("<<{}>>", parts.concat())] {
+                // gotmpl turns a panic of a function into an error.
+                if let Err(error) = query(&source) {
+                    prop_assert!(!error.to_string().contains("panicked"), "{}: {}", source, error);
+                }
+            }
+        }
     }
 }

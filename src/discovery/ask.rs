@@ -41,18 +41,16 @@ pub(super) async fn discover(
     prometheus: &Prometheus,
     group: &Group,
     range: Range,
-) -> Result<Found, String> {
-    let found = match by_labels(prometheus, group, range).await {
-        Ok(Some(found)) => Ok(found),
-        Ok(None) => {
+) -> Result<Found, Error> {
+    match by_labels(prometheus, group, range).await? {
+        Some(found) => Ok(found),
+        None => {
             let is_wanted = |label: &str| group.labels.contains(label);
             prometheus
                 .series(group.selector.text(), range, is_wanted)
                 .await
         }
-        Err(error) => Err(error),
-    };
-    found.map_err(|error| error.to_string())
+    }
 }
 
 /// Asks the label endpoints; nothing where they cannot be trusted with this selector.

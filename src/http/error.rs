@@ -11,6 +11,7 @@ use crate::wire::status::{Reason, Status};
 pub(super) struct ApiError {
     status: Box<Status>,
     cause: Option<String>,
+    quiet: bool,
 }
 
 impl ApiError {
@@ -18,7 +19,22 @@ impl ApiError {
         Self {
             status: Box::new(Status::failure(reason, message)),
             cause: None,
+            quiet: false,
         }
+    }
+
+    /// Nothing is there.
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            Reason::NotFound,
+            "the server could not find the requested resource",
+        )
+    }
+
+    /// Keeps a failure that is expected, such as a probe's, out of the log.
+    pub(super) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
     }
 
     /// What happened, for the log only.
@@ -30,9 +46,13 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, cause } = self;
+        let Self {
+            status,
+            cause,
+            quiet,
+        } = self;
         let code = status.code;
-        if code >= 500 {
+        if code >= 500 && !quiet {
             let cause = cause.unwrap_or_default();
             tracing::error!(code, cause, "{}", status.message);
         }

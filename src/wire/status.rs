@@ -41,6 +41,8 @@ pub enum Reason {
     BadRequest,
     /// 401: the credentials are not known.
     Unauthorized,
+    /// 403: whoever asks may not.
+    Forbidden,
     /// 404: there is no such metric, object or path.
     NotFound,
     /// 405: only reading is possible.
@@ -61,6 +63,7 @@ impl Reason {
         match self {
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,

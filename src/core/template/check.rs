@@ -1,199 +1,222 @@
-//! What Go's parser, and its type checks on structs, find and gotmpl does not.
+//! What Go's parser refuses and gotmpl's does not, and what must fail when it is executed.
 
-use gotmpl::parse::{CommandNode, Expr, ListNode, Node, Parser, PipeNode};
+use gotmpl::parse::{
+    BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr,
+};
 
 use super::TemplateError;
 
-/// The functions of `text/template`.
-const FUNCTIONS: &[&str] = &[
+/// Go's predefined functions.
+const FUNCTIONS: [&str; 19] = [
     "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or",
     "print", "printf", "println", "slice", "urlquery",
 ];
 
-/// Text that no template writes. Behind the template it must come out as text of the top level: else a block is not closed,
-/// or closes what was never opened.
-const END: &str = "\u{1}loadline-end\u{1}";
-
-/// Refuses what Go refuses, and fields that the data does not have.
-pub(super) fn check(text: &str, fields: &[&str]) -> Result<(), TemplateError> {
-    let failed = |error: gotmpl::TemplateError| TemplateError::Parse(error.to_string());
-    let with_end = format!("{text}{END}");
-    let parser = Parser::with_name(None, &with_end, "<<", ">>").map_err(failed)?;
-    let (top, defines) = parser.parse().map_err(failed)?;
-    let is_closed = matches!(top.nodes.last(), Some(Node::Text(last)) if last.text.ends_with(END));
-    if !is_closed {
-        let problem = "a block is not closed by `<<end>>`, or an `<<end>>` closes none";
-        return Err(TemplateError::Parse(problem.to_owned()));
-    }
-    let mut checker = Checker {
-        fields,
-        variables: vec!["$".to_owned()],
-        loops: 0,
-    };
-    checker.list(&top, Dot::Root)?;
-    for define in &defines {
-        // A template of its own begins with whatever it is called with.
-        let mut checker = Checker {
-            fields,
-            variables: vec!["$".to_owned()],
-            loops: 0,
-        };
-        checker.list(&define.body, Dot::Other)?;
-    }
-    Ok(())
-}
-
-/// What the dot is.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Dot {
-    Root,
-    Other,
-}
-
-struct Checker<'a> {
-    fields: &'a [&'a str],
-    variables: Vec<String>,
+/// Walks one tree: that of the template, or that of a definition.
+pub(super) struct Checker<'a> {
+    source: &'a str,
+    /// The fields of `$`; `None` in a definition, where `$` is what the caller passes.
+    fields: Option<&'a [&'a str]>,
+    /// Declared so far, innermost last.
+    variables: Vec<SmolStr>,
+    /// How many loops are around.
     loops: usize,
 }
 
-impl Checker<'_> {
-    fn list(&mut self, list: &ListNode, dot: Dot) -> Result<(), TemplateError> {
-        list.nodes.iter().try_for_each(|node| self.node(node, dot))
+impl<'a> Checker<'a> {
+    pub(super) fn new(source: &'a str, fields: Option<&'a [&'a str]>) -> Self {
+        Self {
+            source,
+            fields,
+            variables: vec![SmolStr::new_static("$")],
+            loops: 0,
+        }
     }
 
-    fn node(&mut self, node: &Node, dot: Dot) -> Result<(), TemplateError> {
+    /// Checks the tree, and has values printed as Go prints them where gotmpl itself would not.
+    pub(super) fn check(&mut self, tree: &mut ListNode) -> Result<(), TemplateError> {
+        self.list(tree, self.fields.is_some())
+    }
+
+    /// `root` tells whether dot is known to be the data itself.
+    fn list(&mut self, list: &mut ListNode, root: bool) -> Result<(), TemplateError> {
+        list.nodes
+            .iter_mut()
+            .try_for_each(|node| self.node(node, root))
+    }
+
+    fn node(&mut self, node: &mut Node, root: bool) -> Result<(), TemplateError> {
         match node {
-            Node::Text(_) | Node::Define(_) => Ok(()),
-            Node::List(list) => self.list(list, dot),
-            Node::Action(action) => self.pipe(&action.pipe, dot),
+            Node::List(list) => self.list(list, root),
+            Node::Action(action) => {
+                self.pipe(&action.pipe, root)?;
+                self.print_like_go(&mut action.pipe, root);
+                Ok(())
+            }
+            Node::If(branch) => self.branch(branch, root, root),
+            Node::With(branch) => {
+                let same = self.is_root(&branch.pipe, root);
+                self.branch(branch, root, same)
+            }
+            Node::Range(branch) => {
+                self.loops += 1;
+                let checked = self.branch(branch, root, false);
+                self.loops -= 1;
+                checked
+            }
             Node::Template(call) => call
                 .pipe
                 .as_ref()
-                .map_or(Ok(()), |pipe| self.pipe(pipe, dot)),
-            Node::If(branch) => self.branch(
-                &branch.pipe,
-                &branch.body,
-                branch.else_body.as_ref(),
-                dot,
-                dot,
-            ),
-            Node::With(branch) => self.branch(
-                &branch.pipe,
-                &branch.body,
-                branch.else_body.as_ref(),
-                dot,
-                Dot::Other,
-            ),
-            Node::Range(branch) => {
-                self.loops += 1;
-                let known = self.variables.len();
-                self.pipe(&branch.pipe, dot)?;
-                self.list(&branch.body, Dot::Other)?;
-                self.loops -= 1;
-                let result = branch
-                    .else_body
-                    .as_ref()
-                    .map_or(Ok(()), |body| self.list(body, dot));
-                self.variables.truncate(known);
-                result
+                .map_or(Ok(()), |pipe| self.pipe(pipe, root)),
+            Node::Define(define) => Checker::new(self.source, None).check(&mut define.body),
+            Node::Break(pos) if self.loops == 0 => {
+                Err(self.syntax(*pos, "<<break>> outside <<range>>".to_owned()))
             }
-            Node::Break(_) | Node::Continue(_) if self.loops > 0 => Ok(()),
-            Node::Break(_) => Err(parse("`<<break>>` outside `<<range>>`")),
-            Node::Continue(_) => Err(parse("`<<continue>>` outside `<<range>>`")),
+            Node::Continue(pos) if self.loops == 0 => {
+                Err(self.syntax(*pos, "<<continue>> outside <<range>>".to_owned()))
+            }
+            Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
         }
     }
 
     fn branch(
         &mut self,
-        pipe: &PipeNode,
-        body: &ListNode,
-        else_body: Option<&ListNode>,
-        dot: Dot,
-        dot_in_body: Dot,
+        branch: &mut BranchNode,
+        root: bool,
+        root_in_body: bool,
     ) -> Result<(), TemplateError> {
-        let known = self.variables.len();
-        self.pipe(pipe, dot)?;
-        let declared = self.variables.len();
-        self.list(body, dot_in_body)?;
-        self.variables.truncate(declared);
-        if let Some(body) = else_body {
-            self.list(body, dot)?;
+        let outer = self.variables.len();
+        self.pipe(&branch.pipe, root)?;
+        self.list(&mut branch.body, root_in_body)?;
+        if let Some(else_body) = &mut branch.else_body {
+            self.list(else_body, root)?;
         }
-        self.variables.truncate(known);
+        self.variables.truncate(outer);
         Ok(())
     }
 
-    fn pipe(&mut self, pipe: &PipeNode, dot: Dot) -> Result<(), TemplateError> {
-        pipe.commands
-            .iter()
-            .try_for_each(|command| self.command(command, dot))?;
+    fn pipe(&mut self, pipe: &PipeNode, root: bool) -> Result<(), TemplateError> {
         for variable in &pipe.decl {
-            if pipe.is_assign {
-                self.variable(variable)?;
-            } else {
-                self.variables.push(variable.to_string());
+            if pipe.is_assign && !self.variables.contains(variable) {
+                return Err(self.invalid(pipe.pos, format!("undefined variable {variable}")));
             }
+            // Go declares before it reads the right side.
+            self.variables.push(variable.clone());
+        }
+        for (stage, command) in pipe.commands.iter().enumerate() {
+            self.command(command, root, stage > 0)?;
         }
         Ok(())
     }
 
-    fn command(&mut self, command: &CommandNode, dot: Dot) -> Result<(), TemplateError> {
+    fn command(
+        &mut self,
+        command: &CommandNode,
+        root: bool,
+        piped: bool,
+    ) -> Result<(), TemplateError> {
+        if let Some(
+            Expr::Bool(pos, _)
+            | Expr::Dot(pos)
+            | Expr::Nil(pos)
+            | Expr::Number(pos, _)
+            | Expr::String(pos, _),
+        ) = command.args.first()
+            && piped
+        {
+            return Err(self.syntax(
+                *pos,
+                "a constant cannot take what is piped to it".to_owned(),
+            ));
+        }
         command
             .args
             .iter()
-            .try_for_each(|argument| self.expression(argument, dot))
+            .try_for_each(|expr| self.expr(expr, root))
     }
 
-    fn expression(&mut self, expression: &Expr, dot: Dot) -> Result<(), TemplateError> {
-        match expression {
-            Expr::Field(_, path) if dot == Dot::Root => self.field(path.first()),
-            Expr::Variable(_, name, path) => {
-                self.variable(name)?;
-                if name == "$" && dot == Dot::Root {
-                    self.field(path.first())
-                } else {
-                    Ok(())
-                }
+    fn expr(&mut self, expr: &Expr, root: bool) -> Result<(), TemplateError> {
+        match expr {
+            Expr::Field(pos, names) if root => self.field(*pos, names),
+            Expr::Variable(pos, name, _) if !self.variables.contains(name) => {
+                Err(self.syntax(*pos, format!("undefined variable {name}")))
             }
-            Expr::Identifier(_, name) if FUNCTIONS.contains(&name.as_str()) => Ok(()),
-            Expr::Identifier(_, name) => Err(parse(&format!("function \"{name}\" not defined"))),
-            Expr::Pipe(_, pipe) => self.pipe(pipe, dot),
-            Expr::Chain(_, inner, _) => self.expression(inner, dot),
-            Expr::Field(..)
-            | Expr::Dot(_)
-            | Expr::String(..)
-            | Expr::Number(..)
-            | Expr::Bool(..)
-            | Expr::Nil(_) => Ok(()),
+            Expr::Variable(pos, name, names) if name == "$" => self.field(*pos, names),
+            Expr::Identifier(pos, name) if !FUNCTIONS.contains(&name.as_str()) => {
+                Err(self.syntax(*pos, format!("unknown function {name}")))
+            }
+            Expr::Pipe(_, pipe) => self.pipe(pipe, root),
+            Expr::Chain(_, inner, _) => self.expr(inner, root),
+            _ => Ok(()),
         }
     }
 
-    fn field(&self, name: Option<&impl AsRef<str>>) -> Result<(), TemplateError> {
-        match name {
-            Some(name) if !self.fields.contains(&name.as_ref()) => {
-                Err(TemplateError::UnknownField {
-                    field: name.as_ref().to_owned(),
-                    known: self
-                        .fields
-                        .iter()
-                        .map(|field| format!("`.{field}`"))
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                })
+    /// The first name after the root.
+    fn field(&self, pos: Pos, names: &[SmolStr]) -> Result<(), TemplateError> {
+        match (self.fields, names.first()) {
+            (Some(fields), Some(name)) if !fields.contains(&name.as_str()) => {
+                let known: Vec<_> = fields.iter().map(|field| format!(".{field}")).collect();
+                let known = known.join(" ");
+                Err(self.invalid(pos, format!("there is no .{name} here, but {known}")))
             }
             _ => Ok(()),
         }
     }
 
-    fn variable(&self, name: &str) -> Result<(), TemplateError> {
-        if self.variables.iter().any(|known| known == name) {
-            Ok(())
-        } else {
-            Err(parse(&format!("undefined variable \"{name}\"")))
+    /// Whether the pipeline is nothing but the data itself.
+    fn is_root(&self, pipe: &PipeNode, root: bool) -> bool {
+        match sole_operand(pipe) {
+            Some(Expr::Dot(_)) => root,
+            Some(Expr::Variable(_, name, names)) => {
+                self.fields.is_some() && name == "$" && names.is_empty()
+            }
+            _ => false,
         }
+    }
+
+    /// gotmpl prints the root as a map and floats in its own way; through `print` both come out as in Go.
+    fn print_like_go(&self, pipe: &mut PipeNode, root: bool) {
+        let float = matches!(sole_operand(pipe), Some(Expr::Number(_, Number::Float(_))));
+        if pipe.decl.is_empty() && (float || self.is_root(pipe, root)) {
+            let print = Expr::Identifier(pipe.pos, SmolStr::new_static("print"));
+            pipe.commands.push(CommandNode {
+                pos: pipe.pos,
+                args: vec![print],
+            });
+        }
+    }
+
+    fn syntax(&self, pos: Pos, reason: String) -> TemplateError {
+        let (line, column) = self.place(pos);
+        TemplateError::Syntax {
+            line,
+            column,
+            reason,
+        }
+    }
+
+    fn invalid(&self, pos: Pos, reason: String) -> TemplateError {
+        let (line, column) = self.place(pos);
+        TemplateError::Invalid {
+            line,
+            column,
+            reason,
+        }
+    }
+
+    fn place(&self, pos: Pos) -> (usize, usize) {
+        let before = self.source.get(..pos.offset).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (pos.line, line.chars().count() + 1)
     }
 }
 
-fn parse(problem: &str) -> TemplateError {
-    TemplateError::Parse(problem.to_owned())
+fn sole_operand(pipe: &PipeNode) -> Option<&Expr> {
+    match pipe.commands.as_slice() {
+        [CommandNode { args, .. }] => match args.as_slice() {
+            [operand] => Some(operand),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -1,24 +1,13 @@
-//! Who may read, as long as this server listens on loopback only: everybody on this machine. A token that is shown is
-//! checked all the same, so that a kubeconfig of an earlier run does not seem to work.
+//! The token of the kubeconfig that this process wrote.
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    http::header::AUTHORIZATION,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
-
-use super::error::ApiError;
-use crate::wire::status::Reason;
-
-/// The token of the kubeconfig that this process wrote.
+/// A token that nobody can guess. Not shown by `Debug`.
 #[derive(Clone)]
 pub struct LocalToken(Arc<str>);
 
 impl LocalToken {
-    /// Makes a token that nobody can guess, by the TLS provider's random numbers.
+    /// Makes a token from the TLS provider's random numbers.
     pub fn generate() -> Result<Self, rustls::crypto::GetRandomFailed> {
         let mut bytes = [0; 32];
         rustls::crypto::ring::default_provider()
@@ -34,7 +23,7 @@ impl LocalToken {
     }
 
     /// Compares in a time that does not depend on where the texts differ.
-    fn is(&self, shown: &str) -> bool {
+    pub(super) fn is(&self, shown: &str) -> bool {
         self.0.len() == shown.len()
             && self
                 .0
@@ -48,24 +37,6 @@ impl LocalToken {
 impl std::fmt::Debug for LocalToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("LocalToken")
-    }
-}
-
-pub(super) async fn check(
-    State(token): State<Option<LocalToken>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let shown = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
-    match (token, shown) {
-        (Some(token), Some(shown)) if !token.is(shown.trim()) => {
-            ApiError::new(Reason::Unauthorized, "Unauthorized").into_response()
-        }
-        _ => next.run(request).await,
     }
 }
 

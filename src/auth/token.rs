@@ -1,0 +1,108 @@
+//! Bearer tokens: TokenReviews, cached by the token's digest.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use kube::{Api, Client, api::PostParams};
+use moka::future::Cache;
+use ring::digest;
+use tokio_util::task::TaskTracker;
+
+use super::{User, Verdict};
+use crate::{
+    kubernetes::{self, deadline},
+    metrics::Metrics,
+    single_flight::SingleFlight,
+};
+
+/// How many tokens are remembered.
+const MAX_TOKENS: u64 = 10_000;
+
+/// Longer tokens are not asked about, in bytes.
+const MAX_TOKEN_BYTES: usize = 32 << 10;
+
+/// Asks who holds a token, and remembers the answer.
+pub struct Tokens {
+    client: Client,
+    answers: SingleFlight<[u8; 32], Option<Arc<User>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Tokens {
+    /// Remembers answers, good and bad, for `ttl`.
+    pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
+        let answers = Cache::builder()
+            .max_capacity(MAX_TOKENS)
+            .time_to_live(ttl)
+            .build();
+        Self {
+            client,
+            answers: SingleFlight::new(answers, tasks),
+            metrics,
+        }
+    }
+
+    /// The user who holds a token.
+    pub(super) async fn authenticate(&self, token: &str) -> Verdict {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("the bearer token is too long".to_owned());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let review = review(
+            self.client.clone(),
+            token.to_owned(),
+            Arc::clone(&self.metrics),
+        );
+        match self.answers.get(key, review).await {
+            Ok(Some(user)) => Ok(Some(User::clone(&user))),
+            Ok(None) => Err("the bearer token is not known".to_owned()),
+            Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
+        }
+    }
+}
+
+async fn review(
+    client: Client,
+    token: String,
+    metrics: Arc<Metrics>,
+) -> Result<Option<Arc<User>>, kubernetes::Error> {
+    let review = TokenReview {
+        spec: TokenReviewSpec {
+            token,
+            audiences: None,
+        },
+        ..TokenReview::default()
+    };
+    let parameters = PostParams::default();
+    let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
+    let reviewed: TokenReview = match reviewed {
+        Ok(reviewed) => reviewed,
+        Err(error) => {
+            metrics.review("token", "error");
+            return Err(error);
+        }
+    };
+    let status = reviewed.status.unwrap_or_default();
+    let is_known = status.authenticated.unwrap_or(false);
+    metrics.review(
+        "token",
+        if is_known {
+            "authenticated"
+        } else {
+            "unauthenticated"
+        },
+    );
+    Ok(is_known.then(|| Arc::new(status.user.unwrap_or_default().into())))
+}
+
+impl From<UserInfo> for User {
+    fn from(user: UserInfo) -> Self {
+        Self {
+            name: user.username.unwrap_or_default(),
+            uid: user.uid.unwrap_or_default(),
+            groups: user.groups.unwrap_or_default(),
+            extra: user.extra.unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Which authorities are trusted: the ConfigMap `extension-apiserver-authentication` that kube-apiserver writes, watched, so
+//! that a rotated authority counts without a restart.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwap;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{certificate::Authority, front_proxy::FrontProxy};
+
+/// The ConfigMap's namespace.
+const NAMESPACE: &str = "kube-system";
+
+/// The ConfigMap's name.
+const NAME: &str = "extension-apiserver-authentication";
+
+/// Whose certificates are taken, for what.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The aggregator.
+    pub front_proxy: Option<FrontProxy>,
+    /// Clients with certificates of their own.
+    pub client_authority: Option<Authority>,
+}
+
+/// What the flags say; it comes before what the ConfigMap says.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--client-ca-file`
+    pub client_ca_file: Option<PathBuf>,
+    /// `--requestheader-client-ca-file`
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// `--requestheader-allowed-names`
+    pub allowed_names: Vec<String>,
+    /// `--requestheader-username-headers`
+    pub username_headers: Vec<String>,
+    /// `--requestheader-group-headers`
+    pub group_headers: Vec<String>,
+    /// `--requestheader-uid-headers`
+    pub uid_headers: Vec<String>,
+    /// `--requestheader-extra-headers-prefix`
+    pub extra_prefixes: Vec<String>,
+}
+
+impl Trust {
+    /// Takes the ConfigMap's data, and what the flags say in its place. A part that cannot be used is left out and said.
+    pub fn read(data: &BTreeMap<String, String>, overrides: &Overrides) -> (Self, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut authority = |file: Option<&PathBuf>, key: &str| {
+            let bundle = match file {
+                Some(path) => match std::fs::read_to_string(path) {
+                    Ok(bundle) => bundle,
+                    Err(error) => {
+                        problems.push(format!("{}: {error}", path.display()));
+                        return None;
+                    }
+                },
+                None => data
+                    .get(key)
+                    .filter(|bundle| !bundle.trim().is_empty())?
+                    .clone(),
+            };
+            Authority::new(&bundle)
+                .map_err(|error| problems.push(format!("{key}: {error}")))
+                .ok()
+        };
+        let client_authority = authority(overrides.client_ca_file.as_ref(), "client-ca-file");
+        let proxy_authority = authority(
+            overrides.requestheader_client_ca_file.as_ref(),
+            "requestheader-client-ca-file",
+        );
+        let mut list = |flag: &[String], key: &str, default: &[&str]| {
+            if !flag.is_empty() {
+                return flag.to_vec();
+            }
+            let default = || default.iter().map(ToString::to_string).collect();
+            let Some(text) = data.get(key) else {
+                return default();
+            };
+            serde_json::from_str::<Vec<String>>(text).unwrap_or_else(|error| {
+                problems.push(format!("{key}: {error}"));
+                default()
+            })
+        };
+        let front_proxy = proxy_authority.map(|authority| FrontProxy {
+            authority,
+            allowed_names: list(&overrides.allowed_names, "requestheader-allowed-names", &[]),
+            username_headers: list(
+                &overrides.username_headers,
+                "requestheader-username-headers",
+                &["X-Remote-User"],
+            ),
+            group_headers: list(
+                &overrides.group_headers,
+                "requestheader-group-headers",
+                &["X-Remote-Group"],
+            ),
+            uid_headers: list(
+                &overrides.uid_headers,
+                "requestheader-uid-headers",
+                &["X-Remote-Uid"],
+            ),
+            extra_prefixes: list(
+                &overrides.extra_prefixes,
+                "requestheader-extra-headers-prefix",
+                &["X-Remote-Extra-"],
+            ),
+        });
+        (
+            Self {
+                front_proxy,
+                client_authority,
+            },
+            problems,
+        )
+    }
+}
+
+/// Keeps [`Trust`] as the ConfigMap has it.
+pub struct Keeper {
+    client: Client,
+    overrides: Overrides,
+    trust: Arc<ArcSwap<Trust>>,
+    known: watch::Sender<bool>,
+}
+
+impl Keeper {
+    /// Makes the task, which does nothing before [`Keeper::run`], with the trust that it keeps and whether that has been
+    /// read yet.
+    pub fn new(
+        client: Client,
+        overrides: Overrides,
+    ) -> (Self, Arc<ArcSwap<Trust>>, watch::Receiver<bool>) {
+        let (trust, problems) = Trust::read(&BTreeMap::new(), &overrides);
+        warn(&problems);
+        let trust = Arc::new(ArcSwap::from_pointee(trust));
+        let (known, is_known) = watch::channel(false);
+        (
+            Self {
+                client,
+                overrides,
+                trust: Arc::clone(&trust),
+                known,
+            },
+            trust,
+            is_known,
+        )
+    }
+
+    /// Watches until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+        let mut events = std::pin::pin!(watcher(config_maps, only).default_backoff());
+        let mut failing = false;
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("{NAMESPACE}/{NAME} can be read again");
+                    }
+                    self.take(event);
+                }
+                Some(Err(error)) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        let error = crate::kubernetes::said(&error);
+                        tracing::warn!(error, "cannot read {NAMESPACE}/{NAME}; trying on");
+                    }
+                }
+                // The stream has no end of its own.
+                None => return,
+            }
+        }
+    }
+
+    fn take(&self, event: watcher::Event<ConfigMap>) {
+        match event {
+            watcher::Event::Apply(map) | watcher::Event::InitApply(map) => {
+                let data = map.data.unwrap_or_default();
+                let (trust, problems) = Trust::read(&data, &self.overrides);
+                warn(&problems);
+                self.trust.store(Arc::new(trust));
+                self.known.send_replace(true);
+            }
+            watcher::Event::Delete(_) => {
+                tracing::warn!("{NAMESPACE}/{NAME} was deleted; its last content is kept");
+            }
+            watcher::Event::Init => {}
+            watcher::Event::InitDone => {
+                if !*self.known.borrow() {
+                    tracing::warn!("{NAMESPACE}/{NAME} does not exist yet");
+                }
+            }
+        }
+    }
+}
+
+fn warn(problems: &[String]) {
+    for problem in problems {
+        tracing::warn!(problem, "an authority is left out");
+    }
+}

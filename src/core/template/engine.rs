@@ -1,0 +1,158 @@
+//! gotmpl, made as strict as Go.
+//!
+//! gotmpl 0.6.1 takes text after a stray `<<end>>` and a missing `<<end>>` for the end of the template. So the template
+//! is parsed with a sentinel appended, which must come out as text at the top. The rest is in [`super::check`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use gotmpl::parse::{ListNode, Node, Parser};
+use gotmpl::{Template, TemplateError as GoError, Value};
+
+use super::check::Checker;
+use super::{TemplateError, functions};
+
+const LEFT: &str = "<<";
+const RIGHT: &str = ">>";
+
+/// Cannot be mistaken for the user's text, and no trim marker removes it.
+const SENTINEL: &str = "\u{0}the end of the template\u{0}";
+
+/// The name under which the checked tree is kept beside the user's `<<define>>`s.
+const MAIN: &str = "\u{0}main";
+
+/// The key by which the data's root, a struct in Go, is told from a map: a list of its fields in their order, or, if
+/// it is a `fmt.Stringer`, its text. No template can name it.
+pub(super) const MARKER: &str = "\u{0}struct";
+
+/// The longest text that a template, or a function in it, may produce, in bytes: a loop that doubles a string shall be
+/// an error of the rule, not the end of the process.
+pub(super) const MAX_LENGTH: usize = 1 << 20;
+
+/// A checked template for data with known fields.
+pub(super) struct Engine {
+    template: Template,
+}
+
+impl Engine {
+    pub(super) fn compile(source: &str, fields: &[&str]) -> Result<Self, TemplateError> {
+        // Also finds what only gotmpl's merging of definitions refuses.
+        let template = functions::register(Template::new(""))
+            .delims(LEFT, RIGHT)
+            .max_range_iters(100_000)
+            .parse(source)
+            .map_err(syntax_error)?;
+
+        let marked = format!("{source}{SENTINEL}");
+        let (mut tree, mut defines) = Parser::new(&marked, LEFT, RIGHT)
+            .and_then(Parser::parse)
+            .map_err(syntax_error)?;
+        if !remove_sentinel(&mut tree) {
+            let unclosed = defines.iter().any(|define| has_sentinel(&define.body))
+                || tree.nodes.iter().any(node_has_sentinel);
+            let reason = if unclosed {
+                "a block has no <<end>>"
+            } else {
+                "unexpected <<end>> or <<else>>"
+            };
+            let last = source.lines().count().max(1);
+            let column = source.lines().last().map_or(0, |line| line.chars().count()) + 1;
+            return Err(TemplateError::Syntax {
+                line: last,
+                column,
+                reason: reason.to_owned(),
+            });
+        }
+
+        Checker::new(source, Some(fields)).check(&mut tree)?;
+        for define in &mut defines {
+            Checker::new(source, None).check(&mut define.body)?;
+        }
+        Ok(Self {
+            template: template.add_parse_tree(MAIN, tree),
+        })
+    }
+
+    pub(super) fn execute(&self, root: BTreeMap<Arc<str>, Value>) -> Result<String, TemplateError> {
+        let mut out = Bounded(String::with_capacity(256));
+        match self
+            .template
+            .execute_template_fmt(&mut out, MAIN, &Value::Map(Arc::new(root)))
+        {
+            Ok(()) => Ok(out.0),
+            Err(GoError::Write) => Err(TemplateError::Execution { reason: too_long() }),
+            Err(error) => Err(TemplateError::Execution {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+pub(super) fn text(text: &str) -> Value {
+    Value::String(Arc::from(text))
+}
+
+pub(super) fn too_long() -> String {
+    format!("the text would be longer than {MAX_LENGTH} bytes")
+}
+
+/// Output that refuses to grow beyond [`MAX_LENGTH`].
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MAX_LENGTH {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+fn syntax_error(error: GoError) -> TemplateError {
+    match error {
+        GoError::Parse {
+            line, col, message, ..
+        }
+        | GoError::Lex {
+            line, col, message, ..
+        } => TemplateError::Syntax {
+            line,
+            column: col,
+            reason: message,
+        },
+        error => TemplateError::Syntax {
+            line: 1,
+            column: 1,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// Takes the sentinel away from the end of the top level; false if it is not there.
+fn remove_sentinel(tree: &mut ListNode) -> bool {
+    let Some(Node::Text(last)) = tree.nodes.last_mut() else {
+        return false;
+    };
+    let Some(rest) = last.text.strip_suffix(SENTINEL) else {
+        return false;
+    };
+    last.text = Arc::from(rest);
+    true
+}
+
+fn has_sentinel(list: &ListNode) -> bool {
+    list.nodes.iter().any(node_has_sentinel)
+}
+
+fn node_has_sentinel(node: &Node) -> bool {
+    match node {
+        Node::Text(text) => text.text.ends_with(SENTINEL),
+        Node::List(list) => has_sentinel(list),
+        Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
+            has_sentinel(&branch.body) || branch.else_body.as_ref().is_some_and(has_sentinel)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,83 @@
+//! Predefined functions that gotmpl has differently from Go.
+
+use gotmpl::{Result, Template, TemplateError, Value, html_escape, js_escape, url_encode};
+
+use super::engine::{MARKER, MAX_LENGTH, text, too_long};
+use super::format;
+
+/// Replaces them in `template`.
+pub(super) fn register(template: Template) -> Template {
+    template
+        .func("index", index)
+        .func("len", len)
+        .func("print", |arguments| bounded(&format::sprint(arguments)))
+        .func("println", |arguments| bounded(&format::sprintln(arguments)))
+        .func("printf", printf)
+        .func("html", |arguments| {
+            bounded(&html_escape(&escapable(arguments)))
+        })
+        .func("js", |arguments| bounded(&js_escape(&escapable(arguments))))
+        .func("urlquery", |arguments| {
+            bounded(&url_encode(&escapable(arguments)))
+        })
+}
+
+/// In Go the map is a `map[string]string`: what it lacks is empty, not nil.
+fn index(arguments: &[Value]) -> Result<Value> {
+    let Some((collection, keys)) = arguments.split_first() else {
+        return Err(failure("index needs an argument"));
+    };
+    let mut value = collection.clone();
+    for key in keys {
+        value = match (&value, key) {
+            (Value::Map(map), _) if map.contains_key(MARKER) => {
+                return Err(failure("cannot index the data itself"));
+            }
+            (Value::Map(map), Value::String(key)) => {
+                map.get(key.as_ref()).cloned().unwrap_or_else(|| text(""))
+            }
+            _ => value.index(key)?,
+        };
+    }
+    Ok(value)
+}
+
+fn len(arguments: &[Value]) -> Result<Value> {
+    let [value] = arguments else {
+        return Err(failure("len needs one argument"));
+    };
+    let length = match value {
+        Value::Map(map) if map.contains_key(MARKER) => None,
+        value => value.len().and_then(|length| i64::try_from(length).ok()),
+    };
+    length
+        .map(Value::Int)
+        .ok_or_else(|| failure("len of something that has no length"))
+}
+
+fn printf(arguments: &[Value]) -> Result<Value> {
+    match arguments.split_first() {
+        Some((Value::String(format), arguments)) => bounded(&format::sprintf(format, arguments)),
+        _ => Err(failure("printf needs a format")),
+    }
+}
+
+/// What the escaping functions are given: as printed, but nil as the engine prints it.
+fn escapable(arguments: &[Value]) -> String {
+    match arguments {
+        [Value::Nil] => "<no value>".to_owned(),
+        arguments => format::sprint(arguments),
+    }
+}
+
+fn bounded(result: &str) -> Result<Value> {
+    if result.len() > MAX_LENGTH {
+        Err(failure(&too_long()))
+    } else {
+        Ok(text(result))
+    }
+}
+
+fn failure(reason: &str) -> TemplateError {
+    TemplateError::Exec(reason.to_owned())
+}

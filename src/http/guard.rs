@@ -1,0 +1,102 @@
+//! Before any handler: who asks, and may they.
+
+use std::{sync::Arc, time::SystemTime};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use rustls::pki_types::UnixTime;
+
+use super::{Api, error::ApiError, health};
+use crate::{
+    auth::{Unauthenticated, User},
+    server::PeerCertificates,
+    wire::{attributes::Attributes, status::Reason},
+};
+
+/// Lets a request through whose sender is known and may do what it asks.
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if api
+        .authorizer
+        .is_open(health::canonical(request.uri().path()))
+    {
+        return next.run(request).await;
+    }
+    match admit(&api, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn admit(api: &Api, request: &mut Request) -> Result<(), ApiError> {
+    let user = authenticate(api, request).await.map_err(|error| {
+        tracing::debug!(%error, "not authenticated");
+        ApiError::new(Reason::Unauthorized, "Unauthorized")
+    })?;
+    let uri = request.uri();
+    let attributes = Attributes::of(
+        request.method().as_str(),
+        uri.path(),
+        asks_to_watch(uri.query()),
+    )
+    .map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
+    let decision = api
+        .authorizer
+        .decide(&user, &attributes)
+        .await
+        .map_err(|error| {
+            let path = uri.path();
+            ApiError::new(
+                Reason::InternalError,
+                format!("access to {path:?} could not be reviewed"),
+            )
+            .with_cause(&error)
+        })?;
+    if decision.allowed {
+        return Ok(());
+    }
+    let mut message = attributes.refusal(&user.name);
+    if !decision.reason.is_empty() {
+        message = format!("{message}: {}", decision.reason);
+    }
+    Err(ApiError::new(Reason::Forbidden, message))
+}
+
+async fn authenticate(api: &Api, request: &mut Request) -> Result<User, Unauthenticated> {
+    let peer = request
+        .extensions()
+        .get::<PeerCertificates>()
+        .cloned()
+        .unwrap_or_default();
+    // A clock before 1970 makes every certificate invalid, which is what it should do.
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(since_epoch);
+    let user = api
+        .authenticator
+        .authenticate(request.headers_mut(), &peer, now)
+        .await;
+    api.metrics.authentication(match &user {
+        Ok(user) if user.name == "system:anonymous" => "anonymous",
+        Ok(_) => "authenticated",
+        Err(_) => "failed",
+    });
+    user
+}
+
+/// Whether a query says `watch=true`, in the spellings that Go takes for that.
+fn asks_to_watch(query: Option<&str>) -> bool {
+    query.unwrap_or_default().split('&').any(|parameter| {
+        matches!(
+            parameter.split_once('='),
+            Some(("watch", "1" | "t" | "T" | "true" | "TRUE" | "True"))
+        ) || parameter == "watch"
+    })
+}

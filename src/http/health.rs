@@ -1,0 +1,213 @@
+//! Whether this process lives and is ready, in Kubernetes' form (`/livez`, `/readyz`, `/healthz`, each with `?verbose` and
+//! single checks below it) and as JSON (`/health/live`, `/health/ready`, `/health/startup`).
+
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    extract::{Path, RawQuery, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Api, error::ApiError};
+use crate::{discovery, wire::status::Reason};
+
+/// What health is judged by.
+pub struct Health {
+    /// Readers' view of discovery.
+    pub discovery: discovery::Handle,
+    /// Whether the trusted authorities have been read; nothing where none are needed.
+    pub trust: Option<watch::Receiver<bool>>,
+    /// Whether the end has begun.
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// One check: its name, what is wrong, and whether that counts.
+struct Check {
+    name: &'static str,
+    problem: Option<String>,
+    counts: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Question {
+    Live,
+    Ready,
+    Startup,
+}
+
+impl Health {
+    fn checks(&self, question: Question) -> Vec<Check> {
+        let check = |name, problem: Option<&str>| Check {
+            name,
+            problem: problem.map(str::to_owned),
+            counts: true,
+        };
+        let mut checks = vec![check("ping", None)];
+        if matches!(question, Question::Live) {
+            return checks;
+        }
+        if let Some(trust) = &self.trust {
+            let missing = "kube-system/extension-apiserver-authentication has not been read yet";
+            checks.push(check(
+                "authentication",
+                (!*trust.borrow()).then_some(missing),
+            ));
+        }
+        let missing = "the first discovery has not been tried yet";
+        checks.push(check(
+            "discovery",
+            (!self.discovery.tried()).then_some(missing),
+        ));
+        if matches!(question, Question::Ready) {
+            let stopping = self.stopping.load(Ordering::Relaxed);
+            checks.push(check(
+                "shutdown",
+                stopping.then_some("the process is stopping"),
+            ));
+        }
+        // Prometheus' state is told and does not count: an adapter that is taken out of service answers nobody.
+        let problems = self.discovery.problems();
+        checks.push(Check {
+            name: "prometheus",
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+            counts: false,
+        });
+        checks
+    }
+}
+
+/// The path whose authorization counts for a health path: the JSON forms are judged as their plain ones.
+pub(super) fn canonical(path: &str) -> &str {
+    match path {
+        "/health/live" => "/livez",
+        "/health/ready" | "/health/startup" => "/readyz",
+        path => path,
+    }
+}
+
+pub(super) async fn live(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    plain(
+        "livez",
+        &api.health.checks(Question::Live),
+        query.as_deref(),
+    )
+}
+
+pub(super) async fn healthy(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    plain(
+        "healthz",
+        &api.health.checks(Question::Live),
+        query.as_deref(),
+    )
+}
+
+pub(super) async fn ready(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    plain(
+        "readyz",
+        &api.health.checks(Question::Ready),
+        query.as_deref(),
+    )
+}
+
+pub(super) async fn single(
+    State(api): State<Arc<Api>>,
+    Path((endpoint, name)): Path<(String, String)>,
+) -> Response {
+    let question = match endpoint.as_str() {
+        "livez" | "healthz" => Question::Live,
+        "readyz" => Question::Ready,
+        _ => return ApiError::not_found().into_response(),
+    };
+    let checks = api.health.checks(question);
+    match checks.iter().find(|check| check.name == name) {
+        Some(Check { problem: None, .. }) => "ok".into_response(),
+        Some(Check {
+            problem: Some(problem),
+            ..
+        }) => {
+            let message = format!("{name} failed: {problem}");
+            ApiError::new(Reason::InternalError, message)
+                .quiet()
+                .into_response()
+        }
+        None => ApiError::not_found().into_response(),
+    }
+}
+
+fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
+    let is_well = checks
+        .iter()
+        .all(|check| check.problem.is_none() || !check.counts);
+    let is_verbose = query
+        .unwrap_or_default()
+        .split('&')
+        .any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="));
+    if is_well && !is_verbose {
+        return "ok".into_response();
+    }
+    let mut text = String::new();
+    for check in checks {
+        let Check {
+            name,
+            problem,
+            counts,
+        } = check;
+        // Writing to a String cannot fail.
+        match problem {
+            None => writeln!(text, "[+]{name} ok"),
+            Some(problem) if *counts => writeln!(text, "[-]{name} failed: {problem}"),
+            Some(problem) => writeln!(text, "[!]{name} does not count: {problem}"),
+        }
+        .unwrap_or_default();
+    }
+    text += &format!(
+        "{endpoint} check {}\n",
+        if is_well { "passed" } else { "failed" }
+    );
+    let code = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    (code, text).into_response()
+}
+
+pub(super) async fn json_form(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Response {
+    let question = match name.as_str() {
+        "live" => Question::Live,
+        "ready" => Question::Ready,
+        "startup" => Question::Startup,
+        _ => return ApiError::not_found().into_response(),
+    };
+    let checks = api.health.checks(question);
+    let is_well = checks
+        .iter()
+        .all(|check| check.problem.is_none() || !check.counts);
+    let word = |well: bool| if well { "ok" } else { "failed" };
+    let details: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            let mut detail = json!({"name": check.name, "status": word(check.problem.is_none())});
+            if let (Some(detail), Some(problem)) = (detail.as_object_mut(), &check.problem) {
+                detail.insert("message".to_owned(), problem.as_str().into());
+            }
+            detail
+        })
+        .collect();
+    let body = json!({"status": word(is_well), "checks": details}).to_string();
+    let code = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

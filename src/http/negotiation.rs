@@ -1,0 +1,190 @@
+//! The form of an answer: JSON, indented where somebody reads it, or YAML.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+
+use super::error::ApiError;
+use crate::wire::status::Reason;
+
+/// The media type of JSON.
+const JSON: &str = "application/json";
+
+/// The media type of YAML.
+const YAML: &str = "application/yaml";
+
+/// The largest answer that is written anew, in bytes.
+const MAX_BYTES: usize = 64 << 20;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Json,
+    Yaml,
+}
+
+/// Writes an API's JSON answer in the form that was asked for; 406 where there is none of the accepted ones. What is no
+/// part of an API (health, metrics) is left alone.
+pub(super) async fn negotiate(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if !(path.starts_with("/apis") || path == "/version") {
+        return next.run(request).await;
+    }
+    let Some(form) = form(request.headers()) else {
+        let text = format!("only the following media types are accepted: {JSON}, {YAML}");
+        return ApiError::new(Reason::NotAcceptable, text).into_response();
+    };
+    let pretty = is_pretty(&request);
+    let response = next.run(request).await;
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(JSON.as_bytes()));
+    if !is_json || (form == Form::Json && !pretty) {
+        return response;
+    }
+    rewrite(response, form).await
+}
+
+/// The first accepted media type that can be given, in the order of preference.
+fn form(headers: &HeaderMap) -> Option<Form> {
+    let accept: Vec<_> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    if accept.iter().all(|value| value.trim().is_empty()) {
+        return Some(Form::Json);
+    }
+    let mut ranges: Vec<(f32, Form)> = accept
+        .iter()
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let form = match parts.next()? {
+                JSON | "application/*" | "*/*" => Form::Json,
+                YAML => Form::Yaml,
+                _ => return None,
+            };
+            let mut quality = 1.0;
+            for parameter in parts {
+                match parameter.split_once('=') {
+                    Some(("q", value)) => quality = value.parse().ok()?,
+                    // Another object in place of the answer, such as a Table; discovery knows its own.
+                    Some(("as", kind)) if kind != "APIGroupDiscoveryList" => return None,
+                    _ => {}
+                }
+            }
+            (quality > 0.0).then_some((quality, form))
+        })
+        .collect();
+    ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    ranges.first().map(|(_, form)| *form)
+}
+
+/// `pretty` decides; without it, what people read with gets indented answers.
+fn is_pretty(request: &Request) -> bool {
+    let mut parameters = request.uri().query().unwrap_or_default().split('&');
+    if let Some(pretty) = parameters.find_map(|parameter| match parameter.split_once('=') {
+        Some(("pretty", value)) => Some(value),
+        None if parameter == "pretty" => Some("true"),
+        _ => None,
+    }) {
+        return !matches!(pretty, "0" | "f" | "F" | "false" | "FALSE" | "False");
+    }
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    agent.is_some_and(|agent| {
+        ["curl", "Wget", "Mozilla/5.0"]
+            .iter()
+            .any(|reader| agent.starts_with(reader))
+    })
+}
+
+async fn rewrite(response: Response, form: Form) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let rewritten = to_bytes(body, MAX_BYTES).await.ok().and_then(|body| {
+        let value: Value = serde_json::from_slice(&body).ok()?;
+        match form {
+            Form::Json => Some(format!("{value:#}\n")),
+            Form::Yaml => serde_saphyr::to_string(&value).ok(),
+        }
+    });
+    let Some(text) = rewritten else {
+        let text = "the answer could not be written in the form that was asked for";
+        return ApiError::new(Reason::InternalError, text).into_response();
+    };
+    if form == Form::Yaml {
+        parts
+            .headers
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(YAML));
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accepted_form_is_found() {
+        let cases = [
+            (None, Some(Form::Json)),
+            (Some("*/*"), Some(Form::Json)),
+            (Some("application/yaml"), Some(Form::Yaml)),
+            (
+                Some("application/vnd.kubernetes.protobuf,application/json"),
+                Some(Form::Json),
+            ),
+            (Some("application/vnd.kubernetes.protobuf"), None),
+            (
+                Some("application/json;q=0.1, application/yaml;q=0.9"),
+                Some(Form::Yaml),
+            ),
+            (
+                Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
+                Some(Form::Json),
+            ),
+            (Some("application/json;as=Table;v=v1;g=meta.k8s.io"), None),
+            (Some("text/html"), None),
+            (Some("application/json;q=0"), None),
+            (
+                Some("application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList"),
+                Some(Form::Json),
+            ),
+        ];
+        for (accept, wanted) in cases {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(form(&headers), wanted, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn people_get_indented_answers() {
+        let cases = [
+            ("/apis", "kubectl/v1.36", false),
+            ("/apis", "curl/8.0", true),
+            ("/apis?pretty=false", "curl/8.0", false),
+            ("/apis?pretty=true", "kubectl/v1.36", true),
+            ("/apis?a=b&pretty", "x", true),
+        ];
+        for (uri, agent, wanted) in cases {
+            let request = Request::builder()
+                .uri(uri)
+                .header(header::USER_AGENT, agent)
+                .body(Body::empty())
+                .unwrap();
+            assert_eq!(is_pretty(&request), wanted, "{uri} {agent}");
+        }
+    }
+}
