@@ -1,0 +1,333 @@
+//! What one read of a metric costs, step by step and whole.
+//!
+//! `cargo bench` runs all of it, `cargo bench -- plan` the benchmarks with `plan` in their names. The last group sends
+//! an HTTP request through the router, with discovery, object lookup and cache behind it and a Prometheus on loopback that
+//! is asked once.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark whose setup fails has nothing to measure"
+)]
+#![expect(clippy::panic, reason = "likewise")]
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    hint::black_box,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderName, Request, StatusCode, Uri, header},
+    routing::get,
+};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
+use loadline::{
+    cache::QueryCache,
+    core::{
+        catalog::Entry,
+        kinds::Kinds,
+        plan::{self, Objects},
+        reading::{self, Reading},
+        rules,
+        samples::Vector,
+        selector::Selector,
+        template::{QueryArguments, QueryTemplate},
+    },
+    discovery::{self, Discovery},
+    http::{self, Api},
+    kubernetes::KindsSource,
+    objects::{self, Manifests},
+    prometheus::{self, Answer, Prometheus, decode},
+    reads::Reads,
+    wire::{
+        custom::{self, Described, Version},
+        path,
+    },
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+
+const RULES: &str = r#"
+rules:
+- seriesQuery: 'lsp_requests_total{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
+  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
+"#;
+
+const METRIC: &str = "lsp_requests_per_second";
+
+fn main() {
+    assert!(
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_ok()
+    );
+    divan::main();
+}
+
+/// A pod's name as a Deployment makes it.
+fn pod(index: usize) -> String {
+    format!("lsp-server-5d9c7b8f6d-{index:05}")
+}
+
+fn pods(count: usize) -> Vec<String> {
+    (0..count).map(pod).collect()
+}
+
+/// What Prometheus answers for that many pods.
+fn answer(count: usize) -> String {
+    let mut body = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
+    for index in 0..count {
+        let separator = if index == 0 { "" } else { "," };
+        let (pod, value) = (pod(index), index % 90 + 10);
+        write!(
+            body,
+            r#"{separator}{{"metric":{{"pod":"{pod}"}},"value":[1763651878.912,"{value}.70833333333333"]}}"#
+        )
+        .unwrap();
+    }
+    body.push_str("]}}");
+    body
+}
+
+fn vector(count: usize) -> Vector {
+    match decode::query(answer(count).as_bytes()).unwrap() {
+        Answer::Vector(vector) => vector,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn readings(count: usize) -> Vec<Reading> {
+    reading::read(&vector(count), "pod", &Objects::Any).values
+}
+
+fn entry() -> Entry {
+    let rules = rules::load(RULES).unwrap();
+    let kinds = Kinds::builtin();
+    let rule = Arc::clone(rules.custom.first().unwrap());
+    let mapping = rule.mapping.resolve(&kinds);
+    let kind = Arc::clone(kinds.resolve("", "pods").unwrap());
+    Entry {
+        series: "lsp_requests_total".into(),
+        label: mapping.label(&kind.resource).unwrap().into(),
+        namespace_label: mapping.namespace_label().map(Arc::from),
+        kind,
+        rule,
+    }
+}
+
+#[divan::bench]
+fn path_parse(bencher: Bencher<'_, '_>) {
+    let rest = "namespaces/team-0/pods/*/lsp_requests_per_second";
+    bencher.bench(|| path::parse(black_box(rest)).unwrap());
+}
+
+#[divan::bench(args = ["", "app=lsp-server", "app=lsp-server,tier in (edge,core),!canary"])]
+fn selector_parse(bencher: Bencher<'_, '_>, text: &str) {
+    bencher.bench(|| Selector::parse(black_box(text)).unwrap());
+}
+
+#[divan::bench]
+fn template_render(bencher: Bencher<'_, '_>) {
+    let template =
+        QueryTemplate::compile("sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)")
+            .unwrap();
+    let values = BTreeMap::from([
+        ("pod".to_owned(), pod(0)),
+        ("namespace".into(), "team-0".into()),
+    ]);
+    let matchers = format!("namespace=\"team-0\",pod=\"{}\"", pod(0));
+    let group_by = ["pod".to_owned()];
+    let arguments = QueryArguments {
+        series: "lsp_requests_total",
+        label_matchers: &matchers,
+        label_values_by_name: &values,
+        group_by: "pod",
+        group_by_slice: &group_by,
+    };
+    bencher.bench(|| template.render(black_box(&arguments)).unwrap());
+}
+
+/// The exact query for that many pods by name.
+#[divan::bench(args = [1, 10, 1_000])]
+fn plan_exact(bencher: Bencher<'_, '_>, names: usize) {
+    let entry = entry();
+    let objects = Objects::Named(pods(names));
+    let selector = Selector::default();
+    bencher
+        .counter(ItemsCount::new(names))
+        .bench(|| plan::exact(&entry, Some("team-0"), black_box(&objects), &selector).unwrap());
+}
+
+/// Prometheus' JSON to samples.
+#[divan::bench(args = [10, 1_000])]
+fn decode_vector(bencher: Bencher<'_, '_>, samples: usize) {
+    let body = answer(samples);
+    bencher
+        .counter(ItemsCount::new(samples))
+        .counter(BytesCount::of_str(&body))
+        .bench(|| decode::query(black_box(body.as_bytes())).unwrap());
+}
+
+/// The values of some pods out of 1,000 samples.
+#[divan::bench(args = [10, 1_000])]
+fn read_of_1000_samples(bencher: Bencher<'_, '_>, names: usize) {
+    let vector = vector(1_000);
+    let objects = Objects::Named(pods(names));
+    bencher
+        .counter(ItemsCount::new(names))
+        .bench(|| reading::read(black_box(&vector), "pod", &objects));
+}
+
+#[divan::bench(args = [10, 1_000])]
+fn encode_v1beta1(bencher: Bencher<'_, '_>, items: usize) {
+    encode(bencher, Version::V1beta1, items);
+}
+
+#[divan::bench(args = [10, 1_000])]
+fn encode_v1beta2(bencher: Bencher<'_, '_>, items: usize) {
+    encode(bencher, Version::V1beta2, items);
+}
+
+fn encode(bencher: Bencher<'_, '_>, version: Version, items: usize) {
+    let kinds = Kinds::builtin();
+    let described = Described {
+        kind: kinds.resolve("", "pods").unwrap(),
+        namespace: Some("team-0"),
+        metric: METRIC,
+        selector: None,
+        window_seconds: Some(120),
+    };
+    let readings = readings(items);
+    let bytes = custom::encode(version, described, &readings).len();
+    bencher
+        .counter(ItemsCount::new(items))
+        .counter(BytesCount::new(bytes))
+        .bench(|| custom::encode(version, black_box(described), &readings));
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// A whole read of that many pods by label selector, its query already cached: router, path, selector, catalog, manifests,
+/// plan, cache, reading, JSON.
+#[divan::bench(args = [1, 10, 1_000])]
+fn cached_read(bencher: Bencher<'_, '_>, pods: usize) {
+    let served = RUNTIME.block_on(Served::start(pods));
+    let bytes = RUNTIME.block_on(served.read());
+    let asked = served.prometheus.traffic().queries();
+    bencher
+        .counter(ItemsCount::new(pods))
+        .counter(BytesCount::new(bytes))
+        .bench(|| RUNTIME.block_on(served.read()));
+    assert_eq!(
+        served.prometheus.traffic().queries(),
+        asked,
+        "every read came from the cache"
+    );
+    served.stop.cancel();
+}
+
+/// loadline without its TLS listener, in front of a scripted Prometheus on loopback.
+struct Served {
+    router: Router,
+    prometheus: Arc<Prometheus>,
+    stop: CancellationToken,
+}
+
+impl Served {
+    async fn start(pods: usize) -> Self {
+        let stop = CancellationToken::new();
+        let url = backend(pods, stop.clone()).await;
+        let config = prometheus::Config::new(&url).unwrap();
+        let prometheus = Arc::new(Prometheus::new(config).unwrap());
+        let rules = rules::load(RULES).unwrap();
+        let hour = Duration::from_secs(3_600);
+        let (discovery, handle) = Discovery::new(
+            Arc::clone(&prometheus),
+            KindsSource::Builtin(Arc::new(Kinds::builtin())),
+            &rules.custom,
+            discovery::Settings {
+                interval: hour,
+                max_age: hour,
+            },
+        );
+        tokio::spawn(discovery.run(stop.clone()));
+        handle.first_try().await;
+        let cache = QueryCache::new(Arc::clone(&prometheus), hour, TaskTracker::new());
+        let reads = Reads::new(handle.clone(), manifests(pods), cache);
+        let router = http::router(Arc::new(Api {
+            reads,
+            discovery: handle,
+            token: None,
+        }));
+        Self {
+            router,
+            prometheus,
+            stop,
+        }
+    }
+
+    /// One read; gives the length of the answer.
+    async fn read(&self) -> usize {
+        let uri = format!(
+            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0/pods/*/{METRIC}?labelSelector=app%3Dlsp-server"
+        );
+        let request = Request::get(uri).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
+        body.len()
+    }
+}
+
+const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
+
+/// A Prometheus that knows one metric of that many pods.
+async fn backend(pods: usize, stop: CancellationToken) -> String {
+    let names = |uri: Uri| async move {
+        // The probe for backends that ignore match[] matches nothing.
+        let is_probe = uri.query().unwrap_or_default().contains("matches_nothing");
+        let data = if is_probe {
+            "[]"
+        } else {
+            r#"["lsp_requests_total"]"#
+        };
+        (JSON, format!(r#"{{"status":"success","data":{data}}}"#))
+    };
+    let vector: Arc<str> = answer(pods).into();
+    // The body is taken as Prometheus takes it: what is left unread would break the connection.
+    let query = move |_: Bytes| async move { (JSON, vector.to_string()) };
+    let router = Router::new()
+        .route("/api/v1/label/__name__/values", get(names))
+        // Long queries come by POST.
+        .route("/api/v1/query", get(query.clone()).post(query));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::spawn(async { serve.await.unwrap() });
+    format!("http://{address}")
+}
+
+fn manifests(count: usize) -> objects::Objects {
+    let mut text = String::new();
+    for pod in pods(count) {
+        writeln!(
+            text,
+            "- {{apiVersion: v1, kind: Pod, metadata: {{namespace: team-0, name: {pod}, labels: {{app: lsp-server}}}}}}"
+        )
+        .unwrap();
+    }
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), format!("kind: List\nitems:\n{text}")).unwrap();
+    objects::Objects::Manifests(Manifests::read(file.path()).unwrap())
+}
