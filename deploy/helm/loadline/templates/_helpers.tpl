@@ -1,0 +1,119 @@
+{{- define "loadline.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "loadline.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "loadline.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{/* The labels by which pods are found. They are the prometheus-adapter chart's, so that its releases can be upgraded. */}}
+{{- define "loadline.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "loadline.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "loadline.labels" -}}
+{{- $own := include "loadline.selectorLabels" . | fromYaml -}}
+{{- $own = merge $own (.Values.customLabels | default dict) -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $others := dict "app.kubernetes.io/component" "metrics" "app.kubernetes.io/part-of" (include "loadline.name" .) "app.kubernetes.io/managed-by" .Release.Service "app.kubernetes.io/version" .Chart.AppVersion -}}
+{{- toYaml (merge $own $others) -}}
+{{- end -}}
+
+{{/* Labels and annotations of an object: (dict "root" $ "annotations" (list of maps)) */}}
+{{- define "loadline.metadata" -}}
+labels:
+  {{- include "loadline.labels" .root | nindent 2 }}
+{{- $annotations := dict -}}
+{{- range prepend (.annotations | default list) .root.Values.customAnnotations -}}
+{{- $annotations = merge $annotations (. | default dict) -}}
+{{- end -}}
+{{- with $annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "loadline.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "loadline.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Our service account as the subject of a binding */}}
+{{- define "loadline.subjects" -}}
+subjects:
+- kind: ServiceAccount
+  name: {{ include "loadline.serviceAccountName" . }}
+  namespace: {{ include "loadline.namespace" . | quote }}
+{{- end -}}
+
+{{/* The HorizontalPodAutoscaler controller as the subject of a binding */}}
+{{- define "loadline.autoscaler" -}}
+subjects:
+- kind: ServiceAccount
+  name: horizontal-pod-autoscaler
+  namespace: kube-system
+{{- end -}}
+
+{{/* Whether a certificate comes from a Secret that is mounted */}}
+{{- define "loadline.mountsCertificate" -}}
+{{- if or .Values.tls.enable .Values.certManager.enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* An APIService: (dict "root" $ "group" … "version" … "priority" …) */}}
+{{- define "loadline.apiService" -}}
+{{- $values := .root.Values -}}
+{{- $annotations := dict -}}
+{{- if $values.certManager.enabled -}}
+{{- $authority := printf "%s/%s-root-cert" (include "loadline.namespace" .root) (include "loadline.fullname" .root) -}}
+{{- $annotations = dict "cert-manager.io/inject-ca-from" $authority -}}
+{{- end -}}
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata:
+  name: {{ .version }}.{{ .group }}
+  {{- include "loadline.metadata" (dict "root" .root "annotations" (list $annotations)) | nindent 2 }}
+spec:
+  group: {{ .group }}
+  version: {{ .version }}
+  groupPriorityMinimum: 100
+  versionPriority: {{ .priority }}
+  service:
+    namespace: {{ include "loadline.namespace" .root | quote }}
+    name: {{ include "loadline.fullname" .root }}
+    port: {{ $values.service.port }}
+  {{- if $values.tls.enable }}
+  caBundle: {{ required "tls.enable needs tls.ca" $values.tls.ca | b64enc }}
+  {{- else if not (or $values.certManager.enabled $values.tls.selfManaged) }}
+  insecureSkipTLSVerify: true
+  {{- end }}
+{{- end -}}
+
+{{/* Values that cannot be meant */}}
+{{- define "loadline.check" -}}
+{{- if and .Values.tls.selfManaged (include "loadline.mountsCertificate" .) -}}
+{{- fail "tls.selfManaged excludes tls.enable and certManager.enabled: a certificate comes from one place" -}}
+{{- end -}}
+{{- if and .Values.tls.enable .Values.certManager.enabled -}}
+{{- fail "tls.enable and certManager.enabled exclude each other: a certificate comes from one place" -}}
+{{- end -}}
+{{- if hasSuffix "prometheus-adapter/prometheus-adapter" .Values.image.repository -}}
+{{- fail "image.repository is prometheus-adapter's image: name loadline's, or leave it out of your values" -}}
+{{- end -}}
+{{- end -}}
