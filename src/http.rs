@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
@@ -126,7 +126,10 @@ fn wants_aggregated(accept: &str) -> bool {
     }) == Some(true)
 }
 
-async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
+async fn group(
+    name: Result<Path<String>, PathRejection>,
+) -> Result<axum::Json<Value>, ApiError> {
+    let Path(name) = name?;
     match GROUPS.iter().find(|group| group.name == name) {
         Some(group) => Ok(axum::Json(documents::group(*group))),
         None => Err(not_found()),
@@ -135,8 +138,9 @@ async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> 
 
 async fn custom_resources(
     State(api): State<Arc<Api>>,
-    Path(version): Path<String>,
+    version: Result<Path<String>, PathRejection>,
 ) -> Result<axum::Json<Value>, ApiError> {
+    let Path(version) = version?;
     let version = Version::parse(&version).ok_or_else(not_found)?;
     Ok(axum::Json(documents::custom_resources(version.name(), &api.reads.catalog())))
 }
@@ -154,9 +158,10 @@ struct Parameters {
 async fn custom_values(
     State(api): State<Arc<Api>>,
     uri: Uri,
-    Path((version, _)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Path((version, _)) = path?;
     let version = Version::parse(&version).ok_or_else(not_found)?;
     let Query(parameters) =
         parameters.map_err(|error| ApiError::new(Reason::BadRequest, error.body_text()))?;
@@ -203,6 +208,13 @@ async fn log(request: Request, next: middleware::Next) -> Response {
     let status = response.status().as_u16();
     tracing::debug!(%method, path, status, milliseconds, "request");
     response
+}
+
+impl From<PathRejection> for ApiError {
+    /// A path that is not UTF-8 once percent-decoded.
+    fn from(error: PathRejection) -> Self {
+        Self::new(Reason::BadRequest, error.body_text())
+    }
 }
 
 impl From<ReadError> for ApiError {
