@@ -286,6 +286,7 @@ impl Discovery {
     fn range(&self) -> Range {
         let now = jiff::Timestamp::now().as_second();
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        Range { start: now.saturating_sub(max_age), end: now }
+        // Up to the next whole second: a series that began within this one is there too.
+        Range { start: now.saturating_sub(max_age), end: now.saturating_add(1) }
     }
 }
