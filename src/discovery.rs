@@ -88,6 +88,8 @@ pub struct Discovery {
     settings: Settings,
     kinds: Arc<Kinds>,
     kinds_known: bool,
+    /// When the cluster's kinds were last asked for.
+    kinds_asked: Option<Instant>,
     rules: Vec<RuleState>,
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
@@ -134,6 +136,7 @@ impl Discovery {
             settings,
             kinds,
             kinds_known,
+            kinds_asked: None,
             rules,
             catalog,
             asked,
@@ -173,12 +176,17 @@ impl Discovery {
 
     /// The rules to discover now: all at the interval, and for a reader those that were not just tried.
     fn due(&self, for_reader: bool) -> Vec<usize> {
+        let is_due = |last: Option<Instant>| {
+            !for_reader || last.is_none_or(|last| last.elapsed() >= RETRY)
+        };
+        // Without kinds no rule can be tried, and only the API server would be asked.
+        if !self.kinds_known && !is_due(self.kinds_asked) {
+            return Vec::new();
+        }
         self.rules
             .iter()
             .enumerate()
-            .filter(|(_, rule)| {
-                !for_reader || rule.attempted.is_none_or(|attempted| attempted.elapsed() >= RETRY)
-            })
+            .filter(|(_, rule)| is_due(rule.attempted))
             .map(|(index, _)| index)
             .collect()
     }
@@ -208,7 +216,9 @@ impl Discovery {
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
     async fn learn_kinds(&mut self) {
-        match self.kinds_source.kinds().await {
+        let kinds = self.kinds_source.kinds().await;
+        self.kinds_asked = Some(Instant::now());
+        match kinds {
             Ok(kinds) if self.kinds_known && *kinds == *self.kinds => {}
             Ok(kinds) => {
                 for state in &mut self.rules {

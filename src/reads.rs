@@ -226,11 +226,11 @@ fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
 }
 
 fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
-    if !catalog.undiscovered().is_empty() || catalog.kinds().is_empty() {
-        let cause = match catalog.undiscovered() {
-            [] => "the cluster's kinds are not known".to_owned(),
-            rules => format!("waiting for {}", rules.join(", ")),
-        };
+    if catalog.kinds().is_empty() {
+        return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
+    }
+    if !catalog.undiscovered().is_empty() {
+        let cause = format!("waiting for {}", catalog.undiscovered().join(", "));
         return ReadError::NotDiscovered { cause };
     }
     let GroupResource { group, resource } = &path.resource;
