@@ -196,7 +196,6 @@ impl Discovery {
         if !self.kinds_known {
             return;
         }
-        let started = Instant::now();
         let range = self.range();
         let groups = self.selectors(due);
         let prometheus = &self.prometheus;
@@ -209,7 +208,7 @@ impl Discovery {
             .collect()
             .await;
         for (group, found) in results {
-            self.note(&group, found, started);
+            self.note(&group, found);
         }
         self.swap().await;
     }
@@ -260,7 +259,9 @@ impl Discovery {
     }
 
     /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew.
-    fn note(&mut self, group: &ask::Group, found: Result<Found, String>, at: Instant) {
+    fn note(&mut self, group: &ask::Group, found: Result<Found, String>) {
+        // Not the beginning: of the readers who have waited meanwhile, none needs another discovery.
+        let at = Instant::now();
         for index in &group.rules {
             let Some(state) = self.rules.get_mut(*index) else { continue };
             let rule = &state.discovered.rule.id;
