@@ -92,6 +92,11 @@ pub(super) async fn alive(
         for chunk in chunks(&names) {
             let Some(query) = confirmation(&discovered.rule.selector, label, &chunk, max_age)
             else {
+                // Found by the series endpoint, which knows only what has samples in the window.
+                alive.extend(chunk.iter().map(|series| {
+                    let (series, label) = ((*series).to_owned(), label.to_owned());
+                    Claim { rule, series, label }
+                }));
                 continue;
             };
             match prometheus.query(&query).await {
