@@ -9,10 +9,7 @@ pub mod decode;
 mod connection;
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -21,6 +18,7 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;
+use tokio::sync::OnceCell;
 
 use crate::core::catalog::Found;
 
@@ -38,7 +36,7 @@ pub struct Prometheus {
     query_timeout: Duration,
     discovery_timeout: Duration,
     traffic: Traffic,
-    ignores_selectors: OnceLock<bool>,
+    ignores_selectors: OnceCell<bool>,
 }
 
 /// What has been asked of a backend, since the start.
@@ -141,7 +139,7 @@ impl Prometheus {
             discovery_timeout: config.discovery_timeout,
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
-            ignores_selectors: OnceLock::new(),
+            ignores_selectors: OnceCell::new(),
         })
     }
 
@@ -196,15 +194,15 @@ impl Prometheus {
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
     /// that nothing can match is answered with names all the same. Asked once.
     pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
-        if let Some(ignores) = self.ignores_selectors.get() {
-            return Ok(*ignores);
-        }
-        let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-        let ignores = !self.metric_names(nothing, range).await?.is_empty();
-        if ignores {
-            tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
-        }
-        Ok(*self.ignores_selectors.get_or_init(|| ignores))
+        let ignores = self.ignores_selectors.get_or_try_init(async || {
+            let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
+            let ignores = !self.metric_names(nothing, range).await?.is_empty();
+            if ignores {
+                tracing::warn!("the backend ignores match[] for label values; discovery reads every series");
+            }
+            Ok::<_, Error>(ignores)
+        });
+        Ok(*ignores.await?)
     }
 
     async fn metadata(&self, path: &str, selector: &str, range: Range) -> Result<Bytes, Error> {
