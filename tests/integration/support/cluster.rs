@@ -117,7 +117,7 @@ impl Kubernetes {
         std::mem::take(&mut *self.shared.lists.lock().expect("not poisoned"))
     }
 
-    /// How often `/apis` was asked.
+    /// How often the kinds were asked for, tries of one question included.
     pub(crate) fn discoveries(&self) -> usize {
         *self.shared.discoveries.lock().expect("not poisoned")
     }
@@ -147,7 +147,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let segments: Vec<_> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
         ["api" | "apis"] => {
-            if segments == ["apis"] {
+            // The core group is asked for first.
+            if segments == ["api"] {
                 *shared.discoveries.lock().expect("not poisoned") += 1;
             }
             if let Some(status) = *shared.discovery_fails.lock().expect("not poisoned") {
