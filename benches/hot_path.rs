@@ -4,10 +4,7 @@
 //! an HTTP request through the router, with discovery, object lookup and cache behind it and a Prometheus on loopback that
 //! is asked once.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a benchmark whose setup fails has nothing to measure"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::panic, reason = "likewise")]
 
 use std::{
@@ -66,11 +63,7 @@ rules:
 const METRIC: &str = "lsp_requests_per_second";
 
 fn main() {
-    assert!(
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_ok()
-    );
+    assert!(rustls::crypto::ring::default_provider().install_default().is_ok());
     divan::main();
 }
 
@@ -141,10 +134,8 @@ fn template_render(bencher: Bencher<'_, '_>) {
     let template =
         QueryTemplate::compile("sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)")
             .unwrap();
-    let values = BTreeMap::from([
-        ("pod".to_owned(), pod(0)),
-        ("namespace".into(), "team-0".into()),
-    ]);
+    let values =
+        BTreeMap::from([("pod".to_owned(), pod(0)), ("namespace".into(), "team-0".into())]);
     let matchers = format!("namespace=\"team-0\",pod=\"{}\"", pod(0));
     let group_by = ["pod".to_owned()];
     let arguments = QueryArguments {
@@ -228,11 +219,7 @@ fn cached_read(bencher: Bencher<'_, '_>, pods: usize) {
         .counter(ItemsCount::new(pods))
         .counter(BytesCount::new(bytes))
         .bench(|| RUNTIME.block_on(served.read()));
-    assert_eq!(
-        served.prometheus.traffic().queries(),
-        asked,
-        "every read came from the cache"
-    );
+    assert_eq!(served.prometheus.traffic().queries(), asked, "every read came from the cache");
     served.stop.cancel();
 }
 
@@ -255,25 +242,14 @@ impl Served {
             Arc::clone(&prometheus),
             KindsSource::Builtin(Arc::new(Kinds::builtin())),
             &rules.custom,
-            discovery::Settings {
-                interval: hour,
-                max_age: hour,
-            },
+            discovery::Settings { interval: hour, max_age: hour },
         );
         tokio::spawn(discovery.run(stop.clone()));
         handle.first_try().await;
         let cache = QueryCache::new(Arc::clone(&prometheus), hour, TaskTracker::new());
         let reads = Reads::new(handle.clone(), manifests(pods), cache);
-        let router = http::router(Arc::new(Api {
-            reads,
-            discovery: handle,
-            token: None,
-        }));
-        Self {
-            router,
-            prometheus,
-            stop,
-        }
+        let router = http::router(Arc::new(Api { reads, discovery: handle, token: None }));
+        Self { router, prometheus, stop }
     }
 
     /// One read; gives the length of the answer.
@@ -297,11 +273,7 @@ async fn backend(pods: usize, stop: CancellationToken) -> String {
     let names = |uri: Uri| async move {
         // The probe for backends that ignore match[] matches nothing.
         let is_probe = uri.query().unwrap_or_default().contains("matches_nothing");
-        let data = if is_probe {
-            "[]"
-        } else {
-            r#"["lsp_requests_total"]"#
-        };
+        let data = if is_probe { "[]" } else { r#"["lsp_requests_total"]"# };
         (JSON, format!(r#"{{"status":"success","data":{data}}}"#))
     };
     let vector: Arc<str> = answer(pods).into();

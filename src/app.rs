@@ -139,10 +139,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Arc::clone(&prometheus),
         surroundings.kinds,
         &settings.rules.custom,
-        discovery::Settings {
-            interval: settings.relist_interval,
-            max_age: settings.max_age,
-        },
+        discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age },
         Arc::clone(&metrics),
     );
 
@@ -207,20 +204,12 @@ async fn delegated(
         (false, true) => (Some(keeper), None),
         (false, false) => (Some(keeper), Some(known)),
     };
-    let tokens = Tokens::new(
-        authentication,
-        settings.token_ttl,
-        tasks.clone(),
-        Arc::clone(metrics),
-    );
+    let tokens =
+        Tokens::new(authentication, settings.token_ttl, tasks.clone(), Arc::clone(metrics));
     Ok(Surroundings {
         kinds: KindsSource::Cluster(client.clone()),
         objects: Objects::Cluster(client, Arc::clone(metrics)),
-        authenticator: Authenticator::Delegated(Box::new(Delegated {
-            trust,
-            tokens,
-            local,
-        })),
+        authenticator: Authenticator::Delegated(Box::new(Delegated { trust, tokens, local })),
         authorizer: Authorizer::delegated(
             authorization,
             settings.access_ttls,
@@ -268,10 +257,7 @@ fn write_kubeconfig(
     let host = if address.ip().is_unspecified() {
         "127.0.0.1".to_owned()
     } else {
-        SocketAddr::new(address.ip(), 0)
-            .to_string()
-            .trim_end_matches(":0")
-            .to_owned()
+        SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
     };
     let server = format!("https://{host}:{}", address.port());
     kubeconfig::write(path, &kubeconfig::render(&server, authority, token.text()))
@@ -314,16 +300,10 @@ impl Bound {
         let stopping = Arc::clone(&self.api.health.stopping);
         tasks.spawn("discovery", self.discovery.run(stop_discovery.clone()));
         if let Some(trust) = self.trust {
-            tasks.spawn(
-                "the watch of trusted authorities",
-                trust.run(stop_discovery.clone()),
-            );
+            tasks.spawn("the watch of trusted authorities", trust.run(stop_discovery.clone()));
         }
         let router = http::router(self.api);
-        tasks.spawn(
-            "the server",
-            self.listener.serve(router, stop_serving.clone()),
-        );
+        tasks.spawn("the server", self.listener.serve(router, stop_serving.clone()));
 
         let result = tokio::select! {
             early = tasks.first() => Err(early),

@@ -49,11 +49,7 @@ impl User {
 
     /// A user with all rights.
     fn master(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            groups: vec![access::MASTERS.to_owned()],
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), groups: vec![access::MASTERS.to_owned()], ..Self::default() }
     }
 
     /// Adds what every authenticated user is in.
@@ -104,9 +100,9 @@ impl Authenticator {
             Self::Local(token) => {
                 front_proxy::strip(headers, None);
                 match bearer(headers) {
-                    Some(shown) if !token.is(shown) => Err(Unauthenticated(
-                        "the bearer token is not the local one".to_owned(),
-                    )),
+                    Some(shown) if !token.is(shown) => {
+                        Err(Unauthenticated("the bearer token is not the local one".to_owned()))
+                    }
                     _ => Ok(User::master("system:loadline:local")),
                 }
             }

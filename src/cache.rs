@@ -39,10 +39,7 @@ impl QueryCache {
                 .build();
             SingleFlight::new(results, fetches)
         });
-        Self {
-            prometheus,
-            results,
-        }
+        Self { prometheus, results }
     }
 
     /// The result of a query: one that is fresh, or one that is being fetched, or a new one.
@@ -52,9 +49,7 @@ impl QueryCache {
         let fetch = async move { prometheus.query(&text).await.map(Arc::new) };
         match &self.results {
             Some(results) => results.get(query, fetch).await,
-            None => fetch
-                .await
-                .map_err(|error| FetchError::Failed(Arc::new(error))),
+            None => fetch.await.map_err(|error| FetchError::Failed(Arc::new(error))),
         }
     }
 }

@@ -15,12 +15,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 ///
 /// Without a subcommand `serve` is meant, with prometheus-adapter's flags.
 #[derive(Debug, Parser)]
-#[command(
-    name = "loadline",
-    version,
-    args_override_self = true,
-    max_term_width = 100
-)]
+#[command(name = "loadline", version, args_override_self = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,10 +41,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         return failed(&anyhow::anyhow!("a TLS provider is installed already"));
     }
     let result = match cli.command {
@@ -80,10 +72,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 /// first argument, the path of its own binary.
 fn with_subcommand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
-    let first = arguments
-        .get(1)
-        .and_then(|first| first.to_str())
-        .unwrap_or_default();
+    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or_default();
     let is_ours = matches!(first, "-h" | "--help" | "-V" | "--version");
     if arguments.len() < 2 || (first.starts_with(['-', '/']) && !is_ours) {
         arguments.insert(arguments.len().min(1), "serve".into());
@@ -96,11 +85,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Cli, clap::Error> {
-        parse(
-            std::iter::once("loadline")
-                .chain(line.split_whitespace())
-                .map(OsString::from),
-        )
+        parse(std::iter::once("loadline").chain(line.split_whitespace()).map(OsString::from))
     }
 
     #[track_caller]
@@ -124,11 +109,7 @@ mod tests {
             "serve --config=other --config=rules.yaml",
             "serve /adapter --config=rules.yaml stray",
         ] {
-            assert_eq!(
-                served(line).config.unwrap().to_str(),
-                Some("rules.yaml"),
-                "{line}"
-            );
+            assert_eq!(served(line).config.unwrap().to_str(), Some("rules.yaml"), "{line}");
         }
     }
 
@@ -163,11 +144,7 @@ mod tests {
             ("--standalone=0", false),
             ("", false),
         ] {
-            assert_eq!(
-                served(&format!("{line} --config=x")).cluster.standalone,
-                wanted,
-                "{line}"
-            );
+            assert_eq!(served(&format!("{line} --config=x")).cluster.standalone, wanted, "{line}");
         }
         assert!(parsed("--standalone=maybe --config=x").is_err());
     }

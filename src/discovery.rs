@@ -87,12 +87,7 @@ impl Handle {
 
     /// Waits until the first discovery has been tried.
     pub async fn first_try(&self) {
-        self.tried
-            .clone()
-            .wait_for(|tried| *tried)
-            .await
-            .map(drop)
-            .unwrap_or_default();
+        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
     }
 }
 
@@ -103,6 +98,8 @@ pub struct Discovery {
     settings: Settings,
     kinds: Arc<Kinds>,
     kinds_known: bool,
+    /// When the cluster's kinds were last asked for.
+    kinds_asked: Option<Instant>,
     rules: Vec<RuleState>,
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<oneshot::Sender<()>>,
@@ -124,8 +121,7 @@ type Failures = BTreeMap<String, Vec<String>>;
 
 impl RuleState {
     fn problem(&self) -> Option<String> {
-        self.error
-            .map(|error| format!("{}: {error}", self.discovered.rule.id))
+        self.error.map(|error| format!("{}: {error}", self.discovered.rule.id))
     }
 }
 
@@ -170,6 +166,7 @@ impl Discovery {
             settings,
             kinds,
             kinds_known,
+            kinds_asked: None,
             rules,
             catalog,
             asked,
@@ -215,39 +212,37 @@ impl Discovery {
     /// The time until the next discovery: shorter while something fails.
     fn pause(&self) -> Duration {
         let interval = self.settings.interval;
-        if self.problems.load().is_empty() {
-            interval
-        } else {
-            interval.min(RETRY_FAILED)
-        }
+        if self.problems.load().is_empty() { interval } else { interval.min(RETRY_FAILED) }
     }
 
     /// The rules to discover now: all at the interval, and for a reader those that were not just tried.
     fn due(&self, for_reader: bool) -> Vec<usize> {
+        let is_due =
+            |last: Option<Instant>| !for_reader || last.is_none_or(|last| last.elapsed() >= RETRY);
+        // Without kinds no rule can be tried, and only the API server would be asked.
+        if !self.kinds_known && !is_due(self.kinds_asked) {
+            return Vec::new();
+        }
         self.rules
             .iter()
             .enumerate()
-            .filter(|(_, rule)| {
-                !for_reader
-                    || rule
-                        .attempted
-                        .is_none_or(|attempted| attempted.elapsed() >= RETRY)
-            })
+            .filter(|(_, rule)| is_due(rule.attempted))
             .map(|(index, _)| index)
             .collect()
     }
 
     async fn discover(&mut self, due: &[usize]) {
-        let started = Instant::now();
-        for index in due {
-            if let Some(state) = self.rules.get_mut(*index) {
-                state.attempted = Some(started);
-            }
-        }
         self.learn_kinds().await;
         if self.kinds_known {
             self.find(due).await;
             self.swap().await;
+        }
+        // Not the beginning: of the readers who have waited meanwhile, none needs another discovery.
+        let attempted = Some(Instant::now());
+        for index in due {
+            if let Some(state) = self.rules.get_mut(*index) {
+                state.attempted = attempted;
+            }
         }
         let rules = self.rules.iter().filter_map(RuleState::problem);
         let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
@@ -278,7 +273,9 @@ impl Discovery {
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
     async fn learn_kinds(&mut self) {
-        match self.kinds_source.kinds().await {
+        let kinds = self.kinds_source.kinds().await;
+        self.kinds_asked = Some(Instant::now());
+        match kinds {
             Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.kinds_problem = None,
             Ok(kinds) => {
                 self.kinds_problem = None;
@@ -321,9 +318,7 @@ impl Discovery {
                 .or_insert_with(|| ask::Group::new(rule.selector.clone()));
             group.rules.push(*index);
             group.has_template |= rule.mapping.has_template();
-            group
-                .labels
-                .extend(mapping.labels().map(|(label, _)| label.to_owned()));
+            group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
         }
         groups.into_values().collect()
     }
@@ -352,10 +347,7 @@ impl Discovery {
                 Err(error) => {
                     let public = error.public();
                     if state.error.replace(public) != Some(public) {
-                        failures
-                            .entry(error.to_string())
-                            .or_default()
-                            .push(rule.clone());
+                        failures.entry(error.to_string()).or_default().push(rule.clone());
                     }
                 }
             }
@@ -364,30 +356,20 @@ impl Discovery {
 
     /// Builds the catalog, asking first which of the contested series are alive.
     async fn swap(&self) {
-        let rules: Vec<_> = self
-            .rules
-            .iter()
-            .map(|state| state.discovered.clone())
-            .collect();
+        let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
         let alive = ask::alive(&self.prometheus, &rules, &contests, max_age).await;
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
         self.metrics.catalog(catalog.len());
-        tracing::debug!(
-            metrics = catalog.len(),
-            contested = contests.len(),
-            "catalog rebuilt"
-        );
+        tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
     }
 
     fn range(&self) -> Range {
         let now = jiff::Timestamp::now().as_second();
         let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        Range {
-            start: now.saturating_sub(max_age),
-            end: now,
-        }
+        // Up to the next whole second: a series that began within this one is there too.
+        Range { start: now.saturating_sub(max_age), end: now.saturating_add(1) }
     }
 }

@@ -69,50 +69,28 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/openapi/v2", get(openapi::v2))
         .route("/openapi/v3", get(openapi::v3))
         .route("/openapi/v3/", get(openapi::v3))
-        .route(
-            "/openapi/v3/apis/{group}/{version}",
-            get(openapi::group_version),
-        )
+        .route("/openapi/v3/apis/{group}/{version}", get(openapi::group_version))
         .route("/apis", get(groups))
         .route("/apis/", get(groups))
         .route("/apis/{group}", get(group))
         .route("/apis/{group}/", get(group))
-        .route(
-            "/apis/custom.metrics.k8s.io/{version}",
-            get(custom_resources),
-        )
-        .route(
-            "/apis/custom.metrics.k8s.io/{version}/",
-            get(custom_resources),
-        )
-        .route(
-            "/apis/custom.metrics.k8s.io/{version}/{*rest}",
-            get(custom_values),
-        )
+        .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
+        .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
+        .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
         })
         .layer(middleware::from_fn(negotiation::negotiate))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            guard::check,
-        ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&api),
-            observe::observe,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), observe::observe))
         .layer(CompressionLayer::new().gzip(true))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(api)
 }
 
 async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    (
-        [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)],
-        api.metrics.encode(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], api.metrics.encode()).into_response()
 }
 
 async fn version() -> axum::Json<Value> {
@@ -127,9 +105,7 @@ async fn version() -> axum::Json<Value> {
 }
 
 async fn groups(headers: HeaderMap) -> Response {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(wants_aggregated) {
         let body = documents::aggregated(GROUPS).to_string();
         ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
@@ -140,31 +116,21 @@ async fn groups(headers: HeaderMap) -> Response {
 
 /// Whether the aggregated form of discovery comes before the plain one among the accepted media types.
 fn wants_aggregated(accept: &str) -> bool {
-    accept
-        .split(',')
-        .map(|media| media.replace(' ', ""))
-        .find_map(|media| {
-            let mut parameters = media.split(';');
-            if !matches!(
-                parameters.next(),
-                Some("application/json" | "application/*" | "*/*")
-            ) {
-                return None;
-            }
-            let parameters: Vec<_> = parameters.collect();
-            if parameters
-                .iter()
-                .any(|parameter| parameter.starts_with("as="))
-            {
-                let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
-                    && parameters.contains(&"v=v2")
-                    && parameters.contains(&"g=apidiscovery.k8s.io");
-                is_ours.then_some(true)
-            } else {
-                Some(false)
-            }
-        })
-        == Some(true)
+    accept.split(',').map(|media| media.replace(' ', "")).find_map(|media| {
+        let mut parameters = media.split(';');
+        if !matches!(parameters.next(), Some("application/json" | "application/*" | "*/*")) {
+            return None;
+        }
+        let parameters: Vec<_> = parameters.collect();
+        if parameters.iter().any(|parameter| parameter.starts_with("as=")) {
+            let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
+                && parameters.contains(&"v=v2")
+                && parameters.contains(&"g=apidiscovery.k8s.io");
+            is_ours.then_some(true)
+        } else {
+            Some(false)
+        }
+    }) == Some(true)
 }
 
 async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
@@ -179,10 +145,7 @@ async fn custom_resources(
     Path(version): Path<String>,
 ) -> Result<axum::Json<Value>, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    Ok(axum::Json(documents::custom_resources(
-        version.name(),
-        &api.reads.catalog(),
-    )))
+    Ok(axum::Json(documents::custom_resources(version.name(), &api.reads.catalog())))
 }
 
 /// The parameters of a read. Others, such as `timeout` and `resourceVersion`, mean nothing here and are let pass, as an API
@@ -207,10 +170,7 @@ async fn custom_values(
     let question = question(&uri, &parameters)?;
     let read = api.reads.read(&question);
     let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(
-            Reason::Timeout,
-            "the metric could not be read in time",
-        ));
+        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
     };
     let values = values?;
     let described = custom::Described {
@@ -267,10 +227,7 @@ mod tests {
                 "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
                 true,
             ),
-            (
-                "application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList",
-                true,
-            ),
+            ("application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList", true),
             (
                 "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
                 false,

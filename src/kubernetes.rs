@@ -94,11 +94,7 @@ pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
 /// Takes the kinds of every group from the first version that has them, which is the preferred one.
 fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
     for group in &discovery.items {
-        let name = group
-            .metadata
-            .as_ref()
-            .and_then(|meta| meta.name.clone())
-            .unwrap_or_default();
+        let name = group.metadata.as_ref().and_then(|meta| meta.name.clone()).unwrap_or_default();
         let group_start = kinds.len();
         for version in &group.versions {
             let Some(version_name) = &version.version else {
@@ -107,10 +103,7 @@ fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
             for resource in &version.resources {
                 let (Some(plural), Some(kind)) = (
                     &resource.resource,
-                    resource
-                        .response_kind
-                        .as_ref()
-                        .and_then(|kind| kind.kind.clone()),
+                    resource.response_kind.as_ref().and_then(|kind| kind.kind.clone()),
                 ) else {
                     continue;
                 };
@@ -123,16 +116,9 @@ fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
                 }
                 let singular = resource.singular_resource.clone().unwrap_or_default();
                 kinds.push(Kind {
-                    resource: GroupResource {
-                        group: name.clone(),
-                        resource: plural.clone(),
-                    },
+                    resource: GroupResource { group: name.clone(), resource: plural.clone() },
                     version: version_name.clone(),
-                    singular: if singular.is_empty() {
-                        kind.to_lowercase()
-                    } else {
-                        singular
-                    },
+                    singular: if singular.is_empty() { kind.to_lowercase() } else { singular },
                     kind,
                     namespaced: resource.scope.as_deref() == Some("Namespaced"),
                 });
@@ -170,11 +156,7 @@ pub async fn list_names(
     let mut names = Vec::new();
     loop {
         let page = deadline(api.list_metadata(&parameters)).await?;
-        names.extend(
-            page.items
-                .into_iter()
-                .filter_map(|object| object.metadata.name),
-        );
+        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => break,

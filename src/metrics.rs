@@ -12,9 +12,8 @@ use prometheus_client::{
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Upper bounds of latencies, in seconds.
-const SECONDS: [f64; 12] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
-];
+const SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RequestLabels {
@@ -169,25 +168,15 @@ impl Metrics {
     /// A request was answered. `group` is empty for what belongs to no API group.
     pub fn request(&self, group: &'static str, verb: &str, code: u16, seconds: f64) {
         let verb = verb.to_owned();
-        let labels = RequestLabels {
-            group,
-            verb: verb.clone(),
-            code,
-        };
+        let labels = RequestLabels { group, verb: verb.clone(), code };
         self.requests.get_or_create(&labels).inc();
-        self.request_seconds
-            .get_or_create(&LatencyLabels { group, verb })
-            .observe(seconds);
+        self.request_seconds.get_or_create(&LatencyLabels { group, verb }).observe(seconds);
     }
 
     /// A request to a backend ended.
     pub fn backend(&self, path: &'static str, outcome: &'static str, seconds: f64) {
-        self.backend_requests
-            .get_or_create(&PathOutcomeLabels { path, outcome })
-            .inc();
-        self.backend_seconds
-            .get_or_create(&PathLabels { path })
-            .observe(seconds);
+        self.backend_requests.get_or_create(&PathOutcomeLabels { path, outcome }).inc();
+        self.backend_seconds.get_or_create(&PathLabels { path }).observe(seconds);
     }
 
     /// Bytes came from a backend.
@@ -198,16 +187,12 @@ impl Metrics {
     /// Objects were listed.
     pub fn list(&self, resource: String, succeeded: bool) {
         let outcome = if succeeded { "success" } else { "error" };
-        self.lists
-            .get_or_create(&ListLabels { resource, outcome })
-            .inc();
+        self.lists.get_or_create(&ListLabels { resource, outcome }).inc();
     }
 
     /// A rule was discovered, or not.
     pub fn discovery(&self, rule: &str, succeeded: bool) {
-        let labels = RuleLabels {
-            rule: rule.to_owned(),
-        };
+        let labels = RuleLabels { rule: rule.to_owned() };
         self.discovered.get_or_create(&labels).set(succeeded.into());
     }
 
@@ -218,16 +203,12 @@ impl Metrics {
 
     /// A request was authenticated, or not.
     pub fn authentication(&self, outcome: &'static str) {
-        self.authentications
-            .get_or_create(&OutcomeLabels { outcome })
-            .inc();
+        self.authentications.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A review was sent.
     pub fn review(&self, kind: &'static str, outcome: &'static str) {
-        self.reviews
-            .get_or_create(&KindOutcomeLabels { kind, outcome })
-            .inc();
+        self.reviews.get_or_create(&KindOutcomeLabels { kind, outcome }).inc();
     }
 }
 

@@ -39,9 +39,9 @@ impl Objects {
                 metrics.list(kind.resource.to_string(), names.is_ok());
                 names.map(plan::Objects::Named)
             }
-            Self::Manifests(manifests) => Ok(plan::Objects::Named(
-                manifests.select(kind, namespace, selector),
-            )),
+            Self::Manifests(manifests) => {
+                Ok(plan::Objects::Named(manifests.select(kind, namespace, selector)))
+            }
             Self::Unknown => Ok(plan::Objects::Any),
         }
     }
@@ -107,10 +107,7 @@ impl Manifests {
         let mut manifests = Self::default();
         for file in files {
             let text = std::fs::read_to_string(&file).map_err(|error| failed(&file, &error))?;
-            manifests.add(&text).map_err(|message| ManifestError {
-                path: file,
-                message,
-            })?;
+            manifests.add(&text).map_err(|message| ManifestError { path: file, message })?;
         }
         Ok(manifests)
     }
@@ -154,10 +151,7 @@ impl Manifests {
 
 impl Manifest {
     fn is(&self, kind: &Kind) -> bool {
-        let group = self
-            .api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group);
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
         self.kind == kind.kind && group == kind.resource.group
     }
 
@@ -208,14 +202,8 @@ items:
 
     #[test]
     fn selects_by_kind_namespace_and_labels() {
-        assert_eq!(
-            selected("pods", Some("team"), ""),
-            ["db-0", "web-0", "web-1"]
-        );
-        assert_eq!(
-            selected("pods", Some("team"), "app=web"),
-            ["web-0", "web-1"]
-        );
+        assert_eq!(selected("pods", Some("team"), ""), ["db-0", "web-0", "web-1"]);
+        assert_eq!(selected("pods", Some("team"), "app=web"), ["web-0", "web-1"]);
         assert_eq!(selected("pods", Some("other"), ""), Vec::<String>::new());
         assert_eq!(selected("deployments", Some("default"), ""), ["web"]);
         assert_eq!(selected("nodes", None, ""), ["n1"]);
@@ -226,9 +214,6 @@ items:
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "kind: [").unwrap();
         let error = Manifests::read(file.path()).unwrap_err().to_string();
-        assert!(
-            error.starts_with(&file.path().display().to_string()),
-            "{error}"
-        );
+        assert!(error.starts_with(&file.path().display().to_string()), "{error}");
     }
 }

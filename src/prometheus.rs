@@ -10,7 +10,7 @@ pub mod decode;
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;
+use tokio::sync::OnceCell;
 
 use crate::{core::catalog::Found, metrics::Metrics};
 
@@ -38,7 +39,7 @@ pub struct Prometheus {
     discovery_timeout: Duration,
     traffic: Traffic,
     metrics: Arc<Metrics>,
-    ignores_selectors: OnceLock<bool>,
+    ignores_selectors: OnceCell<bool>,
 }
 
 /// What has been asked of a backend, since the start.
@@ -155,7 +156,7 @@ impl Prometheus {
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
             metrics,
-            ignores_selectors: OnceLock::new(),
+            ignores_selectors: OnceCell::new(),
         })
     }
 
@@ -167,9 +168,7 @@ impl Prometheus {
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-        let body = self
-            .measured("query", self.query_timeout, self.send_query(promql))
-            .await?;
+        let body = self.measured("query", self.query_timeout, self.send_query(promql)).await?;
         Ok(decode::query(&body)?)
     }
 
@@ -181,13 +180,8 @@ impl Prometheus {
             query = query.header(name, value.clone());
         }
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
-        let response = if by_post {
-            query.post_raw().await
-        } else {
-            query.get_raw().await
-        };
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?)
-            .await
+        let response = if by_post { query.post_raw().await } else { query.get_raw().await };
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
     }
 
     /// The names of the labels that the series of a selector carry.
@@ -198,9 +192,7 @@ impl Prometheus {
 
     /// The metric names of a selector's series.
     pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
-        let body = self
-            .metadata("api/v1/label/__name__/values", selector, range)
-            .await?;
+        let body = self.metadata("api/v1/label/__name__/values", selector, range).await?;
         Ok(decode::strings(&body)?)
     }
 
@@ -219,17 +211,15 @@ impl Prometheus {
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
     /// that nothing can match is answered with names all the same. Asked once.
     pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
-        if let Some(ignores) = self.ignores_selectors.get() {
-            return Ok(*ignores);
-        }
-        let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-        let ignores = !self.metric_names(nothing, range).await?.is_empty();
-        if ignores {
-            tracing::warn!(
-                "the backend ignores match[] for label values; discovery reads every series"
-            );
-        }
-        Ok(*self.ignores_selectors.get_or_init(|| ignores))
+        let ignores = self.ignores_selectors.get_or_try_init(async || {
+            let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
+            let ignores = !self.metric_names(nothing, range).await?.is_empty();
+            if ignores {
+                tracing::warn!("the backend ignores match[]; discovery reads every series");
+            }
+            Ok::<_, Error>(ignores)
+        });
+        Ok(*ignores.await?)
     }
 
     async fn metadata(
@@ -238,9 +228,7 @@ impl Prometheus {
         selector: &str,
         range: Range,
     ) -> Result<Bytes, Error> {
-        self.traffic
-            .metadata_requests
-            .fetch_add(1, Ordering::Relaxed);
+        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let request = self.send_metadata(path, selector, range);
         self.measured(path, self.discovery_timeout, request).await
     }
@@ -263,8 +251,7 @@ impl Prometheus {
             http.get(url).query(&parameters)
         };
         let response = request.headers(connection.headers.clone()).send().await;
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?)
-            .await
+        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
     }
 
     async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
@@ -276,9 +263,7 @@ impl Prometheus {
                 break;
             };
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-            self.traffic
-                .received_bytes
-                .fetch_add(received, Ordering::Relaxed);
+            self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
             self.metrics.received(received);
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(Error::TooLarge(MAX_ANSWER_BYTES));
@@ -291,15 +276,8 @@ impl Prometheus {
         }
         let status = status.as_u16();
         Err(match decode::error(&body) {
-            Some((kind, message)) => Error::Api {
-                status,
-                kind,
-                message,
-            },
-            None => Error::Http {
-                status,
-                body: beginning(&body),
-            },
+            Some((kind, message)) => Error::Api { status, kind, message },
+            None => Error::Http { status, body: beginning(&body) },
         })
     }
 
@@ -316,8 +294,7 @@ impl Prometheus {
             Err(_elapsed) => Err(Error::Timeout(timeout)),
         };
         let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
-        self.metrics
-            .backend(path, outcome, started.elapsed().as_secs_f64());
+        self.metrics.backend(path, outcome, started.elapsed().as_secs_f64());
         result
     }
 }
@@ -332,11 +309,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    if causes.is_empty() {
-        "the request failed".to_owned()
-    } else {
-        causes.join(": ")
-    }
+    if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
 }
 
 fn beginning(body: &[u8]) -> String {

@@ -112,22 +112,13 @@ pub enum ReadError {
 }
 
 fn because(cause: &str) -> String {
-    if cause.is_empty() {
-        String::new()
-    } else {
-        format!(": {cause}")
-    }
+    if cause.is_empty() { String::new() } else { format!(": {cause}") }
 }
 
 impl Reads {
     /// Puts the parts together.
     pub fn new(discovery: discovery::Handle, objects: Objects, cache: QueryCache) -> Self {
-        Self {
-            discovery,
-            objects,
-            cache,
-            warned: Mutex::default(),
-        }
+        Self { discovery, objects, cache, warned: Mutex::default() }
     }
 
     /// The catalog as it is now.
@@ -177,12 +168,7 @@ impl Reads {
     }
 
     async fn select(&self, question: &Question, entry: &Entry) -> Result<plan::Objects, ReadError> {
-        let MetricPath {
-            namespace,
-            name,
-            metric,
-            ..
-        } = &question.path;
+        let MetricPath { namespace, name, metric, .. } = &question.path;
         if let Name::One(name) = name {
             return Ok(plan::Objects::Named(vec![name.clone()]));
         }
@@ -235,11 +221,11 @@ fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
 }
 
 fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
-    if !catalog.undiscovered().is_empty() || catalog.kinds().is_empty() {
-        let cause = match catalog.undiscovered() {
-            [] => "the cluster's kinds are not known".to_owned(),
-            rules => format!("waiting for {}", rules.join(", ")),
-        };
+    if catalog.kinds().is_empty() {
+        return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
+    }
+    if !catalog.undiscovered().is_empty() {
+        let cause = format!("waiting for {}", catalog.undiscovered().join(", "));
         return ReadError::NotDiscovered { cause };
     }
     let GroupResource { group, resource } = &path.resource;
@@ -261,11 +247,7 @@ fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
             }
         },
     };
-    ReadError::UnknownMetric {
-        metric: path.metric.clone(),
-        resource: name.to_string(),
-        cause,
-    }
+    ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
 }
 
 fn no_objects(question: &Question, kind: &Kind) -> String {
@@ -276,10 +258,7 @@ fn no_objects(question: &Question, kind: &Kind) -> String {
     if question.objects.is_empty() {
         format!("there are no {}{place}", kind.resource)
     } else {
-        format!(
-            "no {}{place} match the label selector `{}`",
-            kind.resource, question.objects
-        )
+        format!("no {}{place} match the label selector `{}`", kind.resource, question.objects)
     }
 }
 
@@ -288,10 +267,7 @@ fn no_sample(entry: &Entry, readings: &reading::Readings, samples: usize) -> Str
     if readings.infinite > 0 {
         format!("the query of {rule} gives an infinite value")
     } else if readings.unlabelled > 0 {
-        format!(
-            "the query of {rule} gives samples without the label `{}`",
-            entry.label
-        )
+        format!("the query of {rule} gives samples without the label `{}`", entry.label)
     } else if samples > 0 {
         format!("the query of {rule} gives samples of other objects only")
     } else {
@@ -317,8 +293,5 @@ fn fetch_failed(source: FetchError) -> ReadError {
 }
 
 fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {
-    ReadError::NotAVector {
-        rule: entry.rule.id.clone(),
-        kind: kind.to_owned(),
-    }
+    ReadError::NotAVector { rule: entry.rule.id.clone(), kind: kind.to_owned() }
 }

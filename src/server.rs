@@ -42,10 +42,7 @@ pub struct Listener {
 impl Listener {
     /// Binds an address; port 0 takes a free one.
     pub async fn bind(address: SocketAddr, tls: Arc<ServerConfig>) -> io::Result<Self> {
-        Ok(Self {
-            tcp: TcpListener::bind(address).await?,
-            tls,
-        })
+        Ok(Self { tcp: TcpListener::bind(address).await?, tls })
     }
 
     /// The address that is bound.
@@ -75,32 +72,16 @@ impl Listener {
                 }
             };
             let watcher = graceful.watcher();
-            connections.spawn(connection(
-                stream,
-                acceptor.clone(),
-                router.clone(),
-                watcher,
-            ));
+            connections.spawn(connection(stream, acceptor.clone(), router.clone(), watcher));
         }
         // Who has connected before the end is served: their requests may be on the way.
         while let Some(Ok((stream, _))) = self.tcp.accept().now_or_never() {
             let watcher = graceful.watcher();
-            connections.spawn(connection(
-                stream,
-                acceptor.clone(),
-                router.clone(),
-                watcher,
-            ));
+            connections.spawn(connection(stream, acceptor.clone(), router.clone(), watcher));
         }
         drop(self.tcp);
-        if tokio::time::timeout(DRAIN, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "connections are cut: they did not end within {} s",
-                DRAIN.as_secs()
-            );
+        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections are cut: they did not end within {} s", DRAIN.as_secs());
         }
         connections.shutdown().await;
     }
@@ -133,10 +114,7 @@ async fn connection(
         request.map(axum::body::Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())

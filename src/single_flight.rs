@@ -53,9 +53,7 @@ where
             return Ok(kept);
         }
         let results = self.results.clone();
-        let flight = self
-            .tasks
-            .spawn(async move { results.try_get_with(key, fetch).await });
+        let flight = self.tasks.spawn(async move { results.try_get_with(key, fetch).await });
         match flight.await {
             Ok(result) => result.map_err(FlightError::Failed),
             Err(error) => Err(FlightError::Abandoned(error.to_string())),
@@ -113,25 +111,14 @@ mod tests {
     #[tokio::test]
     async fn errors_are_not_kept() {
         let flight = flight();
-        let failed = flight
-            .get(1, async { Err::<usize, _>("no") })
-            .await
-            .unwrap_err();
+        let failed = flight.get(1, async { Err::<usize, _>("no") }).await.unwrap_err();
         assert_eq!(failed.to_string(), "no");
-        assert_eq!(
-            flight
-                .get(1, async { Ok::<_, Infallible>(3) })
-                .await
-                .unwrap(),
-            3
-        );
+        assert_eq!(flight.get(1, async { Ok::<_, Infallible>(3) }).await.unwrap(), 3);
     }
 
     #[tokio::test]
     async fn a_panic_is_an_error() {
-        let failed = flight()
-            .get(1, async { panic!("boom") as Result<usize, String> })
-            .await;
+        let failed = flight().get(1, async { panic!("boom") as Result<usize, String> }).await;
         assert!(matches!(failed, Err(FlightError::Abandoned(_))));
     }
 }

@@ -76,21 +76,14 @@ impl Expiry<Arc<Question>, Arc<Decision>> for Ttls {
         decision: &Arc<Decision>,
         _created_at: Instant,
     ) -> Option<Duration> {
-        Some(if decision.allowed {
-            self.authorized
-        } else {
-            self.unauthorized
-        })
+        Some(if decision.allowed { self.authorized } else { self.unauthorized })
     }
 }
 
 impl Authorizer {
     /// Allows everything that can be asked.
     pub fn allow_all() -> Self {
-        Self {
-            always_allowed: vec!["*".to_owned()],
-            reviews: None,
-        }
+        Self { always_allowed: vec!["*".to_owned()], reviews: None }
     }
 
     /// Asks the cluster, but not about the paths that are always allowed; a path that ends in `*` stands for all that begin
@@ -102,30 +95,22 @@ impl Authorizer {
         tasks: TaskTracker,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let decisions = Cache::builder()
-            .max_capacity(MAX_DECISIONS)
-            .expire_after(ttls)
-            .build();
+        let decisions = Cache::builder().max_capacity(MAX_DECISIONS).expire_after(ttls).build();
         let reviews = Reviews {
             client,
             decisions: SingleFlight::new(decisions, tasks),
             metrics,
             failing: AtomicBool::new(false),
         };
-        Self {
-            always_allowed,
-            reviews: Some(reviews),
-        }
+        Self { always_allowed, reviews: Some(reviews) }
     }
 
     /// Whether a path is allowed to everybody, and nobody has to be asked who it is.
     pub fn is_open(&self, path: &str) -> bool {
-        self.always_allowed
-            .iter()
-            .any(|allowed| match allowed.strip_suffix('*') {
-                Some(beginning) => path.starts_with(beginning),
-                None => path == allowed,
-            })
+        self.always_allowed.iter().any(|allowed| match allowed.strip_suffix('*') {
+            Some(beginning) => path.starts_with(beginning),
+            None => path == allowed,
+        })
     }
 
     /// Whether a user may. An error is no decision, and so a refusal.
@@ -134,22 +119,14 @@ impl Authorizer {
         user: &User,
         attributes: &Attributes,
     ) -> Result<Arc<Decision>, kubernetes::Error> {
-        let allowed = || {
-            Arc::new(Decision {
-                allowed: true,
-                reason: String::new(),
-            })
-        };
+        let allowed = || Arc::new(Decision { allowed: true, reason: String::new() });
         let Some(reviews) = &self.reviews else {
             return Ok(allowed());
         };
         if user.groups.iter().any(|group| group == MASTERS) {
             return Ok(allowed());
         }
-        let question = Question {
-            user: user.clone(),
-            attributes: attributes.clone(),
-        };
+        let question = Question { user: user.clone(), attributes: attributes.clone() };
         reviews.decide(question).await
     }
 }
@@ -179,12 +156,7 @@ impl Reviews {
 }
 
 fn spec(question: &Question) -> SubjectAccessReviewSpec {
-    let User {
-        name,
-        uid,
-        groups,
-        extra,
-    } = question.user.clone();
+    let User { name, uid, groups, extra } = question.user.clone();
     let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     let verb = Some(question.attributes.verb.clone());
     let mut spec = SubjectAccessReviewSpec {
@@ -199,14 +171,7 @@ fn spec(question: &Question) -> SubjectAccessReviewSpec {
             let path = Some(path.clone());
             spec.non_resource_attributes = Some(NonResourceAttributes { path, verb });
         }
-        Target::Resource {
-            group,
-            version,
-            namespace,
-            resource,
-            name,
-            subresource,
-        } => {
+        Target::Resource { group, version, namespace, resource, name, subresource } => {
             spec.resource_attributes = Some(ResourceAttributes {
                 group: some(group),
                 version: some(version),
@@ -227,10 +192,7 @@ async fn review(
     spec: SubjectAccessReviewSpec,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<Decision>, kubernetes::Error> {
-    let review = SubjectAccessReview {
-        spec,
-        ..SubjectAccessReview::default()
-    };
+    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let parameters = PostParams::default();
     let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
     let reviewed: SubjectAccessReview = match reviewed {
@@ -243,10 +205,7 @@ async fn review(
     let status = reviewed.status.unwrap_or_default();
     let allowed = status.allowed && !status.denied.unwrap_or(false);
     metrics.review("access", if allowed { "allowed" } else { "denied" });
-    Ok(Arc::new(Decision {
-        allowed,
-        reason: status.reason.unwrap_or_default(),
-    }))
+    Ok(Arc::new(Decision { allowed, reason: status.reason.unwrap_or_default() }))
 }
 
 #[cfg(test)]
@@ -259,12 +218,8 @@ mod tests {
             always_allowed: vec!["/healthz".to_owned(), "/open/*".to_owned()],
             reviews: None,
         };
-        let cases = [
-            ("/healthz", true),
-            ("/healthz/ping", false),
-            ("/open/x", true),
-            ("/open", false),
-        ];
+        let cases =
+            [("/healthz", true), ("/healthz/ping", false), ("/open/x", true), ("/open", false)];
         for (path, wanted) in cases {
             assert_eq!(authorizer.is_open(path), wanted, "{path}");
         }

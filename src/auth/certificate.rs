@@ -51,9 +51,7 @@ impl Authority {
         }
         if roots.is_empty() {
             let why = refused.unwrap_or_else(|| "it holds no certificate".to_owned());
-            return Err(BundleError(format!(
-                "the bundle of authorities cannot be used: {why}"
-            )));
+            return Err(BundleError(format!("the bundle of authorities cannot be used: {why}")));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -81,13 +79,11 @@ impl Authority {
     /// The user that a client certificate stands for: its common name, in every organization as a group.
     pub fn authenticate(&self, peer: &PeerCertificates, now: UnixTime) -> Verdict {
         let subject = self.subject(peer, now)?;
-        Ok(subject
-            .filter(|subject| !subject.common_name.is_empty())
-            .map(|subject| User {
-                name: subject.common_name,
-                groups: subject.organizations,
-                ..User::default()
-            }))
+        Ok(subject.filter(|subject| !subject.common_name.is_empty()).map(|subject| User {
+            name: subject.common_name,
+            groups: subject.organizations,
+            ..User::default()
+        }))
     }
 }
 
@@ -96,19 +92,10 @@ fn subject(certificate: &CertificateDer<'_>) -> Result<Subject, String> {
         .map_err(|error| format!("client certificate: {error}"))?;
     let name = parsed.subject();
     let text = |value: &x509_parser::x509::AttributeTypeAndValue<'_>| {
-        value
-            .as_str()
-            .map(str::to_owned)
-            .map_err(|error| format!("client certificate: {error}"))
+        value.as_str().map(str::to_owned).map_err(|error| format!("client certificate: {error}"))
     };
     // Of several common names Go takes the last.
     let common_name = name.iter_common_name().last().map(text).transpose()?;
-    let organizations = name
-        .iter_organization()
-        .map(text)
-        .collect::<Result<_, _>>()?;
-    Ok(Subject {
-        common_name: common_name.unwrap_or_default(),
-        organizations,
-    })
+    let organizations = name.iter_organization().map(text).collect::<Result<_, _>>()?;
+    Ok(Subject { common_name: common_name.unwrap_or_default(), organizations })
 }

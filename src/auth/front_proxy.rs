@@ -9,12 +9,7 @@ use super::{User, Verdict, certificate::Authority};
 use crate::{server::PeerCertificates, wire::path};
 
 /// Header names that count where nothing else is configured, and that are never let through.
-const DEFAULTS: [&str; 4] = [
-    "x-remote-user",
-    "x-remote-group",
-    "x-remote-uid",
-    "x-remote-extra-",
-];
+const DEFAULTS: [&str; 4] = ["x-remote-user", "x-remote-group", "x-remote-uid", "x-remote-extra-"];
 
 /// Whose word is taken, and in which headers it stands.
 #[derive(Clone, Debug)]
@@ -56,11 +51,7 @@ impl FrontProxy {
         Ok(Some(User {
             name,
             uid: first(headers, &self.uid_headers).unwrap_or_default(),
-            groups: self
-                .group_headers
-                .iter()
-                .flat_map(|name| values(headers, name))
-                .collect(),
+            groups: self.group_headers.iter().flat_map(|name| values(headers, name)).collect(),
             extra: self.extra(headers),
         }))
     }
@@ -74,10 +65,7 @@ impl FrontProxy {
                     continue;
                 };
                 let key = path::decode(key).unwrap_or_else(|| key.to_owned());
-                extra
-                    .entry(key)
-                    .or_default()
-                    .extend(values(headers, name.as_str()));
+                extra.entry(key).or_default().extend(values(headers, name.as_str()));
             }
         }
         extra
@@ -98,9 +86,7 @@ pub fn strip(headers: &mut HeaderMap, proxy: Option<&FrontProxy>) {
     let names: Vec<_> = headers
         .keys()
         .filter(|name| {
-            DEFAULTS
-                .iter()
-                .any(|default| name.as_str().starts_with(default))
+            DEFAULTS.iter().any(|default| name.as_str().starts_with(default))
                 || proxy.is_some_and(|proxy| proxy.speaks_in(name))
         })
         .cloned()
@@ -111,9 +97,7 @@ pub fn strip(headers: &mut HeaderMap, proxy: Option<&FrontProxy>) {
 }
 
 fn first(headers: &HeaderMap, names: &[String]) -> Option<String> {
-    names
-        .iter()
-        .find_map(|name| values(headers, name).find(|value| !value.is_empty()))
+    names.iter().find_map(|name| values(headers, name).find(|value| !value.is_empty()))
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = String> + use<'h> {
@@ -131,22 +115,15 @@ mod tests {
     #[test]
     fn what_only_the_proxy_may_say_is_removed() {
         let mut headers = HeaderMap::new();
-        for name in [
-            "x-remote-user",
-            "X-Remote-Group",
-            "x-remote-extra-scopes",
-            "x-remote-uid",
-            "accept",
-        ] {
+        for name in
+            ["x-remote-user", "X-Remote-Group", "x-remote-extra-scopes", "x-remote-uid", "accept"]
+        {
             headers.append(
                 HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap(),
                 "x".parse().unwrap(),
             );
         }
         strip(&mut headers, None);
-        assert_eq!(
-            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
-            ["accept"]
-        );
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 }

@@ -10,9 +10,7 @@ impl LocalToken {
     /// Makes a token from the TLS provider's random numbers.
     pub fn generate() -> Result<Self, rustls::crypto::GetRandomFailed> {
         let mut bytes = [0; 32];
-        rustls::crypto::ring::default_provider()
-            .secure_random
-            .fill(&mut bytes)?;
+        rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes)?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self(text.into()))
     }
@@ -25,12 +23,7 @@ impl LocalToken {
     /// Compares in a time that does not depend on where the texts differ.
     pub(super) fn is(&self, shown: &str) -> bool {
         self.0.len() == shown.len()
-            && self
-                .0
-                .bytes()
-                .zip(shown.bytes())
-                .fold(0, |all, (a, b)| all | (a ^ b))
-                == 0
+            && self.0.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 }
 

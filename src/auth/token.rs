@@ -31,15 +31,8 @@ pub struct Tokens {
 impl Tokens {
     /// Remembers answers, good and bad, for `ttl`.
     pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
-        let answers = Cache::builder()
-            .max_capacity(MAX_TOKENS)
-            .time_to_live(ttl)
-            .build();
-        Self {
-            client,
-            answers: SingleFlight::new(answers, tasks),
-            metrics,
-        }
+        let answers = Cache::builder().max_capacity(MAX_TOKENS).time_to_live(ttl).build();
+        Self { client, answers: SingleFlight::new(answers, tasks), metrics }
     }
 
     /// The user who holds a token.
@@ -49,11 +42,7 @@ impl Tokens {
         }
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        let review = review(
-            self.client.clone(),
-            token.to_owned(),
-            Arc::clone(&self.metrics),
-        );
+        let review = review(self.client.clone(), token.to_owned(), Arc::clone(&self.metrics));
         match self.answers.get(key, review).await {
             Ok(Some(user)) => Ok(Some(User::clone(&user))),
             Ok(None) => Err("the bearer token is not known".to_owned()),
@@ -67,13 +56,8 @@ async fn review(
     token: String,
     metrics: Arc<Metrics>,
 ) -> Result<Option<Arc<User>>, kubernetes::Error> {
-    let review = TokenReview {
-        spec: TokenReviewSpec {
-            token,
-            audiences: None,
-        },
-        ..TokenReview::default()
-    };
+    let review =
+        TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
     let parameters = PostParams::default();
     let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
     let reviewed: TokenReview = match reviewed {
@@ -85,14 +69,7 @@ async fn review(
     };
     let status = reviewed.status.unwrap_or_default();
     let is_known = status.authenticated.unwrap_or(false);
-    metrics.review(
-        "token",
-        if is_known {
-            "authenticated"
-        } else {
-            "unauthenticated"
-        },
-    );
+    metrics.review("token", if is_known { "authenticated" } else { "unauthenticated" });
     Ok(is_known.then(|| Arc::new(status.user.unwrap_or_default().into())))
 }
 

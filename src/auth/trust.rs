@@ -62,14 +62,9 @@ impl Trust {
                         return None;
                     }
                 },
-                None => data
-                    .get(key)
-                    .filter(|bundle| !bundle.trim().is_empty())?
-                    .clone(),
+                None => data.get(key).filter(|bundle| !bundle.trim().is_empty())?.clone(),
             };
-            Authority::new(&bundle)
-                .map_err(|error| problems.push(format!("{key}: {error}")))
-                .ok()
+            Authority::new(&bundle).map_err(|error| problems.push(format!("{key}: {error}"))).ok()
         };
         let client_authority = authority(overrides.client_ca_file.as_ref(), "client-ca-file");
         let proxy_authority = authority(
@@ -113,13 +108,7 @@ impl Trust {
                 &["X-Remote-Extra-"],
             ),
         });
-        (
-            Self {
-                front_proxy,
-                client_authority,
-            },
-            problems,
-        )
+        (Self { front_proxy, client_authority }, problems)
     }
 }
 
@@ -142,16 +131,7 @@ impl Keeper {
         warn(&problems);
         let trust = Arc::new(ArcSwap::from_pointee(trust));
         let (known, is_known) = watch::channel(false);
-        (
-            Self {
-                client,
-                overrides,
-                trust: Arc::clone(&trust),
-                known,
-            },
-            trust,
-            is_known,
-        )
+        (Self { client, overrides, trust: Arc::clone(&trust), known }, trust, is_known)
     }
 
     /// Watches until stopped.

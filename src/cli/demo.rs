@@ -33,9 +33,7 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<()> {
         return Err(super::flags::UsageError("--interval must not be 0".to_owned()).into());
     }
     logging::init_quiet();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
         let stop = CancellationToken::new();
@@ -56,10 +54,7 @@ async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
     let kubeconfig = folder.0.join("kubeconfig");
     let bound = app::build(settings(&backend, kubeconfig.clone())?).await?;
     let options = reader::Options {
-        connection: Connection {
-            url: format!("https://{}", bound.address()),
-            kubeconfig,
-        },
+        connection: Connection { url: format!("https://{}", bound.address()), kubeconfig },
         store_url: backend.url(),
         interval: flags.interval,
         duration: flags.duration,
@@ -88,10 +83,7 @@ async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
     let (summaries, served, stopped) = tokio::join!(read, serve, store);
     served?;
     stopped?;
-    if summaries?
-        .iter()
-        .any(|summary| summary.answered == 0 && summary.failed > 0)
-    {
+    if summaries?.iter().any(|summary| summary.answered == 0 && summary.failed > 0) {
         bail!("no reading succeeded");
     }
     Ok(())
@@ -121,10 +113,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
 /// A client that trusts the server's certificate, and only that.
 fn client(bound: &Bound) -> anyhow::Result<reqwest::Client> {
     let authority = reqwest::Certificate::from_pem(bound.authority().as_bytes())?;
-    Ok(reqwest::Client::builder()
-        .tls_certs_only([authority])
-        .no_proxy()
-        .build()?)
+    Ok(reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build()?)
 }
 
 /// A folder of this process' own, which goes with it.
@@ -135,9 +124,7 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("loadline-demo-{}", std::process::id()));
         let mut builder = fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .create(&path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
+        builder.create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
 }
@@ -146,9 +133,7 @@ impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             let text = format!("loadline: cannot remove {}: {error}\n", self.0.display());
-            std::io::stderr()
-                .write_all(text.as_bytes())
-                .unwrap_or_default();
+            std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
         }
     }
 }

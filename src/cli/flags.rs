@@ -367,9 +367,7 @@ impl DiscoveryFlags {
         let interval = self.metrics_relist_interval;
         let max_age = self.metrics_max_age.unwrap_or(interval);
         if interval.is_zero() {
-            return Err(UsageError(
-                "--metrics-relist-interval must not be 0".to_owned(),
-            ));
+            return Err(UsageError("--metrics-relist-interval must not be 0".to_owned()));
         }
         if max_age < interval {
             let text = "--metrics-max-age must not be less than --metrics-relist-interval";
@@ -410,15 +408,8 @@ impl AccessFlags {
 impl ServingFlags {
     /// The address to listen on. Without a cluster nobody can be authenticated, so the default is this machine then.
     pub(super) fn address(&self, standalone: bool) -> SocketAddr {
-        let default = if standalone {
-            Ipv4Addr::LOCALHOST
-        } else {
-            Ipv4Addr::UNSPECIFIED
-        };
-        SocketAddr::new(
-            self.bind_address.unwrap_or(default.into()),
-            self.secure_port,
-        )
+        let default = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        SocketAddr::new(self.bind_address.unwrap_or(default.into()), self.secure_port)
     }
 
     /// The files of the serving certificate, if it comes from files.
@@ -468,10 +459,7 @@ impl PrometheusFlags {
         }
         let own = [
             (&self.prometheus_ca_file, &mut config.ca),
-            (
-                &self.prometheus_client_tls_cert_file,
-                &mut config.certificate,
-            ),
+            (&self.prometheus_client_tls_cert_file, &mut config.certificate),
             (&self.prometheus_client_tls_key_file, &mut config.key),
             (&self.prometheus_token_file, &mut config.token),
         ];

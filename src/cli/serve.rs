@@ -22,9 +22,7 @@ use crate::{
 pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
     let settings = settings(flags)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
         let bound = app::build(settings).await?;
@@ -65,23 +63,16 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
 }
 
 fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
-    let ClusterFlags {
-        lister_kubeconfig,
-        standalone,
-        objects,
-        ..
-    } = &flags.cluster;
+    let ClusterFlags { lister_kubeconfig, standalone, objects, .. } = &flags.cluster;
     match (standalone, lister_kubeconfig, objects) {
-        (true, None, objects) => Ok(Cluster::Standalone {
-            objects: objects.clone(),
-        }),
+        (true, None, objects) => Ok(Cluster::Standalone { objects: objects.clone() }),
         (false, kubeconfig, None) => {
             let settings = flags.access.settings(kubeconfig.clone());
             Ok(Cluster::Kubernetes(Box::new(settings)))
         }
-        (true, Some(_), _) => Err(UsageError(
-            "--standalone and --lister-kubeconfig exclude each other".to_owned(),
-        )),
+        (true, Some(_), _) => {
+            Err(UsageError("--standalone and --lister-kubeconfig exclude each other".to_owned()))
+        }
         (false, _, Some(_)) => Err(UsageError("--objects needs --standalone".to_owned())),
     }
 }
@@ -92,10 +83,7 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
         .with_context(|| format!("--config: cannot read {}", path.display()))?
         .len();
     if usize::try_from(size).map_or(true, |size| size > yaml::MAX_BYTES) {
-        bail!(
-            "{}: {size} bytes are too many for a rules file",
-            path.display()
-        );
+        bail!("{}: {size} bytes are too many for a rules file", path.display());
     }
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("--config: cannot read {}", path.display()))?;
@@ -113,11 +101,7 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
 }
 
 fn lines(path: &Path, problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(|problem| line(path, problem))
-        .collect::<Vec<_>>()
-        .join("\n")
+    problems.iter().map(|problem| line(path, problem)).collect::<Vec<_>>().join("\n")
 }
 
 fn line(path: &Path, problem: &Problem) -> String {

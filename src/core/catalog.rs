@@ -36,19 +36,12 @@ pub struct Found {
 impl Found {
     /// Notes that a series carries a label.
     pub fn insert(&mut self, label: &str, series: &str) {
-        self.by_label
-            .entry(label.to_owned())
-            .or_default()
-            .insert(series.to_owned());
+        self.by_label.entry(label.to_owned()).or_default().insert(series.to_owned());
     }
 
     /// How many distinct series names were found.
     pub fn names(&self) -> usize {
-        self.by_label
-            .values()
-            .flatten()
-            .collect::<BTreeSet<_>>()
-            .len()
+        self.by_label.values().flatten().collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -128,14 +121,11 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
                 let Some(metric) = discovered.rule.namer.metric_name(series) else {
                     continue;
                 };
-                claims
-                    .entry((kind.resource.clone(), metric))
-                    .or_default()
-                    .push(Claim {
-                        rule: index,
-                        series: series.clone(),
-                        label: label.clone(),
-                    });
+                claims.entry((kind.resource.clone(), metric)).or_default().push(Claim {
+                    rule: index,
+                    series: series.clone(),
+                    label: label.clone(),
+                });
             }
         }
     }
@@ -147,11 +137,7 @@ pub fn contests(rules: &[DiscoveredRule]) -> Vec<Contest> {
     claims(rules)
         .into_iter()
         .filter(|(_, claims)| claims.len() > 1)
-        .map(|((resource, metric), claims)| Contest {
-            resource,
-            metric,
-            claims,
-        })
+        .map(|((resource, metric), claims)| Contest { resource, metric, claims })
         .collect()
 }
 
@@ -162,11 +148,7 @@ impl Catalog {
         let mut metrics: HashMap<GroupResource, HashMap<String, Entry>> = HashMap::new();
         let mut len = 0;
         for ((resource, metric), claims) in claims(rules) {
-            let winner = claims
-                .iter()
-                .rev()
-                .find(|claim| alive.contains(claim))
-                .or(claims.last());
+            let winner = claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last());
             let Some(claim) = winner else { continue };
             let Some(discovered) = rules.get(claim.rule) else {
                 continue;
@@ -189,12 +171,7 @@ impl Catalog {
             .filter(|discovered| discovered.found.is_none())
             .map(|discovered| discovered.rule.id.clone())
             .collect();
-        Self {
-            kinds,
-            metrics,
-            undiscovered,
-            len,
-        }
+        Self { kinds, metrics, undiscovered, len }
     }
 
     /// The kinds that the catalog was built with.
@@ -230,10 +207,7 @@ impl Catalog {
             .metrics
             .values()
             .flatten()
-            .map(|(metric, entry)| Listed {
-                kind: &entry.kind,
-                metric,
-            })
+            .map(|(metric, entry)| Listed { kind: &entry.kind, metric })
             .collect();
         listed.sort_by(|a, b| (&a.kind.resource, a.metric).cmp(&(&b.kind.resource, b.metric)));
         listed
@@ -292,17 +266,11 @@ rules:
     }
 
     fn catalog(rules: &[DiscoveredRule], alive: &[Claim]) -> Catalog {
-        Catalog::build(
-            Arc::new(Kinds::builtin()),
-            rules,
-            &alive.iter().cloned().collect(),
-        )
+        Catalog::build(Arc::new(Kinds::builtin()), rules, &alive.iter().cloned().collect())
     }
 
     fn series<'c>(catalog: &'c Catalog, resource: &str, metric: &str) -> Option<&'c str> {
-        catalog
-            .get(&GroupResource::parse(resource), metric)
-            .map(|entry| &*entry.series)
+        catalog.get(&GroupResource::parse(resource), metric).map(|entry| &*entry.series)
     }
 
     #[test]
@@ -326,10 +294,7 @@ rules:
         let both = rules(&[&[("pod", &["a_x", "a_x_total"])], &[("pod", &["b_x"])]]);
         assert_eq!(series(&catalog(&both, &[]), "pods", "a_x"), Some("b_x"));
         let first = rules(&[&[("pod", &["a_x", "a_x_total"])], &[]]);
-        assert_eq!(
-            series(&catalog(&first, &[]), "pods", "a_x"),
-            Some("a_x_total")
-        );
+        assert_eq!(series(&catalog(&first, &[]), "pods", "a_x"), Some("a_x_total"));
     }
 
     #[test]
@@ -339,15 +304,8 @@ rules:
         assert_eq!(contests.len(), 1);
         assert_eq!(contests[0].metric, "a_x");
         assert_eq!(contests[0].claims.len(), 3);
-        let alive = Claim {
-            rule: 0,
-            series: "a_x".into(),
-            label: "pod".into(),
-        };
-        assert_eq!(
-            series(&catalog(&both, &[alive]), "pods", "a_x"),
-            Some("a_x")
-        );
+        let alive = Claim { rule: 0, series: "a_x".into(), label: "pod".into() };
+        assert_eq!(series(&catalog(&both, &[alive]), "pods", "a_x"), Some("a_x"));
     }
 
     #[test]
@@ -358,15 +316,8 @@ rules:
 
     #[test]
     fn who_asks_at_the_wrong_kind_can_be_told_the_right_one() {
-        let catalog = catalog(
-            &rules(&[&[("pod", &["a_x"])], &[("service", &["b_x"])]]),
-            &[],
-        );
-        let kinds: Vec<_> = catalog
-            .kinds_with("a_x")
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let catalog = catalog(&rules(&[&[("pod", &["a_x"])], &[("service", &["b_x"])]]), &[]);
+        let kinds: Vec<_> = catalog.kinds_with("a_x").iter().map(ToString::to_string).collect();
         assert_eq!(kinds, ["pods", "services"]);
     }
 }

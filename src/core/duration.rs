@@ -22,10 +22,8 @@ pub fn parse_go(text: &str) -> Result<Duration, DurationError> {
         ("m", 60.0),
         ("h", 3600.0),
     ];
-    parse(text.strip_prefix('+').unwrap_or(text), units).ok_or_else(|| DurationError {
-        text: text.to_owned(),
-        example: "`30s` or `1m30s`",
-    })
+    parse(text.strip_prefix('+').unwrap_or(text), units)
+        .ok_or_else(|| DurationError { text: text.to_owned(), example: "`30s` or `1m30s`" })
 }
 
 /// Reads Prometheus' notation: `5m`, `1d`, `1h30m`, `0`.
@@ -39,15 +37,8 @@ pub fn parse_prometheus(text: &str) -> Result<Duration, DurationError> {
         ("w", 604_800.0),
         ("y", 31_536_000.0),
     ];
-    let parsed = if text.contains('.') {
-        None
-    } else {
-        parse(text, units)
-    };
-    parsed.ok_or_else(|| DurationError {
-        text: text.to_owned(),
-        example: "`5m` or `1h30m`",
-    })
+    let parsed = if text.contains('.') { None } else { parse(text, units) };
+    parsed.ok_or_else(|| DurationError { text: text.to_owned(), example: "`5m` or `1h30m`" })
 }
 
 /// Numbers, each with a unit; a lone 0 needs none.
@@ -63,9 +54,7 @@ fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(number_end)?;
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_end)?;
         let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
         seconds += number.parse::<f64>().ok()? * factor;
@@ -114,9 +103,7 @@ mod tests {
             ("m5", None),
         ];
         for (text, wanted) in cases {
-            let parsed = parse_prometheus(text)
-                .ok()
-                .map(|duration| duration.as_secs());
+            let parsed = parse_prometheus(text).ok().map(|duration| duration.as_secs());
             assert_eq!(parsed, wanted, "{text}");
         }
     }

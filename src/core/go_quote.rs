@@ -59,11 +59,9 @@ pub fn is_print(c: char) -> bool {
 static PRINTABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
     let class = regex_syntax::parse(r"[\p{L}\p{M}\p{N}\p{P}\p{S}]");
     match class.as_ref().map(regex_syntax::hir::Hir::kind) {
-        Ok(HirKind::Class(Class::Unicode(class))) => class
-            .ranges()
-            .iter()
-            .map(|range| (range.start(), range.end()))
-            .collect(),
+        Ok(HirKind::Class(Class::Unicode(class))) => {
+            class.ranges().iter().map(|range| (range.start(), range.end())).collect()
+        }
         // Cannot happen; nothing printable means that everything is escaped, which is still correct.
         _ => Vec::new(),
     }
@@ -115,10 +113,7 @@ mod tests {
             ("\0\x01\x1f\x7f", r#""\x00\x01\x1f\x7f""#),
             ("\u{80}\u{a0}\u{ad}", r#""\u0080\u00a0\u00ad""#),
             ("é\u{300}日本", "\"é\u{300}日本\""),
-            (
-                "\u{200b}\u{2028}\u{3000}\u{feff}",
-                r#""\u200b\u2028\u3000\ufeff""#,
-            ),
+            ("\u{200b}\u{2028}\u{3000}\u{feff}", r#""\u200b\u2028\u3000\ufeff""#),
             ("\u{e000}\u{fffe}", r#""\ue000\ufffe""#),
             ("\u{fffd}", "\"\u{fffd}\""),
             ("😀", "\"😀\""),
@@ -130,20 +125,12 @@ mod tests {
 
     #[test]
     fn ascii_alone() {
-        assert_eq!(
-            quote_ascii("aé\u{a0}😀\n"),
-            r#""a\u00e9\u00a0\U0001f600\n""#
-        );
+        assert_eq!(quote_ascii("aé\u{a0}😀\n"), r#""a\u00e9\u00a0\U0001f600\n""#);
     }
 
     #[test]
     fn single_characters() {
-        for (c, quoted) in [
-            ('a', "'a'"),
-            ('\'', r"'\''"),
-            ('"', "'\"'"),
-            ('\n', r"'\n'"),
-        ] {
+        for (c, quoted) in [('a', "'a'"), ('\'', r"'\''"), ('"', "'\"'"), ('\n', r"'\n'")] {
             assert_eq!(quote_char(c), quoted);
         }
     }
@@ -158,9 +145,7 @@ mod tests {
     /// Reads a quoted literal back by Go's rules.
     fn unquote(quoted: &str) -> String {
         let mut out = String::new();
-        let inner = quoted
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'));
+        let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let mut chars = inner.unwrap().chars();
         while let Some(c) = chars.next() {
             assert!(c != '"' && is_print(c), "{quoted}");

@@ -27,29 +27,17 @@ const MAX_REPEAT: u32 = 1000;
 /// When Go would refuse it, or it is too large.
 pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
     if pattern.len() > MAX_LENGTH {
-        return Err(PatternError {
-            column: 1,
-            reason: format!("longer than {MAX_LENGTH} bytes"),
-        });
+        return Err(PatternError { column: 1, reason: format!("longer than {MAX_LENGTH} bytes") });
     }
     let translated = Translator::new(pattern).translate()?;
-    RegexBuilder::new(&translated)
-        .size_limit(MAX_SIZE)
-        .build()
-        .map_err(|error| PatternError {
-            column: 1,
-            reason: match error {
-                regex::Error::CompiledTooBig(_) => "too large when compiled".to_owned(),
-                // The crate shows the translated pattern over several lines; the last one has the reason.
-                error => error
-                    .to_string()
-                    .lines()
-                    .last()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned(),
-            },
-        })
+    RegexBuilder::new(&translated).size_limit(MAX_SIZE).build().map_err(|error| PatternError {
+        column: 1,
+        reason: match error {
+            regex::Error::CompiledTooBig(_) => "too large when compiled".to_owned(),
+            // The crate shows the translated pattern over several lines; the last one has the reason.
+            error => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+        },
+    })
 }
 
 /// Replaces `$1`, `$name`, `${name}` in `template` by what the groups matched, as Go's `Regexp.Expand`.
@@ -96,15 +84,9 @@ fn reference(text: &str) -> Option<(&str, &str)> {
         Some(inner) => (inner, true),
         None => (text, false),
     };
-    let end = inner
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(inner.len());
+    let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len());
     let (name, after) = inner.split_at(end);
-    let after = if brace {
-        after.strip_prefix('}')?
-    } else {
-        after
-    };
+    let after = if brace { after.strip_prefix('}')? } else { after };
     (!name.is_empty()).then_some((name, after))
 }
 
@@ -195,11 +177,7 @@ impl<'p> Translator<'p> {
                 }
             }
         }
-        if self.around.is_empty() {
-            Ok(self.out)
-        } else {
-            Err(self.error("missing )"))
-        }
+        if self.around.is_empty() { Ok(self.out) } else { Err(self.error("missing )")) }
     }
 
     /// Takes `c` if it comes next.
@@ -226,10 +204,7 @@ impl<'p> Translator<'p> {
     fn error(&self, reason: impl Into<String>) -> PatternError {
         let read = self.pattern.len() - self.rest.len();
         let read = self.pattern.get(..read).unwrap_or_default().chars().count();
-        PatternError {
-            column: read.max(1),
-            reason: reason.into(),
-        }
+        PatternError { column: read.max(1), reason: reason.into() }
     }
 
     /// Something was written that can be repeated.
@@ -265,9 +240,9 @@ impl<'p> Translator<'p> {
             return Err(self.error("the name of a group has no >"));
         };
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(self.error(format!(
-                "{name:?} is no name for a group: letters, digits and _"
-            )));
+            return Err(
+                self.error(format!("{name:?} is no name for a group: letters, digits and _"))
+            );
         }
         if self.names.contains(&name) {
             return Err(self.error(format!("two groups have the name {name}")));
@@ -377,8 +352,7 @@ impl<'p> Translator<'p> {
             // Go's word boundary knows ASCII alone.
             Some(c @ ('b' | 'B')) => {
                 self.take(c);
-                self.out
-                    .push_str(if c == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
+                self.out.push_str(if c == 'b' { r"(?-u:\b)" } else { r"(?-u:\B)" });
             }
             Some(c @ ('A' | 'z')) => {
                 self.take(c);
@@ -586,9 +560,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn is_match(pattern: &str, text: &str) -> bool {
-        compile(pattern)
-            .unwrap_or_else(|error| panic!("{pattern}: {error}"))
-            .is_match(text)
+        compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}")).is_match(text)
     }
 
     #[test]
@@ -682,23 +654,14 @@ mod tests {
             ("a{2}{3}", "column 7: {3} right after another repetition"),
             ("a{1001}", "column 7: {1001} is no range up to 1000"),
             ("a{2,1}", "column 6: {2,1} is no range up to 1000"),
-            (
-                "a{99999999999}",
-                "column 14: {99999999999} is no range up to 1000",
-            ),
+            ("a{99999999999}", "column 14: {99999999999} is no range up to 1000"),
             ("(a{100}){100}", "column 13: repeats more than 1000 times"),
-            (
-                "((a{10}b)*c{3}){101}",
-                "column 20: repeats more than 1000 times",
-            ),
+            ("((a{10}b)*c{3}){101}", "column 20: repeats more than 1000 times"),
             (r"\u0041", "column 2: unknown escape \\u"),
             (r"\Z", "column 2: unknown escape \\Z"),
             (r"\E", "column 2: unknown escape \\E"),
             (r"\é", "column 2: unknown escape \\é"),
-            (
-                r"(a)\1",
-                "column 5: the back reference \\1 is not supported",
-            ),
+            (r"(a)\1", "column 5: the back reference \\1 is not supported"),
             (r"\8", "column 2: unknown escape \\8"),
             ("a\\", "column 2: a \\ at the end"),
             (r"\x4", "column 2: \\x needs two hexadecimal digits"),
@@ -706,10 +669,7 @@ mod tests {
             (r"\x{110000}", "column 10: \\x{110000} is no character"),
             (r"\x{+41}", "column 7: \\x{+41} is no character"),
             (r"\pX", "column 3: unknown character class \"X\""),
-            (
-                r"\p{sc=Greek}",
-                "column 12: unknown character class \"sc=Greek\"",
-            ),
+            (r"\p{sc=Greek}", "column 12: unknown character class \"sc=Greek\""),
             ("(?x)a", "column 3: unknown flag or group (?x"),
             ("(?u:a)", "column 3: unknown flag or group (?u"),
             ("(?-)", "column 4: unknown flag or group (?)"),
@@ -719,15 +679,10 @@ mod tests {
             ("(?<=a)", "column 3: look-behind is not supported"),
             ("(?P=a)", "column 3: unknown flag or group (?P"),
             ("(?P<a>x)(?P<a>y)", "column 12: two groups have the name a"),
-            (
-                "(?P<é>x)",
-                "column 4: \"é\" is no name for a group: letters, digits and _",
-            ),
+            ("(?P<é>x)", "column 4: \"é\" is no name for a group: letters, digits and _"),
             ("(?P<a", "column 4: the name of a group has no >"),
         ] {
-            let error = compile(pattern)
-                .err()
-                .unwrap_or_else(|| panic!("{pattern} was accepted"));
+            let error = compile(pattern).err().unwrap_or_else(|| panic!("{pattern} was accepted"));
             assert_eq!(
                 error.to_string(),
                 format!("invalid regular expression at {message}"),

@@ -22,10 +22,7 @@ impl GroupResource {
     /// Splits `deployments.apps` at its first dot, as `schema.ParseGroupResource` does.
     pub fn parse(text: &str) -> Self {
         let (resource, group) = text.split_once('.').unwrap_or((text, ""));
-        Self {
-            group: group.to_owned(),
-            resource: resource.to_owned(),
-        }
+        Self { group: group.to_owned(), resource: resource.to_owned() }
     }
 }
 
@@ -122,20 +119,13 @@ impl Kinds {
 
     /// The kinds that every Kubernetes cluster has, for use without a cluster.
     pub fn builtin() -> Self {
-        Self::new(
-            BUILTIN
-                .iter()
-                .map(|(group, version, plural, kind, namespaced)| Kind {
-                    resource: GroupResource {
-                        group: (*group).to_owned(),
-                        resource: (*plural).to_owned(),
-                    },
-                    version: (*version).to_owned(),
-                    singular: kind.to_lowercase(),
-                    kind: (*kind).to_owned(),
-                    namespaced: *namespaced,
-                }),
-        )
+        Self::new(BUILTIN.iter().map(|(group, version, plural, kind, namespaced)| Kind {
+            resource: GroupResource { group: (*group).to_owned(), resource: (*plural).to_owned() },
+            version: (*version).to_owned(),
+            singular: kind.to_lowercase(),
+            kind: (*kind).to_owned(),
+            namespaced: *namespaced,
+        }))
     }
 }
 
@@ -147,122 +137,38 @@ const BUILTIN: &[(&str, &str, &str, &str, bool)] = &[
     ("", "v1", "limitranges", "LimitRange", true),
     ("", "v1", "namespaces", "Namespace", false),
     ("", "v1", "nodes", "Node", false),
-    (
-        "",
-        "v1",
-        "persistentvolumeclaims",
-        "PersistentVolumeClaim",
-        true,
-    ),
+    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true),
     ("", "v1", "persistentvolumes", "PersistentVolume", false),
     ("", "v1", "pods", "Pod", true),
     ("", "v1", "podtemplates", "PodTemplate", true),
-    (
-        "",
-        "v1",
-        "replicationcontrollers",
-        "ReplicationController",
-        true,
-    ),
+    ("", "v1", "replicationcontrollers", "ReplicationController", true),
     ("", "v1", "resourcequotas", "ResourceQuota", true),
     ("", "v1", "secrets", "Secret", true),
     ("", "v1", "serviceaccounts", "ServiceAccount", true),
     ("", "v1", "services", "Service", true),
-    (
-        "apiregistration.k8s.io",
-        "v1",
-        "apiservices",
-        "APIService",
-        false,
-    ),
-    (
-        "apps",
-        "v1",
-        "controllerrevisions",
-        "ControllerRevision",
-        true,
-    ),
+    ("apiregistration.k8s.io", "v1", "apiservices", "APIService", false),
+    ("apps", "v1", "controllerrevisions", "ControllerRevision", true),
     ("apps", "v1", "daemonsets", "DaemonSet", true),
     ("apps", "v1", "deployments", "Deployment", true),
     ("apps", "v1", "replicasets", "ReplicaSet", true),
     ("apps", "v1", "statefulsets", "StatefulSet", true),
     ("events.k8s.io", "v1", "events", "Event", true),
-    (
-        "autoscaling",
-        "v2",
-        "horizontalpodautoscalers",
-        "HorizontalPodAutoscaler",
-        true,
-    ),
+    ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true),
     ("batch", "v1", "cronjobs", "CronJob", true),
     ("batch", "v1", "jobs", "Job", true),
-    (
-        "certificates.k8s.io",
-        "v1",
-        "certificatesigningrequests",
-        "CertificateSigningRequest",
-        false,
-    ),
-    (
-        "networking.k8s.io",
-        "v1",
-        "ingressclasses",
-        "IngressClass",
-        false,
-    ),
+    ("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", false),
+    ("networking.k8s.io", "v1", "ingressclasses", "IngressClass", false),
     ("networking.k8s.io", "v1", "ingresses", "Ingress", true),
-    (
-        "networking.k8s.io",
-        "v1",
-        "networkpolicies",
-        "NetworkPolicy",
-        true,
-    ),
-    (
-        "policy",
-        "v1",
-        "poddisruptionbudgets",
-        "PodDisruptionBudget",
-        true,
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "clusterrolebindings",
-        "ClusterRoleBinding",
-        false,
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "clusterroles",
-        "ClusterRole",
-        false,
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "rolebindings",
-        "RoleBinding",
-        true,
-    ),
+    ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true),
+    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
+    ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false),
+    ("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false),
+    ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true),
     ("rbac.authorization.k8s.io", "v1", "roles", "Role", true),
     ("storage.k8s.io", "v1", "csidrivers", "CSIDriver", false),
     ("storage.k8s.io", "v1", "csinodes", "CSINode", false),
-    (
-        "storage.k8s.io",
-        "v1",
-        "storageclasses",
-        "StorageClass",
-        false,
-    ),
-    (
-        "storage.k8s.io",
-        "v1",
-        "volumeattachments",
-        "VolumeAttachment",
-        false,
-    ),
+    ("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),
+    ("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", false),
     (
         "admissionregistration.k8s.io",
         "v1",
@@ -277,50 +183,14 @@ const BUILTIN: &[(&str, &str, &str, &str, bool)] = &[
         "ValidatingWebhookConfiguration",
         false,
     ),
-    (
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        false,
-    ),
-    (
-        "scheduling.k8s.io",
-        "v1",
-        "priorityclasses",
-        "PriorityClass",
-        false,
-    ),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
+    ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false),
     ("coordination.k8s.io", "v1", "leases", "Lease", true),
     ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", false),
-    (
-        "discovery.k8s.io",
-        "v1",
-        "endpointslices",
-        "EndpointSlice",
-        true,
-    ),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        "v1",
-        "flowschemas",
-        "FlowSchema",
-        false,
-    ),
-    (
-        "gateway.networking.k8s.io",
-        "v1",
-        "gateways",
-        "Gateway",
-        true,
-    ),
-    (
-        "gateway.networking.k8s.io",
-        "v1",
-        "httproutes",
-        "HTTPRoute",
-        true,
-    ),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true),
+    ("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", false),
+    ("gateway.networking.k8s.io", "v1", "gateways", "Gateway", true),
+    ("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true),
 ];
 
 #[cfg(test)]
@@ -341,10 +211,7 @@ mod tests {
         assert_eq!(resolved("", "Pods"), "pods");
         assert_eq!(resolved("", "deployment"), "deployments.apps");
         assert_eq!(resolved("apps", "deployment"), "deployments.apps");
-        assert_eq!(
-            resolved("networking", "ingress"),
-            "ingresses.networking.k8s.io"
-        );
+        assert_eq!(resolved("networking", "ingress"), "ingresses.networking.k8s.io");
         assert_eq!(resolved("", "event"), "events");
         assert_eq!(resolved("events.k8s.io", "event"), "events.events.k8s.io");
         assert_eq!(resolved("batch", "deployment"), "none");
@@ -355,10 +222,7 @@ mod tests {
     fn api_versions_are_written_as_prometheus_adapter_writes_them() {
         let kinds = Kinds::builtin();
         assert_eq!(kinds.resolve("", "pod").unwrap().api_version(), "/v1");
-        assert_eq!(
-            kinds.resolve("", "deployment").unwrap().api_version(),
-            "apps/v1"
-        );
+        assert_eq!(kinds.resolve("", "deployment").unwrap().api_version(), "apps/v1");
     }
 
     #[test]

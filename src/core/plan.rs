@@ -66,9 +66,7 @@ pub fn exact(
     matchers.selector(metric_selector)?;
     if let Some(namespace) = namespace {
         let Some(label) = &entry.namespace_label else {
-            return Err(PlanError::NoNamespaceLabel {
-                rule: entry.rule.id.clone(),
-            });
+            return Err(PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() });
         };
         matchers.push(label, "=", namespace, namespace.to_owned());
     }
@@ -91,24 +89,13 @@ pub fn exact(
         .rule
         .query
         .render(&arguments)
-        .map_err(|source| PlanError::Template {
-            rule: entry.rule.id.clone(),
-            source,
-        })?;
+        .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })?;
     let window_seconds = entry.rule.window_seconds;
-    Ok(Plan {
-        query,
-        label: Arc::clone(&entry.label),
-        window_seconds,
-    })
+    Ok(Plan { query, label: Arc::clone(&entry.label), window_seconds })
 }
 
 fn alternatives(values: &[String]) -> String {
-    values
-        .iter()
-        .map(|value| regex::escape(value))
-        .collect::<Vec<_>>()
-        .join("|")
+    values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|")
 }
 
 /// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
@@ -192,9 +179,7 @@ mod tests {
             Objects::Named(names.iter().map(ToString::to_string).collect())
         };
         let selector = Selector::parse(selector).unwrap();
-        exact(&entry(template, BOTH), namespace, &objects, &selector)
-            .unwrap()
-            .query
+        exact(&entry(template, BOTH), namespace, &objects, &selector).unwrap().query
     }
 
     #[test]
@@ -215,11 +200,7 @@ mod tests {
             ("z=1,b=2", &["a"], r#"b="2",z="1",ns="n",pod="a""#),
         ];
         for (selector, names, wanted) in cases {
-            assert_eq!(
-                query(matchers, Some("n"), names, selector),
-                wanted,
-                "{selector}"
-            );
+            assert_eq!(query(matchers, Some("n"), names, selector), wanted, "{selector}");
         }
         assert_eq!(query(matchers, None, &["a"], ""), r#"pod="a""#);
     }
@@ -228,10 +209,7 @@ mod tests {
     fn values_by_name_are_joined_as_they_are() {
         let template =
             r#"<<index .LabelValuesByName "pod">> <<index .LabelValuesByName "k">> <<.GroupBy>>"#;
-        assert_eq!(
-            query(template, Some("n"), &["a.b", "c"], "k in (x,y)"),
-            "a.b|c x|y pod"
-        );
+        assert_eq!(query(template, Some("n"), &["a.b", "c"], "k in (x,y)"), "a.b|c x|y pod");
     }
 
     #[test]
@@ -240,10 +218,7 @@ mod tests {
         let names = Objects::Named(vec!["a".into()]);
         for (selector, wanted) in [
             ("k>1", "compares `k`"),
-            (
-                "app.kubernetes.io/name=x",
-                "`app.kubernetes.io/name` in the metric selector is not",
-            ),
+            ("app.kubernetes.io/name=x", "`app.kubernetes.io/name` in the metric selector is not"),
         ] {
             let selector = Selector::parse(selector).unwrap();
             let error = exact(&entry, Some("n"), &names, &selector).unwrap_err();
@@ -256,9 +231,6 @@ mod tests {
         let entry = entry("<<.LabelMatchers>>", "pod: {resource: pod}");
         let names = Objects::Named(vec!["a".into()]);
         let error = exact(&entry, Some("n"), &names, &Selector::parse("").unwrap()).unwrap_err();
-        assert!(
-            matches!(error, PlanError::NoNamespaceLabel { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, PlanError::NoNamespaceLabel { .. }), "{error}");
     }
 }

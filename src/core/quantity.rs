@@ -12,10 +12,7 @@ pub fn milli(value: f64) -> Option<i64> {
         return None;
     }
     let thousandths = (value * 1000.0).round();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "`as` saturates, which is the clamping"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is the clamping")]
     let milli = thousandths as i64;
     // One number keeps out of the way: i64::MIN has no positive counterpart to write.
     Some(milli.max(-i64::MAX))
@@ -96,14 +93,7 @@ mod tests {
 
     /// Reads a quantity by the grammar of the Kubernetes API: number and decimal suffix.
     fn parsed(text: &str) -> Option<i128> {
-        let suffixes = [
-            ("m", 0),
-            ("k", 6),
-            ("M", 9),
-            ("G", 12),
-            ("T", 15),
-            ("P", 18),
-        ];
+        let suffixes = [("m", 0), ("k", 6), ("M", 9), ("G", 12), ("T", 15), ("P", 18)];
         let (number, zeros) = suffixes
             .iter()
             .find_map(|(suffix, zeros)| Some((text.strip_suffix(suffix)?, *zeros)))

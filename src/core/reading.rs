@@ -58,19 +58,11 @@ pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
         }
     }
     let mut push = |name: &str, sample: &Sample| {
-        let value = if sample.value.is_nan() {
-            0.0
-        } else {
-            sample.value
-        };
+        let value = if sample.value.is_nan() { 0.0 } else { sample.value };
         match quantity::milli(value) {
             Some(milli) => {
                 let name = name.to_owned();
-                readings.values.push(Reading {
-                    name,
-                    milli,
-                    at_ms: sample.at_ms,
-                });
+                readings.values.push(Reading { name, milli, at_ms: sample.at_ms });
             }
             None => readings.infinite += 1,
         }
@@ -92,11 +84,8 @@ pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
 }
 
 fn sorted_labels(sample: &Sample) -> Vec<(&str, &str)> {
-    let mut labels: Vec<_> = sample
-        .labels
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
+    let mut labels: Vec<_> =
+        sample.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
     labels.sort_unstable();
     labels
 }
@@ -117,10 +106,7 @@ mod tests {
                 value: *value,
             })
             .collect();
-        Vector {
-            samples,
-            ..Vector::default()
-        }
+        Vector { samples, ..Vector::default() }
     }
 
     fn named(names: &[&str]) -> Objects {
@@ -128,20 +114,13 @@ mod tests {
     }
 
     fn values(readings: &Readings) -> Vec<(&str, i64)> {
-        readings
-            .values
-            .iter()
-            .map(|reading| (reading.name.as_str(), reading.milli))
-            .collect()
+        readings.values.iter().map(|reading| (reading.name.as_str(), reading.milli)).collect()
     }
 
     #[test]
     fn only_what_was_asked_for_is_read_sorted_by_name() {
-        let vector = vector(&[
-            (&[("pod", "b")], 2.0),
-            (&[("pod", "a")], 1.5),
-            (&[("pod", "c")], 3.0),
-        ]);
+        let vector =
+            vector(&[(&[("pod", "b")], 2.0), (&[("pod", "a")], 1.5), (&[("pod", "c")], 3.0)]);
         let readings = read(&vector, "pod", &named(&["b", "a", "a", "missing"]));
         assert_eq!(values(&readings), [("a", 1500), ("b", 2000)]);
         assert_eq!(values(&read(&vector, "pod", &Objects::Any)).len(), 3);
@@ -173,11 +152,7 @@ mod tests {
 
     #[test]
     fn samples_without_the_label_are_counted() {
-        let readings = read(
-            &vector(&[(&[], 1.0), (&[("pod", "")], 2.0)]),
-            "pod",
-            &Objects::Any,
-        );
+        let readings = read(&vector(&[(&[], 1.0), (&[("pod", "")], 2.0)]), "pod", &Objects::Any);
         assert_eq!((readings.values.len(), readings.unlabelled), (0, 2));
     }
 }

@@ -81,47 +81,27 @@ impl fmt::Display for Problem {
 /// and stand in [`RuleSet::broken`].
 pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
     let root = yaml::parse(text).map_err(|error| {
-        vec![Problem {
-            place: error.place,
-            path: String::new(),
-            message: error.message,
-        }]
+        vec![Problem { place: error.place, path: String::new(), message: error.message }]
     })?;
     let file = file::read(&root)?;
     let mut broken = Vec::new();
     let custom = compile_all(&file.rules, &mut broken);
     let external = compile_all(&file.external_rules, &mut broken);
-    Ok(RuleSet {
-        custom,
-        external,
-        resource: file.resource_rules,
-        broken,
-    })
+    Ok(RuleSet { custom, external, resource: file.resource_rules, broken })
 }
 
 fn compile_all(written: &[file::Rule], broken: &mut Vec<Problem>) -> Vec<Arc<Rule>> {
-    written
-        .iter()
-        .filter_map(|rule| compile(rule, broken).map(Arc::new))
-        .collect()
+    written.iter().filter_map(|rule| compile(rule, broken).map(Arc::new)).collect()
 }
 
 /// Compiles one rule, reporting everything that is wrong with it.
 fn compile(rule: &file::Rule, broken: &mut Vec<Problem>) -> Option<Rule> {
     let problems_before = broken.len();
     let mut problem = |place: Place, key: &str, message: String| {
-        broken.push(Problem {
-            place: Some(place),
-            path: format!("{}.{key}", rule.id),
-            message,
-        });
+        broken.push(Problem { place: Some(place), path: format!("{}.{key}", rule.id), message });
     };
     if rule.series_query.value.trim().is_empty() {
-        problem(
-            rule.series_query.place,
-            "seriesQuery",
-            "a series selector is required".to_owned(),
-        );
+        problem(rule.series_query.place, "seriesQuery", "a series selector is required".to_owned());
     }
     let namer = Namer::compile(rule, &mut problem);
     let mapping = Mapping::compile(rule, &mut problem);
@@ -215,17 +195,9 @@ resourceRules:
 
     #[test]
     fn an_empty_file_has_no_rules() {
-        for text in [
-            "",
-            "rules:\n",
-            "rules: []\nexternalRules: ~\n",
-            "# nothing\n",
-        ] {
+        for text in ["", "rules:\n", "rules: []\nexternalRules: ~\n", "# nothing\n"] {
             let rules = load(text).unwrap();
-            assert!(
-                rules.custom.is_empty() && rules.external.is_empty(),
-                "{text:?}"
-            );
+            assert!(rules.custom.is_empty() && rules.external.is_empty(), "{text:?}");
         }
     }
 
@@ -266,11 +238,7 @@ rules:
         let rules = load(text).unwrap();
         assert_eq!(rules.custom.len(), 1);
         assert_eq!(rules.custom[0].id, "rules[2]");
-        let paths: Vec<_> = rules
-            .broken
-            .iter()
-            .map(|problem| problem.path.as_str())
-            .collect();
+        let paths: Vec<_> = rules.broken.iter().map(|problem| problem.path.as_str()).collect();
         assert_eq!(
             paths,
             [

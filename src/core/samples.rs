@@ -27,10 +27,7 @@ pub struct Sample {
 impl Sample {
     /// A label's value; nothing where the series does not carry the label.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels
-            .iter()
-            .find(|(known, _)| &**known == name)
-            .map(|(_, value)| &**value)
+        self.labels.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
     }
 }
 

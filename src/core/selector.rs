@@ -76,14 +76,10 @@ struct Expression {
 impl Selector {
     /// Reads a selector. Empty text selects everything.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser {
-            tokens: tokens(text),
-            at: 0,
-        };
-        let mut requirements = parser.requirements().map_err(|problem| SelectorError {
-            text: text.to_owned(),
-            problem,
-        })?;
+        let mut parser = Parser { tokens: tokens(text), at: 0 };
+        let mut requirements = parser
+            .requirements()
+            .map_err(|problem| SelectorError { text: text.to_owned(), problem })?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements })
     }
@@ -100,9 +96,7 @@ impl Selector {
 
     /// Whether an object with these labels is selected.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| requirement.matches(label(&requirement.key)))
+        self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
     }
 
     /// The JSON form, as `metav1.ParseToLabelSelector` gives it: equalities by key, all else as expressions. What compares
@@ -110,11 +104,7 @@ impl Selector {
     pub fn to_label_selector(&self) -> LabelSelector {
         let mut json = LabelSelector::default();
         for requirement in &self.requirements {
-            let Requirement {
-                key,
-                operator,
-                values,
-            } = requirement;
+            let Requirement { key, operator, values } = requirement;
             let operator = match operator {
                 Operator::Equals | Operator::DoubleEquals => {
                     let value = values.first().cloned().unwrap_or_default();
@@ -128,11 +118,7 @@ impl Selector {
                 Operator::GreaterThan | Operator::LessThan => continue,
             };
             let (key, values) = (key.clone(), values.clone());
-            json.match_expressions.push(Expression {
-                key,
-                operator,
-                values,
-            });
+            json.match_expressions.push(Expression { key, operator, values });
         }
         json
     }
@@ -172,11 +158,7 @@ impl Display for Selector {
 
 impl Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            operator,
-            values,
-        } = self;
+        let Self { key, operator, values } = self;
         let sign = match operator {
             Operator::Exists => return f.write_str(key),
             Operator::DoesNotExist => return write!(f, "!{key}"),
@@ -188,11 +170,7 @@ impl Display for Requirement {
             Operator::GreaterThan => ">",
             Operator::LessThan => "<",
         };
-        write!(
-            f,
-            "{key}{sign}{}",
-            values.first().map_or("", String::as_str)
-        )
+        write!(f, "{key}{sign}{}", values.first().map_or("", String::as_str))
     }
 }
 
@@ -225,9 +203,7 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
         } else {
             rest.find(|c| is_space(c) || is_comparison(c) || is_bracket(c))
         };
-        let (token, tail) = rest
-            .split_at_checked(end.unwrap_or(rest.len()))
-            .unwrap_or((rest, ""));
+        let (token, tail) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
         tokens.push(if is_bracket(first) || is_comparison(first) {
             Token::Sign(token)
         } else {
@@ -263,20 +239,12 @@ impl<'a> Parser<'a> {
         if self.peek() == Some(Token::Sign("!")) {
             self.next();
             let key = self.key()?;
-            return Ok(Requirement {
-                key,
-                operator: Operator::DoesNotExist,
-                values: Vec::new(),
-            });
+            return Ok(Requirement { key, operator: Operator::DoesNotExist, values: Vec::new() });
         }
         let key = self.key()?;
         let operator = match self.peek() {
             None | Some(Token::Sign(",")) => {
-                return Ok(Requirement {
-                    key,
-                    operator: Operator::Exists,
-                    values: Vec::new(),
-                });
+                return Ok(Requirement { key, operator: Operator::Exists, values: Vec::new() });
             }
             Some(Token::Word("in")) => Operator::In,
             Some(Token::Word("notin")) => Operator::NotIn,
@@ -306,11 +274,7 @@ impl<'a> Parser<'a> {
         for value in &values {
             check_value(value)?;
         }
-        Ok(Requirement {
-            key,
-            operator,
-            values,
-        })
+        Ok(Requirement { key, operator, values })
     }
 
     fn key(&mut self) -> Result<String, String> {
@@ -383,19 +347,11 @@ fn check_key(key: &str) -> Result<(), String> {
         !prefix.is_empty()
             && prefix.len() <= 253
             && prefix.split('.').all(|part| {
-                is_framed(
-                    part,
-                    |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
-                    |c| c == '-',
-                )
+                is_framed(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), |c| c == '-')
             })
     });
     let name_is_good = !name.is_empty() && name.len() <= 63 && is_name(name);
-    if prefix_is_good && name_is_good {
-        Ok(())
-    } else {
-        Err(format!("`{key}` is not a label key"))
-    }
+    if prefix_is_good && name_is_good { Ok(()) } else { Err(format!("`{key}` is not a label key")) }
 }
 
 fn check_value(value: &str) -> Result<(), String> {
@@ -407,11 +363,7 @@ fn check_value(value: &str) -> Result<(), String> {
 }
 
 fn is_name(text: &str) -> bool {
-    is_framed(
-        text,
-        |c| c.is_ascii_alphanumeric(),
-        |c| matches!(c, '-' | '_' | '.'),
-    )
+    is_framed(text, |c| c.is_ascii_alphanumeric(), |c| matches!(c, '-' | '_' | '.'))
 }
 
 /// Whether a text begins and ends with one of the outer characters and has only outer and inner ones.
@@ -475,12 +427,7 @@ mod tests {
                     key: requirement.key.clone(),
                     operator: go_operator(requirement.operator).to_owned(),
                     // The vectors leave empty values out.
-                    values: requirement
-                        .values
-                        .iter()
-                        .filter(|v| !v.is_empty())
-                        .cloned()
-                        .collect(),
+                    values: requirement.values.iter().filter(|v| !v.is_empty()).cloned().collect(),
                 })
                 .collect();
             assert_eq!(requirements, vector.requirements, "{:?}", vector.text);
@@ -507,12 +454,8 @@ mod tests {
         ];
         for (text, wanted) in cases {
             let selector = Selector::parse(text).unwrap();
-            let label = |key: &str| {
-                labels
-                    .iter()
-                    .find(|(known, _)| *known == key)
-                    .map(|(_, value)| *value)
-            };
+            let label =
+                |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
             assert_eq!(selector.matches(label), wanted, "{text}");
         }
     }

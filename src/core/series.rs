@@ -39,11 +39,7 @@ impl SeriesSelector {
     /// [`SeriesSelector::narrowed`] says so.
     pub fn new(text: &str) -> Self {
         let text = text.trim();
-        let mut selector = Self {
-            text: text.to_owned(),
-            insert: None,
-            name: None,
-        };
+        let mut selector = Self { text: text.to_owned(), insert: None, name: None };
         let Some(parsed) = plain_selector(text) else {
             return selector;
         };
@@ -53,14 +49,12 @@ impl SeriesSelector {
             return selector;
         };
         selector.insert = Some(insert);
-        let agrees = selector
-            .narrowed(&[Matcher::carries("loadline_probe")])
-            .is_some_and(|text| {
-                plain_selector(&text).is_some_and(|probe| {
-                    probe.name == parsed.name
-                        && probe.matchers.matchers.len() == parsed.matchers.matchers.len() + 1
-                })
-            });
+        let agrees = selector.narrowed(&[Matcher::carries("loadline_probe")]).is_some_and(|text| {
+            plain_selector(&text).is_some_and(|probe| {
+                probe.name == parsed.name
+                    && probe.matchers.matchers.len() == parsed.matchers.matchers.len() + 1
+            })
+        });
         if !agrees {
             selector.insert = None;
         }
@@ -88,11 +82,7 @@ impl SeriesSelector {
     pub fn narrowed(&self, matchers: &[Matcher]) -> Option<String> {
         let insert = self.insert.as_ref()?;
         let (before, after) = self.text.split_at_checked(insert.at)?;
-        let matchers = matchers
-            .iter()
-            .map(Matcher::text)
-            .collect::<Vec<_>>()
-            .join(",");
+        let matchers = matchers.iter().map(Matcher::text).collect::<Vec<_>>().join(",");
         Some(match insert.form {
             Form::NoBraces => format!("{before}{{{matchers}}}{after}"),
             Form::Empty | Form::AfterComma => format!("{before}{matchers}{after}"),
@@ -110,21 +100,14 @@ pub struct Matcher {
 impl Matcher {
     /// `label!=""`: the series carries the label.
     pub fn carries(label: &str) -> Self {
-        Self {
-            text: format!("{label}!=\"\""),
-        }
+        Self { text: format!("{label}!=\"\"") }
     }
 
     /// `__name__=~"a|b"`: the series has one of these names.
     pub fn named(names: &[&str]) -> Self {
-        let alternatives = names
-            .iter()
-            .map(|name| regex::escape(name))
-            .collect::<Vec<_>>()
-            .join("|");
-        Self {
-            text: format!("__name__=~{}", quote(&alternatives)),
-        }
+        let alternatives =
+            names.iter().map(|name| regex::escape(name)).collect::<Vec<_>>().join("|");
+        Self { text: format!("__name__=~{}", quote(&alternatives)) }
     }
 
     fn text(&self) -> &str {
@@ -169,10 +152,7 @@ fn find_insert(text: &str) -> Option<Insert> {
         }
     }
     let Some(at) = last_brace else {
-        return Some(Insert {
-            at: text.len(),
-            form: Form::NoBraces,
-        });
+        return Some(Insert { at: text.len(), form: Form::NoBraces });
     };
     if at + 1 != text.len() {
         return None;
@@ -210,19 +190,10 @@ mod tests {
             ("up{ }", Some("up{ pod!=\"\"}")),
             ("up{a=\"b\"}", Some("up{a=\"b\",pod!=\"\"}")),
             ("up{a=\"b\",}", Some("up{a=\"b\",pod!=\"\"}")),
-            (
-                "{__name__=~\"^a}b{.*\"}",
-                Some("{__name__=~\"^a}b{.*\",pod!=\"\"}"),
-            ),
-            (
-                "{a='x\\'}',b=\"\\\"}\"}",
-                Some("{a='x\\'}',b=\"\\\"}\",pod!=\"\"}"),
-            ),
+            ("{__name__=~\"^a}b{.*\"}", Some("{__name__=~\"^a}b{.*\",pod!=\"\"}")),
+            ("{a='x\\'}',b=\"\\\"}\"}", Some("{a='x\\'}',b=\"\\\"}\",pod!=\"\"}")),
             ("{a=`}`}", Some("{a=`}`,pod!=\"\"}")),
-            (
-                "vllm:num_requests_waiting{}",
-                Some("vllm:num_requests_waiting{pod!=\"\"}"),
-            ),
+            ("vllm:num_requests_waiting{}", Some("vllm:num_requests_waiting{pod!=\"\"}")),
             ("{a=\"b\" or c=\"d\"}", None),
             ("up{a=\"b\"} offset 5m", None),
             ("up{a=\"b\"}[5m]", None),
@@ -241,10 +212,7 @@ mod tests {
     fn names_are_matched_literally() {
         let narrowed = SeriesSelector::new("{a=\"b\"}")
             .narrowed(&[Matcher::carries("pod"), Matcher::named(&["x_total", "y:z"])]);
-        assert_eq!(
-            narrowed.as_deref(),
-            Some("{a=\"b\",pod!=\"\",__name__=~\"x_total|y:z\"}")
-        );
+        assert_eq!(narrowed.as_deref(), Some("{a=\"b\",pod!=\"\",__name__=~\"x_total|y:z\"}"));
     }
 
     #[test]

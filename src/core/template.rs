@@ -36,13 +36,8 @@ pub struct QueryArguments<'a> {
 }
 
 impl QueryTemplate {
-    const FIELDS: [&'static str; 5] = [
-        "Series",
-        "LabelMatchers",
-        "LabelValuesByName",
-        "GroupBy",
-        "GroupBySlice",
-    ];
+    const FIELDS: [&'static str; 5] =
+        ["Series", "LabelMatchers", "LabelValuesByName", "GroupBy", "GroupBySlice"];
 
     /// Reads and checks a template.
     ///
@@ -50,9 +45,7 @@ impl QueryTemplate {
     ///
     /// [`TemplateError::Syntax`] or [`TemplateError::Invalid`].
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
-        Ok(Self {
-            engine: Engine::compile(source, &Self::FIELDS)?,
-        })
+        Ok(Self { engine: Engine::compile(source, &Self::FIELDS)? })
     }
 
     /// The query for these arguments.
@@ -75,11 +68,7 @@ impl QueryTemplate {
             .iter()
             .map(|(label, value)| (Arc::from(label.as_str()), text(value)))
             .collect();
-        let labels = arguments
-            .group_by_slice
-            .iter()
-            .map(|label| text(label))
-            .collect();
+        let labels = arguments.group_by_slice.iter().map(|label| text(label)).collect();
         let [series, matchers, by_name, group_by, group_by_slice] = Self::FIELDS.map(Arc::from);
         self.engine.execute(BTreeMap::from([
             (series, text(arguments.series)),
@@ -87,10 +76,7 @@ impl QueryTemplate {
             (by_name, Value::Map(Arc::new(values))),
             (group_by, text(arguments.group_by)),
             (group_by_slice, Value::List(labels)),
-            (
-                Arc::from(MARKER),
-                Value::List(Self::FIELDS.map(text).into()),
-            ),
+            (Arc::from(MARKER), Value::List(Self::FIELDS.map(text).into())),
         ]))
     }
 }
@@ -124,11 +110,9 @@ impl ResourceTemplate {
         let label =
             execute_resource(&engine, "(?P<group>.+?)", ANY_RESOURCE).map_err(
                 |error| match error {
-                    TemplateError::Execution { reason } => TemplateError::Invalid {
-                        line: 1,
-                        column: 1,
-                        reason,
-                    },
+                    TemplateError::Execution { reason } => {
+                        TemplateError::Invalid { line: 1, column: 1, reason }
+                    }
                     error => error,
                 },
             )?;
@@ -159,11 +143,7 @@ impl ResourceTemplate {
 
 /// Renders with Go's `schema.GroupResource`: its fields, and those of its methods that need no argument.
 fn execute_resource(engine: &Engine, group: &str, resource: &str) -> Result<String, TemplateError> {
-    let full = if group.is_empty() {
-        resource.to_owned()
-    } else {
-        format!("{resource}.{group}")
-    };
+    let full = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
     let [group_key, resource_key, string_key, empty_key] = ResourceTemplate::FIELDS.map(Arc::from);
     engine.execute(BTreeMap::from([
         (group_key, text(group)),
@@ -299,10 +279,7 @@ mod tests {
                     return None;
                 }
                 let (go, out) = (&vector.stage, &vector.out);
-                Some((
-                    vector.template.clone(),
-                    format!("{stage} {result:?}, but Go: {go} {out:?}"),
-                ))
+                Some((vector.template.clone(), format!("{stage} {result:?}, but Go: {go} {out:?}")))
             })
             .collect()
     }
@@ -316,10 +293,7 @@ mod tests {
         }
         for (template, reason) in KNOWN_DIFFERENCES {
             let still = different.iter().any(|(different, _)| different == template);
-            assert!(
-                still,
-                "{template} is no longer different, remove it: {reason}"
-            );
+            assert!(still, "{template} is no longer different, remove it: {reason}");
         }
     }
 
@@ -329,10 +303,7 @@ mod tests {
         // In one of the thousand an unknown field stands in a branch that is not taken. That is refused on purpose.
         assert_eq!(different.len(), 1, "{different:#?}");
         for (template, difference) in different {
-            assert!(
-                difference.contains("there is no .Nope here"),
-                "{template}: {difference}"
-            );
+            assert!(difference.contains("there is no .Nope here"), "{template}: {difference}");
         }
     }
 
@@ -353,25 +324,13 @@ mod tests {
                 "<<.Serie>>",
                 "line 1, column 3: there is no .Serie here, but .Series .LabelMatchers .LabelValuesByName .GroupBy .GroupBySlice",
             ),
-            (
-                "é\né<<.Series | upper>>",
-                "line 2, column 14: unknown function upper",
-            ),
+            ("é\né<<.Series | upper>>", "line 2, column 14: unknown function upper"),
             ("<<$x>>", "line 1, column 3: undefined variable $x"),
-            (
-                "<<if .Series>>x",
-                "line 1, column 16: a block has no <<end>>",
-            ),
-            (
-                "x<<end>>",
-                "line 1, column 9: unexpected <<end>> or <<else>>",
-            ),
+            ("<<if .Series>>x", "line 1, column 16: a block has no <<end>>"),
+            ("x<<end>>", "line 1, column 9: unexpected <<end>> or <<else>>"),
             ("<<break>>", "line 1, column 3: <<break>> outside <<range>>"),
             ("<<if .LabelValuesByName.nope>>x<<end>>", "empty query"),
-            (
-                "<<index .GroupBySlice 1>>",
-                "cannot render: index out of range: 1",
-            ),
+            ("<<index .GroupBySlice 1>>", "cannot render: index out of range: 1"),
         ] {
             assert_eq!(query(source).unwrap_err().to_string(), message, "{source}");
         }
@@ -386,10 +345,7 @@ mod tests {
             "<<printf \"%1000000d%1000000d\" 1 2>>",
             "<<define \"a\">><<template \"a\">><<end>><<template \"a\">>",
         ] {
-            assert!(
-                matches!(query(source), Err(TemplateError::Execution { .. })),
-                "{source}"
-            );
+            assert!(matches!(query(source), Err(TemplateError::Execution { .. })), "{source}");
         }
     }
 
@@ -404,25 +360,12 @@ mod tests {
     fn labels_of_resources() {
         for (source, label) in [
             ("<<.Resource>>", "deployment"),
-            (
-                "kube_<<.Group>>_<<.Resource>>",
-                "kube_my_apps_io_deployment",
-            ),
-            (
-                "<<if .Group>><<.Group>>_<<end>><<.Resource>>",
-                "my_apps_io_deployment",
-            ),
-            (
-                "<<if eq .Resource \"pod\">>p<<else>>x_<<.Resource>><<end>>",
-                "x_deployment",
-            ),
+            ("kube_<<.Group>>_<<.Resource>>", "kube_my_apps_io_deployment"),
+            ("<<if .Group>><<.Group>>_<<end>><<.Resource>>", "my_apps_io_deployment"),
+            ("<<if eq .Resource \"pod\">>p<<else>>x_<<.Resource>><<end>>", "x_deployment"),
         ] {
             let template = ResourceTemplate::compile(source).unwrap();
-            assert_eq!(
-                template.render("my-apps.io", "deployment").unwrap(),
-                label,
-                "{source}"
-            );
+            assert_eq!(template.render("my-apps.io", "deployment").unwrap(), label, "{source}");
         }
     }
 

@@ -32,8 +32,7 @@ impl ExprVisitor for Ranges {
             _ => None,
         };
         if let Some(range) = range {
-            self.seconds
-                .push(i64::try_from(range.as_secs()).map_err(drop)?);
+            self.seconds.push(i64::try_from(range.as_secs()).map_err(drop)?);
         }
         Ok(true)
     }

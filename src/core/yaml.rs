@@ -119,29 +119,19 @@ fn node(raw: Spanned<Raw>, source: &str) -> Node {
             entries
                 .into_iter()
                 .map(|(key, value)| {
-                    let key = Key {
-                        place: place(&key.referenced),
-                        text: key.value,
-                    };
+                    let key = Key { place: place(&key.referenced), text: key.value };
                     (key, node(value, source))
                 })
                 .collect(),
         ),
     };
-    Node {
-        place: place(&raw.referenced),
-        value,
-    }
+    Node { place: place(&raw.referenced), value }
 }
 
 fn written<'a>(source: &'a str, at: &serde_saphyr::Location) -> &'a str {
     let span = at.span();
-    let start = span
-        .byte_offset()
-        .and_then(|start| usize::try_from(start).ok());
-    let length = span
-        .byte_len()
-        .and_then(|length| usize::try_from(length).ok());
+    let start = span.byte_offset().and_then(|start| usize::try_from(start).ok());
+    let length = span.byte_len().and_then(|length| usize::try_from(length).ok());
     start
         .zip(length)
         .and_then(|(start, length)| source.get(start..start.checked_add(length)?))
@@ -150,10 +140,7 @@ fn written<'a>(source: &'a str, at: &serde_saphyr::Location) -> &'a str {
 }
 
 fn place(at: &serde_saphyr::Location) -> Place {
-    Place {
-        line: at.line(),
-        column: at.column(),
-    }
+    Place { line: at.line(), column: at.column() }
 }
 
 /// The parser's sentence without its own `at line L, column C`, which [`YamlError::place`] says.
@@ -243,10 +230,7 @@ impl<'de> Visitor<'de> for RawVisitor {
         let mut mapping: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             if mapping.iter().any(|(known, _)| known.value == key.value) {
-                return Err(A::Error::custom(format_args!(
-                    "duplicate key `{}`",
-                    key.value
-                )));
+                return Err(A::Error::custom(format_args!("duplicate key `{}`", key.value)));
             }
             mapping.push((key, entries.next_value()?));
         }
@@ -259,9 +243,7 @@ mod tests {
     use super::*;
 
     fn scalars(text: &str) -> Vec<String> {
-        let Value::Sequence(items) = parse(text).unwrap().value else {
-            panic!("a sequence")
-        };
+        let Value::Sequence(items) = parse(text).unwrap().value else { panic!("a sequence") };
         items
             .into_iter()
             .map(|item| match item.value {
@@ -275,19 +257,7 @@ mod tests {
     fn scalars_keep_the_text_they_were_written_with() {
         assert_eq!(
             scalars("[5, 1.50, true, 010, yes, 0x1F, 1e3, .inf, 'a', \"b\\n\", <<.Series>>]"),
-            [
-                "5",
-                "1.50",
-                "true",
-                "010",
-                "yes",
-                "0x1F",
-                "1e3",
-                ".inf",
-                "a",
-                "b\n",
-                "<<.Series>>"
-            ]
+            ["5", "1.50", "true", "010", "yes", "0x1F", "1e3", ".inf", "a", "b\n", "<<.Series>>"]
         );
         assert_eq!(scalars("- &a 007\n- *a\n"), ["007", "007"]);
     }
@@ -297,24 +267,12 @@ mod tests {
         let Value::Mapping(top) = parse("rules:\n- name: x\n  é: {as: 5}\n").unwrap().value else {
             panic!("a mapping")
         };
-        let Value::Sequence(rules) = &top[0].1.value else {
-            panic!("a sequence")
-        };
-        let Value::Mapping(rule) = &rules[0].value else {
-            panic!("a mapping")
-        };
+        let Value::Sequence(rules) = &top[0].1.value else { panic!("a sequence") };
+        let Value::Mapping(rule) = &rules[0].value else { panic!("a mapping") };
         assert_eq!(rule[0].0.place, Place { line: 2, column: 3 });
         assert_eq!(rule[0].1.place, Place { line: 2, column: 9 });
-        let Value::Mapping(inner) = &rule[1].1.value else {
-            panic!("a mapping")
-        };
-        assert_eq!(
-            inner[0].1.place,
-            Place {
-                line: 3,
-                column: 11
-            }
-        );
+        let Value::Mapping(inner) = &rule[1].1.value else { panic!("a mapping") };
+        assert_eq!(inner[0].1.place, Place { line: 3, column: 11 });
     }
 
     #[test]
@@ -330,9 +288,7 @@ mod tests {
         else {
             panic!("a mapping")
         };
-        let Value::Mapping(y) = &top[1].1.value else {
-            panic!("a mapping")
-        };
+        let Value::Mapping(y) = &top[1].1.value else { panic!("a mapping") };
         let keys: Vec<_> = y.iter().map(|(key, _)| key.text.as_str()).collect();
         assert!(keys.contains(&"a") && keys.contains(&"b"), "{keys:?}");
     }

@@ -69,10 +69,7 @@ pub struct Autoscaler {
 impl Autoscaler {
     /// An autoscaler that has not recommended anything yet.
     pub fn new(spec: Spec) -> Self {
-        Self {
-            spec,
-            recommendations: VecDeque::new(),
-        }
+        Self { spec, recommendations: VecDeque::new() }
     }
 
     /// Decides by the values of those of the `current` pods that have one, in thousandths, at `at` seconds. `None`, which
@@ -97,21 +94,14 @@ impl Autoscaler {
         } else {
             (stabilized, reason)
         };
-        Some(Decision {
-            value_milli,
-            desired,
-            reason,
-        })
+        Some(Decision { value_milli, desired, reason })
     }
 
     fn highest_of_window(&mut self, at: f64, recommended: u32) -> u32 {
         let begin = at - f64::from(self.spec.scale_down_window);
         self.recommendations.retain(|(when, _)| *when > begin);
         self.recommendations.push_back((at, recommended));
-        self.recommendations
-            .iter()
-            .map(|(_, replicas)| *replicas)
-            .fold(recommended, u32::max)
+        self.recommendations.iter().map(|(_, replicas)| *replicas).fold(recommended, u32::max)
     }
 }
 
@@ -128,11 +118,7 @@ fn recommend(spec: Spec, current: u32, values: &[u64]) -> (u32, Reason) {
         _ => (sum, known + missing),
     };
     let wanted = target * u64::from(pods);
-    let held = if missing > 0 {
-        Reason::PodsMissing(missing)
-    } else {
-        Reason::WithinTolerance
-    };
+    let held = if missing > 0 { Reason::PodsMissing(missing) } else { Reason::WithinTolerance };
     if sum.abs_diff(wanted) * 10 <= wanted || below != (sum < wanted) {
         return (current, held);
     }
@@ -150,12 +136,7 @@ fn recommend(spec: Spec, current: u32, values: &[u64]) -> (u32, Reason) {
 mod tests {
     use super::*;
 
-    const SPEC: Spec = Spec {
-        target_milli: 50_000,
-        min: 2,
-        max: 10,
-        scale_down_window: 15,
-    };
+    const SPEC: Spec = Spec { target_milli: 50_000, min: 2, max: 10, scale_down_window: 15 };
 
     /// Current replicas, the pods' values; then the average, the desired replicas, and why.
     type Case = (u32, &'static [u64], (u64, u32, Reason));
@@ -225,10 +206,7 @@ mod tests {
         assert_eq!(decide(0.0, 4, 100_000), (8, Reason::ScaleUp));
         let waiting = Reason::Stabilizing { recommended: 4 };
         assert_eq!(decide(3.0, 8, 25_000), (8, waiting));
-        assert_eq!(
-            decide(6.0, 8, 37_000),
-            (8, Reason::Stabilizing { recommended: 6 })
-        );
+        assert_eq!(decide(6.0, 8, 37_000), (8, Reason::Stabilizing { recommended: 6 }));
         assert_eq!(decide(12.0, 8, 25_000), (8, waiting));
         // The eight of the beginning are forgotten, the six are not.
         assert_eq!(decide(15.0, 8, 25_000), (6, Reason::ScaleDown));

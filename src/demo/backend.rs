@@ -70,9 +70,7 @@ pub struct Backend {
 impl Backend {
     /// Starts serving on `listener`, with two minutes of history. `stop` ends it.
     pub fn start(listener: TcpListener, stop: CancellationToken) -> anyhow::Result<Self> {
-        let address = listener
-            .local_addr()
-            .context("the demo's store has no address")?;
+        let address = listener.local_addr().context("the demo's store has no address")?;
         let ide = LiveIde::start();
         let store = Arc::new(Store::new().context("starting the demo's store")?);
         let epoch = jiff::Timestamp::now().as_millisecond();
@@ -141,10 +139,7 @@ async fn scrape_every_second(
 
 fn scrape(ide: &LiveIde, store: &Store, epoch: i64, second: i32) -> anyhow::Result<()> {
     store
-        .ingest(
-            epoch + i64::from(second) * 1_000,
-            &ide.samples(f64::from(second)),
-        )
+        .ingest(epoch + i64::from(second) * 1_000, &ide.samples(f64::from(second)))
         .context("scraping the cloud IDE")
 }
 

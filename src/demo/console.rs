@@ -53,9 +53,7 @@ pub fn header(
         String::new(),
         format!("  {}", kubectl(connection, Workload::AiInference)),
         String::new(),
-        row([
-            "time", "workload", "metric", "value", "target", "pods", "desired", "",
-        ]),
+        row(["time", "workload", "metric", "value", "target", "pods", "desired", ""]),
         String::new(),
     ];
     lines.join("\n")
@@ -82,11 +80,7 @@ pub fn curl(connection: &Connection, workload: Workload) -> String {
 /// A `kubectl` command that reads the workload's metric.
 pub fn kubectl(connection: &Connection, workload: Workload) -> String {
     let mut command = String::from("kubectl");
-    append(
-        &mut command,
-        " --kubeconfig=",
-        &connection.kubeconfig.to_string_lossy(),
-    );
+    append(&mut command, " --kubeconfig=", &connection.kubeconfig.to_string_lossy());
     append(&mut command, " get --raw ", &metric_path(workload));
     command
 }
@@ -114,11 +108,9 @@ pub fn line(
     let time = format!("{} s", age.as_secs());
     let target = number(workload, workload.target_milli());
     let (value, desired, why) = match outcome {
-        Ok(decision) => (
-            number(workload, decision.value_milli),
-            decision.desired,
-            why(decision.reason),
-        ),
+        Ok(decision) => {
+            (number(workload, decision.value_milli), decision.desired, why(decision.reason))
+        }
         Err(error) => ("-".to_owned(), current, format!("held: {error}")),
     };
     let mut line = row([
@@ -203,12 +195,7 @@ impl WorkloadSummary {
 
     /// Takes in one reading.
     pub fn note(&mut self, current: u32, outcome: &Result<Decision, String>) {
-        let Ok(Decision {
-            value_milli,
-            desired,
-            ..
-        }) = *outcome
-        else {
+        let Ok(Decision { value_milli, desired, .. }) = *outcome else {
             self.failed += 1;
             return;
         };
@@ -226,15 +213,8 @@ impl WorkloadSummary {
 pub fn summary(age: Duration, workloads: &[WorkloadSummary]) -> String {
     let mut text = format!("\n{} s of cloud IDE:\n", age.as_secs());
     for summary in workloads {
-        let WorkloadSummary {
-            workload,
-            answered,
-            failed,
-            values_milli,
-            replicas,
-            ups,
-            downs,
-        } = summary;
+        let WorkloadSummary { workload, answered, failed, values_milli, replicas, ups, downs } =
+            summary;
         let (low, high) = values_milli.unwrap_or_default();
         let (fewest, most) = replicas.unwrap_or_default();
         // Writing to a `String` does not fail.

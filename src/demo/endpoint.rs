@@ -192,10 +192,7 @@ fn milliseconds(seconds: f64) -> Option<i64> {
     (seconds.abs() < 1e12).then(|| (seconds * 1_000.0).round() as i64)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds since 1970 fit the 52 bits"
-)]
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit the 52 bits")]
 fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1_000.0
 }

@@ -29,9 +29,8 @@ pub struct DescribedObject {
 /// A quantity with a decimal suffix or none (`52`, `52500m`, `1.5k`) in thousandths, rounded up as Kubernetes does. Below
 /// zero counts as zero; `None` for anything else.
 pub fn milli(quantity: &str) -> Option<u64> {
-    let digits = quantity
-        .trim_end_matches(|c: char| c.is_ascii_alphabetic())
-        .trim_start_matches('+');
+    let digits =
+        quantity.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_start_matches('+');
     let nanos_per_unit: u128 = match quantity.trim_start_matches('+').strip_prefix(digits)? {
         "n" => 1,
         "u" => 1_000,
@@ -49,9 +48,7 @@ pub fn milli(quantity: &str) -> Option<u64> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let unscaled: u128 = format!("{whole}{fraction}").parse().ok()?;
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let milli = unscaled
-        .checked_mul(nanos_per_unit)?
-        .div_ceil(scale.checked_mul(1_000_000)?);
+    let milli = unscaled.checked_mul(nanos_per_unit)?.div_ceil(scale.checked_mul(1_000_000)?);
     u64::try_from(if negative { 0 } else { milli }).ok()
 }
 

@@ -44,12 +44,7 @@ pub async fn run(
     stop: &CancellationToken,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<[WorkloadSummary; 2]> {
-    let Options {
-        connection,
-        store_url,
-        interval,
-        duration,
-    } = options;
+    let Options { connection, store_url, interval, duration } = options;
     let header = console::header(connection, store_url, *interval, SCALE_DOWN_WINDOW);
     print(out, &header)?;
     let mut scalers = Workload::ALL.map(Scaler::new);
@@ -82,9 +77,7 @@ pub async fn run(
 }
 
 fn print(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("printing")
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("printing")
 }
 
 /// One workload's autoscaler.

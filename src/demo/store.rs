@@ -88,14 +88,9 @@ impl Store {
 
     /// Takes in one scrape, made at `at` (milliseconds since 1970; not before the scrape before it).
     pub fn ingest(&self, at: i64, samples: &[Sample]) -> Result<(), StoreError> {
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let seen: BTreeSet<_> = samples
-            .iter()
-            .map(|sample| (sample.name, sample.labels.clone()))
-            .collect();
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen: BTreeSet<_> =
+            samples.iter().map(|sample| (sample.name, sample.labels.clone())).collect();
         let mut rows: Vec<Row> = samples
             .iter()
             .map(|sample| row(at, sample.name, &sample.labels, sample.value))
@@ -131,10 +126,8 @@ impl Store {
         selectors: &[String],
         range: Option<(i64, i64)>,
     ) -> Result<BTreeSet<Labels>, StoreError> {
-        let mut selections = selectors
-            .iter()
-            .map(|selector| selection(selector))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut selections =
+            selectors.iter().map(|selector| selection(selector)).collect::<Result<Vec<_>, _>>()?;
         if selections.is_empty() {
             selections.push(SeriesSelection::new());
         }
@@ -151,10 +144,7 @@ impl Store {
     }
 
     fn storage(&self) -> Arc<dyn Storage> {
-        let generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&generations.answering)
     }
 }
@@ -168,29 +158,20 @@ fn in_memory() -> Result<Arc<dyn Storage>, StoreError> {
 }
 
 fn row(at: i64, name: &str, labels: &[(&'static str, String)], value: f64) -> Row {
-    let labels = labels
-        .iter()
-        .map(|(name, value)| Label::new(*name, value))
-        .collect();
+    let labels = labels.iter().map(|(name, value)| Label::new(*name, value)).collect();
     Row::with_labels(name, labels, DataPoint::new(at, value))
 }
 
 /// tsink's series as Prometheus writes it; no `__name__` for an empty name.
 fn labels(name: &str, labels: Vec<Label>) -> Labels {
     let name = (!name.is_empty()).then(|| ("__name__".to_owned(), name.to_owned()));
-    labels
-        .into_iter()
-        .map(|label| (label.name, label.value))
-        .chain(name)
-        .collect()
+    labels.into_iter().map(|label| (label.name, label.value)).chain(name).collect()
 }
 
 fn selection(selector: &str) -> Result<SeriesSelection, StoreError> {
     let parsed = promql_parser::parser::parse(selector).map_err(StoreError::Parse)?;
     let Expr::VectorSelector(VectorSelector { name, matchers, .. }) = parsed else {
-        return Err(StoreError::Parse(format!(
-            "not a series selector: {selector}"
-        )));
+        return Err(StoreError::Parse(format!("not a series selector: {selector}")));
     };
     if !matchers.or_matchers.is_empty() {
         return Err(StoreError::Execution(

@@ -38,12 +38,7 @@ fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
     let mut autoscalers = Workload::ALL.map(|workload| {
         let (min, max) = workload.limits();
         let target_milli = workload.target_milli();
-        let spec = Spec {
-            target_milli,
-            min,
-            max,
-            scale_down_window: SCALE_DOWN_WINDOW,
-        };
+        let spec = Spec { target_milli, min, max, scale_down_window: SCALE_DOWN_WINDOW };
         (workload, query(workload), Autoscaler::new(spec))
     });
     let mut seen = BTreeMap::<_, Vec<_>>::new();
@@ -64,9 +59,7 @@ fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
                 .filter(|(labels, _)| pods.contains(&labels["pod"]))
                 .map(|(_, value)| format!("{:.0}", value * 1_000.0).parse().unwrap())
                 .collect();
-            let decision = autoscaler
-                .decide(at, ide.replicas(*workload), &values)
-                .unwrap();
+            let decision = autoscaler.decide(at, ide.replicas(*workload), &values).unwrap();
             ide.scale(*workload, at + 0.3, decision.desired);
             seen.entry(workload.name()).or_default().push((
                 second,
@@ -82,10 +75,9 @@ fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
 #[test]
 fn the_demo_shows_what_an_autoscaler_does() {
     let seen = three_minutes();
-    for (workload, values, replicas) in [
-        ("lsp-server", 10_000..=80_000, (2, 10)),
-        ("ai-inference", 300..=970, (1, 6)),
-    ] {
+    for (workload, values, replicas) in
+        [("lsp-server", 10_000..=80_000, (2, 10)), ("ai-inference", 300..=970, (1, 6))]
+    {
         let readings = &seen[workload];
         assert_eq!(readings.len(), 61, "{workload}");
         for (second, value, _, _) in readings {
@@ -94,27 +86,15 @@ fn the_demo_shows_what_an_autoscaler_does() {
         let minute = readings.iter().filter(|(second, ..)| *second < 60);
         let counts: Vec<u32> = minute.map(|(_, _, desired, _)| *desired).collect();
         assert_eq!(counts.first(), Some(&replicas.0), "{workload}: {counts:?}");
-        assert_eq!(
-            counts.iter().max(),
-            Some(&replicas.1),
-            "{workload}: {counts:?}"
-        );
+        assert_eq!(counts.iter().max(), Some(&replicas.1), "{workload}: {counts:?}");
         assert!(counts.last() < Some(&replicas.1), "{workload}: {counts:?}");
     }
-    let reasons: Vec<Reason> = seen
-        .values()
-        .flatten()
-        .map(|(.., reason)| *reason)
-        .collect();
+    let reasons: Vec<Reason> = seen.values().flatten().map(|(.., reason)| *reason).collect();
     assert!(reasons.contains(&Reason::WithinTolerance));
     assert!(reasons.contains(&Reason::ScaleUp));
     assert!(reasons.contains(&Reason::ScaleDown));
     assert!(reasons.contains(&Reason::LimitedToMax(10)));
-    assert!(
-        reasons
-            .iter()
-            .any(|r| matches!(r, Reason::Stabilizing { .. }))
-    );
+    assert!(reasons.iter().any(|r| matches!(r, Reason::Stabilizing { .. })));
 }
 
 #[test]

@@ -132,19 +132,13 @@ impl CloudIde {
     pub fn new(at: f64) -> Self {
         let (lsp, _) = Workload::LspServer.limits();
         let (inference_pods, _) = Workload::AiInference.limits();
-        Self {
-            lsp_pods: (0..lsp).map(|_| 0.0).collect(),
-            counted_at: at,
-            inference_pods,
-        }
+        Self { lsp_pods: (0..lsp).map(|_| 0.0).collect(), counted_at: at, inference_pods }
     }
 
     /// The pods of a workload, in the order of their ordinals.
     pub fn pods(&self, workload: Workload) -> Vec<String> {
         let name = workload.name();
-        (0..self.replicas(workload))
-            .map(|ordinal| format!("{name}-{ordinal}"))
-            .collect()
+        (0..self.replicas(workload)).map(|ordinal| format!("{name}-{ordinal}")).collect()
     }
 
     /// How many pods a workload has.
@@ -163,8 +157,7 @@ impl CloudIde {
             Workload::LspServer => {
                 self.lsp_pods = self.lsp_counts(at);
                 self.counted_at = self.counted_at.max(at);
-                self.lsp_pods
-                    .resize(usize::try_from(replicas).unwrap_or(usize::MAX), 0.0);
+                self.lsp_pods.resize(usize::try_from(replicas).unwrap_or(usize::MAX), 0.0);
             }
             Workload::AiInference => self.inference_pods = replicas,
         }
@@ -173,11 +166,7 @@ impl CloudIde {
     /// What a scrape of all pods sees at `at`.
     pub fn samples(&self, at: f64) -> Vec<Sample> {
         let mut samples = Vec::new();
-        for (pod, count) in self
-            .pods(Workload::LspServer)
-            .iter()
-            .zip(self.lsp_counts(at))
-        {
+        for (pod, count) in self.pods(Workload::LspServer).iter().zip(self.lsp_counts(at)) {
             samples.extend(METHODS.iter().map(|(method, share)| Sample {
                 name: "lsp_requests_total",
                 labels: vec![

@@ -27,12 +27,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(selector: SeriesSelector) -> Self {
-        Self {
-            selector,
-            rules: Vec::new(),
-            has_template: false,
-            labels: BTreeSet::new(),
-        }
+        Self { selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
     }
 }
 
@@ -46,9 +41,7 @@ pub(super) async fn discover(
         Some(found) => Ok(found),
         None => {
             let is_wanted = |label: &str| group.labels.contains(label);
-            prometheus
-                .series(group.selector.text(), range, is_wanted)
-                .await
+            prometheus.series(group.selector.text(), range, is_wanted).await
         }
     }
 }
@@ -89,10 +82,7 @@ pub(super) async fn alive(
 ) -> BTreeSet<Claim> {
     let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {
-        wanted
-            .entry((claim.rule, &claim.label))
-            .or_default()
-            .insert(&claim.series);
+        wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
     }
     let mut alive = BTreeSet::new();
     for ((rule, label), names) in wanted {
@@ -102,17 +92,18 @@ pub(super) async fn alive(
         for chunk in chunks(&names) {
             let Some(query) = confirmation(&discovered.rule.selector, label, &chunk, max_age)
             else {
+                // Found by the series endpoint, which knows only what has samples in the window.
+                alive.extend(chunk.iter().map(|series| {
+                    let (series, label) = ((*series).to_owned(), label.to_owned());
+                    Claim { rule, series, label }
+                }));
                 continue;
             };
             match prometheus.query(&query).await {
                 Ok(Answer::Vector(vector)) => {
                     for series in vector.samples.iter().filter_map(|s| s.label("__name__")) {
                         let (series, label) = (series.to_owned(), label.to_owned());
-                        alive.insert(Claim {
-                            rule,
-                            series,
-                            label,
-                        });
+                        alive.insert(Claim { rule, series, label });
                     }
                 }
                 Ok(Answer::Scalar(..) | Answer::Other(_)) => {}
@@ -138,10 +129,7 @@ fn confirmation(
         matchers.push(Matcher::named(names));
     }
     let selector = selector.narrowed(&matchers)?;
-    Some(format!(
-        "group by (__name__) (last_over_time({selector}[{}s]))",
-        max_age.as_secs().max(1)
-    ))
+    Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", max_age.as_secs().max(1)))
 }
 
 fn chunks<'a>(names: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
@@ -185,10 +173,6 @@ mod tests {
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let chunks = chunks(&names);
         assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 300);
-        assert!(
-            chunks
-                .iter()
-                .all(|chunk| !chunk.is_empty() && chunk.len() <= 103)
-        );
+        assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 103));
     }
 }

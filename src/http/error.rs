@@ -16,19 +16,12 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status: Box::new(Status::failure(reason, message)),
-            cause: None,
-            quiet: false,
-        }
+        Self { status: Box::new(Status::failure(reason, message)), cause: None, quiet: false }
     }
 
     /// Nothing is there.
     pub(super) fn not_found() -> Self {
-        Self::new(
-            Reason::NotFound,
-            "the server could not find the requested resource",
-        )
+        Self::new(Reason::NotFound, "the server could not find the requested resource")
     }
 
     /// Keeps a failure that is expected, such as a probe's, out of the log.
@@ -46,11 +39,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self {
-            status,
-            cause,
-            quiet,
-        } = self;
+        let Self { status, cause, quiet } = self;
         let code = status.code;
         if code >= 500 && !quiet {
             let cause = cause.unwrap_or_default();
@@ -63,19 +52,13 @@ impl IntoResponse for ApiError {
 }
 
 /// A panic of a handler ends its request, not the process.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is tower-http's"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
 pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without text");
-    tracing::error!(
-        panic = text,
-        "a request panicked; this is a bug in loadline"
-    );
+    tracing::error!(panic = text, "a request panicked; this is a bug in loadline");
     ApiError::new(Reason::InternalError, "the request could not be handled").into_response()
 }

@@ -16,18 +16,12 @@ use crate::{
     wire::{attributes::Attributes, status::Reason},
 };
 
-/// Lets a request through whose sender is known and may do what it asks.
+/// Lets a request through whose sender is known and may do what it asks. A path that is not UTF-8 ends here.
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if api
-        .authorizer
-        .is_open(health::canonical(request.uri().path()))
-    {
-        return next.run(request).await;
-    }
     match admit(&api, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -35,29 +29,20 @@ pub(super) async fn check(
 }
 
 async fn admit(api: &Api, request: &mut Request) -> Result<(), ApiError> {
+    let uri = request.uri();
+    let attributes =
+        Attributes::of(request.method().as_str(), uri.path(), asks_to_watch(uri.query()))
+            .map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
+    if api.authorizer.is_open(health::canonical(uri.path())) {
+        return Ok(());
+    }
     let user = authenticate(api, request).await.map_err(|error| {
         tracing::debug!(%error, "not authenticated");
         ApiError::new(Reason::Unauthorized, "Unauthorized")
     })?;
-    let uri = request.uri();
-    let attributes = Attributes::of(
-        request.method().as_str(),
-        uri.path(),
-        asks_to_watch(uri.query()),
-    )
-    .map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
-    let decision = api
-        .authorizer
-        .decide(&user, &attributes)
-        .await
-        .map_err(|error| {
-            let path = uri.path();
-            ApiError::new(
-                Reason::InternalError,
-                format!("access to {path:?} could not be reviewed"),
-            )
-            .with_cause(&error)
-        })?;
+    let decision = api.authorizer.decide(&user, &attributes).await.map_err(|error| {
+        ApiError::new(Reason::InternalError, "access could not be reviewed").with_cause(&error)
+    })?;
     if decision.allowed {
         return Ok(());
     }
@@ -69,20 +54,11 @@ async fn admit(api: &Api, request: &mut Request) -> Result<(), ApiError> {
 }
 
 async fn authenticate(api: &Api, request: &mut Request) -> Result<User, Unauthenticated> {
-    let peer = request
-        .extensions()
-        .get::<PeerCertificates>()
-        .cloned()
-        .unwrap_or_default();
+    let peer = request.extensions().get::<PeerCertificates>().cloned().unwrap_or_default();
     // A clock before 1970 makes every certificate invalid, which is what it should do.
-    let since_epoch = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = UnixTime::since_unix_epoch(since_epoch);
-    let user = api
-        .authenticator
-        .authenticate(request.headers_mut(), &peer, now)
-        .await;
+    let user = api.authenticator.authenticate(request.headers_mut(), &peer, now).await;
     api.metrics.authentication(match &user {
         Ok(user) if user.name == "system:anonymous" => "anonymous",
         Ok(_) => "authenticated",

@@ -57,22 +57,13 @@ impl Health {
         }
         if let Some(trust) = &self.trust {
             let missing = "kube-system/extension-apiserver-authentication has not been read yet";
-            checks.push(check(
-                "authentication",
-                (!*trust.borrow()).then_some(missing),
-            ));
+            checks.push(check("authentication", (!*trust.borrow()).then_some(missing)));
         }
         let missing = "the first discovery has not been tried yet";
-        checks.push(check(
-            "discovery",
-            (!self.discovery.tried()).then_some(missing),
-        ));
+        checks.push(check("discovery", (!self.discovery.tried()).then_some(missing)));
         if matches!(question, Question::Ready) {
             let stopping = self.stopping.load(Ordering::Relaxed);
-            checks.push(check(
-                "shutdown",
-                stopping.then_some("the process is stopping"),
-            ));
+            checks.push(check("shutdown", stopping.then_some("the process is stopping")));
         }
         // Prometheus' state is told and does not count: an adapter that is taken out of service answers nobody.
         let problems = self.discovery.problems();
@@ -95,27 +86,15 @@ pub(super) fn canonical(path: &str) -> &str {
 }
 
 pub(super) async fn live(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain(
-        "livez",
-        &api.health.checks(Question::Live),
-        query.as_deref(),
-    )
+    plain("livez", &api.health.checks(Question::Live), query.as_deref())
 }
 
 pub(super) async fn healthy(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain(
-        "healthz",
-        &api.health.checks(Question::Live),
-        query.as_deref(),
-    )
+    plain("healthz", &api.health.checks(Question::Live), query.as_deref())
 }
 
 pub(super) async fn ready(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain(
-        "readyz",
-        &api.health.checks(Question::Ready),
-        query.as_deref(),
-    )
+    plain("readyz", &api.health.checks(Question::Ready), query.as_deref())
 }
 
 pub(super) async fn single(
@@ -130,23 +109,16 @@ pub(super) async fn single(
     let checks = api.health.checks(question);
     match checks.iter().find(|check| check.name == name) {
         Some(Check { problem: None, .. }) => "ok".into_response(),
-        Some(Check {
-            problem: Some(problem),
-            ..
-        }) => {
+        Some(Check { problem: Some(problem), .. }) => {
             let message = format!("{name} failed: {problem}");
-            ApiError::new(Reason::InternalError, message)
-                .quiet()
-                .into_response()
+            ApiError::new(Reason::InternalError, message).quiet().into_response()
         }
         None => ApiError::not_found().into_response(),
     }
 }
 
 fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
-    let is_well = checks
-        .iter()
-        .all(|check| check.problem.is_none() || !check.counts);
+    let is_well = checks.iter().all(|check| check.problem.is_none() || !check.counts);
     let is_verbose = query
         .unwrap_or_default()
         .split('&')
@@ -156,11 +128,7 @@ fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
     }
     let mut text = String::new();
     for check in checks {
-        let Check {
-            name,
-            problem,
-            counts,
-        } = check;
+        let Check { name, problem, counts } = check;
         // Writing to a String cannot fail.
         match problem {
             None => writeln!(text, "[+]{name} ok"),
@@ -169,15 +137,8 @@ fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
         }
         .unwrap_or_default();
     }
-    text += &format!(
-        "{endpoint} check {}\n",
-        if is_well { "passed" } else { "failed" }
-    );
-    let code = if is_well {
-        StatusCode::OK
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
+    text += &format!("{endpoint} check {}\n", if is_well { "passed" } else { "failed" });
+    let code = if is_well { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     (code, text).into_response()
 }
 
@@ -189,9 +150,7 @@ pub(super) async fn json_form(State(api): State<Arc<Api>>, Path(name): Path<Stri
         _ => return ApiError::not_found().into_response(),
     };
     let checks = api.health.checks(question);
-    let is_well = checks
-        .iter()
-        .all(|check| check.problem.is_none() || !check.counts);
+    let is_well = checks.iter().all(|check| check.problem.is_none() || !check.counts);
     let word = |well: bool| if well { "ok" } else { "failed" };
     let details: Vec<_> = checks
         .iter()
@@ -204,10 +163,6 @@ pub(super) async fn json_form(State(api): State<Arc<Api>>, Path(name): Path<Stri
         })
         .collect();
     let body = json!({"status": word(is_well), "checks": details}).to_string();
-    let code = if is_well {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -52,11 +52,8 @@ pub(super) async fn negotiate(request: Request, next: Next) -> Response {
 
 /// The first accepted media type that can be given, in the order of preference.
 fn form(headers: &HeaderMap) -> Option<Form> {
-    let accept: Vec<_> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
+    let accept: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     if accept.iter().all(|value| value.trim().is_empty()) {
         return Some(Form::Json);
     }
@@ -96,14 +93,9 @@ fn is_pretty(request: &Request) -> bool {
     }) {
         return !matches!(pretty, "0" | "f" | "F" | "false" | "FALSE" | "False");
     }
-    let agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok());
+    let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     agent.is_some_and(|agent| {
-        ["curl", "Wget", "Mozilla/5.0"]
-            .iter()
-            .any(|reader| agent.starts_with(reader))
+        ["curl", "Wget", "Mozilla/5.0"].iter().any(|reader| agent.starts_with(reader))
     })
 }
 
@@ -121,9 +113,7 @@ async fn rewrite(response: Response, form: Form) -> Response {
         return ApiError::new(Reason::InternalError, text).into_response();
     };
     if form == Form::Yaml {
-        parts
-            .headers
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(YAML));
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(YAML));
     }
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(text))
@@ -139,15 +129,9 @@ mod tests {
             (None, Some(Form::Json)),
             (Some("*/*"), Some(Form::Json)),
             (Some("application/yaml"), Some(Form::Yaml)),
-            (
-                Some("application/vnd.kubernetes.protobuf,application/json"),
-                Some(Form::Json),
-            ),
+            (Some("application/vnd.kubernetes.protobuf,application/json"), Some(Form::Json)),
             (Some("application/vnd.kubernetes.protobuf"), None),
-            (
-                Some("application/json;q=0.1, application/yaml;q=0.9"),
-                Some(Form::Yaml),
-            ),
+            (Some("application/json;q=0.1, application/yaml;q=0.9"), Some(Form::Yaml)),
             (
                 Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
                 Some(Form::Json),

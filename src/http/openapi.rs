@@ -41,19 +41,11 @@ fn tagged(headers: &HeaderMap, document: &Value) -> Response {
     if is_known {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
     }
-    let headers = [
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-        (header::ETAG, tag),
-    ];
+    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, tag)];
     (headers, document.to_string()).into_response()
 }
 
 fn hash(document: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, document.to_string().as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02X}"))
-        .collect()
+    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02X}")).collect()
 }

@@ -49,9 +49,7 @@ pub enum Source {
 impl Source {
     /// The credential itself where it is given, else its file.
     fn of(inline: Option<Vec<u8>>, file: Option<impl Into<PathBuf>>) -> Option<Self> {
-        inline
-            .map(Self::Inline)
-            .or_else(|| file.map(|file| Self::File(file.into())))
+        inline.map(Self::Inline).or_else(|| file.map(|file| Self::File(file.into())))
     }
 
     /// The credential as it is now.
@@ -140,9 +138,7 @@ impl Config {
             password: percent_decoded(url.password().unwrap_or_default()),
         });
         // These cannot fail for a URL with a host.
-        url.set_username("")
-            .and_then(|()| url.set_password(None))
-            .unwrap_or_default();
+        url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Ok(Self {
@@ -162,10 +158,7 @@ impl Config {
     /// Authenticates as the user of a kubeconfig's current context, and trusts the authority of its cluster. Only the files
     /// and data that it names are used: a user who authenticates by running a program is an error.
     pub fn add_kubeconfig(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let file = |message: String| ConfigError::File {
-            path: path.to_owned(),
-            message,
-        };
+        let file = |message: String| ConfigError::File { path: path.to_owned(), message };
         let kubeconfig = Kubeconfig::read_from(path).map_err(|error| file(error.to_string()))?;
         let current = kubeconfig.current_context.as_deref().unwrap_or_default();
         let context = kubeconfig
@@ -198,10 +191,7 @@ impl Config {
         let certificate = inline(user.client_certificate_data.as_deref(), &file)?;
         self.certificate = Source::of(certificate, user.client_certificate);
         let key = secret(user.client_key_data);
-        let key = inline(
-            key.as_deref().and_then(|key| std::str::from_utf8(key).ok()),
-            &file,
-        )?;
+        let key = inline(key.as_deref().and_then(|key| std::str::from_utf8(key).ok()), &file)?;
         self.key = Source::of(key, user.client_key);
         self.token = Source::of(secret(user.token), user.token_file);
         if let (Some(user), Some(password)) = (user.username, secret(user.password)) {
@@ -256,10 +246,7 @@ mod tests {
         let config = Config::new("https://us%40er:pa%3Ass@host:9090/prom/").unwrap();
         assert_eq!(config.url.as_str(), "https://host:9090/prom");
         let basic = config.basic.clone().unwrap();
-        assert_eq!(
-            (basic.user.as_str(), basic.password.as_str()),
-            ("us@er", "pa:ss")
-        );
+        assert_eq!((basic.user.as_str(), basic.password.as_str()), ("us@er", "pa:ss"));
         assert!(!format!("{config:?}").contains("pa:ss"));
         assert!(Config::new("http://host").unwrap().basic.is_none());
     }

@@ -37,9 +37,7 @@ pub(super) struct Connections {
 
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connections")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("Connections").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -88,10 +86,7 @@ impl Connections {
     fn is_due(&self) -> bool {
         let config = &self.config;
         let sources = [&config.ca, &config.certificate, &config.key, &config.token];
-        if !sources
-            .iter()
-            .any(|source| matches!(source, Some(Source::File(_))))
-        {
+        if !sources.iter().any(|source| matches!(source, Some(Source::File(_)))) {
             return false;
         }
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -144,9 +139,7 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
     if let Some(ca) = &materials.ca {
         let certificates = reqwest::Certificate::from_pem_bundle(ca).map_err(tls)?;
         if certificates.is_empty() {
-            return Err(ConfigError::Tls(
-                "the CA file holds no certificate".to_owned(),
-            ));
+            return Err(ConfigError::Tls("the CA file holds no certificate".to_owned()));
         }
         builder = builder.tls_certs_only(certificates);
     }
@@ -157,21 +150,16 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
     let client = Client::from(builder.build().map_err(tls)?, config.url.as_str())
         .map_err(|error| ConfigError::Url(error.to_string()))?;
     let headers = headers(config, &materials)?;
-    Ok(Connection {
-        client,
-        headers,
-        materials,
-    })
+    Ok(Connection { client, headers, materials })
 }
 
 fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
     let authorization = match (&materials.token, &config.basic) {
         (Some(token), _) => Some(format!("Bearer {}", String::from_utf8_lossy(token).trim())),
-        (None, Some(basic)) => Some(format!(
-            "Basic {}",
-            STANDARD.encode(format!("{}:{}", basic.user, basic.password))
-        )),
+        (None, Some(basic)) => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", basic.user, basic.password))))
+        }
         (None, None) => None,
     };
     if let Some(authorization) = authorization {
@@ -189,9 +177,7 @@ fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigEr
 fn is_loopback(config: &Config) -> bool {
     match config.url.host_str() {
         Some("localhost" | "[::1]") => true,
-        Some(host) => host
-            .parse::<std::net::Ipv4Addr>()
-            .is_ok_and(|ip| ip.is_loopback()),
+        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
         None => false,
     }
 }

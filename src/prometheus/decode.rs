@@ -99,17 +99,10 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
     let data: Data<'_> = serde_json::from_str(data)?;
     match data.result_type.as_ref() {
         "vector" => {
-            let mut vector = Vector {
-                warnings,
-                ..Vector::default()
-            };
+            let mut vector = Vector { warnings, ..Vector::default() };
             let mut names = Names::default();
             let mut rows = serde_json::Deserializer::from_str(data.result.get());
-            Rows {
-                vector: &mut vector,
-                names: &mut names,
-            }
-            .deserialize(&mut rows)?;
+            Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows)?;
             Ok(Answer::Vector(vector))
         }
         "scalar" => {
@@ -132,11 +125,7 @@ pub fn series(body: &[u8], is_wanted: impl Fn(&str) -> bool) -> Result<Found, De
     let (data, _) = Envelope::open(body)?;
     let mut found = Found::default();
     let mut rows = serde_json::Deserializer::from_str(data);
-    SeriesRows {
-        found: &mut found,
-        is_wanted: &is_wanted,
-    }
-    .deserialize(&mut rows)?;
+    SeriesRows { found: &mut found, is_wanted: &is_wanted }.deserialize(&mut rows)?;
     Ok(found)
 }
 
@@ -178,10 +167,7 @@ impl<'de> Deserialize<'de> for Point {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "`as` saturates, and no clock is out of range"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no clock is out of range")]
 fn milliseconds(seconds: f64) -> i64 {
     (seconds * 1000.0).round() as i64
 }
@@ -247,11 +233,7 @@ impl<'de> Visitor<'de> for Row<'_> {
                 }
             }
         }
-        Ok(point.map(|Point(at_ms, value)| Sample {
-            labels,
-            at_ms,
-            value,
-        }))
+        Ok(point.map(|Point(at_ms, value)| Sample { labels, at_ms, value }))
     }
 }
 
@@ -382,10 +364,7 @@ mod tests {
         assert_eq!(vector.samples[0].at_ms, 1_763_651_878_913);
         assert!(vector.samples[1].value.is_nan());
         assert_eq!(vector.samples[2].value.to_string(), "inf");
-        assert!(Arc::ptr_eq(
-            &vector.samples[0].labels[0].0,
-            &vector.samples[1].labels[0].0
-        ));
+        assert!(Arc::ptr_eq(&vector.samples[0].labels[0].0, &vector.samples[1].labels[0].0));
     }
 
     #[test]
@@ -411,10 +390,7 @@ mod tests {
     #[test]
     fn errors_of_any_type_keep_their_words() {
         let body = br#"{"status":"error","errorType":"too_many_requests","error":"slow down"}"#;
-        assert_eq!(
-            error(body).unwrap(),
-            ("too_many_requests".into(), "slow down".into())
-        );
+        assert_eq!(error(body).unwrap(), ("too_many_requests".into(), "slow down".into()));
         let body = br#"{"status":"error","errorType":"422","error":"no"}"#;
         assert_eq!(query(body).unwrap_err().to_string(), "422: no");
         assert!(error(b"<html>").is_none());
@@ -429,10 +405,7 @@ mod tests {
             {"__name__":"b","namespace":"n","pod":""},{"pod":"z"}]}"#;
         let found = series(body, |label| label != "job" && label != "__name__").unwrap();
         assert_eq!(found.by_label["pod"].iter().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(
-            found.by_label["namespace"].iter().collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(found.by_label["namespace"].iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found.by_label.len(), 2);
         assert_eq!(
             series(br#"{"status":"success","data":null}"#, |_| true).unwrap(),

@@ -46,10 +46,8 @@ pub enum TlsError {
 impl Pair {
     /// Reads a certificate, with its chain behind it, and a key.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let failed = |path: &Path, message: String| TlsError::File {
-            path: path.to_owned(),
-            message,
-        };
+        let failed =
+            |path: &Path, message: String| TlsError::File { path: path.to_owned(), message };
         let authority = std::fs::read_to_string(certificate)
             .map_err(|error| failed(certificate, error.to_string()))?;
         let chain = CertificateDer::pem_slice_iter(authority.as_bytes())
@@ -61,20 +59,12 @@ impl Pair {
         let key_text = std::fs::read(key).map_err(|error| failed(key, error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(&key_text)
             .map_err(|error| failed(key, format!("no private key: {error:?}")))?;
-        Ok(Self {
-            chain,
-            key,
-            authority,
-        })
+        Ok(Self { chain, key, authority })
     }
 
     /// Makes a certificate for the names of this machine's loopback and an address, signed by itself.
     pub fn self_signed(address: IpAddr) -> Result<Self, TlsError> {
-        let mut names = vec![
-            "localhost".to_owned(),
-            "127.0.0.1".to_owned(),
-            "::1".to_owned(),
-        ];
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         let address = address.to_string();
         if !names.contains(&address) {
             names.push(address);
@@ -119,9 +109,7 @@ struct AnyClientCertificate {
 
 impl AnyClientCertificate {
     fn new(provider: &CryptoProvider) -> Self {
-        Self {
-            algorithms: provider.signature_verification_algorithms,
-        }
+        Self { algorithms: provider.signature_verification_algorithms }
     }
 }
 

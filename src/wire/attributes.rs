@@ -77,10 +77,7 @@ impl Attributes {
     }
 
     fn path(verb: String, path: &str) -> Self {
-        Self {
-            verb,
-            target: Target::Path(path.to_owned()),
-        }
+        Self { verb, target: Target::Path(path.to_owned()) }
     }
 
     /// The sentence of a refusal, as an API server says it.
@@ -91,20 +88,10 @@ impl Attributes {
     fn subject(&self) -> String {
         match &self.target {
             Target::Path(_) => "forbidden: ".to_owned(),
-            Target::Resource {
-                group,
-                resource,
-                name,
-                ..
-            } if name.is_empty() => {
+            Target::Resource { group, resource, name, .. } if name.is_empty() => {
                 format!("{resource}.{group} is forbidden: ")
             }
-            Target::Resource {
-                group,
-                resource,
-                name,
-                ..
-            } => {
+            Target::Resource { group, resource, name, .. } => {
                 format!("{resource}.{group} \"{name}\" is forbidden: ")
             }
         }
@@ -116,13 +103,7 @@ impl fmt::Display for Attributes {
         let verb = &self.verb;
         match &self.target {
             Target::Path(path) => write!(f, "{verb} path \"{path}\""),
-            Target::Resource {
-                group,
-                namespace,
-                resource,
-                subresource,
-                ..
-            } => {
+            Target::Resource { group, namespace, resource, subresource, .. } => {
                 let slash = if subresource.is_empty() { "" } else { "/" };
                 write!(
                     f,
@@ -147,14 +128,7 @@ mod tests {
         let attributes = Attributes::of(method, path, watch).unwrap();
         match attributes.target {
             Target::Path(path) => format!("{} {path}", attributes.verb),
-            Target::Resource {
-                group,
-                version,
-                namespace,
-                resource,
-                name,
-                subresource,
-            } => format!(
+            Target::Resource { group, version, namespace, resource, name, subresource } => format!(
                 "{} g={group} v={version} ns={namespace} r={resource} n={name} s={subresource}",
                 attributes.verb
             ),
@@ -240,9 +214,6 @@ mod tests {
             refusal("/apis/custom.metrics.k8s.io/v1beta1/nodes/a/m"),
             r#"nodes.custom.metrics.k8s.io "a" is forbidden: User "u" cannot get resource "nodes/m" in API group "custom.metrics.k8s.io" at the cluster scope"#
         );
-        assert_eq!(
-            refusal("/metrics"),
-            r#"forbidden: User "u" cannot get path "/metrics""#
-        );
+        assert_eq!(refusal("/metrics"), r#"forbidden: User "u" cannot get path "/metrics""#);
     }
 }

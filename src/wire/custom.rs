@@ -63,23 +63,16 @@ pub fn encode(version: Version, described: Described<'_>, readings: &[Reading]) 
             api_version: &api_version,
         },
         identity: match version {
-            Version::V1beta1 => Identity::Flat {
-                metric_name: described.metric,
-            },
+            Version::V1beta1 => Identity::Flat { metric_name: described.metric },
             Version::V1beta2 => Identity::Nested {
-                metric: Metric {
-                    name: described.metric,
-                    selector: described.selector,
-                },
+                metric: Metric { name: described.metric, selector: described.selector },
             },
         },
         timestamp: Rfc3339(reading.at_ms),
         window_seconds: described.window_seconds,
         value: Quantity(reading.milli),
         tail: match version {
-            Version::V1beta1 => Tail::Selector {
-                selector: described.selector,
-            },
+            Version::V1beta1 => Tail::Selector { selector: described.selector },
             Version::V1beta2 => Tail::None {},
         },
     });
@@ -192,11 +185,7 @@ mod tests {
             selector: selector.as_ref(),
             window_seconds: None,
         };
-        let reading = Reading {
-            name: "web-0".into(),
-            milli: 9999,
-            at_ms: 1_763_651_878_912,
-        };
+        let reading = Reading { name: "web-0".into(), milli: 9999, at_ms: 1_763_651_878_912 };
         String::from_utf8(encode(version, described, &[reading])).unwrap()
     }
 

@@ -18,10 +18,7 @@ pub struct Group {
 }
 
 /// custom.metrics.k8s.io as this server serves it.
-pub const CUSTOM: Group = Group {
-    name: super::custom::GROUP,
-    versions: &["v1beta2", "v1beta1"],
-};
+pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1beta2", "v1beta1"] };
 
 /// The media type of [`aggregated`].
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -107,13 +104,7 @@ mod tests {
             group(CUSTOM).to_string(),
             r#"{"apiVersion":"v1","kind":"APIGroup","name":"custom.metrics.k8s.io","preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},"versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}]}"#
         );
-        assert_eq!(
-            group_list(&[CUSTOM])["groups"][0]["name"],
-            "custom.metrics.k8s.io"
-        );
-        assert_eq!(
-            aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"],
-            json!([])
-        );
+        assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
+        assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));
     }
 }

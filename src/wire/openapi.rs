@@ -74,31 +74,18 @@ fn paths(
 ) -> Map<String, Value> {
     let root = format!("/apis/{}/{}", custom::GROUP, version.name());
     let selectors = [
-        parameter(
-            "labelSelector",
-            "query",
-            "Which objects, where the name is *.",
-        ),
+        parameter("labelSelector", "query", "Which objects, where the name is *."),
         parameter("metricLabelSelector", "query", "Which series."),
     ];
     let described = [
         ("namespace", "The objects' namespace."),
-        (
-            "resource",
-            "The described resource, with its group behind a dot.",
-        ),
-        (
-            "name",
-            "The object's name, or * for all that match labelSelector.",
-        ),
+        ("resource", "The described resource, with its group behind a dot."),
+        ("name", "The object's name, or * for all that match labelSelector."),
         ("metric", "The metric's name."),
     ];
     let mut paths = Map::new();
     for (path, what) in [
-        (
-            "namespaces/{namespace}/{resource}/{name}/{metric}",
-            "objects in a namespace",
-        ),
+        ("namespaces/{namespace}/{resource}/{name}/{metric}", "objects in a namespace"),
         ("{resource}/{name}/{metric}", "objects of the cluster"),
         ("namespaces/{namespace}/metrics/{metric}", "a namespace"),
     ] {
@@ -166,10 +153,7 @@ fn schemas(version: Version, reference: &str) -> Map<String, Value> {
         ],
     });
     let value = json!({"type": "object", "properties": value});
-    Map::from_iter([
-        (name("MetricValueList"), list),
-        (name("MetricValue"), value),
-    ])
+    Map::from_iter([(name("MetricValueList"), list), (name("MetricValue"), value)])
 }
 
 #[cfg(test)]

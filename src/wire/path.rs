@@ -78,11 +78,7 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, PathError> {
 }
 
 fn name(segment: &str) -> Name {
-    if segment == "*" {
-        Name::All
-    } else {
-        Name::One(segment.to_owned())
-    }
+    if segment == "*" { Name::All } else { Name::One(segment.to_owned()) }
 }
 
 /// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
@@ -107,9 +103,7 @@ pub(crate) fn decode(segment: &str) -> Option<String> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -140,18 +134,12 @@ mod tests {
         let cases = [
             ("namespaces/n/pods/p/m", "n pods p m"),
             ("/namespaces/n/pods/*/m/", "n pods ALL m"),
-            (
-                "namespaces/n/ingresses.networking.k8s.io/i/m",
-                "n ingresses.networking.k8s.io i m",
-            ),
+            ("namespaces/n/ingresses.networking.k8s.io/i/m", "n ingresses.networking.k8s.io i m"),
             ("nodes/a/m", "- nodes a m"),
             ("nodes/*/m", "- nodes ALL m"),
             ("namespaces/n/metrics/m", "- namespaces n m"),
             ("namespaces/*/metrics/m", "- namespaces ALL m"),
-            (
-                "namespaces/n/pods/%2A/vllm%3Anum_requests",
-                "n pods ALL vllm:num_requests",
-            ),
+            ("namespaces/n/pods/%2A/vllm%3Anum_requests", "n pods ALL vllm:num_requests"),
             ("namespaces/n/pods/a%2Fb/m", "n pods a/b m"),
             ("namespaces/n/m", "Form"),
             ("namespaces/n", "Form"),

@@ -80,11 +80,7 @@ impl Status {
     pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
         let (message, details) = if reason == Reason::InternalError {
-            let details = Details {
-                causes: vec![Cause {
-                    message: message.clone(),
-                }],
-            };
+            let details = Details { causes: vec![Cause { message: message.clone() }] };
             (format!("Internal error occurred: {message}"), Some(details))
         } else {
             (message, None)
@@ -108,10 +104,8 @@ mod tests {
 
     #[test]
     fn bodies_are_those_of_an_api_server() {
-        let not_found = Status::failure(
-            Reason::NotFound,
-            "the server could not find the metric m for pods",
-        );
+        let not_found =
+            Status::failure(Reason::NotFound, "the server could not find the metric m for pods");
         assert_eq!(
             serde_json::to_string(&not_found).unwrap(),
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the metric m for pods","reason":"NotFound","code":404}"#

@@ -94,13 +94,7 @@ pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
 }
 
 const FILE: &[&str] = &["rules", "externalRules", "resourceRules"];
-const RULE: &[&str] = &[
-    "seriesQuery",
-    "seriesFilters",
-    "resources",
-    "name",
-    "metricsQuery",
-];
+const RULE: &[&str] = &["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery"];
 const RESOURCES: &[&str] = &["template", "overrides", "namespaced"];
 const RESOURCE_RULES: &[&str] = &["cpu", "memory", "window"];
 const RESOURCE_RULE: &[&str] = &["containerQuery", "nodeQuery", "resources", "containerLabel"];
@@ -128,11 +122,7 @@ impl<'n> Fields<'n> {
     }
 
     fn path(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
@@ -183,14 +173,8 @@ impl Reader {
         let is = self.text(&fields, "is");
         let is_not = self.text(&fields, "isNot");
         match (is.value.is_empty(), is_not.value.is_empty()) {
-            (false, true) => Some(Filter {
-                pattern: is,
-                positive: true,
-            }),
-            (true, false) => Some(Filter {
-                pattern: is_not,
-                positive: false,
-            }),
+            (false, true) => Some(Filter { pattern: is, positive: true }),
+            (true, false) => Some(Filter { pattern: is_not, positive: false }),
             _ => {
                 let message = "exactly one of `is` and `isNot` is expected";
                 self.problem(node.place, fields.path, message.to_owned());
@@ -241,14 +225,7 @@ impl Reader {
                 continue;
             }
             let place = node.place;
-            overrides.insert(
-                label.text.clone(),
-                Override {
-                    place,
-                    group,
-                    resource,
-                },
-            );
+            overrides.insert(label.text.clone(), Override { place, group, resource });
         }
         overrides
     }
@@ -266,16 +243,9 @@ impl Reader {
             }
             parsed
         };
-        let mut rule = |key: &str| {
-            fields
-                .get(key)
-                .and_then(|node| self.resource_rule(node, fields.path(key)))
-        };
-        Some(ResourceRules {
-            cpu: rule("cpu"),
-            memory: rule("memory"),
-            window,
-        })
+        let mut rule =
+            |key: &str| fields.get(key).and_then(|node| self.resource_rule(node, fields.path(key)));
+        Some(ResourceRules { cpu: rule("cpu"), memory: rule("memory"), window })
     }
 
     fn resource_rule(&mut self, node: &Node, path: String) -> Option<ResourceRule> {
@@ -295,11 +265,7 @@ impl Reader {
             self.problem(node.place, path, message);
             return None;
         };
-        let fields = Fields {
-            path,
-            place: node.place,
-            entries,
-        };
+        let fields = Fields { path, place: node.place, entries };
         for (key, _) in entries {
             if keys.contains(&key.text.as_str()) {
                 continue;
@@ -336,26 +302,16 @@ impl Reader {
 
     fn text(&mut self, fields: &Fields<'_>, key: &str) -> Text {
         let Some(node) = fields.get(key) else {
-            return Text {
-                value: String::new(),
-                place: fields.place,
-            };
+            return Text { value: String::new(), place: fields.place };
         };
         let value = match &node.value {
             Value::Scalar(value) => value.clone(),
             Value::Null | Value::Sequence(_) | Value::Mapping(_) => {
-                self.problem(
-                    node.place,
-                    fields.path(key),
-                    "a string is expected".to_owned(),
-                );
+                self.problem(node.place, fields.path(key), "a string is expected".to_owned());
                 String::new()
             }
         };
-        Text {
-            value,
-            place: node.place,
-        }
+        Text { value, place: node.place }
     }
 
     fn boolean(&mut self, fields: &Fields<'_>, key: &str) -> Option<bool> {
@@ -374,31 +330,19 @@ impl Reader {
     }
 
     fn problem(&mut self, place: Place, path: String, message: String) {
-        self.problems.push(Problem {
-            place: Some(place),
-            path,
-            message,
-        });
+        self.problems.push(Problem { place: Some(place), path, message });
     }
 }
 
 fn quoted(keys: &[&str]) -> String {
-    keys.iter()
-        .map(|key| format!("`{key}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The known key that differs least, if it does not differ by more than a third of its letters.
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
-        .map(|key| {
-            (
-                strsim::damerau_levenshtein(&word.to_lowercase(), &key.to_lowercase()),
-                *key,
-            )
-        })
+        .map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), &key.to_lowercase()), *key))
         .filter(|(distance, key)| distance * 3 <= key.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, key)| key)
@@ -407,8 +351,6 @@ fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 /// Whether this is a label name of Prometheus' classic data model, the only one that a query can write without quotes.
 pub(crate) fn is_label_name(text: &str) -> bool {
     let mut characters = text.chars();
-    characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
 }

@@ -49,20 +49,12 @@ impl Mapping {
             match ResourceTemplate::compile(&written.template.value) {
                 Ok(template) => Some(template),
                 Err(error) => {
-                    problem(
-                        written.template.place,
-                        "resources.template",
-                        error.to_string(),
-                    );
+                    problem(written.template.place, "resources.template", error.to_string());
                     return None;
                 }
             }
         };
-        Some(Self {
-            template,
-            overrides: written.overrides.clone(),
-            namespaced,
-        })
+        Some(Self { template, overrides: written.overrides.clone(), namespaced })
     }
 
     /// Whether an external rule adds the namespace matcher (`resources.namespaced`, true by default).
@@ -85,9 +77,7 @@ impl Mapping {
             match kinds.resolve(&written.group, &written.resource) {
                 Some(kind) => {
                     resolved.by_label.insert(label.clone(), Arc::clone(kind));
-                    resolved
-                        .by_resource
-                        .insert(kind.resource.clone(), label.clone());
+                    resolved.by_resource.insert(kind.resource.clone(), label.clone());
                 }
                 None => resolved.unknown.push(UnknownResource {
                     place: written.place,
@@ -107,14 +97,8 @@ impl Mapping {
                 if label.is_empty() {
                     continue;
                 }
-                resolved
-                    .by_label
-                    .entry(label.clone())
-                    .or_insert_with(|| Arc::clone(kind));
-                resolved
-                    .by_resource
-                    .entry(kind.resource.clone())
-                    .or_insert(label);
+                resolved.by_label.entry(label.clone()).or_insert_with(|| Arc::clone(kind));
+                resolved.by_resource.entry(kind.resource.clone()).or_insert(label);
             }
         }
         resolved
@@ -134,18 +118,13 @@ impl ResolvedMapping {
 
     /// The label that holds the namespace.
     pub fn namespace_label(&self) -> Option<&str> {
-        let namespaces = GroupResource {
-            group: String::new(),
-            resource: "namespaces".to_owned(),
-        };
+        let namespaces = GroupResource { group: String::new(), resource: "namespaces".to_owned() };
         self.label(&namespaces)
     }
 
     /// All labels that name objects, with their kinds, in alphabetical order.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &Arc<Kind>)> {
-        self.by_label
-            .iter()
-            .map(|(label, kind)| (label.as_str(), kind))
+        self.by_label.iter().map(|(label, kind)| (label.as_str(), kind))
     }
 
     /// The overrides whose resources the cluster does not have.
@@ -174,10 +153,7 @@ mod tests {
         );
         assert_eq!(mapping.namespace_label(), Some("ns"));
         assert_eq!(mapping.kind("deploy").unwrap().kind, "Deployment");
-        assert_eq!(
-            mapping.label(&GroupResource::parse("deployments.apps")),
-            Some("deploy")
-        );
+        assert_eq!(mapping.label(&GroupResource::parse("deployments.apps")), Some("deploy"));
         assert_eq!(mapping.label(&GroupResource::parse("pods")), None);
     }
 
@@ -185,28 +161,16 @@ mod tests {
     fn templates_name_every_kind_with_its_group_sanitised() {
         let mapping = resolved("template: \"kube_<<.Group>>_<<.Resource>>\"");
         assert_eq!(mapping.namespace_label(), Some("kube__namespace"));
-        assert_eq!(
-            mapping.kind("kube_apps_deployment").unwrap().kind,
-            "Deployment"
-        );
-        assert_eq!(
-            mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind,
-            "Ingress"
-        );
+        assert_eq!(mapping.kind("kube_apps_deployment").unwrap().kind, "Deployment");
+        assert_eq!(mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind, "Ingress");
     }
 
     #[test]
     fn an_override_comes_before_the_template() {
         let mapping =
             resolved("template: \"<<.Resource>>\", overrides: {instance: {resource: pod}}");
-        assert_eq!(
-            mapping.label(&GroupResource::parse("pods")),
-            Some("instance")
-        );
-        assert_eq!(
-            mapping.label(&GroupResource::parse("services")),
-            Some("service")
-        );
+        assert_eq!(mapping.label(&GroupResource::parse("pods")), Some("instance"));
+        assert_eq!(mapping.label(&GroupResource::parse("services")), Some("service"));
         assert_eq!(mapping.kind("event").unwrap().resource.group, "");
     }
 

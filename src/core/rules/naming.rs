@@ -56,21 +56,13 @@ impl Namer {
         } else {
             rule.name_as.value.clone()
         };
-        Some(Self {
-            filters,
-            matches,
-            template,
-        })
+        Some(Self { filters, matches, template })
     }
 
     /// The metric's name in the API for a series, or nothing where the rule does not take the series: a filter refuses it,
     /// `matches` does not match, or the name comes out empty.
     pub fn metric_name(&self, series: &str) -> Option<String> {
-        if !self
-            .filters
-            .iter()
-            .all(|(regex, positive)| regex.is_match(series) == *positive)
-        {
+        if !self.filters.iter().all(|(regex, positive)| regex.is_match(series) == *positive) {
             return None;
         }
         let name = go_regex::expand(&self.template, &self.matches.captures(series)?);
@@ -105,16 +97,8 @@ mod tests {
                 "x_total",
                 Some("x_per_second"),
             ),
-            (
-                "name: {matches: \"^(.*)_total$\", as: \"$1_per_second\"}",
-                "x_total",
-                None,
-            ),
-            (
-                "name: {matches: \"_total\", as: \"\"}",
-                "x_total",
-                Some("_total"),
-            ),
+            ("name: {matches: \"^(.*)_total$\", as: \"$1_per_second\"}", "x_total", None),
+            ("name: {matches: \"_total\", as: \"\"}", "x_total", Some("_total")),
             (
                 "name: {matches: \"^container_(?P<what>.*)$\", as: \"$what\"}",
                 "container_cpu",
@@ -129,10 +113,7 @@ mod tests {
     #[test]
     fn filters_search_and_all_must_hold() {
         let keys = "seriesFilters: [{is: \"^container_\"}, {isNot: \"_total$\"}, {isNot: \"cpu\"}]";
-        assert_eq!(
-            named(keys, "container_memory").as_deref(),
-            Some("container_memory")
-        );
+        assert_eq!(named(keys, "container_memory").as_deref(), Some("container_memory"));
         assert_eq!(named(keys, "container_memory_total"), None);
         assert_eq!(named(keys, "container_cpu_x"), None);
         assert_eq!(named(keys, "node_memory"), None);

@@ -25,12 +25,7 @@ pub(super) struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     pub(super) fn new(source: &'a str, fields: Option<&'a [&'a str]>) -> Self {
-        Self {
-            source,
-            fields,
-            variables: vec![SmolStr::new_static("$")],
-            loops: 0,
-        }
+        Self { source, fields, variables: vec![SmolStr::new_static("$")], loops: 0 }
     }
 
     /// Checks the tree, and has values printed as Go prints them where gotmpl itself would not.
@@ -40,9 +35,7 @@ impl<'a> Checker<'a> {
 
     /// `root` tells whether dot is known to be the data itself.
     fn list(&mut self, list: &mut ListNode, root: bool) -> Result<(), TemplateError> {
-        list.nodes
-            .iter_mut()
-            .try_for_each(|node| self.node(node, root))
+        list.nodes.iter_mut().try_for_each(|node| self.node(node, root))
     }
 
     fn node(&mut self, node: &mut Node, root: bool) -> Result<(), TemplateError> {
@@ -64,10 +57,7 @@ impl<'a> Checker<'a> {
                 self.loops -= 1;
                 checked
             }
-            Node::Template(call) => call
-                .pipe
-                .as_ref()
-                .map_or(Ok(()), |pipe| self.pipe(pipe, root)),
+            Node::Template(call) => call.pipe.as_ref().map_or(Ok(()), |pipe| self.pipe(pipe, root)),
             Node::Define(define) => Checker::new(self.source, None).check(&mut define.body),
             Node::Break(pos) if self.loops == 0 => {
                 Err(self.syntax(*pos, "<<break>> outside <<range>>".to_owned()))
@@ -124,15 +114,9 @@ impl<'a> Checker<'a> {
         ) = command.args.first()
             && piped
         {
-            return Err(self.syntax(
-                *pos,
-                "a constant cannot take what is piped to it".to_owned(),
-            ));
+            return Err(self.syntax(*pos, "a constant cannot take what is piped to it".to_owned()));
         }
-        command
-            .args
-            .iter()
-            .try_for_each(|expr| self.expr(expr, root))
+        command.args.iter().try_for_each(|expr| self.expr(expr, root))
     }
 
     fn expr(&mut self, expr: &Expr, root: bool) -> Result<(), TemplateError> {
@@ -179,29 +163,18 @@ impl<'a> Checker<'a> {
         let float = matches!(sole_operand(pipe), Some(Expr::Number(_, Number::Float(_))));
         if pipe.decl.is_empty() && (float || self.is_root(pipe, root)) {
             let print = Expr::Identifier(pipe.pos, SmolStr::new_static("print"));
-            pipe.commands.push(CommandNode {
-                pos: pipe.pos,
-                args: vec![print],
-            });
+            pipe.commands.push(CommandNode { pos: pipe.pos, args: vec![print] });
         }
     }
 
     fn syntax(&self, pos: Pos, reason: String) -> TemplateError {
         let (line, column) = self.place(pos);
-        TemplateError::Syntax {
-            line,
-            column,
-            reason,
-        }
+        TemplateError::Syntax { line, column, reason }
     }
 
     fn invalid(&self, pos: Pos, reason: String) -> TemplateError {
         let (line, column) = self.place(pos);
-        TemplateError::Invalid {
-            line,
-            column,
-            reason,
-        }
+        TemplateError::Invalid { line, column, reason }
     }
 
     fn place(&self, pos: Pos) -> (usize, usize) {

@@ -45,46 +45,31 @@ impl Engine {
             .map_err(syntax_error)?;
 
         let marked = format!("{source}{SENTINEL}");
-        let (mut tree, mut defines) = Parser::new(&marked, LEFT, RIGHT)
-            .and_then(Parser::parse)
-            .map_err(syntax_error)?;
+        let (mut tree, mut defines) =
+            Parser::new(&marked, LEFT, RIGHT).and_then(Parser::parse).map_err(syntax_error)?;
         if !remove_sentinel(&mut tree) {
             let unclosed = defines.iter().any(|define| has_sentinel(&define.body))
                 || tree.nodes.iter().any(node_has_sentinel);
-            let reason = if unclosed {
-                "a block has no <<end>>"
-            } else {
-                "unexpected <<end>> or <<else>>"
-            };
+            let reason =
+                if unclosed { "a block has no <<end>>" } else { "unexpected <<end>> or <<else>>" };
             let last = source.lines().count().max(1);
             let column = source.lines().last().map_or(0, |line| line.chars().count()) + 1;
-            return Err(TemplateError::Syntax {
-                line: last,
-                column,
-                reason: reason.to_owned(),
-            });
+            return Err(TemplateError::Syntax { line: last, column, reason: reason.to_owned() });
         }
 
         Checker::new(source, Some(fields)).check(&mut tree)?;
         for define in &mut defines {
             Checker::new(source, None).check(&mut define.body)?;
         }
-        Ok(Self {
-            template: template.add_parse_tree(MAIN, tree),
-        })
+        Ok(Self { template: template.add_parse_tree(MAIN, tree) })
     }
 
     pub(super) fn execute(&self, root: BTreeMap<Arc<str>, Value>) -> Result<String, TemplateError> {
         let mut out = Bounded(String::with_capacity(256));
-        match self
-            .template
-            .execute_template_fmt(&mut out, MAIN, &Value::Map(Arc::new(root)))
-        {
+        match self.template.execute_template_fmt(&mut out, MAIN, &Value::Map(Arc::new(root))) {
             Ok(()) => Ok(out.0),
             Err(GoError::Write) => Err(TemplateError::Execution { reason: too_long() }),
-            Err(error) => Err(TemplateError::Execution {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(TemplateError::Execution { reason: error.to_string() }),
         }
     }
 }
@@ -112,21 +97,10 @@ impl fmt::Write for Bounded {
 
 fn syntax_error(error: GoError) -> TemplateError {
     match error {
-        GoError::Parse {
-            line, col, message, ..
+        GoError::Parse { line, col, message, .. } | GoError::Lex { line, col, message, .. } => {
+            TemplateError::Syntax { line, column: col, reason: message }
         }
-        | GoError::Lex {
-            line, col, message, ..
-        } => TemplateError::Syntax {
-            line,
-            column: col,
-            reason: message,
-        },
-        error => TemplateError::Syntax {
-            line: 1,
-            column: 1,
-            reason: error.to_string(),
-        },
+        error => TemplateError::Syntax { line: 1, column: 1, reason: error.to_string() },
     }
 }
 

@@ -45,12 +45,7 @@ pub(super) fn sprintln(arguments: &[Value]) -> String {
 pub(super) fn sprintf(format: &str, arguments: &[Value]) -> String {
     let mut printer = Printer::default();
     let mut rest = format;
-    let mut arguments = Arguments {
-        all: arguments,
-        next: 0,
-        good: true,
-        reordered: false,
-    };
+    let mut arguments = Arguments { all: arguments, next: 0, good: true, reordered: false };
     while let Some((literal, directive)) = rest.split_once('%') {
         printer.out.push_str(literal);
         rest = printer.directive(directive, &mut arguments);
@@ -105,10 +100,7 @@ impl Arguments<'_> {
 
 /// What stands between a `%` and its verb.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "Go's flags are independent of each other"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "Go's flags are independent of each other")]
 struct Flags {
     minus: bool,
     plus: bool,
@@ -273,11 +265,7 @@ impl Printer {
                 Some(text) => self.value(text, verb),
                 None => {
                     let go_syntax = verb == 'v' && self.flags.sharp;
-                    self.out.push_str(if go_syntax {
-                        "map[string]string{"
-                    } else {
-                        "map["
-                    });
+                    self.out.push_str(if go_syntax { "map[string]string{" } else { "map[" });
                     for (n, (key, value)) in map.iter().enumerate() {
                         if n > 0 {
                             self.out.push_str(if go_syntax { ", " } else { " " });
@@ -310,12 +298,7 @@ impl Printer {
     }
 
     fn string(&mut self, value: &Value, text: &str, verb: char) {
-        let Flags {
-            sharp,
-            plus,
-            precision,
-            ..
-        } = self.flags;
+        let Flags { sharp, plus, precision, .. } = self.flags;
         let truncated: &str = match precision.and_then(|n| text.char_indices().nth(n)) {
             Some((end, _)) => text.get(..end).unwrap_or(text),
             None => text,
@@ -356,15 +339,7 @@ impl Printer {
             _ => return self.bad_verb(value, verb),
         };
 
-        let Flags {
-            minus,
-            plus,
-            space,
-            zero,
-            sharp,
-            width,
-            precision,
-        } = self.flags;
+        let Flags { minus, plus, space, zero, sharp, width, precision } = self.flags;
         let sign = match (n < 0, plus, space) {
             (true, ..) => "-",
             (_, true, _) => "+",
@@ -393,15 +368,7 @@ impl Printer {
     }
 
     fn float(&mut self, n: f64, verb: char) {
-        let Flags {
-            minus,
-            plus,
-            space,
-            zero,
-            width,
-            precision,
-            ..
-        } = self.flags;
+        let Flags { minus, plus, space, zero, width, precision, .. } = self.flags;
         let magnitude = float_text(n.abs(), verb, precision);
         let sign = match (n.is_sign_negative() && !n.is_nan(), plus, space) {
             (true, ..) => "-",
@@ -422,11 +389,7 @@ impl Printer {
 
     /// Writes text padded to the width, as the flags say.
     fn padded(&mut self, text: &str) {
-        let fill = if self.flags.zero && !self.flags.minus {
-            '0'
-        } else {
-            ' '
-        };
+        let fill = if self.flags.zero && !self.flags.minus { '0' } else { ' ' };
         self.fill(text, fill);
     }
 
@@ -435,11 +398,7 @@ impl Printer {
     }
 
     fn fill(&mut self, text: &str, fill: char) {
-        let missing = self
-            .flags
-            .width
-            .unwrap_or(0)
-            .saturating_sub(text.chars().count());
+        let missing = self.flags.width.unwrap_or(0).saturating_sub(text.chars().count());
         let padding = std::iter::repeat_n(fill, missing);
         if self.flags.minus {
             self.out.push_str(text);
@@ -468,9 +427,7 @@ fn type_name(value: &Value) -> &'static str {
 
 /// Reads a decimal number; too large ones count as none.
 fn number(rest: &mut &str) -> Option<usize> {
-    let end = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, after) = rest.split_at(end);
     *rest = after;
     digits.parse().ok().filter(|n| *n <= MAX_WIDTH)
@@ -493,22 +450,14 @@ fn hexadecimal(bytes: &[u8], upper: bool, flags: Flags) -> String {
         (true, true) => "0X",
     };
     let mut out = String::new();
-    for (n, byte) in bytes
-        .iter()
-        .take(flags.precision.unwrap_or(usize::MAX))
-        .enumerate()
-    {
+    for (n, byte) in bytes.iter().take(flags.precision.unwrap_or(usize::MAX)).enumerate() {
         if n > 0 && flags.space {
             out.push(' ');
         }
         if n == 0 || flags.space {
             out.push_str(prefix);
         }
-        let _infallible = if upper {
-            write!(out, "{byte:02X}")
-        } else {
-            write!(out, "{byte:02x}")
-        };
+        let _infallible = if upper { write!(out, "{byte:02X}") } else { write!(out, "{byte:02x}") };
     }
     out
 }
@@ -544,11 +493,7 @@ fn float_text(n: f64, verb: char, precision: Option<usize>) -> String {
                 None => 6,
                 Some(precision) => {
                     let precision = i64::try_from(precision.max(1)).unwrap_or(i64::MAX);
-                    if precision > digits && digits > power {
-                        digits
-                    } else {
-                        precision
-                    }
+                    if precision > digits && digits > power { digits } else { precision }
                 }
             };
             if power < -4 || power >= limit {
@@ -652,13 +597,7 @@ mod tests {
 
     #[test]
     fn spaces_between_operands() {
-        let mixed = [
-            string("a"),
-            Value::Int(1),
-            Value::Int(2),
-            string("b"),
-            Value::Bool(true),
-        ];
+        let mixed = [string("a"), Value::Int(1), Value::Int(2), string("b"), Value::Bool(true)];
         assert_eq!(sprint(&mixed), "a1 2btrue");
         assert_eq!(sprintln(&mixed), "a 1 2 b true\n");
     }

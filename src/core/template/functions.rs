@@ -13,13 +13,9 @@ pub(super) fn register(template: Template) -> Template {
         .func("print", |arguments| bounded(&format::sprint(arguments)))
         .func("println", |arguments| bounded(&format::sprintln(arguments)))
         .func("printf", printf)
-        .func("html", |arguments| {
-            bounded(&html_escape(&escapable(arguments)))
-        })
+        .func("html", |arguments| bounded(&html_escape(&escapable(arguments))))
         .func("js", |arguments| bounded(&js_escape(&escapable(arguments))))
-        .func("urlquery", |arguments| {
-            bounded(&url_encode(&escapable(arguments)))
-        })
+        .func("urlquery", |arguments| bounded(&url_encode(&escapable(arguments))))
 }
 
 /// In Go the map is a `map[string]string`: what it lacks is empty, not nil.
@@ -50,9 +46,7 @@ fn len(arguments: &[Value]) -> Result<Value> {
         Value::Map(map) if map.contains_key(MARKER) => None,
         value => value.len().and_then(|length| i64::try_from(length).ok()),
     };
-    length
-        .map(Value::Int)
-        .ok_or_else(|| failure("len of something that has no length"))
+    length.map(Value::Int).ok_or_else(|| failure("len of something that has no length"))
 }
 
 fn printf(arguments: &[Value]) -> Result<Value> {
@@ -71,11 +65,7 @@ fn escapable(arguments: &[Value]) -> String {
 }
 
 fn bounded(result: &str) -> Result<Value> {
-    if result.len() > MAX_LENGTH {
-        Err(failure(&too_long()))
-    } else {
-        Ok(text(result))
-    }
+    if result.len() > MAX_LENGTH { Err(failure(&too_long())) } else { Ok(text(result)) }
 }
 
 fn failure(reason: &str) -> TemplateError {

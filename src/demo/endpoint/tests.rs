@@ -18,9 +18,7 @@ fn store() -> Arc<Store> {
                 value: f64::from(second) * 4.0,
             })
             .collect();
-        store
-            .ingest(T0 + i64::from(second) * 1_000, &scrape)
-            .unwrap();
+        store.ingest(T0 + i64::from(second) * 1_000, &scrape).unwrap();
     }
     Arc::new(store)
 }
@@ -42,11 +40,7 @@ async fn ask(method: Method, target: &str, form: &str) -> (u16, Value) {
 
 async fn get_ok(target: &str) -> Value {
     let (status, body) = ask(Method::GET, target, "").await;
-    assert_eq!(
-        (status, &body["status"]),
-        (200, &json!("success")),
-        "{body}"
-    );
+    assert_eq!((status, &body["status"]), (200, &json!("success")), "{body}");
     body["data"].clone()
 }
 
@@ -66,15 +60,9 @@ async fn a_vector_by_get_and_by_post() {
 #[tokio::test]
 async fn the_other_types_and_times() {
     let scalar = get_ok("/api/v1/query?query=1%2F0&time=2027-01-15T08:00:30.25Z").await;
-    assert_eq!(
-        scalar,
-        json!({"resultType": "scalar", "result": [1_800_000_030.25, "+Inf"]})
-    );
+    assert_eq!(scalar, json!({"resultType": "scalar", "result": [1_800_000_030.25, "+Inf"]}));
     let string = get_ok("/api/v1/query?query=%22x%22&time=5").await;
-    assert_eq!(
-        string,
-        json!({"resultType": "string", "result": [5.0, "x"]})
-    );
+    assert_eq!(string, json!({"resultType": "string", "result": [5.0, "x"]}));
     let matrix =
         get_ok("/api/v1/query?query=lsp_requests_total%7Bpod=%22a-0%22%7D%5B2s%5D&time=1800000030")
             .await;

@@ -65,10 +65,7 @@ async fn run_against(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let backend = Backend::start(listener, stop.clone()).unwrap();
     let options = Options {
-        connection: Connection {
-            url,
-            kubeconfig: "/tmp/kubeconfig".into(),
-        },
+        connection: Connection { url, kubeconfig: "/tmp/kubeconfig".into() },
         store_url: backend.url(),
         interval: Duration::from_millis(20),
         duration,
@@ -76,9 +73,7 @@ async fn run_against(
     let client = reqwest::Client::builder().build().unwrap();
     let mut out = Vec::new();
     let ide = backend.ide();
-    let summaries = run(&options, &client, &ide, &exhausted, &mut out)
-        .await
-        .unwrap();
+    let summaries = run(&options, &client, &ide, &exhausted, &mut out).await.unwrap();
     let pods = ide.pods(Workload::LspServer).len();
     drop(client);
     stop.cancel();
@@ -108,37 +103,18 @@ async fn reads_decides_scales_and_prints() {
     let (text, summaries, pods) = run_against(
         [
             // The third pod is gone: its value does not count.
-            list(&[
-                ("lsp-server-0", "90"),
-                ("lsp-server-1", "110500m"),
-                ("lsp-server-7", "1k"),
-            ]),
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({"message": "not discovered yet"}),
-            ),
+            list(&[("lsp-server-0", "90"), ("lsp-server-1", "110500m"), ("lsp-server-7", "1k")]),
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({"message": "not discovered yet"})),
             list(&[]),
         ],
         None,
     )
     .await;
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains(" s  lsp-server"))
-        .collect();
-    assert!(
-        lines[0].ends_with("100.3     50.0     2        5  scale up"),
-        "{text}"
-    );
-    assert!(
-        lines[1].ends_with("held: 500 Internal Server Error: not discovered yet"),
-        "{text}"
-    );
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(" s  lsp-server")).collect();
+    assert!(lines[0].ends_with("100.3     50.0     2        5  scale up"), "{text}");
+    assert!(lines[1].ends_with("held: 500 Internal Server Error: not discovered yet"), "{text}");
     assert!(lines[2].ends_with("held: no pod has a value"), "{text}");
-    assert!(
-        text.contains("held: 404 Not Found: the metric is unknown"),
-        "{text}"
-    );
+    assert!(text.contains("held: 404 Not Found: the metric is unknown"), "{text}");
     assert_eq!(pods, 5);
     assert_eq!(summaries[0].answered, 1);
     assert_eq!((summaries[0].ups, summaries[0].downs), (1, 0));

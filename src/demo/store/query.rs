@@ -34,12 +34,7 @@ pub(super) fn answer(
     }
     let engine = Engine::with_precision(Arc::clone(storage), TimestampPrecision::Milliseconds);
     if let Some((aggregation, by)) = by_name(&expr) {
-        let inner = evaluate(
-            &engine,
-            &aggregation.expr,
-            &aggregation.expr.to_string(),
-            at,
-        )?;
+        let inner = evaluate(&engine, &aggregation.expr, &aggregation.expr.to_string(), at)?;
         return aggregate(aggregation, by, inner);
     }
     evaluate(&engine, &expr, promql, at)
@@ -55,16 +50,11 @@ fn evaluate(engine: &Engine, expr: &Expr, promql: &str, at: i64) -> Result<Answe
         PromqlValue::Scalar(value, _) => Ok(Answer::Scalar(value)),
         PromqlValue::String(text, _) => Ok(Answer::Text(text)),
         PromqlValue::RangeVector(series) => Ok(Answer::Matrix(
-            series
-                .into_iter()
-                .map(|s| (shown(s.metric, s.labels), s.samples))
-                .collect(),
+            series.into_iter().map(|s| (shown(s.metric, s.labels), s.samples)).collect(),
         )),
         PromqlValue::InstantVector(samples) => {
-            let vector: Vec<(Labels, f64)> = samples
-                .into_iter()
-                .map(|s| (shown(s.metric, s.labels), s.value))
-                .collect();
+            let vector: Vec<(Labels, f64)> =
+                samples.into_iter().map(|s| (shown(s.metric, s.labels), s.value)).collect();
             let distinct: BTreeMap<&Labels, f64> = vector.iter().map(|(l, v)| (l, *v)).collect();
             if distinct.len() < vector.len() {
                 return Err(StoreError::Execution(
@@ -114,11 +104,7 @@ fn binary_keeps_name(binary: &BinaryExpr) -> bool {
     if !op.is_comparison_operator() || binary.return_bool() || binary.is_matching_on() {
         return false;
     }
-    if lhs.value_type() == ValueType::Scalar {
-        keeps_name(rhs)
-    } else {
-        keeps_name(lhs)
-    }
+    if lhs.value_type() == ValueType::Scalar { keeps_name(rhs) } else { keeps_name(lhs) }
 }
 
 /// The aggregation and its labels, when the name is one of them.
@@ -140,9 +126,7 @@ fn aggregate(
     inner: Answer,
 ) -> Result<Answer, StoreError> {
     let Answer::Vector(samples) = inner else {
-        return Err(StoreError::Execution(
-            "an aggregation needs an instant vector".to_owned(),
-        ));
+        return Err(StoreError::Execution("an aggregation needs an instant vector".to_owned()));
     };
     let mut groups: BTreeMap<Labels, Vec<f64>> = BTreeMap::new();
     for (mut labels, value) in samples {
@@ -163,12 +147,7 @@ fn aggregate(
             )));
         }
     };
-    Ok(Answer::Vector(
-        groups
-            .into_iter()
-            .map(|(labels, values)| (labels, fold(&values)))
-            .collect(),
-    ))
+    Ok(Answer::Vector(groups.into_iter().map(|(labels, values)| (labels, fold(&values))).collect()))
 }
 
 fn count(values: &[f64]) -> f64 {

@@ -3,11 +3,7 @@ use super::*;
 const T0: i64 = 1_800_000_000_000;
 
 fn sample(name: &'static str, labels: &[(&'static str, &str)], value: f64) -> Sample {
-    Sample {
-        name,
-        labels: labels.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(),
-        value,
-    }
+    Sample { name, labels: labels.iter().map(|(k, v)| (*k, (*v).to_owned())).collect(), value }
 }
 
 /// Two pods' counters, 10 and 20 per second (each half by one of two methods), and the memory series, for a minute.
@@ -26,29 +22,22 @@ fn filled() -> Store {
             }
         }
         for (container, used, limit) in [("inference", 6.0, 8.0), ("proxy", 1.0, 2.0)] {
-            let labels = [
-                ("container", container),
-                ("namespace", "ide"),
-                ("pod", "b-0"),
-            ];
+            let labels = [("container", container), ("namespace", "ide"), ("pod", "b-0")];
             scrape.push(sample("container_memory_working_set_bytes", &labels, used));
             let mut labels = labels.to_vec();
             labels.push(("resource", "memory"));
             scrape.push(sample("kube_pod_container_resource_limits", &labels, limit));
         }
-        store
-            .ingest(T0 + i64::from(second) * 1_000, &scrape)
-            .unwrap();
+        store.ingest(T0 + i64::from(second) * 1_000, &scrape).unwrap();
     }
     store
 }
 
 fn vector(store: &Store, promql: &str, at: i64) -> BTreeMap<String, f64> {
     match store.query(promql, at).unwrap() {
-        Answer::Vector(samples) => samples
-            .into_iter()
-            .map(|(labels, value)| (format!("{labels:?}"), value))
-            .collect(),
+        Answer::Vector(samples) => {
+            samples.into_iter().map(|(labels, value)| (format!("{labels:?}"), value)).collect()
+        }
         other => panic!("{promql}: {other:?}"),
     }
 }
@@ -116,15 +105,10 @@ fn names_are_dropped_where_prometheus_drops_them() {
 fn series_that_collide_without_their_names_are_an_error() {
     let store = Store::new().unwrap();
     for at in [T0, T0 + 1_000] {
-        let scrape = [
-            sample("x", &[("pod", "a")], 1.0),
-            sample("y", &[("pod", "a")], 2.0),
-        ];
+        let scrape = [sample("x", &[("pod", "a")], 1.0), sample("y", &[("pod", "a")], 2.0)];
         store.ingest(at, &scrape).unwrap();
     }
-    let error = store
-        .query(r#"rate({pod="a"}[30s])"#, T0 + 1_000)
-        .unwrap_err();
+    let error = store.query(r#"rate({pod="a"}[30s])"#, T0 + 1_000).unwrap_err();
     assert!(matches!(error, StoreError::Execution(_)), "{error}");
 }
 
@@ -181,10 +165,7 @@ fn a_vanished_series_is_stale_at_once_but_its_history_stays() {
     store.ingest(T0 + 61_000, &[]).unwrap();
     let now = T0 + 61_000;
     assert_eq!(vector(&store, "lsp_requests_total", now).len(), 0);
-    assert_eq!(
-        vector(&store, "rate(lsp_requests_total[30s])", now).len(),
-        4
-    );
+    assert_eq!(vector(&store, "rate(lsp_requests_total[30s])", now).len(), 4);
     assert_eq!(vector(&store, "lsp_requests_total", now - 500).len(), 4);
 }
 
@@ -192,10 +173,7 @@ fn a_vanished_series_is_stale_at_once_but_its_history_stays() {
 fn unknown_metrics_are_empty_and_nonsense_is_refused() {
     let store = filled();
     assert_eq!(vector(&store, "nothing", T0).len(), 0);
-    assert_eq!(
-        vector(&store, "sum(rate(nothing[30s])) by (pod)", T0).len(),
-        0
-    );
+    assert_eq!(vector(&store, "sum(rate(nothing[30s])) by (pod)", T0).len(), 0);
     assert_eq!(store.query("1 + 1", T0).unwrap(), Answer::Scalar(2.0));
     for nonsense in ["sum(", "", "rate(x)", "{}"] {
         let error = store.query(nonsense, T0).unwrap_err();
@@ -209,10 +187,7 @@ fn metadata_follows_selectors_and_times() {
     let names = |selectors: &[&str], range| -> BTreeSet<String> {
         let selectors: Vec<String> = selectors.iter().map(|s| (*s).to_owned()).collect();
         let series = store.series(&selectors, range).unwrap();
-        series
-            .iter()
-            .map(|labels| labels["__name__"].clone())
-            .collect()
+        series.iter().map(|labels| labels["__name__"].clone()).collect()
     };
     let all = Some((T0, T0 + 60_000));
     assert_eq!(names(&[], None).len(), 3);
@@ -220,10 +195,7 @@ fn metadata_follows_selectors_and_times() {
         names(&[r#"lsp_requests_total{namespace!="",pod!=""}"#], all),
         BTreeSet::from(["lsp_requests_total".to_owned()])
     );
-    assert_eq!(
-        names(&[r#"{__name__=~"lsp_.*"}"#, r#"{container="proxy"}"#], all).len(),
-        3
-    );
+    assert_eq!(names(&[r#"{__name__=~"lsp_.*"}"#, r#"{container="proxy"}"#], all).len(), 3);
     assert_eq!(names(&[r#"lsp_requests_total{nosuch!=""}"#], all).len(), 0);
     // The borders belong to the range.
     assert_eq!(names(&[], Some((T0 + 60_000, T0 + 60_000))).len(), 3);
@@ -236,28 +208,19 @@ fn a_long_run_keeps_its_history_and_does_not_grow() {
     let store = Store::new().unwrap();
     let mut most = 0;
     for second in 0..3_600_i64 {
-        let scrape: Vec<Sample> = ["a", "b", "c"]
-            .iter()
-            .map(|pod| sample("g", &[("pod", pod)], 1.0))
-            .collect();
+        let scrape: Vec<Sample> =
+            ["a", "b", "c"].iter().map(|pod| sample("g", &[("pod", pod)], 1.0)).collect();
         store.ingest(T0 + second * 1_000, &scrape).unwrap();
         if second == 1_300 {
             most = samples_held(&store, second);
         }
         if second > 1_300 {
-            assert!(
-                samples_held(&store, second) <= most.max(2 * 3 * 600 + 6),
-                "{second}"
-            );
+            assert!(samples_held(&store, second) <= most.max(2 * 3 * 600 + 6), "{second}");
         }
         if second >= 600 && second % 100 == 0 {
             let at = T0 + second * 1_000;
             let kept = vector(&store, "count_over_time(g[600s])", at);
-            assert_eq!(
-                kept.into_values().collect::<Vec<_>>(),
-                [600.0; 3],
-                "{second}"
-            );
+            assert_eq!(kept.into_values().collect::<Vec<_>>(), [600.0; 3], "{second}");
         }
     }
 }

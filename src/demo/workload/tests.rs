@@ -39,13 +39,7 @@ fn pods_share_the_load_and_nothing_is_lost_by_scaling() {
     assert!((sum - lsp_requests(20.0)).abs() < 1e-6);
     assert_eq!(
         ide.pods(Workload::LspServer),
-        [
-            "lsp-server-0",
-            "lsp-server-1",
-            "lsp-server-2",
-            "lsp-server-3",
-            "lsp-server-4"
-        ]
+        ["lsp-server-0", "lsp-server-1", "lsp-server-2", "lsp-server-3", "lsp-server-4"]
     );
 }
 

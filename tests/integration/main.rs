@@ -1,0 +1,19 @@
+//! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
+//!
+//! The tests need `prometheus`, `victoria-metrics`, `kubectl` and `curl` on the `PATH`; one that misses its program fails and
+//! says so.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod custom_metrics;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod discovery;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod kubectl;
+#[cfg(test)]
+mod support;

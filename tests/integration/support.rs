@@ -1,0 +1,49 @@
+//! What stands around loadline in these tests.
+
+pub(crate) mod app;
+pub(crate) mod backend;
+pub(crate) mod cluster;
+pub(crate) mod exporter;
+pub(crate) mod process;
+pub(crate) mod store;
+
+use std::{
+    sync::Once,
+    time::{Duration, Instant},
+};
+
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long a condition may take to come true. Nothing waits this long unless it fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until there is what is looked for.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "within {} s: {what}", DEADLINE.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The TLS provider of this process, as the binary installs it.
+pub(crate) fn install_tls_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        rustls::crypto::ring::default_provider().install_default().expect("no other provider");
+    });
+}
+
+/// Serves a router on a free port of loopback, for as long as the handle is kept.
+pub(crate) async fn serve(router: axum::Router) -> (String, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let task = tokio::spawn(async move {
+        axum::serve(listener, router).await.expect("serving does not end");
+    });
+    (url, AbortOnDropHandle::new(task))
+}

@@ -1,0 +1,187 @@
+//! loadline itself, in this process, and a client that trusts it.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use loadline::{
+    app::{self, Cluster, Settings},
+    core::rules,
+    discovery,
+    prometheus::{self, Prometheus},
+};
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{cluster::Kubernetes, install_tls_provider};
+
+/// What differs between the servers of these tests.
+pub(crate) struct Launch {
+    rules: String,
+    pub(crate) prometheus: prometheus::Config,
+    pub(crate) kubeconfig: Option<PathBuf>,
+    pub(crate) objects: Option<PathBuf>,
+    pub(crate) relist_interval: Duration,
+    pub(crate) max_age: Duration,
+    pub(crate) cache_ttl: Duration,
+}
+
+impl Launch {
+    /// A standalone server that keeps no results and discovers once.
+    pub(crate) fn new(rules: &str, prometheus_url: &str) -> Self {
+        install_tls_provider();
+        Self {
+            rules: rules.to_owned(),
+            prometheus: prometheus::Config::new(prometheus_url).expect("a URL"),
+            kubeconfig: None,
+            objects: None,
+            relist_interval: Duration::from_secs(600),
+            max_age: Duration::from_secs(600),
+            cache_ttl: Duration::ZERO,
+        }
+    }
+
+    /// Takes kinds and objects from a cluster.
+    pub(crate) fn cluster(mut self, cluster: &Kubernetes) -> Self {
+        self.kubeconfig = Some(cluster.kubeconfig.clone());
+        self
+    }
+
+    /// The only place that knows all settings.
+    fn settings(self) -> Settings {
+        let rules = rules::load(&self.rules).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        let cluster = match self.kubeconfig {
+            Some(kubeconfig) => Cluster::Kubernetes { kubeconfig: Some(kubeconfig) },
+            None => Cluster::Standalone { objects: self.objects },
+        };
+        Settings {
+            rules,
+            prometheus: self.prometheus,
+            cluster,
+            address: ([127, 0, 0, 1], 0).into(),
+            certificate: None,
+            http2: true,
+            relist_interval: self.relist_interval,
+            max_age: self.max_age,
+            cache_ttl: self.cache_ttl,
+            write_kubeconfig: None,
+        }
+    }
+
+    /// Starts the server and waits until its first discovery has been tried.
+    pub(crate) async fn start(self) -> App {
+        let app = self.start_early().await;
+        app.discovery.first_try().await;
+        app
+    }
+
+    /// Starts the server and does not wait.
+    pub(crate) async fn start_early(self) -> App {
+        let bound = app::build(self.settings()).await.expect("the server can be built");
+        let authority = reqwest::Certificate::from_pem(bound.authority().as_bytes()).expect("PEM");
+        let client = reqwest::Client::builder().tls_certs_only([authority.clone()]).no_proxy();
+        let stop = CancellationToken::new();
+        App {
+            address: bound.address(),
+            token: bound.token().to_owned(),
+            authority,
+            client: client.build().expect("a client"),
+            prometheus: bound.prometheus(),
+            discovery: bound.discovery(),
+            task: tokio::spawn(bound.run(stop.clone())),
+            stop,
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) authority: reqwest::Certificate,
+    pub(crate) client: reqwest::Client,
+    pub(crate) prometheus: Arc<Prometheus>,
+    pub(crate) discovery: discovery::Handle,
+    task: JoinHandle<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+/// An answer, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Name and value of every item.
+    #[track_caller]
+    pub(crate) fn values(&self) -> Vec<(String, String)> {
+        assert_eq!(self.status, 200, "{}", self.body);
+        let list = self.json();
+        let items = list["items"].as_array().expect("items").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        items.map(|item| (text(&item["describedObject"]["name"]), text(&item["value"]))).collect()
+    }
+
+    /// The message of a `Status` whose code is that of the answer.
+    #[track_caller]
+    pub(crate) fn failure(&self) -> String {
+        let status = self.json();
+        assert_eq!(status["kind"], "Status", "{self:?}");
+        assert_eq!(status["code"], self.status.as_u16(), "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/json");
+        status["message"].as_str().expect("text").to_owned()
+    }
+}
+
+/// A path of the custom metrics API.
+pub(crate) fn custom(rest: &str) -> String {
+    format!("/apis/custom.metrics.k8s.io/v1beta2/{rest}")
+}
+
+impl App {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.request(Method::GET, path, &[]).await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let mut request = self.client.request(method, self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.expect("a body");
+        let body = String::from_utf8(body.to_vec()).expect("text");
+        Reply { status, headers, body }
+    }
+
+    /// Stops the server, which has to end without an error.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.expect("no panic").expect("a clean end");
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
