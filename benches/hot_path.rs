@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     hint::black_box,
+    net::Ipv4Addr,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -26,7 +27,7 @@ use divan::{
     counter::{BytesCount, ItemsCount},
 };
 use loadline::{
-    cache::QueryCache,
+    app::{self, Cluster, Settings},
     core::{
         catalog::Entry,
         kinds::Kinds,
@@ -37,19 +38,15 @@ use loadline::{
         selector::Selector,
         template::{QueryArguments, QueryTemplate},
     },
-    discovery::{self, Discovery},
-    http::{self, Api},
-    kubernetes::KindsSource,
-    objects::{self, Manifests},
     prometheus::{self, Answer, Prometheus, decode},
-    reads::Reads,
     wire::{
         custom::{self, Described, Version},
         path,
     },
 };
+use tempfile::NamedTempFile;
 use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const RULES: &str = r#"
@@ -234,21 +231,27 @@ impl Served {
     async fn start(pods: usize) -> Self {
         let stop = CancellationToken::new();
         let url = backend(pods, stop.clone()).await;
-        let config = prometheus::Config::new(&url).unwrap();
-        let prometheus = Arc::new(Prometheus::new(config).unwrap());
-        let rules = rules::load(RULES).unwrap();
         let hour = Duration::from_secs(3_600);
-        let (discovery, handle) = Discovery::new(
-            Arc::clone(&prometheus),
-            KindsSource::Builtin(Arc::new(Kinds::builtin())),
-            &rules.custom,
-            discovery::Settings { interval: hour, max_age: hour },
-        );
-        tokio::spawn(discovery.run(stop.clone()));
-        handle.first_try().await;
-        let cache = QueryCache::new(Arc::clone(&prometheus), hour, TaskTracker::new());
-        let reads = Reads::new(handle.clone(), manifests(pods), cache);
-        let router = http::router(Arc::new(Api { reads, discovery: handle, token: None }));
+        let objects = manifests(pods);
+        let bound = app::build(Settings {
+            rules: rules::load(RULES).unwrap(),
+            prometheus: prometheus::Config::new(&url).unwrap(),
+            cluster: Cluster::Standalone { objects: Some(objects.path().to_owned()) },
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            certificate: None,
+            http2: true,
+            relist_interval: hour,
+            max_age: hour,
+            cache_ttl: hour,
+            write_kubeconfig: None,
+            shutdown_delay: Duration::ZERO,
+        })
+        .await
+        .unwrap();
+        let (router, prometheus, discovery) =
+            (bound.router(), bound.prometheus(), bound.discovery());
+        tokio::spawn(bound.run(stop.clone()));
+        discovery.first_try().await;
         Self { router, prometheus, stop }
     }
 
@@ -290,7 +293,7 @@ async fn backend(pods: usize, stop: CancellationToken) -> String {
     format!("http://{address}")
 }
 
-fn manifests(count: usize) -> objects::Objects {
+fn manifests(count: usize) -> NamedTempFile {
     let mut text = String::new();
     for pod in pods(count) {
         writeln!(
@@ -301,5 +304,5 @@ fn manifests(count: usize) -> objects::Objects {
     }
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     std::fs::write(file.path(), format!("kind: List\nitems:\n{text}")).unwrap();
-    objects::Objects::Manifests(Manifests::read(file.path()).unwrap())
+    file
 }

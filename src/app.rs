@@ -285,6 +285,11 @@ impl Bound {
         Arc::clone(&self.prometheus)
     }
 
+    /// What answers requests, for who has no need of a connection.
+    pub fn router(&self) -> axum::Router {
+        http::router(Arc::clone(&self.api))
+    }
+
     /// What readers know of discovery.
     pub fn discovery(&self) -> discovery::Handle {
         self.api.health.discovery.clone()

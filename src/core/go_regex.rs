@@ -68,6 +68,19 @@ pub fn expand(template: &str, captures: &Captures<'_>) -> String {
     out
 }
 
+/// Escapes what means something in a pattern, as Go's `regexp.QuoteMeta`. Nothing else: Prometheus recognises lists of plain
+/// alternatives and looks them up instead of matching, and a pod's name has dashes.
+pub fn quote_meta(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}
+
 /// Why a pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid regular expression at column {column}: {reason}")]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     catalog::Entry,
     go_quote::quote,
+    go_regex::quote_meta,
     rules::is_label_name,
     selector::{Operator, Selector},
     template::{QueryArguments, TemplateError},
@@ -95,7 +96,7 @@ pub fn exact(
 }
 
 fn alternatives(values: &[String]) -> String {
-    values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|")
+    values.iter().map(|value| quote_meta(value)).collect::<Vec<_>>().join("|")
 }
 
 /// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
@@ -187,7 +188,7 @@ mod tests {
         let matchers = "<<.LabelMatchers>>";
         let cases = [
             ("", &["a"][..], r#"ns="n",pod="a""#),
-            ("", &["a", "b.c"], r#"ns="n",pod=~"a|b\\.c""#),
+            ("", &["a-0", "b.c"], r#"ns="n",pod=~"a-0|b\\.c""#),
             ("", &[], r#"ns="n",pod!="""#),
             ("k=v", &["a"], r#"k="v",ns="n",pod="a""#),
             ("k==v", &["a"], r#"k="v",ns="n",pod="a""#),

@@ -1,6 +1,6 @@
 //! From samples to the values of objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     plan::Objects,
@@ -39,12 +39,19 @@ pub struct Readings {
 /// not depend on the backend's order.
 pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
     let mut readings = Readings::default();
+    let wanted = match objects {
+        Objects::Named(names) => Some(names.iter().map(String::as_str).collect::<HashSet<_>>()),
+        Objects::Any => None,
+    };
     let mut chosen: BTreeMap<&str, &Sample> = BTreeMap::new();
     for sample in &vector.samples {
         let Some(name) = sample.label(label).filter(|name| !name.is_empty()) else {
             readings.unlabelled += 1;
             continue;
         };
+        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
+            continue;
+        }
         match chosen.get(name) {
             None => {
                 chosen.insert(name, sample);
@@ -57,7 +64,7 @@ pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
             }
         }
     }
-    let mut push = |name: &str, sample: &Sample| {
+    for (name, sample) in chosen {
         let value = if sample.value.is_nan() { 0.0 } else { sample.value };
         match quantity::milli(value) {
             Some(milli) => {
@@ -65,19 +72,6 @@ pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
                 readings.values.push(Reading { name, milli, at_ms: sample.at_ms });
             }
             None => readings.infinite += 1,
-        }
-    };
-    match objects {
-        Objects::Any => chosen.iter().for_each(|(name, sample)| push(name, sample)),
-        Objects::Named(names) => {
-            let mut names: Vec<_> = names.iter().map(String::as_str).collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
-                if let Some(sample) = chosen.get(name) {
-                    push(name, sample);
-                }
-            }
         }
     }
     readings

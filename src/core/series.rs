@@ -6,7 +6,7 @@
 
 use promql_parser::parser::{Expr, VectorSelector, parse};
 
-use super::go_quote::quote;
+use super::{go_quote::quote, go_regex::quote_meta};
 
 /// A series selector: the text, and where further matchers can go if that is known to be safe.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,8 +105,7 @@ impl Matcher {
 
     /// `__name__=~"a|b"`: the series has one of these names.
     pub fn named(names: &[&str]) -> Self {
-        let alternatives =
-            names.iter().map(|name| regex::escape(name)).collect::<Vec<_>>().join("|");
+        let alternatives = names.iter().map(|name| quote_meta(name)).collect::<Vec<_>>().join("|");
         Self { text: format!("__name__=~{}", quote(&alternatives)) }
     }
 

@@ -37,13 +37,11 @@ pub(super) async fn discover(
     group: &Group,
     range: Range,
 ) -> Result<Found, Error> {
-    match by_labels(prometheus, group, range).await? {
-        Some(found) => Ok(found),
-        None => {
-            let is_wanted = |label: &str| group.labels.contains(label);
-            prometheus.series(group.selector.text(), range, is_wanted).await
-        }
+    if let Some(found) = by_labels(prometheus, group, range).await? {
+        return Ok(found);
     }
+    let is_wanted = |label: &str| group.labels.contains(label);
+    prometheus.series(group.selector.text(), range, is_wanted).await
 }
 
 /// Asks the label endpoints; nothing where they cannot be trusted with this selector.

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use loadline::{
-    app::{self, Cluster, Settings},
+    app::{self, Cluster, ClusterSettings, Settings},
+    auth::{access::Ttls, trust},
     core::rules,
     discovery,
     prometheus::{self, Prometheus},
@@ -24,6 +25,27 @@ pub(crate) struct Launch {
     pub(crate) relist_interval: Duration,
     pub(crate) max_age: Duration,
     pub(crate) cache_ttl: Duration,
+    /// Whether the cluster is asked who asks and may read; else everybody may read everything.
+    pub(crate) guarded: bool,
+}
+
+/// How the scripted cluster is asked.
+fn cluster_settings(kubeconfig: PathBuf, guarded: bool) -> ClusterSettings {
+    let open = if guarded { "/healthz,/readyz,/livez" } else { "*" };
+    ClusterSettings {
+        lister_kubeconfig: Some(kubeconfig),
+        authentication_kubeconfig: None,
+        authorization_kubeconfig: None,
+        trust: trust::Overrides::default(),
+        skip_lookup: !guarded,
+        tolerate_lookup_failure: false,
+        token_ttl: Duration::from_secs(10),
+        access_ttls: Ttls {
+            authorized: Duration::from_secs(10),
+            unauthorized: Duration::from_secs(10),
+        },
+        always_allowed: open.split(',').map(str::to_owned).collect(),
+    }
 }
 
 impl Launch {
@@ -38,6 +60,7 @@ impl Launch {
             relist_interval: Duration::from_secs(600),
             max_age: Duration::from_secs(600),
             cache_ttl: Duration::ZERO,
+            guarded: false,
         }
     }
 
@@ -52,7 +75,9 @@ impl Launch {
         let rules = rules::load(&self.rules).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         let cluster = match self.kubeconfig {
-            Some(kubeconfig) => Cluster::Kubernetes { kubeconfig: Some(kubeconfig) },
+            Some(kubeconfig) => {
+                Cluster::Kubernetes(Box::new(cluster_settings(kubeconfig, self.guarded)))
+            }
             None => Cluster::Standalone { objects: self.objects },
         };
         Settings {
@@ -66,6 +91,7 @@ impl Launch {
             max_age: self.max_age,
             cache_ttl: self.cache_ttl,
             write_kubeconfig: None,
+            shutdown_delay: Duration::ZERO,
         }
     }
 
