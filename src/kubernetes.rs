@@ -78,6 +78,8 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
 /// A client with a known configuration.
 pub fn client(mut config: Config) -> Result<Client, Error> {
     config.connect_timeout = Some(TIMEOUT);
+    // kube would repeat what was answered by 429 or 503 until our deadline, with a reader waiting for it.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 

@@ -23,6 +23,9 @@ use tower::ServiceExt as _;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long a handshake may still take after the stop.
+const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
+
 /// How long the head of a request may take, from its first byte.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
 
@@ -72,7 +75,13 @@ impl Listener {
                 }
             };
             let watcher = graceful.watcher();
-            connections.spawn(connection(stream, acceptor.clone(), router.clone(), watcher));
+            connections.spawn(connection(
+                stream,
+                acceptor.clone(),
+                router.clone(),
+                watcher,
+                stop.clone(),
+            ));
         }
         // Who has connected before the end is served: their requests may be on the way.
         while let Some(Ok((stream, _))) = self.tcp.accept().now_or_never() {
@@ -92,11 +101,20 @@ async fn connection(
     acceptor: TlsAcceptor,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
+    stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    let tls = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_HANDSHAKE).await;
+    };
+    let handshake = tokio::select! {
+        handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => handshake,
+        () = stopped => return,
+    };
+    let tls = match handshake {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");

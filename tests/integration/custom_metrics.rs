@@ -266,7 +266,7 @@ async fn lists_of_objects(app: &App, cluster: &Kubernetes) {
     app.get(&custom("namespaces/team/pods/*/unknown")).await.failure();
     assert_eq!(cluster.take_lists(), [""; 0], "a named object is not looked up");
 
-    for status in [500, 403] {
+    for status in [500, 403, 429, 503] {
         cluster.fail_lists(Some(status));
         let reply = app.get(&custom("namespaces/team/pods/*/rate")).await;
         assert_eq!(reply.status, 500);

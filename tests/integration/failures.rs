@@ -1,1 +1,463 @@
-//! …
+//! Backends that fail, hang or talk nonsense, what a client is told of it, and what they are told of us.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use loadline::{
+    prometheus::{Method, Source},
+    server::Listener,
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    app::{App, Launch, custom},
+    backend::{Answer, Asked, Backend, knows, pods},
+    install_tls_provider, until,
+};
+
+const RULE: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n";
+
+/// The same metric as `READ`, by a query that no other read has.
+fn read(pod: usize) -> String {
+    custom(&format!("namespaces/n/pods/p{pod}/m"))
+}
+
+fn text(status: u16, body: &str) -> Answer {
+    Answer::Raw(status, "text/html", body.to_owned())
+}
+
+fn api_error(status: u16, kind: &str) -> Answer {
+    let body =
+        json!({"status": "error", "errorType": kind, "error": "SECRET expression at 10.1.2.3"});
+    Answer::Raw(status, "application/json", body.to_string())
+}
+
+fn data(data: &Value) -> Answer {
+    Answer::Data(data.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_is_told() {
+    const REFUSED: &str = "Prometheus refused the query";
+    const HTTP: &str = "Prometheus, or a proxy before it, answered with an HTTP error";
+    const NONSENSE: &str = "the answer is not one of a Prometheus";
+    let row = |value: Value| json!({"resultType": "vector", "result": [value]});
+    let cases = [
+        (api_error(400, "bad_data"), REFUSED),
+        (api_error(422, "execution"), REFUSED),
+        (api_error(503, "timeout"), REFUSED),
+        (api_error(429, "too_many_requests"), REFUSED),
+        (api_error(422, "422"), REFUSED),
+        (api_error(200, "internal"), REFUSED),
+        (
+            text(502, "<html><title>SECRET gateway</title></html>"),
+            HTTP,
+        ),
+        (text(401, "SECRET realm"), HTTP),
+        (text(500, ""), HTTP),
+        (text(404, "404 page not found"), HTTP),
+        (text(503, "{\"message\": \"SECRET\"}"), HTTP),
+        (text(200, "<html>SECRET login page</html>"), NONSENSE),
+        (text(200, ""), NONSENSE),
+        (text(200, "null"), NONSENSE),
+        (text(200, "{\"status\":\"success\"}"), NONSENSE),
+        (
+            text(
+                200,
+                "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}",
+            ),
+            NONSENSE,
+        ),
+        (data(&json!(null)), NONSENSE),
+        (data(&json!(["SECRET"])), NONSENSE),
+        (
+            data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))),
+            NONSENSE,
+        ),
+        (
+            data(&row(
+                json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}),
+            )),
+            NONSENSE,
+        ),
+        (
+            data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
+            "the query of rules[0] gives a string, not a vector",
+        ),
+        (Answer::Hang, "Prometheus did not answer in time"),
+        (
+            Answer::Endless(257 << 20),
+            "the answer of Prometheus is too large",
+        ),
+    ];
+    let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
+    let with_secrets = backend
+        .url
+        .replace("http://", "http://SECRET-user:SECRET-password@");
+    let mut launch = Launch::new(RULE, &with_secrets);
+    launch
+        .prometheus
+        .add_header("X-Scope-OrgID=SECRET-tenant")
+        .unwrap();
+    launch.prometheus.query_timeout = Duration::from_millis(300);
+    let app = launch.start().await;
+    for (pod, (answer, cause)) in cases.into_iter().enumerate() {
+        let shown = format!("{answer:?}");
+        let wanted = format!("Internal error occurred: unable to fetch metrics: {cause}");
+        // Long bodies take their time in a build that is not optimised.
+        if matches!(answer, Answer::Endless(_)) {
+            let mut launch = Launch::new(RULE, &backend.url);
+            launch.prometheus.query_timeout = Duration::from_secs(30);
+            backend.play(knows(&["m"], move |_| answer.clone()));
+            let app = launch.start().await;
+            assert_eq!(app.get(&read(pod)).await.failure(), wanted, "{shown}");
+            continue;
+        }
+        backend.play(knows(&["m"], move |_| answer.clone()));
+        let reply = app.get(&read(pod)).await;
+        assert_eq!(reply.status, 500, "{shown}");
+        assert_eq!(reply.failure(), wanted, "{shown}");
+        assert!(!reply.body.contains("SECRET"), "{}", reply.body);
+        assert!(
+            !reply
+                .body
+                .contains(backend.url.trim_start_matches("http://")),
+            "{}",
+            reply.body
+        );
+        assert!(!reply.headers.contains_key("retry-after"));
+    }
+
+    // A partial answer is one, and so is one with warnings.
+    backend.play(knows(&["m"], |_| {
+        let body = json!({"status": "success", "isPartial": true, "warnings": ["SECRET"], "infos": ["i"], "data": pods(&[("p", "1")])});
+        Answer::Raw(200, "application/json", body.to_string())
+    }));
+    let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
+    assert_eq!(reply.values(), [("p".to_owned(), "1".to_owned())]);
+    assert!(!reply.body.contains("SECRET"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_goes_away() {
+    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
+    let address = backend.url.clone();
+    let app = Launch::new(RULE, &address).start().await;
+    let path = custom("namespaces/n/pods/p/m");
+    app.get(&path).await.values();
+    drop(backend);
+    let reply = until("the connection is refused", async || {
+        Some(app.get(&path).await).filter(|reply| reply.status != 200)
+    })
+    .await;
+    assert_eq!(
+        reply.failure(),
+        "Internal error occurred: unable to fetch metrics: Prometheus cannot be reached"
+    );
+    assert!(!reply.body.contains("127.0.0.1"), "{}", reply.body);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    assert_eq!(
+        app.get("/apis/custom.metrics.k8s.io/v1beta1").await.status,
+        200
+    );
+    app.stop().await;
+}
+
+/// Lets queries through once it is told to.
+fn gated() -> (
+    watch::Sender<bool>,
+    impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+) {
+    let (gate, opened) = watch::channel(false);
+    (
+        gate,
+        knows(&["m"], move |_| {
+            Answer::Gated(opened.clone(), pods(&[("p", "1"), ("q", "2")]))
+        }),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_readers_are_one_query() {
+    let (gate, script) = gated();
+    let backend = Backend::start(script).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.cache_ttl = Duration::from_secs(600);
+    let app = Arc::new(launch.start().await);
+    let path = custom("namespaces/n/pods/*/m");
+    // One HTTP/2 connection keeps the order: what is answered after the reads were sent was received after them.
+    app.get("/healthz").await;
+    let mut reads = std::pin::pin!(join_all((0..200).map(|_| app.get(&path))));
+    assert!(futures::poll!(&mut reads).is_pending());
+    let queries = || backend.count(Asked::is_query);
+    tokio::select! {
+        biased;
+        _ = &mut reads => panic!("nobody has opened the gate"),
+        () = async {
+            for _ in 0..3 {
+                app.get("/healthz").await;
+            }
+            until("a query", async || (queries() > 0).then_some(())).await;
+        } => {}
+    }
+    gate.send_replace(true);
+    for reply in reads.await {
+        assert_eq!(reply.values().len(), 2);
+    }
+    assert_eq!(queries(), 1, "200 readers at a time");
+    app.get(&path).await.values();
+    assert_eq!(queries(), 1, "and one who comes later");
+    app.get(&custom("namespaces/other/pods/*/m")).await.values();
+    assert_eq!(queries(), 2, "another question");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_hangs_up_does_not_stop_the_others() {
+    let (gate, script) = gated();
+    let backend = Backend::start(script).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.cache_ttl = Duration::from_secs(600);
+    let app = Arc::new(launch.start().await);
+    let queries = || backend.count(Asked::is_query);
+    let read = |app: &Arc<App>| {
+        let app = Arc::clone(app);
+        tokio::spawn(async move { app.get(&custom("namespaces/n/pods/*/m")).await })
+    };
+    let first = read(&app);
+    until("the first reader's query", async || {
+        (queries() == 1).then_some(())
+    })
+    .await;
+    let second = read(&app);
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    // The server sees the end of the first request before it answers another one of that connection.
+    app.get("/healthz").await;
+    gate.send_replace(true);
+    assert_eq!(second.await.unwrap().values().len(), 2);
+    assert_eq!(queries(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_not_kept_and_nothing_is_without_a_ttl() {
+    let backend = Backend::start(knows(&["m"], |_| api_error(503, "unavailable"))).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.cache_ttl = Duration::from_secs(600);
+    let app = launch.start().await;
+    let path = custom("namespaces/n/pods/p/m");
+    let queries = || backend.count(Asked::is_query);
+    for reads in 1..=2 {
+        assert_eq!(app.get(&path).await.status, 500);
+        assert_eq!(queries(), reads);
+    }
+    backend.play(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")]))));
+    for _ in 0..2 {
+        app.get(&path).await.values();
+        assert_eq!(queries(), 3);
+    }
+    let app = Launch::new(RULE, &backend.url).start().await;
+    for reads in 4..=5 {
+        app.get(&path).await.values();
+        assert_eq!(queries(), reads, "without a TTL");
+    }
+}
+
+/// How one launch asks, in discovery and in a read.
+async fn asked(backend: &Backend, launch: Launch) -> Vec<Asked> {
+    backend.take();
+    let app = launch.start().await;
+    app.get(&custom("namespaces/n/pods/p/m")).await.values();
+    let asked = backend.take();
+    assert!(
+        asked.len() >= 3 && asked.iter().any(Asked::is_query),
+        "{asked:#?}"
+    );
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_backend_is_told() {
+    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "first-token\n").unwrap();
+
+    for asked in asked(&backend, Launch::new(RULE, &backend.url)).await {
+        assert_eq!(asked.header("authorization"), "");
+        assert!(
+            asked.header("user-agent").starts_with("loadline/"),
+            "{asked:?}"
+        );
+        assert_eq!(asked.method, "GET");
+        assert!(asked.path.starts_with("/api/v1/"), "{asked:?}");
+    }
+
+    // A path prefix, with and without a slash at its end; user and password with escapes.
+    for end in ["/team/prom", "/team/prom/"] {
+        let url = format!(
+            "{}{end}",
+            backend.url.replace("http://", "http://us%40er:pa%3Ass@")
+        );
+        for asked in asked(&backend, Launch::new(RULE, &url)).await {
+            assert!(asked.path.starts_with("/team/prom/api/v1/"), "{asked:?}");
+            assert_eq!(asked.header("authorization"), "Basic dXNAZXI6cGE6c3M=");
+        }
+    }
+
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.prometheus.add_header("X-Scope-OrgID=a|b").unwrap();
+    launch.prometheus.add_header("X-More=1=2").unwrap();
+    launch.prometheus.token = Some(Source::File(token.clone()));
+    for asked in asked(&backend, launch).await {
+        assert_eq!(asked.header("x-scope-orgid"), "a|b");
+        assert_eq!(asked.header("x-more"), "1=2");
+        assert_eq!(asked.header("authorization"), "Bearer first-token");
+    }
+
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.prometheus.method = Method::Post;
+    for asked in asked(&backend, launch).await {
+        // Prometheus has no POST there.
+        let wanted = if asked.path.ends_with("/values") {
+            "GET"
+        } else {
+            "POST"
+        };
+        assert_eq!(asked.method, wanted, "{asked:?}");
+        let parameter = if asked.is_query() { "query" } else { "match[]" };
+        assert!(!asked.parameter(parameter).is_empty(), "{asked:?}");
+    }
+
+    // A query that is too long for a URL goes by POST whatever is configured.
+    let app = Launch::new(RULE, &backend.url).start().await;
+    backend.take();
+    let names: Vec<_> = (0..900).map(|i| format!("value-{i}")).collect();
+    let path = format!(
+        "namespaces/n/pods/p/m?metricLabelSelector=k+in+({})",
+        names.join(",")
+    );
+    app.get(&custom(&path)).await.values();
+    let asked = backend.take();
+    assert_eq!((asked.len(), asked[0].method.as_str()), (1, "POST"));
+    assert!(asked[0].parameter("query").len() > 7_000);
+
+    token_files_are_read_again(&backend, &token).await;
+}
+
+/// The files are looked at again after 10 s, which is what this takes.
+async fn token_files_are_read_again(backend: &Backend, token: &std::path::Path) {
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.prometheus.token = Some(Source::File(token.to_owned()));
+    let app = launch.start().await;
+    fs::write(token, "second-token").unwrap();
+    let path = custom("namespaces/n/pods/p/m");
+    until("the new token is sent", async || {
+        backend.take();
+        app.get(&path).await.values();
+        let sent = backend.take()[0].header("authorization").to_owned();
+        assert!(
+            ["Bearer first-token", "Bearer second-token"].contains(&sent.as_str()),
+            "{sent}"
+        );
+        (sent == "Bearer second-token").then_some(())
+    })
+    .await;
+}
+
+/// An authority, and what it has signed: certificate and key as PEM.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self {
+            issuer: Issuer::new(parameters, key),
+            certificate,
+        }
+    }
+
+    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        roots
+    }
+}
+
+/// A backend that only talks to those with a certificate of its authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_certificates() {
+    install_tls_provider();
+    let (server, client, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let (certificate, key) = server.sign("127.0.0.1");
+    let verifier = WebPkiClientVerifier::builder(Arc::new(client.roots()))
+        .build()
+        .unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
+    let tls = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
+    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), Arc::new(tls))
+        .await
+        .unwrap();
+    let url = format!("https://{}", listener.address().unwrap());
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    tokio::spawn(listener.serve(backend.router(), stop));
+
+    let inline = |text: String| Some(Source::Inline(text.into_bytes()));
+    let read = async |authority: &Authority, holder: Option<&Authority>| {
+        let mut launch = Launch::new(RULE, &url);
+        launch.prometheus.ca = inline(authority.certificate.pem());
+        if let Some(holder) = holder {
+            let (certificate, key) = holder.sign("loadline");
+            launch.prometheus.certificate = inline(certificate.pem());
+            launch.prometheus.key = inline(key.serialize_pem());
+        }
+        launch.prometheus.token = inline("token".to_owned());
+        let app = launch.start().await;
+        app.get(&custom("namespaces/n/pods/p/m")).await
+    };
+    read(&server, Some(&client)).await.values();
+    assert!(
+        backend
+            .take()
+            .iter()
+            .all(|asked| asked.header("authorization") == "Bearer token")
+    );
+    for (authority, holder, what) in [
+        (&server, None, "no certificate"),
+        (
+            &server,
+            Some(&stranger),
+            "a certificate of another authority",
+        ),
+        (&stranger, Some(&client), "a server of another authority"),
+    ] {
+        let reply = read(authority, holder).await;
+        assert_eq!(reply.status, 500, "{what}");
+        assert_eq!(backend.count(|_| true), 0, "{what}");
+    }
+}

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{exporter::Exporter, process::Process, until};
+use super::{exporter::Exporter, install_tls_provider, process::Process, until};
 
 /// A running Prometheus or VictoriaMetrics.
 pub(crate) struct Store {
@@ -42,6 +42,7 @@ impl Store {
     }
 
     async fn scraped(mut process: Process, folder: TempDir) -> Self {
+        install_tls_provider();
         let url = format!("http://127.0.0.1:{}", process.port().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let store = Self { url, client, _process: process, _folder: folder };
