@@ -55,44 +55,64 @@ impl Listener {
 
     /// Serves until stopped, then lets open requests end within a time limit.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let acceptor = TlsAcceptor::from(self.tls);
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
+        let mut connections = Connections {
+            acceptor: TlsAcceptor::from(self.tls),
+            router,
+            stop,
+            graceful: GracefulShutdown::new(),
+            open: JoinSet::new(),
+        };
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = connections.stop.cancelled() => break,
                 accepted = self.tcp.accept() => accepted,
             };
-            while connections.try_join_next().is_some() {}
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            match accepted {
+                Ok((stream, _)) => connections.open(stream),
                 Err(error) => {
                     // Out of file descriptors, or a client that was gone at once: nothing that an end would mend.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
                 }
-            };
-            let watcher = graceful.watcher();
-            connections.spawn(connection(
-                stream,
-                acceptor.clone(),
-                router.clone(),
-                watcher,
-                stop.clone(),
-            ));
+            }
         }
         // Who has connected before the end is served: their requests may be on the way.
         while let Some(Ok((stream, _))) = self.tcp.accept().now_or_never() {
-            let watcher = graceful.watcher();
-            connections.spawn(connection(stream, acceptor.clone(), router.clone(), watcher));
+            connections.open(stream);
         }
         drop(self.tcp);
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        connections.drain().await;
+    }
+}
+
+/// The open connections, each a task of its own.
+struct Connections {
+    acceptor: TlsAcceptor,
+    router: Router,
+    stop: CancellationToken,
+    graceful: GracefulShutdown,
+    open: JoinSet<()>,
+}
+
+impl Connections {
+    fn open(&mut self, stream: TcpStream) {
+        while self.open.try_join_next().is_some() {}
+        self.open.spawn(connection(
+            stream,
+            self.acceptor.clone(),
+            self.router.clone(),
+            self.graceful.watcher(),
+            self.stop.clone(),
+        ));
+    }
+
+    /// Lets open requests end, and cuts what is left after the time limit.
+    async fn drain(mut self) {
+        if tokio::time::timeout(DRAIN, self.graceful.shutdown()).await.is_err() {
             tracing::warn!("connections are cut: they did not end within {} s", DRAIN.as_secs());
         }
-        connections.shutdown().await;
+        self.open.shutdown().await;
     }
 }
 

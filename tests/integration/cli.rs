@@ -39,11 +39,7 @@ fn refused(ended: &Ended, code: i32, texts: &[&str], lines: usize) {
     for text in texts {
         assert!(ended.stderr.contains(text), "`{text}` in {ended:?}");
     }
-    let told = ended
-        .stderr
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .count();
+    let told = ended.stderr.lines().filter(|line| !line.trim().is_empty()).count();
     assert!((1..=lines).contains(&told), "{told} lines: {ended:?}");
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
 }
@@ -53,29 +49,14 @@ async fn a_command_line_that_cannot_be_meant() {
     let (folder, config) = rules_file(&format!("rules:\n{RULE}"));
     let config = config.as_str();
     let cases: &[(&[&str], &[&str])] = &[
-        (
-            &["serve", "--prometheus-uri=http://x"],
-            &["--prometheus-uri", "--prometheus-url"],
-        ),
-        (
-            &["/adapter", "--metrics-relist-intervall=1m"],
-            &["--metrics-relist-interval"],
-        ),
+        (&["serve", "--prometheus-uri=http://x"], &["--prometheus-uri", "--prometheus-url"]),
+        (&["/adapter", "--metrics-relist-intervall=1m"], &["--metrics-relist-interval"]),
         (&["--standalon"], &["--standalone"]),
         (&["serv"], &["serve"]),
-        (
-            &["serve", "--standalone=perhaps"],
-            &["--standalone", "perhaps"],
-        ),
-        (
-            &["serve", "--secure-port=70000"],
-            &["--secure-port", "70000"],
-        ),
+        (&["serve", "--standalone=perhaps"], &["--standalone", "perhaps"]),
+        (&["serve", "--secure-port=70000"], &["--secure-port", "70000"]),
         (&["serve", "--cache-ttl=5"], &["--cache-ttl", "5"]),
-        (
-            &["serve", "--prometheus-verb=PUT"],
-            &["--prometheus-verb", "GET or POST"],
-        ),
+        (&["serve", "--prometheus-verb=PUT"], &["--prometheus-verb", "GET or POST"]),
         (&["serve", "--log-format=xml"], &["--log-format", "json"]),
         (&["serve", "--config"], &["--config"]),
         (&[], &["--config is required"]),
@@ -85,40 +66,18 @@ async fn a_command_line_that_cannot_be_meant() {
             &["--standalone and --lister-kubeconfig"],
         ),
         (&[config, "--objects=x"], &["--objects needs --standalone"]),
+        (&[config, "--standalone", "--tls-cert-file=x"], &["--tls-private-key-file"]),
+        (&[config, "--standalone", "--prometheus-url=prometheus:9090"], &["--prometheus-url"]),
+        (&[config, "--standalone", "--prometheus-header=x"], &["--prometheus-header"]),
         (
-            &[config, "--standalone", "--tls-cert-file=x"],
-            &["--tls-private-key-file"],
-        ),
-        (
-            &[config, "--standalone", "--prometheus-url=prometheus:9090"],
-            &["--prometheus-url"],
-        ),
-        (
-            &[config, "--standalone", "--prometheus-header=x"],
-            &["--prometheus-header"],
-        ),
-        (
-            &[
-                config,
-                "--standalone",
-                "--prometheus-auth-incluster",
-                "--prometheus-auth-config=x",
-            ],
+            &[config, "--standalone", "--prometheus-auth-incluster", "--prometheus-auth-config=x"],
             &["--prometheus-auth-incluster and --prometheus-auth-config"],
         ),
         (
-            &[
-                config,
-                "--standalone",
-                "--metrics-relist-interval=2m",
-                "--metrics-max-age=1m",
-            ],
+            &[config, "--standalone", "--metrics-relist-interval=2m", "--metrics-max-age=1m"],
             &["--metrics-max-age", "--metrics-relist-interval"],
         ),
-        (
-            &[config, "--standalone", "--metrics-relist-interval=0s"],
-            &["--metrics-relist-interval"],
-        ),
+        (&[config, "--standalone", "--metrics-relist-interval=0s"], &["--metrics-relist-interval"]),
         (&["demo", "--interval=0s"], &["--interval"]),
         (&["demo", "--fore=5s"], &["--for"]),
     ];
@@ -137,21 +96,12 @@ async fn what_keeps_a_server_from_starting() {
     let serve = ["serve", "--standalone", "--secure-port=0"];
     let run = async |arguments: &[&str]| run(&[&serve[..], arguments].concat()).await;
 
-    refused(
-        &run(&["--config=/nowhere/rules.yaml"]).await,
-        1,
-        &["/nowhere/rules.yaml"],
-        1,
-    );
+    refused(&run(&["--config=/nowhere/rules.yaml"]).await, 1, &["/nowhere/rules.yaml"], 1);
     refused(&run(&["--config=/"]).await, 1, &["--config"], 1);
 
     let (folder, bad) = rules_file("rules:\n- seriesQuery: up\n  metricQuery: x\n  name: 3\n");
     let place = |at: &str| format!("{}:{at}", folder.path().join("rules.yaml").display());
-    let wanted = [
-        place("3:3: "),
-        place("4:9: "),
-        "did you mean `metricsQuery`".to_owned(),
-    ];
+    let wanted = [place("3:3: "), place("4:9: "), "did you mean `metricsQuery`".to_owned()];
     let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
     refused(&run(&[&bad]).await, 1, &wanted, 2);
     let (folder, bad) = rules_file("rules: [\n");
@@ -159,85 +109,29 @@ async fn what_keeps_a_server_from_starting() {
     refused(&run(&[&bad]).await, 1, &[&wanted], 1);
     let (folder, bad) = rules_file(&format!("rules:\n{}", RULE.replace(".Series", ".Serie")));
     let wanted = format!("{}:4:", folder.path().join("rules.yaml").display());
-    refused(
-        &run(&[&bad, "--strict"]).await,
-        1,
-        &[&wanted, "rules[0].metricsQuery"],
-        1,
-    );
+    refused(&run(&[&bad, "--strict"]).await, 1, &[&wanted, "rules[0].metricsQuery"], 1);
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let flag = format!("--secure-port={port}");
-    refused(
-        &run(&[&config, &flag]).await,
-        1,
-        &[&format!("127.0.0.1:{port}"), "in use"],
-        1,
-    );
-    refused(
-        &run(&[&config, "--bind-address=0.0.0.0"]).await,
-        1,
-        &["--bind-address=0.0.0.0"],
-        1,
-    );
-    refused(
-        &run(&[&config, "--objects=/nowhere"]).await,
-        1,
-        &["/nowhere"],
-        1,
-    );
-    refused(
-        &run(&[&config, "--write-kubeconfig=/nowhere/k"]).await,
-        1,
-        &["/nowhere/k"],
-        1,
-    );
-    refused(
-        &run(&[&config, "--prometheus-ca-file=/nowhere/ca"]).await,
-        1,
-        &["/nowhere/ca"],
-        1,
-    );
-    let files = [
-        "--tls-cert-file=/nowhere/c",
-        "--tls-private-key-file=/nowhere/k",
-    ];
-    refused(
-        &run(&[&config, files[0], files[1]]).await,
-        1,
-        &["/nowhere/c"],
-        1,
-    );
-    let cluster = [
-        "serve",
-        "--secure-port=0",
-        &config,
-        "--lister-kubeconfig=/nowhere/config",
-    ];
+    refused(&run(&[&config, &flag]).await, 1, &[&format!("127.0.0.1:{port}"), "in use"], 1);
+    refused(&run(&[&config, "--bind-address=0.0.0.0"]).await, 1, &["--bind-address=0.0.0.0"], 1);
+    refused(&run(&[&config, "--objects=/nowhere"]).await, 1, &["/nowhere"], 1);
+    refused(&run(&[&config, "--write-kubeconfig=/nowhere/k"]).await, 1, &["/nowhere/k"], 1);
+    refused(&run(&[&config, "--prometheus-ca-file=/nowhere/ca"]).await, 1, &["/nowhere/ca"], 1);
+    let files = ["--tls-cert-file=/nowhere/c", "--tls-private-key-file=/nowhere/k"];
+    refused(&run(&[&config, files[0], files[1]]).await, 1, &["/nowhere/c"], 1);
+    let cluster = ["serve", "--secure-port=0", &config, "--lister-kubeconfig=/nowhere/config"];
     refused(&crate::cli::run(&cluster).await, 1, &["/nowhere/config"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn help_and_version() {
     let version = run(&["--version"]).await;
-    assert_eq!(
-        version.stdout,
-        concat!("loadline ", env!("CARGO_PKG_VERSION"), "\n")
-    );
-    for arguments in [
-        &["--help"][..],
-        &["-h"],
-        &["help"],
-        &["serve", "--help"],
-        &["demo", "-h"],
-    ] {
+    assert_eq!(version.stdout, concat!("loadline ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [&["--help"][..], &["-h"], &["help"], &["serve", "--help"], &["demo", "-h"]] {
         let ended = run(arguments).await;
-        assert_eq!(
-            (ended.code, ended.stderr.as_str()),
-            (Some(0), ""),
-            "{arguments:?}"
-        );
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(ended.stdout.contains("Usage: loadline"), "{ended:?}");
     }
 }
@@ -246,15 +140,9 @@ async fn help_and_version() {
 async fn server(backend: &Backend, folder: &TempDir, flags: &[&str]) -> (Process, String) {
     let rules = folder.path().join("rules.yaml");
     // The second rule does not compile.
-    fs::write(
-        &rules,
-        format!("rules:\n{RULE}{}", RULE.replace(".Series", ".Serie")),
-    )
-    .unwrap();
-    let (config, url) = (
-        format!("--config={}", rules.display()),
-        format!("--prometheus-url={}", backend.url),
-    );
+    fs::write(&rules, format!("rules:\n{RULE}{}", RULE.replace(".Series", ".Serie"))).unwrap();
+    let (config, url) =
+        (format!("--config={}", rules.display()), format!("--prometheus-url={}", backend.url));
     let own = ["/adapter", "--standalone", "--secure-port=0", &config, &url];
     let mut process = Process::loadline(&[&own[..], flags].concat());
     let address = until("the server says where it serves", async || {
@@ -272,9 +160,7 @@ async fn server(backend: &Backend, folder: &TempDir, flags: &[&str]) -> (Process
 /// A client that takes any certificate: which one it is shown is no matter here.
 fn client() -> reqwest::Client {
     install_tls_provider();
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .tls_danger_accept_invalid_certs(true);
+    let builder = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
     builder.build().unwrap()
 }
 
@@ -287,20 +173,11 @@ async fn signals_end_a_server() {
         // Connections without a request do not hold the end up: one that is not TLS yet, and an idle one.
         let _silent = TcpStream::connect(&address).unwrap();
         let client = client();
-        client
-            .get(format!("https://{address}/healthz"))
-            .send()
-            .await
-            .unwrap();
+        client.get(format!("https://{address}/healthz")).send().await.unwrap();
         process.signal(signal);
         let ended = process.end().await;
         assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
-        assert!(
-            ended
-                .stderr
-                .contains("rules.yaml:7:17: rules[1].metricsQuery"),
-            "{ended:?}"
-        );
+        assert!(ended.stderr.contains("rules.yaml:7:17: rules[1].metricsQuery"), "{ended:?}");
         assert!(ended.stderr.contains("the rule is left out"), "{ended:?}");
         TcpStream::connect(&address).unwrap_err();
     }
@@ -315,18 +192,13 @@ async fn signals_end_a_server() {
     })
     .await;
     process.signal("TERM");
-    until("nobody listens any more", async || {
-        TcpStream::connect(&address).is_err().then_some(())
-    })
-    .await;
+    until("nobody listens any more", async || TcpStream::connect(&address).is_err().then_some(()))
+        .await;
     assert!(process.runs(), "{}", process.stderr());
     process.signal("TERM");
     let ended = process.end().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(
-        ended.stderr.contains("ended by a second signal"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.contains("ended by a second signal"), "{ended:?}");
     request.await.unwrap().unwrap_err();
 }
 
@@ -334,12 +206,7 @@ async fn signals_end_a_server() {
 async fn the_log() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
     let folder = tempfile::tempdir().unwrap();
-    let flags = [
-        "--log-format=json",
-        "-v=4",
-        "--cert-dir=/tmp/cert",
-        "--logtostderr=true",
-    ];
+    let flags = ["--log-format=json", "-v=4", "--cert-dir=/tmp/cert", "--logtostderr=true"];
     let (process, _) = server(&backend, &folder, &flags).await;
     process.signal("TERM");
     let ended = process.end().await;
@@ -347,11 +214,7 @@ async fn the_log() {
     for line in ended.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line}"));
     }
-    assert!(
-        ended.stderr.contains("--cert-dir --logtostderr"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("--cert-dir --logtostderr"), "{}", ended.stderr);
 }
 
 /// Nobody reads what is written: neither a panic nor an end by SIGPIPE comes of it.

@@ -187,7 +187,7 @@ async fn nothing_waits_for_the_first_discovery_but_reads() {
     let document = app.get("/apis/custom.metrics.k8s.io/v1beta1").await.json();
     assert_eq!(document["resources"], json!([]));
     let ready = app.get("/readyz").await;
-    assert_eq!((ready.status.as_u16(), app.discovery.tried()), (503, false), "{ready:?}");
+    assert_eq!((ready.status.as_u16(), app.discovery.tried()), (500, false), "{ready:?}");
 
     let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
     assert_eq!(reply.status, 500);

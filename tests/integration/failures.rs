@@ -57,10 +57,7 @@ async fn what_a_client_is_told() {
         (api_error(429, "too_many_requests"), REFUSED),
         (api_error(422, "422"), REFUSED),
         (api_error(200, "internal"), REFUSED),
-        (
-            text(502, "<html><title>SECRET gateway</title></html>"),
-            HTTP,
-        ),
+        (text(502, "<html><title>SECRET gateway</title></html>"), HTTP),
         (text(401, "SECRET realm"), HTTP),
         (text(500, ""), HTTP),
         (text(404, "404 page not found"), HTTP),
@@ -70,43 +67,24 @@ async fn what_a_client_is_told() {
         (text(200, "null"), NONSENSE),
         (text(200, "{\"status\":\"success\"}"), NONSENSE),
         (
-            text(
-                200,
-                "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}",
-            ),
+            text(200, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}"),
             NONSENSE,
         ),
         (data(&json!(null)), NONSENSE),
         (data(&json!(["SECRET"])), NONSENSE),
-        (
-            data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))),
-            NONSENSE,
-        ),
-        (
-            data(&row(
-                json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}),
-            )),
-            NONSENSE,
-        ),
+        (data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))), NONSENSE),
+        (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE),
         (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
             "the query of rules[0] gives a string, not a vector",
         ),
         (Answer::Hang, "Prometheus did not answer in time"),
-        (
-            Answer::Endless(257 << 20),
-            "the answer of Prometheus is too large",
-        ),
+        (Answer::Endless(257 << 20), "the answer of Prometheus is too large"),
     ];
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
-    let with_secrets = backend
-        .url
-        .replace("http://", "http://SECRET-user:SECRET-password@");
+    let with_secrets = backend.url.replace("http://", "http://SECRET-user:SECRET-password@");
     let mut launch = Launch::new(RULE, &with_secrets);
-    launch
-        .prometheus
-        .add_header("X-Scope-OrgID=SECRET-tenant")
-        .unwrap();
+    launch.prometheus.add_header("X-Scope-OrgID=SECRET-tenant").unwrap();
     launch.prometheus.query_timeout = Duration::from_millis(300);
     let app = launch.start().await;
     for (pod, (answer, cause)) in cases.into_iter().enumerate() {
@@ -126,13 +104,7 @@ async fn what_a_client_is_told() {
         assert_eq!(reply.status, 500, "{shown}");
         assert_eq!(reply.failure(), wanted, "{shown}");
         assert!(!reply.body.contains("SECRET"), "{}", reply.body);
-        assert!(
-            !reply
-                .body
-                .contains(backend.url.trim_start_matches("http://")),
-            "{}",
-            reply.body
-        );
+        assert!(!reply.body.contains(backend.url.trim_start_matches("http://")), "{}", reply.body);
         assert!(!reply.headers.contains_key("retry-after"));
     }
 
@@ -164,25 +136,14 @@ async fn a_backend_that_goes_away() {
     );
     assert!(!reply.body.contains("127.0.0.1"), "{}", reply.body);
     assert_eq!(app.get("/readyz").await.status, 200);
-    assert_eq!(
-        app.get("/apis/custom.metrics.k8s.io/v1beta1").await.status,
-        200
-    );
+    assert_eq!(app.get("/apis/custom.metrics.k8s.io/v1beta1").await.status, 200);
     app.stop().await;
 }
 
 /// Lets queries through once it is told to.
-fn gated() -> (
-    watch::Sender<bool>,
-    impl Fn(&Asked) -> Answer + Send + Sync + 'static,
-) {
+fn gated() -> (watch::Sender<bool>, impl Fn(&Asked) -> Answer + Send + Sync + 'static) {
     let (gate, opened) = watch::channel(false);
-    (
-        gate,
-        knows(&["m"], move |_| {
-            Answer::Gated(opened.clone(), pods(&[("p", "1"), ("q", "2")]))
-        }),
-    )
+    (gate, knows(&["m"], move |_| Answer::Gated(opened.clone(), pods(&[("p", "1"), ("q", "2")]))))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,10 +193,7 @@ async fn a_reader_that_hangs_up_does_not_stop_the_others() {
         tokio::spawn(async move { app.get(&custom("namespaces/n/pods/*/m")).await })
     };
     let first = read(&app);
-    until("the first reader's query", async || {
-        (queries() == 1).then_some(())
-    })
-    .await;
+    until("the first reader's query", async || (queries() == 1).then_some(())).await;
     let second = read(&app);
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -276,10 +234,7 @@ async fn asked(backend: &Backend, launch: Launch) -> Vec<Asked> {
     let app = launch.start().await;
     app.get(&custom("namespaces/n/pods/p/m")).await.values();
     let asked = backend.take();
-    assert!(
-        asked.len() >= 3 && asked.iter().any(Asked::is_query),
-        "{asked:#?}"
-    );
+    assert!(asked.len() >= 3 && asked.iter().any(Asked::is_query), "{asked:#?}");
     asked
 }
 
@@ -292,20 +247,14 @@ async fn what_the_backend_is_told() {
 
     for asked in asked(&backend, Launch::new(RULE, &backend.url)).await {
         assert_eq!(asked.header("authorization"), "");
-        assert!(
-            asked.header("user-agent").starts_with("loadline/"),
-            "{asked:?}"
-        );
+        assert!(asked.header("user-agent").starts_with("loadline/"), "{asked:?}");
         assert_eq!(asked.method, "GET");
         assert!(asked.path.starts_with("/api/v1/"), "{asked:?}");
     }
 
     // A path prefix, with and without a slash at its end; user and password with escapes.
     for end in ["/team/prom", "/team/prom/"] {
-        let url = format!(
-            "{}{end}",
-            backend.url.replace("http://", "http://us%40er:pa%3Ass@")
-        );
+        let url = format!("{}{end}", backend.url.replace("http://", "http://us%40er:pa%3Ass@"));
         for asked in asked(&backend, Launch::new(RULE, &url)).await {
             assert!(asked.path.starts_with("/team/prom/api/v1/"), "{asked:?}");
             assert_eq!(asked.header("authorization"), "Basic dXNAZXI6cGE6c3M=");
@@ -326,11 +275,7 @@ async fn what_the_backend_is_told() {
     launch.prometheus.method = Method::Post;
     for asked in asked(&backend, launch).await {
         // Prometheus has no POST there.
-        let wanted = if asked.path.ends_with("/values") {
-            "GET"
-        } else {
-            "POST"
-        };
+        let wanted = if asked.path.ends_with("/values") { "GET" } else { "POST" };
         assert_eq!(asked.method, wanted, "{asked:?}");
         let parameter = if asked.is_query() { "query" } else { "match[]" };
         assert!(!asked.parameter(parameter).is_empty(), "{asked:?}");
@@ -340,10 +285,7 @@ async fn what_the_backend_is_told() {
     let app = Launch::new(RULE, &backend.url).start().await;
     backend.take();
     let names: Vec<_> = (0..900).map(|i| format!("value-{i}")).collect();
-    let path = format!(
-        "namespaces/n/pods/p/m?metricLabelSelector=k+in+({})",
-        names.join(",")
-    );
+    let path = format!("namespaces/n/pods/p/m?metricLabelSelector=k+in+({})", names.join(","));
     app.get(&custom(&path)).await.values();
     let asked = backend.take();
     assert_eq!((asked.len(), asked[0].method.as_str()), (1, "POST"));
@@ -363,10 +305,7 @@ async fn token_files_are_read_again(backend: &Backend, token: &std::path::Path) 
         backend.take();
         app.get(&path).await.values();
         let sent = backend.take()[0].header("authorization").to_owned();
-        assert!(
-            ["Bearer first-token", "Bearer second-token"].contains(&sent.as_str()),
-            "{sent}"
-        );
+        assert!(["Bearer first-token", "Bearer second-token"].contains(&sent.as_str()), "{sent}");
         (sent == "Bearer second-token").then_some(())
     })
     .await;
@@ -384,10 +323,7 @@ impl Authority {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
-        Self {
-            issuer: Issuer::new(parameters, key),
-            certificate,
-        }
+        Self { issuer: Issuer::new(parameters, key), certificate }
     }
 
     fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
@@ -409,9 +345,7 @@ async fn client_certificates() {
     install_tls_provider();
     let (server, client, stranger) = (Authority::new(), Authority::new(), Authority::new());
     let (certificate, key) = server.sign("127.0.0.1");
-    let verifier = WebPkiClientVerifier::builder(Arc::new(client.roots()))
-        .build()
-        .unwrap();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(client.roots())).build().unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let tls = ServerConfig::builder()
@@ -419,9 +353,7 @@ async fn client_certificates() {
         .with_single_cert(chain, key)
         .unwrap();
     let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
-    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), Arc::new(tls))
-        .await
-        .unwrap();
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), Arc::new(tls)).await.unwrap();
     let url = format!("https://{}", listener.address().unwrap());
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
@@ -441,19 +373,10 @@ async fn client_certificates() {
         app.get(&custom("namespaces/n/pods/p/m")).await
     };
     read(&server, Some(&client)).await.values();
-    assert!(
-        backend
-            .take()
-            .iter()
-            .all(|asked| asked.header("authorization") == "Bearer token")
-    );
+    assert!(backend.take().iter().all(|asked| asked.header("authorization") == "Bearer token"));
     for (authority, holder, what) in [
         (&server, None, "no certificate"),
-        (
-            &server,
-            Some(&stranger),
-            "a certificate of another authority",
-        ),
+        (&server, Some(&stranger), "a certificate of another authority"),
         (&stranger, Some(&client), "a server of another authority"),
     ] {
         let reply = read(authority, holder).await;

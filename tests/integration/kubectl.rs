@@ -19,9 +19,7 @@ async fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new("kubectl");
     command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
     command.env("HOME", home.path()).env_remove("KUBECONFIG");
-    Process::start(command, "apt-get install kubernetes-client")
-        .end()
-        .await
+    Process::start(command, "apt-get install kubernetes-client").end().await
 }
 
 async fn succeeds(kubeconfig: &Path, arguments: &[&str]) -> String {
@@ -45,10 +43,7 @@ async fn kubectl_reads_from_a_standalone_server() {
     let values = [("web-0", "1.5"), ("web-1", "2000")];
     let backend = Backend::start(knows(&["m"], move |_| Answer::Data(pods(&values)))).await;
     let folder = tempfile::tempdir().unwrap();
-    let (rules, config) = (
-        folder.path().join("rules.yaml"),
-        folder.path().join("kubeconfig"),
-    );
+    let (rules, config) = (folder.path().join("rules.yaml"), folder.path().join("kubeconfig"));
     fs::write(&rules, RULES).unwrap();
     let mut server = Process::loadline(&[
         "serve",
@@ -82,16 +77,10 @@ async fn kubectl_reads_from_a_standalone_server() {
     );
 
     let versions = succeeds(&config, &["api-versions"]).await;
-    assert_eq!(
-        versions,
-        "custom.metrics.k8s.io/v1beta1\ncustom.metrics.k8s.io/v1beta2\n"
-    );
+    assert_eq!(versions, "custom.metrics.k8s.io/v1beta1\ncustom.metrics.k8s.io/v1beta2\n");
     assert_eq!(succeeds(&config, &["get", "--raw", "/readyz"]).await, "ok");
-    let document = succeeds(
-        &config,
-        &["get", "--raw", "/apis/custom.metrics.k8s.io/v1beta1"],
-    )
-    .await;
+    let document =
+        succeeds(&config, &["get", "--raw", "/apis/custom.metrics.k8s.io/v1beta1"]).await;
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["resources"][0]["name"], "namespaces/m");
     let version = succeeds(&config, &["version"]).await;
