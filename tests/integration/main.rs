@@ -1,0 +1,4 @@
+//! loadline against what stands around it.
+
+#[cfg(test)]
+mod manifests;
