@@ -16,4 +16,6 @@ mod failures;
 #[cfg(test)]
 mod kubectl;
 #[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod support;
