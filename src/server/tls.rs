@@ -1,5 +1,7 @@
 //! The server's side of TLS: its certificate, and client certificates that are asked for, never demanded.
 
+pub mod options;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
