@@ -21,7 +21,7 @@ use crate::{
     objects::{Manifests, Objects},
     prometheus::{self, Prometheus},
     reads::Reads,
-    server::{Listener, tls::Pair},
+    server::{Listener, certificates, tls},
 };
 
 /// Everything that a server is made from.
@@ -34,10 +34,10 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The address to listen on; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Certificate and key files; without them a certificate is made.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Whether HTTP/2 is offered.
-    pub http2: bool,
+    /// Where the serving certificate comes from.
+    pub certificates: certificates::Settings,
+    /// The versions and suites of TLS, and whether HTTP/2 is offered.
+    pub tls: tls::options::Options,
     /// The time between two discoveries.
     pub relist_interval: Duration,
     /// How far back discovery looks for series.
@@ -70,6 +70,7 @@ pub struct Bound {
     discovery: Discovery,
     fetches: TaskTracker,
     prometheus: Arc<Prometheus>,
+    certificate: certificates::Serving,
     authority: String,
     token: LocalToken,
 }
@@ -83,7 +84,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         );
     }
     let prometheus = Arc::new(Prometheus::new(settings.prometheus)?);
-    let (kinds, objects) = cluster(settings.cluster).await?;
+    let (kinds, objects, client) = cluster(settings.cluster).await?;
     let discovery_settings = discovery::Settings {
         interval: settings.relist_interval,
         max_age: settings.max_age,
@@ -97,12 +98,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let fetches = TaskTracker::new();
     let cache = QueryCache::new(Arc::clone(&prometheus), settings.cache_ttl, fetches.clone());
 
-    let pair = match &settings.certificate {
-        Some((certificate, key)) => Pair::read(certificate, key)?,
-        None => Pair::self_signed(settings.address.ip())?,
-    };
-    let authority = pair.authority().to_owned();
-    let listener = Listener::bind(settings.address, pair.into_config(settings.http2)?)
+    let now = jiff::Timestamp::now();
+    let certificate = certificates::Serving::load(settings.certificates, client, now).await?;
+    let authority = certificate.authority().to_owned();
+    let tls = tls::config(certificate.resolver(), &settings.tls)?;
+    let listener = Listener::bind(settings.address, tls)
         .await
         .with_context(|| format!("cannot listen on {}", settings.address))?;
     let address = listener.address()?;
@@ -125,18 +125,20 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         discovery,
         fetches,
         prometheus,
+        certificate,
         authority,
         token,
     })
 }
 
-async fn cluster(cluster: Cluster) -> anyhow::Result<(KindsSource, Objects)> {
+async fn cluster(cluster: Cluster) -> anyhow::Result<(KindsSource, Objects, Option<kube::Client>)> {
     Ok(match cluster {
         Cluster::Kubernetes { kubeconfig } => {
             let client = kubernetes::connect(kubeconfig.as_deref()).await?;
             (
                 KindsSource::Cluster(client.clone()),
-                Objects::Cluster(client),
+                Objects::Cluster(client.clone()),
+                Some(client),
             )
         }
         Cluster::Standalone { objects } => {
@@ -145,7 +147,7 @@ async fn cluster(cluster: Cluster) -> anyhow::Result<(KindsSource, Objects)> {
                 Some(path) => Objects::Manifests(Manifests::read(&path)?),
                 None => Objects::Unknown,
             };
-            (kinds, objects)
+            (kinds, objects, None)
         }
     })
 }
@@ -201,6 +203,11 @@ impl Bound {
         tasks.spawn(async move {
             serving.await;
             "the server"
+        });
+        let certificate = self.certificate.keep(stop.clone());
+        tasks.spawn(async move {
+            certificate.await;
+            "the serving certificate"
         });
         let first = tasks.join_next().await;
         let was_stopped = stop.is_cancelled();

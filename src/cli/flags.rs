@@ -3,6 +3,8 @@
 //! Go's syntax is taken: `--x=y`, `--x y`, a bare boolean, `--x=false`, `-v=4`, durations as `1m30s`; of a flag that is given
 //! twice the last one counts.
 
+mod certificates;
+
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
+use self::certificates::CertificateFlags;
 use crate::{
     core::duration,
     prometheus::{self, Source},
@@ -42,6 +45,8 @@ pub(super) struct Serve {
     pub(super) cluster: ClusterFlags,
     #[command(flatten)]
     pub(super) serving: ServingFlags,
+    #[command(flatten)]
+    pub(super) certificates: CertificateFlags,
     #[command(flatten)]
     pub(super) logging: LoggingFlags,
     #[command(flatten)]
@@ -149,14 +154,6 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub(super) secure_port: u16,
 
-    /// The serving certificate, with its chain behind it [default: one is made at every start]
-    #[arg(long, value_name = "FILE")]
-    tls_cert_file: Option<PathBuf>,
-
-    /// The key of the serving certificate
-    #[arg(long, value_name = "FILE")]
-    tls_private_key_file: Option<PathBuf>,
-
     /// Serve HTTP/1.1 only
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, value_parser = boolean, alias = "disable-http2-serving")]
@@ -254,7 +251,6 @@ accepted! {
     authorization_kubeconfig,
     authorization_webhook_cache_authorized_ttl,
     authorization_webhook_cache_unauthorized_ttl,
-    cert_dir,
     client_burst,
     client_ca_file,
     client_qps,
@@ -282,10 +278,7 @@ accepted! {
     skip_headers,
     skip_log_headers,
     stderrthreshold,
-    tls_cipher_suites,
     tls_curve_preferences,
-    tls_min_version,
-    tls_sni_cert_key,
     vmodule,
 }
 
@@ -318,18 +311,6 @@ impl ServingFlags {
     /// The address to listen on.
     pub(super) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind_address, self.secure_port)
-    }
-
-    /// The files of the serving certificate, if it comes from files.
-    pub(super) fn certificate(&self) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
-        match (&self.tls_cert_file, &self.tls_private_key_file) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
-            (None, None) => Ok(None),
-            _ => {
-                let text = "--tls-cert-file and --tls-private-key-file belong together";
-                Err(UsageError(text.to_owned()))
-            }
-        }
     }
 
     /// Whether HTTP/2 is offered.
