@@ -39,6 +39,7 @@ use loadline::{
         template::{QueryArguments, QueryTemplate},
     },
     prometheus::{self, Answer, Prometheus, decode},
+    server::{certificates, tls::options::Options},
     wire::{
         custom::{self, Described, Version},
         path,
@@ -238,8 +239,11 @@ impl Served {
             prometheus: prometheus::Config::new(&url).unwrap(),
             cluster: Cluster::Standalone { objects: Some(objects.path().to_owned()) },
             address: (Ipv4Addr::LOCALHOST, 0).into(),
-            certificate: None,
-            http2: true,
+            certificates: certificates::Settings {
+                names: certificates::Names::new("loadline", None, &[]),
+                ..certificates::Settings::default()
+            },
+            tls: Options::default(),
             relist_interval: hour,
             max_age: hour,
             cache_ttl: hour,

@@ -32,7 +32,7 @@ use crate::{
     objects::{Manifests, Objects},
     prometheus::{self, Prometheus},
     reads::Reads,
-    server::{Listener, tls::Pair},
+    server::{Listener, certificates, tls},
 };
 
 /// Everything that a server is made from.
@@ -45,10 +45,10 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The address to listen on; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Certificate and key files; without them a certificate is made.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Whether HTTP/2 is offered.
-    pub http2: bool,
+    /// Where the serving certificate comes from.
+    pub certificates: certificates::Settings,
+    /// The versions and suites of TLS, and whether HTTP/2 is offered.
+    pub tls: tls::options::Options,
     /// The time between two discoveries.
     pub relist_interval: Duration,
     /// How far back discovery looks for series.
@@ -104,6 +104,7 @@ pub struct Bound {
     trust: Option<trust::Keeper>,
     tasks: TaskTracker,
     prometheus: Arc<Prometheus>,
+    certificate: certificates::Serving,
     authority: String,
     token: LocalToken,
     shutdown_delay: Duration,
@@ -117,6 +118,8 @@ struct Surroundings {
     authorizer: Authorizer,
     trust: Option<trust::Keeper>,
     trust_known: Option<watch::Receiver<bool>>,
+    /// The cluster that may hold our certificate.
+    client: Option<kube::Client>,
 }
 
 /// Reads all files, connects the parts and binds the address. The backend and the cluster need not be there yet.
@@ -143,12 +146,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Arc::clone(&metrics),
     );
 
-    let pair = match &settings.certificate {
-        Some((certificate, key)) => Pair::read(certificate, key)?,
-        None => Pair::self_signed(settings.address.ip())?,
-    };
-    let authority = pair.authority().to_owned();
-    let listener = Listener::bind(settings.address, pair.into_config(settings.http2)?)
+    let now = jiff::Timestamp::now();
+    let client = surroundings.client;
+    let certificate = certificates::Serving::load(settings.certificates, client, now).await?;
+    let authority = certificate.authority().to_owned();
+    let tls = tls::config(certificate.resolver(), &settings.tls)?;
+    let listener = Listener::bind(settings.address, tls)
         .await
         .with_context(|| format!("cannot listen on {}", settings.address))?;
     let address = listener.address()?;
@@ -176,6 +179,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         trust: surroundings.trust,
         tasks,
         prometheus,
+        certificate,
         authority,
         token,
         shutdown_delay: settings.shutdown_delay,
@@ -208,7 +212,7 @@ async fn delegated(
         Tokens::new(authentication, settings.token_ttl, tasks.clone(), Arc::clone(metrics));
     Ok(Surroundings {
         kinds: KindsSource::Cluster(client.clone()),
-        objects: Objects::Cluster(client, Arc::clone(metrics)),
+        objects: Objects::Cluster(client.clone(), Arc::clone(metrics)),
         authenticator: Authenticator::Delegated(Box::new(Delegated { trust, tokens, local })),
         authorizer: Authorizer::delegated(
             authorization,
@@ -219,6 +223,7 @@ async fn delegated(
         ),
         trust: keeper,
         trust_known: known,
+        client: Some(client),
     })
 }
 
@@ -244,6 +249,7 @@ fn standalone(
         authorizer: Authorizer::allow_all(),
         trust: None,
         trust_known: None,
+        client: None,
     })
 }
 
@@ -300,13 +306,14 @@ impl Bound {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tasks = Tasks::default();
         let stop_serving = CancellationToken::new();
-        // Discovery goes on while open requests end: they may wait for it.
-        let stop_discovery = CancellationToken::new();
+        // These go on while open requests end: a request may wait for them.
+        let stop_keeping = CancellationToken::new();
         let stopping = Arc::clone(&self.api.health.stopping);
-        tasks.spawn("discovery", self.discovery.run(stop_discovery.clone()));
+        tasks.spawn("discovery", self.discovery.run(stop_keeping.clone()));
         if let Some(trust) = self.trust {
-            tasks.spawn("the watch of trusted authorities", trust.run(stop_discovery.clone()));
+            tasks.spawn("the watch of trusted authorities", trust.run(stop_keeping.clone()));
         }
+        tasks.spawn("the serving certificate", self.certificate.keep(stop_keeping.clone()));
         let router = http::router(self.api);
         tasks.spawn("the server", self.listener.serve(router, stop_serving.clone()));
 
@@ -322,7 +329,7 @@ impl Bound {
         };
         stop_serving.cancel();
         tasks.ended("the server").await;
-        stop_discovery.cancel();
+        stop_keeping.cancel();
         tasks.all_ended().await;
         self.tasks.close();
         self.tasks.wait().await;

@@ -1,5 +1,9 @@
 //! The Kubernetes API server: the only user of kube.
 
+pub mod apiservices;
+pub mod refusal;
+pub mod secrets;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{

@@ -1,5 +1,6 @@
 //! Connections: accept, TLS handshake, HTTP/1.1 and HTTP/2, graceful end.
 
+pub mod certificates;
 pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -164,3 +165,6 @@ async fn connection(
         tracing::debug!(%error, "connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::{
     core::{duration, rules},
     demo::{Backend, Connection, RULES, reader},
     prometheus,
+    server::{certificates, tls::options::Options},
 };
 
 /// The flags of `demo`.
@@ -99,8 +100,11 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         prometheus: prometheus::Config::new(&backend.url())?,
         cluster: Cluster::Standalone { objects: None },
         address: (Ipv4Addr::LOCALHOST, 0).into(),
-        certificate: None,
-        http2: true,
+        certificates: certificates::Settings {
+            names: certificates::Names::new("loadline", None, &[]),
+            ..certificates::Settings::default()
+        },
+        tls: Options::default(),
         relist_interval: Duration::from_secs(30),
         max_age: Duration::from_secs(60),
         // Shorter than the reader's interval: every line shows a new value.

@@ -3,6 +3,8 @@
 //! Go's syntax is taken: `--x=y`, `--x y`, a bare boolean, `--x=false`, `-v=4`, durations as `1m30s`; of a flag that is given
 //! twice the last one counts.
 
+mod certificates;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
+use self::certificates::CertificateFlags;
 use crate::{
     app::ClusterSettings,
     auth::{access, trust},
@@ -46,6 +49,8 @@ pub(super) struct Serve {
     pub(super) serving: ServingFlags,
     #[command(flatten)]
     pub(super) access: AccessFlags,
+    #[command(flatten)]
+    pub(super) certificates: CertificateFlags,
     #[command(flatten)]
     pub(super) logging: LoggingFlags,
     #[command(flatten)]
@@ -156,14 +161,6 @@ pub(super) struct ServingFlags {
     /// The time from the signal to stop to the end of accepting connections, while readiness says no
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_go)]
     pub(super) shutdown_delay: Duration,
-
-    /// The serving certificate, with its chain behind it [default: one is made at every start]
-    #[arg(long, value_name = "FILE")]
-    tls_cert_file: Option<PathBuf>,
-
-    /// The key of the serving certificate
-    #[arg(long, value_name = "FILE")]
-    tls_private_key_file: Option<PathBuf>,
 
     /// Serve HTTP/1.1 only
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
@@ -326,7 +323,6 @@ accepted! {
     audit_webhook_truncate_max_batch_size,
     audit_webhook_truncate_max_event_size,
     audit_webhook_version,
-    cert_dir,
     client_burst,
     client_qps,
     contention_profiling,
@@ -347,10 +343,7 @@ accepted! {
     skip_headers,
     skip_log_headers,
     stderrthreshold,
-    tls_cipher_suites,
     tls_curve_preferences,
-    tls_min_version,
-    tls_sni_cert_key,
     vmodule,
 }
 
@@ -410,18 +403,6 @@ impl ServingFlags {
     pub(super) fn address(&self, standalone: bool) -> SocketAddr {
         let default = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         SocketAddr::new(self.bind_address.unwrap_or(default.into()), self.secure_port)
-    }
-
-    /// The files of the serving certificate, if it comes from files.
-    pub(super) fn certificate(&self) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
-        match (&self.tls_cert_file, &self.tls_private_key_file) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
-            (None, None) => Ok(None),
-            _ => {
-                let text = "--tls-cert-file and --tls-private-key-file belong together";
-                Err(UsageError(text.to_owned()))
-            }
-        }
     }
 
     /// Whether HTTP/2 is offered.

@@ -41,7 +41,10 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
     };
     let cluster = cluster(flags)?;
     let max_age = flags.discovery.max_age()?;
-    let certificate = flags.serving.certificate()?;
+    let is_standalone = flags.cluster.standalone;
+    let address = flags.serving.address(is_standalone);
+    let certificates = flags.certificates.settings(address.ip(), is_standalone)?;
+    let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
     let ignored = flags.accepted.given();
     if !ignored.is_empty() {
@@ -51,9 +54,9 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
         rules: read_rules(path, flags.strict)?,
         prometheus,
         cluster,
-        address: flags.serving.address(flags.cluster.standalone),
-        certificate,
-        http2: flags.serving.http2(),
+        address,
+        certificates,
+        tls,
         relist_interval: flags.discovery.metrics_relist_interval,
         max_age,
         cache_ttl: flags.prometheus.cache_ttl,

@@ -1,10 +1,8 @@
-//! The server's side of TLS: its certificate, and client certificates that are asked for, never demanded.
+//! The server's side of TLS: versions, suites, and client certificates that are asked for, never demanded.
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+pub mod options;
+
+use std::sync::Arc;
 
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
@@ -12,91 +10,31 @@ use rustls::{
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     },
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        ResolvesServerCert,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 
-/// A certificate chain, leaf first, with its key.
-#[derive(Debug)]
-pub struct Pair {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    authority: String,
-}
+use self::options::Options;
 
-/// A certificate that cannot be served with.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read or holds no PEM of the kind.
-    #[error("{}: {message}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// No certificate could be made.
-    #[error("no certificate could be made: {0}")]
-    Generate(#[from] rcgen::Error),
-    /// Certificate and key were refused, or do not belong together.
-    #[error("the serving certificate cannot be used: {0}")]
-    Refused(#[from] rustls::Error),
-}
-
-impl Pair {
-    /// Reads a certificate, with its chain behind it, and a key.
-    pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let failed =
-            |path: &Path, message: String| TlsError::File { path: path.to_owned(), message };
-        let authority = std::fs::read_to_string(certificate)
-            .map_err(|error| failed(certificate, error.to_string()))?;
-        let chain = CertificateDer::pem_slice_iter(authority.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| failed(certificate, format!("{error:?}")))?;
-        if chain.is_empty() {
-            return Err(failed(certificate, "holds no certificate".to_owned()));
-        }
-        let key_text = std::fs::read(key).map_err(|error| failed(key, error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_slice(&key_text)
-            .map_err(|error| failed(key, format!("no private key: {error:?}")))?;
-        Ok(Self { chain, key, authority })
+/// The configuration: certificates from a resolver, HTTP/2 (unless it is off) and HTTP/1.1 by ALPN.
+pub fn config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    options: &Options,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(options.provider());
+    let verifier = Arc::new(AnyClientCertificate::new(&provider));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(options.versions())?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if options.http2 {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
     }
-
-    /// Makes a certificate for the names of this machine's loopback and an address, signed by itself.
-    pub fn self_signed(address: IpAddr) -> Result<Self, TlsError> {
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        let address = address.to_string();
-        if !names.contains(&address) {
-            names.push(address);
-        }
-        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
-        Ok(Self {
-            chain: vec![cert.der().clone()],
-            authority: cert.pem(),
-            key: PrivateKeyDer::try_from(signing_key.serialize_der())
-                .map_err(|error| rustls::Error::General(error.to_owned()))?,
-        })
-    }
-
-    /// What a client has to trust, as PEM: the certificate file, which may hold more than the authority.
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// The configuration for TLS 1.2 and 1.3 with HTTP/2 and, unless `http2` is off, HTTP/1.1 by ALPN.
-    pub fn into_config(self, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(AnyClientCertificate::new(&provider));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain, self.key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        if http2 {
-            config.alpn_protocols.insert(0, b"h2".to_vec());
-        }
-        Ok(Arc::new(config))
-    }
+    Ok(Arc::new(config))
 }
 
 /// Asks for a client certificate and takes any, as Go's `tls.RequestClientCert`: that its holder has the key is checked

@@ -127,11 +127,7 @@ fn components_can_be_combined() {
         components: [../components/more-kinds, ../components/external-metrics, \
         ../components/resource-metrics, ../components/self-managed-certificates]\n";
     let copy = tempfile::tempdir().expect("a temporary folder");
-    let status = Command::new("cp")
-        .arg("-r")
-        .arg(file("deploy"))
-        .arg(copy.path())
-        .status();
+    let status = Command::new("cp").arg("-r").arg(file("deploy")).arg(copy.path()).status();
     assert!(status.expect("cp").success());
     let folder = copy.path().join("deploy/all");
     fs::create_dir(&folder).expect("a new folder");
@@ -145,44 +141,23 @@ fn components_can_be_combined() {
 fn registered_is_what_is_served() {
     let expected: BTreeSet<_> = [discovery::CUSTOM]
         .iter()
-        .flat_map(|group| {
-            group
-                .versions
-                .iter()
-                .map(|version| format!("{version}.{}", group.name))
-        })
+        .flat_map(|group| group.versions.iter().map(|version| format!("{version}.{}", group.name)))
         .collect();
     let read = |path: &str| {
         let text = fs::read_to_string(file(path)).expect("the file");
         Documents::parse(path, &text)
     };
     let top = read("apiservice.yaml");
-    let names: BTreeSet<_> = top
-        .list
-        .iter()
-        .map(|document| name(document).to_owned())
-        .collect();
+    let names: BTreeSet<_> = top.list.iter().map(|document| name(document).to_owned()).collect();
     assert_eq!(names, expected);
     assert_eq!(top.list, read("deploy/base/apiservice.yaml").list);
     let base = kustomize(&file("deploy/base"));
-    assert!(
-        base.of("APIService").eq(top.list.iter()),
-        "the labels of all objects are these, too"
-    );
+    assert!(base.of("APIService").eq(top.list.iter()), "the labels of all objects are these, too");
     // The version that discovery prefers is the one that kube-apiserver prefers.
-    let preferred = top
-        .list
-        .iter()
-        .max_by_key(|document| document["spec"]["versionPriority"].as_i64());
+    let preferred =
+        top.list.iter().max_by_key(|document| document["spec"]["versionPriority"].as_i64());
     let preferred = preferred.map(|document| &document["spec"]["version"]);
-    assert_eq!(
-        preferred,
-        discovery::CUSTOM
-            .versions
-            .first()
-            .map(|first| json!(first))
-            .as_ref()
-    );
+    assert_eq!(preferred, discovery::CUSTOM.versions.first().map(|first| json!(first)).as_ref());
 }
 
 #[test]
@@ -209,14 +184,9 @@ fn versions_agree() {
     assert_eq!(base["images"][0]["newTag"], version);
     let read = |path| fs::read_to_string(file(path)).expect("the file");
     let (dockerfile, toolchain) = (read("deploy/Dockerfile"), read("rust-toolchain.toml"));
-    let rust = dockerfile
-        .lines()
-        .find_map(|line| line.strip_prefix("ARG RUST_VERSION="));
+    let rust = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_VERSION="));
     let rust = rust.expect("the version of Rust");
-    assert!(
-        toolchain.contains(&format!("channel = \"{rust}\"")),
-        "{rust}"
-    );
+    assert!(toolchain.contains(&format!("channel = \"{rust}\"")), "{rust}");
 }
 
 #[test]
@@ -233,16 +203,10 @@ fn every_value_of_the_prometheus_adapter_chart_is_known() {
         assert!(known.is_some(), "{path} is not in the schema");
         let in_values = values.pointer(&format!("/{}", path.replace('.', "/")));
         let is_example = matches!(path, "dnsPolicy" | "service.clusterIP");
-        assert!(
-            in_values.is_some() || is_example,
-            "{path} is not in values.yaml"
-        );
+        assert!(in_values.is_some() || is_example, "{path} is not in values.yaml");
     }
     for key in values.as_object().expect("values").keys() {
-        assert!(
-            schema["properties"].get(key).is_some(),
-            "{key} is not in the schema"
-        );
+        assert!(schema["properties"].get(key).is_some(), "{key} is not in the schema");
     }
 }
 
@@ -255,19 +219,13 @@ fn the_chart_renders_sound_documents() {
         (RESOURCE_VALUES, 1),
         (certificate, 2),
         ("tls: {selfManaged: true}", 2),
-        (
-            "certManager: {enabled: true, certRevisionHistoryLimit: 3}",
-            2,
-        ),
+        ("certManager: {enabled: true, certRevisionHistoryLimit: 3}", 2),
         ("rules: {default: false}", 0),
         (
             "rules: {existing: my-rules}\nserviceAccount: {create: false, name: mine}\nrbac: {create: false}",
             2,
         ),
-        (
-            "replicas: 1\nlogLevel: '4'\nprometheus: {port: ''}\nnetworkPolicy: {enabled: true}",
-            2,
-        ),
+        ("replicas: 1\nlogLevel: '4'\nprometheus: {port: ''}\nnetworkPolicy: {enabled: true}", 2),
         (
             "rbac: {useAuthReaderClusterRole: true}\nservice: {port: 8443, ipDualStack: {enabled: true}}",
             2,
@@ -281,10 +239,7 @@ fn the_chart_renders_sound_documents() {
         assert_eq!(rendered.of("APIService").count(), registered, "{values}");
         for mark in values.match_indices("mark-").map(|(at, _)| at) {
             let word = values.get(at_most(mark, values)).expect("within the text");
-            assert!(
-                rendered.text.contains(word),
-                "{word} is nowhere in what is rendered"
-            );
+            assert!(rendered.text.contains(word), "{word} is nowhere in what is rendered");
         }
     }
 }
@@ -309,26 +264,14 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
         .map(|binding| (name(binding), text(&binding["roleRef"]["name"])))
         .collect();
     let expected = BTreeMap::from([
-        (
-            "prometheus-adapter-auth-reader",
-            "extension-apiserver-authentication-reader",
-        ),
-        (
-            "prometheus-adapter-hpa-controller",
-            "prometheus-adapter-server-resources",
-        ),
+        ("prometheus-adapter-auth-reader", "extension-apiserver-authentication-reader"),
+        ("prometheus-adapter-hpa-controller", "prometheus-adapter-server-resources"),
         (
             "prometheus-adapter-hpa-controller-external-metrics",
             "prometheus-adapter-external-metrics",
         ),
-        (
-            "prometheus-adapter-resource-reader",
-            "prometheus-adapter-resource-reader",
-        ),
-        (
-            "prometheus-adapter-system-auth-delegator",
-            "system:auth-delegator",
-        ),
+        ("prometheus-adapter-resource-reader", "prometheus-adapter-resource-reader"),
+        ("prometheus-adapter-system-auth-delegator", "system:auth-delegator"),
     ]);
     assert_eq!(referred, expected);
 }
@@ -340,10 +283,7 @@ fn the_chart_refuses_what_cannot_be_meant() {
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),
         ("tls: {enable: true}", "tls.enable needs tls."),
-        (
-            "tls: {selfManaged: true}\ncertManager: {enabled: true}",
-            "one place",
-        ),
+        ("tls: {selfManaged: true}\ncertManager: {enabled: true}", "one place"),
         (
             "image: {repository: registry.k8s.io/prometheus-adapter/prometheus-adapter}",
             "image.repository",
@@ -353,10 +293,7 @@ fn the_chart_refuses_what_cannot_be_meant() {
         let Some((is_success, output)) = run_helm("loadline", values) else {
             return;
         };
-        assert!(
-            !is_success && output.contains(message),
-            "{values}: {output}"
-        );
+        assert!(!is_success && output.contains(message), "{values}: {output}");
     }
 }
 
@@ -371,17 +308,11 @@ impl Documents {
     fn parse(from: &str, text: &str) -> Self {
         let list =
             serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{from}: {error}"));
-        Self {
-            from: from.to_owned(),
-            text: text.to_owned(),
-            list,
-        }
+        Self { from: from.to_owned(), text: text.to_owned(), list }
     }
 
     fn of(&self, kind: &str) -> impl Iterator<Item = &Value> {
-        self.list
-            .iter()
-            .filter(move |document| document["kind"] == *kind)
+        self.list.iter().filter(move |document| document["kind"] == *kind)
     }
 
     /// Whether there is an object.
@@ -400,21 +331,14 @@ impl Documents {
             let metadata = &document["metadata"];
             let identity =
                 json!([document["kind"], metadata["namespace"], metadata["name"]]).to_string();
-            assert!(
-                seen.insert(identity.clone()),
-                "{}: {identity} twice",
-                self.from
-            );
+            assert!(seen.insert(identity.clone()), "{}: {identity} twice", self.from);
         }
         let deployment = self.of("Deployment").next().expect("a Deployment");
         self.check_pods(deployment);
         self.check_selectors(deployment);
         self.check_access();
         self.check_registrations(deployment);
-        for map in self
-            .of("ConfigMap")
-            .filter(|map| map["data"].get("config.yaml").is_some())
-        {
+        for map in self.of("ConfigMap").filter(|map| map["data"].get("config.yaml").is_some()) {
             let rules = rules::load(text(&map["data"]["config.yaml"]));
             let rules = rules.unwrap_or_else(|problems| panic!("{}: {problems:?}", self.from));
             assert_eq!(rules.broken, [], "{}", self.from);
@@ -426,10 +350,7 @@ impl Documents {
         let namespace = &deployment["metadata"]["namespace"];
         let pods = &deployment["spec"]["template"]["spec"];
         let container = &pods["containers"][0];
-        assert!(
-            pods["terminationGracePeriodSeconds"].as_i64() > Some(5 + 30),
-            "{from}"
-        );
+        assert!(pods["terminationGracePeriodSeconds"].as_i64() > Some(5 + 30), "{from}");
 
         let account = &pods["serviceAccountName"];
         assert!(
@@ -437,9 +358,8 @@ impl Documents {
             "{from}: {account}"
         );
 
-        let volumes: BTreeSet<_> = list(&pods["volumes"])
-            .map(|volume| text(&volume["name"]))
-            .collect();
+        let volumes: BTreeSet<_> =
+            list(&pods["volumes"]).map(|volume| text(&volume["name"])).collect();
         for mount in list(&container["volumeMounts"]) {
             assert!(volumes.contains(text(&mount["name"])), "{from}: {mount}");
         }
@@ -451,13 +371,9 @@ impl Documents {
                 );
             }
             if let Some(secret) = volume.pointer("/secret/secretName") {
-                let is_issued = self
-                    .of("Certificate")
-                    .any(|made| made["spec"]["secretName"] == *secret);
-                assert!(
-                    is_issued || self.has("Secret", namespace, secret),
-                    "{from}: {secret}"
-                );
+                let is_issued =
+                    self.of("Certificate").any(|made| made["spec"]["secretName"] == *secret);
+                assert!(is_issued || self.has("Secret", namespace, secret), "{from}: {secret}");
             }
         }
 
@@ -470,33 +386,20 @@ impl Documents {
         );
         for probe in ["livenessProbe", "readinessProbe"] {
             let get = &container[probe]["httpGet"];
-            assert_eq!(
-                (&get["port"], &get["scheme"]),
-                (&port["name"], &json!("HTTPS")),
-                "{from}"
-            );
+            assert_eq!((&get["port"], &get["scheme"]), (&port["name"], &json!("HTTPS")), "{from}");
         }
 
         // The restricted pod security standard, and a root that nothing writes to.
         let secured = |key: &str| {
             let own = container["securityContext"].get(key);
-            own.or_else(|| pods["securityContext"].get(key))
-                .cloned()
-                .unwrap_or_default()
+            own.or_else(|| pods["securityContext"].get(key)).cloned().unwrap_or_default()
         };
         assert_eq!(secured("runAsNonRoot"), true, "{from}");
         assert_eq!(secured("readOnlyRootFilesystem"), true, "{from}");
         assert_eq!(secured("allowPrivilegeEscalation"), false, "{from}");
         assert_eq!(secured("capabilities"), json!({"drop": ["ALL"]}), "{from}");
-        assert_eq!(
-            secured("seccompProfile"),
-            json!({"type": "RuntimeDefault"}),
-            "{from}"
-        );
-        assert!(
-            container["resources"]["requests"]["memory"].is_string(),
-            "{from}"
-        );
+        assert_eq!(secured("seccompProfile"), json!({"type": "RuntimeDefault"}), "{from}");
+        assert!(container["resources"]["requests"]["memory"].is_string(), "{from}");
     }
 
     /// Everything that selects pods selects ours.
@@ -504,29 +407,18 @@ impl Documents {
         let pods = &deployment["spec"]["template"];
         let labels = &pods["metadata"]["labels"];
         let mut selectors = vec![&deployment["spec"]["selector"]["matchLabels"]];
+        selectors.extend(self.of("Service").map(|service| &service["spec"]["selector"]));
         selectors.extend(
-            self.of("Service")
-                .map(|service| &service["spec"]["selector"]),
+            self.of("PodDisruptionBudget").map(|budget| &budget["spec"]["selector"]["matchLabels"]),
         );
         selectors.extend(
-            self.of("PodDisruptionBudget")
-                .map(|budget| &budget["spec"]["selector"]["matchLabels"]),
-        );
-        selectors.extend(
-            self.of("NetworkPolicy")
-                .map(|policy| &policy["spec"]["podSelector"]["matchLabels"]),
+            self.of("NetworkPolicy").map(|policy| &policy["spec"]["podSelector"]["matchLabels"]),
         );
         let spread = list(&pods["spec"]["topologySpreadConstraints"]);
         selectors.extend(spread.filter_map(|spread| spread.pointer("/labelSelector/matchLabels")));
         for selector in selectors {
-            let is_ours = selector
-                .as_object()
-                .is_some_and(|selector| !selector.is_empty());
-            assert!(
-                is_ours && is_within(selector, labels),
-                "{}: {selector}",
-                self.from
-            );
+            let is_ours = selector.as_object().is_some_and(|selector| !selector.is_empty());
+            assert!(is_ours && is_within(selector, labels), "{}: {selector}", self.from);
         }
         let port = &pods["spec"]["containers"][0]["ports"][0];
         for service in self.of("Service") {
@@ -545,10 +437,7 @@ impl Documents {
 
     /// Every binding is of a role that there is, to somebody who is there.
     fn check_access(&self) {
-        for binding in ["ClusterRoleBinding", "RoleBinding"]
-            .iter()
-            .flat_map(|kind| self.of(kind))
-        {
+        for binding in ["ClusterRoleBinding", "RoleBinding"].iter().flat_map(|kind| self.of(kind)) {
             let from = format!("{}: {}", self.from, name(binding));
             let role = &binding["roleRef"];
             let namespace = match text(&role["kind"]) {
@@ -617,21 +506,12 @@ impl Documents {
                 injected.is_some(),
                 is_managed,
             ];
-            assert_eq!(
-                ways.iter().filter(|is_taken| **is_taken).count(),
-                1,
-                "{from}: {ways:?}"
-            );
+            assert_eq!(ways.iter().filter(|is_taken| **is_taken).count(), 1, "{from}: {ways:?}");
         }
-        for certificate in self
-            .of("Certificate")
-            .filter(|made| made["spec"].get("dnsNames").is_some())
+        for certificate in
+            self.of("Certificate").filter(|made| made["spec"].get("dnsNames").is_some())
         {
-            let host = format!(
-                "{}.{}.svc",
-                name(service),
-                text(&service["metadata"]["namespace"])
-            );
+            let host = format!("{}.{}.svc", name(service), text(&service["metadata"]["namespace"]));
             assert!(
                 list(&certificate["spec"]["dnsNames"]).any(|name| *name == host),
                 "{}: {host}",
@@ -709,10 +589,7 @@ fn is_within(written: &Value, read: &Value) -> bool {
             .all(|(key, value)| read.get(key).is_some_and(|read| is_within(value, read))),
         (Value::Array(written), Value::Array(read)) => {
             written.len() == read.len()
-                && written
-                    .iter()
-                    .zip(read)
-                    .all(|(written, read)| is_within(written, read))
+                && written.iter().zip(read).all(|(written, read)| is_within(written, read))
         }
         (written, read) => written == read,
     }
@@ -735,19 +612,13 @@ fn assert_arguments_are_taken(arguments: &[&str]) {
 
 fn kustomize(folder: &Path) -> Documents {
     let from = folder.display().to_string();
-    let output = Command::new("kubectl")
-        .arg("kustomize")
-        .arg(folder)
-        .output();
+    let output = Command::new("kubectl").arg("kustomize").arg(folder).output();
     let output = output.unwrap_or_else(|error| match error.kind() {
         ErrorKind::NotFound => panic!("`kubectl` is missing on the PATH"),
         _ => panic!("`kubectl` does not start: {error}"),
     });
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && message.is_empty(),
-        "{from}: {message}"
-    );
+    assert!(output.status.success() && message.is_empty(), "{from}: {message}");
     Documents::parse(&from, &String::from_utf8(output.stdout).expect("text"))
 }
 
@@ -760,9 +631,7 @@ fn helm(release: &str, values: &str) -> Option<Documents> {
 
 fn run_helm(release: &str, values: &str) -> Option<(bool, String)> {
     let mut values_file = tempfile::NamedTempFile::new().expect("a temporary file");
-    values_file
-        .write_all(values.as_bytes())
-        .expect("a written file");
+    values_file.write_all(values.as_bytes()).expect("a written file");
     let output = Command::new("helm")
         .args(["template", release, "--namespace=metrics"])
         .arg(file("deploy/helm/loadline"))
@@ -803,9 +672,7 @@ fn name(document: &Value) -> &str {
 }
 
 fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

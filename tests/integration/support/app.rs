@@ -8,6 +8,7 @@ use loadline::{
     core::rules,
     discovery,
     prometheus::{self, Prometheus},
+    server::{certificates, tls::options::Options},
 };
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -85,8 +86,11 @@ impl Launch {
             prometheus: self.prometheus,
             cluster,
             address: ([127, 0, 0, 1], 0).into(),
-            certificate: None,
-            http2: true,
+            certificates: certificates::Settings {
+                names: certificates::Names::new("loadline", None, &[]),
+                ..certificates::Settings::default()
+            },
+            tls: Options::default(),
             relist_interval: self.relist_interval,
             max_age: self.max_age,
             cache_ttl: self.cache_ttl,

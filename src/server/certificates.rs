@@ -1,0 +1,240 @@
+//! The serving certificate: from files, or made by us and kept where replicas share it; renewed while we serve.
+
+mod apiservice;
+mod authority;
+mod files;
+#[cfg(test)]
+mod fixtures;
+mod folder;
+mod held;
+mod keeper;
+mod names;
+mod pair;
+mod secret;
+mod sni;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use kube::Client;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    apiservice::Trust, authority::OwnError, files::FileError, files::Watched, keeper::Keeper,
+    pair::Pair, sni::Named,
+};
+pub use self::{files::Paths, names::Names, sni::NamedPaths};
+use crate::kubernetes::{apiservices::Registrations, secrets::SecretPlace};
+
+/// How often files are read again.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// At every how many of these looks the cluster is asked: once in a minute.
+const CLUSTER: u32 = 6;
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Files that somebody else writes.
+    pub files: Option<Paths>,
+    /// A folder with such files, or for ours.
+    pub folder: Option<PathBuf>,
+    /// The name of the Secret for ours.
+    pub secret: Option<String>,
+    /// The service that we are reached by.
+    pub service: String,
+    /// The namespace of the service and of the Secret.
+    pub namespace: Option<String>,
+    /// The names that ours is for.
+    pub names: Names,
+    /// Whether our authorities are written into the registrations of our APIs.
+    pub manage_apiservices: bool,
+    /// Certificates for clients that name a host.
+    pub named: Vec<NamedPaths>,
+}
+
+/// A serving certificate that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Files cannot be used.
+    #[error("the serving certificate: {0}")]
+    Files(#[from] FileError),
+    /// No certificate of our own can be made.
+    #[error("the serving certificate: {0}")]
+    Own(#[from] OwnError),
+}
+
+/// The serving certificate, and what it takes to keep it good.
+pub struct Serving {
+    resolver: Arc<Resolver>,
+    source: Source,
+    named: Vec<NamedSource>,
+    trust: Option<Trust>,
+    authority: String,
+    /// What the registrations were last told.
+    is_trusted: bool,
+}
+
+enum Source {
+    Files(Box<Watched>),
+    Own(Box<Keeper>),
+}
+
+struct NamedSource {
+    hosts: Vec<String>,
+    watched: Watched,
+    pair: Pair,
+}
+
+/// Answers handshakes with the certificate of the moment.
+#[derive(Debug)]
+pub struct Resolver {
+    default: ArcSwap<CertifiedKey>,
+    named: ArcSwap<Named>,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|host| self.named.load().find(host));
+        Some(named.unwrap_or_else(|| self.default.load_full()))
+    }
+}
+
+impl Serving {
+    /// Loads or makes the certificate. Without a client for it the cluster is left alone.
+    pub async fn load(
+        settings: Settings,
+        client: Option<Client>,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let mut named = Vec::new();
+        for value in &settings.named {
+            let (watched, pair) = Watched::open(value.paths.clone(), now).await?;
+            named.push(NamedSource { hosts: value.hosts.clone(), watched, pair });
+        }
+        let namespace = settings.namespace.as_deref();
+        let in_cluster = client.zip(namespace);
+        let trust = in_cluster.clone().filter(|_| settings.manage_apiservices).map(
+            |(client, namespace)| {
+                Trust::new(Registrations::new(client), &settings.service, namespace)
+            },
+        );
+        let (source, pair) = source(&settings, in_cluster, now).await?;
+        let resolver = Resolver {
+            default: ArcSwap::new(Arc::clone(&pair.key)),
+            named: ArcSwap::from_pointee(by_host(&named)),
+        };
+        Ok(Self {
+            resolver: Arc::new(resolver),
+            source,
+            named,
+            trust,
+            authority: pair.authority,
+            is_trusted: false,
+        })
+    }
+
+    /// What handshakes are answered from.
+    pub fn resolver(&self) -> Arc<Resolver> {
+        Arc::clone(&self.resolver)
+    }
+
+    /// What a client has to trust, as PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Keeps the certificate good until stopped.
+    pub async fn keep(mut self, stop: CancellationToken) {
+        let keeping = async {
+            for round in (0..CLUSTER).cycle() {
+                self.tick(round == 0, Timestamp::now()).await;
+                tokio::time::sleep(INTERVAL).await;
+            }
+        };
+        stop.run_until_cancelled(keeping).await;
+    }
+
+    /// One look at everything that may have changed.
+    async fn tick(&mut self, ask_cluster: bool, now: Timestamp) {
+        self.tick_named(now).await;
+        let pair = match &mut self.source {
+            Source::Files(watched) => watched.poll(now).await,
+            Source::Own(keeper) => {
+                if ask_cluster {
+                    keeper.look(now).await;
+                }
+                if let Err(error) = keeper.renew(now).await {
+                    tracing::error!(%error, "the serving certificate cannot be renewed");
+                }
+                Some(keeper.held().pair().clone())
+            }
+        };
+        let pair = pair.filter(|pair| {
+            pair.key.cert != self.resolver.default.load().cert || pair.authority != self.authority
+        });
+        if let Some(pair) = &pair
+            && pair.authority != self.authority
+        {
+            self.authority.clone_from(&pair.authority);
+            self.is_trusted = false;
+        }
+        // Who verifies us learns of an authority before its certificate is shown.
+        if let Some(trust) = &mut self.trust
+            && (ask_cluster || !self.is_trusted)
+        {
+            trust.sync(&self.authority, now).await;
+            self.is_trusted = true;
+        }
+        if let Some(pair) = pair {
+            self.resolver.default.store(pair.key);
+        }
+    }
+
+    async fn tick_named(&mut self, now: Timestamp) {
+        let mut is_changed = false;
+        for source in &mut self.named {
+            if let Some(pair) = source.watched.poll(now).await {
+                source.pair = pair;
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.resolver.named.store(Arc::new(by_host(&self.named)));
+        }
+    }
+}
+
+async fn source(
+    settings: &Settings,
+    in_cluster: Option<(Client, &str)>,
+    now: Timestamp,
+) -> Result<(Source, Pair), Error> {
+    let mut paths = settings.files.clone();
+    if let (None, Some(folder)) = (&paths, &settings.folder) {
+        paths = folder::foreign(folder).await;
+    }
+    if let Some(paths) = paths {
+        let (watched, pair) = Watched::open(paths, now).await?;
+        return Ok((Source::Files(Box::new(watched)), pair));
+    }
+    let secret = in_cluster
+        .zip(settings.secret.as_deref())
+        .map(|((client, namespace), name)| SecretPlace::new(client, namespace, name));
+    let (folder, names) = (settings.folder.clone(), settings.names.clone());
+    let keeper = Keeper::start(secret, folder, names, now).await?;
+    let pair = keeper.held().pair().clone();
+    Ok((Source::Own(Box::new(keeper)), pair))
+}
+
+fn by_host(named: &[NamedSource]) -> Named {
+    let pairs = named.iter();
+    Named::new(pairs.map(|source| (source.hosts.as_slice(), &source.pair)))
+}

@@ -1,0 +1,142 @@
+use std::net::Ipv4Addr;
+
+use axum::routing::get;
+use rustls::{
+    ClientConfig, ProtocolVersion, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{ServerName, pem::PemObject as _},
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    certificates::{Names, Serving, Settings},
+    tls::options::{Minimum, Options, Suites},
+    *,
+};
+
+const SERVICE: &str = "loadline.monitoring.svc";
+
+async fn serving() -> Serving {
+    let settings =
+        Settings { names: Names::new("loadline", Some("monitoring"), &[]), ..Settings::default() };
+    let now = jiff::Timestamp::now();
+    Serving::load(settings, None, now).await.unwrap()
+}
+
+/// A client of some versions and protocols that trusts an authority.
+fn connector(
+    authority: &str,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    protocols: &[&str],
+) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes()).unwrap();
+    roots.add(authority).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// A handshake through memory.
+async fn handshake(
+    serving: &Serving,
+    options: &Options,
+    client: &TlsConnector,
+) -> io::Result<TlsStream<tokio::io::DuplexStream>> {
+    let config = tls::config(serving.resolver(), options).unwrap();
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let name = ServerName::try_from(SERVICE).unwrap();
+    let (client, server) =
+        tokio::join!(client.connect(name, near), TlsAcceptor::from(config).accept(far));
+    server?;
+    client
+}
+
+#[tokio::test]
+async fn both_versions_and_protocols_are_offered() {
+    let serving = serving().await;
+    for (version, wanted) in [
+        (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
+        (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        for (protocols, http2, chosen) in [
+            (&["h2", "http/1.1"][..], true, Some("h2")),
+            (&["http/1.1"], true, Some("http/1.1")),
+            (&["h2", "http/1.1"], false, Some("http/1.1")),
+            (&[], true, None),
+        ] {
+            let client = connector(serving.authority(), &[version], protocols);
+            let options = Options { http2, ..Options::default() };
+            let stream = handshake(&serving, &options, &client).await.unwrap();
+            let (_, session) = stream.get_ref();
+            assert_eq!(session.protocol_version(), Some(wanted));
+            assert_eq!(session.alpn_protocol(), chosen.map(str::as_bytes));
+        }
+    }
+}
+
+#[tokio::test]
+async fn versions_and_suites_can_be_narrowed() {
+    let serving = serving().await;
+    let old = connector(serving.authority(), &[&rustls::version::TLS12], &[]);
+    let new = connector(serving.authority(), &[&rustls::version::TLS13], &[]);
+    let narrow = |minimum, names: &[&str]| Options {
+        minimum,
+        suites: (!names.is_empty()).then(|| Suites::parse(names.iter().copied()).unwrap().offered),
+        http2: true,
+    };
+    let one = ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"];
+    let newest = narrow(Minimum::Tls13, &[]);
+    assert!(handshake(&serving, &newest, &old).await.is_err());
+    handshake(&serving, &newest, &new).await.unwrap();
+    let chosen = narrow(Minimum::Tls12, &one);
+    let stream = handshake(&serving, &chosen, &old).await.unwrap();
+    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap();
+    assert_eq!(format!("{:?}", suite.suite()), one[0]);
+    handshake(&serving, &chosen, &new).await.unwrap();
+    // Suites that are left out leave only the newest version.
+    let none = narrow(Minimum::Tls12, &["TLS_RSA_WITH_AES_128_CBC_SHA"]);
+    assert!(handshake(&serving, &none, &old).await.is_err());
+    handshake(&serving, &none, &new).await.unwrap();
+}
+
+#[tokio::test]
+async fn handshakes_that_hang_cost_nobody_else_anything() {
+    let serving = serving().await;
+    let config = tls::config(serving.resolver(), &Options::default()).unwrap();
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), config).await.unwrap();
+    let address = listener.address().unwrap();
+    let stop = CancellationToken::new();
+    let router = Router::new().route("/", get(|| async { "served" }));
+    let served = tokio::spawn(listener.serve(router, stop.clone()));
+
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The beginning of a handshake that never goes on.
+        stream.write_all(&[22, 3, 1]).await.unwrap();
+        silent.push(stream);
+    }
+    let client = connector(serving.authority(), rustls::ALL_VERSIONS, &["http/1.1"]);
+    let request = async {
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from(SERVICE).unwrap();
+        let mut stream = client.connect(name, stream).await?;
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(text).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        io::Result::Ok(answer)
+    };
+    let answer = tokio::time::timeout(HANDSHAKE / 2, request).await;
+    let answer = answer.unwrap().unwrap();
+    assert!(answer.ends_with("served"), "{answer}");
+    drop(silent);
+    stop.cancel();
+    served.await.unwrap();
+}
