@@ -69,7 +69,7 @@ impl Store {
             _process: process,
             _folder: folder,
         };
-        store.until("scrape_samples_scraped > 0").await;
+        store.until("scrape_samples_scraped{*} > 0").await;
         store
     }
 
@@ -82,11 +82,16 @@ impl Store {
         (answer["status"] == "success").then(|| answer["data"].take())
     }
 
-    /// Waits until a query gives something.
+    /// Waits until a query gives something. A `*` among the matchers stands for one that is different every time:
+    /// VictoriaMetrics remembers for 10 s that a selector had no series.
     pub(crate) async fn until(&self, query: &str) {
+        assert!(query.contains('*'), "{query}");
         let what = format!("`{query}` gives a sample");
+        let mut tries = 0;
         until(&what, async || {
-            let data = self.ask("query", &[("query", query)]).await?;
+            tries += 1;
+            let query = query.replace('*', &format!("try!=\"{tries}\""));
+            let data = self.ask("query", &[("query", &query)]).await?;
             data["result"]
                 .as_array()
                 .filter(|samples| !samples.is_empty())
