@@ -143,7 +143,7 @@ async fn server(backend: &Backend, folder: &TempDir, flags: &[&str]) -> (Process
     fs::write(&rules, format!("rules:\n{RULE}{}", RULE.replace(".Series", ".Serie"))).unwrap();
     let (config, url) =
         (format!("--config={}", rules.display()), format!("--prometheus-url={}", backend.url));
-    let own = ["/adapter", "--standalone", "--secure-port=0", &config, &url];
+    let own = ["/adapter", "--standalone", "--secure-port=0", "--shutdown-delay=0s", &config, &url];
     let mut process = Process::loadline(&[&own[..], flags].concat());
     let address = until("the server says where it serves", async || {
         assert!(process.runs(), "{}", process.stderr());
@@ -206,7 +206,7 @@ async fn signals_end_a_server() {
 async fn the_log() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
     let folder = tempfile::tempdir().unwrap();
-    let flags = ["--log-format=json", "-v=4", "--cert-dir=/tmp/cert", "--logtostderr=true"];
+    let flags = ["--log-format=json", "-v=4", "--profiling=false", "--logtostderr=true"];
     let (process, _) = server(&backend, &folder, &flags).await;
     process.signal("TERM");
     let ended = process.end().await;
@@ -214,7 +214,7 @@ async fn the_log() {
     for line in ended.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line}"));
     }
-    assert!(ended.stderr.contains("--cert-dir --logtostderr"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--logtostderr --profiling"), "{}", ended.stderr);
 }
 
 /// Nobody reads what is written: neither a panic nor an end by SIGPIPE comes of it.

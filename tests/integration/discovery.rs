@@ -61,7 +61,7 @@ async fn bytes_do_not_grow_with_series(exporter: &Exporter, store: &Store) {
         exporter.show(
             Page::new().pods("few", "n", 1).pods("size_a", "n", count).pods("size_b", "n", count),
         );
-        store.until(&format!("count(size_b) == {count}")).await;
+        store.until(&format!("count(size_b{{*}}) == {count}")).await;
         let app = Launch::new(&text, &store.url).start().await;
         let traffic = app.prometheus.traffic();
         received.push((traffic.received_bytes(), traffic.metadata_requests(), traffic.queries()));
@@ -78,7 +78,7 @@ async fn a_dead_series_does_not_shadow_a_live_one(exporter: &Exporter, store: &S
     let pod = "namespace=\"n\",pod=\"p\"";
     let page = Page::new().series("old_load", pod, "1");
     exporter.show(page.clone().series("young_load", pod, "2"));
-    store.until("young_load").await;
+    store.until("young_load{*}").await;
     let name = "{matches: \"^(old|young)_(.*)$\", as: \"$2\"}";
     let selector = "{__name__=~\"^(old|young)_.*\",namespace!=\"\"}";
     let mut launch = Launch::new(&rules(&[rule(selector, name)]), &store.url);
@@ -109,7 +109,7 @@ async fn a_new_metric_works_at_once(exporter: &Exporter, store: &Store) {
     let app = Launch::new(&rules(&[rule]), &store.url).start().await;
     assert!(app.discovery.catalog().is_empty());
     exporter.show(Page::new().pods("app_fresh", "n", 2));
-    store.until("app_fresh").await;
+    store.until("app_fresh{*}").await;
     // The discovery interval is ten minutes. The first discovery was just now, and the next one may be in 5 s.
     until("the metric that came after the start is read", async || {
         value(&app, "pod-1", "fresh").await.filter(|value| value == "1")

@@ -46,7 +46,7 @@ impl Store {
         let url = format!("http://127.0.0.1:{}", process.port().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let store = Self { url, client, _process: process, _folder: folder };
-        store.until("scrape_samples_scraped > 0").await;
+        store.until("scrape_samples_scraped{*} > 0").await;
         store
     }
 
@@ -59,11 +59,16 @@ impl Store {
         (answer["status"] == "success").then(|| answer["data"].take())
     }
 
-    /// Waits until a query gives something.
+    /// Waits until a query gives something. A `*` among the matchers stands for one that is different every time:
+    /// VictoriaMetrics remembers for 10 s that a selector had no series.
     pub(crate) async fn until(&self, query: &str) {
+        assert!(query.contains('*'), "{query}");
         let what = format!("`{query}` gives a sample");
+        let mut tries = 0;
         until(&what, async || {
-            let data = self.ask("query", &[("query", query)]).await?;
+            tries += 1;
+            let query = query.replace('*', &format!("try!=\"{tries}\""));
+            let data = self.ask("query", &[("query", &query)]).await?;
             data["result"].as_array().filter(|samples| !samples.is_empty()).map(|_| ())
         })
         .await;
