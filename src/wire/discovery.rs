@@ -20,6 +20,9 @@ pub struct Group {
 /// custom.metrics.k8s.io as this server serves it.
 pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1beta2", "v1beta1"] };
 
+/// external.metrics.k8s.io, of which only the version document exists.
+pub const EXTERNAL: Group = Group { name: "external.metrics.k8s.io", versions: &["v1beta1"] };
+
 /// The media type of [`aggregated`].
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -80,6 +83,16 @@ pub fn custom_resources(version: &str, catalog: &Catalog) -> Value {
         "apiVersion": "v1",
         "groupVersion": format!("{}/{version}", super::custom::GROUP),
         "resources": resources,
+    })
+}
+
+/// `/apis/{group}/{version}` of a group without metrics.
+pub fn no_resources(group: Group, version: &str) -> Value {
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": format!("{}/{version}", group.name),
+        "resources": [],
     })
 }
 
