@@ -101,7 +101,7 @@ pub enum ReadError {
         source: FetchError,
     },
     /// The query's result is no vector.
-    #[error("unable to fetch metrics: the query of {rule} gives a {kind}, not a vector")]
+    #[error("unable to fetch metrics: {rule}: the query gives a {kind}, not a vector")]
     NotAVector {
         /// The rule.
         rule: String,

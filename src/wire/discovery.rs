@@ -115,7 +115,7 @@ mod tests {
     fn documents_have_the_shapes_of_meta_v1() {
         assert_eq!(
             group(CUSTOM).to_string(),
-            r#"{"apiVersion":"v1","kind":"APIGroup","name":"custom.metrics.k8s.io","preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},"versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}]}"#
+            r#"{"kind":"APIGroup","apiVersion":"v1","name":"custom.metrics.k8s.io","versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}],"preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"}}"#
         );
         assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
         assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));

@@ -76,7 +76,7 @@ async fn what_a_client_is_told() {
         (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE),
         (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
-            "the query of rules[0] gives a string, not a vector",
+            "the query gives a string, not a vector",
         ),
         (Answer::Hang, "Prometheus did not answer in time"),
         (Answer::Endless(257 << 20), "the answer of Prometheus is too large"),
