@@ -1,6 +1,12 @@
 //! Bearer tokens: TokenReviews, cached by the token's digest.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, Client, api::PostParams};
@@ -26,13 +32,20 @@ pub struct Tokens {
     client: Client,
     answers: SingleFlight<[u8; 32], Option<Arc<User>>>,
     metrics: Arc<Metrics>,
+    /// Whether reviews fail at present: said in the log once.
+    failing: AtomicBool,
 }
 
 impl Tokens {
     /// Remembers answers, good and bad, for `ttl`.
     pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
         let answers = Cache::builder().max_capacity(MAX_TOKENS).time_to_live(ttl).build();
-        Self { client, answers: SingleFlight::new(answers, tasks), metrics }
+        Self {
+            client,
+            answers: SingleFlight::new(answers, tasks),
+            metrics,
+            failing: AtomicBool::new(false),
+        }
     }
 
     /// The user who holds a token.
@@ -43,7 +56,16 @@ impl Tokens {
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
         let review = review(self.client.clone(), token.to_owned(), Arc::clone(&self.metrics));
-        match self.answers.get(key, review).await {
+        let answer = self.answers.get(key, review).await;
+        let was_failing = self.failing.swap(answer.is_err(), Ordering::Relaxed);
+        match &answer {
+            Err(error) if !was_failing => {
+                tracing::error!(%error, "tokens cannot be reviewed; those that are not remembered are refused until they can");
+            }
+            Ok(_) if was_failing => tracing::info!("token reviews work again"),
+            _ => {}
+        }
+        match answer {
             Ok(Some(user)) => Ok(Some(User::clone(&user))),
             Ok(None) => Err("the bearer token is not known".to_owned()),
             Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
