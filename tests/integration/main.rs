@@ -4,6 +4,8 @@
 //! says so.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod custom_metrics;
