@@ -20,4 +20,6 @@ mod kubectl;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod manners;
+#[cfg(test)]
 mod support;
