@@ -1,12 +1,6 @@
 //! Bearer tokens: TokenReviews, cached by the token's digest.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, Client, api::PostParams};
@@ -14,7 +8,7 @@ use moka::future::Cache;
 use ring::digest;
 use tokio_util::task::TaskTracker;
 
-use super::{User, Verdict};
+use super::{User, Verdict, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -32,8 +26,7 @@ pub struct Tokens {
     client: Client,
     answers: SingleFlight<[u8; 32], Option<Arc<User>>>,
     metrics: Arc<Metrics>,
-    /// Whether reviews fail at present: said in the log once.
-    failing: AtomicBool,
+    outage: Arc<Outage>,
 }
 
 impl Tokens {
@@ -44,7 +37,10 @@ impl Tokens {
             client,
             answers: SingleFlight::new(answers, tasks),
             metrics,
-            failing: AtomicBool::new(false),
+            outage: Arc::new(Outage::new(
+                "tokens cannot be reviewed; those that are not remembered are refused until they can",
+                "token reviews work again",
+            )),
         }
     }
 
@@ -55,17 +51,14 @@ impl Tokens {
         }
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        let review = review(self.client.clone(), token.to_owned(), Arc::clone(&self.metrics));
-        let answer = self.answers.get(key, review).await;
-        let was_failing = self.failing.swap(answer.is_err(), Ordering::Relaxed);
-        match &answer {
-            Err(error) if !was_failing => {
-                tracing::error!(%error, "tokens cannot be reviewed; those that are not remembered are refused until they can");
-            }
-            Ok(_) if was_failing => tracing::info!("token reviews work again"),
-            _ => {}
-        }
-        match answer {
+        let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+        let (token, outage) = (token.to_owned(), Arc::clone(&self.outage));
+        let review = async move {
+            let answer = review(client, token, &metrics).await;
+            outage.note(&answer);
+            answer
+        };
+        match self.answers.get(key, review).await {
             Ok(Some(user)) => Ok(Some(User::clone(&user))),
             Ok(None) => Err("the bearer token is not known".to_owned()),
             Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
@@ -76,7 +69,7 @@ impl Tokens {
 async fn review(
     client: Client,
     token: String,
-    metrics: Arc<Metrics>,
+    metrics: &Metrics,
 ) -> Result<Option<Arc<User>>, kubernetes::Error> {
     let review =
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
