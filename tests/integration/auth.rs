@@ -179,29 +179,32 @@ fn user(mut review: Value) -> Value {
     review
 }
 
-fn anonymous() -> Option<Value> {
-    Some(json!({"user": "system:anonymous", "groups": ["system:unauthenticated"]}))
+/// The credential is refused.
+const NOBODY: Value = Value::Null;
+
+fn anonymous() -> Value {
+    json!({"user": "system:anonymous", "groups": ["system:unauthenticated"]})
 }
 
-fn known(name: &str, groups: &[&str]) -> Option<Value> {
+fn known(name: &str, groups: &[&str]) -> Value {
     let mut groups = groups.to_vec();
     groups.push("system:authenticated");
-    Some(json!({"user": name, "groups": groups}))
+    json!({"user": name, "groups": groups})
 }
 
-/// What is shown, and who that is; nobody: 401.
+/// What is shown, and who that is.
 struct Case<'a> {
     what: &'a str,
     credential: Option<&'a Credential>,
     headers: Vec<(&'static str, &'static str)>,
-    wanted: Option<Value>,
+    wanted: Value,
 }
 
 fn case<'a>(
     what: &'a str,
     credential: Option<&'a Credential>,
     headers: &[(&'static str, &'static str)],
-    wanted: Option<Value>,
+    wanted: Value,
 ) -> Case<'a> {
     Case { what, credential, headers: headers.to_vec(), wanted }
 }
@@ -211,14 +214,14 @@ async fn check(stage: &Stage, app: &App, cases: Vec<Case<'_>>) {
         stage.reviewed();
         let reply = ask(app, credential, &headers).await;
         let reviewed: Vec<_> = stage.reviewed().into_iter().map(user).collect();
-        if let Some(wanted) = wanted {
-            assert_eq!(reviewed, [wanted], "{what}: {reply:?}");
-            assert_eq!(reply.values().len(), 1, "{what}");
-        } else {
-            assert_eq!(reviewed, [json!(null); 0], "{what}");
+        if wanted == NOBODY {
+            assert_eq!(reviewed, [NOBODY; 0], "{what}");
             assert_eq!(reply.status, 401, "{what}");
             assert_eq!(reply.json()["reason"], "Unauthorized", "{what}");
             assert_eq!(reply.failure(), "Unauthorized", "{what}");
+        } else {
+            assert_eq!(reviewed, [wanted], "{what}: {reply:?}");
+            assert_eq!(reply.values().len(), 1, "{what}");
         }
     }
 }
@@ -253,7 +256,7 @@ async fn tokens_and_certificates() {
             &[("authorization", "bEARER good")],
             known("holder", &["g"]),
         ),
-        case("a bad token", None, &[bad], None),
+        case("a bad token", None, &[bad], NOBODY),
         case("an empty token", None, &[("authorization", "Bearer ")], anonymous()),
         case("another scheme", None, &[("authorization", "Basic Z29vZA==")], anonymous()),
         case("a certificate", Some(&jane), &[], known("jane", &["team-a", "team-b"])),
@@ -263,14 +266,14 @@ async fn tokens_and_certificates() {
             &[bad],
             known("jane", &["team-a", "team-b"]),
         ),
-        case("a certificate without a name", Some(&nameless), &[], None),
-        case("an expired certificate", Some(&expired), &[], None),
-        case("a certificate of a namesake", Some(&wrong), &[], None),
+        case("a certificate without a name", Some(&nameless), &[], NOBODY),
+        case("an expired certificate", Some(&expired), &[], NOBODY),
+        case("a certificate of a namesake", Some(&wrong), &[], NOBODY),
         case("its token counts", Some(&wrong), &[good], known("holder", &["g"])),
-        case("neither is good", Some(&wrong), &[bad], None),
+        case("neither is good", Some(&wrong), &[bad], NOBODY),
         case("headers of nobody", None, SPOOFED, anonymous()),
         case("headers of a client", Some(&jane), SPOOFED, known("jane", &["team-a", "team-b"])),
-        case("headers of a stranger", Some(&wrong), SPOOFED, None),
+        case("headers of a stranger", Some(&wrong), SPOOFED, NOBODY),
         case("headers of a token's holder", None, &spoofed, known("holder", &["g"])),
     ];
     check(&stage, &app, cases).await;
@@ -287,7 +290,7 @@ async fn tokens_and_certificates() {
         "extra": {"authentication.kubernetes.io/pod-name": ["a", "b"]},
     });
     let headers = [("authorization", "Bearer whole")];
-    check(&stage, &app, vec![case("all of a user", None, &headers, Some(wanted))]).await;
+    check(&stage, &app, vec![case("all of a user", None, &headers, wanted)]).await;
     assert_eq!(
         stage.cluster.delegation().take_token_reviews().last().unwrap(),
         &json!({"token": "whole"})
@@ -326,20 +329,20 @@ async fn the_front_proxy() {
         [("x-remote-user", "system:anonymous"), ("x-remote-group", "system:unauthenticated")];
     let cases = vec![
         case("only a user", Some(&proxy), &[ann], known("ann", &[])),
-        case("everything", Some(&proxy), &all, Some(wanted)),
+        case("everything", Some(&proxy), &all, wanted),
         case("a chain", Some(&below), &[ann], known("ann", &[])),
         case("before a token", Some(&proxy), &[ann, good], known("ann", &[])),
         case("who is anonymous there", Some(&proxy), &anonymous_passed_on, anonymous()),
-        case("no user", Some(&proxy), &[("x-remote-group", "g")], None),
+        case("no user", Some(&proxy), &[("x-remote-group", "g")], NOBODY),
         case(
             "no user but a token",
             Some(&proxy),
             &[("x-remote-group", "x"), good],
             known("holder", &["g"]),
         ),
-        case("another name", Some(&other), &[ann], None),
+        case("another name", Some(&other), &[ann], NOBODY),
         case("another name with a token", Some(&other), &[ann, good], known("holder", &["g"])),
-        case("another authority", Some(&wrong), &[ann], None),
+        case("another authority", Some(&wrong), &[ann], NOBODY),
         case("a client of that name", Some(&client), &[ann], known("front-proxy-client", &[])),
     ];
     check(&stage, &app, cases).await;
@@ -380,10 +383,36 @@ async fn what_is_configured() {
     let groups = ["a", "b", "c", "system:authenticated"];
     let wanted = json!({"user": "ann", "uid": "7", "groups": groups, "extra": {"a": ["1", "2"], "b": ["3"]}});
     let cases = vec![
-        case("any name", Some(&any), &said, Some(wanted)),
+        case("any name", Some(&any), &said, wanted),
         case("the second of a proxy's bundle", Some(&old), &[("x-who", "bob")], known("bob", &[])),
         case("the second of the clients'", Some(&old), &[], known("old", &["g"])),
         case("nobody may say it", None, &said, anonymous()),
+    ];
+    check(&stage, &app, cases).await;
+}
+
+/// What flags say comes before what the ConfigMap says, each for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_come_before() {
+    let stage = Stage::new().await;
+    let (clients, folder) = (Authority::new("of a file"), tempfile::tempdir().unwrap());
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, clients.pem()).unwrap();
+    let mut launch = stage.forgetful();
+    launch.trust.client_ca_file = Some(file);
+    launch.trust.allowed_names = vec!["by flag".to_owned()];
+    launch.trust.username_headers = vec!["x-flag-user".to_owned()];
+    let app = ready(launch).await;
+    let jane = clients.issue("jane", [""; 2]);
+    let written = stage.clients.issue("jane", [""; 2]);
+    let allowed = stage.proxies.issue("by flag", [""; 2]);
+    let proxy = stage.proxy();
+    let headers = [("x-flag-user", "ann"), ("x-remote-user", "bob"), ("x-remote-group", "g")];
+    let cases = vec![
+        case("the file's authority", Some(&jane), &[], known("jane", &[])),
+        case("the ConfigMap's", Some(&written), &[], NOBODY),
+        case("the flag's name", Some(&allowed), &headers, known("ann", &["g"])),
+        case("the ConfigMap's name", Some(&proxy), &headers, NOBODY),
     ];
     check(&stage, &app, cases).await;
 }
@@ -695,19 +724,21 @@ async fn what_fails_is_said_once() {
     let _log = tracing::subscriber::set_default(subscriber);
     let stage = Stage::new().await;
     let delegation = stage.cluster.delegation();
-    let app = ready(stage.forgetful()).await;
+    let app = ready(stage.launch()).await;
+    let remembered = async || assert_eq!(get(&app, "good", &read()).await.status, 200);
+    remembered().await;
+    let mut fresh = 0;
     for round in 1..3 {
         for status in [500, 0] {
             delegation.fail_access_reviews(status);
-            for _ in 0..3 {
-                app.get(&read()).await;
-            }
-            delegation.fail_access_reviews(0);
             delegation.fail_token_reviews(status);
             for _ in 0..3 {
-                get(&app, "good", &read()).await;
+                fresh += 1;
+                app.get(&custom(&format!("namespaces/n/pods/p-{fresh}/m"))).await;
+                remembered().await;
+                get(&app, &format!("token-{fresh}"), &read()).await;
+                remembered().await;
             }
-            delegation.fail_token_reviews(0);
         }
         for text in [
             "access cannot be reviewed",
@@ -717,8 +748,9 @@ async fn what_fails_is_said_once() {
         ] {
             assert_eq!(log.count(text), round, "{text}");
         }
+        assert_eq!(log.count("ERROR loadline"), 2 * round);
     }
-    assert_eq!(log.count("good"), 0, "no token is in the log");
+    assert_eq!(log.count("token-"), 0, "no token is in the log");
 }
 
 /// The way to a server that is not there yet.
