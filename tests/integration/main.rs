@@ -4,6 +4,8 @@
 //! says so.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod custom_metrics;
@@ -17,5 +19,7 @@ mod failures;
 mod kubectl;
 #[cfg(test)]
 mod manifests;
+#[cfg(test)]
+mod manners;
 #[cfg(test)]
 mod support;
