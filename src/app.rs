@@ -205,12 +205,9 @@ async fn delegated(
     let authentication = other(settings.authentication_kubeconfig).await?;
     let authorization = other(settings.authorization_kubeconfig).await?;
 
-    let (keeper, trust, known) = trust::Keeper::new(authentication.clone(), settings.trust);
-    let (keeper, known) = match (settings.skip_lookup, settings.tolerate_lookup_failure) {
-        (true, _) => (None, None),
-        (false, true) => (Some(keeper), None),
-        (false, false) => (Some(keeper), Some(known)),
-    };
+    let lookup = (!settings.skip_lookup).then(|| authentication.clone());
+    let waits = lookup.is_some() && !settings.tolerate_lookup_failure;
+    let (keeper, trust, known) = trust::Keeper::new(lookup, settings.trust);
     let tokens =
         Tokens::new(authentication, settings.token_ttl, tasks.clone(), Arc::clone(metrics));
     Ok(Surroundings {
@@ -224,8 +221,8 @@ async fn delegated(
             tasks.clone(),
             Arc::clone(metrics),
         ),
-        trust: keeper,
-        trust_known: known,
+        trust: Some(keeper),
+        trust_known: waits.then_some(known),
         client: Some(client),
     })
 }

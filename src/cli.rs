@@ -36,8 +36,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // There is nowhere left to report that to.
-            error.print().unwrap_or_default();
+            let shown = if error.use_stderr() {
+                writeln!(std::io::stderr(), "loadline: {}", one_line(&error))
+            } else {
+                error.print()
+            };
+            // There is nowhere left to report a closed output to.
+            shown.unwrap_or_default();
             return ExitCode::from(code);
         }
     };
@@ -53,6 +58,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+/// What clap says of a command line, without the usage that follows.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let said = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ");
+    said.strip_prefix("error: ").unwrap_or(&said).to_owned()
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
@@ -252,7 +270,7 @@ mod tests {
     fn all_flags_of_prometheus_adapter_go_together() {
         let line: String = PEER.iter().map(|flag| format!("--{flag} ")).collect();
         let flags = served(&format!("/adapter {line}"));
-        assert_eq!(flags.discovery.max_age().unwrap().as_secs(), 3600);
+        assert_eq!(flags.discovery.max_age(true).unwrap().as_secs(), 3600);
         assert!(!flags.serving.http2());
         let missing = flags.prometheus.config().unwrap_err().to_string();
         assert!(missing.starts_with("/etc/kubeconfig: "), "{missing}");

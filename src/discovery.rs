@@ -253,23 +253,47 @@ impl Discovery {
     async fn find(&mut self, due: &[usize]) {
         let range = self.range();
         let groups = self.selectors(due);
-        let prometheus = &self.prometheus;
-        let results: Vec<_> = stream::iter(groups)
-            .map(|group| async move {
-                let found = ask::discover(prometheus, &group, range).await;
-                (group, found)
-            })
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
+        let results = self.ask(groups, range).await;
         let mut failures = Failures::default();
         for (group, found) in &results {
-            self.note(group, found.as_ref(), &mut failures);
+            self.note(group, found.as_ref().map_err(|error| &**error), &mut failures);
         }
         for (error, rules) in failures {
             let rules = rules.join(", ");
             tracing::warn!(rules, error, "discovery failed; keeping what is known");
         }
+    }
+
+    /// Asks for all selectors, in the time that one request may take: a backend that hangs costs a round once, not for each
+    /// selector.
+    async fn ask(
+        &self,
+        groups: Vec<ask::Group>,
+        range: Range,
+    ) -> Vec<(ask::Group, Result<Found, Arc<prometheus::Error>>)> {
+        let prometheus = &self.prometheus;
+        let deadline = tokio::time::Instant::now() + prometheus.discovery_timeout();
+        let ignores_selectors = prometheus.ignores_selectors(range).await.map_err(Arc::new);
+        stream::iter(groups)
+            .map(|group| {
+                let ignores_selectors = ignores_selectors.clone();
+                async move {
+                    let found = match ignores_selectors {
+                        Err(error) => Err(error),
+                        Ok(ignores) => {
+                            let found = ask::discover(prometheus, &group, range, ignores);
+                            match tokio::time::timeout_at(deadline, found).await {
+                                Ok(found) => found.map_err(Arc::new),
+                                Err(_elapsed) => Err(Arc::new(prometheus.discovery_timed_out())),
+                            }
+                        }
+                    };
+                    (group, found)
+                }
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
@@ -360,7 +384,11 @@ impl Discovery {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
-        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age).await;
+        // Without an answer in time all claims compete as if they were alive.
+        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age);
+        let alive = tokio::time::timeout(self.prometheus.discovery_timeout(), alive)
+            .await
+            .unwrap_or_default();
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
         self.metrics.catalog(catalog.len());
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");

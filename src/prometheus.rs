@@ -21,7 +21,7 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{core::catalog::Found, metrics::Metrics};
 
@@ -31,6 +31,9 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 
+/// How many queries are under way at the same time; others wait, within their time limit.
+const MAX_IN_FLIGHT: usize = 64;
+
 /// A backend: where it is, how to authenticate, and what has passed between us.
 pub struct Prometheus {
     connections: Connections,
@@ -39,6 +42,7 @@ pub struct Prometheus {
     discovery_timeout: Duration,
     traffic: Traffic,
     metrics: Arc<Metrics>,
+    in_flight: Semaphore,
     ignores_selectors: OnceCell<bool>,
 }
 
@@ -156,6 +160,7 @@ impl Prometheus {
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
             metrics,
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
             ignores_selectors: OnceCell::new(),
         })
     }
@@ -163,6 +168,16 @@ impl Prometheus {
     /// What has passed between us and the backend.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// How long a request of discovery may take.
+    pub fn discovery_timeout(&self) -> Duration {
+        self.discovery_timeout
+    }
+
+    /// The failure of a discovery that took longer.
+    pub fn discovery_timed_out(&self) -> Error {
+        Error::Timeout(self.discovery_timeout)
     }
 
     /// Evaluates a query now, by the backend's clock.
@@ -173,6 +188,8 @@ impl Prometheus {
     }
 
     async fn send_query(&self, promql: &str) -> Result<Bytes, Error> {
+        // Never closed, so there is always a permit to come.
+        let _permit = self.in_flight.acquire().await.ok();
         let connection = self.connections.current().await;
         let timeout = i64::try_from(self.query_timeout.as_millis()).unwrap_or(i64::MAX);
         let mut query = connection.client.query(promql).timeout(timeout);

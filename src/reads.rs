@@ -165,7 +165,9 @@ impl Reads {
         if let Some(entry) = find(&self.catalog(), path) {
             return Ok(entry);
         }
-        self.discovery.rediscover().await;
+        // Who reads is one of few workers of the HPA controller: what takes longer is answered as it is known.
+        let rediscovery = self.discovery.rediscover();
+        tokio::time::timeout(discovery::RETRY, rediscovery).await.unwrap_or_default();
         let catalog = self.catalog();
         find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
     }

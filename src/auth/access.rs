@@ -16,7 +16,7 @@ use super::{User, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
-    single_flight::SingleFlight,
+    single_flight::{FlightError, SingleFlight},
     wire::attributes::{Attributes, Target},
 };
 
@@ -47,6 +47,9 @@ pub struct Decision {
     /// Why, if the cluster says so.
     pub reason: String,
 }
+
+/// Why there is no decision.
+pub type ReviewError = FlightError<kubernetes::Error>;
 
 /// Asks kube-apiserver.
 struct Reviews {
@@ -118,7 +121,7 @@ impl Authorizer {
         &self,
         user: &User,
         attributes: &Attributes,
-    ) -> Result<Arc<Decision>, kubernetes::Error> {
+    ) -> Result<Arc<Decision>, ReviewError> {
         let allowed = || Arc::new(Decision { allowed: true, reason: String::new() });
         let Some(reviews) = &self.reviews else {
             return Ok(allowed());
@@ -132,7 +135,7 @@ impl Authorizer {
 }
 
 impl Reviews {
-    async fn decide(&self, question: Question) -> Result<Arc<Decision>, kubernetes::Error> {
+    async fn decide(&self, question: Question) -> Result<Arc<Decision>, ReviewError> {
         let question = Arc::new(question);
         let spec = spec(&question);
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
@@ -142,8 +145,7 @@ impl Reviews {
             outage.note(&decision);
             decision
         };
-        let decision = self.decisions.get(question, review).await;
-        decision.map_err(|error| kubernetes::Error::Api(error.to_string()))
+        self.decisions.get(question, review).await
     }
 }
 

@@ -1,10 +1,10 @@
 //! Which authorities are trusted: the ConfigMap `extension-apiserver-authentication` that kube-apiserver writes, watched, so
 //! that a rotated authority counts without a restart.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
@@ -49,6 +49,14 @@ pub struct Overrides {
     pub extra_prefixes: Vec<String>,
 }
 
+impl Overrides {
+    /// The contents of the files, as far as they can be read.
+    fn files(&self) -> Vec<Option<Vec<u8>>> {
+        let files = [&self.client_ca_file, &self.requestheader_client_ca_file];
+        files.into_iter().flatten().map(|file| std::fs::read(file).ok()).collect()
+    }
+}
+
 impl Trust {
     /// Takes the ConfigMap's data, and what the flags say in its place. Of authorities that cannot be used those `before`
     /// are kept, as kube-apiserver does: a slip in writing them should not lock everybody out. It is said.
@@ -89,48 +97,62 @@ impl Trust {
         );
         let mut list = |flag: &[String], key: &str, default: &[&str]| {
             if !flag.is_empty() {
-                return flag.to_vec();
+                return Some(flag.to_vec());
             }
-            let default = || default.iter().map(ToString::to_string).collect();
             let Some(text) = data.get(key) else {
-                return default();
+                return Some(default.iter().map(ToString::to_string).collect());
             };
-            serde_json::from_str::<Vec<String>>(text).unwrap_or_else(|error| {
-                problems.push(format!("{key}: {error}"));
-                default()
-            })
+            serde_json::from_str::<Vec<String>>(text)
+                .map_err(|error| problems.push(format!("{key}: {error}")))
+                .ok()
         };
-        let front_proxy = proxy_authority.map(|authority| FrontProxy {
-            authority,
-            allowed_names: list(&overrides.allowed_names, "requestheader-allowed-names", &[]),
-            username_headers: list(
-                &overrides.username_headers,
-                "requestheader-username-headers",
-                &["X-Remote-User"],
-            ),
-            group_headers: list(
-                &overrides.group_headers,
-                "requestheader-group-headers",
-                &["X-Remote-Group"],
-            ),
-            uid_headers: list(
-                &overrides.uid_headers,
-                "requestheader-uid-headers",
-                &["X-Remote-Uid"],
-            ),
-            extra_prefixes: list(
-                &overrides.extra_prefixes,
-                "requestheader-extra-headers-prefix",
-                &["X-Remote-Extra-"],
-            ),
-        });
+        let mut lists = || {
+            Some((
+                list(&overrides.allowed_names, "requestheader-allowed-names", &[])?,
+                list(
+                    &overrides.username_headers,
+                    "requestheader-username-headers",
+                    &["X-Remote-User"],
+                )?,
+                list(&overrides.group_headers, "requestheader-group-headers", &["X-Remote-Group"])?,
+                list(&overrides.uid_headers, "requestheader-uid-headers", &["X-Remote-Uid"])?,
+                list(
+                    &overrides.extra_prefixes,
+                    "requestheader-extra-headers-prefix",
+                    &["X-Remote-Extra-"],
+                )?,
+            ))
+        };
+        let front_proxy = match (proxy_authority, lists()) {
+            (None, _) => None,
+            // A list that cannot be read must not allow more than it says.
+            (Some(_), None) => before.front_proxy.clone(),
+            (Some(authority), Some(lists)) => {
+                let (allowed_names, username_headers, group_headers, uid_headers, extra_prefixes) =
+                    lists;
+                Some(FrontProxy {
+                    authority,
+                    allowed_names,
+                    username_headers,
+                    group_headers,
+                    uid_headers,
+                    extra_prefixes,
+                })
+            }
+        };
         (Self { front_proxy, client_authority }, problems)
     }
 }
 
-/// Keeps [`Trust`] as the ConfigMap has it.
+/// How often the files that flags name are looked at.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// Keeps [`Trust`] as the ConfigMap and the files that flags name have it.
 pub struct Keeper {
-    client: Client,
+    /// Nothing where the ConfigMap is not looked up.
+    client: Option<Client>,
+    data: BTreeMap<String, String>,
+    files: Vec<Option<Vec<u8>>>,
     overrides: Overrides,
     trust: Arc<ArcSwap<Trust>>,
     known: watch::Sender<bool>,
@@ -140,25 +162,43 @@ impl Keeper {
     /// Makes the task, which does nothing before [`Keeper::run`], with the trust that it keeps and whether that has been
     /// read yet.
     pub fn new(
-        client: Client,
+        client: Option<Client>,
         overrides: Overrides,
     ) -> (Self, Arc<ArcSwap<Trust>>, watch::Receiver<bool>) {
         let (trust, problems) = Trust::read(&BTreeMap::new(), &overrides, &Trust::default());
         warn(&problems);
         let trust = Arc::new(ArcSwap::from_pointee(trust));
         let (known, is_known) = watch::channel(false);
-        (Self { client, overrides, trust: Arc::clone(&trust), known }, trust, is_known)
+        let keeper = Self {
+            client,
+            data: BTreeMap::new(),
+            files: overrides.files(),
+            overrides,
+            trust: Arc::clone(&trust),
+            known,
+        };
+        (keeper, trust, is_known)
     }
 
     /// Watches until stopped.
-    pub async fn run(self, stop: CancellationToken) {
-        let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let mut events = std::pin::pin!(watcher(config_maps, only).default_backoff());
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut events = match self.client.take() {
+            Some(client) => {
+                let config_maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+                let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+                watcher(config_maps, only).default_backoff().boxed()
+            }
+            None => stream::pending().boxed(),
+        };
+        let mut recheck = tokio::time::interval(RECHECK);
         let mut failing = false;
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = recheck.tick() => {
+                    self.look_at_files();
+                    continue;
+                }
                 event = events.next() => event,
             };
             match event {
@@ -180,13 +220,26 @@ impl Keeper {
         }
     }
 
-    fn take(&self, event: watcher::Event<ConfigMap>) {
+    /// Takes files that have changed. They are few and small, and read as seldom as every [`RECHECK`].
+    fn look_at_files(&mut self) {
+        let files = self.overrides.files();
+        if files != self.files {
+            self.files = files;
+            self.renew();
+        }
+    }
+
+    fn renew(&self) {
+        let (trust, problems) = Trust::read(&self.data, &self.overrides, &self.trust.load());
+        warn(&problems);
+        self.trust.store(Arc::new(trust));
+    }
+
+    fn take(&mut self, event: watcher::Event<ConfigMap>) {
         match event {
             watcher::Event::Apply(map) | watcher::Event::InitApply(map) => {
-                let data = map.data.unwrap_or_default();
-                let (trust, problems) = Trust::read(&data, &self.overrides, &self.trust.load());
-                warn(&problems);
-                self.trust.store(Arc::new(trust));
+                self.data = map.data.unwrap_or_default();
+                self.renew();
                 self.known.send_replace(true);
             }
             watcher::Event::Delete(_) => {

@@ -244,8 +244,8 @@ pub(super) struct AccessFlags {
 #[command(next_help_heading = "Logging")]
 pub(super) struct LoggingFlags {
     /// How much is logged: from 4 on debug messages, from 8 on everything
-    #[arg(short, long, value_name = "LEVEL", default_value_t = 0)]
-    v: u8,
+    #[arg(short, long, value_name = "LEVEL", default_value_t = 0, allow_negative_numbers = true)]
+    v: i32,
 
     /// The format of the log, on standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -349,20 +349,20 @@ accepted! {
 
 impl Serve {
     /// klog's verbosity.
-    pub(super) fn verbosity(&self) -> u8 {
+    pub(super) fn verbosity(&self) -> i32 {
         self.logging.v
     }
 }
 
 impl DiscoveryFlags {
-    /// How far back discovery looks; it has to reach back to the discovery before.
-    pub(super) fn max_age(&self) -> Result<Duration, UsageError> {
+    /// How far back discovery looks; where there is something to discover it has to reach back to the time before.
+    pub(super) fn max_age(&self, has_rules: bool) -> Result<Duration, UsageError> {
         let interval = self.metrics_relist_interval;
         let max_age = self.metrics_max_age.unwrap_or(interval);
         if interval.is_zero() {
             return Err(UsageError("--metrics-relist-interval must not be 0".to_owned()));
         }
-        if max_age < interval {
+        if has_rules && max_age < interval {
             let text = "--metrics-max-age must not be less than --metrics-relist-interval";
             return Err(UsageError(text.to_owned()));
         }
@@ -380,11 +380,11 @@ impl AccessFlags {
             trust: trust::Overrides {
                 client_ca_file: self.client_ca_file.clone(),
                 requestheader_client_ca_file: self.requestheader_client_ca_file.clone(),
-                allowed_names: self.requestheader_allowed_names.clone(),
-                username_headers: self.requestheader_username_headers.clone(),
-                group_headers: self.requestheader_group_headers.clone(),
-                uid_headers: self.requestheader_uid_headers.clone(),
-                extra_prefixes: self.requestheader_extra_headers_prefix.clone(),
+                allowed_names: listed(&self.requestheader_allowed_names),
+                username_headers: listed(&self.requestheader_username_headers),
+                group_headers: listed(&self.requestheader_group_headers),
+                uid_headers: listed(&self.requestheader_uid_headers),
+                extra_prefixes: listed(&self.requestheader_extra_headers_prefix),
             },
             skip_lookup: self.authentication_skip_lookup,
             tolerate_lookup_failure: self.authentication_tolerate_lookup_failure,
@@ -393,7 +393,7 @@ impl AccessFlags {
                 authorized: self.authorization_webhook_cache_authorized_ttl,
                 unauthorized: self.authorization_webhook_cache_unauthorized_ttl,
             },
-            always_allowed: self.authorization_always_allow_paths.clone(),
+            always_allowed: listed(&self.authorization_always_allow_paths),
         }
     }
 }
@@ -459,6 +459,11 @@ fn method(text: &str) -> Result<prometheus::Method, &'static str> {
         "POST" => Ok(prometheus::Method::Post),
         _ => Err("GET or POST is expected"),
     }
+}
+
+/// A list of a flag; nothing between two commas is nothing.
+fn listed(items: &[String]) -> Vec<String> {
+    items.iter().filter(|item| !item.is_empty()).cloned().collect()
 }
 
 /// The spellings of Go's `strconv.ParseBool`.

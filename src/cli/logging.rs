@@ -7,10 +7,10 @@ use tracing_subscriber::{EnvFilter, fmt};
 use super::flags::LogFormat;
 
 /// Starts the log at klog's verbosity; `RUST_LOG` overrides it.
-pub(super) fn init(verbosity: u8, format: LogFormat) {
+pub(super) fn init(verbosity: i32, format: LogFormat) {
     // kube has an error for every request that fails; we say what fails once, and what it means.
     let default = match verbosity {
-        0..=3 => "info,kube_client::client::builder=off",
+        ..=3 => "info,kube_client::client::builder=off",
         4..=7 => "info,kube_client::client::builder=off,loadline=debug",
         _ => "debug,loadline=trace",
     };

@@ -1,6 +1,6 @@
 //! `loadline serve`.
 
-use std::path::Path;
+use std::{io::Read as _, path::Path};
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
@@ -40,9 +40,15 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
         return Err(UsageError("--config is required: the rules file".to_owned()).into());
     };
     let cluster = cluster(flags)?;
-    let max_age = flags.discovery.max_age()?;
     let is_standalone = flags.cluster.standalone;
     let address = flags.serving.address(is_standalone);
+    if is_standalone && !address.ip().is_loopback() {
+        let text = format!(
+            "--bind-address={}: without a cluster nobody can be authenticated, so only a loopback address such as 127.0.0.1 can be served",
+            address.ip()
+        );
+        return Err(UsageError(text).into());
+    }
     let certificates = flags.certificates.settings(address.ip(), is_standalone)?;
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
@@ -50,8 +56,11 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
     if !ignored.is_empty() {
         tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
     }
+    let rules = read_rules(path, flags.strict)?;
+    let max_age =
+        flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
     Ok(Settings {
-        rules: read_rules(path, flags.strict)?,
+        rules,
         prometheus,
         cluster,
         address,
@@ -82,13 +91,10 @@ fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
 
 /// Reads a rules file. Rules that do not compile are left out with a warning, or are an error if `strict`.
 fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
-    let size = std::fs::metadata(path)
-        .with_context(|| format!("--config: cannot read {}", path.display()))?
-        .len();
-    if usize::try_from(size).map_or(true, |size| size > yaml::MAX_BYTES) {
-        bail!("{}: {size} bytes are too many for a rules file", path.display());
-    }
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit).read_to_string(&mut text))
         .with_context(|| format!("--config: cannot read {}", path.display()))?;
     let rules = rules::load(&text).map_err(|problems| anyhow::anyhow!(lines(path, &problems)))?;
     if strict && !rules.broken.is_empty() {
@@ -97,8 +103,16 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
     for problem in &rules.broken {
         tracing::warn!("{}; the rule is left out", line(path, problem));
     }
+    for rule in rules.custom.iter().filter(|rule| !rule.selector.parses()) {
+        let (file, place, rule) = (path.display(), rule.place, &rule.id);
+        tracing::warn!("{file}:{place}: {rule}: seriesQuery does not look like a series selector");
+    }
     if !rules.external.is_empty() || rules.resource.is_some() {
-        tracing::warn!("externalRules and resourceRules are read, but their APIs are not served");
+        let text = "externalRules and resourceRules are not served by this version: autoscalers on them get no value";
+        if strict {
+            bail!("{}: {text}", path.display());
+        }
+        tracing::error!("{text}");
     }
     Ok(rules)
 }

@@ -118,6 +118,10 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
                 continue;
             }
             for series in names {
+                // Other names could not stand before the braces of a selector, where templates put them.
+                if !is_metric_name(series) {
+                    continue;
+                }
                 let Some(metric) = discovered.rule.namer.metric_name(series) else {
                     continue;
                 };
@@ -130,6 +134,12 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
         }
     }
     claims
+}
+
+/// Whether this is a name of Prometheus' classic data model, the only one that a query can write without quotes.
+fn is_metric_name(text: &str) -> bool {
+    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    text.starts_with(is_first) && text.chars().all(|c| is_first(c) || c.is_ascii_digit())
 }
 
 /// The metrics that more than one series claims: the ones for which it matters which series are alive.

@@ -79,8 +79,10 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
             ),
         });
     }
-    let tree: Spanned<Raw> = match serde_saphyr::from_str_with_options(text, options()) {
-        Ok(tree) => tree,
+    let documents: Result<Vec<Spanned<Raw>>, _> =
+        serde_saphyr::from_multiple_with_options(text, options());
+    let documents = match documents {
+        Ok(documents) => documents,
         Err(error) => {
             return Err(YamlError {
                 place: error.location().map(|at| place(&at)),
@@ -88,6 +90,16 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
             });
         }
     };
+    let mut documents = documents.into_iter().filter(|tree| !matches!(tree.value, Raw::Null));
+    let Some(tree) = documents.next() else {
+        return Ok(Node { place: Place { line: 1, column: 1 }, value: Value::Null });
+    };
+    if let Some(second) = documents.next() {
+        return Err(YamlError {
+            place: Some(place(&second.referenced)),
+            message: "the file holds several YAML documents; one is expected".to_owned(),
+        });
+    }
     Ok(node(tree, text))
 }
 
@@ -280,6 +292,16 @@ mod tests {
         let error = parse("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert!(error.message.contains("duplicate"), "{error}");
         assert_eq!(error.place.unwrap().line, 3);
+    }
+
+    #[test]
+    fn one_document_is_expected() {
+        for text in ["", "---\n", "# nothing\n", "~\n---\n"] {
+            assert!(matches!(parse(text).unwrap().value, Value::Null), "{text:?}");
+        }
+        assert!(matches!(parse("a: 1\n---\n").unwrap().value, Value::Mapping(_)));
+        let error = parse("a: 1\n---\nb: 2\n").unwrap_err();
+        assert!(error.message.contains("several") && error.place.unwrap().line == 3, "{error}");
     }
 
     #[test]

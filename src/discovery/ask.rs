@@ -36,8 +36,9 @@ pub(super) async fn discover(
     prometheus: &Prometheus,
     group: &Group,
     range: Range,
+    ignores_selectors: bool,
 ) -> Result<Found, Error> {
-    if let Some(found) = by_labels(prometheus, group, range).await? {
+    if let Some(found) = by_labels(prometheus, group, range, ignores_selectors).await? {
         return Ok(found);
     }
     let is_wanted = |label: &str| group.labels.contains(label);
@@ -49,8 +50,9 @@ async fn by_labels(
     prometheus: &Prometheus,
     group: &Group,
     range: Range,
+    ignores_selectors: bool,
 ) -> Result<Option<Found>, Error> {
-    if group.selector.narrowed(&[]).is_none() || prometheus.ignores_selectors(range).await? {
+    if group.selector.narrowed(&[]).is_none() || ignores_selectors {
         return Ok(None);
     }
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();

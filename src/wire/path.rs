@@ -30,6 +30,9 @@ pub enum PathError {
     /// Not UTF-8 once percent-decoded.
     #[error("the path is not UTF-8 once percent-decoded")]
     NotUtf8,
+    /// A name that no object can have.
+    #[error("`{0}` cannot be the name of an object or a namespace")]
+    Name(String),
     /// None of the three forms.
     #[error(
         "invalid request path: expected namespaces/NAMESPACE/RESOURCE/NAME/METRIC, RESOURCE/NAME/METRIC or namespaces/NAMESPACE/metrics/METRIC"
@@ -53,20 +56,20 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
         ["namespaces", namespace, "metrics", metric] => Ok(MetricPath {
             namespace: None,
             resource: GroupResource::parse("namespaces"),
-            name: name(namespace),
+            name: name(namespace)?,
             metric: metric.to_owned(),
         }),
         ["namespaces", namespace, resource, object, metric] => Ok(MetricPath {
-            namespace: Some(namespace.to_owned()),
+            namespace: Some(self::namespace(namespace)?),
             resource: GroupResource::parse(resource),
-            name: name(object),
+            name: name(object)?,
             metric: metric.to_owned(),
         }),
         ["namespaces", ..] => Err(PathError::Form),
         [resource, object, metric] => Ok(MetricPath {
             namespace: None,
             resource: GroupResource::parse(resource),
-            name: name(object),
+            name: name(object)?,
             metric: metric.to_owned(),
         }),
         _ => Err(PathError::Form),
@@ -82,8 +85,26 @@ pub(super) fn segments(path: &str) -> Result<Vec<String>, PathError> {
         .ok_or(PathError::NotUtf8)
 }
 
-fn name(segment: &str) -> Name {
-    if segment == "*" { Name::All } else { Name::One(segment.to_owned()) }
+/// Object names are put into queries, in templates as they are: characters that no name of a kind has (quotes, braces, white
+/// space, slashes) would let a reader write queries.
+fn name(segment: &str) -> Result<Name, PathError> {
+    let is_in_names = |c: char| c.is_ascii_alphanumeric() || "-._:@~+=".contains(c);
+    match segment {
+        "*" => Ok(Name::All),
+        "." | ".." => Err(PathError::Name(segment.to_owned())),
+        name if name.chars().all(is_in_names) => Ok(Name::One(name.to_owned())),
+        name => Err(PathError::Name(name.to_owned())),
+    }
+}
+
+/// A namespace's name is a DNS label.
+fn namespace(segment: &str) -> Result<String, PathError> {
+    let is_in_labels = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if segment.len() <= 63 && segment.chars().all(is_in_labels) {
+        Ok(segment.to_owned())
+    } else {
+        Err(PathError::Name(segment.to_owned()))
+    }
 }
 
 /// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
@@ -146,7 +167,11 @@ mod tests {
             ("namespaces/n/metrics/m", "- namespaces n m"),
             ("namespaces/*/metrics/m", "- namespaces ALL m"),
             ("namespaces/n/pods/%2A/vllm%3Anum_requests", "n pods ALL vllm:num_requests"),
-            ("namespaces/n/pods/a%2Fb/m", "n pods a/b m"),
+            ("namespaces/n/pods/a%2Fb/m", "Name(\"a/b\")"),
+            ("namespaces/n/pods/%22%7D%20or%20up%7B/m", "Name(\"\\\"} or up{\")"),
+            ("namespaces/n%22/pods/p/m", "Name(\"n\\\"\")"),
+            ("namespaces/*/pods/*/m", "Name(\"*\")"),
+            ("namespaces/n/roles/system:masters/m", "n roles system:masters m"),
             ("namespaces/n/m", "Form"),
             ("namespaces/n", "Form"),
             ("namespaces/n/pods//m", "Form"),
@@ -154,7 +179,7 @@ mod tests {
             ("pods/m", "Form"),
             ("", "Form"),
             ("nodes/%ff/m", "NotUtf8"),
-            ("nodes/100%/m", "- nodes 100% m"),
+            ("nodes/n/100%", "- nodes n 100%"),
         ];
         for (rest, wanted) in cases {
             assert_eq!(shown(rest), wanted, "{rest}");
@@ -170,7 +195,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_comes_back(name in "[^/*]{1,20}") {
+        fn what_is_encoded_comes_back(name in "[a-zA-Z0-9:@][a-zA-Z0-9._:@~+=-]{0,20}") {
             let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
             let path = parse(&format!("namespaces/n/pods/{encoded}/m")).unwrap();
             prop_assert_eq!(path.name, Name::One(name));

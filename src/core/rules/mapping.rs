@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::file;
+use super::file::{self, is_label_name};
 use crate::core::{
     kinds::{GroupResource, Kind, Kinds},
     template::ResourceTemplate,
@@ -94,7 +94,7 @@ impl Mapping {
                 let Ok(label) = template.render(&kind.resource.group, &kind.singular) else {
                     continue;
                 };
-                if label.is_empty() {
+                if !is_label_name(&label) {
                     continue;
                 }
                 resolved.by_label.entry(label.clone()).or_insert_with(|| Arc::clone(kind));
