@@ -64,10 +64,10 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Files cannot be used.
-    #[error("the serving certificate: {0}")]
+    #[error("the serving certificate")]
     Files(#[from] FileError),
     /// No certificate of our own can be made.
-    #[error("the serving certificate: {0}")]
+    #[error("the serving certificate")]
     Own(#[from] OwnError),
 }
 

@@ -27,20 +27,20 @@ pub struct Paths {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The files cannot be used.
-    #[error("{} and {}: {source}", paths.certificate.display(), paths.key.display())]
+    #[error("{} and {}: {cause}", paths.certificate.display(), paths.key.display())]
     Pair {
         /// The files.
         paths: Paths,
         /// Why.
-        source: PairError,
+        cause: PairError,
     },
 }
 
@@ -84,7 +84,7 @@ impl Watched {
             Ok(content) => parse(&self.paths, &content)
                 .and_then(|pair| {
                     pair.unexpired(now)
-                        .map_err(|source| FileError::Pair { paths: self.paths.clone(), source })
+                        .map_err(|cause| FileError::Pair { paths: self.paths.clone(), cause })
                 })
                 .map(|pair| (content, pair)),
             Err(error) => Err(error),
@@ -135,9 +135,7 @@ async fn read(paths: &Paths) -> Result<Content, FileError> {
 
 async fn read_once(paths: &Paths) -> Result<Content, FileError> {
     let read = async |path: &Path| {
-        tokio::fs::read(path)
-            .await
-            .map_err(|source| FileError::Io { path: path.to_owned(), source })
+        tokio::fs::read(path).await.map_err(|cause| FileError::Io { path: path.to_owned(), cause })
     };
     // cert-manager writes the authority beside the certificate.
     let authorities = paths.certificate.with_file_name(super::authority::AUTHORITIES);
@@ -151,7 +149,7 @@ async fn read_once(paths: &Paths) -> Result<Content, FileError> {
 fn parse(paths: &Paths, content: &Content) -> Result<Pair, FileError> {
     let authorities = content.authorities.as_deref();
     Pair::parse(&content.certificate, &content.key, authorities)
-        .map_err(|source| FileError::Pair { paths: paths.clone(), source })
+        .map_err(|cause| FileError::Pair { paths: paths.clone(), cause })
 }
 
 #[cfg(test)]
