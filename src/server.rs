@@ -1,6 +1,7 @@
 //! Connections: accept, TLS handshake, HTTP/1.1 and HTTP/2, graceful end.
 
 pub mod certificates;
+pub mod limits;
 pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
