@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod exporter;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod store;
 
