@@ -311,9 +311,8 @@ impl Load {
                 Ok(Outcome::Succeeded) => {
                     self.0.succeeded[kind as usize].fetch_add(1, Ordering::SeqCst);
                 }
-                Ok(Outcome::Unsent) => return,
                 Err(error) if before_the_end => self.fail(format!("{kind:?}: {error}")),
-                Err(_) => return,
+                Ok(Outcome::Unsent) | Err(_) => return,
             }
             if self.0.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
                 return;
