@@ -4,6 +4,8 @@
 //! says so.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod connections;
@@ -19,5 +21,7 @@ mod failures;
 mod kubectl;
 #[cfg(test)]
 mod manifests;
+#[cfg(test)]
+mod manners;
 #[cfg(test)]
 mod support;

@@ -3,9 +3,11 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod cluster;
+pub(crate) mod delegation;
 pub(crate) mod exporter;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod store;
 
 use std::{
