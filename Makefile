@@ -21,6 +21,7 @@ lint:
 # One benchmark: make bench ARGS=plan
 bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)
+	$(CARGO) bench --locked --bench idle_connections
 
 demo:
 	$(CARGO) run --locked --release -- demo

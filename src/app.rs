@@ -1,6 +1,7 @@
 //! The wiring: settings → bound → running.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -11,7 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{self, JoinSet},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -327,47 +331,110 @@ impl Bound {
                 }
             }
         };
+        if let Err(error) = &result {
+            // Said now, because open requests may hold up the end.
+            tracing::error!(%error, "the process ends");
+            stopping.store(true, Ordering::Relaxed);
+        }
         stop_serving.cancel();
-        tasks.ended("the server").await;
+        let served = tasks.ended("the server").await;
         stop_keeping.cancel();
-        tasks.all_ended().await;
+        let kept = tasks.all_ended().await;
         self.tasks.close();
         self.tasks.wait().await;
-        result
+        result.and(served).and(kept)
     }
 }
 
 /// The parts of a running server, by name.
 #[derive(Default)]
-struct Tasks(JoinSet<&'static str>);
+struct Tasks {
+    running: JoinSet<()>,
+    names: HashMap<task::Id, &'static str>,
+}
 
 impl Tasks {
     fn spawn(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(async move {
-            part.await;
-            name
-        });
+        let handle = self.running.spawn(part);
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Waits for the next part that ends: its name, and an error if it has not come to its own end.
+    async fn next(&mut self) -> Option<(&'static str, anyhow::Result<()>)> {
+        let (id, result) = match self.running.join_next_with_id().await? {
+            Ok((id, ())) => (id, Ok(())),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let name = self.names.remove(&id).unwrap_or("a part of the server");
+        Some((name, result.map_err(|error| anyhow::anyhow!("{name} has failed: {error}"))))
     }
 
     /// Waits for the first part that ends, and says what that means.
     async fn first(&mut self) -> anyhow::Error {
-        match self.0.join_next().await {
-            Some(Ok(name)) => anyhow::anyhow!("{name} has ended; this is a bug in loadline"),
-            Some(Err(error)) => anyhow::anyhow!("a part of the server has failed: {error}"),
+        match self.next().await {
+            Some((_, Err(error))) => error,
+            Some((name, Ok(()))) => {
+                anyhow::anyhow!("{name} has ended; this is a bug in loadline")
+            }
             None => anyhow::anyhow!("there is nothing to run; this is a bug in loadline"),
         }
     }
 
-    /// Waits until a part has ended.
-    async fn ended(&mut self, name: &str) {
-        while let Some(ended) = self.0.join_next().await {
-            if ended.is_ok_and(|ended| ended == name) {
-                return;
-            }
+    /// Waits until a part does not run any more. A part that fails meanwhile is an error.
+    async fn ended(&mut self, name: &str) -> anyhow::Result<()> {
+        let mut all = Ok(());
+        while self.names.values().any(|running| *running == name) {
+            let Some((_, result)) = self.next().await else { break };
+            all = all.and(result);
         }
+        all
     }
 
-    async fn all_ended(&mut self) {
-        while self.0.join_next().await.is_some() {}
+    async fn all_ended(&mut self) -> anyhow::Result<()> {
+        let mut all = Ok(());
+        while let Some((_, result)) = self.next().await {
+            all = all.and(result);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_dies_is_named() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("the first", std::future::pending());
+        tasks.spawn("the second", async { panic!("no more") });
+        let error = tasks.first().await.to_string();
+        assert!(error.contains("the second has failed"), "{error}");
+        assert!(error.contains("no more"), "{error}");
+        tasks.spawn("the third", async {});
+        let error = tasks.first().await.to_string();
+        assert!(error.contains("the third has ended"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_part_that_has_died() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("the rest", std::future::pending());
+        tasks.spawn("the server", async { panic!("before the end") });
+        tasks.first().await;
+        tasks.ended("the server").await.unwrap();
+
+        tasks.spawn("the server", async { panic!("at the end") });
+        let error = tasks.ended("the server").await.unwrap_err().to_string();
+        assert!(error.contains("the server has failed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn parts_that_come_to_their_end_are_no_error() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("the server", async {});
+        tasks.spawn("the rest", async {});
+        tasks.ended("the server").await.unwrap();
+        tasks.all_ended().await.unwrap();
     }
 }

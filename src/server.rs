@@ -1,34 +1,41 @@
 //! Connections: accept, TLS handshake, HTTP/1.1 and HTTP/2, graceful end.
 
 pub mod certificates;
+pub mod limits;
 pub mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use futures::FutureExt as _;
+use http::{HeaderValue, header};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
+    io::AsyncBufReadExt as _,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a handshake may still take after the stop.
-const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
+/// How long after the stop a new connection may still take to its first byte of HTTP, and an HTTP/1.1 connection may be
+/// idle. What comes on it is answered with `connection: close`; were it closed at once, a request might be on the way.
+const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the head of a request may take, from its first byte.
-const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 connection may be without a whole head of a request, from the answer before. hyper has one time for
+/// an idle connection and for a slow head; clients such as Prometheus keep connections idle for longer than a head takes.
+const REQUEST_HEAD: Duration = Duration::from_secs(90);
+
+/// How many connections may wait to be accepted: tokio's number.
+const BACKLOG: usize = 1_024;
 
 /// How long connections may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -60,7 +67,6 @@ impl Listener {
             acceptor: TlsAcceptor::from(self.tls),
             router,
             stop,
-            graceful: GracefulShutdown::new(),
             open: JoinSet::new(),
         };
         loop {
@@ -78,11 +84,10 @@ impl Listener {
                 }
             }
         }
-        // Who has connected before the end is served: their requests may be on the way.
-        while let Some(Ok((stream, _))) = self.tcp.accept().now_or_never() {
-            connections.open(stream);
+        match self.tcp.into_std() {
+            Ok(tcp) => connections.open_waiting(&tcp),
+            Err(error) => tracing::warn!(%error, "connections that were not accepted yet are lost"),
         }
-        drop(self.tcp);
         connections.drain().await;
     }
 }
@@ -92,7 +97,6 @@ struct Connections {
     acceptor: TlsAcceptor,
     router: Router,
     stop: CancellationToken,
-    graceful: GracefulShutdown,
     open: JoinSet<()>,
 }
 
@@ -103,14 +107,26 @@ impl Connections {
             stream,
             self.acceptor.clone(),
             self.router.clone(),
-            self.graceful.watcher(),
             self.stop.clone(),
         ));
     }
 
+    /// Opens what has connected before the end: requests may be on the way. The system is asked itself, because the runtime
+    /// may not have heard yet.
+    fn open_waiting(&mut self, tcp: &std::net::TcpListener) {
+        for _ in 0..BACKLOG {
+            let Ok((stream, _)) = tcp.accept() else { return };
+            match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => self.open(stream),
+                Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+            }
+        }
+    }
+
     /// Lets open requests end, and cuts what is left after the time limit.
     async fn drain(mut self) {
-        if tokio::time::timeout(DRAIN, self.graceful.shutdown()).await.is_err() {
+        let all = async { while self.open.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::warn!("connections are cut: they did not end within {} s", DRAIN.as_secs());
         }
         self.open.shutdown().await;
@@ -121,7 +137,6 @@ async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -129,30 +144,41 @@ async fn connection(
     }
     let stopped = async {
         stop.cancelled().await;
-        tokio::time::sleep(LAST_HANDSHAKE).await;
+        tokio::time::sleep(GRACE).await;
     };
-    let handshake = tokio::select! {
-        handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => handshake,
-        () = stopped => return,
-    };
-    let tls = match handshake {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            return;
-        }
-        Err(_elapsed) => {
-            tracing::debug!("TLS handshake timed out");
-            return;
-        }
+    let mut stopped = std::pin::pin!(stopped);
+    let tls = tokio::select! {
+        opened = opening(stream, &acceptor) => match opened {
+            Ok(tls) => tls,
+            Err(error) => {
+                tracing::debug!(%error, "a connection has ended before its first request");
+                return;
+            }
+        },
+        () = stopped.as_mut() => return,
     };
     let (_, session) = tls.get_ref();
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
     let peer = PeerCertificates(session.peer_certificates().unwrap_or_default().into());
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request.map(axum::body::Body::new)
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let service = router
+        .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            request.map(axum::body::Body::new)
+        })
+        .map_response({
+            let stop = stop.clone();
+            move |mut response: axum::response::Response| {
+                // hyper does so only after it has been told to close.
+                if !is_http2 && stop.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
+            }
+        });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    // What was agreed on counts, not what the first bytes look like: HTTP/2 may be switched off.
+    let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_HEAD);
     builder
         .http2()
@@ -161,9 +187,34 @@ async fn connection(
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
     let served = builder.serve_connection(TokioIo::new(tls), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(served).await {
+    let mut served = std::pin::pin!(served);
+    let closing = async {
+        if is_http2 {
+            // GOAWAY says which requests were taken: nothing is lost.
+            stop.cancelled().await;
+        } else {
+            stopped.await;
+        }
+    };
+    let ended = tokio::select! {
+        // hyper reads what is there before it learns of the stop: it closes a connection that has not read anything.
+        biased;
+        ended = served.as_mut() => ended,
+        () = closing => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Takes a connection to its first byte of HTTP, which is left unread.
+async fn opening(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+    let mut tls = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    tokio::time::timeout(REQUEST_HEAD, tls.fill_buf()).await??;
+    Ok(tls)
 }
 
 #[cfg(test)]

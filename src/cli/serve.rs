@@ -16,12 +16,14 @@ use crate::{
         rules::{self, Problem, RuleSet},
         yaml,
     },
+    server::limits,
 };
 
 /// Serves until a signal.
 pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
     let settings = settings(flags)?;
+    limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;

@@ -40,7 +40,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const CLUSTER: u32 = 6;
 
 /// Where the serving certificate comes from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Files that somebody else writes.
     pub files: Option<Paths>,
@@ -58,6 +58,24 @@ pub struct Settings {
     pub manage_apiservices: bool,
     /// Certificates for clients that name a host.
     pub named: Vec<NamedPaths>,
+    /// How often files are read again.
+    pub interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            files: None,
+            folder: None,
+            secret: None,
+            service: String::new(),
+            namespace: None,
+            names: Names::default(),
+            manage_apiservices: false,
+            named: Vec::new(),
+            interval: INTERVAL,
+        }
+    }
 }
 
 /// A serving certificate that cannot be had.
@@ -77,6 +95,7 @@ pub struct Serving {
     source: Source,
     named: Vec<NamedSource>,
     trust: Option<Trust>,
+    interval: Duration,
     authority: String,
     /// What the registrations were last told.
     is_trusted: bool,
@@ -136,6 +155,7 @@ impl Serving {
             source,
             named,
             trust,
+            interval: settings.interval,
             authority: pair.authority,
             is_trusted: false,
         })
@@ -156,7 +176,7 @@ impl Serving {
         let keeping = async {
             for round in (0..CLUSTER).cycle() {
                 self.tick(round == 0, Timestamp::now()).await;
-                tokio::time::sleep(INTERVAL).await;
+                tokio::time::sleep(self.interval).await;
             }
         };
         stop.run_until_cancelled(keeping).await;

@@ -140,3 +140,46 @@ async fn handshakes_that_hang_cost_nobody_else_anything() {
     stop.cancel();
     served.await.unwrap();
 }
+
+/// What a kind of connection has done when the server is stopped.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Connected,
+    Greeted,
+}
+
+#[tokio::test]
+async fn a_connection_made_before_the_stop_is_served_once() {
+    let serving = serving().await;
+    let config = tls::config(serving.resolver(), &Options::default()).unwrap();
+    for progress in [Progress::Connected, Progress::Greeted] {
+        let listener =
+            Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&config)).await.unwrap();
+        let address = listener.address().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "served" }));
+        let served = tokio::spawn(listener.serve(router, stop.clone()));
+
+        let client = connector(serving.authority(), rustls::ALL_VERSIONS, &["http/1.1"]);
+        let name = ServerName::try_from(SERVICE).unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = match progress {
+            Progress::Connected => {
+                stop.cancel();
+                client.connect(name, stream).await.unwrap()
+            }
+            Progress::Greeted => {
+                let stream = client.connect(name, stream).await.unwrap();
+                stop.cancel();
+                stream
+            }
+        };
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{progress:?}: {answer}");
+        assert!(answer.ends_with("served"), "{progress:?}: {answer}");
+        served.await.unwrap();
+        TcpStream::connect(address).await.unwrap_err();
+    }
+}

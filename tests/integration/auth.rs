@@ -720,7 +720,8 @@ impl Log {
 async fn what_fails_is_said_once() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _log = tracing::subscriber::set_default(subscriber);
     let stage = Stage::new().await;
     let delegation = stage.cluster.delegation();

@@ -8,6 +8,8 @@ mod auth;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod custom_metrics;
 #[cfg(test)]
 mod demo;

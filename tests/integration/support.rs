@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod delegation;
 pub(crate) mod exporter;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod store;

@@ -100,6 +100,7 @@ impl CertificateFlags {
             namespace,
             manage_apiservices: self.manage_apiservice,
             named: self.tls_sni_cert_key.clone(),
+            ..Settings::default()
         })
     }
 

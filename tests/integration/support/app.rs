@@ -28,6 +28,7 @@ pub(crate) struct Launch {
     pub(crate) cache_ttl: Duration,
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
+    pub(crate) certificates: certificates::Settings,
     pub(crate) token_ttl: Duration,
     pub(crate) access_ttls: Ttls,
     pub(crate) trust: trust::Overrides,
@@ -49,6 +50,10 @@ impl Launch {
             max_age: Duration::from_secs(600),
             cache_ttl: Duration::ZERO,
             guarded: false,
+            certificates: certificates::Settings {
+                names: certificates::Names::new("loadline", None, &[]),
+                ..certificates::Settings::default()
+            },
             token_ttl: KEPT,
             access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
             trust: trust::Overrides::default(),
@@ -87,10 +92,7 @@ impl Launch {
             prometheus: self.prometheus,
             cluster,
             address: ([127, 0, 0, 1], 0).into(),
-            certificates: certificates::Settings {
-                names: certificates::Names::new("loadline", None, &[]),
-                ..certificates::Settings::default()
-            },
+            certificates: self.certificates,
             tls: Options::default(),
             relist_interval: self.relist_interval,
             max_age: self.max_age,
