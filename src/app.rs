@@ -33,6 +33,7 @@ use crate::{
     prometheus::{self, Prometheus},
     reads::Reads,
     server::{Listener, certificates, tls},
+    wire::discovery::CUSTOM,
 };
 
 /// Everything that a server is made from.
@@ -160,7 +161,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     }
 
     let cache = QueryCache::new(Arc::clone(&prometheus), settings.cache_ttl, tasks.clone());
+    let served = if settings.rules.custom.is_empty() { Vec::new() } else { vec![CUSTOM] };
     let api = Arc::new(Api {
+        served,
         reads: Reads::new(handle.clone(), surroundings.objects, cache),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,

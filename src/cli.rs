@@ -160,6 +160,104 @@ mod tests {
         assert_eq!(flags.prometheus.config().unwrap().headers.len(), 2);
     }
 
+    /// Every flag of prometheus-adapter, with a value that its manifests could have.
+    const PEER: &[&str] = &[
+        "config=/etc/adapter/config.yaml",
+        "prometheus-url=https://prometheus.example.com/prefix/",
+        "prometheus-auth-incluster=false",
+        "prometheus-auth-config=/etc/kubeconfig",
+        "prometheus-ca-file=/etc/ca.crt",
+        "prometheus-client-tls-cert-file=/etc/tls.crt",
+        "prometheus-client-tls-key-file=/etc/tls.key",
+        "prometheus-token-file=/etc/token",
+        "prometheus-header=X-Scope-OrgID=team",
+        "prometheus-verb=POST",
+        "metrics-relist-interval=1m30s",
+        "metrics-max-age=1h",
+        "disable-http2=true",
+        "lister-kubeconfig=/etc/kubeconfig",
+        "authentication-kubeconfig=/etc/kubeconfig",
+        "authorization-kubeconfig=/etc/kubeconfig",
+        "client-qps=5",
+        "client-burst=10",
+        "bind-address=0.0.0.0",
+        "secure-port=6443",
+        "cert-dir=/tmp/cert",
+        "tls-cert-file=/etc/tls.crt",
+        "tls-private-key-file=/etc/tls.key",
+        "tls-min-version=VersionTLS12",
+        "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA",
+        "client-ca-file=/etc/ca.crt",
+        "requestheader-client-ca-file=/etc/ca.crt",
+        "requestheader-allowed-names=front-proxy-client,aggregator",
+        "requestheader-username-headers=X-Remote-User",
+        "requestheader-group-headers=X-Remote-Group",
+        "requestheader-extra-headers-prefix=X-Remote-Extra-",
+        "requestheader-uid-headers=X-Remote-Uid",
+        "authentication-skip-lookup=false",
+        "authentication-tolerate-lookup-failure=true",
+        "authentication-token-webhook-cache-ttl=10s",
+        "authorization-always-allow-paths=/healthz,/readyz,/livez",
+        "authorization-webhook-cache-authorized-ttl=10s",
+        "authorization-webhook-cache-unauthorized-ttl=10s",
+        "v=4",
+        "vmodule=a=1,b=2",
+        "log-flush-frequency=5s",
+        "logtostderr=true",
+        "alsologtostderr=false",
+        "add-dir-header=false",
+        "log-backtrace-at=:0",
+        "log-dir=/tmp",
+        "log-file=/tmp/log",
+        "log-file-max-size=1800",
+        "one-output=false",
+        "skip-headers=false",
+        "skip-log-headers=false",
+        "stderrthreshold=2",
+        "profiling=true",
+        "contention-profiling=false",
+        "debug-socket-path=/tmp/socket",
+        "audit-log-path=-",
+        "audit-log-maxage=30",
+        "audit-log-maxbackup=3",
+        "audit-log-maxsize=100",
+        "audit-policy-file=/etc/audit.yaml",
+        "audit-webhook-config-file=/etc/webhook",
+        "audit-webhook-batch-throttle-qps=10",
+        "enable-priority-and-fairness=false",
+        "http2-max-streams-per-connection=100",
+        "disable-http2-serving=true",
+        "tls-sni-cert-key=/etc/a.crt,/etc/a.key:*.example.com",
+        "tls-curve-preferences=29",
+        "permit-port-sharing=false",
+        "permit-address-sharing=false",
+        "discovery-interval=10m",
+    ];
+
+    #[test]
+    fn every_flag_of_prometheus_adapter_is_taken_in_both_spellings() {
+        for flag in PEER {
+            let (name, value) = flag.split_once('=').unwrap();
+            let is_boolean = matches!(value, "true" | "false");
+            let mut lines = vec![format!("--{flag}"), format!("--{flag} --{flag}")];
+            lines.push(if is_boolean { format!("--{name}") } else { format!("--{name} {value}") });
+            for line in lines {
+                let config = if name == "config" { "" } else { "--config=x" };
+                assert!(parsed(&format!("{line} {config}")).is_ok(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_flags_of_prometheus_adapter_go_together() {
+        let line: String = PEER.iter().map(|flag| format!("--{flag} ")).collect();
+        let flags = served(&format!("/adapter {line}"));
+        assert_eq!(flags.discovery.max_age().unwrap().as_secs(), 3600);
+        assert!(!flags.serving.http2());
+        let missing = flags.prometheus.config().unwrap_err().to_string();
+        assert!(missing.starts_with("/etc/kubeconfig: "), "{missing}");
+    }
+
     #[test]
     fn an_unknown_flag_names_the_nearest() {
         let error = parsed("--prometheus-uri=http://x").unwrap_err().to_string();

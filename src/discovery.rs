@@ -192,7 +192,8 @@ impl Discovery {
                 },
             };
             let due = self.due(asker.is_some());
-            if !due.is_empty() {
+            // Without rules there are still kinds to learn.
+            if !due.is_empty() || asker.is_none() {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.discover(&due) => {}

@@ -7,11 +7,11 @@ mod negotiation;
 mod observe;
 mod openapi;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, Uri, header},
     middleware,
     response::{IntoResponse, Response},
@@ -19,7 +19,6 @@ use axum::{
 };
 use error::ApiError;
 pub use health::Health;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
@@ -30,7 +29,7 @@ use crate::{
     reads::{Question, ReadError, Reads},
     wire::{
         custom::{self, Version},
-        discovery::{self as documents, CUSTOM, Group},
+        discovery::{self as documents, CUSTOM, EXTERNAL, Group},
         path,
         status::Reason,
     },
@@ -39,13 +38,16 @@ use crate::{
 /// How long a request may take. kube-apiserver's aggregator gives up after 60 s.
 const DEADLINE: Duration = Duration::from_secs(55);
 
-/// The API groups that are served.
-const GROUPS: &[Group] = &[CUSTOM];
+/// The API groups that this server knows. Their version documents are always answered, possibly empty: an APIService that is
+/// registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
+const GROUPS: &[Group] = &[CUSTOM, EXTERNAL];
 
 /// What requests are answered from.
 pub struct Api {
     /// Reads of metrics.
     pub reads: Reads,
+    /// The API groups that there are rules for.
+    pub served: Vec<Group>,
     /// Who asks.
     pub authenticator: Authenticator,
     /// May they.
@@ -77,6 +79,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
         .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
         .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
+        .route("/apis/external.metrics.k8s.io/{version}", get(external_resources))
+        .route("/apis/external.metrics.k8s.io/{version}/", get(external_resources))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
@@ -104,13 +108,13 @@ async fn version() -> axum::Json<Value> {
     }))
 }
 
-async fn groups(headers: HeaderMap) -> Response {
+async fn groups(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(wants_aggregated) {
-        let body = documents::aggregated(GROUPS).to_string();
+        let body = documents::aggregated(&api.served).to_string();
         ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
     } else {
-        axum::Json(documents::group_list(GROUPS)).into_response()
+        axum::Json(documents::group_list(&api.served)).into_response()
     }
 }
 
@@ -133,11 +137,21 @@ fn wants_aggregated(accept: &str) -> bool {
     }) == Some(true)
 }
 
-async fn group(Path(name): Path<String>) -> Result<axum::Json<Value>, ApiError> {
-    match GROUPS.iter().find(|group| group.name == name) {
+async fn group(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<axum::Json<Value>, ApiError> {
+    match api.served.iter().find(|group| group.name == name) {
         Some(group) => Ok(axum::Json(documents::group(*group))),
         None => Err(ApiError::not_found()),
     }
+}
+
+async fn external_resources(Path(version): Path<String>) -> Result<axum::Json<Value>, ApiError> {
+    if !EXTERNAL.versions.contains(&version.as_str()) {
+        return Err(ApiError::not_found());
+    }
+    Ok(axum::Json(documents::no_resources(EXTERNAL, &version)))
 }
 
 async fn custom_resources(
@@ -149,25 +163,35 @@ async fn custom_resources(
 }
 
 /// The parameters of a read. Others, such as `timeout` and `resourceVersion`, mean nothing here and are let pass, as an API
-/// server does.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// server does; of one that is given twice the first counts, as in Go.
 #[derive(Default)]
-struct Parameters {
-    label_selector: String,
-    metric_label_selector: String,
+struct Parameters<'a> {
+    label_selector: Option<Cow<'a, str>>,
+    metric_label_selector: Option<Cow<'a, str>>,
+}
+
+impl<'a> Parameters<'a> {
+    fn parse(query: &'a str) -> Self {
+        let mut parameters = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let parameter = match name.as_ref() {
+                "labelSelector" => &mut parameters.label_selector,
+                "metricLabelSelector" => &mut parameters.metric_label_selector,
+                _ => continue,
+            };
+            parameter.get_or_insert(value);
+        }
+        parameters
+    }
 }
 
 async fn custom_values(
     State(api): State<Arc<Api>>,
     uri: Uri,
     Path((version, _)): Path<(String, String)>,
-    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    let Query(parameters) =
-        parameters.map_err(|error| ApiError::new(Reason::BadRequest, error.body_text()))?;
-    let question = question(&uri, &parameters)?;
+    let question = question(&uri)?;
     let read = api.reads.read(&question);
     let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
         return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
@@ -184,15 +208,20 @@ async fn custom_values(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-fn question(uri: &Uri, parameters: &Parameters) -> Result<Question, ApiError> {
+fn question(uri: &Uri) -> Result<Question, ApiError> {
     // The raw path: a decoded one could not tell a slash in a name from one between segments.
     let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
     let bad =
         |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
+    let Parameters { label_selector, metric_label_selector } =
+        Parameters::parse(uri.query().unwrap_or_default());
+    let selector = |text: Option<Cow<'_, str>>| {
+        Selector::parse(&text.unwrap_or_default()).map_err(|error| bad(&error))
+    };
     Ok(Question {
         path: path::parse(rest).map_err(|error| bad(&error))?,
-        objects: Selector::parse(&parameters.label_selector).map_err(|error| bad(&error))?,
-        metric: Selector::parse(&parameters.metric_label_selector).map_err(|error| bad(&error))?,
+        objects: selector(label_selector)?,
+        metric: selector(metric_label_selector)?,
     })
 }
 

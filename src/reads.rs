@@ -91,15 +91,17 @@ pub enum ReadError {
     #[error("unable to fetch metrics: {0}")]
     Rule(PlanError),
     /// Prometheus did not answer as it should.
-    #[error("unable to fetch metrics: {cause}")]
+    #[error("unable to fetch metrics: {rule}: {cause}")]
     Fetch {
+        /// The rule.
+        rule: String,
         /// What may be told.
         cause: &'static str,
         /// What happened.
         source: FetchError,
     },
     /// The query's result is no vector.
-    #[error("unable to fetch metrics: the query of {rule} gives a {kind}, not a vector")]
+    #[error("unable to fetch metrics: {rule}: the query gives a {kind}, not a vector")]
     NotAVector {
         /// The rule.
         rule: String,
@@ -133,7 +135,8 @@ impl Reads {
         let objects = self.select(question, &entry).await?;
         let plan = plan::exact(&entry, namespace, &objects, &question.metric).map_err(refused)?;
         tracing::debug!(rule = %entry.rule.id, query = %plan.query, "planned");
-        let answer = self.cache.get(&plan.query).await.map_err(fetch_failed)?;
+        let answer =
+            self.cache.get(&plan.query).await.map_err(|source| fetch_failed(&entry, source))?;
         let vector = match &*answer {
             Answer::Vector(vector) => vector,
             Answer::Scalar(..) => return Err(not_a_vector(&entry, "scalar")),
@@ -284,12 +287,12 @@ fn refused(error: PlanError) -> ReadError {
     }
 }
 
-fn fetch_failed(source: FetchError) -> ReadError {
+fn fetch_failed(entry: &Entry, source: FetchError) -> ReadError {
     let cause = match &source {
         FetchError::Failed(error) => error.public(),
         FetchError::Abandoned(_) => "the query was abandoned",
     };
-    ReadError::Fetch { cause, source }
+    ReadError::Fetch { rule: entry.rule.id.clone(), cause, source }
 }
 
 fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {

@@ -1,6 +1,6 @@
 //! `loadline demo`.
 
-use std::{fs, io::Write, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -48,11 +48,14 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<()> {
 /// Backend, server and reader, each in front of the one before; the reader's end is the end of all.
 async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
     let stop_servers = CancellationToken::new();
-    let folder = Folder::create()?;
+    let folder = tempfile::Builder::new()
+        .prefix("loadline-demo-")
+        .tempdir()
+        .context("cannot make a folder for the kubeconfig")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let backend = Backend::start(listener, stop_servers.clone())?;
     let ide = backend.ide();
-    let kubeconfig = folder.0.join("kubeconfig");
+    let kubeconfig = folder.path().join("kubeconfig");
     let bound = app::build(settings(&backend, kubeconfig.clone())?).await?;
     let options = reader::Options {
         connection: Connection { url: format!("https://{}", bound.address()), kubeconfig },
@@ -118,26 +121,4 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
 fn client(bound: &Bound) -> anyhow::Result<reqwest::Client> {
     let authority = reqwest::Certificate::from_pem(bound.authority().as_bytes())?;
     Ok(reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build()?)
-}
-
-/// A folder of this process' own, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("loadline-demo-{}", std::process::id()));
-        let mut builder = fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            let text = format!("loadline: cannot remove {}: {error}\n", self.0.display());
-            std::io::stderr().write_all(text.as_bytes()).unwrap_or_default();
-        }
-    }
 }

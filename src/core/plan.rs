@@ -72,7 +72,8 @@ pub fn exact(
         matchers.push(label, "=", namespace, namespace.to_owned());
     }
     match objects {
-        Objects::Any => matchers.push(&entry.label, "!=", "", String::new()),
+        // Who matches by the value itself takes every object, too.
+        Objects::Any => matchers.push(&entry.label, "!=", "", ".+".to_owned()),
         Objects::Named(names) => match names.as_slice() {
             [name] => matchers.push(&entry.label, "=", name, name.clone()),
             names => matchers.push(&entry.label, "=~", &alternatives(names), names.join("|")),

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use prometheus_http_query::Client;
+use reqwest::redirect::Policy;
 
 use super::config::{Config, ConfigError, Source};
 
@@ -131,6 +132,7 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
+        .redirect(redirects())
         .tcp_keepalive(Duration::from_secs(30));
     if is_loopback(config) {
         // As in Go: what runs on this machine is never behind the proxy of the environment.
@@ -151,6 +153,15 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
         .map_err(|error| ConfigError::Url(error.to_string()))?;
     let headers = headers(config, &materials)?;
     Ok(Connection { client, headers, materials })
+}
+
+/// Redirects are followed within the same server only: headers may hold credentials.
+fn redirects() -> Policy {
+    Policy::custom(|attempt| {
+        let origin = |url: &reqwest::Url| url.origin();
+        let is_same = attempt.previous().last().map(origin) == Some(origin(attempt.url()));
+        if is_same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    })
 }
 
 fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigError> {

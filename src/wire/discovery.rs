@@ -20,6 +20,9 @@ pub struct Group {
 /// custom.metrics.k8s.io as this server serves it.
 pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1beta2", "v1beta1"] };
 
+/// external.metrics.k8s.io, of which only the version document exists.
+pub const EXTERNAL: Group = Group { name: "external.metrics.k8s.io", versions: &["v1beta1"] };
+
 /// The media type of [`aggregated`].
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -83,6 +86,16 @@ pub fn custom_resources(version: &str, catalog: &Catalog) -> Value {
     })
 }
 
+/// `/apis/{group}/{version}` of a group without metrics.
+pub fn no_resources(group: Group, version: &str) -> Value {
+    json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": format!("{}/{version}", group.name),
+        "resources": [],
+    })
+}
+
 fn group_fields(group: Group) -> Value {
     let versions: Vec<_> = group
         .versions
@@ -102,7 +115,7 @@ mod tests {
     fn documents_have_the_shapes_of_meta_v1() {
         assert_eq!(
             group(CUSTOM).to_string(),
-            r#"{"apiVersion":"v1","kind":"APIGroup","name":"custom.metrics.k8s.io","preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},"versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}]}"#
+            r#"{"kind":"APIGroup","apiVersion":"v1","name":"custom.metrics.k8s.io","versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}],"preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"}}"#
         );
         assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
         assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));

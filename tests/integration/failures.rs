@@ -76,7 +76,7 @@ async fn what_a_client_is_told() {
         (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE),
         (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
-            "the query of rules[0] gives a string, not a vector",
+            "the query gives a string, not a vector",
         ),
         (Answer::Hang, "Prometheus did not answer in time"),
         (Answer::Endless(257 << 20), "the answer of Prometheus is too large"),
@@ -89,7 +89,7 @@ async fn what_a_client_is_told() {
     let app = launch.start().await;
     for (pod, (answer, cause)) in cases.into_iter().enumerate() {
         let shown = format!("{answer:?}");
-        let wanted = format!("Internal error occurred: unable to fetch metrics: {cause}");
+        let wanted = format!("Internal error occurred: unable to fetch metrics: rules[0]: {cause}");
         // Long bodies take their time in a build that is not optimised.
         if matches!(answer, Answer::Endless(_)) {
             let mut launch = Launch::new(RULE, &backend.url);
@@ -132,7 +132,7 @@ async fn a_backend_that_goes_away() {
     .await;
     assert_eq!(
         reply.failure(),
-        "Internal error occurred: unable to fetch metrics: Prometheus cannot be reached"
+        "Internal error occurred: unable to fetch metrics: rules[0]: Prometheus cannot be reached"
     );
     assert!(!reply.body.contains("127.0.0.1"), "{}", reply.body);
     assert_eq!(app.get("/readyz").await.status, 200);

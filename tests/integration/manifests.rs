@@ -139,7 +139,7 @@ fn components_can_be_combined() {
 
 #[test]
 fn registered_is_what_is_served() {
-    let expected: BTreeSet<_> = [discovery::CUSTOM]
+    let expected: BTreeSet<_> = [discovery::CUSTOM, discovery::EXTERNAL]
         .iter()
         .flat_map(|group| group.versions.iter().map(|version| format!("{version}.{}", group.name)))
         .collect();
@@ -150,9 +150,13 @@ fn registered_is_what_is_served() {
     let top = read("apiservice.yaml");
     let names: BTreeSet<_> = top.list.iter().map(|document| name(document).to_owned()).collect();
     assert_eq!(names, expected);
-    assert_eq!(top.list, read("deploy/base/apiservice.yaml").list);
+    let (custom, external) = (
+        read("deploy/base/apiservice.yaml").list,
+        read("deploy/components/external-metrics/apiservice.yaml").list,
+    );
+    assert_eq!(top.list, [&custom[..], &external[..]].concat());
     let base = kustomize(&file("deploy/base"));
-    assert!(base.of("APIService").eq(top.list.iter()), "the labels of all objects are these, too");
+    assert!(base.of("APIService").eq(custom.iter()), "the labels of all objects are these, too");
     // The version that discovery prefers is the one that kube-apiserver prefers.
     let preferred =
         top.list.iter().max_by_key(|document| document["spec"]["versionPriority"].as_i64());
