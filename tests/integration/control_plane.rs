@@ -92,7 +92,7 @@ metadata: {name: ide}
 ---
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: default, namespace: ide}
+metadata: {name: web, namespace: ide}
 ---
 apiVersion: v1
 kind: Service
@@ -102,17 +102,17 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 apiVersion: v1
 kind: Pod
 metadata: {name: web-0, namespace: ide, labels: {app: web}}
-spec: {automountServiceAccountToken: false, containers: [{name: web, image: web}]}
+spec: {serviceAccountName: web, containers: [{name: web, image: web}]}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: web-1, namespace: ide, labels: {app: web}}
-spec: {automountServiceAccountToken: false, containers: [{name: web, image: web}]}
+spec: {serviceAccountName: web, containers: [{name: web, image: web}]}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: batch, namespace: ide, labels: {app: batch}}
-spec: {automountServiceAccountToken: false, containers: [{name: batch, image: batch}]}
+spec: {serviceAccountName: web, containers: [{name: batch, image: batch}]}
 ";
 
 /// A Deployment whose pods serve 10 requests a second each, and are added and removed as fast as the controller can.
@@ -240,18 +240,24 @@ async fn as_prometheus_adapter(plane: &ControlPlane) -> PathBuf {
     plane.service_account("monitoring", "prometheus-adapter").await
 }
 
-/// Waits until both versions are available, and not because nobody looked.
+/// The names of the APIServices of this repository.
+fn registered() -> Vec<String> {
+    let name = |document: Value| document["metadata"]["name"].as_str().expect("a name").to_owned();
+    documents("apiservice.yaml").into_iter().map(name).collect()
+}
+
+/// Waits until all of them are available, and not because nobody looked.
 async fn until_available(plane: &ControlPlane) {
-    for version in ["v1beta1", "v1beta2"] {
-        let path = format!("{REGISTRATIONS}/{version}.{GROUP}");
+    for name in registered() {
+        let path = format!("{REGISTRATIONS}/{name}");
         let mut last = Value::Null;
-        eventually(&format!("{version} is available"), async || {
+        eventually(&format!("{name} is available"), async || {
             let service = plane.get(&path).await?;
             let conditions = service["status"]["conditions"].as_array()?;
             let found = conditions.iter().find(|condition| condition["type"] == "Available")?;
             if *found != last {
                 last = found.clone();
-                println!("{version}: {}: {}", last["status"], last["message"]);
+                println!("{name}: {}: {}", last["status"], last["message"]);
             }
             (last["status"] == "True" && last["reason"] == "Passed").then_some(())
         })
@@ -414,27 +420,24 @@ async fn a_stranger_is_refused(plane: &ControlPlane, server: &Server) {
 /// What a registered API can break for everybody: discovery, and what goes by it.
 async fn the_cluster_is_not_hurt(plane: &ControlPlane) {
     let versions = succeeds(&plane.kubeconfig, &["api-versions"]).await;
-    for version in ["v1beta1", "v1beta2"] {
-        let expected = format!("{GROUP}/{version}");
-        assert!(versions.lines().any(|line| line == expected), "{versions}");
-    }
     let resources = succeeds(&plane.kubeconfig, &["api-resources"]).await;
     assert!(resources.contains("deployments"), "{resources}");
     assert!(!resources.contains("queue_depth"), "{resources}");
-
-    // kube-apiserver knows the group, and has no metrics in what it tells everybody.
-    eventually("kube-apiserver has read our discovery", async || {
-        let groups = plane.discovery().await;
-        let ours = groups.iter().find(|group| group["metadata"]["name"] == GROUP)?;
-        let versions = ours["versions"].as_array()?;
-        let names: Vec<_> = versions.iter().map(|version| &version["version"]).collect();
-        assert_eq!(names, ["v1beta2", "v1beta1"]);
-        for version in versions {
-            assert!(version["resources"].as_array().is_none_or(Vec::is_empty), "{version}");
-        }
-        versions.iter().all(|version| version["freshness"] == "Current").then_some(())
-    })
-    .await;
+    for name in registered() {
+        let (version, group) = name.split_once('.').expect("version.group");
+        let expected = format!("{group}/{version}");
+        assert!(versions.lines().any(|line| line == expected), "{versions}");
+        // kube-apiserver knows the group, and has no metrics in what it tells everybody.
+        eventually(&format!("kube-apiserver has read {name}"), async || {
+            let groups = plane.discovery().await;
+            let ours = groups.iter().find(|found| found["metadata"]["name"] == group)?;
+            let versions = ours["versions"].as_array()?;
+            let ours = versions.iter().find(|found| found["version"] == version)?;
+            assert!(ours["resources"].as_array().is_none_or(Vec::is_empty), "{ours}");
+            (ours["freshness"] == "Current").then_some(())
+        })
+        .await;
+    }
     a_namespace_goes_away(plane).await;
 }
 
@@ -472,8 +475,8 @@ async fn it_makes_itself_trusted() {
     println!("trusted after {:?}", started.elapsed());
 
     let secret = plane.get("/api/v1/namespaces/monitoring/secrets/loadline-serving").await.unwrap();
-    for version in ["v1beta1", "v1beta2"] {
-        let path = format!("{REGISTRATIONS}/{version}.{GROUP}");
+    for name in registered() {
+        let path = format!("{REGISTRATIONS}/{name}");
         let spec = plane.get(&path).await.unwrap()["spec"].take();
         assert_eq!(spec.get("insecureSkipTLSVerify"), None);
         assert_eq!(spec["caBundle"], secret["data"]["ca.crt"], "{spec}");
