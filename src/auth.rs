@@ -9,6 +9,7 @@ pub mod access;
 pub mod certificate;
 pub mod front_proxy;
 pub mod local;
+mod outage;
 pub mod token;
 pub mod trust;
 

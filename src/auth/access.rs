@@ -1,10 +1,7 @@
 //! May they: SubjectAccessReviews, cached by user and attributes.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use kube::{Api, Client, api::PostParams};
 use moka::{Expiry, future::Cache};
 use tokio_util::task::TaskTracker;
 
-use super::User;
+use super::{User, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -56,8 +53,7 @@ struct Reviews {
     client: Client,
     decisions: SingleFlight<Arc<Question>, Arc<Decision>>,
     metrics: Arc<Metrics>,
-    /// Whether reviews fail at present: said in the log once.
-    failing: AtomicBool,
+    outage: Arc<Outage>,
 }
 
 /// How long decisions are remembered.
@@ -101,7 +97,10 @@ impl Authorizer {
             client,
             decisions: SingleFlight::new(decisions, tasks),
             metrics,
-            failing: AtomicBool::new(false),
+            outage: Arc::new(Outage::new(
+                "access cannot be reviewed; what is not remembered is refused until it can",
+                "access reviews work again",
+            )),
         };
         Self { always_allowed, reviews: Some(reviews) }
     }
@@ -136,23 +135,15 @@ impl Reviews {
     async fn decide(&self, question: Question) -> Result<Arc<Decision>, kubernetes::Error> {
         let question = Arc::new(question);
         let spec = spec(&question);
-        let review = review(self.client.clone(), spec, Arc::clone(&self.metrics));
+        let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+        let outage = Arc::clone(&self.outage);
+        let review = async move {
+            let decision = review(client, spec, &metrics).await;
+            outage.note(&decision);
+            decision
+        };
         let decision = self.decisions.get(question, review).await;
-        let was_failing = self.failing.swap(decision.is_err(), Ordering::Relaxed);
-        match decision {
-            Ok(decision) => {
-                if was_failing {
-                    tracing::info!("access reviews work again");
-                }
-                Ok(decision)
-            }
-            Err(error) => {
-                if !was_failing {
-                    tracing::error!(%error, "access cannot be reviewed; every request is refused until it can");
-                }
-                Err(kubernetes::Error::Api(error.to_string()))
-            }
-        }
+        decision.map_err(|error| kubernetes::Error::Api(error.to_string()))
     }
 }
 
@@ -191,7 +182,7 @@ fn spec(question: &Question) -> SubjectAccessReviewSpec {
 async fn review(
     client: Client,
     spec: SubjectAccessReviewSpec,
-    metrics: Arc<Metrics>,
+    metrics: &Metrics,
 ) -> Result<Arc<Decision>, kubernetes::Error> {
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let parameters = PostParams::default();

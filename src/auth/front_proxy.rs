@@ -51,7 +51,12 @@ impl FrontProxy {
         Ok(Some(User {
             name,
             uid: first(headers, &self.uid_headers).unwrap_or_default(),
-            groups: self.group_headers.iter().flat_map(|name| values(headers, name)).collect(),
+            groups: self
+                .group_headers
+                .iter()
+                .flat_map(|name| values(headers, name))
+                .filter(|group| !group.is_empty())
+                .collect(),
             extra: self.extra(headers),
         }))
     }

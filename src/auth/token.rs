@@ -8,7 +8,7 @@ use moka::future::Cache;
 use ring::digest;
 use tokio_util::task::TaskTracker;
 
-use super::{User, Verdict};
+use super::{User, Verdict, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -26,13 +26,22 @@ pub struct Tokens {
     client: Client,
     answers: SingleFlight<[u8; 32], Option<Arc<User>>>,
     metrics: Arc<Metrics>,
+    outage: Arc<Outage>,
 }
 
 impl Tokens {
     /// Remembers answers, good and bad, for `ttl`.
     pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
         let answers = Cache::builder().max_capacity(MAX_TOKENS).time_to_live(ttl).build();
-        Self { client, answers: SingleFlight::new(answers, tasks), metrics }
+        Self {
+            client,
+            answers: SingleFlight::new(answers, tasks),
+            metrics,
+            outage: Arc::new(Outage::new(
+                "tokens cannot be reviewed; those that are not remembered are refused until they can",
+                "token reviews work again",
+            )),
+        }
     }
 
     /// The user who holds a token.
@@ -42,7 +51,13 @@ impl Tokens {
         }
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        let review = review(self.client.clone(), token.to_owned(), Arc::clone(&self.metrics));
+        let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
+        let (token, outage) = (token.to_owned(), Arc::clone(&self.outage));
+        let review = async move {
+            let answer = review(client, token, &metrics).await;
+            outage.note(&answer);
+            answer
+        };
         match self.answers.get(key, review).await {
             Ok(Some(user)) => Ok(Some(User::clone(&user))),
             Ok(None) => Err("the bearer token is not known".to_owned()),
@@ -54,7 +69,7 @@ impl Tokens {
 async fn review(
     client: Client,
     token: String,
-    metrics: Arc<Metrics>,
+    metrics: &Metrics,
 ) -> Result<Option<Arc<User>>, kubernetes::Error> {
     let review =
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };

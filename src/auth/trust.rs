@@ -50,26 +50,42 @@ pub struct Overrides {
 }
 
 impl Trust {
-    /// Takes the ConfigMap's data, and what the flags say in its place. A part that cannot be used is left out and said.
-    pub fn read(data: &BTreeMap<String, String>, overrides: &Overrides) -> (Self, Vec<String>) {
+    /// Takes the ConfigMap's data, and what the flags say in its place. Of authorities that cannot be used those `before`
+    /// are kept, as kube-apiserver does: a slip in writing them should not lock everybody out. It is said.
+    pub fn read(
+        data: &BTreeMap<String, String>,
+        overrides: &Overrides,
+        before: &Self,
+    ) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
-        let mut authority = |file: Option<&PathBuf>, key: &str| {
+        let mut authority = |file: Option<&PathBuf>, key: &str, before: Option<&Authority>| {
             let bundle = match file {
                 Some(path) => match std::fs::read_to_string(path) {
                     Ok(bundle) => bundle,
                     Err(error) => {
                         problems.push(format!("{}: {error}", path.display()));
-                        return None;
+                        return before.cloned();
                     }
                 },
                 None => data.get(key).filter(|bundle| !bundle.trim().is_empty())?.clone(),
             };
-            Authority::new(&bundle).map_err(|error| problems.push(format!("{key}: {error}"))).ok()
+            match Authority::new(&bundle) {
+                Ok(authority) => Some(authority),
+                Err(error) => {
+                    problems.push(format!("{key}: {error}"));
+                    before.cloned()
+                }
+            }
         };
-        let client_authority = authority(overrides.client_ca_file.as_ref(), "client-ca-file");
+        let client_authority = authority(
+            overrides.client_ca_file.as_ref(),
+            "client-ca-file",
+            before.client_authority.as_ref(),
+        );
         let proxy_authority = authority(
             overrides.requestheader_client_ca_file.as_ref(),
             "requestheader-client-ca-file",
+            before.front_proxy.as_ref().map(|proxy| &proxy.authority),
         );
         let mut list = |flag: &[String], key: &str, default: &[&str]| {
             if !flag.is_empty() {
@@ -127,7 +143,7 @@ impl Keeper {
         client: Client,
         overrides: Overrides,
     ) -> (Self, Arc<ArcSwap<Trust>>, watch::Receiver<bool>) {
-        let (trust, problems) = Trust::read(&BTreeMap::new(), &overrides);
+        let (trust, problems) = Trust::read(&BTreeMap::new(), &overrides, &Trust::default());
         warn(&problems);
         let trust = Arc::new(ArcSwap::from_pointee(trust));
         let (known, is_known) = watch::channel(false);
@@ -168,7 +184,7 @@ impl Keeper {
         match event {
             watcher::Event::Apply(map) | watcher::Event::InitApply(map) => {
                 let data = map.data.unwrap_or_default();
-                let (trust, problems) = Trust::read(&data, &self.overrides);
+                let (trust, problems) = Trust::read(&data, &self.overrides, &self.trust.load());
                 warn(&problems);
                 self.trust.store(Arc::new(trust));
                 self.known.send_replace(true);
@@ -188,6 +204,6 @@ impl Keeper {
 
 fn warn(problems: &[String]) {
     for problem in problems {
-        tracing::warn!(problem, "an authority is left out");
+        tracing::warn!(problem, "some of the trusted authorities cannot be used");
     }
 }

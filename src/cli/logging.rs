@@ -8,9 +8,10 @@ use super::flags::LogFormat;
 
 /// Starts the log at klog's verbosity; `RUST_LOG` overrides it.
 pub(super) fn init(verbosity: u8, format: LogFormat) {
+    // kube has an error for every request that fails; we say what fails once, and what it means.
     let default = match verbosity {
-        0..=3 => "info",
-        4..=7 => "info,loadline=debug",
+        0..=3 => "info,kube_client::client::builder=off",
+        4..=7 => "info,kube_client::client::builder=off,loadline=debug",
         _ => "debug,loadline=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

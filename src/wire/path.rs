@@ -37,8 +37,13 @@ pub enum PathError {
     Form,
 }
 
-/// Takes apart what stands behind the version in a custom metrics URL: still percent-encoded, without the query.
+/// Takes apart what stands behind the version in a custom metrics URL, and the slash there: still percent-encoded, without
+/// the query.
 pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
+    // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
+    if rest.starts_with('/') {
+        return Err(PathError::Form);
+    }
     let segments = segments(rest)?;
     if segments.iter().any(String::is_empty) {
         return Err(PathError::Form);
@@ -133,7 +138,8 @@ mod tests {
     fn the_three_forms() {
         let cases = [
             ("namespaces/n/pods/p/m", "n pods p m"),
-            ("/namespaces/n/pods/*/m/", "n pods ALL m"),
+            ("namespaces/n/pods/*/m/", "n pods ALL m"),
+            ("/namespaces/n/pods/*/m", "Form"),
             ("namespaces/n/ingresses.networking.k8s.io/i/m", "n ingresses.networking.k8s.io i m"),
             ("nodes/a/m", "- nodes a m"),
             ("nodes/*/m", "- nodes ALL m"),

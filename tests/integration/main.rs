@@ -4,6 +4,8 @@
 //! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod control_plane;
@@ -19,5 +21,7 @@ mod failures;
 mod kubectl;
 #[cfg(test)]
 mod manifests;
+#[cfg(test)]
+mod manners;
 #[cfg(test)]
 mod support;

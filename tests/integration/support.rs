@@ -4,9 +4,11 @@ pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
+pub(crate) mod delegation;
 pub(crate) mod exporter;
 pub(crate) mod kubectl;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod store;
 
 use std::{

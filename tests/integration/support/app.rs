@@ -28,26 +28,13 @@ pub(crate) struct Launch {
     pub(crate) cache_ttl: Duration,
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
+    pub(crate) token_ttl: Duration,
+    pub(crate) access_ttls: Ttls,
+    pub(crate) trust: trust::Overrides,
 }
 
-/// How the scripted cluster is asked.
-fn cluster_settings(kubeconfig: PathBuf, guarded: bool) -> ClusterSettings {
-    let open = if guarded { "/healthz,/readyz,/livez" } else { "*" };
-    ClusterSettings {
-        lister_kubeconfig: Some(kubeconfig),
-        authentication_kubeconfig: None,
-        authorization_kubeconfig: None,
-        trust: trust::Overrides::default(),
-        skip_lookup: !guarded,
-        tolerate_lookup_failure: false,
-        token_ttl: Duration::from_secs(10),
-        access_ttls: Ttls {
-            authorized: Duration::from_secs(10),
-            unauthorized: Duration::from_secs(10),
-        },
-        always_allowed: open.split(',').map(str::to_owned).collect(),
-    }
-}
+/// How long answers are kept where nothing else is said: longer than any test.
+const KEPT: Duration = Duration::from_secs(600);
 
 impl Launch {
     /// A standalone server that keeps no results and discovers once.
@@ -62,6 +49,9 @@ impl Launch {
             max_age: Duration::from_secs(600),
             cache_ttl: Duration::ZERO,
             guarded: false,
+            token_ttl: KEPT,
+            access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
+            trust: trust::Overrides::default(),
         }
     }
 
@@ -77,7 +67,18 @@ impl Launch {
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         let cluster = match self.kubeconfig {
             Some(kubeconfig) => {
-                Cluster::Kubernetes(Box::new(cluster_settings(kubeconfig, self.guarded)))
+                let open = if self.guarded { "/healthz,/readyz,/livez" } else { "*" };
+                Cluster::Kubernetes(Box::new(ClusterSettings {
+                    lister_kubeconfig: Some(kubeconfig),
+                    authentication_kubeconfig: None,
+                    authorization_kubeconfig: None,
+                    trust: self.trust,
+                    skip_lookup: !self.guarded,
+                    tolerate_lookup_failure: false,
+                    token_ttl: self.token_ttl,
+                    access_ttls: self.access_ttls,
+                    always_allowed: open.split(',').map(str::to_owned).collect(),
+                }))
             }
             None => Cluster::Standalone { objects: self.objects },
         };
@@ -192,7 +193,17 @@ impl App {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Reply {
-        let mut request = self.client.request(method, self.url(path));
+        Self::send(&self.client, method, &self.url(path), headers).await
+    }
+
+    /// Asks by another client.
+    pub(crate) async fn send(
+        client: &reqwest::Client,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let mut request = client.request(method, url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

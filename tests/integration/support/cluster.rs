@@ -1,7 +1,8 @@
-//! A Kubernetes API server as far as loadline asks one: aggregated discovery, and LISTs of metadata.
+//! A Kubernetes API server as far as loadline asks one: aggregated discovery, LISTs of metadata, and
+//! what [`Delegation`] answers.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::serve;
+use super::{delegation::Delegation, serve};
 
 /// An object: resource, namespace (empty: cluster-scoped), name, labels.
 pub(crate) type Object =
@@ -48,11 +49,13 @@ struct Shared {
     discovery_fails: Mutex<Option<u16>>,
     /// Kinds that were installed later.
     more: Mutex<Vec<Kind>>,
+    delegation: Delegation,
 }
 
 /// The server and its kubeconfig.
 pub(crate) struct Kubernetes {
     shared: Arc<Shared>,
+    pub(crate) url: String,
     pub(crate) kubeconfig: PathBuf,
     _folder: TempDir,
     _task: AbortOnDropHandle<()>,
@@ -66,14 +69,18 @@ impl Kubernetes {
         let (url, task) = serve(router).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let kubeconfig = folder.path().join("kubeconfig");
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": url}}],
-            "users": [{"name": "c", "user": {"token": "cluster-token"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-        });
-        std::fs::write(&kubeconfig, text.to_string()).expect("a new file");
-        Self { shared, kubeconfig, _folder: folder, _task: task }
+        write_kubeconfig(&kubeconfig, &url);
+        Self { shared, url, kubeconfig, _folder: folder, _task: task }
+    }
+
+    /// Who asks and may read.
+    pub(crate) fn delegation(&self) -> &Delegation {
+        &self.shared.delegation
+    }
+
+    /// Leads whoever reads the kubeconfig from now on another way to this server.
+    pub(crate) fn reached_by(&self, url: &str) {
+        write_kubeconfig(&self.kubeconfig, url);
     }
 
     /// Path and query of the LISTs since the last call.
@@ -102,6 +109,16 @@ impl Kubernetes {
     }
 }
 
+fn write_kubeconfig(path: &Path, url: &str) {
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "c", "user": {"token": "cluster-token"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    std::fs::write(path, text.to_string()).expect("a writable file");
+}
+
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION);
     if authorization.is_none_or(|value| value != "Bearer cluster-token") {
@@ -119,6 +136,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 return failure(status, "discovery fails as told");
             }
             aggregated(&shared, segments == ["api"])
+        }
+        ["apis", "authentication.k8s.io", "v1", "tokenreviews"] => {
+            shared.delegation.review_token(request).await
+        }
+        ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"] => {
+            shared.delegation.review_access(request).await
+        }
+        ["api", "v1", "namespaces", "kube-system", "configmaps"] => {
+            shared.delegation.config_maps(&request)
         }
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => {
             let uri = request.uri().to_string();
@@ -215,7 +241,7 @@ fn list(shared: &Shared, resource: &str, namespace: &str, uri: &str) -> Response
     .into_response()
 }
 
-fn failure(code: u16, message: &str) -> Response {
+pub(super) fn failure(code: u16, message: &str) -> Response {
     let status = StatusCode::from_u16(code).expect("a status");
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
