@@ -29,10 +29,6 @@ const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 
 /// What prometheus-adapter's chart grants, by its names.
 const PEER_ACCESS: &str = r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: prometheus-adapter, namespace: monitoring}
----
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: prometheus-adapter-system-auth-delegator}
@@ -184,6 +180,13 @@ impl Server {
         Self { process, port, folder }
     }
 
+    /// A client that trusts its certificate.
+    fn client(&self) -> reqwest::ClientBuilder {
+        let authority = fs::read(self.folder.path().join("cert/ca.crt")).unwrap();
+        let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+        reqwest::Client::builder().tls_certs_only([authority]).no_proxy()
+    }
+
     /// Asks it not to go on, and waits until it does not.
     async fn stop(self) {
         self.process.signal("TERM");
@@ -233,10 +236,11 @@ fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// A namespace, an account with prometheus-adapter's access, and its kubeconfig.
+/// A namespace, an account that may nothing yet, and its kubeconfig.
 async fn as_prometheus_adapter(plane: &ControlPlane) -> PathBuf {
     plane.create_namespace("monitoring").await;
-    plane.apply(PEER_ACCESS).await;
+    let create = ["create", "serviceaccount", "prometheus-adapter", "-n", "monitoring"];
+    succeeds(&plane.kubeconfig, &create).await;
     plane.service_account("monitoring", "prometheus-adapter").await
 }
 
@@ -309,8 +313,8 @@ async fn it_takes_the_place_of_prometheus_adapter() {
     let exporter = Exporter::start(page).await;
     let prometheus = Store::prometheus(&exporter).await;
     let account = as_prometheus_adapter(&plane).await;
-    plane.apply(OBJECTS).await;
     let server = Server::start(&account, &prometheus.url, GAUGES, 0, &[]).await;
+    it_waits_for_access(&plane, &server).await;
     until_registered(&plane, &server).await;
     println!("available after {:?}", started.elapsed());
 
@@ -332,6 +336,29 @@ async fn it_takes_the_place_of_prometheus_adapter() {
     the_cluster_is_not_hurt(&plane).await;
     println!("done after {:?}", started.elapsed());
     drop(server);
+}
+
+/// Manifests are applied in any order. What comes before its access is not ready, says so once, and goes on by itself.
+async fn it_waits_for_access(plane: &ControlPlane, server: &Server) {
+    let client = server.client().build().unwrap();
+    let ready = async || {
+        let url = format!("https://127.0.0.1:{}/readyz", server.port);
+        let response = client.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    eventually("it was tried", async || {
+        server.process.stderr().contains("cannot read kube-system/").then_some(())
+    })
+    .await;
+    let (status, text) = ready().await;
+    assert_eq!(status, 500);
+    assert!(text.contains("[-]authentication failed: kube-system/extension-"), "{text}");
+    plane.apply(OBJECTS).await;
+    plane.apply(PEER_ACCESS).await;
+    eventually("it is ready", async || (ready().await.0 == 200).then_some(())).await;
+    let log = server.process.stderr();
+    assert_eq!(log.matches("cannot read kube-system/").count(), 1, "{log}");
+    assert_eq!(log.matches("can be read again").count(), 1, "{log}");
 }
 
 async fn reads_through_kube_apiserver(plane: &ControlPlane) {
@@ -389,11 +416,6 @@ async fn a_stranger_is_refused(plane: &ControlPlane, server: &Server) {
     let expected = format!("Error from server (Forbidden): {}", words("stranger"));
     assert_eq!(ended.stderr.trim_end(), expected);
 
-    let authority = fs::read(server.folder.path().join("cert/ca.crt")).unwrap();
-    let client = || {
-        let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-        reqwest::Client::builder().tls_certs_only([authority]).no_proxy()
-    };
     let url = format!("https://127.0.0.1:{}{path}", server.port);
     let refused = async |request: reqwest::RequestBuilder| -> (u16, String) {
         let response = request.send().await.unwrap();
@@ -402,10 +424,10 @@ async fn a_stranger_is_refused(plane: &ControlPlane, server: &Server) {
         (status, body["message"].as_str().unwrap_or_default().to_owned())
     };
     let identity = reqwest::Identity::from_pem(plane.identity("stranger").as_bytes()).unwrap();
-    let known = client().identity(identity).build().unwrap();
+    let known = server.client().identity(identity).build().unwrap();
     assert_eq!(refused(known.get(&url)).await, (403, words("stranger")));
 
-    let client = client().build().unwrap();
+    let client = server.client().build().unwrap();
     let token = plane.token("monitoring", "prometheus-adapter").await;
     let name = "system:serviceaccount:monitoring:prometheus-adapter";
     assert_eq!(refused(client.get(&url).bearer_auth(token)).await, (403, words(name)));
@@ -558,6 +580,7 @@ async fn an_autoscaler_follows_lsp_requests() {
     let exporter = Arc::new(Exporter::start(Page::new().series("up_since", "", "0")).await);
     let prometheus = Store::prometheus(&exporter).await;
     let account = as_prometheus_adapter(&plane).await;
+    plane.apply(PEER_ACCESS).await;
     let server =
         Server::start(&account, &prometheus.url, LSP_REQUESTS, 0, &["--cache-ttl=1s"]).await;
     until_registered(&plane, &server).await;
