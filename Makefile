@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test lint bench demo
+.PHONY: test test-e2e lint bench demo
 
 # Formatting, lints and all tests. Needs prometheus, victoria-metrics and kubectl; installs them on Debian when run by root.
 test: lint
@@ -13,6 +13,17 @@ test: lint
 		set -x; $(CARGO) test --locked --all-features --lib --bins --tests; \
 	fi
 	$(CARGO) test --locked --all-features --doc
+	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then \
+		$(MAKE) test-e2e; \
+	else \
+		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (README.md says how)."; \
+	fi
+
+# On a real control plane, whose programs are in the folder KUBEBUILDER_ASSETS. Only one of them at a time.
+test-e2e:
+	@: "$${KUBEBUILDER_ASSETS:?has to name a folder with kube-apiserver and etcd, see README.md}"
+	scripts/install-test-tools
+	$(CARGO) test --locked --all-features --test integration control_plane:: -- --ignored --test-threads=1 --nocapture
 
 lint:
 	$(CARGO) fmt --check

@@ -202,6 +202,8 @@ impl Keeper {
                 event = events.next() => event,
             };
             match event {
+                // Every try begins so, also one that fails.
+                Some(Ok(watcher::Event::Init)) => {}
                 Some(Ok(event)) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("{NAMESPACE}/{NAME} can be read again");

@@ -8,10 +8,11 @@ use super::flags::LogFormat;
 
 /// Starts the log at klog's verbosity; `RUST_LOG` overrides it.
 pub(super) fn init(verbosity: i32, format: LogFormat) {
-    // kube has an error for every request that fails; we say what fails once, and what it means.
+    // kube has an error for every request that fails, and for every try of a watch; we say what fails once, and what it
+    // means.
     let default = match verbosity {
-        ..=3 => "info,kube_client::client::builder=off",
-        4..=7 => "info,kube_client::client::builder=off,loadline=debug",
+        ..=3 => "info,kube_client::client::builder=off,kube_runtime::watcher=off",
+        4..=7 => "info,kube_client::client::builder=off,kube_runtime::watcher=off,loadline=debug",
         _ => "debug,loadline=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

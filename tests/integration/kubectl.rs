@@ -1,32 +1,18 @@
 //! The real kubectl against our binary. Only what an old kubectl (1.20) can do is asked of it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
     backend::{Answer, Backend, knows, pods},
-    process::{Ended, Process},
+    kubectl::{kubectl, succeeds},
+    process::Process,
     until,
 };
 
 const RULES: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n";
-
-/// Runs kubectl with a home of its own: it keeps discovery documents there.
-async fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> Ended {
-    let home = tempfile::tempdir().unwrap();
-    let mut command = Command::new("kubectl");
-    command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
-    command.env("HOME", home.path()).env_remove("KUBECONFIG");
-    Process::start(command, "apt-get install kubernetes-client").end().await
-}
-
-async fn succeeds(kubeconfig: &Path, arguments: &[&str]) -> String {
-    let ended = kubectl(kubeconfig, arguments).await;
-    assert_eq!(ended.code, Some(0), "kubectl {arguments:?}: {ended:?}");
-    ended.stdout
-}
 
 /// A kubeconfig like another one, but for something in it.
 fn changed(kubeconfig: &Path, folder: &TempDir, change: impl Fn(&mut Value)) -> std::path::PathBuf {

@@ -1,7 +1,7 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
 //! The tests need `prometheus`, `victoria-metrics`, `kubectl` and `curl` on the `PATH`; one that misses its program fails and
-//! says so.
+//! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
 
 #[cfg(test)]
 mod auth;
@@ -9,6 +9,8 @@ mod auth;
 mod cli;
 #[cfg(test)]
 mod connections;
+#[cfg(test)]
+mod control_plane;
 #[cfg(test)]
 mod custom_metrics;
 #[cfg(test)]

@@ -3,8 +3,10 @@
 pub(crate) mod app;
 pub(crate) mod backend;
 pub(crate) mod cluster;
+pub(crate) mod control_plane;
 pub(crate) mod delegation;
 pub(crate) mod exporter;
+pub(crate) mod kubectl;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod relay;
@@ -22,14 +24,24 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until there is what is looked for.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, Duration::from_millis(20), what, look).await
+}
+
+/// As [`until`], for what takes longer or must not be looked at so often.
+pub(crate) async fn until_within<T>(
+    limit: Duration,
+    interval: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "within {} s: {what}", DEADLINE.as_secs());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(Instant::now() < deadline, "within {} s: {what}", limit.as_secs());
+        tokio::time::sleep(interval).await;
     }
 }
 

@@ -104,6 +104,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let written = self.stderr();
+            let from = written.lines().count().saturating_sub(20);
+            let last: Vec<_> = written.lines().skip(from).collect();
+            println!("the last lines of `{}`:\n{}", self.name, last.join("\n"));
+        }
         // It may have ended by itself.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
