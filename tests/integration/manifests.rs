@@ -57,12 +57,6 @@ rules:
     resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
     name: {matches: "^(.*)_total$", as: "${1}_per_second"}
     metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
-  external:
-  - seriesQuery: '{__name__="mark_external",namespace!=""}'
-    resources: {overrides: {namespace: {resource: namespace}}}
-    metricsQuery: |
-      max(<<.Series>>{<<.LabelMatchers>>})
-      by (<<.GroupBy>>)
 service: {annotations: {mark-service: "1"}, clusterIP: 10.96.9.9}
 serviceAccount: {name: mark-account, annotations: {mark-annotation: arn}}
 customLabels: {mark-label: "yes", app.kubernetes.io/component: mark-component}
@@ -88,26 +82,11 @@ networkPolicy: {enabled: true, extraEgress: [{ports: [{port: 8080, protocol: TCP
 rbac:
   extraRules: [{apiGroups: [apps], resources: [mark-kind], verbs: [list]}]
   customMetrics: {resources: [mark-custom-resource]}
-  externalMetrics: {resources: [mark-external-resource]}
 extraManifests:
 - apiVersion: v1
   kind: ConfigMap
   metadata: {name: 'mark-{{ .Release.Name }}'}
 "#;
-
-const RESOURCE_VALUES: &str = r"
-rules:
-  default: false
-  resource:
-    cpu: &rule
-      containerLabel: container
-      containerQuery: |
-        sum by (<<.GroupBy>>) (rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>}[3m]))
-      nodeQuery: sum by (<<.GroupBy>>) (rate(node_cpu_seconds_total{<<.LabelMatchers>>}[3m]))
-      resources: {overrides: {node: {resource: node}, namespace: {resource: namespace}, pod: {resource: pod}}}
-    memory: *rule
-    window: 3m
-";
 
 #[test]
 fn the_base_and_every_overlay_are_sound() {
@@ -219,8 +198,7 @@ fn the_chart_renders_sound_documents() {
     let certificate = "tls: {enable: true, ca: authority, certificate: pair, key: secret}";
     let cases = [
         ("", 2),
-        (TYPICAL_VALUES, 3),
-        (RESOURCE_VALUES, 1),
+        (TYPICAL_VALUES, 2),
         (certificate, 2),
         ("tls: {selfManaged: true}", 2),
         ("certManager: {enabled: true, certRevisionHistoryLimit: 3}", 2),
@@ -250,7 +228,7 @@ fn the_chart_renders_sound_documents() {
 
 #[test]
 fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
-    let values = "nameOverride: prometheus-adapter\nrules: {external: [{seriesQuery: up, metricsQuery: up}]}";
+    let values = "nameOverride: prometheus-adapter";
     let Some(rendered) = helm("prometheus-adapter", values) else {
         return;
     };
@@ -270,10 +248,6 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
     let expected = BTreeMap::from([
         ("prometheus-adapter-auth-reader", "extension-apiserver-authentication-reader"),
         ("prometheus-adapter-hpa-controller", "prometheus-adapter-server-resources"),
-        (
-            "prometheus-adapter-hpa-controller-external-metrics",
-            "prometheus-adapter-external-metrics",
-        ),
         ("prometheus-adapter-resource-reader", "prometheus-adapter-resource-reader"),
         ("prometheus-adapter-system-auth-delegator", "system:auth-delegator"),
     ]);
@@ -284,6 +258,8 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
 fn the_chart_refuses_what_cannot_be_meant() {
     let cases = [
         ("prometheus: {uri: x}", "uri"),
+        ("rules: {external: [{seriesQuery: up, metricsQuery: up}]}", "not served"),
+        ("rules: {resource: {window: 3m}}", "not served"),
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),
         ("tls: {enable: true}", "tls.enable needs tls."),
