@@ -115,7 +115,7 @@ async fn what_keeps_a_server_from_starting() {
     let port = taken.local_addr().unwrap().port();
     let flag = format!("--secure-port={port}");
     refused(&run(&[&config, &flag]).await, 1, &[&format!("127.0.0.1:{port}"), "in use"], 1);
-    refused(&run(&[&config, "--bind-address=0.0.0.0"]).await, 1, &["--bind-address=0.0.0.0"], 1);
+    refused(&run(&[&config, "--bind-address=0.0.0.0"]).await, 2, &["--bind-address=0.0.0.0"], 1);
     refused(&run(&[&config, "--objects=/nowhere"]).await, 1, &["/nowhere"], 1);
     refused(&run(&[&config, "--write-kubeconfig=/nowhere/k"]).await, 1, &["/nowhere/k"], 1);
     refused(&run(&[&config, "--prometheus-ca-file=/nowhere/ca"]).await, 1, &["/nowhere/ca"], 1);
