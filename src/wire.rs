@@ -6,3 +6,4 @@ pub mod discovery;
 pub mod openapi;
 pub mod path;
 pub mod status;
+pub mod table;

@@ -1,16 +1,16 @@
-//! The form of an answer: JSON, indented where somebody reads it, or YAML.
+//! The form of an answer: JSON, indented where somebody reads it, YAML, or a table.
 
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::wire::status::Reason;
+use crate::wire::{status::Reason, table};
 
 /// The media type of JSON.
 const JSON: &str = "application/json";
@@ -25,6 +25,8 @@ const MAX_BYTES: usize = 64 << 20;
 enum Form {
     Json,
     Yaml,
+    /// `Table` of meta.k8s.io/v1, where the answer has one.
+    Table,
 }
 
 /// Writes an API's JSON answer in the form that was asked for; 406 where there is none of the accepted ones. What is no
@@ -33,6 +35,11 @@ pub(super) async fn negotiate(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if !(path.starts_with("/apis") || path == "/version") {
         return next.run(request).await;
+    }
+    if has_foreign_body(&request) {
+        let text =
+            format!("the body of the request is in none of the known formats: {JSON}, {YAML}");
+        return ApiError::new(Reason::UnsupportedMediaType, text).into_response();
     }
     let Some(form) = form(request.headers()) else {
         let text = format!("only the following media types are accepted: {JSON}, {YAML}");
@@ -50,6 +57,16 @@ pub(super) async fn negotiate(request: Request, next: Next) -> Response {
     rewrite(response, form).await
 }
 
+/// Whether a request that writes has a body of a media type that no API server takes.
+fn has_foreign_body(request: &Request) -> bool {
+    let content = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media = content.and_then(|content| content.split(';').next()).unwrap_or(JSON).trim();
+    let is_known = matches!(media, JSON | YAML | "application/vnd.kubernetes.protobuf")
+        || (media.starts_with("application/") && media.ends_with("+json"))
+        || media == "application/apply-patch+yaml";
+    matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) && !is_known
+}
+
 /// The first accepted media type that can be given, in the order of preference.
 fn form(headers: &HeaderMap) -> Option<Form> {
     let accept: Vec<_> =
@@ -62,7 +79,7 @@ fn form(headers: &HeaderMap) -> Option<Form> {
         .flat_map(|value| value.split(','))
         .filter_map(|range| {
             let mut parts = range.split(';').map(str::trim);
-            let form = match parts.next()? {
+            let mut form = match parts.next()? {
                 JSON | "application/*" | "*/*" => Form::Json,
                 YAML => Form::Yaml,
                 _ => return None,
@@ -71,8 +88,11 @@ fn form(headers: &HeaderMap) -> Option<Form> {
             for parameter in parts {
                 match parameter.split_once('=') {
                     Some(("q", value)) => quality = value.parse().ok()?,
-                    // Another object in place of the answer, such as a Table; discovery knows its own.
-                    Some(("as", kind)) if kind != "APIGroupDiscoveryList" => return None,
+                    // Another object in place of the answer; discovery knows its own.
+                    Some(("as", "Table")) if form == Form::Json => form = Form::Table,
+                    Some(("as", "APIGroupDiscoveryList")) => {}
+                    Some(("as", _)) => return None,
+                    Some(("v", version)) if form == Form::Table && version != "v1" => return None,
                     _ => {}
                 }
             }
@@ -106,6 +126,7 @@ async fn rewrite(response: Response, form: Form) -> Response {
         match form {
             Form::Json => Some(format!("{value:#}\n")),
             Form::Yaml => serde_saphyr::to_string(&value).ok(),
+            Form::Table => Some(table::of_metric_values(&value).unwrap_or(value).to_string()),
         }
     });
     let Some(text) = rewritten else {
@@ -134,9 +155,13 @@ mod tests {
             (Some("application/json;q=0.1, application/yaml;q=0.9"), Some(Form::Yaml)),
             (
                 Some("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
+                Some(Form::Table),
+            ),
+            (
+                Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"),
                 Some(Form::Json),
             ),
-            (Some("application/json;as=Table;v=v1;g=meta.k8s.io"), None),
+            (Some("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"), None),
             (Some("text/html"), None),
             (Some("application/json;q=0"), None),
             (
@@ -150,6 +175,25 @@ mod tests {
                 headers.insert(header::ACCEPT, accept.parse().unwrap());
             }
             assert_eq!(form(&headers), wanted, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_in_formats_that_api_servers_take() {
+        let cases = [
+            ("POST", Some("application/json"), false),
+            ("PATCH", Some("application/merge-patch+json; charset=utf-8"), false),
+            ("POST", None, false),
+            ("POST", Some("text/csv"), true),
+            ("GET", Some("text/csv"), false),
+        ];
+        for (method, content, wanted) in cases {
+            let mut request = Request::builder().method(method);
+            if let Some(content) = content {
+                request = request.header(header::CONTENT_TYPE, content);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(has_foreign_body(&request), wanted, "{method} {content:?}");
         }
     }
 

@@ -49,6 +49,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// 406: none of the accepted media types can be given.
     NotAcceptable,
+    /// 415: a body of a media type that no API server takes.
+    UnsupportedMediaType,
     /// 429: too many requests are in flight.
     TooManyRequests,
     /// 500: something behind this server failed.
@@ -67,6 +69,7 @@ impl Reason {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
+            Self::UnsupportedMediaType => 415,
             Self::TooManyRequests => 429,
             Self::InternalError => 500,
             Self::Timeout => 504,
