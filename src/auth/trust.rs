@@ -262,3 +262,40 @@ fn warn(problems: &[String]) {
         tracing::warn!(problem, "some of the trusted authorities cannot be used");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(allowed_names: &str) -> BTreeMap<String, String> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = parameters.self_signed(&key).unwrap().pem();
+        BTreeMap::from([
+            ("requestheader-client-ca-file".to_owned(), authority),
+            ("requestheader-allowed-names".to_owned(), allowed_names.to_owned()),
+        ])
+    }
+
+    #[test]
+    fn names_that_cannot_be_read_do_not_allow_everybody() {
+        let overrides = Overrides::default();
+        let (nothing, problems) =
+            Trust::read(&data("front-proxy-client"), &overrides, &Trust::default());
+        assert!(nothing.front_proxy.is_none());
+        assert!(problems[0].starts_with("requestheader-allowed-names: "), "{problems:?}");
+
+        let (before, _) = Trust::read(&data("[\"front-proxy-client\"]"), &overrides, &nothing);
+        let (after, _) = Trust::read(&data("[\"front-proxy-client\""), &overrides, &before);
+        assert_eq!(after.front_proxy.unwrap().allowed_names, ["front-proxy-client"]);
+    }
+
+    #[test]
+    fn nothing_is_trusted_before_anything_is_known() {
+        let (trust, problems) =
+            Trust::read(&BTreeMap::new(), &Overrides::default(), &Trust::default());
+        assert!(trust.front_proxy.is_none() && trust.client_authority.is_none());
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+}

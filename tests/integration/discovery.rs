@@ -197,6 +197,20 @@ async fn nothing_waits_for_the_first_discovery_but_reads() {
     assert_eq!(document.status, 200);
 }
 
+/// A backend that hangs costs a round of discovery one time limit, not one for each selector.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_hangs_is_asked_once_in_a_round() {
+    let backend = Backend::start(|_| Answer::Hang).await;
+    let selectors: Vec<_> = (0..8).map(|i| format!("m{{a=\"{i}\"}}")).collect();
+    let all: Vec<_> = selectors.iter().map(|selector| rule(selector, "{as: m}")).collect();
+    let mut launch = Launch::new(&rules(&all), &backend.url);
+    launch.prometheus.discovery_timeout = Duration::from_millis(200);
+    let app = launch.start().await;
+    assert_eq!(backend.count(|asked| !asked.is_query()), 1);
+    assert_eq!(app.discovery.problems().len(), 8);
+    assert_eq!(app.get("/readyz").await.status, 200);
+}
+
 /// Whoever asks for names that do not exist, however many, costs one discovery in 5 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_names_are_cheap() {
