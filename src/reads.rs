@@ -11,7 +11,8 @@ use crate::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
         plan::{self, PlanError},
-        reading::{self, Reading},
+        reading::{self, Reading, Readings},
+        samples::Vector,
         selector::{LabelSelector, Selector},
     },
     discovery, kubernetes,
@@ -143,7 +144,7 @@ impl Reads {
             Answer::Other(kind) => return Err(not_a_vector(&entry, kind)),
         };
         let readings = reading::read(vector, &plan.label, &objects);
-        self.warn(&entry, &readings, vector.histograms);
+        self.warn(&entry, &readings, vector);
         if let (Name::One(name), true) = (&question.path.name, readings.values.is_empty()) {
             return Err(ReadError::NoSample {
                 metric: question.path.metric.clone(),
@@ -193,7 +194,7 @@ impl Reads {
     }
 
     /// Says once per rule what is odd about its samples.
-    fn warn(&self, entry: &Entry, readings: &reading::Readings, histograms: usize) {
+    fn warn(&self, entry: &Entry, readings: &Readings, vector: &Vector) {
         let rule = &entry.rule.id;
         let once = |what: &'static str| {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,8 +208,13 @@ impl Reads {
         if readings.unlabelled > 0 && once("no label") {
             tracing::warn!(%rule, label = %entry.label, samples = readings.unlabelled, "the query gives samples without the label that names the object");
         }
-        if histograms > 0 && once("histograms") {
-            tracing::warn!(%rule, samples = histograms, "the query gives native histograms, which are no values");
+        if let Some(warning) = vector.warnings.first()
+            && once("warnings")
+        {
+            tracing::warn!(%rule, warning, "Prometheus warns about the query");
+        }
+        if vector.histograms > 0 && once("histograms") {
+            tracing::warn!(%rule, samples = vector.histograms, "the query gives native histograms, which are no values");
         }
     }
 }
@@ -267,7 +273,7 @@ fn no_objects(question: &Question, kind: &Kind) -> String {
     }
 }
 
-fn no_sample(entry: &Entry, readings: &reading::Readings, samples: usize) -> String {
+fn no_sample(entry: &Entry, readings: &Readings, samples: usize) -> String {
     let rule = &entry.rule.id;
     if readings.infinite > 0 {
         format!("the query of {rule} gives an infinite value")
