@@ -125,16 +125,6 @@ impl Manifests {
         Ok(())
     }
 
-    /// How many objects are known.
-    pub fn len(&self) -> usize {
-        self.objects.len()
-    }
-
-    /// Whether no object is known.
-    pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-    }
-
     fn select(&self, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<String> {
         let mut names: Vec<_> = self
             .objects

@@ -38,11 +38,6 @@ impl Found {
     pub fn insert(&mut self, label: &str, series: &str) {
         self.by_label.entry(label.to_owned()).or_default().insert(series.to_owned());
     }
-
-    /// How many distinct series names were found.
-    pub fn names(&self) -> usize {
-        self.by_label.values().flatten().collect::<BTreeSet<_>>().len()
-    }
 }
 
 /// One rule's series that claims a metric.

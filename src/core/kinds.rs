@@ -56,11 +56,6 @@ impl Kind {
     pub fn api_version(&self) -> String {
         format!("{}/{}", self.resource.group, self.version)
     }
-
-    /// Whether this is the core group's Namespace.
-    pub fn is_namespace(&self) -> bool {
-        self.resource.group.is_empty() && self.resource.resource == "namespaces"
-    }
 }
 
 /// All kinds of a cluster in the order of API discovery; the core group comes first.
@@ -105,11 +100,6 @@ impl Kinds {
     /// All kinds in order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
         self.all.iter()
-    }
-
-    /// How many kinds are known.
-    pub fn len(&self) -> usize {
-        self.all.len()
     }
 
     /// Whether no kind is known.
