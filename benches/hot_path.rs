@@ -150,7 +150,7 @@ fn template_render(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = [1, 10, 1_000])]
 fn plan_exact(bencher: Bencher<'_, '_>, names: usize) {
     let entry = entry();
-    let objects = Objects::Named(pods(names));
+    let objects = Objects::Named(pods(names).into_iter().map(Arc::from).collect());
     let selector = Selector::default();
     bencher
         .counter(ItemsCount::new(names))
@@ -171,7 +171,7 @@ fn decode_vector(bencher: Bencher<'_, '_>, samples: usize) {
 #[divan::bench(args = [10, 1_000])]
 fn read_of_1000_samples(bencher: Bencher<'_, '_>, names: usize) {
     let vector = vector(1_000);
-    let objects = Objects::Named(pods(names));
+    let objects = Objects::Named(pods(names).into_iter().map(Arc::from).collect());
     bencher
         .counter(ItemsCount::new(names))
         .bench(|| reading::read(black_box(&vector), "pod", &objects));

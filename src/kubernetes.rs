@@ -139,7 +139,7 @@ pub async fn list_names(
     kind: &Kind,
     namespace: Option<&str>,
     selector: &Selector,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Arc<str>>, Error> {
     let resource = ApiResource {
         group: kind.resource.group.clone(),
         version: kind.version.clone(),
@@ -159,10 +159,12 @@ pub async fn list_names(
     if !selector.is_empty() {
         parameters = parameters.labels(&selector.to_string());
     }
-    let mut names = Vec::new();
+    let mut names: Vec<Arc<str>> = Vec::new();
     loop {
         let page = deadline(api.list_metadata(&parameters)).await?;
-        names.extend(page.items.into_iter().filter_map(|object| object.metadata.name));
+        names.extend(
+            page.items.into_iter().filter_map(|object| object.metadata.name).map(Arc::from),
+        );
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => break,

@@ -25,6 +25,17 @@ pub enum Objects {
     Unknown,
 }
 
+/// The objects that a selector selects.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The objects.
+    pub objects: plan::Objects,
+    /// How many objects of the kind there are in the namespace, selected or not, where somebody knows.
+    pub population: Option<usize>,
+    /// A number that differs as soon as the same question may have another answer; nothing where nobody would notice.
+    pub version: Option<u64>,
+}
+
 impl Objects {
     /// The objects of a kind that match a selector.
     pub async fn select(
@@ -32,17 +43,22 @@ impl Objects {
         kind: &Kind,
         namespace: Option<&str>,
         selector: &Selector,
-    ) -> Result<plan::Objects, kubernetes::Error> {
+    ) -> Result<Selected, kubernetes::Error> {
         match self {
             Self::Cluster(client, metrics) => {
                 let names = kubernetes::list_names(client, kind, namespace, selector).await;
                 metrics.list(kind.resource.to_string(), names.is_ok());
-                names.map(plan::Objects::Named)
+                let objects = plan::Objects::Named(names?);
+                Ok(Selected { objects, population: None, version: None })
             }
             Self::Manifests(manifests) => {
-                Ok(plan::Objects::Named(manifests.select(kind, namespace, selector)))
+                let objects = plan::Objects::Named(manifests.select(kind, namespace, selector));
+                let population = manifests.select(kind, namespace, &Selector::default()).len();
+                Ok(Selected { objects, population: Some(population), version: Some(0) })
             }
-            Self::Unknown => Ok(plan::Objects::Any),
+            Self::Unknown => {
+                Ok(Selected { objects: plan::Objects::Any, population: None, version: Some(0) })
+            }
         }
     }
 }
@@ -125,13 +141,13 @@ impl Manifests {
         Ok(())
     }
 
-    fn select(&self, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<String> {
+    fn select(&self, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self
             .objects
             .iter()
             .filter(|object| object.is(kind) && object.is_in(kind, namespace))
             .filter(|object| selector.matches(|key| object.label(key)))
-            .map(|object| object.metadata.name.clone())
+            .map(|object| Arc::from(object.metadata.name.as_str()))
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -182,7 +198,7 @@ items:
 ";
 
     #[track_caller]
-    fn selected(resource: &str, namespace: Option<&str>, selector: &str) -> Vec<String> {
+    fn selected(resource: &str, namespace: Option<&str>, selector: &str) -> Vec<Arc<str>> {
         let mut manifests = Manifests::default();
         manifests.add(TEXT).unwrap();
         let kinds = Kinds::builtin();
@@ -192,11 +208,11 @@ items:
 
     #[test]
     fn selects_by_kind_namespace_and_labels() {
-        assert_eq!(selected("pods", Some("team"), ""), ["db-0", "web-0", "web-1"]);
-        assert_eq!(selected("pods", Some("team"), "app=web"), ["web-0", "web-1"]);
-        assert_eq!(selected("pods", Some("other"), ""), Vec::<String>::new());
-        assert_eq!(selected("deployments", Some("default"), ""), ["web"]);
-        assert_eq!(selected("nodes", None, ""), ["n1"]);
+        assert_eq!(selected("pods", Some("team"), ""), ["db-0", "web-0", "web-1"].map(Arc::from));
+        assert_eq!(selected("pods", Some("team"), "app=web"), ["web-0", "web-1"].map(Arc::from));
+        assert_eq!(selected("pods", Some("other"), ""), Vec::new());
+        assert_eq!(selected("deployments", Some("default"), ""), ["web".into()]);
+        assert_eq!(selected("nodes", None, ""), ["n1".into()]);
     }
 
     #[test]

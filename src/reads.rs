@@ -176,13 +176,14 @@ impl Reads {
     async fn select(&self, question: &Question, entry: &Entry) -> Result<plan::Objects, ReadError> {
         let MetricPath { namespace, name, metric, .. } = &question.path;
         if let Name::One(name) = name {
-            return Ok(plan::Objects::Named(vec![name.clone()]));
+            return Ok(plan::Objects::Named(vec![name.as_str().into()]));
         }
         let objects = self
             .objects
             .select(&entry.kind, namespace.as_deref(), &question.objects)
             .await
-            .map_err(ReadError::Objects)?;
+            .map_err(ReadError::Objects)?
+            .objects;
         match &objects {
             plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
                 metric: metric.clone(),

@@ -14,8 +14,8 @@ use super::{
 /// Which objects a question is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Objects {
-    /// These, by name.
-    Named(Vec<String>),
+    /// These, by name: sorted, each once.
+    Named(Vec<Arc<str>>),
     /// All that the query returns: nobody can say which objects there are.
     Any,
 }
@@ -75,7 +75,7 @@ pub fn exact(
         // Who matches by the value itself takes every object, too.
         Objects::Any => matchers.push(&entry.label, "!=", "", ".+".to_owned()),
         Objects::Named(names) => match names.as_slice() {
-            [name] => matchers.push(&entry.label, "=", name, name.clone()),
+            [name] => matchers.push(&entry.label, "=", name, name.to_string()),
             names => matchers.push(&entry.label, "=~", &alternatives(names), names.join("|")),
         },
     }
@@ -96,8 +96,8 @@ pub fn exact(
     Ok(Plan { query, label: Arc::clone(&entry.label), window_seconds })
 }
 
-fn alternatives(values: &[String]) -> String {
-    values.iter().map(|value| quote_meta(value)).collect::<Vec<_>>().join("|")
+fn alternatives<S: AsRef<str>>(values: &[S]) -> String {
+    values.iter().map(|value| quote_meta(value.as_ref())).collect::<Vec<_>>().join("|")
 }
 
 /// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
@@ -178,7 +178,7 @@ mod tests {
         let objects = if names.is_empty() {
             Objects::Any
         } else {
-            Objects::Named(names.iter().map(ToString::to_string).collect())
+            Objects::Named(names.iter().map(|name| Arc::from(*name)).collect())
         };
         let selector = Selector::parse(selector).unwrap();
         exact(&entry(template, BOTH), namespace, &objects, &selector).unwrap().query

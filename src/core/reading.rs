@@ -1,6 +1,9 @@
 //! From samples to the values of objects.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     plan::Objects,
@@ -12,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reading {
     /// The object's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// The value in thousandths.
     pub milli: i64,
     /// The evaluation time of the query that gave the value, in milliseconds since the epoch.
@@ -40,7 +43,7 @@ pub struct Readings {
 pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
     let mut readings = Readings::default();
     let wanted = match objects {
-        Objects::Named(names) => Some(names.iter().map(String::as_str).collect::<HashSet<_>>()),
+        Objects::Named(names) => Some(names.iter().map(|name| &**name).collect::<HashSet<_>>()),
         Objects::Any => None,
     };
     let mut chosen: BTreeMap<&str, &Sample> = BTreeMap::new();
@@ -68,7 +71,7 @@ pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
         let value = if sample.value.is_nan() { 0.0 } else { sample.value };
         match quantity::milli(value) {
             Some(milli) => {
-                let name = name.to_owned();
+                let name = Arc::from(name);
                 readings.values.push(Reading { name, milli, at_ms: sample.at_ms });
             }
             None => readings.infinite += 1,
@@ -104,11 +107,11 @@ mod tests {
     }
 
     fn named(names: &[&str]) -> Objects {
-        Objects::Named(names.iter().map(ToString::to_string).collect())
+        Objects::Named(names.iter().map(|name| Arc::from(*name)).collect())
     }
 
     fn values(readings: &Readings) -> Vec<(&str, i64)> {
-        readings.values.iter().map(|reading| (reading.name.as_str(), reading.milli)).collect()
+        readings.values.iter().map(|reading| (&*reading.name, reading.milli)).collect()
     }
 
     #[test]
