@@ -6,6 +6,7 @@ pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;
 pub mod plan;
+pub mod pointwise;
 pub mod quantity;
 pub mod reading;
 pub mod rules;

@@ -8,6 +8,7 @@ mod check;
 mod engine;
 mod format;
 mod functions;
+mod plain;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -15,9 +16,12 @@ use gotmpl::Value;
 
 use engine::{Engine, MARKER, text};
 
+pub use plain::NamesUsed;
+
 /// A compiled `metricsQuery`, `containerQuery` or `nodeQuery`.
 pub struct QueryTemplate {
     engine: Engine,
+    names: Result<(), NamesUsed>,
 }
 
 /// What a query template can refer to.
@@ -45,7 +49,18 @@ impl QueryTemplate {
     ///
     /// [`TemplateError::Syntax`] or [`TemplateError::Invalid`].
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
-        Ok(Self { engine: Engine::compile(source, &Self::FIELDS)? })
+        let engine = Engine::compile(source, &Self::FIELDS)?;
+        Ok(Self { engine, names: plain::names_are_plain(source) })
+    }
+
+    /// Whether `.LabelMatchers` and the values of `.LabelValuesByName` are only printed, as they are. Then queries for different
+    /// names differ in these texts and in nothing else, so that what is known of some names is known of any.
+    ///
+    /// # Errors
+    ///
+    /// The first use of them that may be another one.
+    pub fn names_are_plain(&self) -> Result<(), &NamesUsed> {
+        self.names.as_ref().copied()
     }
 
     /// The query for these arguments.

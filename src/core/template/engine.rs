@@ -13,8 +13,8 @@ use gotmpl::{Template, TemplateError as GoError, Value};
 use super::check::Checker;
 use super::{TemplateError, functions};
 
-const LEFT: &str = "<<";
-const RIGHT: &str = ">>";
+pub(super) const LEFT: &str = "<<";
+pub(super) const RIGHT: &str = ">>";
 
 /// Cannot be mistaken for the user's text, and no trim marker removes it.
 const SENTINEL: &str = "\u{0}the end of the template\u{0}";
