@@ -31,13 +31,14 @@ use loadline::{
     core::{
         catalog::Entry,
         kinds::Kinds,
-        plan::{self, Objects},
+        plan::{self, Key, Objects},
         reading::{self, Reading},
         rules,
-        samples::Vector,
+        samples::{Index, Vector},
         selector::Selector,
         template::{QueryArguments, QueryTemplate},
     },
+    planner,
     prometheus::{self, Answer, Prometheus, decode},
     server::{certificates, tls::options::Options},
     wire::{
@@ -70,6 +71,10 @@ fn pod(index: usize) -> String {
     format!("lsp-server-5d9c7b8f6d-{index:05}")
 }
 
+fn key() -> Key {
+    Key { name: "pod".into(), namespace: None }
+}
+
 fn pods(count: usize) -> Vec<String> {
     (0..count).map(pod).collect()
 }
@@ -98,7 +103,8 @@ fn vector(count: usize) -> Vector {
 }
 
 fn readings(count: usize) -> Vec<Reading> {
-    reading::read(&vector(count), "pod", &Objects::Any).values
+    let vector = vector(count);
+    reading::read(&vector, &Index::new(&vector, &key()), "team-0", &Objects::Any).values
 }
 
 fn entry() -> Entry {
@@ -172,9 +178,10 @@ fn decode_vector(bencher: Bencher<'_, '_>, samples: usize) {
 fn read_of_1000_samples(bencher: Bencher<'_, '_>, names: usize) {
     let vector = vector(1_000);
     let objects = Objects::Named(pods(names).into_iter().map(Arc::from).collect());
+    let index = Index::new(&vector, &key());
     bencher
         .counter(ItemsCount::new(names))
-        .bench(|| reading::read(black_box(&vector), "pod", &objects));
+        .bench(|| reading::read(black_box(&vector), &index, "team-0", &objects));
 }
 
 #[divan::bench(args = [10, 1_000])]
@@ -246,7 +253,7 @@ impl Served {
             tls: Options::default(),
             relist_interval: hour,
             max_age: hour,
-            cache_ttl: hour,
+            planning: planner::Settings::with_ttl(hour),
             write_kubeconfig: None,
             shutdown_delay: Duration::ZERO,
         })

@@ -26,7 +26,7 @@ use crate::{
         token::Tokens,
         trust,
     },
-    cache::QueryCache,
+    cache::{QueryCache, Refresher},
     core::{kinds::Kinds, rules::RuleSet},
     discovery::{self, Discovery},
     http::{self, Api, Health},
@@ -34,6 +34,7 @@ use crate::{
     kubernetes::{self, KindsSource},
     metrics::Metrics,
     objects::{Manifests, Objects},
+    planner::{self, Planner},
     prometheus::{self, Prometheus},
     reads::Reads,
     server::{Listener, certificates, tls},
@@ -58,8 +59,8 @@ pub struct Settings {
     pub relist_interval: Duration,
     /// How far back discovery looks for series.
     pub max_age: Duration,
-    /// How long query results are kept.
-    pub cache_ttl: Duration,
+    /// How queries are shared and how long their results may be used.
+    pub planning: planner::Settings,
     /// Where to write a kubeconfig for this server.
     pub write_kubeconfig: Option<PathBuf>,
     /// The time from the request to stop to the end of accepting connections.
@@ -106,6 +107,7 @@ pub struct Bound {
     address: SocketAddr,
     api: Arc<Api>,
     discovery: Discovery,
+    refresher: Refresher,
     trust: Option<trust::Keeper>,
     tasks: TaskTracker,
     prometheus: Arc<Prometheus>,
@@ -164,11 +166,13 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         write_kubeconfig(path, address, &authority, &token)?;
     }
 
-    let cache = QueryCache::new(Arc::clone(&prometheus), settings.cache_ttl, tasks.clone());
+    let (cache, refresher) =
+        QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
+    let planner = Planner::new(cache, settings.planning, Arc::clone(&metrics));
     let served = if settings.rules.custom.is_empty() { Vec::new() } else { vec![CUSTOM] };
     let api = Arc::new(Api {
         served,
-        reads: Reads::new(handle.clone(), surroundings.objects, cache),
+        reads: Reads::new(handle.clone(), surroundings.objects, planner),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,
@@ -183,6 +187,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         address,
         api,
         discovery,
+        refresher,
         trust: surroundings.trust,
         tasks,
         prometheus,
@@ -314,6 +319,7 @@ impl Bound {
         let stop_keeping = CancellationToken::new();
         let stopping = Arc::clone(&self.api.health.stopping);
         tasks.spawn("discovery", self.discovery.run(stop_keeping.clone()));
+        tasks.spawn("the refresh of queries", self.refresher.run(stop_keeping.clone()));
         if let Some(trust) = self.trust {
             tasks.spawn("the watch of trusted authorities", trust.run(stop_keeping.clone()));
         }

@@ -1,66 +1,309 @@
-//! Query results, kept for a short while and fetched once for all who wait.
+//! Query results: fetched once for all who wait, fresh for a while, refreshed before they are read again, and used for a
+//! while longer when the backend fails.
 //!
-//! The key is the query's text, so equal questions meet whoever asks them.
+//! The key is the query's text with the times that its result may be used, so equal questions meet whoever asks them. What
+//! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
 
-use std::{sync::Arc, time::Duration};
+pub mod cadence;
+pub mod slot;
 
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use cadence::Due;
 use moka::future::Cache;
-use tokio_util::task::TaskTracker;
+use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
 
 use crate::{
+    core::{
+        plan::Key,
+        samples::{Index, Vector},
+    },
+    metrics::Metrics,
     prometheus::{Answer, Error, Prometheus},
-    single_flight::{FlightError, SingleFlight},
+    single_flight::FlightError,
 };
 
 /// The most bytes of results that are kept.
 const MAX_BYTES: u64 = 128 << 20;
 
-/// The cache in front of one backend.
-pub struct QueryCache {
-    prometheus: Arc<Prometheus>,
-    /// Nothing where caching is off: then every read is a query.
-    results: Option<SingleFlight<Arc<str>, Arc<Answer>>>,
+/// Results that nobody has read for this time are dropped; it has to be longer than any `max_stale`.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// The most queries that are refreshed before they are read.
+const MAX_TENDED: usize = 10_000;
+
+/// How many refreshes are under way at the same time: half of what a backend is asked at once, so that readers who have
+/// nothing yet are not behind all of them.
+const MAX_REFRESHES: usize = 32;
+
+/// A query, and how long its result may be used.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Query {
+    /// The PromQL text.
+    pub text: Arc<str>,
+    /// How long the result may be used. With a `ttl` of zero it is not kept at all.
+    pub life: Life,
+}
+
+/// A result, with what makes reading it cheap.
+#[derive(Debug)]
+pub struct Held {
+    answer: Answer,
+    index: OnceLock<Index>,
+}
+
+/// A result, as a reader gets it.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// The result.
+    pub kept: Arc<Kept<Held>>,
+    /// Whether it is as it should be.
+    pub how: How<FetchError>,
 }
 
 /// Why there is no result.
 pub type FetchError = FlightError<Error>;
 
-impl QueryCache {
-    /// A cache that keeps results for `ttl`; zero turns it off.
-    pub fn new(prometheus: Arc<Prometheus>, ttl: Duration, fetches: TaskTracker) -> Self {
-        let results = (!ttl.is_zero()).then(|| {
-            let results = Cache::builder()
-                .name("query results")
-                .time_to_live(ttl)
-                .max_capacity(MAX_BYTES)
-                .weigher(|query: &Arc<str>, answer: &Arc<Answer>| {
-                    u32::try_from(query.len() + answer.weight()).unwrap_or(u32::MAX)
-                })
-                .build();
-            SingleFlight::new(results, fetches)
-        });
-        Self { prometheus, results }
+type AnswerSlot = Slot<Held, FetchError>;
+
+/// A query whose result is refreshed before it is read.
+type Tended = (Query, Arc<AnswerSlot>);
+
+/// The cache in front of one backend. Clones share it.
+#[derive(Clone)]
+pub struct QueryCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    prometheus: Arc<Prometheus>,
+    slots: Cache<Query, Arc<AnswerSlot>>,
+    fetches: TaskTracker,
+    tended: mpsc::UnboundedSender<Tended>,
+    refreshes: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+/// The task that refreshes what is read regularly.
+pub struct Refresher {
+    cache: QueryCache,
+    tended: mpsc::UnboundedReceiver<Tended>,
+}
+
+impl Held {
+    fn new(answer: Answer) -> Self {
+        Self { answer, index: OnceLock::new() }
     }
 
-    /// The result of a query: one that is fresh, or one that is being fetched, or a new one.
-    pub async fn get(&self, query: &str) -> Result<Arc<Answer>, FetchError> {
-        let query: Arc<str> = Arc::from(query);
-        let (text, prometheus) = (Arc::clone(&query), Arc::clone(&self.prometheus));
-        let fetch = async move { prometheus.query(&text).await.map(Arc::new) };
-        match &self.results {
-            Some(results) => results.get(query, fetch).await,
-            None => fetch.await.map_err(|error| FetchError::Failed(Arc::new(error))),
-        }
+    /// The answer.
+    pub fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// The vector's samples sorted by a key. Nearly always all readers of a query have the same.
+    pub fn with_index<T>(&self, vector: &Vector, key: &Key, read: impl FnOnce(&Index) -> T) -> T {
+        let index = self.index.get_or_init(|| Index::new(vector, key));
+        if index.key() == key { read(index) } else { read(&Index::new(vector, key)) }
+    }
+
+    /// Roughly how many bytes the result takes in memory.
+    fn weight(&self) -> usize {
+        let answer = match &self.answer {
+            // The index is made later, and has a position for each sample.
+            Answer::Vector(vector) => vector.weight() + vector.samples.len() * size_of::<u32>(),
+            Answer::Scalar(..) => 0,
+            Answer::Other(name) => name.len(),
+        };
+        size_of::<Self>() + answer
+    }
+
+    /// Whether the backend says that something is missing.
+    fn is_partial(&self) -> bool {
+        matches!(&self.answer, Answer::Vector(vector) if vector.is_partial)
     }
 }
 
-impl Answer {
-    /// Roughly how many bytes the answer takes in memory.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Vector(vector) => vector.weight(),
-            Self::Scalar(..) => size_of::<Self>(),
-            Self::Other(name) => size_of::<Self>() + name.len(),
+impl QueryCache {
+    /// An empty cache, and the task that has to run for it. Fetches are tasks of `fetches`.
+    pub fn new(
+        prometheus: Arc<Prometheus>,
+        fetches: TaskTracker,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Refresher) {
+        let slots = Cache::builder()
+            .name("query results")
+            .time_to_idle(IDLE)
+            .max_capacity(MAX_BYTES)
+            .weigher(|query: &Query, slot: &Arc<AnswerSlot>| {
+                let held = slot.kept().map_or(0, |kept| kept.value().weight());
+                u32::try_from(query.text.len() + size_of::<AnswerSlot>() + held).unwrap_or(u32::MAX)
+            })
+            .build();
+        let (sender, tended) = mpsc::unbounded_channel();
+        let shared = Shared {
+            prometheus,
+            slots,
+            fetches,
+            tended: sender,
+            refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
+            metrics,
+        };
+        let cache = Self { shared: Arc::new(shared) };
+        (cache.clone(), Refresher { cache, tended })
+    }
+
+    /// The result of a query: one that is fresh, or one that is being fetched, or a new one; and an older one where that
+    /// is allowed and there is no better one.
+    pub async fn get(&self, query: &Query) -> Result<Got, FetchError> {
+        if query.life.ttl.is_zero() {
+            let answer = self.shared.prometheus.query(&query.text).await;
+            let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
+            let kept = Arc::new(Kept::new(Held::new(answer), now()));
+            return Ok(Got { kept, how: How::Fresh });
+        }
+        let slot = self.slot(query).await;
+        let got = self.read(query, &slot).await;
+        if slot.tend(now()) {
+            self.tend(query, &slot);
+        }
+        let outcome = match &got {
+            Ok(Got { how: How::Fresh, .. }) => "fresh",
+            Ok(Got { how: How::Previous, .. }) => "previous",
+            Ok(Got { how: How::Stale(_), kept }) => {
+                self.shared.metrics.stale_read(kept.age(now()).as_secs_f64());
+                "stale"
+            }
+            Err(_) => "error",
+        };
+        self.shared.metrics.cache_read(outcome);
+        got
+    }
+
+    /// Whether there is a result, however old.
+    pub async fn has(&self, query: &Query) -> bool {
+        self.shared.slots.get(query).await.is_some_and(|slot| slot.kept().is_some())
+    }
+
+    /// Autoscalers are about to read this query at a known pace: it is fetched and from now on refreshed as if they did.
+    pub async fn expect(&self, query: &Query, every: Duration) {
+        if query.life.ttl.is_zero() {
+            return;
+        }
+        let slot = self.slot(query).await;
+        slot.expect(now(), every);
+        if let Some(landing) = slot.refresh(now()) {
+            self.fetch(query.clone(), landing, true);
+        }
+        if slot.tend(now()) {
+            self.tend(query, &slot);
         }
     }
+
+    async fn slot(&self, query: &Query) -> Arc<AnswerSlot> {
+        if let Some(slot) = self.shared.slots.get(query).await {
+            return slot;
+        }
+        let slot = async { Arc::new(Slot::new(query.life)) };
+        self.shared.slots.get_with_by_ref(query, slot).await
+    }
+
+    async fn read(&self, query: &Query, slot: &Arc<AnswerSlot>) -> Result<Got, FetchError> {
+        if let Some(kept) = slot.fresh(now()) {
+            return Ok(Got { kept, how: How::Fresh });
+        }
+        let wait: Wait<_, _> = match slot.turn(now()) {
+            Turn::Take(kept, how) => return Ok(Got { kept, how }),
+            Turn::Fail(error) => return Err(error),
+            Turn::Wait(wait) => wait,
+            Turn::Fetch(landing, wait) => {
+                self.fetch(query.clone(), landing, false);
+                wait
+            }
+        };
+        if wait.takes_time(now()) {
+            self.shared.metrics.waited_read();
+        }
+        let abandoned = || FetchError::Abandoned("the task that fetched has ended".to_owned());
+        let (kept, how) = wait.outcome().await.ok_or_else(abandoned)??;
+        Ok(Got { kept, how })
+    }
+
+    /// Fetches in a task of its own: who goes away neither cancels nor repeats it.
+    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>, is_refresh: bool) {
+        let cache = self.clone();
+        let permits = Arc::clone(&self.shared.refreshes);
+        self.shared.fetches.spawn(async move {
+            // Never closed, so there is always a permit to come.
+            let _permit = if is_refresh { permits.acquire_owned().await.ok() } else { None };
+            let answer = cache.shared.prometheus.query(&query.text).await;
+            let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
+            let slot =
+                landing.land(held, now(), |older, newer| newer.is_partial() && !older.is_partial());
+            // Put in again, because the cache weighs what it holds only then.
+            cache.shared.slots.insert(query, slot).await;
+            let (entries, bytes) =
+                (cache.shared.slots.entry_count(), cache.shared.slots.weighted_size());
+            cache.shared.metrics.cache_size(entries, bytes);
+        });
+    }
+
+    fn tend(&self, query: &Query, slot: &Arc<AnswerSlot>) {
+        // Without a refresher, which ends with the process, there is nobody to tell.
+        self.shared.tended.send((query.clone(), Arc::clone(slot))).unwrap_or_default();
+    }
+}
+
+impl Refresher {
+    /// Works until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut queue = DelayQueue::new();
+        loop {
+            let tended = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(tended) = self.tended.recv() => {
+                    if queue.len() >= MAX_TENDED {
+                        tended.1.neglect();
+                        continue;
+                    }
+                    tended
+                }
+                Some(expired) = futures::StreamExt::next(&mut queue), if !queue.is_empty() => {
+                    expired.into_inner()
+                }
+            };
+            if let Some(at) = self.refresh(&tended, now()).await {
+                queue.insert_at(tended, at.into());
+            }
+            self.cache.shared.metrics.tended_queries(queue.len());
+        }
+    }
+
+    /// Refreshes a query if it is due, and says when to look again; nothing when nobody reads it any more.
+    async fn refresh(&self, (query, slot): &Tended, now: Instant) -> Option<Instant> {
+        match slot.due(now) {
+            Due::Ended => return None,
+            Due::At(at) if at > now => return Some(at),
+            Due::At(_) => {}
+        }
+        // What the bounds have pushed out has readers no more, or another place.
+        let is_held = self.cache.shared.slots.get(query).await;
+        if !is_held.is_some_and(|held| Arc::ptr_eq(&held, slot)) {
+            slot.neglect();
+            return None;
+        }
+        if let Some(landing) = slot.refresh(now) {
+            self.cache.fetch(query.clone(), landing, true);
+        }
+        Some(now + query.life.ttl)
+    }
+}
+
+/// The time by tokio's clock.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

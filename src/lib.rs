@@ -16,6 +16,7 @@ pub mod kubeconfig;
 pub mod kubernetes;
 pub mod metrics;
 pub mod objects;
+pub mod planner;
 pub mod prometheus;
 pub mod reads;
 pub mod server;

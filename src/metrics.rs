@@ -15,6 +15,9 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Upper bounds of the ages of stale results, in seconds.
+const STALE_SECONDS: [f64; 6] = [5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RequestLabels {
     group: &'static str,
@@ -61,6 +64,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PlanLabels {
+    plan: &'static str,
+}
+
 type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of this process.
@@ -76,6 +84,13 @@ pub struct Metrics {
     catalog: Gauge,
     authentications: Family<OutcomeLabels, Counter>,
     reviews: Family<KindOutcomeLabels, Counter>,
+    cache_reads: Family<OutcomeLabels, Counter>,
+    cache_waits: Counter,
+    cache_stale_seconds: Histogram,
+    cache_entries: Gauge,
+    cache_bytes: Gauge,
+    tended_queries: Gauge,
+    plans: Family<PlanLabels, Counter>,
 }
 
 fn latencies() -> Histogram {
@@ -96,6 +111,13 @@ impl Default for Metrics {
             catalog: Gauge::default(),
             authentications: Family::default(),
             reviews: Family::default(),
+            cache_reads: Family::default(),
+            cache_waits: Counter::default(),
+            cache_stale_seconds: Histogram::new(STALE_SECONDS),
+            cache_entries: Gauge::default(),
+            cache_bytes: Gauge::default(),
+            tended_queries: Gauge::default(),
+            plans: Family::default(),
         };
         metrics.register();
         metrics
@@ -155,6 +177,46 @@ impl Metrics {
             "Token and access reviews sent, by kind and outcome",
             self.reviews.clone(),
         );
+        self.register_cache();
+    }
+
+    fn register_cache(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "loadline_cache_reads",
+            "Query results that were read: fresh, previous (the next one is being fetched), stale (no newer one can be had) or none",
+            self.cache_reads.clone(),
+        );
+        registry.register(
+            "loadline_cache_waits",
+            "Reads that waited for Prometheus",
+            self.cache_waits.clone(),
+        );
+        registry.register(
+            "loadline_cache_stale_age_seconds",
+            "How old the results were that were read because no newer ones could be had",
+            self.cache_stale_seconds.clone(),
+        );
+        registry.register(
+            "loadline_cache_entries",
+            "Query results that are kept",
+            self.cache_entries.clone(),
+        );
+        registry.register(
+            "loadline_cache_bytes",
+            "Memory that the kept query results take, about",
+            self.cache_bytes.clone(),
+        );
+        registry.register(
+            "loadline_cache_refreshed_queries",
+            "Queries that are sent before they are read, because they are read regularly",
+            self.tended_queries.clone(),
+        );
+        registry.register(
+            "loadline_plans",
+            "Reads by the query that answered them: exact, or shared with the readers of the namespace or of all namespaces",
+            self.plans.clone(),
+        );
     }
 
     /// The metrics as OpenMetrics text.
@@ -204,6 +266,42 @@ impl Metrics {
     /// A request was authenticated, or not.
     pub fn authentication(&self, outcome: &'static str) {
         self.authentications.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A query result was read.
+    pub fn cache_read(&self, outcome: &'static str) {
+        self.cache_reads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A read waits for the backend.
+    pub fn waited_read(&self) {
+        self.cache_waits.inc();
+    }
+
+    /// How many reads have waited for the backend.
+    pub fn waited_reads(&self) -> u64 {
+        self.cache_waits.get()
+    }
+
+    /// A result of this age was read because no newer one could be had.
+    pub fn stale_read(&self, age_seconds: f64) {
+        self.cache_stale_seconds.observe(age_seconds);
+    }
+
+    /// So much is kept.
+    pub fn cache_size(&self, entries: u64, bytes: u64) {
+        self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many queries are refreshed before they are read.
+    pub fn tended_queries(&self, queries: usize) {
+        self.tended_queries.set(i64::try_from(queries).unwrap_or(i64::MAX));
+    }
+
+    /// A question was put in this way.
+    pub fn plan(&self, plan: &'static str) {
+        self.plans.get_or_create(&PlanLabels { plan }).inc();
     }
 
     /// A review was sent.

@@ -132,6 +132,22 @@ impl Error {
         }
     }
 
+    /// Whether it is the query that cannot be answered, so that one which asks for less may be: it is refused, gives several
+    /// samples where one is wanted, or is over a limit or too slow.
+    pub fn is_about_the_query(&self) -> bool {
+        // 401, 403 and 429 are about who asks, and how often.
+        let is_refusal =
+            |status: u16| (400..500).contains(&status) && !matches!(status, 401 | 403 | 429);
+        match self {
+            Self::Timeout(_) | Self::TooLarge(_) | Self::Decode(DecodeError::Api { .. }) => true,
+            Self::Http { status, .. } => is_refusal(*status),
+            Self::Api { status, kind, .. } => is_refusal(*status) || kind == "timeout",
+            Self::Unreachable(_)
+            | Self::Decode(DecodeError::Json(_) | DecodeError::NoData)
+            | Self::Config(_) => false,
+        }
+    }
+
     /// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
     pub fn public(&self) -> &'static str {
         match self {

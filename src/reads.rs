@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    cache::{FetchError, QueryCache},
+    cache::FetchError,
     core::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
@@ -16,7 +17,8 @@ use crate::{
         selector::{LabelSelector, Selector},
     },
     discovery, kubernetes,
-    objects::Objects,
+    objects::{Objects, Selected},
+    planner::{Asked, Failure, Part, Planner},
     prometheus::Answer,
     wire::path::{MetricPath, Name},
 };
@@ -25,7 +27,7 @@ use crate::{
 pub struct Reads {
     discovery: discovery::Handle,
     objects: Objects,
-    cache: QueryCache,
+    planner: Planner,
     /// What has been warned about, by rule.
     warned: Mutex<HashSet<(String, &'static str)>>,
 }
@@ -120,8 +122,8 @@ fn because(cause: &str) -> String {
 
 impl Reads {
     /// Puts the parts together.
-    pub fn new(discovery: discovery::Handle, objects: Objects, cache: QueryCache) -> Self {
-        Self { discovery, objects, cache, warned: Mutex::default() }
+    pub fn new(discovery: discovery::Handle, objects: Objects, planner: Planner) -> Self {
+        Self { discovery, objects, planner, warned: Mutex::default() }
     }
 
     /// The catalog as it is now.
@@ -133,31 +135,40 @@ impl Reads {
     pub async fn read(&self, question: &Question) -> Result<Values, ReadError> {
         let entry = self.entry(&question.path).await?;
         let namespace = question.path.namespace.as_deref();
-        let objects = self.select(question, &entry).await?;
-        let plan = plan::exact(&entry, namespace, &objects, &question.metric).map_err(refused)?;
-        tracing::debug!(rule = %entry.rule.id, query = %plan.query, "planned");
-        let answer =
-            self.cache.get(&plan.query).await.map_err(|source| fetch_failed(&entry, source))?;
-        let vector = match &*answer {
-            Answer::Vector(vector) => vector,
-            Answer::Scalar(..) => return Err(not_a_vector(&entry, "scalar")),
-            Answer::Other(kind) => return Err(not_a_vector(&entry, kind)),
+        let selected = self.select(question, &entry).await?;
+        let asked = Asked {
+            entry: &entry,
+            namespace,
+            selected: &selected,
+            metric_selector: &question.metric,
+            reader: question.reader(),
         };
-        let readings = reading::read(vector, &plan.label, &objects);
-        self.warn(&entry, &readings, vector);
+        let found = self.planner.find(asked).await.map_err(|failure| failed(&entry, failure))?;
+        let mut readings = Readings::default();
+        let mut samples = 0;
+        for part in &found.parts {
+            let vector = part.vector(&entry)?;
+            let objects = part.objects.as_ref().unwrap_or(&selected.objects);
+            let more = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
+                reading::read(vector, index, namespace.unwrap_or_default(), objects)
+            });
+            self.warn(&entry, &more, vector);
+            samples += vector.samples.len();
+            readings.extend(more);
+        }
         if let (Name::One(name), true) = (&question.path.name, readings.values.is_empty()) {
             return Err(ReadError::NoSample {
                 metric: question.path.metric.clone(),
                 resource: entry.kind.resource.to_string(),
                 name: name.clone(),
-                cause: no_sample(&entry, &readings, vector.samples.len()),
+                cause: no_sample(&entry, &readings, samples),
             });
         }
         Ok(Values {
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
             selector: (!question.metric.is_empty()).then(|| question.metric.to_label_selector()),
-            window_seconds: plan.window_seconds,
+            window_seconds: entry.rule.window_seconds,
         })
     }
 
@@ -173,24 +184,24 @@ impl Reads {
         find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
     }
 
-    async fn select(&self, question: &Question, entry: &Entry) -> Result<plan::Objects, ReadError> {
+    async fn select(&self, question: &Question, entry: &Entry) -> Result<Selected, ReadError> {
         let MetricPath { namespace, name, metric, .. } = &question.path;
         if let Name::One(name) = name {
-            return Ok(plan::Objects::Named(vec![name.as_str().into()]));
+            let objects = plan::Objects::Named(vec![name.as_str().into()]);
+            return Ok(Selected { objects, population: None, version: Some(0) });
         }
-        let objects = self
+        let selected = self
             .objects
             .select(&entry.kind, namespace.as_deref(), &question.objects)
             .await
-            .map_err(ReadError::Objects)?
-            .objects;
-        match &objects {
+            .map_err(ReadError::Objects)?;
+        match &selected.objects {
             plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
                 metric: metric.clone(),
                 resource: entry.kind.resource.to_string(),
                 cause: no_objects(question, &entry.kind),
             }),
-            _ => Ok(objects),
+            _ => Ok(selected),
         }
     }
 
@@ -216,6 +227,29 @@ impl Reads {
         }
         if vector.histograms > 0 && once("histograms") {
             tracing::warn!(%rule, samples = vector.histograms, "the query gives native histograms, which are no values");
+        }
+    }
+}
+
+impl Question {
+    /// A number that is the same when the same reader asks again: an autoscaler always asks for the same objects.
+    fn reader(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match &self.path.name {
+            Name::One(name) => name.hash(&mut hasher),
+            Name::All => self.objects.hash(&mut hasher),
+        }
+        self.path.namespace.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl Part {
+    fn vector(&self, entry: &Entry) -> Result<&Vector, ReadError> {
+        match self.got.kept.value().answer() {
+            Answer::Vector(vector) => Ok(vector),
+            Answer::Scalar(..) => Err(not_a_vector(entry, "scalar")),
+            Answer::Other(kind) => Err(not_a_vector(entry, kind)),
         }
     }
 }
@@ -293,6 +327,13 @@ fn refused(error: PlanError) -> ReadError {
         error @ (PlanError::NoNamespaceLabel { .. } | PlanError::Template { .. }) => {
             ReadError::Rule(error)
         }
+    }
+}
+
+fn failed(entry: &Entry, failure: Failure) -> ReadError {
+    match failure {
+        Failure::Plan(error) => refused(error),
+        Failure::Fetch(error) => fetch_failed(entry, error),
     }
 }
 

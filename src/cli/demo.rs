@@ -12,7 +12,7 @@ use crate::{
     app::{self, Bound, Cluster, Settings},
     core::{duration, rules},
     demo::{Backend, Connection, RULES, reader},
-    prometheus,
+    planner, prometheus,
     server::{certificates, tls::options::Options},
 };
 
@@ -111,7 +111,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         relist_interval: Duration::from_secs(30),
         max_age: Duration::from_secs(60),
         // Shorter than the reader's interval: every line shows a new value.
-        cache_ttl: Duration::from_secs(1),
+        planning: planner::Settings::with_ttl(Duration::from_secs(1)),
         write_kubeconfig: Some(kubeconfig),
         shutdown_delay: Duration::ZERO,
     })

@@ -17,7 +17,9 @@ use self::certificates::CertificateFlags;
 use crate::{
     app::ClusterSettings,
     auth::{access, trust},
+    cache::slot::Life,
     core::duration,
+    planner,
     prometheus::{self, Source},
 };
 
@@ -60,6 +62,9 @@ pub(super) struct Serve {
     #[arg(hide = true)]
     stray: Vec<String>,
 }
+
+/// The longest that a value may be used for all rules. With an older one an autoscaler would multiply again and again.
+const LONGEST_STALE: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prometheus")]
@@ -111,7 +116,20 @@ pub(super) struct PrometheusFlags {
 
     /// How long query results are kept; 0 asks Prometheus for every read
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_go)]
-    pub(super) cache_ttl: Duration,
+    cache_ttl: Duration,
+
+    /// How old a query result may be that is used because Prometheus fails; 0 uses none
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse_go)]
+    max_stale: Duration,
+
+    /// The length from which on a query is sent in parts, where that gives the same answer
+    #[arg(long, value_name = "BYTES", default_value = "8192")]
+    max_query_bytes: usize,
+
+    /// Let one query serve the readers in all namespaces where that gives the same answer
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    share_across_namespaces: bool,
 }
 
 #[derive(Args, Debug)]
@@ -415,6 +433,21 @@ impl ServingFlags {
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 impl PrometheusFlags {
+    /// How queries are shared, and how long their results may be used.
+    pub(super) fn planning(&self) -> Result<planner::Settings, UsageError> {
+        if self.max_stale > LONGEST_STALE {
+            let (given, most) = (self.max_stale.as_secs(), LONGEST_STALE.as_secs());
+            return Err(UsageError(format!(
+                "--max-stale={given}s: {most}s is the most, since an autoscaler does not see how old a value is"
+            )));
+        }
+        Ok(planner::Settings {
+            life: Life { ttl: self.cache_ttl, max_stale: self.max_stale },
+            across_namespaces: self.share_across_namespaces,
+            max_query_bytes: self.max_query_bytes,
+        })
+    }
+
     /// How to reach Prometheus.
     pub(super) fn config(&self) -> anyhow::Result<prometheus::Config> {
         let usage = |error: prometheus::ConfigError| UsageError(error.to_string());

@@ -70,7 +70,7 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
         tls,
         relist_interval: flags.discovery.metrics_relist_interval,
         max_age,
-        cache_ttl: flags.prometheus.cache_ttl,
+        planning: flags.prometheus.planning()?,
         write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
         shutdown_delay: flags.serving.shutdown_delay,
     })

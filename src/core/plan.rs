@@ -1,13 +1,20 @@
 //! A question and how it is put to Prometheus: the query's text, and how to read this question's answer out of the result.
+//!
+//! A question can be put in several ways. The exact query names the objects that are asked for, as prometheus-adapter does.
+//! Where the query is pointwise in the label that names the objects, one query for all objects of a namespace, or of the
+//! cluster, has the same answer in it ([`sharing`]), and many readers can share it where that pays ([`cost`]).
 
-use std::{collections::BTreeMap, sync::Arc};
+pub mod cost;
+mod matchers;
+pub mod sharing;
+
+use std::sync::Arc;
+
+use matchers::{Matchers, alternatives};
 
 use super::{
     catalog::Entry,
-    go_quote::quote,
-    go_regex::quote_meta,
-    rules::is_label_name,
-    selector::{Operator, Selector},
+    selector::Selector,
     template::{QueryArguments, TemplateError},
 };
 
@@ -24,11 +31,51 @@ pub enum Objects {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
     /// The PromQL text. Equal questions have equal texts.
-    pub query: String,
-    /// The label that holds the name of the object that a sample belongs to.
-    pub label: Arc<str>,
+    pub query: Arc<str>,
+    /// How an object's samples are found in the result.
+    pub key: Key,
     /// The range that the query looks over in seconds, where it is known.
     pub window_seconds: Option<i64>,
+}
+
+/// A plan for some of the objects that are asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PartialPlan {
+    /// What is asked.
+    pub plan: Plan,
+    /// The objects that are asked for: sorted, each once.
+    pub names: Vec<Arc<str>>,
+}
+
+/// The labels that tell which object a sample belongs to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Key {
+    /// The label that holds the object's name.
+    pub name: Arc<str>,
+    /// The label that holds the namespace, where the result has objects of more than one.
+    pub namespace: Option<Arc<str>>,
+}
+
+/// The objects that a rendering of the query asks for.
+#[derive(Clone, Copy, Debug)]
+enum Names<'a> {
+    These(&'a [Arc<str>]),
+    All,
+}
+
+/// Where a rendering of the query looks for objects.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    /// The kind has no namespaces.
+    Cluster,
+    Namespace(&'a str),
+    EveryNamespace,
+}
+
+impl<'a> Place<'a> {
+    fn of(namespace: Option<&'a str>) -> Self {
+        namespace.map_or(Self::Cluster, Self::Namespace)
+    }
 }
 
 /// A question that cannot be put to Prometheus.
@@ -53,7 +100,7 @@ pub enum PlanError {
     },
 }
 
-/// Renders the query for exactly the objects that are asked for, in the form that prometheus-adapter gives it.
+/// The query for exactly the objects that are asked for, in the form that prometheus-adapter gives it.
 ///
 /// Matchers come in the order metric selector (by key), namespace, object. Several names are joined to a regular
 /// expression, each escaped; `.LabelValuesByName` joins them by `|` as they are.
@@ -63,88 +110,91 @@ pub fn exact(
     objects: &Objects,
     metric_selector: &Selector,
 ) -> Result<Plan, PlanError> {
+    let names = match objects {
+        Objects::Named(names) => Names::These(names),
+        Objects::Any => Names::All,
+    };
+    plan(entry, Place::of(namespace), names, metric_selector)
+}
+
+/// Exact queries for parts of the names, so that no query is longer than `max_bytes` unless it asks for one name. The parts
+/// keep the order. Whoever asks so must know that the query is pointwise.
+pub fn exact_in_parts(
+    entry: &Entry,
+    namespace: Option<&str>,
+    names: &[Arc<str>],
+    metric_selector: &Selector,
+    max_bytes: usize,
+) -> Result<Vec<PartialPlan>, PlanError> {
+    let whole = plan(entry, Place::of(namespace), Names::These(names), metric_selector)?;
+    if whole.query.len() <= max_bytes || names.len() < 2 {
+        return Ok(vec![PartialPlan { plan: whole, names: names.to_vec() }]);
+    }
+    let (first, second) = names.split_at(names.len() / 2);
+    let mut parts = exact_in_parts(entry, namespace, first, metric_selector, max_bytes)?;
+    parts.extend(exact_in_parts(entry, namespace, second, metric_selector, max_bytes)?);
+    Ok(parts)
+}
+
+fn plan(
+    entry: &Entry,
+    place: Place<'_>,
+    names: Names<'_>,
+    metric_selector: &Selector,
+) -> Result<Plan, PlanError> {
+    let namespace = match place {
+        Place::EveryNamespace => entry.namespace_label.clone(),
+        Place::Cluster | Place::Namespace(_) => None,
+    };
+    Ok(Plan {
+        query: render(entry, place, names, metric_selector)?.into(),
+        key: Key { name: Arc::clone(&entry.label), namespace },
+        window_seconds: entry.rule.window_seconds,
+    })
+}
+
+fn render(
+    entry: &Entry,
+    place: Place<'_>,
+    names: Names<'_>,
+    metric_selector: &Selector,
+) -> Result<String, PlanError> {
+    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() };
+    let namespace_label = || entry.namespace_label.as_deref().ok_or_else(no_namespace_label);
     let mut matchers = Matchers::default();
+    let mut group_by = vec![entry.label.to_string()];
     matchers.selector(metric_selector)?;
-    if let Some(namespace) = namespace {
-        let Some(label) = &entry.namespace_label else {
-            return Err(PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() });
-        };
-        matchers.push(label, "=", namespace, namespace.to_owned());
+    match place {
+        Place::Cluster => {}
+        Place::Namespace(namespace) => {
+            matchers.push(namespace_label()?, "=", namespace, namespace.to_owned());
+        }
+        Place::EveryNamespace => {
+            let label = namespace_label()?;
+            matchers.push(label, "!=", "", ".+".to_owned());
+            group_by.push(label.to_owned());
+        }
     }
-    match objects {
+    match names {
         // Who matches by the value itself takes every object, too.
-        Objects::Any => matchers.push(&entry.label, "!=", "", ".+".to_owned()),
-        Objects::Named(names) => match names.as_slice() {
-            [name] => matchers.push(&entry.label, "=", name, name.to_string()),
-            names => matchers.push(&entry.label, "=~", &alternatives(names), names.join("|")),
-        },
+        Names::All => matchers.push(&entry.label, "!=", "", ".+".to_owned()),
+        Names::These([name]) => matchers.push(&entry.label, "=", name, name.to_string()),
+        Names::These(names) => {
+            matchers.push(&entry.label, "=~", &alternatives(names), names.join("|"));
+        }
     }
-    let group_by = [entry.label.to_string()];
     let arguments = QueryArguments {
         series: &entry.series,
         label_matchers: &matchers.text,
         label_values_by_name: &matchers.values,
-        group_by: &entry.label,
+        group_by: &group_by.join(","),
         group_by_slice: &group_by,
     };
-    let query = entry
+    entry
         .rule
         .query
         .render(&arguments)
-        .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })?;
-    let window_seconds = entry.rule.window_seconds;
-    Ok(Plan { query, label: Arc::clone(&entry.label), window_seconds })
-}
-
-fn alternatives<S: AsRef<str>>(values: &[S]) -> String {
-    values.iter().map(|value| quote_meta(value.as_ref())).collect::<Vec<_>>().join("|")
-}
-
-/// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
-#[derive(Default)]
-struct Matchers {
-    text: String,
-    values: BTreeMap<String, String>,
-}
-
-impl Matchers {
-    fn push(&mut self, label: &str, operator: &str, value: &str, plain: String) {
-        if !self.text.is_empty() {
-            self.text.push(',');
-        }
-        self.text.push_str(label);
-        self.text.push_str(operator);
-        self.text.push_str(&quote(value));
-        self.values.insert(label.to_owned(), plain);
-    }
-
-    fn selector(&mut self, selector: &Selector) -> Result<(), PlanError> {
-        for requirement in selector.requirements() {
-            let key = requirement.key.as_str();
-            let values = &requirement.values;
-            if !is_label_name(key) {
-                return Err(PlanError::Selector(format!(
-                    "`{key}` in the metric selector is not a Prometheus label name"
-                )));
-            }
-            let first = values.first().map_or("", String::as_str);
-            let plain = values.join("|");
-            match requirement.operator {
-                Operator::Equals | Operator::DoubleEquals => self.push(key, "=", first, plain),
-                Operator::NotEquals => self.push(key, "!=", first, plain),
-                Operator::In => self.push(key, "=~", &alternatives(values), plain),
-                Operator::NotIn => self.push(key, "!~", &alternatives(values), plain),
-                Operator::Exists => self.push(key, "!=", "", plain),
-                Operator::DoesNotExist => self.push(key, "=", "", plain),
-                Operator::GreaterThan | Operator::LessThan => {
-                    return Err(PlanError::Selector(format!(
-                        "the metric selector compares `{key}` by `>` or `<`, which label matchers cannot"
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
+        .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })
 }
 
 #[cfg(test)]
@@ -181,7 +231,7 @@ mod tests {
             Objects::Named(names.iter().map(|name| Arc::from(*name)).collect())
         };
         let selector = Selector::parse(selector).unwrap();
-        exact(&entry(template, BOTH), namespace, &objects, &selector).unwrap().query
+        exact(&entry(template, BOTH), namespace, &objects, &selector).unwrap().query.to_string()
     }
 
     #[test]

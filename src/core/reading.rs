@@ -1,14 +1,11 @@
 //! From samples to the values of objects.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     plan::Objects,
     quantity,
-    samples::{Sample, Vector},
+    samples::{Index, Sample, Vector},
 };
 
 /// The value of one object.
@@ -35,61 +32,66 @@ pub struct Readings {
     pub infinite: usize,
 }
 
-/// Picks the samples of the objects that were asked for by the label that names them.
+/// Picks the samples of the objects that were asked for by the labels that name them.
 ///
 /// NaN becomes 0, because an idle ratio or percentile is NaN and an HPA that gets no value for it holds its peak; an infinite
 /// sample is no value. Of several samples for one object the one whose labels sort last is taken, so that the choice does
 /// not depend on the backend's order.
-pub fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
-    let mut readings = Readings::default();
-    let wanted = match objects {
-        Objects::Named(names) => Some(names.iter().map(|name| &**name).collect::<HashSet<_>>()),
-        Objects::Any => None,
-    };
-    let mut chosen: BTreeMap<&str, &Sample> = BTreeMap::new();
-    for sample in &vector.samples {
-        let Some(name) = sample.label(label).filter(|name| !name.is_empty()) else {
-            readings.unlabelled += 1;
-            continue;
-        };
-        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
-            continue;
-        }
-        match chosen.get(name) {
-            None => {
-                chosen.insert(name, sample);
+pub fn read(vector: &Vector, index: &Index, namespace: &str, objects: &Objects) -> Readings {
+    let mut readings = Readings { unlabelled: index.unlabelled(), ..Readings::default() };
+    match objects {
+        Objects::Named(names) => {
+            readings.values.reserve(names.len());
+            for name in names {
+                let mut samples = index.of(vector, namespace, name);
+                let Some(first) = samples.next() else { continue };
+                let last = samples.last();
+                if last.is_some() {
+                    readings.ambiguous.get_or_insert_with(|| name.to_string());
+                }
+                readings.add(name, last.unwrap_or(first));
             }
-            Some(known) => {
-                readings.ambiguous.get_or_insert_with(|| name.to_owned());
-                if sorted_labels(sample) > sorted_labels(known) {
-                    chosen.insert(name, sample);
+        }
+        Objects::Any => {
+            let mut samples = index.objects(vector, namespace).peekable();
+            while let Some((name, sample)) = samples.next() {
+                if samples.peek().is_some_and(|(next, _)| *next == name) {
+                    readings.ambiguous.get_or_insert_with(|| name.to_owned());
+                } else {
+                    readings.add(&Arc::from(name), sample);
                 }
             }
-        }
-    }
-    for (name, sample) in chosen {
-        let value = if sample.value.is_nan() { 0.0 } else { sample.value };
-        match quantity::milli(value) {
-            Some(milli) => {
-                let name = Arc::from(name);
-                readings.values.push(Reading { name, milli, at_ms: sample.at_ms });
-            }
-            None => readings.infinite += 1,
         }
     }
     readings
 }
 
-fn sorted_labels(sample: &Sample) -> Vec<(&str, &str)> {
-    let mut labels: Vec<_> =
-        sample.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-    labels.sort_unstable();
-    labels
+impl Readings {
+    fn add(&mut self, name: &Arc<str>, sample: &Sample) {
+        let value = if sample.value.is_nan() { 0.0 } else { sample.value };
+        match quantity::milli(value) {
+            Some(milli) => {
+                let name = Arc::clone(name);
+                self.values.push(Reading { name, milli, at_ms: sample.at_ms });
+            }
+            None => self.infinite += 1,
+        }
+    }
+
+    /// Takes in what was read of further objects, whose names sort behind those that are here.
+    pub fn extend(&mut self, more: Self) {
+        let Self { values, ambiguous, unlabelled, infinite } = more;
+        self.values.extend(values);
+        self.ambiguous = self.ambiguous.take().or(ambiguous);
+        self.unlabelled += unlabelled;
+        self.infinite += infinite;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::plan::Key;
 
     fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
         let samples = samples
@@ -110,6 +112,11 @@ mod tests {
         Objects::Named(names.iter().map(|name| Arc::from(*name)).collect())
     }
 
+    fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
+        let key = Key { name: label.into(), namespace: None };
+        super::read(vector, &Index::new(vector, &key), "", objects)
+    }
+
     fn values(readings: &Readings) -> Vec<(&str, i64)> {
         readings.values.iter().map(|reading| (&*reading.name, reading.milli)).collect()
     }
@@ -118,7 +125,7 @@ mod tests {
     fn only_what_was_asked_for_is_read_sorted_by_name() {
         let vector =
             vector(&[(&[("pod", "b")], 2.0), (&[("pod", "a")], 1.5), (&[("pod", "c")], 3.0)]);
-        let readings = read(&vector, "pod", &named(&["b", "a", "a", "missing"]));
+        let readings = read(&vector, "pod", &named(&["a", "b", "missing"]));
         assert_eq!(values(&readings), [("a", 1500), ("b", 2000)]);
         assert_eq!(values(&read(&vector, "pod", &Objects::Any)).len(), 3);
     }
@@ -151,5 +158,26 @@ mod tests {
     fn samples_without_the_label_are_counted() {
         let readings = read(&vector(&[(&[], 1.0), (&[("pod", "")], 2.0)]), "pod", &Objects::Any);
         assert_eq!((readings.values.len(), readings.unlabelled), (0, 2));
+    }
+
+    #[test]
+    fn objects_of_other_namespaces_are_left_where_the_result_spans_them() {
+        let vector = vector(&[
+            (&[("pod", "a"), ("ns", "one")], 1.0),
+            (&[("pod", "a"), ("ns", "two")], 2.0),
+            (&[("pod", "b"), ("ns", "one")], 3.0),
+            (&[("pod", "c")], 4.0),
+        ]);
+        let key = Key { name: "pod".into(), namespace: Some("ns".into()) };
+        let index = Index::new(&vector, &key);
+        let read = |namespace, objects: &Objects| {
+            let readings = super::read(&vector, &index, namespace, objects);
+            (values(&readings).into_iter().map(|(_, milli)| milli).collect::<Vec<_>>(), readings)
+        };
+        assert_eq!(read("one", &named(&["a", "b"])).0, [1000, 3000]);
+        assert_eq!(read("two", &named(&["a", "b"])).0, [2000]);
+        let (all, readings) = read("one", &Objects::Any);
+        assert_eq!(all, [1000, 3000]);
+        assert_eq!((readings.unlabelled, readings.ambiguous), (1, None));
     }
 }

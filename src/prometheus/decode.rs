@@ -64,13 +64,19 @@ struct Envelope<'a> {
     is_partial: bool,
 }
 
+/// What a backend says of its answer.
+struct Said {
+    warnings: Vec<String>,
+    is_partial: bool,
+}
+
 /// Keeps `null` apart from nothing.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Envelope<'a> {
-    fn open(body: &'a [u8]) -> Result<(&'a str, Vec<String>), DecodeError> {
+    fn open(body: &'a [u8]) -> Result<(&'a str, Said), DecodeError> {
         let envelope: Envelope<'a> = serde_json::from_slice(body)?;
         if envelope.status != "success" {
             return Err(DecodeError::Api {
@@ -82,7 +88,8 @@ impl<'a> Envelope<'a> {
         if envelope.is_partial {
             warnings.push("the answer is partial".to_owned());
         }
-        Ok((envelope.data.ok_or(DecodeError::NoData)?.get(), warnings))
+        let said = Said { warnings, is_partial: envelope.is_partial };
+        Ok((envelope.data.ok_or(DecodeError::NoData)?.get(), said))
     }
 }
 
@@ -95,11 +102,11 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
         #[serde(borrow)]
         result: &'a RawValue,
     }
-    let (data, warnings) = Envelope::open(body)?;
+    let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     match data.result_type.as_ref() {
         "vector" => {
-            let mut vector = Vector { warnings, ..Vector::default() };
+            let mut vector = Vector { warnings, is_partial, ..Vector::default() };
             let mut names = Names::default();
             let mut rows = serde_json::Deserializer::from_str(data.result.get());
             Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows)?;

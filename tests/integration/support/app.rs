@@ -6,7 +6,7 @@ use loadline::{
     app::{self, Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
     core::rules,
-    discovery,
+    discovery, planner,
     prometheus::{self, Prometheus},
     server::{certificates, tls::options::Options},
 };
@@ -26,6 +26,7 @@ pub(crate) struct Launch {
     pub(crate) relist_interval: Duration,
     pub(crate) max_age: Duration,
     pub(crate) cache_ttl: Duration,
+    pub(crate) across_namespaces: bool,
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
     pub(crate) certificates: certificates::Settings,
@@ -49,6 +50,7 @@ impl Launch {
             relist_interval: Duration::from_secs(600),
             max_age: Duration::from_secs(600),
             cache_ttl: Duration::ZERO,
+            across_namespaces: false,
             guarded: false,
             certificates: certificates::Settings {
                 names: certificates::Names::new("loadline", None, &[]),
@@ -96,7 +98,10 @@ impl Launch {
             tls: Options::default(),
             relist_interval: self.relist_interval,
             max_age: self.max_age,
-            cache_ttl: self.cache_ttl,
+            planning: planner::Settings {
+                across_namespaces: self.across_namespaces,
+                ..planner::Settings::with_ttl(self.cache_ttl)
+            },
             write_kubeconfig: None,
             shutdown_delay: Duration::ZERO,
         }

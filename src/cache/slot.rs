@@ -1,0 +1,453 @@
+//! One value that is fetched when it is asked for, kept for a while, and fetched once for all who wait.
+//!
+//! The decisions are here, without any I/O, and time is an argument: what a reader gets, when a value has to be fetched and
+//! what becomes of the result. Who fetches is the caller.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use super::cadence::{Cadence, Due};
+
+/// How long a reader waits for a fetch while there is an older value that may be used: about the time that a query takes when
+/// all is well.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a failure is remembered, if a value does not live shorter: an outage is no storm of queries, and its end is soon
+/// noticed.
+const FAILURE_MEMORY: Duration = Duration::from_secs(2);
+
+/// How long values may be used.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Life {
+    /// A value is fresh for this time from the start of its fetch.
+    pub ttl: Duration,
+    /// If no newer one can be had it is used up to this age; nothing, where this is shorter than `ttl`.
+    pub max_stale: Duration,
+}
+
+/// A value that was fetched.
+#[derive(Debug)]
+pub struct Kept<V> {
+    value: V,
+    started: Instant,
+    /// When it was read for the first time.
+    read: OnceLock<Instant>,
+}
+
+impl<V> Kept<V> {
+    /// A value that somebody has fetched from `started` on.
+    pub fn new(value: V, started: Instant) -> Self {
+        Self { value, started, read: OnceLock::new() }
+    }
+
+    /// The value.
+    pub fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// The time since the fetch began.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+/// The place of one value.
+#[derive(Debug)]
+pub struct Slot<V, E> {
+    life: Life,
+    kept: ArcSwapOption<Kept<V>>,
+    state: Mutex<State<V, E>>,
+}
+
+#[derive(Debug)]
+struct State<V, E> {
+    flight: Option<Flight<V, E>>,
+    failure: Option<(Instant, E)>,
+    cadence: Cadence,
+    attempted: Option<Instant>,
+    /// Whether somebody sees to it that the value is refreshed.
+    is_tended: bool,
+}
+
+/// How a fetch ended.
+type Outcome<V, E> = Result<Arc<Kept<V>>, E>;
+
+/// Tells those who wait how a fetch ended.
+type Landed<V, E> = watch::Receiver<Option<Outcome<V, E>>>;
+
+#[derive(Debug)]
+struct Flight<V, E> {
+    started: Instant,
+    outcome: Landed<V, E>,
+}
+
+/// What a reader does.
+#[derive(Debug)]
+pub enum Turn<V, E> {
+    /// Takes this value.
+    Take(Arc<Kept<V>>, How<E>),
+    /// Takes this failure of a moment ago.
+    Fail(E),
+    /// Waits for a fetch that is under way, and takes the older value where it lasts too long.
+    Wait(Wait<V, E>),
+    /// Fetches, and then waits.
+    Fetch(Landing<V, E>, Wait<V, E>),
+}
+
+/// How a reader came by a value.
+#[derive(Clone, Debug)]
+pub enum How<E> {
+    /// It was fresh.
+    Fresh,
+    /// It is used for a while longer while the next one is being fetched.
+    Previous,
+    /// It is used because no newer one could be had, and this is why.
+    Stale(E),
+}
+
+/// A fetch that a reader waits for.
+#[derive(Debug)]
+pub struct Wait<V, E> {
+    outcome: Landed<V, E>,
+    /// Until when, and what is used then.
+    fallback: Option<(Instant, Arc<Kept<V>>)>,
+}
+
+/// A fetch under way, to be ended by [`Landing::land`]. One that is dropped has been abandoned.
+#[derive(Debug)]
+pub struct Landing<V, E> {
+    slot: Arc<Slot<V, E>>,
+    started: Instant,
+    outcome: watch::Sender<Option<Outcome<V, E>>>,
+}
+
+impl<V, E: Clone> Slot<V, E> {
+    /// An empty place.
+    pub fn new(life: Life) -> Self {
+        let state = State {
+            flight: None,
+            failure: None,
+            cadence: Cadence::default(),
+            attempted: None,
+            is_tended: false,
+        };
+        Self { life, kept: ArcSwapOption::empty(), state: Mutex::new(state) }
+    }
+
+    /// The value that is kept, however old.
+    pub fn kept(&self) -> Option<Arc<Kept<V>>> {
+        self.kept.load_full()
+    }
+
+    /// The value, if it is fresh: what a reader looks for first.
+    pub fn fresh(&self, now: Instant) -> Option<Arc<Kept<V>>> {
+        let kept = self.kept.load_full().filter(|kept| kept.age(now) < self.life.ttl)?;
+        // Only the first read of a value says anything about the pace of its readers.
+        if kept.read.get().is_none() && kept.read.set(now).is_ok() {
+            self.lock().cadence.read(now, self.life.ttl);
+        }
+        Some(kept)
+    }
+
+    /// What a reader does who found nothing fresh.
+    pub fn turn(self: &Arc<Self>, now: Instant) -> Turn<V, E> {
+        let mut state = self.lock();
+        let steady = state.cadence.is_steady(now);
+        state.cadence.read(now, self.life.ttl);
+        // Somebody may have been faster.
+        if let Some(kept) = self.kept.load_full().filter(|kept| kept.age(now) < self.life.ttl) {
+            kept.read.get_or_init(|| now);
+            return Turn::Take(kept, How::Fresh);
+        }
+        let older = self.kept.load_full().filter(|kept| kept.age(now) <= self.life.max_stale);
+        if let Some(error) = state.remembered(self.life, now) {
+            return match older {
+                Some(kept) => Turn::Take(kept, How::Stale(error)),
+                None => Turn::Fail(error),
+            };
+        }
+        let flight = state.flight.as_ref().filter(|flight| !flight.is_over());
+        let (landing, started, outcome) = if let Some(flight) = flight {
+            (None, flight.started, flight.outcome.clone())
+        } else {
+            let (landing, outcome) = state.take_off(self, now);
+            (Some(landing), now, outcome)
+        };
+        let fallback = older.map(|kept| {
+            // Whoever reads regularly does not wait at all.
+            (if steady { now } else { started + PATIENCE }, kept)
+        });
+        let wait = Wait { outcome, fallback };
+        match landing {
+            Some(landing) => Turn::Fetch(landing, wait),
+            None => Turn::Wait(wait),
+        }
+    }
+
+    /// Begins a fetch that nobody waits for, if none is under way and the value is not fresh.
+    pub fn refresh(self: &Arc<Self>, now: Instant) -> Option<Landing<V, E>> {
+        let mut state = self.lock();
+        let is_fresh = self.kept.load().as_ref().is_some_and(|kept| kept.age(now) < self.life.ttl);
+        if is_fresh || state.flight.as_ref().is_some_and(|flight| !flight.is_over()) {
+            return None;
+        }
+        Some(state.take_off(self, now).0)
+    }
+
+    /// When the value has to be refreshed. From [`Due::Ended`] on nobody sees to it until [`Slot::tend`] says so again.
+    pub fn due(&self, now: Instant) -> Due {
+        let mut state = self.lock();
+        let attempted = state.attempted.unwrap_or(now);
+        let due = state.cadence.due(attempted, self.life.ttl, now);
+        state.is_tended &= due != Due::Ended;
+        due
+    }
+
+    /// Whether the caller has to see to refreshing the value from now on: it is read regularly, and nobody does yet.
+    pub fn tend(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let begins = !state.is_tended && state.cadence.is_steady(now);
+        state.is_tended |= begins;
+        begins
+    }
+
+    /// Nobody sees to refreshing the value any more.
+    pub fn neglect(&self) {
+        self.lock().is_tended = false;
+    }
+
+    /// Readers at this pace are known to come.
+    pub fn expect(&self, now: Instant, every: Duration) {
+        self.lock().cadence.expect(now, every);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<V, E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V, E: Clone> State<V, E> {
+    /// A failure that is recent enough not to try again.
+    fn remembered(&self, life: Life, now: Instant) -> Option<E> {
+        let (failed, error) = self.failure.as_ref()?;
+        let memory = life.ttl.min(FAILURE_MEMORY);
+        (now.saturating_duration_since(*failed) < memory).then(|| error.clone())
+    }
+
+    fn take_off(&mut self, slot: &Arc<Slot<V, E>>, now: Instant) -> (Landing<V, E>, Landed<V, E>) {
+        let (sender, outcome) = watch::channel(None);
+        self.flight = Some(Flight { started: now, outcome: outcome.clone() });
+        self.attempted = Some(now);
+        (Landing { slot: Arc::clone(slot), started: now, outcome: sender }, outcome)
+    }
+}
+
+impl<V, E> Flight<V, E> {
+    /// Whether it has landed, or has been abandoned.
+    fn is_over(&self) -> bool {
+        self.outcome.borrow().is_some() || self.outcome.has_changed().is_err()
+    }
+}
+
+impl<V, E: Clone> Landing<V, E> {
+    /// Ends the fetch, and gives the place back. A value for which `is_better` says that the older one is better, and which is usable still, is not
+    /// kept.
+    pub fn land(
+        self,
+        result: Result<V, E>,
+        now: Instant,
+        is_better: impl Fn(&V, &V) -> bool,
+    ) -> Arc<Slot<V, E>> {
+        let Self { slot, started, outcome } = self;
+        let mut state = slot.lock();
+        state.flight = None;
+        let result = match result {
+            Ok(value) => {
+                state.failure = None;
+                let older = slot.kept.load_full();
+                let older = older.filter(|kept| {
+                    kept.age(now) <= slot.life.max_stale && is_better(&kept.value, &value)
+                });
+                Ok(older.unwrap_or_else(|| {
+                    let kept = Arc::new(Kept::new(value, started));
+                    // Who waits for it is its first reader, and has been noted.
+                    if outcome.receiver_count() > 0 {
+                        kept.read.get_or_init(|| now);
+                    }
+                    slot.kept.store(Some(Arc::clone(&kept)));
+                    kept
+                }))
+            }
+            Err(error) => {
+                state.failure = Some((now, error.clone()));
+                Err(error)
+            }
+        };
+        drop(state);
+        outcome.send_replace(Some(result));
+        slot
+    }
+}
+
+impl<V, E: Clone> Wait<V, E> {
+    /// Whether there is reason to wait at all: no older value is at hand, or there is time for a newer one.
+    pub fn takes_time(&self, now: Instant) -> bool {
+        self.fallback.as_ref().is_none_or(|(until, _)| *until > now)
+    }
+
+    /// Waits. Nothing is the end of a fetch that was abandoned.
+    pub async fn outcome(mut self) -> Option<Result<(Arc<Kept<V>>, How<E>), E>> {
+        let landed = self.outcome.wait_for(Option::is_some);
+        let landed = match &self.fallback {
+            None => landed.await,
+            Some((until, kept)) => {
+                // What has landed is taken even where there is no time to wait.
+                match tokio::time::timeout_at((*until).into(), landed).await {
+                    Ok(landed) => landed,
+                    Err(_elapsed) => return Some(Ok((Arc::clone(kept), How::Previous))),
+                }
+            }
+        };
+        let outcome = landed.ok()?.clone()?;
+        Some(match (outcome, self.fallback) {
+            (Ok(kept), _) => Ok((kept, How::Fresh)),
+            (Err(error), Some((_, kept))) => Ok((kept, How::Stale(error))),
+            (Err(error), None) => Err(error),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Life = Life { ttl: Duration::from_secs(5), max_stale: Duration::from_secs(30) };
+
+    type Numbers = Slot<i64, &'static str>;
+
+    fn slot() -> (Arc<Numbers>, Instant) {
+        (Arc::new(Slot::new(LIFE)), Instant::now())
+    }
+
+    fn after(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    /// Reads, and fetches `result` at once where that is to be done.
+    async fn read(
+        slot: &Arc<Numbers>,
+        now: Instant,
+        result: Result<i64, &'static str>,
+    ) -> Result<(i64, How<&'static str>), &'static str> {
+        if let Some(kept) = slot.fresh(now) {
+            return Ok((kept.value, How::Fresh));
+        }
+        let wait = match slot.turn(now) {
+            Turn::Take(kept, how) => return Ok((kept.value, how)),
+            Turn::Fail(error) => return Err(error),
+            Turn::Wait(wait) => wait,
+            Turn::Fetch(landing, wait) => {
+                landing.land(result, now, |_, _| false);
+                wait
+            }
+        };
+        wait.outcome().await.unwrap().map(|(kept, how)| (kept.value, how))
+    }
+
+    #[tokio::test]
+    async fn a_value_is_fetched_once_in_its_life() {
+        let (slot, start) = slot();
+        assert!(matches!(read(&slot, start, Ok(1)).await, Ok((1, How::Fresh))));
+        assert!(matches!(read(&slot, after(start, 4.9), Ok(2)).await, Ok((1, How::Fresh))));
+        assert!(matches!(read(&slot, after(start, 5.0), Ok(3)).await, Ok((3, How::Fresh))));
+    }
+
+    #[tokio::test]
+    async fn all_who_come_while_it_is_fetched_wait_for_the_same() {
+        let (slot, start) = slot();
+        let Turn::Fetch(landing, first) = slot.turn(start) else { panic!("the first one fetches") };
+        let Turn::Wait(second) = slot.turn(after(start, 0.1)) else { panic!("the second waits") };
+        assert!(slot.refresh(after(start, 0.2)).is_none());
+        landing.land(Ok(7), after(start, 0.3), |_, _| false);
+        for wait in [first, second] {
+            let (kept, how) = wait.outcome().await.unwrap().unwrap();
+            assert!(matches!((kept.value, how), (7, How::Fresh)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_answered_by_the_last_value_until_it_is_too_old() {
+        let (slot, start) = slot();
+        read(&slot, start, Ok(1)).await.unwrap();
+        let stale = read(&slot, after(start, 20.0), Err("down")).await;
+        assert!(matches!(stale, Ok((1, How::Stale("down")))), "{stale:?}");
+        // The failure is remembered, and nobody asks again for a moment.
+        assert!(matches!(slot.turn(after(start, 21.9)), Turn::Take(_, How::Stale("down"))));
+        assert!(matches!(slot.turn(after(start, 22.0)), Turn::Fetch(..)));
+        assert_eq!(read(&slot, after(start, 30.1), Err("down")).await.unwrap_err(), "down");
+        assert!(matches!(slot.turn(after(start, 31.0)), Turn::Fail("down")));
+        assert!(matches!(read(&slot, after(start, 36.0), Ok(2)).await, Ok((2, How::Fresh))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_regularly_never_waits_and_others_not_for_long() {
+        let start = tokio::time::Instant::now().into_std();
+        let steady = Arc::new(Numbers::new(LIFE));
+        read(&steady, start, Ok(1)).await.unwrap();
+        read(&steady, after(start, 15.0), Ok(2)).await.unwrap();
+        let Turn::Fetch(hanging, wait) = steady.turn(after(start, 30.0)) else { panic!("stale") };
+        assert!(!wait.takes_time(after(start, 30.0)));
+        assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 2));
+        drop(hanging);
+
+        let seldom = Arc::new(Numbers::new(LIFE));
+        read(&seldom, start, Ok(1)).await.unwrap();
+        let now = after(start, 10.0);
+        let Turn::Fetch(_hanging, wait) = seldom.turn(now) else { panic!("stale") };
+        assert!(wait.takes_time(now));
+        // tokio's clock goes on by itself to the end of the patience.
+        assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 1));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_abandoned_is_begun_again() {
+        let (slot, start) = slot();
+        let Turn::Fetch(landing, wait) = slot.turn(start) else { panic!("the first one fetches") };
+        drop(landing);
+        assert!(wait.outcome().await.is_none());
+        assert!(matches!(slot.turn(start), Turn::Fetch(..)));
+    }
+
+    #[test]
+    fn a_better_value_is_not_replaced_while_it_is_usable() {
+        let (slot, start) = slot();
+        let land = |seconds: f64, value| {
+            let landing = slot.refresh(after(start, seconds)).unwrap();
+            landing.land(Ok(value), after(start, seconds), |older, newer| older > newer);
+            slot.kept().unwrap().value
+        };
+        assert_eq!(land(0.0, 5), 5);
+        assert_eq!(land(10.0, 3), 5);
+        assert_eq!(land(40.0, 2), 2);
+        assert_eq!(land(50.0, 9), 9);
+    }
+
+    #[tokio::test]
+    async fn it_is_tended_from_the_second_read_until_reads_stay_away() {
+        let (slot, start) = slot();
+        read(&slot, start, Ok(1)).await.unwrap();
+        assert!(!slot.tend(start));
+        read(&slot, after(start, 15.0), Ok(2)).await.unwrap();
+        assert!(slot.tend(after(start, 15.0)));
+        assert!(!slot.tend(after(start, 15.0)), "somebody does already");
+        assert_eq!(slot.due(after(start, 16.0)), Due::At(after(start, 27.5)));
+        assert_eq!(slot.due(after(start, 200.0)), Due::Ended);
+        slot.expect(after(start, 201.0), Duration::from_secs(15));
+        assert!(slot.tend(after(start, 201.0)));
+    }
+}

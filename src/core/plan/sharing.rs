@@ -1,0 +1,115 @@
+//! Which questions one query can answer for everybody: it is rendered for all objects where the proof says that the answer
+//! for one object does not depend on which others are asked for.
+
+use std::sync::Arc;
+
+use super::{Names, Place, Plan, PlanError, render};
+use crate::core::{
+    catalog::Entry,
+    pointwise::{self, Key, Pointwise, Refusal, Renderings},
+    selector::Selector,
+};
+
+/// Names that stand for any: no query can mean them.
+const ONE: &str = "loadline-opaque-one";
+const SEVERAL: [&str; 2] = ["loadline-opaque-two", "loadline-opaque-three"];
+
+/// The same for namespaces.
+const HERE: &str = "loadline-opaque-here";
+const THERE: &str = "loadline-opaque-there";
+
+/// A query that readers can share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The query for all objects.
+    pub plan: Plan,
+    /// Whether the names are in the query at all. Where not, the exact queries are this one, too.
+    pub depends_on_names: bool,
+}
+
+/// Why a question cannot be shared.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShared {
+    /// The template does more with the names than to write them, so nobody can say what it does with other names.
+    #[error("{0}")]
+    Template(String),
+    /// The query is not pointwise.
+    #[error("{0}")]
+    Query(#[from] Refusal),
+    /// The metric selector asks for a label that tells objects apart.
+    #[error("the metric selector asks for the label {0}, which tells the objects apart")]
+    Selector(Arc<str>),
+    /// The kind has no namespaces.
+    #[error("the objects are in no namespace")]
+    NoNamespace,
+    /// The question cannot be put at all.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+}
+
+/// The query for all objects of a namespace, or of the cluster for a kind without namespaces, if everybody can read his
+/// answer out of its result.
+pub fn shared(
+    entry: &Entry,
+    namespace: Option<&str>,
+    metric_selector: &Selector,
+) -> Result<Shared, NotShared> {
+    let place = Place::of(namespace);
+    let plan = super::plan(entry, place, Names::All, metric_selector)?;
+    let (one, several) = (
+        exact(entry, place, &[ONE], metric_selector)?,
+        exact(entry, place, &SEVERAL, metric_selector)?,
+    );
+    judge(
+        entry,
+        None,
+        metric_selector,
+        Renderings { one: &one, several: &several, wide: &plan.query },
+    )
+    .map(|depends_on_names| Shared { plan, depends_on_names })
+}
+
+/// The query for all objects of all namespaces, under the same condition.
+pub fn everywhere(entry: &Entry, metric_selector: &Selector) -> Result<Shared, NotShared> {
+    let namespace = entry.namespace_label.as_ref().filter(|_| entry.kind.namespaced);
+    let namespace = namespace.ok_or(NotShared::NoNamespace)?;
+    let plan = super::plan(entry, Place::EveryNamespace, Names::All, metric_selector)?;
+    let one = exact(entry, Place::Namespace(HERE), &[ONE], metric_selector)?;
+    let several = exact(entry, Place::Namespace(THERE), &SEVERAL, metric_selector)?;
+    let key = Key { label: namespace, one: HERE, several: &[THERE] };
+    judge(
+        entry,
+        Some(key),
+        metric_selector,
+        Renderings { one: &one, several: &several, wide: &plan.query },
+    )
+    .map(|depends_on_names| Shared { plan, depends_on_names })
+}
+
+fn exact(
+    entry: &Entry,
+    place: Place<'_>,
+    names: &[&str],
+    metric_selector: &Selector,
+) -> Result<String, PlanError> {
+    let names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
+    render(entry, place, Names::These(&names), metric_selector)
+}
+
+fn judge(
+    entry: &Entry,
+    namespace: Option<Key<'_>>,
+    metric_selector: &Selector,
+    renderings: Renderings<'_>,
+) -> Result<bool, NotShared> {
+    let is_key = |label: &str| {
+        label == &*entry.label || entry.namespace_label.as_deref().is_some_and(|key| key == label)
+    };
+    if let Some(requirement) = metric_selector.requirements().iter().find(|r| is_key(&r.key)) {
+        return Err(NotShared::Selector(requirement.key.as_str().into()));
+    }
+    entry.rule.query.names_are_plain().map_err(|reason| NotShared::Template(reason.to_string()))?;
+    let object = Key { label: &entry.label, one: ONE, several: &SEVERAL };
+    let verdict = pointwise::judge(&object, namespace.as_ref(), renderings)?;
+    Ok(verdict == Pointwise::Dependent)
+}

@@ -1,0 +1,453 @@
+//! Which query is sent for a question: the exact one, or one that many readers share.
+//!
+//! Questions about the same metric, namespace and metric selector are a group. What can be shared is proven once for a group
+//! ([`sharing`]); whether it pays is weighed by who reads ([`cost`]). A shared query that the backend refuses or that is too
+//! large for it is left alone for a while, and its readers get exact ones at once.
+
+mod group;
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use group::{Group, Shared};
+use moka::future::Cache;
+
+use crate::{
+    cache::{
+        FetchError, Got, Query, QueryCache, now,
+        slot::{How, Life},
+    },
+    core::{
+        catalog::Entry,
+        plan::{self, Objects, PartialPlan, Plan, PlanError, cost, sharing},
+        rules::Rule,
+        selector::Selector,
+    },
+    metrics::Metrics,
+    objects::Selected,
+    prometheus::Answer,
+};
+
+/// The most groups that are remembered.
+const MAX_GROUPS: u64 = 20_000;
+
+/// Groups that nobody has read for this time are forgotten.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// How long the first readers of a group wait for others, and how often they look: first reads come in crowds, and one
+/// query can do for all of them.
+const GATHERING: Duration = Duration::from_millis(5);
+const GATHERINGS: usize = 10;
+
+/// What planning works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long results may be used.
+    pub life: Life,
+    /// Whether one query may be shared by readers in different namespaces.
+    pub across_namespaces: bool,
+    /// The length in bytes from which on an exact query is sent in parts, where that has the same answer.
+    pub max_query_bytes: usize,
+}
+
+impl Settings {
+    /// The defaults, but with results that are fresh for `ttl`.
+    pub fn with_ttl(ttl: Duration) -> Self {
+        let life = Life { ttl, max_stale: Duration::from_secs(30) };
+        Self { life, across_namespaces: false, max_query_bytes: 8 << 10 }
+    }
+}
+
+/// Plans questions and fetches their results.
+pub struct Planner {
+    cache: QueryCache,
+    groups: Cache<GroupKey, Arc<Group>>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+/// A question about objects, as far as planning is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// How the metric is read.
+    pub entry: &'a Entry,
+    /// The namespace of the objects; nothing for kinds without namespaces.
+    pub namespace: Option<&'a str>,
+    /// Which objects.
+    pub selected: &'a Selected,
+    /// Which series.
+    pub metric_selector: &'a Selector,
+    /// A number that is the same when the same reader asks again.
+    pub reader: u64,
+}
+
+/// What an autoscaler will read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Announced {
+    /// The objects that a selector selects; about so many.
+    Selector(usize),
+    /// One object.
+    Object(Arc<str>),
+}
+
+/// The results that hold the answer to a question.
+#[derive(Debug)]
+pub struct Found {
+    /// One result, or several that have some of the objects each, in the order of their names.
+    pub parts: Vec<Part>,
+    /// How the question was put.
+    pub choice: Choice,
+}
+
+/// One result.
+#[derive(Debug)]
+pub struct Part {
+    /// How the result is read.
+    pub plan: Arc<Plan>,
+    /// The result.
+    pub got: Got,
+    /// The query, to ask for it again.
+    pub query: Query,
+    /// The objects that are in this part; nothing where all that were asked for are.
+    pub objects: Option<Objects>,
+}
+
+/// How a question is put, and why not otherwise.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// One query for everybody in the namespace.
+    Shared,
+    /// One query for everybody in all namespaces.
+    Everywhere,
+    /// A query for just these objects.
+    Exact(WhyExact),
+}
+
+/// Why a query is not shared.
+#[derive(Clone, Debug)]
+pub enum WhyExact {
+    /// Nobody knows which objects there are, so all are asked for anyway.
+    Everything,
+    /// It would not have the same answer.
+    NotPointwise(Arc<sharing::NotShared>),
+    /// It would cost more than the readers that there are.
+    CostsMore {
+        /// Who reads.
+        readers: usize,
+        /// How many objects all readers ask for.
+        names: usize,
+        /// How many samples a shared query would fetch.
+        size: usize,
+    },
+    /// Nobody knows yet what it would cost.
+    UnknownCost,
+    /// It has failed a short while ago.
+    Failed,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// The question cannot be put.
+    Plan(PlanError),
+    /// The backend has not answered.
+    Fetch(FetchError),
+}
+
+impl Choice {
+    /// A word for counting.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Everywhere => "everywhere",
+            Self::Exact(_) => "exact",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared => f.write_str("shared with everybody in the namespace"),
+            Self::Everywhere => f.write_str("shared with everybody in the cluster"),
+            Self::Exact(why) => write!(f, "for these objects only: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for WhyExact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everything => f.write_str("nobody knows which objects there are"),
+            Self::NotPointwise(why) => write!(f, "{why}"),
+            Self::CostsMore { readers, names, size } => write!(
+                f,
+                "sharing costs more: {readers} readers of {names} objects together, and {size} samples to share"
+            ),
+            Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
+            Self::Failed => f.write_str("the shared query has failed a short while ago"),
+        }
+    }
+}
+
+/// What questions have in common that can share a query.
+#[derive(Clone, Debug)]
+struct GroupKey {
+    rule: Arc<Rule>,
+    series: Arc<str>,
+    label: Arc<str>,
+    /// Nothing for the group of all namespaces, and for kinds without namespaces.
+    namespace: Option<Arc<str>>,
+    metric_selector: Arc<Selector>,
+}
+
+impl GroupKey {
+    fn parts(&self) -> (*const Rule, &str, &str, Option<&str>, &Selector) {
+        let Self { rule, series, label, namespace, metric_selector } = self;
+        // A rule is itself, whatever it says: rules that are read again are others.
+        (Arc::as_ptr(rule), series, label, namespace.as_deref(), metric_selector)
+    }
+}
+
+impl PartialEq for GroupKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for GroupKey {}
+
+impl Hash for GroupKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl Planner {
+    /// Without any groups yet.
+    pub fn new(cache: QueryCache, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let groups = Cache::builder()
+            .name("questions that can share a query")
+            .max_capacity(MAX_GROUPS)
+            .time_to_idle(IDLE)
+            .build();
+        Self { cache, groups, settings, metrics }
+    }
+
+    /// Plans a question and fetches what answers it.
+    pub async fn find(&self, asked: Asked<'_>) -> Result<Found, Failure> {
+        let found = self.choose(asked).await?;
+        self.metrics.plan(found.choice.name());
+        tracing::debug!(
+            rule = %asked.entry.rule.id,
+            plan = %found.choice,
+            queries = found.parts.len(),
+            query = found.parts.first().map(|part| &*part.query.text),
+            "planned"
+        );
+        Ok(found)
+    }
+
+    /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
+    /// those that were announced before for the same metric, namespace and metric selector.
+    pub async fn announce(
+        &self,
+        entry: &Entry,
+        namespace: Option<&str>,
+        metric_selector: &Selector,
+        readers: &[Announced],
+    ) -> Result<(), PlanError> {
+        let group = self.group(entry, namespace, metric_selector).await;
+        let names = readers.iter().map(|reader| match reader {
+            Announced::Selector(names) => *names,
+            Announced::Object(_) => 1,
+        });
+        if let Some(shared) = group.announce(names.collect(), now()) {
+            self.cache.expect(&shared.query, cost::USUAL_PACE).await;
+            return Ok(());
+        }
+        for reader in readers {
+            // Which objects a selector will select is only known when it comes.
+            let Announced::Object(name) = reader else { continue };
+            let objects = Objects::Named(vec![Arc::clone(name)]);
+            let plan = plan::exact(entry, namespace, &objects, metric_selector)?;
+            self.cache.expect(&self.query(&plan), cost::USUAL_PACE).await;
+        }
+        Ok(())
+    }
+
+    async fn choose(&self, asked: Asked<'_>) -> Result<Found, Failure> {
+        let Objects::Named(names) = &asked.selected.objects else {
+            return self.everything(asked).await;
+        };
+        let mut why = None;
+        if self.settings.across_namespaces && asked.namespace.is_some() {
+            let group = self.group(asked.entry, None, asked.metric_selector).await;
+            match self.share(&group, asked, names.len(), None).await? {
+                Ok(part) => return Ok(Found { parts: vec![part], choice: Choice::Everywhere }),
+                Err(not) => why = Some(not),
+            }
+        }
+        let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
+        match self.share(&group, asked, names.len(), asked.selected.population).await? {
+            Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Err(not) => {
+                tracing::trace!(everywhere = ?why, "not shared by all namespaces");
+                self.exact(asked, names, &group, not).await
+            }
+        }
+    }
+
+    /// The query for whatever there is, where nobody knows the objects.
+    async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
+        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
+        let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
+        let part = self.fetch(plan, None).await?;
+        Ok(Found { parts: vec![part], choice: Choice::Exact(WhyExact::Everything) })
+    }
+
+    /// The result of the shared query, or why it is not used.
+    async fn share(
+        &self,
+        group: &Group,
+        asked: Asked<'_>,
+        names: usize,
+        population: Option<usize>,
+    ) -> Result<Result<Part, WhyExact>, Failure> {
+        match group.weigh(asked.reader, names, population, now()) {
+            Ok(shared) => self.fetch_shared(group, shared, asked.entry).await,
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    async fn fetch_shared(
+        &self,
+        group: &Group,
+        shared: &Shared,
+        entry: &Entry,
+    ) -> Result<Result<Part, WhyExact>, Failure> {
+        let got = self.cache.get(&shared.query).await;
+        let error = match got {
+            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_too_wide(&error) => error,
+            Err(error) => return Err(Failure::Fetch(error)),
+            Ok(got) => {
+                if let Answer::Vector(vector) = got.kept.value().answer() {
+                    group.fetched(vector.samples.len());
+                }
+                let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
+                return Ok(Ok(Part { plan, got, query, objects: None }));
+            }
+        };
+        if let Some(pause) = group.failed(now()) {
+            let (rule, pause) = (&entry.rule.id, pause.as_secs());
+            tracing::warn!(%rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
+        }
+        Ok(Err(WhyExact::Failed))
+    }
+
+    /// Queries for just the objects that are asked for.
+    async fn exact(
+        &self,
+        asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
+        why: WhyExact,
+    ) -> Result<Found, Failure> {
+        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
+        if !group.is_pointwise() {
+            // What one object gets depends on the others, so they have to be asked for together.
+            let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
+            let part = self.fetch(plan, None).await?;
+            return Ok(Found { parts: vec![part], choice: Choice::Exact(why) });
+        }
+        let max_bytes = self.settings.max_query_bytes;
+        let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
+        if matches!(why, WhyExact::CostsMore { .. } | WhyExact::UnknownCost)
+            && self.is_new(&plans).await
+            && self.gather(group, asked, names.len()).await
+            && let Ok(shared) = &group.shared
+            && let Ok(part) = self.fetch_shared(group, shared, entry).await?
+        {
+            return Ok(Found { parts: vec![part], choice: Choice::Shared });
+        }
+        let choice = Choice::Exact(why);
+        let parts = plans.into_iter().map(|part| self.fetch(part.plan, Some(part.names)));
+        let parts = futures::future::try_join_all(parts).await?;
+        Ok(Found { parts, choice })
+    }
+
+    async fn fetch(&self, plan: Plan, names: Option<Vec<Arc<str>>>) -> Result<Part, Failure> {
+        let query = self.query(&plan);
+        let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
+        let objects = names.map(Objects::Named);
+        Ok(Part { plan: Arc::new(plan), got, query, objects })
+    }
+
+    /// Whether nobody has asked these queries lately.
+    async fn is_new(&self, plans: &[PartialPlan]) -> bool {
+        match plans.first() {
+            Some(part) => !self.cache.has(&self.query(&part.plan)).await,
+            None => false,
+        }
+    }
+
+    /// Waits a moment for other readers of the group, and says whether there are so many that they share.
+    async fn gather(&self, group: &Group, asked: Asked<'_>, names: usize) -> bool {
+        let waiting = group.wait(asked.reader, names);
+        let mut seen = 0;
+        for _ in 0..GATHERINGS {
+            match waiting.others(asked.selected.population, now()) {
+                None => return true,
+                Some(count) if count == seen => return false,
+                Some(count) => seen = count,
+            }
+            tokio::time::sleep(GATHERING).await;
+        }
+        false
+    }
+
+    async fn group(
+        &self,
+        entry: &Entry,
+        namespace: Option<&str>,
+        metric_selector: &Selector,
+    ) -> Arc<Group> {
+        let key = GroupKey {
+            rule: Arc::clone(&entry.rule),
+            series: Arc::clone(&entry.series),
+            label: Arc::clone(&entry.label),
+            namespace: namespace.map(Arc::from),
+            metric_selector: Arc::new(metric_selector.clone()),
+        };
+        if let Some(group) = self.groups.get(&key).await {
+            return group;
+        }
+        let spans = namespace.is_none() && entry.kind.namespaced;
+        let shared = if spans {
+            sharing::everywhere(entry, metric_selector)
+        } else {
+            sharing::shared(entry, namespace, metric_selector)
+        };
+        let group = async { Arc::new(Group::new(shared, self.settings.life)) };
+        self.groups.get_with(key, group).await
+    }
+
+    fn query(&self, plan: &Plan) -> Query {
+        Query { text: Arc::clone(&plan.query), life: self.settings.life }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+/// Whether a narrower query may succeed where this error came.
+fn is_too_wide(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(error) if error.is_about_the_query())
+}
