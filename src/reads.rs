@@ -1,5 +1,7 @@
 //! A read of a metric, front to back: which metric, which objects, which query, which values.
 
+pub mod external;
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},

@@ -102,13 +102,13 @@ fn alternatives<S: AsRef<str>>(values: &[S]) -> String {
 
 /// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
 #[derive(Default)]
-struct Matchers {
-    text: String,
-    values: BTreeMap<String, String>,
+pub(super) struct Matchers {
+    pub(super) text: String,
+    pub(super) values: BTreeMap<String, String>,
 }
 
 impl Matchers {
-    fn push(&mut self, label: &str, operator: &str, value: &str, plain: String) {
+    pub(super) fn push(&mut self, label: &str, operator: &str, value: &str, plain: String) {
         if !self.text.is_empty() {
             self.text.push(',');
         }
@@ -118,7 +118,7 @@ impl Matchers {
         self.values.insert(label.to_owned(), plain);
     }
 
-    fn selector(&mut self, selector: &Selector) -> Result<(), PlanError> {
+    pub(super) fn selector(&mut self, selector: &Selector) -> Result<(), PlanError> {
         for requirement in selector.requirements() {
             let key = requirement.key.as_str();
             let values = &requirement.values;
