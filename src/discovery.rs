@@ -5,11 +5,12 @@
 //! however often, costs more than one discovery a rule in that time.
 //!
 //! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label, and
-//! for external rules for all names: bytes that do not grow with the number of series. The label endpoints remember series that have ended, so names that
-//! several series claim are confirmed by a query. Where a selector cannot be narrowed, or the backend ignores selectors
-//! at its label endpoints, the series endpoint answers instead.
+//! for external rules for all names: bytes that do not grow with the number of series. The label endpoints remember series
+//! that have ended, so names that several series claim are confirmed by a query. Where a selector cannot be narrowed, or the
+//! backend ignores selectors at its label endpoints, the series endpoint answers instead.
 
 mod ask;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::{StreamExt as _, stream};
+use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -109,43 +111,8 @@ pub struct Discovery {
     metrics: Arc<Metrics>,
 }
 
-struct RuleState {
-    discovered: DiscoveredRule,
-    attempted: Option<Instant>,
-    /// What may be told of the last failure.
-    error: Option<&'static str>,
-}
-
 /// The rules that failed, by the error's text.
 type Failures = BTreeMap<String, Vec<String>>;
-
-/// Rules that nothing is known about yet.
-fn states(rules: &RuleSet) -> Vec<RuleState> {
-    let state = |rule, api, mapping| RuleState {
-        discovered: DiscoveredRule { rule, api, mapping, found: None },
-        attempted: None,
-        error: None,
-    };
-    let custom = rules.custom.iter().map(|rule| state(rule.clone(), Api::Custom, Arc::default()));
-    // Namespaces are all that an external rule has to know, and every cluster has them.
-    let kinds = Kinds::builtin();
-    let external = rules
-        .external
-        .iter()
-        .map(|rule| state(Arc::clone(rule), Api::External, Arc::new(rule.mapping.resolve(&kinds))));
-    custom.chain(external).collect()
-}
-
-impl RuleState {
-    /// Whether the rule says nothing before the cluster's kinds are known.
-    fn needs_kinds(&self) -> bool {
-        self.discovered.api == Api::Custom
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.error.map(|error| format!("{}: {error}", self.discovered.rule.id))
-    }
-}
 
 impl Discovery {
     /// Makes the task, which does nothing before [`Discovery::run`], and the handle for readers.
@@ -159,7 +126,7 @@ impl Discovery {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
         let kinds = Arc::new(Kinds::default());
-        let rules = states(rules);
+        let rules = state::of(rules);
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
