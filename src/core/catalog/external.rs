@@ -126,7 +126,9 @@ externalRules:
             mapping: Arc::new(rule.mapping.resolve(&Kinds::builtin())),
             found: found.map(|(label, names)| {
                 let mut found = Found::default();
-                names.iter().for_each(|name| found.insert(label, name));
+                for name in names {
+                    found.insert(label, name);
+                }
                 Arc::new(found)
             }),
         });
