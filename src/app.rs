@@ -38,7 +38,7 @@ use crate::{
     prometheus::{self, Prometheus},
     reads::Reads,
     server::{Listener, certificates, tls},
-    wire::discovery::CUSTOM,
+    wire::discovery::{CUSTOM, EXTERNAL, Group},
 };
 
 /// Everything that a server is made from.
@@ -148,7 +148,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (discovery, handle) = Discovery::new(
         Arc::clone(&prometheus),
         surroundings.kinds,
-        &settings.rules.custom,
+        &settings.rules,
         discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age },
         Arc::clone(&metrics),
     );
@@ -169,9 +169,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (cache, refresher) =
         QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
     let planner = Planner::new(cache, settings.planning, Arc::clone(&metrics));
-    let served = if settings.rules.custom.is_empty() { Vec::new() } else { vec![CUSTOM] };
     let api = Arc::new(Api {
-        served,
+        served: served(&settings.rules),
         reads: Reads::new(handle.clone(), surroundings.objects, planner),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
@@ -196,6 +195,15 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         token,
         shutdown_delay: settings.shutdown_delay,
     })
+}
+
+/// The groups that there are rules for.
+fn served(rules: &RuleSet) -> Vec<Group> {
+    [(CUSTOM, &rules.custom), (EXTERNAL, &rules.external)]
+        .into_iter()
+        .filter(|(_, rules)| !rules.is_empty())
+        .map(|(group, _)| group)
+        .collect()
 }
 
 /// A cluster that says which objects there are, who asks and may read.

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod duration;
+pub mod external;
 pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;

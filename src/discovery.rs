@@ -4,12 +4,13 @@
 //! have: then rules that were tried less than [`RETRY`] ago are left as they are, so that no name that is asked for,
 //! however often, costs more than one discovery a rule in that time.
 //!
-//! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label:
-//! bytes that do not grow with the number of series. The label endpoints remember series that have ended, so names that
-//! several series claim are confirmed by a query. Where a selector cannot be narrowed, or the backend ignores selectors
-//! at its label endpoints, the series endpoint answers instead.
+//! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label, and
+//! for external rules for all names: bytes that do not grow with the number of series. The label endpoints remember series
+//! that have ended, so names that several series claim are confirmed by a query. Where a selector cannot be narrowed, or the
+//! backend ignores selectors at its label endpoints, the series endpoint answers instead.
 
 mod ask;
+mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +20,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::{StreamExt as _, stream};
+use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
-        catalog::{Catalog, DiscoveredRule, Found, contests},
+        catalog::{Api, Catalog, DiscoveredRule, Found, contests, external},
         kinds::Kinds,
-        rules::Rule,
+        rules::RuleSet,
     },
     kubernetes::KindsSource,
     metrics::Metrics,
@@ -109,46 +111,22 @@ pub struct Discovery {
     metrics: Arc<Metrics>,
 }
 
-struct RuleState {
-    discovered: DiscoveredRule,
-    attempted: Option<Instant>,
-    /// What may be told of the last failure.
-    error: Option<&'static str>,
-}
-
 /// The rules that failed, by the error's text.
 type Failures = BTreeMap<String, Vec<String>>;
-
-impl RuleState {
-    fn problem(&self) -> Option<String> {
-        self.error.map(|error| format!("{}: {error}", self.discovered.rule.id))
-    }
-}
 
 impl Discovery {
     /// Makes the task, which does nothing before [`Discovery::run`], and the handle for readers.
     pub fn new(
         prometheus: Arc<Prometheus>,
         kinds_source: KindsSource,
-        rules: &[Arc<Rule>],
+        rules: &RuleSet,
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> (Self, Handle) {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
         let kinds = Arc::new(Kinds::default());
-        let rules: Vec<_> = rules
-            .iter()
-            .map(|rule| RuleState {
-                discovered: DiscoveredRule {
-                    rule: Arc::clone(rule),
-                    mapping: Arc::default(),
-                    found: None,
-                },
-                attempted: None,
-                error: None,
-            })
-            .collect();
+        let rules = state::of(rules);
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
@@ -220,22 +198,24 @@ impl Discovery {
     fn due(&self, for_reader: bool) -> Vec<usize> {
         let is_due =
             |last: Option<Instant>| !for_reader || last.is_none_or(|last| last.elapsed() >= RETRY);
-        // Without kinds no rule can be tried, and only the API server would be asked.
-        if !self.kinds_known && !is_due(self.kinds_asked) {
-            return Vec::new();
-        }
+        // Without kinds only external rules can be tried; for the others just the API server would be asked.
+        let kinds_due = self.kinds_known || is_due(self.kinds_asked);
         self.rules
             .iter()
             .enumerate()
-            .filter(|(_, rule)| is_due(rule.attempted))
+            .filter(|(_, rule)| is_due(rule.attempted) && (kinds_due || !rule.needs_kinds()))
             .map(|(index, _)| index)
             .collect()
     }
 
     async fn discover(&mut self, due: &[usize]) {
         self.learn_kinds().await;
-        if self.kinds_known {
-            self.find(due).await;
+        let can_be_tried = |index: &usize| {
+            self.kinds_known || self.rules.get(*index).is_some_and(|rule| !rule.needs_kinds())
+        };
+        let tried: Vec<_> = due.iter().copied().filter(can_be_tried).collect();
+        if self.kinds_known || !tried.is_empty() {
+            self.find(&tried).await;
             self.swap().await;
         }
         // Not the beginning: of the readers who have waited meanwhile, none needs another discovery.
@@ -304,7 +284,7 @@ impl Discovery {
             Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.kinds_problem = None,
             Ok(kinds) => {
                 self.kinds_problem = None;
-                for state in &mut self.rules {
+                for state in self.rules.iter_mut().filter(|state| state.needs_kinds()) {
                     let mapping = state.discovered.rule.mapping.resolve(&kinds);
                     for unknown in mapping.unknown() {
                         tracing::warn!(
@@ -337,13 +317,20 @@ impl Discovery {
             let Some(state) = self.rules.get(*index) else {
                 continue;
             };
-            let DiscoveredRule { rule, mapping, .. } = &state.discovered;
+            let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
             let group = groups
                 .entry(rule.selector.text())
                 .or_insert_with(|| ask::Group::new(rule.selector.clone()));
             group.rules.push(*index);
-            group.has_template |= rule.mapping.has_template();
-            group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
+            match api {
+                Api::Custom => {
+                    group.has_template |= rule.mapping.has_template();
+                    group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
+                }
+                Api::External => {
+                    group.labels.insert(external::NAME.to_owned());
+                }
+            }
         }
         groups.into_values().collect()
     }

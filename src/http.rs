@@ -1,6 +1,7 @@
 //! HTTP: which path means what, and how answers and errors are written.
 
 mod error;
+mod external;
 mod guard;
 mod health;
 mod negotiation;
@@ -79,8 +80,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
         .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
         .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
-        .route("/apis/external.metrics.k8s.io/{version}", get(external_resources))
-        .route("/apis/external.metrics.k8s.io/{version}/", get(external_resources))
+        .route("/apis/external.metrics.k8s.io/{version}", get(external::resources))
+        .route("/apis/external.metrics.k8s.io/{version}/", get(external::resources))
+        .route("/apis/external.metrics.k8s.io/{version}/{*rest}", get(external::values))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
@@ -145,13 +147,6 @@ async fn group(
         Some(group) => Ok(axum::Json(documents::group(*group))),
         None => Err(ApiError::not_found()),
     }
-}
-
-async fn external_resources(Path(version): Path<String>) -> Result<axum::Json<Value>, ApiError> {
-    if !EXTERNAL.versions.contains(&version.as_str()) {
-        return Err(ApiError::not_found());
-    }
-    Ok(axum::Json(documents::no_resources(EXTERNAL, &version)))
 }
 
 async fn custom_resources(

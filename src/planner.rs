@@ -252,6 +252,11 @@ impl Planner {
         Ok(found)
     }
 
+    /// The result of a query that has no objects to pick, and so is not planned.
+    pub async fn ask(&self, text: Arc<str>) -> Result<Got, FetchError> {
+        self.cache.get(&Query { text, life: self.settings.life }).await
+    }
+
     /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
     /// those that were announced before for the same metric, namespace and metric selector.
     pub async fn announce(

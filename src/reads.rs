@@ -1,5 +1,7 @@
 //! A read of a metric, front to back: which metric, which objects, which query, which values.
 
+pub mod external;
+
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -333,16 +335,16 @@ fn refused(error: PlanError) -> ReadError {
 fn failed(entry: &Entry, failure: Failure) -> ReadError {
     match failure {
         Failure::Plan(error) => refused(error),
-        Failure::Fetch(error) => fetch_failed(entry, error),
+        Failure::Fetch(error) => fetch_failed(&entry.rule.id, error),
     }
 }
 
-fn fetch_failed(entry: &Entry, source: FetchError) -> ReadError {
+fn fetch_failed(rule: &str, source: FetchError) -> ReadError {
     let cause = match &source {
         FetchError::Failed(error) => error.public(),
         FetchError::Abandoned(_) => "the query was abandoned",
     };
-    ReadError::Fetch { rule: entry.rule.id.clone(), cause, source }
+    ReadError::Fetch { rule: rule.to_owned(), cause, source }
 }
 
 fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {

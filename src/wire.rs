@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod custom;
 pub mod discovery;
+pub mod external;
 pub mod openapi;
 pub mod path;
 pub mod status;

@@ -105,12 +105,13 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
     for problem in &rules.broken {
         tracing::warn!("{}; the rule is left out", line(path, problem));
     }
-    for rule in rules.custom.iter().filter(|rule| !rule.selector.parses()) {
+    let all = rules.custom.iter().chain(&rules.external);
+    for rule in all.filter(|rule| !rule.selector.parses()) {
         let (file, place, rule) = (path.display(), rule.place, &rule.id);
         tracing::warn!("{file}:{place}: {rule}: seriesQuery does not look like a series selector");
     }
-    if !rules.external.is_empty() || rules.resource.is_some() {
-        let text = "externalRules and resourceRules are not served by this version: autoscalers on them get no value";
+    if rules.resource.is_some() {
+        let text = "resourceRules are not served by this version: autoscalers on them get no value";
         if strict {
             bail!("{}: {text}", path.display());
         }

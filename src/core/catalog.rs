@@ -1,32 +1,48 @@
 //! Which metrics exist: an immutable snapshot, built from what discovery found and swapped whole.
 //!
-//! A metric is registered under the resource it describes and its name in the API. Where several rules or series claim the
-//! same metric, the later rule wins, and within a rule the series whose name sorts last: what prometheus-adapter does,
-//! made independent of the order in which Prometheus answers. Series that are no longer alive do not compete with
-//! series that are; which these are has to be asked for the contested names only ([`contests`]).
+//! A custom metric is registered under the resource it describes and its name in the API, an external metric under its name
+//! alone ([`external`]). Where several rules or series claim the same metric, the later rule wins, and within a rule the series
+//! whose name sorts last: what prometheus-adapter does, made independent of the order in which Prometheus answers. Series that
+//! are no longer alive do not compete with series that are; which these are has to be asked for the contested names only
+//! ([`contests`]).
+
+pub mod external;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
+use external::External;
+
 use super::{
     kinds::{GroupResource, Kind, Kinds},
     rules::{ResolvedMapping, Rule},
 };
+
+/// The API that a rule gives metrics of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Api {
+    /// custom.metrics.k8s.io
+    Custom,
+    /// external.metrics.k8s.io
+    External,
+}
 
 /// A rule with its mapping tied to the cluster's kinds, and what discovery knows about it.
 #[derive(Clone, Debug)]
 pub struct DiscoveredRule {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// Its mapping.
+    /// What it gives metrics of.
+    pub api: Api,
+    /// Its mapping. Of an external rule only the label of namespaces counts.
     pub mapping: Arc<ResolvedMapping>,
     /// The series that were found, or nothing before the first discovery that succeeded.
     pub found: Option<Arc<Found>>,
 }
 
-/// The series names that discovery found for a rule, by the resource label that they carry.
+/// The series names that discovery found for a rule, by the label that they carry: that of a resource, or [`external::NAME`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Found {
     /// Label to series names.
@@ -47,15 +63,15 @@ pub struct Claim {
     pub rule: usize,
     /// The series' name.
     pub series: String,
-    /// The label through which it claims.
+    /// The label through which it claims; [`external::NAME`] where that is an external metric.
     pub label: String,
 }
 
 /// A metric that more than one series claims, in the order of rising precedence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Contest {
-    /// The resource that the metric describes.
-    pub resource: GroupResource,
+    /// The resource that the metric describes; nothing for an external metric.
+    pub resource: Option<GroupResource>,
     /// The metric's name in the API.
     pub metric: String,
     /// Who claims it; the last one wins.
@@ -68,6 +84,7 @@ pub struct Catalog {
     kinds: Arc<Kinds>,
     metrics: HashMap<GroupResource, HashMap<String, Entry>>,
     undiscovered: Vec<String>,
+    external: External,
     len: usize,
 }
 
@@ -100,7 +117,7 @@ type Claims = BTreeMap<(GroupResource, String), Vec<Claim>>;
 
 fn claims(rules: &[DiscoveredRule]) -> Claims {
     let mut claims = Claims::new();
-    for (index, discovered) in rules.iter().enumerate() {
+    for (index, discovered) in of(Api::Custom, rules) {
         let Some(found) = &discovered.found else {
             continue;
         };
@@ -113,11 +130,7 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
                 continue;
             }
             for series in names {
-                // Other names could not stand before the braces of a selector, where templates put them.
-                if !is_metric_name(series) {
-                    continue;
-                }
-                let Some(metric) = discovered.rule.namer.metric_name(series) else {
+                let Some(metric) = metric_name(&discovered.rule, series) else {
                     continue;
                 };
                 claims.entry((kind.resource.clone(), metric)).or_default().push(Claim {
@@ -131,6 +144,29 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
     claims
 }
 
+/// The rules of an API with their positions among all.
+fn of(api: Api, rules: &[DiscoveredRule]) -> impl Iterator<Item = (usize, &DiscoveredRule)> {
+    rules.iter().enumerate().filter(move |(_, discovered)| discovered.api == api)
+}
+
+/// The rules of an API that no discovery has succeeded for yet.
+fn undiscovered(api: Api, rules: &[DiscoveredRule]) -> Vec<String> {
+    of(api, rules)
+        .filter(|(_, discovered)| discovered.found.is_none())
+        .map(|(_, discovered)| discovered.rule.id.clone())
+        .collect()
+}
+
+/// Who provides a contested metric: the last of the claims that are alive, or of all where none is.
+fn winner<'c>(claims: &'c [Claim], alive: &BTreeSet<Claim>) -> Option<&'c Claim> {
+    claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last())
+}
+
+/// What a rule calls a series. Names that could not stand before the braces of a selector, where templates put them, are none.
+fn metric_name(rule: &Rule, series: &str) -> Option<String> {
+    if is_metric_name(series) { rule.namer.metric_name(series) } else { None }
+}
+
 /// Whether this is a name of Prometheus' classic data model, the only one that a query can write without quotes.
 fn is_metric_name(text: &str) -> bool {
     let is_first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
@@ -139,11 +175,17 @@ fn is_metric_name(text: &str) -> bool {
 
 /// The metrics that more than one series claims: the ones for which it matters which series are alive.
 pub fn contests(rules: &[DiscoveredRule]) -> Vec<Contest> {
-    claims(rules)
-        .into_iter()
-        .filter(|(_, claims)| claims.len() > 1)
-        .map(|((resource, metric), claims)| Contest { resource, metric, claims })
-        .collect()
+    let custom = claims(rules).into_iter().map(|((resource, metric), claims)| Contest {
+        resource: Some(resource),
+        metric,
+        claims,
+    });
+    let external = external::claims(rules).into_iter().map(|(metric, claims)| Contest {
+        resource: None,
+        metric,
+        claims,
+    });
+    custom.chain(external).filter(|contest| contest.claims.len() > 1).collect()
 }
 
 impl Catalog {
@@ -153,8 +195,7 @@ impl Catalog {
         let mut metrics: HashMap<GroupResource, HashMap<String, Entry>> = HashMap::new();
         let mut len = 0;
         for ((resource, metric), claims) in claims(rules) {
-            let winner = claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last());
-            let Some(claim) = winner else { continue };
+            let Some(claim) = winner(&claims, alive) else { continue };
             let Some(discovered) = rules.get(claim.rule) else {
                 continue;
             };
@@ -171,12 +212,9 @@ impl Catalog {
             metrics.entry(resource).or_default().insert(metric, entry);
             len += 1;
         }
-        let undiscovered = rules
-            .iter()
-            .filter(|discovered| discovered.found.is_none())
-            .map(|discovered| discovered.rule.id.clone())
-            .collect();
-        Self { kinds, metrics, undiscovered, len }
+        let external = External::build(rules, alive);
+        len += external.len();
+        Self { kinds, metrics, undiscovered: undiscovered(Api::Custom, rules), external, len }
     }
 
     /// The kinds that the catalog was built with.
@@ -184,12 +222,17 @@ impl Catalog {
         &self.kinds
     }
 
+    /// The external metrics.
+    pub fn external(&self) -> &External {
+        &self.external
+    }
+
     /// How to read a metric of a kind.
     pub fn get(&self, resource: &GroupResource, metric: &str) -> Option<&Entry> {
         self.metrics.get(resource)?.get(metric)
     }
 
-    /// The rules that no discovery has succeeded for yet.
+    /// The rules of custom metrics that no discovery has succeeded for yet.
     pub fn undiscovered(&self) -> &[String] {
         &self.undiscovered
     }
@@ -206,7 +249,7 @@ impl Catalog {
         kinds
     }
 
-    /// All metrics, sorted by resource and name.
+    /// All custom metrics, sorted by resource and name.
     pub fn list(&self) -> Vec<Listed<'_>> {
         let mut listed: Vec<_> = self
             .metrics
@@ -218,7 +261,7 @@ impl Catalog {
         listed
     }
 
-    /// How many metrics there are.
+    /// How many metrics there are, of both APIs.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -230,99 +273,4 @@ impl Catalog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::rules::load;
-
-    const RULES: &str = r#"
-rules:
-- seriesQuery: '{__name__=~"^a.*"}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  name: {matches: "^(.*?)(_total)?$", as: "$1"}
-  metricsQuery: 'first(<<.Series>>)'
-- seriesQuery: '{__name__=~"^b.*"}'
-  resources: {template: "<<.Resource>>"}
-  name: {matches: "^b(.*)$", as: "a$1"}
-  metricsQuery: 'second(<<.Series>>)'
-"#;
-
-    fn rules(found: &[&[(&str, &[&str])]]) -> Vec<DiscoveredRule> {
-        let kinds = Kinds::builtin();
-        let rules = load(RULES).unwrap();
-        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
-        rules
-            .custom
-            .iter()
-            .enumerate()
-            .map(|(index, rule)| DiscoveredRule {
-                rule: Arc::clone(rule),
-                mapping: Arc::new(rule.mapping.resolve(&kinds)),
-                found: found.get(index).map(|labels| {
-                    let mut found = Found::default();
-                    for (label, names) in *labels {
-                        for name in *names {
-                            found.insert(label, name);
-                        }
-                    }
-                    Arc::new(found)
-                }),
-            })
-            .collect()
-    }
-
-    fn catalog(rules: &[DiscoveredRule], alive: &[Claim]) -> Catalog {
-        Catalog::build(Arc::new(Kinds::builtin()), rules, &alive.iter().cloned().collect())
-    }
-
-    fn series<'c>(catalog: &'c Catalog, resource: &str, metric: &str) -> Option<&'c str> {
-        catalog.get(&GroupResource::parse(resource), metric).map(|entry| &*entry.series)
-    }
-
-    #[test]
-    fn a_metric_is_registered_for_every_resource_whose_label_its_series_carry() {
-        let rules = rules(&[&[("pod", &["a_x"]), ("namespace", &["a_x", "a_y"])], &[]]);
-        let catalog = catalog(&rules, &[]);
-        assert_eq!(series(&catalog, "pods", "a_x"), Some("a_x"));
-        assert_eq!(series(&catalog, "namespaces", "a_y"), Some("a_y"));
-        assert_eq!(series(&catalog, "pods", "a_y"), None);
-        assert_eq!(catalog.len(), 3);
-        let listed: Vec<_> = catalog
-            .list()
-            .iter()
-            .map(|listed| format!("{}/{}", listed.kind.resource, listed.metric))
-            .collect();
-        assert_eq!(listed, ["namespaces/a_x", "namespaces/a_y", "pods/a_x"]);
-    }
-
-    #[test]
-    fn the_later_rule_wins_and_then_the_name_that_sorts_last() {
-        let both = rules(&[&[("pod", &["a_x", "a_x_total"])], &[("pod", &["b_x"])]]);
-        assert_eq!(series(&catalog(&both, &[]), "pods", "a_x"), Some("b_x"));
-        let first = rules(&[&[("pod", &["a_x", "a_x_total"])], &[]]);
-        assert_eq!(series(&catalog(&first, &[]), "pods", "a_x"), Some("a_x_total"));
-    }
-
-    #[test]
-    fn a_dead_series_does_not_shadow_a_live_one() {
-        let both = rules(&[&[("pod", &["a_x", "a_x_total"])], &[("pod", &["b_x"])]]);
-        let contests = contests(&both);
-        assert_eq!(contests.len(), 1);
-        assert_eq!(contests[0].metric, "a_x");
-        assert_eq!(contests[0].claims.len(), 3);
-        let alive = Claim { rule: 0, series: "a_x".into(), label: "pod".into() };
-        assert_eq!(series(&catalog(&both, &[alive]), "pods", "a_x"), Some("a_x"));
-    }
-
-    #[test]
-    fn rules_without_a_discovery_are_named() {
-        let catalog = catalog(&rules(&[&[("pod", &["a_x"])]]), &[]);
-        assert_eq!(catalog.undiscovered(), ["rules[1]"]);
-    }
-
-    #[test]
-    fn who_asks_at_the_wrong_kind_can_be_told_the_right_one() {
-        let catalog = catalog(&rules(&[&[("pod", &["a_x"])], &[("service", &["b_x"])]]), &[]);
-        let kinds: Vec<_> = catalog.kinds_with("a_x").iter().map(ToString::to_string).collect();
-        assert_eq!(kinds, ["pods", "services"]);
-    }
-}
+mod tests;

@@ -10,7 +10,8 @@ pub mod sharing;
 
 use std::sync::Arc;
 
-use matchers::{Matchers, alternatives};
+pub(super) use matchers::Matchers;
+use matchers::alternatives;
 
 use super::{
     catalog::Entry,

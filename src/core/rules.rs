@@ -4,6 +4,7 @@
 //! fails with all problems). A rule that is well written but does not compile (a template, a regular expression) is left
 //! out and reported, and the others go on, unless the caller is strict about it.
 
+mod external;
 mod file;
 mod mapping;
 mod naming;
@@ -86,7 +87,7 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
     let file = file::read(&root)?;
     let mut broken = Vec::new();
     let custom = compile_all(&file.rules, &mut broken);
-    let external = compile_all(&file.external_rules, &mut broken);
+    let external = external::check(compile_all(&file.external_rules, &mut broken), &mut broken);
     Ok(RuleSet { custom, external, resource: file.resource_rules, broken })
 }
 

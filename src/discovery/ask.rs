@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     core::{
-        catalog::{Claim, Contest, DiscoveredRule, Found},
+        catalog::{Claim, Contest, DiscoveredRule, Found, external},
         series::{Matcher, SeriesSelector},
     },
     prometheus::{Answer, Error, Prometheus, Range},
@@ -59,11 +59,11 @@ async fn by_labels(
     if group.has_template {
         let existing = prometheus.label_names(group.selector.text(), range).await?;
         let existing: BTreeSet<_> = existing.iter().map(String::as_str).collect();
-        labels.retain(|label| existing.contains(label));
+        labels.retain(|label| *label == external::NAME || existing.contains(label));
     }
     let mut found = Found::default();
     for label in labels {
-        let Some(selector) = group.selector.narrowed(&[Matcher::carries(label)]) else {
+        let Some(selector) = narrowed(&group.selector, &carries(label)) else {
             return Ok(None);
         };
         for name in prometheus.metric_names(&selector, range).await? {
@@ -117,18 +117,32 @@ pub(super) async fn alive(
     alive
 }
 
+/// What a selector needs to have only the series that carry a label. All have a name.
+fn carries(label: &str) -> Vec<Matcher> {
+    if label == external::NAME { Vec::new() } else { vec![Matcher::carries(label)] }
+}
+
+fn narrowed(selector: &SeriesSelector, matchers: &[Matcher]) -> Option<String> {
+    if matchers.is_empty() {
+        return Some(selector.text().to_owned());
+    }
+    selector.narrowed(matchers)
+}
+
 fn confirmation(
     selector: &SeriesSelector,
     label: &str,
     names: &[&str],
     max_age: Duration,
 ) -> Option<String> {
-    let mut matchers = vec![Matcher::carries(label)];
+    // Only for a selector that was discovered by label endpoints is there something to confirm.
+    selector.narrowed(&[])?;
+    let mut matchers = carries(label);
     // A second name next to `name{…}` is an error in PromQL, and there is only that one.
     if selector.name().is_none() {
         matchers.push(Matcher::named(names));
     }
-    let selector = selector.narrowed(&matchers)?;
+    let selector = narrowed(selector, &matchers)?;
     Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", max_age.as_secs().max(1)))
 }
 
@@ -165,6 +179,17 @@ mod tests {
             confirmation(&selector, "pod", &["a"], age).unwrap(),
             "group by (__name__) (last_over_time(a{namespace!=\"\",pod!=\"\"}[600s]))"
         );
+        assert_eq!(
+            confirmation(&selector, external::NAME, &["a"], age).unwrap(),
+            "group by (__name__) (last_over_time(a{namespace!=\"\"}[600s]))"
+        );
+        let selector = SeriesSelector::new("{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, external::NAME, &["a", "b"], age).unwrap(),
+            "group by (__name__) (last_over_time({namespace!=\"\",__name__=~\"a|b\"}[600s]))"
+        );
+        let foreign = SeriesSelector::new("a{b=\"c\" or d=\"e\"}");
+        assert_eq!(confirmation(&foreign, external::NAME, &["a"], age), None);
     }
 
     #[test]

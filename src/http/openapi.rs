@@ -9,10 +9,7 @@ use ring::digest;
 use serde_json::Value;
 
 use super::error::ApiError;
-use crate::wire::{
-    custom::{self, Version},
-    openapi,
-};
+use crate::wire::openapi::{self, Document};
 
 pub(super) async fn v2(headers: HeaderMap) -> Response {
     tagged(&headers, &openapi::v2())
@@ -26,9 +23,9 @@ pub(super) async fn group_version(
     Path((group, version)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    match Version::parse(&version) {
-        Some(version) if group == custom::GROUP => tagged(&headers, &openapi::v3(version)),
-        _ => ApiError::not_found().into_response(),
+    match Document::parse(&group, &version) {
+        Some(document) => tagged(&headers, &openapi::v3(document)),
+        None => ApiError::not_found().into_response(),
     }
 }
 

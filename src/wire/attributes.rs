@@ -181,6 +181,16 @@ mod tests {
             ),
             (
                 "GET",
+                "/apis/external.metrics.k8s.io/v1beta1/namespaces/*/vllm%3Aq/".to_owned(),
+                "list g=external.metrics.k8s.io v=v1beta1 ns=* r=vllm:q n= s=",
+            ),
+            (
+                "GET",
+                "/apis/external.metrics.k8s.io/v1beta1//namespaces/n/q".to_owned(),
+                "get g=external.metrics.k8s.io v=v1beta1 ns= r= n=namespaces s=n",
+            ),
+            (
+                "GET",
                 format!("{custom}/namespaces/n%2Fm/pods/a%20b/m"),
                 "get g=custom.metrics.k8s.io v=v1beta1 ns=n/m r=pods n=a b s=m",
             ),
@@ -196,6 +206,8 @@ mod tests {
             assert_eq!(shown(method, &path, false), wanted, "{method} {path}");
         }
         assert!(shown("GET", &format!("{custom}/nodes/*/m"), true).starts_with("watch "));
+        let external = "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/q";
+        assert!(shown("GET", external, true).starts_with("watch "));
         assert!(shown("GET", "/metrics", true).starts_with("get "));
     }
 

@@ -152,7 +152,7 @@ struct Metric<'a> {
 }
 
 /// A time of the Kubernetes API: RFC 3339 in UTC with whole seconds. It takes milliseconds since the epoch.
-struct Rfc3339(i64);
+pub(super) struct Rfc3339(pub(super) i64);
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -161,7 +161,8 @@ impl Serialize for Rfc3339 {
     }
 }
 
-struct Quantity(i64);
+/// A quantity, from thousandths.
+pub(super) struct Quantity(pub(super) i64);
 
 impl Serialize for Quantity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -20,8 +20,9 @@ pub struct Group {
 /// custom.metrics.k8s.io as this server serves it.
 pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1beta2", "v1beta1"] };
 
-/// external.metrics.k8s.io, of which only the version document exists.
-pub const EXTERNAL: Group = Group { name: "external.metrics.k8s.io", versions: &["v1beta1"] };
+/// external.metrics.k8s.io as this server serves it.
+pub const EXTERNAL: Group =
+    Group { name: super::external::GROUP, versions: &[super::external::VERSION] };
 
 /// The media type of [`aggregated`].
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -78,21 +79,34 @@ pub fn custom_resources(version: &str, catalog: &Catalog) -> Value {
             })
         })
         .collect();
-    json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": format!("{}/{version}", super::custom::GROUP),
-        "resources": resources,
-    })
+    resource_list(CUSTOM, version, &resources)
 }
 
-/// `/apis/{group}/{version}` of a group without metrics.
-pub fn no_resources(group: Group, version: &str) -> Value {
+/// `/apis/external.metrics.k8s.io/v1beta1`: every metric as a resource, with the verb that prometheus-adapter says, although an
+/// authorizer is asked about `list`.
+pub fn external_resources(catalog: &Catalog) -> Value {
+    let resources: Vec<_> = catalog
+        .external()
+        .names()
+        .map(|metric| {
+            json!({
+                "name": metric,
+                "singularName": "",
+                "namespaced": true,
+                "kind": "ExternalMetricValueList",
+                "verbs": ["get"],
+            })
+        })
+        .collect();
+    resource_list(EXTERNAL, super::external::VERSION, &resources)
+}
+
+fn resource_list(group: Group, version: &str, resources: &[Value]) -> Value {
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": format!("{}/{version}", group.name),
-        "resources": [],
+        "resources": resources,
     })
 }
 

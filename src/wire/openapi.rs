@@ -1,27 +1,85 @@
 //! OpenAPI documents: what kube-apiserver merges into the cluster's own and `kubectl explain` reads.
 
+mod external;
+
 use serde_json::{Map, Value, json};
 
-use super::custom::{self, Version};
+use super::{
+    custom::{self, Version},
+    external::{GROUP as EXTERNAL, VERSION as EXTERNAL_VERSION},
+};
 
 /// The schemas' common prefix, as Kubernetes names them.
 const PREFIX: &str = "io.k8s.metrics.pkg.apis.custom_metrics";
+
+/// A group and version, each of which has a document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Document {
+    /// A version of custom.metrics.k8s.io.
+    Custom(Version),
+    /// external.metrics.k8s.io/v1beta1
+    External,
+}
+
+impl Document {
+    /// All documents.
+    pub const ALL: [Self; 3] =
+        [Self::Custom(Version::V1beta2), Self::Custom(Version::V1beta1), Self::External];
+
+    /// The document of a group and version.
+    pub fn parse(group: &str, version: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|document| document.group_version() == (group, version))
+    }
+
+    fn group_version(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Custom(version) => (custom::GROUP, version.name()),
+            Self::External => (EXTERNAL, EXTERNAL_VERSION),
+        }
+    }
+
+    fn list_name(self) -> String {
+        match self {
+            Self::Custom(version) => list_name(version),
+            Self::External => external::list_name(),
+        }
+    }
+
+    fn paths(
+        self,
+        answer: &Value,
+        parameter: &dyn Fn(&str, &str, &str) -> Value,
+    ) -> Map<String, Value> {
+        match self {
+            Self::Custom(version) => paths(version, answer, parameter),
+            Self::External => external::paths(answer, parameter),
+        }
+    }
+
+    fn schemas(self, reference: &str) -> Map<String, Value> {
+        match self {
+            Self::Custom(version) => schemas(version, reference),
+            Self::External => external::schemas(reference),
+        }
+    }
+}
 
 /// `/openapi/v3`: where the document of each group and version is. The hash is that of the document, so that a client asks
 /// for it again only when it has changed.
 pub fn v3_index(hash: impl Fn(&Value) -> String) -> Value {
     let mut paths = Map::new();
-    for version in Version::ALL {
-        let path = format!("apis/{}/{}", custom::GROUP, version.name());
-        let url = format!("/openapi/v3/{path}?hash={}", hash(&v3(version)));
+    for document in Document::ALL {
+        let (group, version) = document.group_version();
+        let path = format!("apis/{group}/{version}");
+        let url = format!("/openapi/v3/{path}?hash={}", hash(&v3(document)));
         paths.insert(path, json!({"serverRelativeURL": url}));
     }
     json!({"paths": paths})
 }
 
 /// `/openapi/v3/apis/{group}/{version}`.
-pub fn v3(version: Version) -> Value {
-    let reference = format!("#/components/schemas/{}", list_name(version));
+pub fn v3(document: Document) -> Value {
+    let reference = format!("#/components/schemas/{}", document.list_name());
     let answer = json!({
         "description": "OK",
         "content": {"application/json": {"schema": {"$ref": reference}}},
@@ -35,17 +93,17 @@ pub fn v3(version: Version) -> Value {
     json!({
         "openapi": "3.0.0",
         "info": info(),
-        "paths": paths(version, &answer, &parameter),
-        "components": {"schemas": schemas(version, "#/components/schemas/")},
+        "paths": document.paths(&answer, &parameter),
+        "components": {"schemas": document.schemas("#/components/schemas/")},
     })
 }
 
-/// `/openapi/v2`: all versions in one document.
+/// `/openapi/v2`: all groups and versions in one document.
 pub fn v2() -> Value {
     let mut all_paths = Map::new();
     let mut definitions = Map::new();
-    for version in Version::ALL {
-        let reference = format!("#/definitions/{}", list_name(version));
+    for document in Document::ALL {
+        let reference = format!("#/definitions/{}", document.list_name());
         let answer = json!({"description": "OK", "schema": {"$ref": reference}});
         let parameter = |name: &str, place: &str, text: &str| {
             json!({
@@ -53,8 +111,8 @@ pub fn v2() -> Value {
                 "type": "string",
             })
         };
-        all_paths.extend(paths(version, &answer, &parameter));
-        definitions.extend(schemas(version, "#/definitions/"));
+        all_paths.extend(document.paths(&answer, &parameter));
+        definitions.extend(document.schemas("#/definitions/"));
     }
     json!({"swagger": "2.0", "info": info(), "paths": all_paths, "definitions": definitions})
 }
@@ -177,10 +235,10 @@ mod tests {
 
     #[test]
     fn references_lead_somewhere() {
-        for document in [v2(), v3(Version::V1beta1), v3(Version::V1beta2)] {
+        for document in Document::ALL.map(v3).into_iter().chain([v2()]) {
             check(&document, &document);
         }
-        assert_eq!(v2()["paths"].as_object().unwrap().len(), 6);
+        assert_eq!(v2()["paths"].as_object().unwrap().len(), 7);
     }
 
     #[test]
@@ -190,5 +248,10 @@ mod tests {
             index["paths"]["apis/custom.metrics.k8s.io/v1beta1"]["serverRelativeURL"],
             "/openapi/v3/apis/custom.metrics.k8s.io/v1beta1?hash=abc"
         );
+        assert_eq!(
+            index["paths"]["apis/external.metrics.k8s.io/v1beta1"]["serverRelativeURL"],
+            "/openapi/v3/apis/external.metrics.k8s.io/v1beta1?hash=abc"
+        );
+        assert_eq!(index["paths"].as_object().unwrap().len(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Paths below `/apis/custom.metrics.k8s.io/{version}`: what is asked for.
+//! Paths below `/apis/custom.metrics.k8s.io/{version}` and `/apis/external.metrics.k8s.io/{version}`: what is asked for.
 
 use crate::core::kinds::GroupResource;
 
@@ -11,6 +11,15 @@ pub struct MetricPath {
     pub resource: GroupResource,
     /// Which objects are asked for.
     pub name: Name,
+    /// The metric's name.
+    pub metric: String,
+}
+
+/// A read of the external metrics API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExternalPath {
+    /// The namespace of who asks. `*` is no wildcard: it is a namespace that nothing is in.
+    pub namespace: String,
     /// The metric's name.
     pub metric: String,
 }
@@ -38,19 +47,15 @@ pub enum PathError {
         "invalid request path: expected namespaces/NAMESPACE/RESOURCE/NAME/METRIC, RESOURCE/NAME/METRIC or namespaces/NAMESPACE/metrics/METRIC"
     )]
     Form,
+    /// Not the form of external metrics.
+    #[error("invalid request path: expected namespaces/NAMESPACE/METRIC")]
+    ExternalForm,
 }
 
 /// Takes apart what stands behind the version in a custom metrics URL, and the slash there: still percent-encoded, without
 /// the query.
 pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
-    // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
-    if rest.starts_with('/') {
-        return Err(PathError::Form);
-    }
-    let segments = segments(rest)?;
-    if segments.iter().any(String::is_empty) {
-        return Err(PathError::Form);
-    }
+    let segments = whole_segments(rest)?.ok_or(PathError::Form)?;
     let words: Vec<_> = segments.iter().map(String::as_str).collect();
     match *words.as_slice() {
         ["namespaces", namespace, "metrics", metric] => Ok(MetricPath {
@@ -74,6 +79,32 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
         }),
         _ => Err(PathError::Form),
     }
+}
+
+/// Takes apart what stands behind the version in an external metrics URL, as [`parse`] does for custom metrics.
+pub fn parse_external(rest: &str) -> Result<ExternalPath, PathError> {
+    let segments = whole_segments(rest)?.ok_or(PathError::ExternalForm)?;
+    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        ["namespaces", namespace, metric] => Ok(ExternalPath {
+            namespace: match namespace {
+                "*" => namespace.to_owned(),
+                namespace => self::namespace(namespace)?,
+            },
+            metric: metric.to_owned(),
+        }),
+        _ => Err(PathError::ExternalForm),
+    }
+}
+
+/// The segments of what stands behind the version, if none is empty.
+fn whole_segments(rest: &str) -> Result<Option<Vec<String>>, PathError> {
+    // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
+    if rest.starts_with('/') {
+        return Ok(None);
+    }
+    let segments = segments(rest)?;
+    Ok(segments.iter().all(|segment| !segment.is_empty()).then_some(segments))
 }
 
 /// The percent-decoded segments of a path, without slashes at its ends.
@@ -183,6 +214,34 @@ mod tests {
         ];
         for (rest, wanted) in cases {
             assert_eq!(shown(rest), wanted, "{rest}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_external_metrics() {
+        let cases = [
+            ("namespaces/n/m", "n m"),
+            ("namespaces/n/m/", "n m"),
+            ("namespaces/*/m", "* m"),
+            ("namespaces/n/vllm%3Anum_requests", "n vllm:num_requests"),
+            ("namespaces/n/a%2Fb", "n a/b"),
+            ("namespaces/namespaces/namespaces", "namespaces namespaces"),
+            ("/namespaces/n/m", "ExternalForm"),
+            ("namespaces//m", "ExternalForm"),
+            ("namespaces/n/m/more", "ExternalForm"),
+            ("namespaces/n", "ExternalForm"),
+            ("m", "ExternalForm"),
+            ("", "ExternalForm"),
+            ("namespaces/n%22/m", "Name(\"n\\\"\")"),
+            ("namespaces/n|x/m", "Name(\"n|x\")"),
+            ("namespaces/n/%ff", "NotUtf8"),
+        ];
+        for (rest, wanted) in cases {
+            let shown = match parse_external(rest) {
+                Ok(path) => format!("{} {}", path.namespace, path.metric),
+                Err(error) => format!("{error:?}"),
+            };
+            assert_eq!(shown, wanted, "{rest}");
         }
     }
 

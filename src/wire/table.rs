@@ -2,11 +2,16 @@
 
 use serde_json::{Value, json};
 
-/// A `MetricValueList` as a table, of either version; nothing where the document is another one.
+/// A `MetricValueList` of either version or an `ExternalMetricValueList` as a table; nothing where the document is another
+/// one.
 pub fn of_metric_values(list: &Value) -> Option<Value> {
-    if list["kind"] != "MetricValueList" {
-        return None;
-    }
+    let (first, second, row): (_, _, fn(&Value) -> Value) = match list["kind"].as_str()? {
+        "MetricValueList" => (("Name", "The described object"), ("Metric", "The metric"), row),
+        "ExternalMetricValueList" => {
+            (("Name", "The metric"), ("Labels", "The labels of the series"), external_row)
+        }
+        _ => return None,
+    };
     let column = |name: &str, format: &str, description: &str| {
         json!({
             "name": name, "type": "string", "format": format, "description": description,
@@ -19,13 +24,28 @@ pub fn of_metric_values(list: &Value) -> Option<Value> {
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {},
         "columnDefinitions": [
-            column("Name", "name", "The described object"),
-            column("Metric", "", "The metric"),
+            column(first.0, "name", first.1),
+            column(second.0, "", second.1),
             column("Value", "", "The value, a quantity"),
             column("Timestamp", "", "When the value was evaluated"),
         ],
         "rows": rows,
     }))
+}
+
+fn external_row(item: &Value) -> Value {
+    let labels = item["metricLabels"].as_object().into_iter().flatten();
+    let labels: Vec<_> = labels
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    json!({
+        "cells": [item["metricName"], labels.join(","), item["value"], item["timestamp"]],
+        "object": {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": {"name": item["metricName"]},
+        },
+    })
 }
 
 fn row(item: &Value) -> Value {
@@ -64,5 +84,18 @@ mod tests {
         assert_eq!(old["rows"][0]["cells"], json!(["p", "m", "1", "t"]));
         assert_eq!(old["rows"][0]["object"]["metadata"], json!({"name": "p", "namespace": "n"}));
         assert!(of_metric_values(&json!({"kind": "Status"})).is_none());
+    }
+
+    #[test]
+    fn rows_of_external_metrics_have_the_labels() {
+        let list = json!({"kind": "ExternalMetricValueList", "items": [
+            {"metricName": "m", "metricLabels": {"a": "x", "b": "y"}, "timestamp": "t", "value": "1"},
+            {"metricName": "m", "metricLabels": {}, "timestamp": "t", "value": "2"},
+        ]});
+        let table = of_metric_values(&list).unwrap();
+        assert_eq!(table["columnDefinitions"][1]["name"], "Labels");
+        assert_eq!(table["rows"][0]["cells"], json!(["m", "a=x,b=y", "1", "t"]));
+        assert_eq!(table["rows"][1]["cells"], json!(["m", "", "2", "t"]));
+        assert_eq!(table["rows"][0]["object"]["metadata"], json!({"name": "m"}));
     }
 }

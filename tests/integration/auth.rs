@@ -17,7 +17,7 @@ use reqwest::{Client, Identity, Method};
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{App, Launch, Reply, custom},
+    app::{App, Launch, Reply, custom, external},
     backend::{Answer, Backend, knows, pods},
     cluster::Kubernetes,
     relay::Relay,
@@ -497,6 +497,12 @@ async fn attributes() {
         }
         json!({"resourceAttributes": attributes})
     };
+    let of_external = |verb: &str, namespace: &str| {
+        json!({"resourceAttributes": {
+            "group": "external.metrics.k8s.io", "version": "v1beta1", "verb": verb,
+            "namespace": namespace, "resource": "q",
+        }})
+    };
     let path =
         |verb: &str, path: &str| json!({"nonResourceAttributes": {"path": path, "verb": verb}});
     let cases = [
@@ -523,6 +529,11 @@ async fn attributes() {
         ),
         ("POST", custom("namespaces/n/pods/p/m"), resource("create", "n", "pods", "p", "m")),
         ("DELETE", custom("namespaces/n/pods/p/m"), resource("delete", "n", "pods", "p", "m")),
+        ("GET", external("namespaces/n/q"), of_external("list", "n")),
+        ("HEAD", external("namespaces/h/%71/?labelSelector=a"), of_external("list", "h")),
+        ("GET", external("namespaces/n/q?watch=1"), of_external("watch", "n")),
+        ("POST", external("namespaces/n/q"), of_external("create", "n")),
+        ("GET", external(""), path("get", "/apis/external.metrics.k8s.io/v1beta1/")),
         ("GET", "/apis".to_owned(), path("get", "/apis")),
         ("GET", "/metrics".to_owned(), path("get", "/metrics")),
         ("HEAD", "/openapi/v3".to_owned(), path("head", "/openapi/v3")),
@@ -550,6 +561,11 @@ async fn attributes() {
     assert_eq!(
         reply.failure(),
         r#"pods.custom.metrics.k8s.io "*" is forbidden: User "holder" cannot get resource "pods/m" in API group "custom.metrics.k8s.io" in the namespace "n": because"#
+    );
+    let reply = get(&app, "good", &external("namespaces/n/q")).await;
+    assert_eq!(
+        reply.failure(),
+        r#"q.external.metrics.k8s.io is forbidden: User "holder" cannot list resource "q" in API group "external.metrics.k8s.io" in the namespace "n": because"#
     );
     let reply = app.get("/metrics").await;
     assert_eq!(

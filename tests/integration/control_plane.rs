@@ -62,22 +62,42 @@ kind: ClusterRoleBinding
 metadata: {name: prometheus-adapter-hpa-controller}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: prometheus-adapter-server-resources}
 subjects: [{kind: ServiceAccount, name: horizontal-pod-autoscaler, namespace: kube-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: prometheus-adapter-external-metrics}
+rules: [{apiGroups: [external.metrics.k8s.io], resources: ["*"], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: prometheus-adapter-hpa-controller-external-metrics}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: prometheus-adapter-external-metrics}
+subjects: [{kind: ServiceAccount, name: horizontal-pod-autoscaler, namespace: kube-system}]
 "#;
 
-/// A gauge of pods, services and namespaces, as it is.
+/// A gauge of pods, services and namespaces, as it is, and as an external metric.
 const GAUGES: &str = r#"rules:
 - seriesQuery: 'queue_depth{namespace!=""}'
   resources:
     overrides: {namespace: {resource: namespace}, pod: {resource: pod}, service: {resource: service}}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: 'queue_depth{namespace!=""}'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (service)
 "#;
 
-/// The counter of the LSP servers as a rate. The range is short, so that the load of a moment ago is soon forgotten.
+/// The counter of the LSP servers as a rate. The range is short, so that the load of a moment ago is soon forgotten. And the
+/// backlog of queues, which are no objects of the cluster.
 const LSP_REQUESTS: &str = r#"rules:
 - seriesQuery: 'lsp_requests_total{namespace!="",pod!=""}'
   resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
   name: {matches: "^(.*)_total$", as: "${1}_per_second"}
   metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[5s])) by (<<.GroupBy>>)'
+externalRules:
+- seriesQuery: 'backlog{namespace!=""}'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 "#;
 
 /// Two pods and a service, which nothing has to run.
@@ -111,7 +131,8 @@ metadata: {name: batch, namespace: ide, labels: {app: batch}}
 spec: {serviceAccountName: web, containers: [{name: batch, image: batch}]}
 ";
 
-/// A Deployment whose pods serve 10 requests a second each, and are added and removed as fast as the controller can.
+/// A Deployment whose pods serve 10 requests a second each, and one whose pods take 10 entries of a backlog each; both are scaled
+/// as fast as the controller can.
 const AUTOSCALED: &str = r#"
 apiVersion: v1
 kind: Namespace
@@ -137,6 +158,31 @@ spec:
   - type: Pods
     pods:
       metric: {name: lsp_requests_per_second}
+      target: {type: AverageValue, averageValue: "10"}
+  behavior:
+    scaleUp: {stabilizationWindowSeconds: 0}
+    scaleDown: {stabilizationWindowSeconds: 0}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker, namespace: ide}
+spec:
+  selector: {matchLabels: {app: worker}}
+  template:
+    metadata: {labels: {app: worker}}
+    spec: {containers: [{name: worker, image: worker}]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: worker, namespace: ide}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}
+  minReplicas: 1
+  maxReplicas: 8
+  metrics:
+  - type: External
+    external:
+      metric: {name: backlog, selector: {matchLabels: {queue: jobs}}}
       target: {type: AverageValue, averageValue: "10"}
   behavior:
     scaleUp: {stabilizationWindowSeconds: 0}
@@ -393,6 +439,17 @@ async fn reads_through_kube_apiserver(plane: &ControlPlane) {
         assert_eq!(values(&list), [(name, value)], "{path}");
     }
 
+    let external = "/apis/external.metrics.k8s.io/v1beta1";
+    let list = plane.raw(&format!("{external}/namespaces/ide/queue_depth")).await;
+    let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}")).iter();
+    let items: Vec<_> = items.map(|item| (&item["metricLabels"], &item["value"])).collect();
+    assert_eq!(
+        items,
+        [(&json!({}), &json!("7")), (&json!({"service": "web"}), &json!("2001500m"))]
+    );
+    let path = format!("{external}/namespaces/monitoring/queue_depth?labelSelector=service");
+    assert_eq!(plane.raw(&path).await["items"], json!([]));
+
     let path = format!("{beta2}/namespaces/ide/pods/*/unknown");
     let ended = kubectl(&plane.kubeconfig, &["get", "--raw", &path]).await;
     assert_eq!(ended.code, Some(1));
@@ -509,7 +566,7 @@ async fn it_makes_itself_trusted() {
     drop(server);
 }
 
-/// Requests that a service gets, shared by the pods that are there.
+/// Requests that a service gets, shared by the pods that are there, and as many entries in a queue.
 struct Load {
     shared: Arc<Mutex<Shared>>,
     _task: AbortOnDropHandle<()>,
@@ -548,7 +605,7 @@ impl Load {
         move |names| {
             let pods = &mut shared.lock().expect("not poisoned").pods;
             pods.retain(|name, _| names.contains(name));
-            for name in names {
+            for name in names.into_iter().filter(|name| name.starts_with("lsp-server-")) {
                 pods.entry(name).or_default();
             }
         }
@@ -560,7 +617,12 @@ impl Shared {
     #[expect(clippy::cast_precision_loss, reason = "there are few pods")]
     fn after(&mut self, time: Duration) -> Page {
         let each = self.per_second * time.as_secs_f64() / self.pods.len() as f64;
-        self.pods.iter_mut().fold(Page::new(), |page, (name, count)| {
+        // What the autoscaler does not ask for would make it scale to the limit.
+        let page = Page::new()
+            .series("backlog", r#"namespace="ide",queue="jobs""#, &self.per_second.to_string())
+            .series("backlog", r#"namespace="ide",queue="mail""#, "1000")
+            .series("backlog", r#"namespace="other",queue="jobs""#, "1000");
+        self.pods.iter_mut().fold(page, |page, (name, count)| {
             *count += each;
             let labels = format!("namespace=\"ide\",pod=\"{name}\"");
             page.series("lsp_requests_total", &labels, &count.to_string())
@@ -570,7 +632,7 @@ impl Shared {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs KUBEBUILDER_ASSETS: a folder with kube-apiserver and etcd"]
-async fn an_autoscaler_follows_lsp_requests() {
+async fn autoscalers_follow_lsp_requests_and_a_backlog() {
     let started = Instant::now();
     let plane = ControlPlane::start().await;
     if !plane.has_controllers() {
@@ -600,34 +662,43 @@ async fn an_autoscaler_follows_lsp_requests() {
             changed.elapsed()
         );
     }
-    let text = succeeds(&plane.kubeconfig, &["describe", "hpa", "-n", "ide", "lsp-server"]).await;
-    assert!(text.contains("\"lsp_requests_per_second\" on pods"), "{text}");
-    for count in [5, 3, 1] {
-        assert!(text.contains(&format!("New size: {count};")), "{text}");
+    for (name, metric) in [
+        ("lsp-server", "\"lsp_requests_per_second\" on pods"),
+        ("worker", "\"backlog\" (target average value)"),
+    ] {
+        let text = succeeds(&plane.kubeconfig, &["describe", "hpa", "-n", "ide", name]).await;
+        assert!(text.contains(metric), "{text}");
+        for count in [5, 3, 1] {
+            assert!(text.contains(&format!("New size: {count};")), "{text}");
+        }
     }
     server.print_memory();
     println!("done after {:?}", started.elapsed());
 }
 
-/// Waits until the autoscaler has read the metric, wants so many replicas, and so many are ready.
+/// Waits until both autoscalers have read their metrics, want so many replicas, and so many are ready.
 async fn until_scaled(plane: &ControlPlane, replicas: u64) {
-    let mut last = String::new();
-    eventually(&format!("there are {replicas} replicas"), async || {
-        let path = "/apis/autoscaling/v2/namespaces/ide/horizontalpodautoscalers/lsp-server";
-        let status = plane.get(path).await?["status"].take();
-        let deployment = plane.get("/apis/apps/v1/namespaces/ide/deployments/lsp-server").await?;
-        let is_active = status["conditions"].as_array()?.iter().any(|condition| {
-            condition["type"] == "ScalingActive" && condition["reason"] == "ValidMetricFound"
-        });
-        let read = &status["currentMetrics"][0]["pods"]["current"]["averageValue"];
-        let ready = &deployment["status"]["readyReplicas"];
-        let state =
-            format!("{read} on average: {} wanted, {ready} ready", status["desiredReplicas"]);
-        if state != last {
-            println!("{state}");
-            last = state;
-        }
-        (is_active && status["desiredReplicas"] == replicas && *ready == replicas).then_some(())
-    })
-    .await;
+    for (name, kind) in [("lsp-server", "pods"), ("worker", "external")] {
+        let mut last = String::new();
+        eventually(&format!("there are {replicas} replicas of {name}"), async || {
+            let path =
+                format!("/apis/autoscaling/v2/namespaces/ide/horizontalpodautoscalers/{name}");
+            let status = plane.get(&path).await?["status"].take();
+            let path = format!("/apis/apps/v1/namespaces/ide/deployments/{name}");
+            let deployment = plane.get(&path).await?;
+            let is_active = status["conditions"].as_array()?.iter().any(|condition| {
+                condition["type"] == "ScalingActive" && condition["reason"] == "ValidMetricFound"
+            });
+            let read = &status["currentMetrics"][0][kind]["current"]["averageValue"];
+            let ready = &deployment["status"]["readyReplicas"];
+            let wanted = &status["desiredReplicas"];
+            let state = format!("{name}: {read} on average: {wanted} wanted, {ready} ready");
+            if state != last {
+                println!("{state}");
+                last = state;
+            }
+            (is_active && *wanted == replicas && *ready == replicas).then_some(())
+        })
+        .await;
+    }
 }

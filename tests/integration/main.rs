@@ -18,6 +18,8 @@ mod demo;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod external_metrics;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod kubectl;

@@ -204,6 +204,10 @@ fn the_chart_renders_sound_documents() {
         ("certManager: {enabled: true, certRevisionHistoryLimit: 3}", 2),
         ("rules: {default: false}", 0),
         (
+            "rules: {default: false, external: [{seriesQuery: mark-series, metricsQuery: up, resources: {namespaced: false}}]}\nrbac: {externalMetrics: {resources: [mark-metric]}}",
+            1,
+        ),
+        (
             "rules: {existing: my-rules}\nserviceAccount: {create: false, name: mine}\nrbac: {create: false}",
             2,
         ),
@@ -258,7 +262,6 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
 fn the_chart_refuses_what_cannot_be_meant() {
     let cases = [
         ("prometheus: {uri: x}", "uri"),
-        ("rules: {external: [{seriesQuery: up, metricsQuery: up}]}", "not served"),
         ("rules: {resource: {window: 3m}}", "not served"),
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),

@@ -53,6 +53,15 @@ async fn open_api() {
         assert_eq!(reply.json(), document);
         tags.push(tag.parse().unwrap());
     }
+    let name = "apis/external.metrics.k8s.io/v1beta1";
+    let url = index.json()["paths"][name]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = app.get(&url).await;
+    assert!(
+        document.json()["paths"][&format!("/{name}/namespaces/{{namespace}}/{{metric}}")]["get"]
+            .is_object(),
+        "{document:?}"
+    );
+    tags.push(document.headers["etag"].clone());
     let v2 = app.get("/openapi/v2").await;
     assert_eq!(v2.json()["swagger"], "2.0");
     tags.push(v2.headers["etag"].clone());
@@ -70,7 +79,12 @@ async fn open_api() {
         let reply = get(&app, "/openapi/v2", &[("accept", accept)]).await;
         assert_eq!(reply.headers["content-type"], "application/json", "{accept}");
     }
-    for path in ["/openapi", "/openapi/v1", "/openapi/v3/apis/custom.metrics.k8s.io/v1"] {
+    for path in [
+        "/openapi",
+        "/openapi/v1",
+        "/openapi/v3/apis/custom.metrics.k8s.io/v1",
+        "/openapi/v3/apis/external.metrics.k8s.io/v1beta2",
+    ] {
         let reply = app.get(path).await;
         assert_eq!((reply.status.as_u16(), &reply.json()["reason"]), (404, &json!("NotFound")));
         reply.failure();

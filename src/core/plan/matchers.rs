@@ -17,13 +17,19 @@ pub(super) fn alternatives<S: AsRef<str>>(values: &[S]) -> String {
 
 /// Label matchers in the making: their text, and the values by label for `.LabelValuesByName`.
 #[derive(Default)]
-pub(super) struct Matchers {
-    pub(super) text: String,
-    pub(super) values: BTreeMap<String, String>,
+pub(in crate::core) struct Matchers {
+    pub(in crate::core) text: String,
+    pub(in crate::core) values: BTreeMap<String, String>,
 }
 
 impl Matchers {
-    pub(super) fn push(&mut self, label: &str, operator: &str, value: &str, plain: String) {
+    pub(in crate::core) fn push(
+        &mut self,
+        label: &str,
+        operator: &str,
+        value: &str,
+        plain: String,
+    ) {
         if !self.text.is_empty() {
             self.text.push(',');
         }
@@ -33,7 +39,7 @@ impl Matchers {
         self.values.insert(label.to_owned(), plain);
     }
 
-    pub(super) fn selector(&mut self, selector: &Selector) -> Result<(), PlanError> {
+    pub(in crate::core) fn selector(&mut self, selector: &Selector) -> Result<(), PlanError> {
         for requirement in selector.requirements() {
             let key = requirement.key.as_str();
             let values = &requirement.values;

@@ -185,6 +185,11 @@ pub(crate) fn custom(rest: &str) -> String {
     format!("/apis/custom.metrics.k8s.io/v1beta2/{rest}")
 }
 
+/// A path of the external metrics API.
+pub(crate) fn external(rest: &str) -> String {
+    format!("/apis/external.metrics.k8s.io/v1beta1/{rest}")
+}
+
 impl App {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)

@@ -116,7 +116,7 @@ spec:
 {{- if hasSuffix "prometheus-adapter/prometheus-adapter" .Values.image.repository -}}
 {{- fail "image.repository is prometheus-adapter's image: name loadline's, or leave it out of your values" -}}
 {{- end -}}
-{{- if or .Values.rules.external .Values.rules.resource -}}
-{{- fail "rules.external and rules.resource: external.metrics.k8s.io and metrics.k8s.io are not served by this version of loadline, and registering them would take them from whoever serves them now" -}}
+{{- if .Values.rules.resource -}}
+{{- fail "rules.resource: metrics.k8s.io is not served by this version of loadline, and registering it would take it from whoever serves it now" -}}
 {{- end -}}
 {{- end -}}

@@ -1,0 +1,185 @@
+//! The external metrics of a catalog: registered under their name alone, whatever labels their series carry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Api, Claim, DiscoveredRule, metric_name, of, undiscovered, winner};
+use crate::core::rules::Rule;
+
+/// The label that every series carries; external metrics are claimed through it.
+pub const NAME: &str = "__name__";
+
+/// All external metrics.
+#[derive(Debug, Default)]
+pub struct External {
+    metrics: BTreeMap<String, ExternalEntry>,
+    undiscovered: Vec<String>,
+}
+
+/// How an external metric is read.
+#[derive(Clone, Debug)]
+pub struct ExternalEntry {
+    /// The rule that provides the metric.
+    pub rule: Arc<Rule>,
+    /// The series behind the metric.
+    pub series: Arc<str>,
+    /// The label that holds the namespace, where the rule maps one. Whether it is matched is the rule's
+    /// `resources.namespaced`.
+    pub namespace_label: Option<Arc<str>>,
+}
+
+/// All claims on external metrics, by the metric's name, in the order of rising precedence.
+pub(super) fn claims(rules: &[DiscoveredRule]) -> BTreeMap<String, Vec<Claim>> {
+    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    for (index, DiscoveredRule { rule, found, .. }) in of(Api::External, rules) {
+        let names = found.iter().filter_map(|found| found.by_label.get(NAME)).flatten();
+        for series in names {
+            if let Some(metric) = metric_name(rule, series) {
+                let (series, label) = (series.clone(), NAME.to_owned());
+                claims.entry(metric).or_default().push(Claim { rule: index, series, label });
+            }
+        }
+    }
+    claims
+}
+
+impl External {
+    pub(super) fn build(rules: &[DiscoveredRule], alive: &BTreeSet<Claim>) -> Self {
+        let mut metrics = BTreeMap::new();
+        for (metric, claims) in claims(rules) {
+            let Some(claim) = winner(&claims, alive) else { continue };
+            let Some(DiscoveredRule { rule, mapping, .. }) = rules.get(claim.rule) else {
+                continue;
+            };
+            let entry = ExternalEntry {
+                rule: Arc::clone(rule),
+                series: claim.series.as_str().into(),
+                namespace_label: mapping.namespace_label().map(Arc::from),
+            };
+            metrics.insert(metric, entry);
+        }
+        Self { metrics, undiscovered: undiscovered(Api::External, rules) }
+    }
+
+    /// How to read a metric.
+    pub fn get(&self, metric: &str) -> Option<&ExternalEntry> {
+        self.metrics.get(metric)
+    }
+
+    /// The names of all metrics, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.metrics.keys().map(String::as_str)
+    }
+
+    /// The rules of external metrics that no discovery has succeeded for yet.
+    pub fn undiscovered(&self) -> &[String] {
+        &self.undiscovered
+    }
+
+    /// How many metrics there are.
+    pub fn len(&self) -> usize {
+        self.metrics.len()
+    }
+
+    /// Whether there is no metric.
+    pub fn is_empty(&self) -> bool {
+        self.metrics.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        catalog::{Catalog, Found, contests},
+        kinds::Kinds,
+        rules::load,
+    };
+
+    const RULES: &str = r#"
+rules:
+- seriesQuery: '{__name__=~"^a.*"}'
+  resources: {overrides: {pod: {resource: pod}}}
+  metricsQuery: custom(<<.Series>>)
+externalRules:
+- seriesQuery: '{__name__=~"^a.*"}'
+  resources: {overrides: {ns: {resource: namespaces}}}
+  name: {matches: "^(.*?)(_total)?$", as: "$1"}
+  metricsQuery: first(<<.Series>>)
+- seriesQuery: '{__name__=~"^b.*"}'
+  resources: {namespaced: false}
+  name: {matches: "^b(.*)$", as: "a$1"}
+  metricsQuery: second(<<.Series>>)
+"#;
+
+    /// The rules of both APIs; what was found for each, or nothing where it was not discovered.
+    fn rules(found: [Option<(&str, &[&str])>; 3]) -> Vec<DiscoveredRule> {
+        let rules = load(RULES).unwrap();
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        let custom = rules.custom.iter().map(|rule| (Api::Custom, rule));
+        let external = rules.external.iter().map(|rule| (Api::External, rule));
+        let rules = custom.chain(external).zip(found).map(|((api, rule), found)| DiscoveredRule {
+            rule: Arc::clone(rule),
+            api,
+            mapping: Arc::new(rule.mapping.resolve(&Kinds::builtin())),
+            found: found.map(|(label, names)| {
+                let mut found = Found::default();
+                for name in names {
+                    found.insert(label, name);
+                }
+                Arc::new(found)
+            }),
+        });
+        rules.collect()
+    }
+
+    fn catalog(rules: &[DiscoveredRule], alive: &[Claim]) -> Catalog {
+        Catalog::build(Arc::new(Kinds::builtin()), rules, &alive.iter().cloned().collect())
+    }
+
+    #[test]
+    fn metrics_are_registered_by_name_next_to_custom_metrics() {
+        let names: &[&str] = &["a_x", "a_y_total", "a.dotted"];
+        let rules =
+            rules([Some(("pod", names)), Some((NAME, names)), Some((NAME, &["b_z", "other"]))]);
+        let catalog = catalog(&rules, &[]);
+        let external = catalog.external();
+        assert_eq!(external.names().collect::<Vec<_>>(), ["a_x", "a_y", "a_z"]);
+        assert_eq!(&*external.get("a_y").unwrap().series, "a_y_total");
+        assert_eq!(external.get("a_x").unwrap().namespace_label.as_deref(), Some("ns"));
+        assert_eq!(external.get("a_z").unwrap().namespace_label, None);
+        assert!(external.get("a_y_total").is_none());
+        assert_eq!((catalog.list().len(), catalog.len()), (2, 5));
+        assert!(contests(&rules).is_empty(), "the APIs do not compete");
+    }
+
+    #[test]
+    fn the_later_rule_wins_unless_its_series_is_dead() {
+        let both = rules([
+            Some(("pod", &[])),
+            Some((NAME, &["a_x", "a_x_total"])),
+            Some((NAME, &["b_x"])),
+        ]);
+        let series =
+            |catalog: &Catalog| catalog.external().get("a_x").map(|entry| entry.series.to_string());
+        assert_eq!(series(&catalog(&both, &[])).as_deref(), Some("b_x"));
+        let contests = contests(&both);
+        assert_eq!(contests.len(), 1);
+        assert_eq!((&contests[0].resource, contests[0].metric.as_str()), (&None, "a_x"));
+        let claims: Vec<_> =
+            contests[0].claims.iter().map(|claim| (claim.rule, claim.series.as_str())).collect();
+        assert_eq!(claims, [(1, "a_x"), (1, "a_x_total"), (2, "b_x")]);
+        let alive = Claim { rule: 1, series: "a_x".into(), label: NAME.into() };
+        assert_eq!(series(&catalog(&both, &[alive])).as_deref(), Some("a_x"));
+    }
+
+    #[test]
+    fn rules_without_a_discovery_are_named_by_api() {
+        let catalog = catalog(&rules([None, None, Some((NAME, &["b_x"]))]), &[]);
+        assert_eq!(catalog.undiscovered(), ["rules[0]"]);
+        assert_eq!(catalog.external().undiscovered(), ["externalRules[0]"]);
+        assert_eq!(catalog.external().len(), 1);
+    }
+}

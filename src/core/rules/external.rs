@@ -1,0 +1,50 @@
+//! What is asked of `externalRules` alone.
+
+use std::sync::Arc;
+
+use super::{Problem, Rule};
+use crate::core::kinds::Kinds;
+
+/// Leaves out rules whose queries are to be limited to the namespace of a request, but which do not say which label holds it.
+/// Namespaces are the same in every cluster, so this can be told without one.
+pub(super) fn check(rules: Vec<Arc<Rule>>, broken: &mut Vec<Problem>) -> Vec<Arc<Rule>> {
+    let kinds = Kinds::builtin();
+    let (sound, unsound): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| {
+        !rule.mapping.namespaced() || rule.mapping.resolve(&kinds).namespace_label().is_some()
+    });
+    broken.extend(unsound.iter().map(|rule| Problem {
+        place: Some(rule.place),
+        path: format!("{}.resources", rule.id),
+        message: "no label is mapped to namespaces: name one in `overrides`, such as `namespace: {resource: namespace}`, or set `namespaced: false`".to_owned(),
+    }));
+    sound
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::rules::load;
+
+    #[test]
+    fn a_namespaced_rule_needs_a_label_for_namespaces() {
+        let cases = [
+            ("", false),
+            ("resources: {overrides: {pod: {resource: pod}}}", false),
+            ("resources: {overrides: {ns: {group: apps, resource: namespace}}}", false),
+            ("resources: {namespaced: true}", false),
+            ("resources: {overrides: {ns: {resource: namespace}}}", true),
+            ("resources: {overrides: {ns: {resource: Namespaces}}}", true),
+            ("resources: {template: 'kube_<<.Resource>>'}", true),
+            ("resources: {template: '<<.Resource>>-x'}", false),
+            ("resources: {namespaced: false}", true),
+        ];
+        for (resources, is_sound) in cases {
+            let rule = format!("- seriesQuery: up\n  metricsQuery: up\n  {resources}\n");
+            let rules = load(&format!("rules:\n{rule}externalRules:\n{rule}")).unwrap();
+            assert_eq!(rules.external.len(), usize::from(is_sound), "{resources}");
+            let problems: Vec<_> = rules.broken.iter().map(ToString::to_string).collect();
+            let about_external: Vec<_> =
+                problems.iter().filter(|problem| problem.contains("externalRules[0]")).collect();
+            assert_eq!(about_external.is_empty(), is_sound, "{problems:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The handlers of external.metrics.k8s.io.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+
+use super::{Api, DEADLINE, Parameters, error::ApiError};
+use crate::{
+    core::selector::Selector,
+    reads::external::ExternalQuestion,
+    wire::{
+        discovery as documents, external,
+        path::{self, ExternalPath},
+        status::Reason,
+    },
+};
+
+/// The version document, which is answered whether or not there are rules.
+pub(super) async fn resources(
+    State(api): State<Arc<Api>>,
+    Path(version): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    if version != external::VERSION {
+        return Err(ApiError::not_found());
+    }
+    Ok(Json(documents::external_resources(&api.reads.catalog())))
+}
+
+pub(super) async fn values(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    Path((version, _)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    if version != external::VERSION {
+        return Err(ApiError::not_found());
+    }
+    let question = question(&uri)?;
+    let read = api.reads.read_external(&question);
+    let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
+        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
+    };
+    let values = values?;
+    let ExternalPath { metric, .. } = &question.path;
+    let body = external::encode(metric, values.window_seconds, &values.readings);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn question(uri: &Uri) -> Result<ExternalQuestion, ApiError> {
+    // The raw path: a decoded one could not tell a slash in a name from one between segments.
+    let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
+    let bad =
+        |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
+    let parameters = Parameters::parse(uri.query().unwrap_or_default());
+    let selector = parameters.label_selector.unwrap_or_default();
+    Ok(ExternalQuestion {
+        path: path::parse_external(rest).map_err(|error| bad(&error))?,
+        selector: Selector::parse(&selector).map_err(|error| bad(&error))?,
+    })
+}

@@ -1,0 +1,107 @@
+//! A read of an external metric.
+
+use std::sync::PoisonError;
+
+use super::{ReadError, Reads, fetch_failed, refused};
+use crate::{
+    core::{
+        catalog::{Catalog, external::ExternalEntry},
+        external::{self, ExternalReading, ExternalReadings},
+        selector::Selector,
+    },
+    discovery,
+    prometheus::Answer,
+    wire::path::ExternalPath,
+};
+
+/// A request for the values of an external metric, its selector parsed.
+#[derive(Clone, Debug)]
+pub struct ExternalQuestion {
+    /// What the path names.
+    pub path: ExternalPath,
+    /// Which series.
+    pub selector: Selector,
+}
+
+/// The values of an external metric.
+#[derive(Debug)]
+pub struct ExternalValues {
+    /// The values, sorted by their labels.
+    pub readings: Vec<ExternalReading>,
+    /// The range of the query in seconds, where it is known.
+    pub window_seconds: Option<i64>,
+}
+
+impl Reads {
+    /// Answers a question about an external metric.
+    pub async fn read_external(
+        &self,
+        question: &ExternalQuestion,
+    ) -> Result<ExternalValues, ReadError> {
+        let ExternalQuestion { path, selector } = question;
+        let entry = self.external_entry(&path.metric).await?;
+        let rule = &entry.rule.id;
+        let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
+        tracing::debug!(%rule, query, "planned");
+        let got = self.planner.ask(query.into()).await;
+        let got = got.map_err(|source| fetch_failed(rule, source))?;
+        let answer = got.kept.value().answer();
+        let readings = match answer {
+            Answer::Vector(vector) => external::of_vector(vector),
+            Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value),
+            Answer::Other(kind) => {
+                let (rule, kind) = (rule.clone(), kind.clone());
+                return Err(ReadError::NotAVector { rule, kind });
+            }
+        };
+        self.warn_of_external(rule, &readings, answer);
+        let window_seconds = entry.rule.window_seconds;
+        Ok(ExternalValues { readings: readings.values, window_seconds })
+    }
+
+    /// How to read the metric; a metric that is not known is looked for once more.
+    async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
+        if let Some(entry) = self.catalog().external().get(metric) {
+            return Ok(entry.clone());
+        }
+        // Who reads is one of few workers of the HPA controller: what takes longer is answered as it is known.
+        let rediscovery = self.discovery.rediscover();
+        tokio::time::timeout(discovery::RETRY, rediscovery).await.unwrap_or_default();
+        let catalog = self.catalog();
+        catalog.external().get(metric).cloned().ok_or_else(|| unknown(&catalog, metric))
+    }
+
+    /// Says once per rule what is odd about its samples.
+    fn warn_of_external(&self, rule: &str, readings: &ExternalReadings, answer: &Answer) {
+        let once = |what: &'static str| {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            warned.insert((rule.to_owned(), what))
+        };
+        if readings.not_finite > 0 && once("not finite") {
+            tracing::warn!(%rule, samples = readings.not_finite, "the query gives NaN or infinite samples, which are no values");
+        }
+        let Answer::Vector(vector) = answer else { return };
+        if let Some(warning) = vector.warnings.first()
+            && once("warnings")
+        {
+            tracing::warn!(%rule, warning, "Prometheus warns about the query");
+        }
+        if vector.histograms > 0 && once("histograms") {
+            tracing::warn!(%rule, samples = vector.histograms, "the query gives native histograms, which are no values");
+        }
+    }
+}
+
+/// Says of no resource that it lacks the metric, as prometheus-adapter does.
+fn unknown(catalog: &Catalog, metric: &str) -> ReadError {
+    let undiscovered = catalog.external().undiscovered();
+    if !undiscovered.is_empty() {
+        let cause = format!("waiting for {}", undiscovered.join(", "));
+        return ReadError::NotDiscovered { cause };
+    }
+    ReadError::UnknownMetric {
+        metric: metric.to_owned(),
+        resource: String::new(),
+        cause: "no rule of externalRules gives a metric of this name".to_owned(),
+    }
+}

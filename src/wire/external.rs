@@ -1,0 +1,97 @@
+//! `ExternalMetricValueList` of external.metrics.k8s.io/v1beta1.
+//!
+//! The shapes are those of `k8s.io/metrics/pkg/apis/external_metrics`, field order included.
+
+use serde::{Serialize, Serializer};
+
+use super::custom::{Quantity, Rfc3339};
+use crate::core::external::ExternalReading;
+
+/// The API group.
+pub const GROUP: &str = "external.metrics.k8s.io";
+
+/// Its only version.
+pub const VERSION: &str = "v1beta1";
+
+/// Encodes an answer. `window_seconds` is the range of the query, where it is known.
+pub fn encode(metric: &str, window_seconds: Option<i64>, readings: &[ExternalReading]) -> Vec<u8> {
+    let items = readings.iter().map(|reading| Item {
+        metric_name: metric,
+        metric_labels: Labels(reading),
+        timestamp: Rfc3339(reading.at_ms),
+        window: window_seconds,
+        value: Quantity(reading.milli),
+    });
+    let list = List {
+        kind: "ExternalMetricValueList",
+        api_version: "external.metrics.k8s.io/v1beta1",
+        metadata: Empty {},
+        items: items.collect(),
+    };
+    // Strings, integers and structs: there is nothing here that JSON could refuse.
+    serde_json::to_vec(&list).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    items: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    metric_name: &'a str,
+    metric_labels: Labels<'a>,
+    timestamp: Rfc3339,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<i64>,
+    value: Quantity,
+}
+
+/// The labels as an object, sorted by name as Go's JSON has them.
+struct Labels<'a>(&'a ExternalReading);
+
+impl Serialize for Labels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.labels.iter().map(|(name, value)| (&**name, &**value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(labels: &[(&str, &str)], window_seconds: Option<i64>) -> String {
+        let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let reading = ExternalReading { labels, milli: 100_000, at_ms: 1_763_651_878_912 };
+        String::from_utf8(encode("queue_depth", window_seconds, &[reading])).unwrap()
+    }
+
+    #[test]
+    fn it_is_as_prometheus_adapter_writes_it() {
+        assert_eq!(
+            encoded(&[("queue", "jobs")], None),
+            r#"{"kind":"ExternalMetricValueList","apiVersion":"external.metrics.k8s.io/v1beta1","metadata":{},"items":[{"metricName":"queue_depth","metricLabels":{"queue":"jobs"},"timestamp":"2025-11-20T15:17:58Z","value":"100"}]}"#
+        );
+    }
+
+    #[test]
+    fn the_range_is_called_window_and_labels_are_there_without_being_any() {
+        let text = encoded(&[], Some(120));
+        assert!(text.contains(r#""metricLabels":{},"timestamp""#), "{text}");
+        assert!(text.contains(r#""window":120,"value":"100""#), "{text}");
+    }
+
+    #[test]
+    fn an_empty_answer_has_an_empty_list() {
+        let text = String::from_utf8(encode("m", None, &[])).unwrap();
+        assert!(text.ends_with(r#""metadata":{},"items":[]}"#), "{text}");
+    }
+}
