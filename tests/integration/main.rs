@@ -26,4 +26,6 @@ mod manifests;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod pointwise;
+#[cfg(test)]
 mod support;
