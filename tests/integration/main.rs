@@ -28,4 +28,6 @@ mod manifests;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod pointwise;
+#[cfg(test)]
 mod support;

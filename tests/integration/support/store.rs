@@ -28,6 +28,30 @@ impl Store {
         Self::scraped(process, folder).await
     }
 
+    /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
+    pub(crate) async fn stored(samples: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("samples"), samples).expect("a new file");
+        fs::write(file("nothing.yaml"), "").expect("a new file");
+        let mut create = Command::new("promtool");
+        create.args(["tsdb", "create-blocks-from", "openmetrics", "--quiet"]);
+        let created = create.arg(file("samples")).arg(file("data")).output();
+        let created = created.expect("`promtool`: apt-get install prometheus");
+        let complaint = String::from_utf8_lossy(&created.stderr);
+        assert!(created.status.success(), "promtool: {complaint}");
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file("nothing.yaml").display()))
+            .arg(format!("--storage.tsdb.path={}", file("data").display()))
+            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=99y"]);
+        let process = Process::start(command, "apt-get install prometheus");
+        let store = Self::listening(process, folder).await;
+        let one = [("query", "1")];
+        until("Prometheus answers", async || store.ask("query", &one).await).await;
+        store
+    }
+
     /// A VictoriaMetrics that has scraped the exporter once.
     pub(crate) async fn victoria_metrics(exporter: &Exporter) -> Self {
         let folder = folder(exporter);
@@ -41,13 +65,17 @@ impl Store {
         Self::scraped(process, folder).await
     }
 
-    async fn scraped(mut process: Process, folder: TempDir) -> Self {
+    async fn scraped(process: Process, folder: TempDir) -> Self {
+        let store = Self::listening(process, folder).await;
+        store.until("scrape_samples_scraped{*} > 0").await;
+        store
+    }
+
+    async fn listening(mut process: Process, folder: TempDir) -> Self {
         install_tls_provider();
         let url = format!("http://127.0.0.1:{}", process.port().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let store = Self { url, client, _process: process, _folder: folder };
-        store.until("scrape_samples_scraped{*} > 0").await;
-        store
+        Self { url, client, _process: process, _folder: folder }
     }
 
     /// The answer of the HTTP API; nothing where it is no success.

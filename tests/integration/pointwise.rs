@@ -1,0 +1,256 @@
+//! What the proof of pointwiseness accepts, tried on a real Prometheus: templates at random, over a small cluster.
+//!
+//! A longer search: `POINTWISE_SECONDS=3600 cargo test --test integration pointwise:: -- --nocapture`, or `POINTWISE_CASES`. One
+//! case again: `POINTWISE_SEED`, as a failure prints it.
+
+mod chance;
+mod expressions;
+mod samples;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream};
+use loadline::core::{
+    pointwise::{Key, Pointwise, Renderings, judge},
+    template::{QueryArguments, QueryTemplate},
+};
+use serde_json::Value;
+
+use crate::support::store::Store;
+use chance::Chance;
+use samples::{NAMESPACES, NOW, PODS};
+
+/// How many templates are tried unless the environment says otherwise.
+const CASES: u64 = 6_000;
+
+/// How many are tried at the same time.
+const PARALLEL: usize = 4;
+
+const OBJECT: Key<'static> = Key { label: "pod", one: "n-1", several: &["n-2", "n-3"] };
+const NAMESPACE: Key<'static> = Key { label: "namespace", one: "s-1", several: &["s-2"] };
+
+/// What has become of the templates.
+#[derive(Debug, Default)]
+struct Tally {
+    cases: usize,
+    /// The proof holds, and names matter.
+    accepted: usize,
+    /// Of these, those whose queries both succeeded.
+    compared: usize,
+    /// Of these, those where an object that was asked for had a sample.
+    with_samples: usize,
+    /// Names do not matter.
+    independent: usize,
+    /// Of those that were refused, those where the wide query says something else.
+    rightly_refused: usize,
+}
+
+/// What one template has come to.
+enum Verdict {
+    Unrenderable,
+    Independent,
+    Accepted,
+    Compared { samples: usize },
+    Refused { differs: bool },
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_accepted_gives_every_reader_the_same() {
+    let setting =
+        |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let (seeds, limit) = match (setting("POINTWISE_SEED"), setting("POINTWISE_SECONDS")) {
+        (Some(seed), _) => (seed..seed + 1, None),
+        (None, Some(seconds)) => {
+            let start = jiff::Timestamp::now().as_second().unsigned_abs() << 20;
+            (start..u64::MAX, Some(Duration::from_secs(seconds)))
+        }
+        (None, None) => (0..setting("POINTWISE_CASES").unwrap_or(CASES), None),
+    };
+    let is_one = seeds.end - seeds.start == 1;
+    let store = Store::stored(&samples::openmetrics()).await;
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let mut verdicts = stream::iter(seeds)
+        .take_while(|_| std::future::ready(limit.is_none_or(|limit| start.elapsed() < limit)))
+        .map(|seed| verdict(&store, seed))
+        .buffer_unordered(PARALLEL);
+    while let Some(verdict) = verdicts.next().await {
+        tally.add(&verdict);
+        if limit.is_some() && tally.cases.is_multiple_of(20_000) {
+            println!("{} s: {tally:?}", start.elapsed().as_secs());
+        }
+    }
+    println!("{} s: {tally:?}", start.elapsed().as_secs());
+    if !is_one {
+        tally.check();
+    }
+}
+
+impl Tally {
+    fn add(&mut self, verdict: &Verdict) {
+        self.cases += 1;
+        match verdict {
+            Verdict::Unrenderable => {}
+            Verdict::Independent => self.independent += 1,
+            Verdict::Accepted => self.accepted += 1,
+            Verdict::Compared { samples } => {
+                self.accepted += 1;
+                self.compared += 1;
+                self.with_samples += usize::from(*samples > 0);
+            }
+            Verdict::Refused { differs } => self.rightly_refused += usize::from(*differs),
+        }
+    }
+
+    /// A search that compares nothing, or that would not see a difference, has not shown anything.
+    fn check(&self) {
+        assert!(self.accepted * 5 >= self.cases, "fewer than a fifth are accepted: {self:?}");
+        assert!(self.with_samples * 10 >= self.cases, "fewer than a tenth have samples: {self:?}");
+        assert!(self.rightly_refused * 100 >= self.cases, "hardly a difference is seen: {self:?}");
+    }
+}
+
+/// A template and those who ask.
+struct Case {
+    template: QueryTemplate,
+    source: String,
+    is_clusterwide: bool,
+}
+
+impl Case {
+    fn new(chance: &mut Chance) -> Option<Self> {
+        let is_clusterwide = chance.percent(50);
+        let depth = 1 + chance.below(4);
+        let source = expressions::vector(chance, depth);
+        let template = QueryTemplate::compile(&source).ok()?;
+        assert_eq!(template.names_are_plain(), Ok(()), "{source}");
+        Some(Self { template, source, is_clusterwide })
+    }
+
+    fn render(&self, namespace: &str, names: &[&str]) -> String {
+        let matcher = match names {
+            [name] => format!("pod=\"{name}\""),
+            names => format!("pod=~\"{}\"", names.join("|")),
+        };
+        self.rendered(&format!("namespace=\"{namespace}\",{matcher}"), &["pod"])
+    }
+
+    fn wide(&self, namespace: &str) -> String {
+        if self.is_clusterwide {
+            self.rendered("namespace!=\"\",pod!=\"\"", &["namespace", "pod"])
+        } else {
+            self.rendered(&format!("namespace=\"{namespace}\",pod!=\"\""), &["pod"])
+        }
+    }
+
+    fn rendered(&self, matchers: &str, labels: &[&str]) -> String {
+        let slice: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let arguments = QueryArguments {
+            series: "load",
+            label_matchers: matchers,
+            label_values_by_name: &BTreeMap::new(),
+            group_by: &labels.join(","),
+            group_by_slice: &slice,
+        };
+        self.template.render(&arguments).expect("the names are only printed")
+    }
+
+    fn judge(&self) -> Option<Pointwise> {
+        let several = if self.is_clusterwide { "s-2" } else { "s-1" };
+        let renderings = Renderings {
+            one: &self.render("s-1", &["n-1"]),
+            several: &self.render(several, &["n-2", "n-3"]),
+            wide: &self.wide("s-1"),
+        };
+        judge(&OBJECT, self.is_clusterwide.then_some(&NAMESPACE), renderings).ok()
+    }
+}
+
+async fn verdict(store: &Store, seed: u64) -> Verdict {
+    let mut chance = Chance::new(seed);
+    let Some(case) = Case::new(&mut chance) else {
+        return Verdict::Unrenderable;
+    };
+    let pointwise = case.judge();
+    let namespace = chance.pick(&NAMESPACES);
+    let first = chance.below(PODS.len());
+    let mut names = chance.some(&PODS, 35);
+    if names.is_empty() {
+        names.push(PODS[first]);
+    }
+    let (exact, wide) = (case.render(namespace, &names), case.wide(namespace));
+    let (Some(narrow), Some(all)) = (answer(store, &exact).await, answer(store, &wide).await)
+    else {
+        return match pointwise {
+            Some(Pointwise::Dependent) => Verdict::Accepted,
+            Some(Pointwise::Independent) => Verdict::Independent,
+            None => Verdict::Refused { differs: false },
+        };
+    };
+    let only =
+        (case.is_clusterwide && pointwise != Some(Pointwise::Independent)).then_some(namespace);
+    let (expected, picked) = (pick(&narrow, &names, None), pick(&all, &names, only));
+    let same = expected.len() == picked.len()
+        && expected
+            .iter()
+            .zip(&picked)
+            .all(|((labels, value), (others, other))| labels == others && is_close(*value, *other));
+    let Some(pointwise) = pointwise else {
+        return Verdict::Refused { differs: !same };
+    };
+    assert!(
+        same,
+        "POINTWISE_SEED={seed}: {pointwise:?}\ntemplate: {}\nnames: {namespace} {names:?}\nexact: {exact}\nwide: {wide}\nexact gives {expected:#?}\nwide gives {picked:#?}",
+        case.source
+    );
+    match pointwise {
+        Pointwise::Dependent => Verdict::Compared { samples: expected.len() },
+        Pointwise::Independent => Verdict::Independent,
+    }
+}
+
+/// A vector; nothing where it is none.
+async fn answer(store: &Store, query: &str) -> Option<Vec<Value>> {
+    let data = store.ask("query", &[("query", query), ("time", NOW)]).await?;
+    (data["resultType"] == "vector").then(|| data["result"].as_array().expect("a vector").clone())
+}
+
+/// The elements of the objects that are asked for: their labels but for the namespace, and their values.
+fn pick(
+    elements: &[Value],
+    names: &[&str],
+    namespace: Option<&str>,
+) -> Vec<(BTreeMap<String, String>, f64)> {
+    let mut picked: Vec<_> = elements
+        .iter()
+        .filter(|element| {
+            let metric = &element["metric"];
+            names.iter().any(|name| metric["pod"] == *name)
+                && namespace.is_none_or(|namespace| metric["namespace"] == namespace)
+        })
+        .map(|element| {
+            let metric = element["metric"].as_object().expect("labels");
+            let labels = metric
+                .iter()
+                .filter(|(label, _)| *label != "namespace")
+                .map(|(label, value)| (label.clone(), value.as_str().expect("text").to_owned()))
+                .collect();
+            let value = element["value"][1].as_str().expect("text").parse().expect("a number");
+            (labels, value)
+        })
+        .collect();
+    picked.sort_by(|(labels, value): &(BTreeMap<_, _>, f64), (others, other)| {
+        labels.cmp(others).then(value.total_cmp(other))
+    });
+    picked
+}
+
+/// Equal but for the rounding of sums.
+fn is_close(value: f64, other: f64) -> bool {
+    value.total_cmp(&other).is_eq()
+        || (value.is_nan() && other.is_nan())
+        || (value - other).abs() <= 1e-9 * value.abs().max(other.abs())
+}
