@@ -5,6 +5,7 @@ pub mod duration;
 pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;
+pub mod nesting;
 pub mod plan;
 pub mod quantity;
 pub mod reading;

@@ -8,12 +8,14 @@ mod check;
 mod engine;
 mod format;
 mod functions;
+mod header;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use gotmpl::Value;
 
 use engine::{Engine, MARKER, text};
+pub use header::HeaderTemplate;
 
 /// A compiled `metricsQuery`, `containerQuery` or `nodeQuery`.
 pub struct QueryTemplate {
