@@ -41,6 +41,21 @@ pub fn parse_prometheus(text: &str) -> Result<Duration, DurationError> {
     parsed.ok_or_else(|| DurationError { text: text.to_owned(), example: "`5m` or `1h30m`" })
 }
 
+/// Reads Prometheus' notation or Go's: what the rules file takes.
+pub fn parse_either(text: &str) -> Option<Duration> {
+    parse_prometheus(text).or_else(|_| parse_go(text)).ok()
+}
+
+/// Prometheus' notation of a duration, in its largest whole unit: `90s`, `5m`; parts of milliseconds are dropped.
+pub fn prometheus(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    units
+        .iter()
+        .find(|(unit, _)| milliseconds != 0 && milliseconds % unit == 0)
+        .map_or_else(|| "0".to_owned(), |(unit, name)| format!("{}{name}", milliseconds / unit))
+}
+
 /// Numbers, each with a unit; a lone 0 needs none.
 fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
     if text == "0" {
@@ -105,6 +120,25 @@ mod tests {
         for (text, wanted) in cases {
             let parsed = parse_prometheus(text).ok().map(|duration| duration.as_secs());
             assert_eq!(parsed, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rules_file_takes_both_notations() {
+        for (text, wanted) in
+            [("1d", Some(86_400_000)), ("1.5h", Some(5_400_000)), ("0", Some(0)), ("5", None)]
+        {
+            let parsed = parse_either(text).map(|duration| duration.as_millis());
+            assert_eq!(parsed, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_written_in_whole_units() {
+        for (milliseconds, wanted) in
+            [(0, "0"), (1, "1ms"), (1500, "1500ms"), (90_000, "90s"), (3_600_000, "1h")]
+        {
+            assert_eq!(prometheus(Duration::from_millis(milliseconds)), wanted);
         }
     }
 }

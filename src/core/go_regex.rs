@@ -15,6 +15,21 @@ const MAX_LENGTH: usize = 64 << 10;
 /// What a compiled pattern may take, in bytes.
 const MAX_SIZE: usize = 8 << 20;
 
+/// What the patterns of people take at most, in bytes.
+const SMALL_SIZE: usize = 128 << 10;
+
+/// What the patterns of one file may take together, in bytes. Small ones are not counted: a file has not so many of them.
+#[derive(Debug)]
+pub struct Budget {
+    left: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: 8 * MAX_SIZE }
+    }
+}
+
 /// Compiles a pattern of Go.
 ///
 /// Names of groups that begin with a digit, which the crate does not allow, get two underscores in front; [`expand`]
@@ -24,18 +39,43 @@ const MAX_SIZE: usize = 8 << 20;
 ///
 /// When Go would refuse it, or it is too large.
 pub fn compile(pattern: &str) -> Result<Regex, PatternError> {
+    compile_within(pattern, &mut Budget::default())
+}
+
+/// [`compile`], with what other patterns of the same file have left.
+///
+/// # Errors
+///
+/// When Go would refuse it, it is too large, or nothing is left for it.
+pub fn compile_within(pattern: &str, budget: &mut Budget) -> Result<Regex, PatternError> {
     if pattern.len() > MAX_LENGTH {
         return Err(PatternError { column: 1, reason: format!("longer than {MAX_LENGTH} bytes") });
     }
     let translated = Translator::new(pattern).translate()?;
-    RegexBuilder::new(&translated).size_limit(MAX_SIZE).build().map_err(|error| PatternError {
-        column: 1,
-        reason: match error {
-            regex::Error::CompiledTooBig(_) => "too large when compiled".to_owned(),
-            // The crate shows the translated pattern over several lines; the last one has the reason.
-            error => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
-        },
-    })
+    // The crate does not tell how large a pattern has become, only that it is larger than a limit.
+    let mut size = SMALL_SIZE;
+    loop {
+        match RegexBuilder::new(&translated).size_limit(size).build() {
+            Ok(regex) => {
+                if size > SMALL_SIZE {
+                    budget.left = budget.left.saturating_sub(size);
+                }
+                return Ok(regex);
+            }
+            Err(regex::Error::CompiledTooBig(_)) if size < MAX_SIZE.min(budget.left) => {
+                size = size.saturating_mul(8).min(MAX_SIZE).min(budget.left);
+            }
+            Err(error) => return Err(PatternError { column: 1, reason: reason(&error) }),
+        }
+    }
+}
+
+fn reason(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => "too large when compiled".to_owned(),
+        // The crate shows the translated pattern over several lines; the last one has the reason.
+        error => error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+    }
 }
 
 /// Replaces `$1`, `$name`, `${name}` in `template` by what the groups matched, as Go's `Regexp.Expand`.

@@ -1,22 +1,34 @@
-//! The rules file: what prometheus-adapter reads, strictly, with every problem and its place.
+//! The rules file: what prometheus-adapter reads, strictly, with every problem and its place; and what loadline adds.
 //!
 //! Reading has two stages. A file that is not YAML, or that has unknown or malformed keys, is refused whole ([`load`]
 //! fails with all problems). A rule that is well written but does not compile (a template, a regular expression) is left
 //! out and reported, and the others go on, unless the caller is strict about it.
 
+mod backend;
+mod content;
 mod external;
 mod file;
+mod form;
+mod keys;
 mod mapping;
 mod naming;
+mod options;
+mod resource;
+mod schema;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-pub(crate) use file::is_label_name;
-pub use file::{ResourceRule, ResourceRules};
+pub use backend::{Backend, Verb};
+pub use content::Content;
+pub(crate) use form::is_label_name;
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::Namer;
+pub use options::{Header, HeaderError, QueryOptions};
+pub use resource::{ResourceRule, ResourceRules};
+pub use schema::schema;
 
 use super::{
+    go_regex, nesting,
     series::SeriesSelector,
     template::{QueryArguments, QueryTemplate},
     window,
@@ -30,8 +42,10 @@ pub struct RuleSet {
     pub custom: Vec<Arc<Rule>>,
     /// `externalRules`: external.metrics.k8s.io, in the order of the file.
     pub external: Vec<Arc<Rule>>,
-    /// `resourceRules`: metrics.k8s.io, as written.
+    /// `resourceRules`: metrics.k8s.io.
     pub resource: Option<ResourceRules>,
+    /// `backends`: servers that rules may name, in the order of the file, whether or not one does.
+    pub backends: Vec<Arc<Backend>>,
     /// Rules that were left out because they do not compile.
     pub broken: Vec<Problem>,
 }
@@ -43,6 +57,9 @@ pub struct Rule {
     pub id: String,
     /// Where the rule stands in its file.
     pub place: Place,
+    /// What the file says of the rule, and of the backend that it names. A rule of another version of the file is the same
+    /// rule if its content is equal; `id` and `place` may then differ. Two rules of one file may be equal, too.
+    pub content: Content,
     /// Which series the rule is about.
     pub selector: SeriesSelector,
     /// Which series names are taken and what they are called in the API.
@@ -51,8 +68,64 @@ pub struct Rule {
     pub mapping: Mapping,
     /// The query's template.
     pub query: QueryTemplate,
-    /// The range that the rule's queries look over in seconds, where it is known.
+    /// The range that the rule's queries look over in seconds: `window`, or read from the query where it is known.
     pub window_seconds: Option<i64>,
+    /// `static: true`: the one metric of the rule, which needs no discovery. The labels that name objects are all those of
+    /// `mapping`, which has no template.
+    pub static_metric: Option<StaticMetric>,
+    /// What becomes of NaN: of custom metrics 0 by default, of external metrics no value.
+    pub nan: Nan,
+    /// Custom metrics: what becomes of objects without a sample.
+    pub on_empty: OnEmpty,
+    /// External metrics: what becomes of several samples.
+    pub aggregate: Aggregate,
+    /// How the queries are sent, and how long their answers are used.
+    pub options: QueryOptions,
+}
+
+/// The metric of a rule that says `static: true`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StaticMetric {
+    /// The name of the series.
+    pub series: Arc<str>,
+    /// The metric's name in the API.
+    pub metric: Arc<str>,
+}
+
+/// What becomes of NaN.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nan {
+    /// It is 0.
+    Zero,
+    /// It is no value.
+    Drop,
+}
+
+/// What becomes of objects that exist but have no sample.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnEmpty {
+    /// They are left out of the answer.
+    #[default]
+    Omit,
+    /// Their value is 0.
+    ///
+    /// This lifts the protection that the `HorizontalPodAutoscaler` gives to pods without a sample, which it takes for
+    /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
+    Zero,
+}
+
+/// What becomes of several samples of an external metric.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Aggregate {
+    /// Each is a value of its own; an autoscaler adds them up.
+    #[default]
+    None,
+    /// One value: their sum.
+    Sum,
+    /// One value: the largest.
+    Max,
+    /// One value: their arithmetic mean.
+    Avg,
 }
 
 /// Something wrong in a rules file.
@@ -85,52 +158,145 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
         vec![Problem { place: error.place, path: String::new(), message: error.message }]
     })?;
     let file = file::read(&root)?;
-    let mut broken = Vec::new();
-    let custom = compile_all(&file.rules, &mut broken);
-    let external = external::check(compile_all(&file.external_rules, &mut broken), &mut broken);
-    Ok(RuleSet { custom, external, resource: file.resource_rules, broken })
+    let backends = backend::compile_all(&file.backends)?;
+    let mut compiler =
+        Compiler { backends: &backends, patterns: go_regex::Budget::default(), broken: Vec::new() };
+    let custom = compiler.compile_all(&file.rules);
+    let external = compiler.compile_all(&file.external_rules);
+    let mut broken = compiler.broken;
+    let resource =
+        file.resource_rules.map(|rules| resource::compile(&rules, &backends, &mut broken));
+    Ok(RuleSet { custom, external, resource, backends, broken })
 }
 
-fn compile_all(written: &[file::Rule], broken: &mut Vec<Problem>) -> Vec<Arc<Rule>> {
-    written.iter().filter_map(|rule| compile(rule, broken).map(Arc::new)).collect()
+/// What the rules of a file have in common while they are compiled.
+struct Compiler<'f> {
+    backends: &'f [Arc<Backend>],
+    patterns: go_regex::Budget,
+    broken: Vec<Problem>,
 }
 
-/// Compiles one rule, reporting everything that is wrong with it.
-fn compile(rule: &file::Rule, broken: &mut Vec<Problem>) -> Option<Rule> {
-    let problems_before = broken.len();
-    let mut problem = |place: Place, key: &str, message: String| {
-        broken.push(Problem { place: Some(place), path: format!("{}.{key}", rule.id), message });
-    };
-    if rule.series_query.value.trim().is_empty() {
-        problem(rule.series_query.place, "seriesQuery", "a series selector is required".to_owned());
+impl Compiler<'_> {
+    fn compile_all(&mut self, written: &[file::Rule]) -> Vec<Arc<Rule>> {
+        written.iter().filter_map(|rule| self.compile(rule).map(Arc::new)).collect()
     }
-    let namer = Namer::compile(rule, &mut problem);
-    let mapping = Mapping::compile(rule, &mut problem);
-    let query = if rule.metrics_query.value.is_empty() {
-        problem(
-            rule.metrics_query.place,
-            "metricsQuery",
-            "a query template is required".to_owned(),
-        );
-        None
+
+    /// Compiles one rule, reporting everything that is wrong with it.
+    fn compile(&mut self, rule: &file::Rule) -> Option<Rule> {
+        let Self { backends, patterns, broken } = self;
+        let problems_before = broken.len();
+        let mut problem = |place: Place, key: &str, message: String| {
+            let path = format!("{}.{key}", rule.id);
+            broken.push(Problem { place: Some(place), path, message });
+        };
+        let selector = selector(&rule.series_query, &mut problem);
+        let namer = Namer::compile(rule, patterns, &mut problem);
+        let mapping = Mapping::compile(&rule.resources, &mut problem);
+        let query = if rule.metrics_query.value.is_empty() {
+            let message = "a query template is required".to_owned();
+            problem(rule.metrics_query.place, "metricsQuery", message);
+            None
+        } else {
+            query_template("metricsQuery", &rule.metrics_query, &mut problem)
+        };
+        let options = options::compile(&rule.options, backends, &mut problem);
+        if rule.external
+            && let Some(mapping) = &mapping
+            && let Err(message) = external::names_its_namespace(mapping)
+        {
+            problem(rule.place, "resources", message.to_owned());
+        }
+        let static_metric = if rule.is_static.value {
+            static_metric(rule, selector.as_ref(), namer.as_ref(), mapping.as_ref(), &mut problem)
+        } else {
+            None
+        };
+        if broken.len() > problems_before {
+            return None;
+        }
+        let query = query?;
+        let own_window = rule.window.and_then(|window| i64::try_from(window.as_secs()).ok());
+        Some(Rule {
+            window_seconds: own_window.or_else(|| window_seconds(&query)),
+            id: rule.id.clone(),
+            place: rule.place,
+            content: options
+                .backend
+                .as_ref()
+                .map_or(rule.content, |backend| rule.content.with(backend.content)),
+            selector: selector?,
+            namer: namer?,
+            mapping: mapping?,
+            query,
+            static_metric,
+            nan: rule.nan.unwrap_or(if rule.external { Nan::Drop } else { Nan::Zero }),
+            on_empty: rule.on_empty,
+            aggregate: rule.aggregate,
+            options,
+        })
+    }
+}
+
+/// Selectors are written by people; longer than this, in bytes, one was not.
+const MAX_SELECTOR: usize = 64 << 10;
+
+fn selector(
+    written: &file::Text,
+    problem: &mut impl FnMut(Place, &str, String),
+) -> Option<SeriesSelector> {
+    let message = if written.value.trim().is_empty() {
+        "a series selector is required"
+    } else if written.value.len() > MAX_SELECTOR || !nesting::is_safe(&written.value) {
+        "too long for a series selector"
     } else {
-        QueryTemplate::compile(&rule.metrics_query.value)
-            .map_err(|error| problem(rule.metrics_query.place, "metricsQuery", error.to_string()))
-            .ok()
+        return Some(SeriesSelector::new(&written.value));
     };
-    if broken.len() > problems_before {
-        return None;
+    problem(written.place, "seriesQuery", message.to_owned());
+    None
+}
+
+fn query_template(
+    key: &str,
+    written: &file::Text,
+    problem: &mut impl FnMut(Place, &str, String),
+) -> Option<QueryTemplate> {
+    QueryTemplate::compile(&written.value)
+        .map_err(|error| problem(written.place, key, error.to_string()))
+        .ok()
+}
+
+/// The metric of a rule that says `static: true`, as far as its parts have compiled.
+fn static_metric(
+    rule: &file::Rule,
+    selector: Option<&SeriesSelector>,
+    namer: Option<&Namer>,
+    mapping: Option<&Mapping>,
+    problem: &mut impl FnMut(Place, &str, String),
+) -> Option<StaticMetric> {
+    if mapping.is_some_and(Mapping::has_template) {
+        let message = "a static rule has `overrides` only: which labels a template means is found by discovery";
+        problem(rule.resources.template.place, "resources.template", message.to_owned());
+    } else if !rule.external && mapping.is_some_and(Mapping::is_empty) {
+        let message =
+            "a static rule has to name the labels of its objects, such as `{pod: {resource: pod}}`";
+        problem(rule.place, "resources.overrides", message.to_owned());
     }
-    let query = query?;
-    Some(Rule {
-        window_seconds: window_seconds(&query),
-        id: rule.id.clone(),
-        place: rule.place,
-        selector: SeriesSelector::new(&rule.series_query.value),
-        namer: namer?,
-        mapping: mapping?,
-        query,
-    })
+    let selector = selector?;
+    let Some(series) = selector.name() else {
+        let message =
+            "a static rule has to begin with the name of its series, as `http_requests_total{…}`";
+        problem(rule.series_query.place, "seriesQuery", message.to_owned());
+        return None;
+    };
+    let Some(metric) = namer?.metric_name(series) else {
+        let message = format!(
+            "a static rule needs a name, and `seriesFilters` and `name` give none to `{}`",
+            form::excerpt(series)
+        );
+        problem(rule.is_static.place, "static", message);
+        return None;
+    };
+    Some(StaticMetric { series: series.into(), metric: metric.into() })
 }
 
 /// The window is a matter of the template, not of what it is rendered with.
@@ -142,118 +308,9 @@ fn window_seconds(query: &QueryTemplate) -> Option<i64> {
         group_by: "label",
         group_by_slice: &["label".to_owned()],
     });
-    window::seconds(&rendered.ok()?)
+    let rendered = rendered.ok()?;
+    if nesting::is_safe(&rendered) { window::seconds(&rendered) } else { None }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LAB: &str = r#"
-rules:
-- seriesQuery: 'lsp_requests_total{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
-  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>)'
-- seriesQuery: 'queue_depth{namespace!=""}'
-  resources: {template: "<<.Resource>>"}
-  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
-externalRules:
-- seriesQuery: 'queue_depth{namespace!=""}'
-  resources: {overrides: {namespace: {resource: namespace}}, namespaced: no}
-  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
-resourceRules:
-  cpu:
-    containerQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>}[3m])) by (<<.GroupBy>>)
-    nodeQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,id='/'}[3m])) by (<<.GroupBy>>)
-    resources: {overrides: {node: {resource: node}}}
-    containerLabel: container
-  window: 3m
-"#;
-
-    #[track_caller]
-    fn problems(text: &str) -> Vec<String> {
-        match load(text) {
-            Err(problems) => problems.iter().map(ToString::to_string).collect(),
-            Ok(rules) => rules.broken.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn reads_what_prometheus_adapter_reads() {
-        let rules = load(LAB).unwrap();
-        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
-        assert_eq!(rules.custom.len(), 2);
-        assert_eq!(rules.custom[0].window_seconds, Some(60));
-        assert_eq!(rules.custom[1].window_seconds, None);
-        assert_eq!(rules.external[0].id, "externalRules[0]");
-        assert!(!rules.external[0].mapping.namespaced());
-        let resource = rules.resource.unwrap();
-        assert_eq!(resource.window, Some(std::time::Duration::from_secs(180)));
-        assert_eq!(resource.cpu.unwrap().container_label, "container");
-        assert!(resource.memory.is_none());
-    }
-
-    #[test]
-    fn an_empty_file_has_no_rules() {
-        for text in ["", "rules:\n", "rules: []\nexternalRules: ~\n", "# nothing\n"] {
-            let rules = load(text).unwrap();
-            assert!(rules.custom.is_empty() && rules.external.is_empty(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn reports_every_problem_of_form_with_its_place() {
-        insta::assert_snapshot!(problems(
-            "rules:\n- serieQuery: up\n  seriesFilters: [{is: a, isNot: b}, {}]\n  resources: {template: [x], namespaced: maybe}\n  name: 7\n- just a word\nexternalRule: []\nresourceRules: {cpu: {window: 5m}, window: forever}\n"
-        ).join("\n"), @r"
-        2:3: rules[0].serieQuery: unknown key; did you mean `seriesQuery`?
-        3:19: rules[0].seriesFilters[0]: exactly one of `is` and `isNot` is expected
-        3:38: rules[0].seriesFilters[1]: exactly one of `is` and `isNot` is expected
-        4:25: rules[0].resources.template: a string is expected
-        4:42: rules[0].resources.namespaced: `maybe` is neither true nor false
-        5:9: rules[0].name: a mapping is expected, with the keys `matches`, `as`
-        6:3: rules[1]: a mapping is expected, with the keys `seriesQuery`, `seriesFilters`, `resources`, `name`, `metricsQuery`
-        7:1: externalRule: unknown key; did you mean `externalRules`?
-        8:23: resourceRules.cpu.window: unknown key; expected one of `containerQuery`, `nodeQuery`, `resources`, `containerLabel`
-        8:44: resourceRules.window: a duration such as `5m` is expected
-        ");
-    }
-
-    #[test]
-    fn a_rule_that_does_not_compile_leaves_the_others_alone() {
-        let text = r#"
-rules:
-- seriesQuery: up
-  name: {matches: "(", as: x}
-  resources: {template: "kube"}
-  metricsQuery: '<<.Serie>>'
-- seriesQuery: 'up{pod!=""}'
-  resources: {overrides: {pod: {resource: pod}}}
-  name: {matches: "(a)(b)"}
-  metricsQuery: '<<.Series>>'
-- seriesQuery: 'up{pod!=""}'
-  resources: {overrides: {pod: {resource: pod}}}
-  metricsQuery: '<<.Series>>'
-"#;
-        let rules = load(text).unwrap();
-        assert_eq!(rules.custom.len(), 1);
-        assert_eq!(rules.custom[0].id, "rules[2]");
-        let paths: Vec<_> = rules.broken.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(
-            paths,
-            [
-                "rules[0].name.matches",
-                "rules[0].resources.template",
-                "rules[0].metricsQuery",
-                "rules[1].name.as"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_not_yaml_is_an_error_with_a_place() {
-        let text = problems("rules:\n- seriesQuery: 'up\n").join("\n");
-        assert!(text.starts_with("2:") || text.starts_with("3:"), "{text}");
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod check;
 mod engine;
 mod format;
 mod functions;
+mod header;
 mod plain;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use gotmpl::Value;
 
 use engine::{Engine, MARKER, text};
+pub use header::HeaderTemplate;
 
 pub use plain::NamesUsed;
 

@@ -4,13 +4,22 @@
 //! Scalars keep the text they were written with: to Go's YAML, and so to prometheus-adapter, an unquoted `1.50` or `yes`
 //! in the place of a string is that text.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
+use serde_saphyr::{Error, NonFiniteFloatPolicy, Options, Spanned, budget::BudgetBreach};
 
 /// The largest rules file that is read, in bytes. A ConfigMap holds 1 MiB at most.
 pub const MAX_BYTES: usize = 4 << 20;
+
+/// The most mappings, sequences and scalars of a file, each counted as often as aliases repeat it.
+const MAX_NODES: usize = 250_000;
+
+/// The most bytes of a file's scalars, each counted as often as aliases repeat it.
+const MAX_SCALAR_BYTES: usize = 4 * MAX_BYTES;
+
+/// How deep mappings and sequences may stand in each other.
+const MAX_DEPTH: usize = 64;
 
 /// Line and column of a node in its file, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -84,10 +93,8 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
     let documents = match documents {
         Ok(documents) => documents,
         Err(error) => {
-            return Err(YamlError {
-                place: error.location().map(|at| place(&at)),
-                message: one_line(&error.without_snippet().to_string()),
-            });
+            let place = error.location().filter(|at| at.line() > 0).map(|at| place(&at));
+            return Err(YamlError { place, message: message(error.without_snippet()) });
         }
     };
     let mut documents = documents.into_iter().filter(|tree| !matches!(tree.value, Raw::Null));
@@ -106,6 +113,13 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
 fn options() -> Options {
     serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_NODES,
+            max_total_scalar_bytes: MAX_SCALAR_BYTES,
+            max_depth: MAX_DEPTH,
+            // Hundreds of rules may share one mapping of resources. What aliases repeat is counted by the other limits.
+            enforce_alias_anchor_ratio: false,
+        },
     }
 }
 
@@ -153,6 +167,32 @@ fn written<'a>(source: &'a str, at: &serde_saphyr::Location) -> &'a str {
 
 fn place(at: &serde_saphyr::Location) -> Place {
     Place { line: at.line(), column: at.column() }
+}
+
+fn message(error: &Error) -> String {
+    match error {
+        Error::Budget { breach, .. } => limit(breach),
+        Error::AliasError { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => "aliases repeat too much".to_owned(),
+        error => one_line(&error.to_string()),
+    }
+}
+
+fn limit(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => {
+            format!("more than {MAX_DEPTH} mappings and lists in each other")
+        }
+        BudgetBreach::Nodes { .. } => {
+            format!("more than {MAX_NODES} values, counting what aliases repeat")
+        }
+        BudgetBreach::ScalarBytes { .. } => {
+            format!("more than {MAX_SCALAR_BYTES} bytes of text, counting what aliases repeat")
+        }
+        breach => format!("more than is read of one file: {}", one_line(&format!("{breach:?}"))),
+    }
 }
 
 /// The parser's sentence without its own `at line L, column C`, which [`YamlError::place`] says.
@@ -240,8 +280,9 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
         let mut mapping: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
+        let mut keys = HashSet::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
-            if mapping.iter().any(|(known, _)| known.value == key.value) {
+            if !keys.insert(key.value.clone()) {
                 return Err(A::Error::custom(format_args!("duplicate key `{}`", key.value)));
             }
             mapping.push((key, entries.next_value()?));

@@ -1,23 +1,18 @@
 //! What is asked of `externalRules` alone.
 
-use std::sync::Arc;
-
-use super::{Problem, Rule};
+use super::Mapping;
 use crate::core::kinds::Kinds;
 
-/// Leaves out rules whose queries are to be limited to the namespace of a request, but which do not say which label holds it.
+/// Refuses rules whose queries are to be limited to the namespace of a request, but which do not say which label holds it.
 /// Namespaces are the same in every cluster, so this can be told without one.
-pub(super) fn check(rules: Vec<Arc<Rule>>, broken: &mut Vec<Problem>) -> Vec<Arc<Rule>> {
+pub(super) fn names_its_namespace(mapping: &Mapping) -> Result<(), &'static str> {
     let kinds = Kinds::builtin();
-    let (sound, unsound): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| {
-        !rule.mapping.namespaced() || rule.mapping.resolve(&kinds).namespace_label().is_some()
-    });
-    broken.extend(unsound.iter().map(|rule| Problem {
-        place: Some(rule.place),
-        path: format!("{}.resources", rule.id),
-        message: "no label is mapped to namespaces: name one in `overrides`, such as `namespace: {resource: namespace}`, or set `namespaced: false`".to_owned(),
-    }));
-    sound
+    if mapping.namespaced() && mapping.resolve(&kinds).namespace_label().is_none() {
+        return Err(
+            "no label is mapped to namespaces: name one in `overrides`, such as `namespace: {resource: namespace}`, or set `namespaced: false`",
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
-//! The rules file as it is written: keys, types and places. Nothing is compiled here.
+//! The rules file as it is written: values and their places. Nothing is compiled here.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Problem;
+use super::{
+    Aggregate, Nan, OnEmpty, Problem,
+    content::Content,
+    form::{Problems, join},
+    keys::{self, FILE, Shape},
+};
 use crate::core::{
     duration,
-    yaml::{Node, Place, Value},
+    yaml::{Key, Node, Place, Value},
 };
 
 /// The whole file.
@@ -14,6 +19,7 @@ pub(super) struct RulesFile {
     pub(super) rules: Vec<Rule>,
     pub(super) external_rules: Vec<Rule>,
     pub(super) resource_rules: Option<ResourceRules>,
+    pub(super) backends: Vec<Backend>,
 }
 
 /// One entry of `rules` or `externalRules`.
@@ -21,12 +27,20 @@ pub(super) struct RulesFile {
 pub(super) struct Rule {
     pub(super) id: String,
     pub(super) place: Place,
+    pub(super) content: Content,
+    pub(super) external: bool,
     pub(super) series_query: Text,
     pub(super) series_filters: Vec<Filter>,
     pub(super) resources: Resources,
     pub(super) name_matches: Text,
     pub(super) name_as: Text,
     pub(super) metrics_query: Text,
+    pub(super) is_static: Flag,
+    pub(super) window: Option<Duration>,
+    pub(super) nan: Option<Nan>,
+    pub(super) on_empty: OnEmpty,
+    pub(super) aggregate: Aggregate,
+    pub(super) options: Options,
 }
 
 /// A string and where it stands; empty where the key is absent, with the place of what should hold it.
@@ -34,6 +48,24 @@ pub(super) struct Rule {
 pub(super) struct Text {
     pub(super) value: String,
     pub(super) place: Place,
+}
+
+/// A boolean that is false by default, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flag {
+    pub(super) value: bool,
+    pub(super) place: Place,
+}
+
+/// What rules of all kinds have.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) cache_ttl: Option<Duration>,
+    pub(super) max_stale: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) prometheus: Text,
+    /// Header to value, in the order of the file.
+    pub(super) headers: Vec<(String, Text)>,
 }
 
 /// One entry of `seriesFilters`.
@@ -60,60 +92,226 @@ pub(super) struct Override {
     pub(super) resource: String,
 }
 
-/// `resourceRules`, as written.
+/// `resourceRules`.
 #[derive(Debug)]
-pub struct ResourceRules {
-    /// How CPU is queried, in cores.
-    pub cpu: Option<ResourceRule>,
-    /// How memory is queried, in bytes.
-    pub memory: Option<ResourceRule>,
-    /// The window that the answers report.
-    pub window: Option<Duration>,
+pub(super) struct ResourceRules {
+    pub(super) cpu: Option<ResourceRule>,
+    pub(super) memory: Option<ResourceRule>,
+    pub(super) window: Option<Duration>,
 }
 
-/// One entry of `resourceRules`, as written.
+/// `resourceRules.cpu` or `resourceRules.memory`.
 #[derive(Debug)]
-pub struct ResourceRule {
-    /// The template of the query for containers.
-    pub container_query: String,
-    /// The template of the query for nodes.
-    pub node_query: String,
-    /// The label that holds the container's name.
-    pub container_label: String,
+pub(super) struct ResourceRule {
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) content: Content,
+    pub(super) container_query: Text,
+    pub(super) node_query: Text,
+    pub(super) container_label: Text,
+    pub(super) resources: Resources,
+    pub(super) options: Options,
+}
+
+/// One entry of `backends`.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) id: String,
+    pub(super) place: Place,
+    pub(super) content: Content,
+    pub(super) name: Text,
+    pub(super) url: Text,
+    pub(super) headers: Vec<(String, Text)>,
+    pub(super) token_file: Text,
+    pub(super) ca_file: Text,
+    pub(super) client_tls_cert_file: Text,
+    pub(super) client_tls_key_file: Text,
+    pub(super) auth_in_cluster: Flag,
+    pub(super) auth_config: Text,
+    pub(super) verb: Text,
+    pub(super) timeout: Option<Duration>,
+    pub(super) discovery_timeout: Option<Duration>,
+    pub(super) concurrency: Option<u32>,
 }
 
 /// Takes the file apart, or says everything that is wrong with its form.
 pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
-    let mut reader = Reader::default();
-    let file = reader.file(root);
-    if reader.problems.is_empty() {
-        return Ok(file);
+    if matches!(root.value, Value::Null) {
+        return Ok(RulesFile::default());
     }
-    reader.problems.sort_by_key(|problem| problem.place);
-    Err(reader.problems)
+    let mut problems = Problems::default();
+    problems.check(root, "", &FILE);
+    let fields = Fields::of(root, String::new(), &FILE);
+    for key in ["rules", "externalRules"] {
+        for rule in fields.items(key) {
+            check_filters(&rule, &mut problems);
+        }
+    }
+    problems.into_result()?;
+    Ok(RulesFile {
+        rules: fields.items("rules").map(|rule| self::rule(&rule, false)).collect(),
+        external_rules: fields.items("externalRules").map(|rule| self::rule(&rule, true)).collect(),
+        resource_rules: fields.object("resourceRules").map(|rules| resource_rules(&rules)),
+        backends: fields.items("backends").map(|backend| self::backend(&backend)).collect(),
+    })
 }
 
-const FILE: &[&str] = &["rules", "externalRules", "resourceRules"];
-const RULE: &[&str] = &["seriesQuery", "seriesFilters", "resources", "name", "metricsQuery"];
-const RESOURCES: &[&str] = &["template", "overrides", "namespaced"];
-const RESOURCE_RULES: &[&str] = &["cpu", "memory", "window"];
-const RESOURCE_RULE: &[&str] = &["containerQuery", "nodeQuery", "resources", "containerLabel"];
-
-#[derive(Default)]
-struct Reader {
-    problems: Vec<Problem>,
+/// Each filter says one thing.
+fn check_filters(rule: &Fields<'_>, problems: &mut Problems) {
+    for filter in rule.items("seriesFilters") {
+        let given = ["is", "isNot"].map(|key| !filter.text(key).value.is_empty());
+        if given[0] == given[1] && filter.is_mapping {
+            let message = "exactly one of `is` and `isNot` is expected";
+            problems.add(filter.place, filter.path, message.to_owned());
+        }
+    }
 }
 
-/// A mapping whose keys have been checked, and the path to it.
+fn rule(fields: &Fields<'_>, external: bool) -> Rule {
+    let name = fields.object("name");
+    let name_text = |key| name.as_ref().map(|name| name.text(key)).unwrap_or_default();
+    Rule {
+        id: fields.path.clone(),
+        place: fields.place,
+        content: fields.content(if external { "externalRules" } else { "rules" }),
+        external,
+        series_query: fields.text("seriesQuery"),
+        series_filters: fields.items("seriesFilters").map(|filter| self::filter(&filter)).collect(),
+        resources: resources(fields),
+        name_matches: name_text("matches"),
+        name_as: name_text("as"),
+        metrics_query: fields.text("metricsQuery"),
+        is_static: fields.flag("static"),
+        window: fields.duration("window"),
+        nan: match fields.text("nan").value.as_str() {
+            "zero" => Some(Nan::Zero),
+            "drop" => Some(Nan::Drop),
+            _ => None,
+        },
+        on_empty: if !external && fields.text("onEmpty").value == "zero" {
+            OnEmpty::Zero
+        } else {
+            OnEmpty::Omit
+        },
+        aggregate: if external {
+            aggregate(&fields.text("aggregate").value)
+        } else {
+            Aggregate::None
+        },
+        options: options(fields),
+    }
+}
+
+fn aggregate(word: &str) -> Aggregate {
+    match word {
+        "sum" => Aggregate::Sum,
+        "max" => Aggregate::Max,
+        "avg" => Aggregate::Avg,
+        _ => Aggregate::None,
+    }
+}
+
+fn options(fields: &Fields<'_>) -> Options {
+    Options {
+        cache_ttl: fields.duration("cacheTTL"),
+        max_stale: fields.duration("maxStale"),
+        timeout: fields.duration("timeout"),
+        prometheus: fields.text("prometheus"),
+        headers: fields.headers(),
+    }
+}
+
+fn filter(fields: &Fields<'_>) -> Filter {
+    let is = fields.text("is");
+    let positive = !is.value.is_empty();
+    Filter { pattern: if positive { is } else { fields.text("isNot") }, positive }
+}
+
+fn resources(rule: &Fields<'_>) -> Resources {
+    let Some(fields) = rule.object("resources") else {
+        return Resources::default();
+    };
+    let overrides = fields.entries_of("overrides").iter().map(|(label, node)| {
+        let fields = Fields::of(node, String::new(), &keys::GROUP_RESOURCE);
+        let written = Override {
+            place: node.place,
+            group: fields.text("group").value,
+            resource: fields.text("resource").value,
+        };
+        (label.text.clone(), written)
+    });
+    Resources {
+        template: fields.text("template"),
+        overrides: overrides.collect(),
+        namespaced: fields.get("namespaced").map(|_| fields.flag("namespaced").value),
+    }
+}
+
+fn resource_rules(fields: &Fields<'_>) -> ResourceRules {
+    ResourceRules {
+        cpu: fields.object("cpu").map(|rule| resource_rule(&rule)),
+        memory: fields.object("memory").map(|rule| resource_rule(&rule)),
+        window: fields.duration("window"),
+    }
+}
+
+fn resource_rule(fields: &Fields<'_>) -> ResourceRule {
+    ResourceRule {
+        id: fields.path.clone(),
+        place: fields.place,
+        content: fields.content(&fields.path),
+        container_query: fields.text("containerQuery"),
+        node_query: fields.text("nodeQuery"),
+        container_label: fields.text("containerLabel"),
+        resources: resources(fields),
+        options: options(fields),
+    }
+}
+
+fn backend(fields: &Fields<'_>) -> Backend {
+    Backend {
+        id: fields.path.clone(),
+        place: fields.place,
+        content: fields.content("backends"),
+        name: fields.text("name"),
+        url: fields.text("url"),
+        headers: fields.headers(),
+        token_file: fields.text("tokenFile"),
+        ca_file: fields.text("caFile"),
+        client_tls_cert_file: fields.text("clientTLSCertFile"),
+        client_tls_key_file: fields.text("clientTLSKeyFile"),
+        auth_in_cluster: fields.flag("authInCluster"),
+        auth_config: fields.text("authConfig"),
+        verb: fields.text("verb"),
+        timeout: fields.duration("timeout"),
+        discovery_timeout: fields.duration("discoveryTimeout"),
+        concurrency: fields.text("concurrency").value.parse().ok(),
+    }
+}
+
+/// A mapping and the path to it. What does not have the form that is described for it is as if it were absent: it has been
+/// reported.
 struct Fields<'n> {
     path: String,
     place: Place,
-    entries: &'n [(crate::core::yaml::Key, Node)],
+    shape: &'static Shape,
+    is_mapping: bool,
+    entries: &'n [(Key, Node)],
+    node: &'n Node,
 }
 
 impl<'n> Fields<'n> {
+    fn of(node: &'n Node, path: String, shape: &'static Shape) -> Self {
+        let (is_mapping, entries) = match &node.value {
+            Value::Mapping(entries) => (true, entries.as_slice()),
+            _ => (false, Default::default()),
+        };
+        Self { path, place: node.place, shape, is_mapping, entries, node }
+    }
+
     /// The value of a key; an explicit null counts as absent, as in Go's YAML.
     fn get(&self, key: &str) -> Option<&'n Node> {
+        debug_assert!(self.shape.key(key).is_some(), "{} has no key {key}", self.shape.name);
         self.entries
             .iter()
             .find(|(known, _)| known.text == key)
@@ -121,236 +319,66 @@ impl<'n> Fields<'n> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
-    fn path(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    fn content(&self, kind: &str) -> Content {
+        Content::of(kind, self.node)
     }
-}
 
-impl Reader {
-    fn file(&mut self, root: &Node) -> RulesFile {
-        if matches!(root.value, Value::Null) {
-            return RulesFile::default();
-        }
-        let Some(fields) = self.mapping(root, String::new(), FILE) else {
-            return RulesFile::default();
+    fn object(&self, key: &str) -> Option<Fields<'n>> {
+        let shape = self.shape.key(key)?.kind.shape()?;
+        self.get(key).map(|node| Fields::of(node, join(&self.path, key), shape))
+    }
+
+    fn items(&self, key: &str) -> impl Iterator<Item = Fields<'n>> {
+        let shape = self.shape.key(key).and_then(|key| key.kind.shape());
+        let items = match self.get(key).map(|node| &node.value) {
+            Some(Value::Sequence(items)) => items.as_slice(),
+            _ => Default::default(),
         };
-        RulesFile {
-            rules: self.rules(&fields, "rules"),
-            external_rules: self.rules(&fields, "externalRules"),
-            resource_rules: fields
-                .get("resourceRules")
-                .and_then(|node| self.resource_rules(node, fields.path("resourceRules"))),
-        }
-    }
-
-    fn rules(&mut self, fields: &Fields<'_>, key: &str) -> Vec<Rule> {
-        self.sequence(fields, key, Self::rule)
-    }
-
-    fn rule(&mut self, node: &Node, path: String) -> Option<Rule> {
-        let fields = self.mapping(node, path, RULE)?;
-        let name = fields
-            .get("name")
-            .and_then(|node| self.mapping(node, fields.path("name"), &["matches", "as"]));
-        let (name_matches, name_as) = match &name {
-            Some(name) => (self.text(name, "matches"), self.text(name, "as")),
-            None => Default::default(),
-        };
-        Some(Rule {
-            id: fields.path.clone(),
-            place: node.place,
-            series_query: self.text(&fields, "seriesQuery"),
-            series_filters: self.sequence(&fields, "seriesFilters", Self::filter),
-            resources: self.resources(&fields),
-            name_matches,
-            name_as,
-            metrics_query: self.text(&fields, "metricsQuery"),
+        let path = join(&self.path, key);
+        shape.into_iter().flat_map(move |shape| {
+            let path = path.clone();
+            items
+                .iter()
+                .enumerate()
+                .map(move |(index, item)| Fields::of(item, format!("{path}[{index}]"), shape))
         })
     }
 
-    fn filter(&mut self, node: &Node, path: String) -> Option<Filter> {
-        let fields = self.mapping(node, path, &["is", "isNot"])?;
-        let is = self.text(&fields, "is");
-        let is_not = self.text(&fields, "isNot");
-        match (is.value.is_empty(), is_not.value.is_empty()) {
-            (false, true) => Some(Filter { pattern: is, positive: true }),
-            (true, false) => Some(Filter { pattern: is_not, positive: false }),
-            _ => {
-                let message = "exactly one of `is` and `isNot` is expected";
-                self.problem(node.place, fields.path, message.to_owned());
-                None
-            }
+    fn entries_of(&self, key: &str) -> &'n [(Key, Node)] {
+        match self.get(key).map(|node| &node.value) {
+            Some(Value::Mapping(entries)) => entries,
+            _ => Default::default(),
         }
     }
 
-    fn resources(&mut self, rule: &Fields<'_>) -> Resources {
-        let Some(node) = rule.get("resources") else {
-            return Resources::default();
-        };
-        let Some(fields) = self.mapping(node, rule.path("resources"), RESOURCES) else {
-            return Resources::default();
-        };
-        Resources {
-            template: self.text(&fields, "template"),
-            overrides: self.overrides(&fields),
-            namespaced: self.boolean(&fields, "namespaced"),
+    fn text(&self, key: &str) -> Text {
+        match self.get(key) {
+            Some(Node { place, value: Value::Scalar(value) }) => {
+                Text { value: value.clone(), place: *place }
+            }
+            Some(node) => Text { value: String::new(), place: node.place },
+            None => Text { value: String::new(), place: self.place },
         }
     }
 
-    fn overrides(&mut self, resources: &Fields<'_>) -> BTreeMap<String, Override> {
-        let path = resources.path("overrides");
-        let Some(node) = resources.get("overrides") else {
-            return BTreeMap::new();
-        };
-        let Value::Mapping(entries) = &node.value else {
-            let message = "a mapping from label to `{group, resource}` is expected";
-            self.problem(node.place, path, message.to_owned());
-            return BTreeMap::new();
-        };
-        let mut overrides = BTreeMap::new();
-        for (label, node) in entries {
-            let path = format!("{path}.{}", label.text);
-            if !is_label_name(&label.text) {
-                let message = format!("`{}` is not a Prometheus label name", label.text);
-                self.problem(label.place, path.clone(), message);
-            }
-            let Some(fields) = self.mapping(node, path, &["group", "resource"]) else {
-                continue;
-            };
-            let group = self.text(&fields, "group").value;
-            let resource = self.text(&fields, "resource").value;
-            if resource.is_empty() {
-                let message = "`resource` is required, such as `pod`";
-                self.problem(node.place, fields.path, message.to_owned());
-                continue;
-            }
-            let place = node.place;
-            overrides.insert(label.text.clone(), Override { place, group, resource });
-        }
-        overrides
+    fn flag(&self, key: &str) -> Flag {
+        let text = self.text(key);
+        Flag { value: keys::TRUE.contains(&text.value.as_str()), place: text.place }
     }
 
-    fn resource_rules(&mut self, node: &Node, path: String) -> Option<ResourceRules> {
-        let fields = self.mapping(node, path, RESOURCE_RULES)?;
-        let window = self.text(&fields, "window");
-        let window = if window.value.is_empty() {
-            None
-        } else {
-            let parsed = duration::parse_prometheus(&window.value).ok();
-            if parsed.is_none() {
-                let message = "a duration such as `5m` is expected";
-                self.problem(window.place, fields.path("window"), message.to_owned());
-            }
-            parsed
-        };
-        let mut rule =
-            |key: &str| fields.get(key).and_then(|node| self.resource_rule(node, fields.path(key)));
-        Some(ResourceRules { cpu: rule("cpu"), memory: rule("memory"), window })
+    fn duration(&self, key: &str) -> Option<Duration> {
+        duration::parse_either(&self.text(key).value)
     }
 
-    fn resource_rule(&mut self, node: &Node, path: String) -> Option<ResourceRule> {
-        let fields = self.mapping(node, path, RESOURCE_RULE)?;
-        // Its form is checked here; the resource metrics API is what compiles it.
-        self.resources(&fields);
-        Some(ResourceRule {
-            container_query: self.text(&fields, "containerQuery").value,
-            node_query: self.text(&fields, "nodeQuery").value,
-            container_label: self.text(&fields, "containerLabel").value,
-        })
-    }
-
-    fn mapping<'n>(&mut self, node: &'n Node, path: String, keys: &[&str]) -> Option<Fields<'n>> {
-        let Value::Mapping(entries) = &node.value else {
-            let message = format!("a mapping is expected, with the keys {}", quoted(keys));
-            self.problem(node.place, path, message);
-            return None;
-        };
-        let fields = Fields { path, place: node.place, entries };
-        for (key, _) in entries {
-            if keys.contains(&key.text.as_str()) {
-                continue;
-            }
-            let message = match nearest(&key.text, keys) {
-                Some(known) => format!("unknown key; did you mean `{known}`?"),
-                None => format!("unknown key; expected one of {}", quoted(keys)),
-            };
-            self.problem(key.place, fields.path(&key.text), message);
-        }
-        Some(fields)
-    }
-
-    fn sequence<T>(
-        &mut self,
-        fields: &Fields<'_>,
-        key: &str,
-        mut item: impl FnMut(&mut Self, &Node, String) -> Option<T>,
-    ) -> Vec<T> {
-        let Some(node) = fields.get(key) else {
-            return Vec::new();
-        };
-        let path = fields.path(key);
-        let Value::Sequence(items) = &node.value else {
-            self.problem(node.place, path, "a list is expected".to_owned());
-            return Vec::new();
-        };
-        items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, node)| item(self, node, format!("{path}[{index}]")))
+    fn headers(&self) -> Vec<(String, Text)> {
+        let entries = self.entries_of("headers").iter();
+        entries
+            .filter_map(|(name, node)| match &node.value {
+                Value::Scalar(value) => {
+                    Some((name.text.clone(), Text { value: value.clone(), place: node.place }))
+                }
+                _ => None,
+            })
             .collect()
     }
-
-    fn text(&mut self, fields: &Fields<'_>, key: &str) -> Text {
-        let Some(node) = fields.get(key) else {
-            return Text { value: String::new(), place: fields.place };
-        };
-        let value = match &node.value {
-            Value::Scalar(value) => value.clone(),
-            Value::Null | Value::Sequence(_) | Value::Mapping(_) => {
-                self.problem(node.place, fields.path(key), "a string is expected".to_owned());
-                String::new()
-            }
-        };
-        Text { value, place: node.place }
-    }
-
-    fn boolean(&mut self, fields: &Fields<'_>, key: &str) -> Option<bool> {
-        let text = self.text(fields, key);
-        // The spellings of YAML 1.1, which Go's yaml.v2 reads.
-        match text.value.to_lowercase().as_str() {
-            "" => None,
-            "true" | "yes" | "on" | "y" => Some(true),
-            "false" | "no" | "off" | "n" => Some(false),
-            _ => {
-                let message = format!("`{}` is neither true nor false", text.value);
-                self.problem(text.place, fields.path(key), message);
-                None
-            }
-        }
-    }
-
-    fn problem(&mut self, place: Place, path: String, message: String) {
-        self.problems.push(Problem { place: Some(place), path, message });
-    }
-}
-
-fn quoted(keys: &[&str]) -> String {
-    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The known key that differs least, if it does not differ by more than a third of its letters.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(&word.to_lowercase(), &key.to_lowercase()), *key))
-        .filter(|(distance, key)| distance * 3 <= key.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, key)| key)
-}
-
-/// Whether this is a label name of Prometheus' classic data model, the only one that a query can write without quotes.
-pub(crate) fn is_label_name(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && characters.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::file::{self, is_label_name};
+use super::{file, is_label_name};
 use crate::core::{
     kinds::{GroupResource, Kind, Kinds},
     template::ResourceTemplate,
@@ -38,10 +38,9 @@ pub struct UnknownResource {
 
 impl Mapping {
     pub(super) fn compile(
-        rule: &file::Rule,
+        written: &file::Resources,
         problem: &mut impl FnMut(Place, &str, String),
     ) -> Option<Self> {
-        let written = &rule.resources;
         let namespaced = written.namespaced.unwrap_or(true);
         let template = if written.template.value.is_empty() {
             None
@@ -65,6 +64,21 @@ impl Mapping {
     /// Whether labels are recognised by a template, so that discovery has to ask which labels there are.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
+    }
+
+    /// Whether a label may name objects of a core resource, given in the singular. What a template gives is only known once
+    /// it is tied to a cluster.
+    pub(super) fn may_name(&self, resource: &str) -> bool {
+        self.template.is_some()
+            || self.overrides.values().any(|written| {
+                let word = written.resource.to_lowercase();
+                written.group.is_empty() && word.strip_suffix('s').unwrap_or(&word) == resource
+            })
+    }
+
+    /// Whether no label names objects.
+    pub(super) fn is_empty(&self) -> bool {
+        self.template.is_none() && self.overrides.is_empty()
     }
 
     /// Ties the mapping to the kinds of a cluster. An override whose resource is not known is left out and reported.

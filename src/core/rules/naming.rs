@@ -16,12 +16,13 @@ pub struct Namer {
 impl Namer {
     pub(super) fn compile(
         rule: &file::Rule,
+        budget: &mut go_regex::Budget,
         problem: &mut impl FnMut(Place, &str, String),
     ) -> Option<Self> {
         let mut filters = Vec::new();
         for (index, filter) in rule.series_filters.iter().enumerate() {
             let key = if filter.positive { "is" } else { "isNot" };
-            match go_regex::compile(&filter.pattern.value) {
+            match go_regex::compile_within(&filter.pattern.value, budget) {
                 Ok(regex) => filters.push((regex, filter.positive)),
                 Err(error) => {
                     let key = format!("seriesFilters[{index}].{key}");
@@ -33,7 +34,7 @@ impl Namer {
             "" => ".*",
             pattern => pattern,
         };
-        let matches = match go_regex::compile(pattern) {
+        let matches = match go_regex::compile_within(pattern, budget) {
             Ok(regex) => regex,
             Err(error) => {
                 problem(rule.name_matches.place, "name.matches", error.to_string());

@@ -30,6 +30,13 @@ pub(super) const MARKER: &str = "\u{0}struct";
 /// an error of the rule, not the end of the process.
 pub(super) const MAX_LENGTH: usize = 1 << 20;
 
+/// Templates are written by people; longer than this, in bytes, one was not.
+const MAX_SOURCE: usize = 64 << 10;
+
+/// The most actions of a template. The parser limits how deep blocks may be, but takes a chain of `else if` as deep as
+/// the stack is.
+const MAX_ACTIONS: usize = 200;
+
 /// A checked template for data with known fields.
 pub(super) struct Engine {
     template: Template,
@@ -37,6 +44,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn compile(source: &str, fields: &[&str]) -> Result<Self, TemplateError> {
+        check_size(source)?;
         // Also finds what only gotmpl's merging of definitions refuses.
         let template = functions::register(Template::new(""))
             .delims(LEFT, RIGHT)
@@ -72,6 +80,17 @@ impl Engine {
             Err(error) => Err(TemplateError::Execution { reason: error.to_string() }),
         }
     }
+}
+
+fn check_size(source: &str) -> Result<(), TemplateError> {
+    let reason = if source.len() > MAX_SOURCE {
+        format!("longer than {MAX_SOURCE} bytes")
+    } else if source.matches(LEFT).nth(MAX_ACTIONS).is_some() {
+        format!("more than {MAX_ACTIONS} actions")
+    } else {
+        return Ok(());
+    };
+    Err(TemplateError::Invalid { line: 1, column: 1, reason })
 }
 
 pub(super) fn text(text: &str) -> Value {

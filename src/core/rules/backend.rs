@@ -1,0 +1,159 @@
+//! Further servers of the Prometheus API: what the file says of them. Nothing is connected to and no file read here.
+
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use url::Url;
+
+use super::{Content, Problem, file};
+use crate::core::yaml::Place;
+
+/// An entry of `backends`.
+///
+/// The credentials are the ones that are named here: those of the flags belong to another server. Timeouts, method and
+/// concurrency that are absent are as the flags have them.
+#[derive(Clone)]
+pub struct Backend {
+    /// What rules call it; unique in the file, and a DNS label.
+    pub name: Arc<str>,
+    /// Where it stands in its file.
+    pub place: Place,
+    /// What the file says of it.
+    pub content: Content,
+    /// Its http or https URL, with a host and without query and fragment. User and password in it are for basic
+    /// authentication; it must not be shown before they are taken away.
+    pub url: Url,
+    /// Headers of every request, with values marked as sensitive. No name occurs twice.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// A file with a bearer token.
+    pub token_file: Option<PathBuf>,
+    /// The only certification authorities that are trusted; else the system's are.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate and its chain; present if and only if `client_tls_key_file` is.
+    pub client_tls_cert_file: Option<PathBuf>,
+    /// The key of the client certificate.
+    pub client_tls_key_file: Option<PathBuf>,
+    /// Whether to authenticate with the service account of the pod. Never together with `auth_config`.
+    pub auth_in_cluster: bool,
+    /// The kubeconfig with the user to authenticate as.
+    pub auth_config: Option<PathBuf>,
+    /// The method of requests that may be sent either way.
+    pub verb: Option<Verb>,
+    /// How long a query may take; never zero.
+    pub timeout: Option<Duration>,
+    /// How long a request of discovery may take; never zero.
+    pub discovery_timeout: Option<Duration>,
+    /// How many queries may run at a time.
+    pub concurrency: Option<NonZeroU32>,
+}
+
+/// The method of requests that may be sent either way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// GET, the parameters in the URL.
+    Get,
+    /// POST, the parameters in the body.
+    Post,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("name", &self.name)
+            .field("host", &self.url.host_str())
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Compiles the backends, or says what is wrong with any of them.
+pub(super) fn compile_all(written: &[file::Backend]) -> Result<Vec<Arc<Backend>>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut backends: Vec<Arc<Backend>> = Vec::new();
+    for entry in written {
+        let mut problem = |place: Place, key: &str, message: String| {
+            let path = format!("{}.{key}", entry.id);
+            problems.push(Problem { place: Some(place), path, message });
+        };
+        if let Some(first) = written.iter().find(|first| first.name.value == entry.name.value)
+            && first.id != entry.id
+        {
+            let message = format!("{} has the name `{}`, too", first.id, entry.name.value);
+            problem(entry.name.place, "name", message);
+        }
+        backends.extend(compile(entry, &mut problem).map(Arc::new));
+    }
+    if problems.is_empty() { Ok(backends) } else { Err(problems) }
+}
+
+fn compile(
+    written: &file::Backend,
+    problem: &mut impl FnMut(Place, &str, String),
+) -> Option<Backend> {
+    let url =
+        url(&written.url.value).map_err(|message| problem(written.url.place, "url", message)).ok();
+    let headers = written.headers.iter().filter_map(|(name, value)| {
+        let header = name.parse::<HeaderName>().ok().zip(header_value(&value.value));
+        if header.is_none() {
+            let message = "the value of a header is made of visible ASCII characters";
+            problem(value.place, &format!("headers.{name}"), message.to_owned());
+        }
+        header
+    });
+    let headers = headers.collect();
+    let (certificate, key) = (&written.client_tls_cert_file, &written.client_tls_key_file);
+    if certificate.value.is_empty() != key.value.is_empty() {
+        let (given, missing) = if key.value.is_empty() {
+            (certificate, "clientTLSKeyFile")
+        } else {
+            (key, "clientTLSCertFile")
+        };
+        let message = "a client certificate needs both `clientTLSCertFile` and `clientTLSKeyFile`";
+        problem(given.place, missing, message.to_owned());
+    }
+    if written.auth_in_cluster.value && !written.auth_config.value.is_empty() {
+        let message = "`authInCluster` and `authConfig` exclude each other";
+        problem(written.auth_config.place, "authConfig", message.to_owned());
+    }
+    let file = |text: &file::Text| (!text.value.is_empty()).then(|| PathBuf::from(&text.value));
+    Some(Backend {
+        name: written.name.value.as_str().into(),
+        place: written.place,
+        content: written.content,
+        url: url?,
+        headers,
+        token_file: file(&written.token_file),
+        ca_file: file(&written.ca_file),
+        client_tls_cert_file: file(&written.client_tls_cert_file),
+        client_tls_key_file: file(&written.client_tls_key_file),
+        auth_in_cluster: written.auth_in_cluster.value,
+        auth_config: file(&written.auth_config),
+        verb: match written.verb.value.as_str() {
+            "GET" => Some(Verb::Get),
+            "POST" => Some(Verb::Post),
+            _ => None,
+        },
+        timeout: written.timeout,
+        discovery_timeout: written.discovery_timeout,
+        concurrency: written.concurrency.and_then(NonZeroU32::new),
+    })
+}
+
+/// No message repeats the text: it may hold a password.
+fn url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|error| format!("not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err("an http:// or https:// URL is expected".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("a URL without `?` and `#` is expected".to_owned());
+    }
+    Ok(url)
+}
+
+/// A text as the value of a header, without white space around it and marked as sensitive.
+pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
+    let mut value: HeaderValue = text.trim().parse().ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

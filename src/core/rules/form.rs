@@ -1,0 +1,287 @@
+//! Whether a file has the form that [`super::keys`] describes: every problem, not only the first.
+
+use http::HeaderName;
+
+use super::{
+    Problem,
+    keys::{FALSE, Kind, Need, Shape, TRUE},
+};
+use crate::core::{
+    duration,
+    yaml::{Key, Node, Place, Value},
+};
+
+/// The most problems that are reported: who has more will look at the file again anyway.
+const MAX_PROBLEMS: usize = 100;
+
+/// The most characters of a text that a message repeats.
+const EXCERPT: usize = 60;
+
+/// The most headers of one rule or backend.
+const MAX_HEADERS: usize = 50;
+
+/// The longest word that a known key is proposed for: more is no slip of the keyboard.
+const LONGEST_SLIP: usize = 64;
+
+/// Everything that is wrong with a file's form.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    list: Vec<Problem>,
+    untold: usize,
+}
+
+impl Problems {
+    /// Checks a node against the shape that it should have.
+    pub(super) fn check(&mut self, node: &Node, path: &str, shape: &Shape) {
+        let Some(entries) = self.entries(node, path, || {
+            format!("a mapping is expected, with the keys {}", quoted(shape))
+        }) else {
+            return;
+        };
+        for (key, value) in entries {
+            let path = join(path, &excerpt(&key.text));
+            match shape.key(&key.text) {
+                Some(known) if !matches!(value.value, Value::Null) => {
+                    self.value(value, &path, &known.kind);
+                }
+                Some(_) => {}
+                None => self.add(key.place, path, unknown(&key.text, shape)),
+            }
+        }
+        for key in shape.keys.iter().filter(|key| key.need == Need::Required) {
+            let is_there = entries.iter().any(|(known, value)| {
+                known.text == key.name && !matches!(value.value, Value::Null)
+            });
+            if !is_there {
+                let message = format!("`{}` is required: {}", key.name, key.doc);
+                self.add(node.place, path.to_owned(), message);
+            }
+        }
+    }
+
+    fn value(&mut self, node: &Node, path: &str, kind: &Kind) {
+        match kind {
+            Kind::Object(shape) => self.check(node, path, shape),
+            Kind::List(shape, most) => self.list(node, path, shape, *most),
+            Kind::ByLabel(shape) => self.by_label(node, path, shape),
+            Kind::Headers => self.headers(node, path),
+            scalar => {
+                let Value::Scalar(text) = &node.value else {
+                    let expected = match scalar {
+                        Kind::Flag => "true or false is expected",
+                        Kind::Duration { .. } => "a duration such as `5m` is expected",
+                        Kind::Count(_) => "a number is expected",
+                        _ => "a string is expected",
+                    };
+                    return self.add(node.place, path.to_owned(), expected.to_owned());
+                };
+                if let Err(message) = check_scalar(text, scalar) {
+                    self.add(node.place, path.to_owned(), message);
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, node: &Node, path: &str, shape: &Shape, most: usize) {
+        let Value::Sequence(items) = &node.value else {
+            return self.add(node.place, path.to_owned(), "a list is expected".to_owned());
+        };
+        if items.len() > most {
+            let message = format!("{} entries; at most {most} are read", items.len());
+            return self.add(node.place, path.to_owned(), message);
+        }
+        for (index, item) in items.iter().enumerate() {
+            self.check(item, &format!("{path}[{index}]"), shape);
+        }
+    }
+
+    fn by_label(&mut self, node: &Node, path: &str, shape: &Shape) {
+        let Some(entries) = self.entries(node, path, || {
+            let keys = shape.keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+            format!("a mapping from label to `{{{keys}}}` is expected")
+        }) else {
+            return;
+        };
+        for (label, node) in entries {
+            let path = join(path, &excerpt(&label.text));
+            if !is_label_name(&label.text) {
+                let message = format!("`{}` is not a Prometheus label name", excerpt(&label.text));
+                self.add(label.place, path.clone(), message);
+            }
+            self.check(node, &path, shape);
+        }
+    }
+
+    fn headers(&mut self, node: &Node, path: &str) {
+        let Some(entries) = self.entries(node, path, || {
+            "a mapping from the header's name to its value is expected".to_owned()
+        }) else {
+            return;
+        };
+        if entries.len() > MAX_HEADERS {
+            let message = format!("{} headers; at most {MAX_HEADERS} are read", entries.len());
+            return self.add(node.place, path.to_owned(), message);
+        }
+        let mut seen: Vec<HeaderName> = Vec::new();
+        for (name, value) in entries {
+            let path = join(path, &excerpt(&name.text));
+            match check_header(&name.text) {
+                Ok(header) if seen.contains(&header) => {
+                    let message = "the header is given twice: names do not differ by case";
+                    self.add(name.place, path.clone(), message.to_owned());
+                }
+                Ok(header) => seen.push(header),
+                Err(message) => self.add(name.place, path.clone(), message),
+            }
+            match &value.value {
+                Value::Scalar(text) if !text.trim().is_empty() => {}
+                _ => self.add(value.place, path, "a value is expected".to_owned()),
+            }
+        }
+    }
+
+    fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &str,
+        expected: impl FnOnce() -> String,
+    ) -> Option<&'n [(Key, Node)]> {
+        if let Value::Mapping(entries) = &node.value {
+            return Some(entries);
+        }
+        self.add(node.place, path.to_owned(), expected());
+        None
+    }
+
+    pub(super) fn add(&mut self, place: Place, path: String, message: String) {
+        if self.list.len() < MAX_PROBLEMS {
+            self.list.push(Problem { place: Some(place), path, message });
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// The problems in the order of the file, if there are any.
+    pub(super) fn into_result(mut self) -> Result<(), Vec<Problem>> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        self.list.sort_by_key(|problem| problem.place);
+        if self.untold > 0 {
+            let message = format!("there are {} more problems", self.untold);
+            self.list.push(Problem { place: None, path: String::new(), message });
+        }
+        Err(self.list)
+    }
+}
+
+fn check_scalar(text: &str, kind: &Kind) -> Result<(), String> {
+    match kind {
+        Kind::NonEmpty if text.trim().is_empty() => Err("it must not be empty".to_owned()),
+        Kind::Name if !is_dns_label(text) => Err(format!(
+            "`{}` is no name: at most 63 lower-case letters, digits and dashes between them are expected",
+            excerpt(text)
+        )),
+        Kind::Flag if !TRUE.contains(&text) && !FALSE.contains(&text) => {
+            Err(format!("`{}` is neither true nor false", excerpt(text)))
+        }
+        Kind::Duration { least, most } => match duration::parse_either(text) {
+            None => Err(format!("`{}`: a duration such as `5m` is expected", excerpt(text))),
+            Some(parsed) if parsed < *least || parsed > *most => Err(format!(
+                "`{}`: a duration from {} to {} is expected",
+                excerpt(text),
+                duration::prometheus(*least),
+                duration::prometheus(*most),
+            )),
+            Some(_) => Ok(()),
+        },
+        Kind::Choice(words) if !words.contains(&text) => {
+            let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>();
+            Err(format!("`{}`: one of {} is expected", excerpt(text), words.join(", ")))
+        }
+        Kind::Count(most) if !text.parse().is_ok_and(|count: u32| (1..=*most).contains(&count)) => {
+            Err(format!("`{}`: a number from 1 to {most} is expected", excerpt(text)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The header of that name, if a request of ours may carry it.
+fn check_header(name: &str) -> Result<HeaderName, String> {
+    let Ok(header) = name.parse::<HeaderName>() else {
+        return Err(format!("`{}` is not the name of an HTTP header", excerpt(name)));
+    };
+    let refused = match header.as_str() {
+        "authorization" | "cookie" => {
+            "credentials belong to a backend, in a file: see `tokenFile`, `authInCluster`, `authConfig`"
+        }
+        "host" => "the backend's URL says the host",
+        "connection"
+        | "keep-alive"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => "it is about a connection, not about a request",
+        "accept" | "accept-encoding" | "content-encoding" | "content-length" | "content-type"
+        | "expect" => "it is part of how requests are sent and answers read",
+        _ => return Ok(header),
+    };
+    Err(format!("this header cannot be set: {refused}"))
+}
+
+fn unknown(key: &str, shape: &Shape) -> String {
+    match nearest(key, shape) {
+        Some(known) => format!("unknown key; did you mean `{known}`?"),
+        None => format!("unknown key; expected one of {}", quoted(shape)),
+    }
+}
+
+/// The known key that differs least, if it does not differ by more than a third of its letters.
+fn nearest(word: &str, shape: &Shape) -> Option<&'static str> {
+    if word.len() > LONGEST_SLIP {
+        return None;
+    }
+    let word = word.to_lowercase();
+    shape
+        .keys
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(&word, &key.name.to_lowercase()), key.name))
+        .filter(|(distance, name)| distance * 3 <= name.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn quoted(shape: &Shape) -> String {
+    shape.keys.iter().map(|key| format!("`{}`", key.name)).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The beginning of a text of the file, for a message.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut excerpt: String = characters.by_ref().take(EXCERPT).collect();
+    if characters.next().is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
+/// Whether this is a label name of Prometheus' classic data model, the only one that a query can write without quotes.
+pub(crate) fn is_label_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && characters.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
+}
+
+fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}

@@ -1,0 +1,124 @@
+//! `resourceRules`: how metrics.k8s.io's usage of pods and nodes is queried.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Backend, Content, Mapping, Problem, QueryOptions, file, options, query_template, window_seconds,
+};
+use crate::core::{template::QueryTemplate, yaml::Place};
+
+/// What the answers report where neither the file nor the queries tell.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
+
+/// `resourceRules`, compiled. What did not compile is absent, and among [`super::RuleSet::broken`].
+#[derive(Debug)]
+pub struct ResourceRules {
+    /// How CPU is queried, in cores.
+    pub cpu: Option<Arc<ResourceRule>>,
+    /// How memory is queried, in bytes.
+    pub memory: Option<Arc<ResourceRule>>,
+    /// The range that the answers report: `window`, else the range of the CPU queries, else a minute. It may be zero, if the
+    /// file says so.
+    pub window: Duration,
+}
+
+/// `resourceRules.cpu` or `resourceRules.memory`, compiled.
+///
+/// Both queries are rendered with an empty `.Series`. A query for pods has the matchers of the namespace and then of the
+/// pods' label, and groups by the pods' label and the container label, in this order. A query for nodes has the matcher of
+/// the nodes' label, and groups by it. The labels are those of [`ResourceRule::mapping`], tied to the cluster's kinds.
+#[derive(Debug)]
+pub struct ResourceRule {
+    /// What the rule is called in messages: `resourceRules.cpu`.
+    pub id: String,
+    /// Where the rule stands in its file.
+    pub place: Place,
+    /// What the file says of the rule, and of the backend that it names.
+    pub content: Content,
+    /// The query for the containers of pods; absent where the rule says nothing of pods.
+    pub container_query: Option<QueryTemplate>,
+    /// The query for nodes; absent where the rule says nothing of nodes.
+    pub node_query: Option<QueryTemplate>,
+    /// Labels to resources and back. Pods and namespaces have a label where there is a `container_query`, nodes where there
+    /// is a `node_query`; only a template may turn out to give none.
+    pub mapping: Mapping,
+    /// The label that holds a container's name; empty only without a `container_query`.
+    pub container_label: String,
+    /// How the queries are sent, and how long their answers are used.
+    pub options: QueryOptions,
+}
+
+pub(super) fn compile(
+    written: &file::ResourceRules,
+    backends: &[Arc<Backend>],
+    broken: &mut Vec<Problem>,
+) -> ResourceRules {
+    let mut rule = |written: &Option<file::ResourceRule>| {
+        written.as_ref().and_then(|written| compile_rule(written, backends, broken)).map(Arc::new)
+    };
+    let (cpu, memory) = (rule(&written.cpu), rule(&written.memory));
+    let window = written.window.or_else(|| {
+        let cpu = cpu.as_deref()?;
+        let queries = [&cpu.container_query, &cpu.node_query].into_iter().flatten();
+        let seconds = queries.map(window_seconds).find_map(|seconds| seconds)?;
+        u64::try_from(seconds).ok().map(Duration::from_secs)
+    });
+    ResourceRules { cpu, memory, window: window.unwrap_or(DEFAULT_WINDOW) }
+}
+
+fn compile_rule(
+    written: &file::ResourceRule,
+    backends: &[Arc<Backend>],
+    broken: &mut Vec<Problem>,
+) -> Option<ResourceRule> {
+    let problems_before = broken.len();
+    let mut problem = |place: Place, key: &str, message: String| {
+        broken.push(Problem { place: Some(place), path: format!("{}.{key}", written.id), message });
+    };
+    let (containers, nodes) = (&written.container_query, &written.node_query);
+    if containers.value.is_empty() && nodes.value.is_empty() {
+        let message = "`containerQuery` for pods or `nodeQuery` for nodes is required";
+        problem(written.place, "containerQuery", message.to_owned());
+    }
+    let mapping = Mapping::compile(&written.resources, &mut problem);
+    let mut label_of = |query: &str, resource: &str, place| {
+        if mapping.as_ref().is_some_and(|mapping| !mapping.may_name(resource)) {
+            let message = format!("`{query}` needs a label of {resource}s, and none is mapped");
+            problem(place, "resources", message);
+        }
+    };
+    if !containers.value.is_empty() {
+        label_of("containerQuery", "pod", containers.place);
+        label_of("containerQuery", "namespace", containers.place);
+    }
+    if !nodes.value.is_empty() {
+        label_of("nodeQuery", "node", nodes.place);
+    }
+    let label = &written.container_label;
+    if !containers.value.is_empty() && !super::is_label_name(&label.value) {
+        let message = "the label that holds a container's name is required, such as `container`";
+        problem(label.place, "containerLabel", message.to_owned());
+    }
+    let mut template = |key: &str, text: &file::Text| {
+        if text.value.is_empty() { None } else { query_template(key, text, &mut problem) }
+    };
+    let container_query = template("containerQuery", containers);
+    let node_query = template("nodeQuery", nodes);
+    let options = options::compile(&written.options, backends, &mut problem);
+    if broken.len() > problems_before {
+        return None;
+    }
+    Some(ResourceRule {
+        id: written.id.clone(),
+        place: written.place,
+        content: options
+            .backend
+            .as_ref()
+            .map_or(written.content, |backend| written.content.with(backend.content)),
+        container_query,
+        node_query,
+        mapping: mapping?,
+        container_label: label.value.clone(),
+        options,
+    })
+}
