@@ -28,7 +28,7 @@ use autoscaler::{Autoscaler, Spec, Status, kind, seeds};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long it takes until a watch that was refused is tried again.
-const REFUSED: Duration = Duration::from_mins(5);
+const REFUSED: Duration = Duration::from_secs(5 * 60);
 
 /// What is known; it changes at most once a second. Seeds come in the order of namespace and name of their
 /// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps

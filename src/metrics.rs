@@ -87,7 +87,7 @@ pub struct Metrics {
     watched_objects: Family<ResourceLabels, Gauge>,
     watch_restarts: Family<ResourceLabels, Counter>,
     autoscalers: Gauge,
-    autoscaler_metrics: Gauge,
+    asked_by_autoscalers: Gauge,
     discovered: Family<RuleLabels, Gauge>,
     catalog: Gauge,
     authentications: Family<OutcomeLabels, Counter>,
@@ -112,7 +112,7 @@ impl Default for Metrics {
             watched_objects: Family::default(),
             watch_restarts: Family::default(),
             autoscalers: Gauge::default(),
-            autoscaler_metrics: Gauge::default(),
+            asked_by_autoscalers: Gauge::default(),
             discovered: Family::default(),
             catalog: Gauge::default(),
             authentications: Family::default(),
@@ -179,7 +179,7 @@ impl Metrics {
         registry.register(
             "loadline_autoscaler_metrics",
             "Pods, Object and External metrics that known HorizontalPodAutoscalers ask for",
-            self.autoscaler_metrics.clone(),
+            self.asked_by_autoscalers.clone(),
         );
         registry.register(
             "loadline_discovery_successful",
@@ -237,12 +237,12 @@ impl Metrics {
     }
 
     /// A watch of objects begins, and is counted until what is given is dropped.
-    pub fn watched(&self, resource: String) -> Watched {
+    pub fn watched(&self, resource: &str) -> Watched {
         let state = |state| {
-            let labels = WatchLabels { resource: resource.clone(), state };
+            let labels = WatchLabels { resource: resource.to_owned(), state };
             self.watches.get_or_create_owned(&labels)
         };
-        let labels = ResourceLabels { resource: resource.clone() };
+        let labels = ResourceLabels { resource: resource.to_owned() };
         let (synced, unsynced) = (state("synced"), state("unsynced"));
         unsynced.inc();
         Watched {
@@ -258,7 +258,7 @@ impl Metrics {
     /// What is known of HorizontalPodAutoscalers.
     pub fn autoscalers(&self, autoscalers: usize, metrics: usize) {
         self.autoscalers.set(i64::try_from(autoscalers).unwrap_or(i64::MAX));
-        self.autoscaler_metrics.set(i64::try_from(metrics).unwrap_or(i64::MAX));
+        self.asked_by_autoscalers.set(i64::try_from(metrics).unwrap_or(i64::MAX));
     }
 
     /// A rule was discovered, or not.

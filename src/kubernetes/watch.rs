@@ -213,7 +213,14 @@ where
         loop {
             // A dead connection: what comes next is a watch from the version that has been seen.
             let Ok(Some(change)) = timeout(longest, stream.next()).await else { return Ok(()) };
-            let (version, event) = match change.map_err(|error| broken("watch", &error))? {
+            let change = change.map_err(|error| {
+                // A line that cannot be read would come again.
+                if matches!(error, kube::Error::SerdeError(_)) {
+                    self.seen = None;
+                }
+                broken("watch", &error)
+            })?;
+            let (version, event) = match change {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     (object.metadata.resource_version.clone(), Some(Event::Applied(object)))
                 }

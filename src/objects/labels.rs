@@ -74,13 +74,13 @@ impl Labels {
     }
 
     /// Takes back the set that an object had, and forgets what nobody else uses.
-    pub(super) fn release(&mut self, set: LabelSet) {
+    pub(super) fn release(&mut self, LabelSet(set): LabelSet) {
         // What is given here, and one in `sets`.
-        if Arc::strong_count(&set.0) > 2 {
+        if Arc::strong_count(&set) > 2 {
             return;
         }
-        self.sets.remove(&set);
-        for text in set.0.iter() {
+        self.sets.remove::<[Arc<str>]>(&set);
+        for text in &*set {
             if Arc::strong_count(text) <= 2 {
                 self.texts.remove(text);
             }

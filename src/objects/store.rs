@@ -31,21 +31,14 @@ struct Namespace {
 impl Store {
     /// The names of the objects that a selector selects, sorted, each once. Without a namespace it is those of all.
     pub fn select(&self, namespace: Option<&str>, selector: &Selector) -> Vec<Arc<str>> {
-        match namespace {
-            Some(name) => {
-                self.namespaces.get(name).map_or_else(Vec::new, |found| found.select(selector))
-            }
-            None => {
-                let mut names: Vec<_> = self
-                    .namespaces
-                    .values()
-                    .flat_map(|namespace| namespace.select(selector))
-                    .collect();
-                names.sort_unstable();
-                names.dedup();
-                names
-            }
+        if let Some(name) = namespace {
+            return self.namespaces.get(name).map_or_else(Vec::new, |found| found.select(selector));
         }
+        let mut names: Vec<_> =
+            self.namespaces.values().flat_map(|namespace| namespace.select(selector)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// How many objects there are.
@@ -92,13 +85,16 @@ impl Namespace {
     }
 }
 
+/// By namespace, names and labels in the order of the list.
+type Listing = BTreeMap<Box<str>, Vec<(Arc<str>, LabelSet)>>;
+
 /// The one that writes a [`Store`], with what only it needs.
 #[derive(Debug)]
 pub struct Writer {
     store: Arc<RwLock<Store>>,
     labels: Labels,
-    /// By namespace, the objects of a list that is not complete.
-    listing: Option<HashMap<Box<str>, Vec<(Arc<str>, LabelSet)>>>,
+    /// The objects of a list that is not complete.
+    listing: Option<Listing>,
     versions: Arc<AtomicU64>,
 }
 
@@ -151,7 +147,7 @@ impl Writer {
 
     /// A list begins; one that was not completed is forgotten.
     pub fn begin(&mut self) {
-        if self.listing.replace(HashMap::new()).is_some() {
+        if self.listing.replace(Listing::new()).is_some() {
             self.labels.sweep();
         }
     }

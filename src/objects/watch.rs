@@ -46,8 +46,8 @@ impl Default for Times {
         Self {
             patience: Duration::from_secs(1),
             tolerance: Duration::from_secs(30),
-            idle: Duration::from_mins(30),
-            refused: Duration::from_mins(5),
+            idle: Duration::from_secs(30 * 60),
+            refused: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -90,7 +90,7 @@ pub(super) struct Watches {
 
 /// Runs the watches.
 pub struct Keeper {
-    begun: mpsc::UnboundedReceiver<Task>,
+    queue: mpsc::UnboundedReceiver<Task>,
     running: Running,
 }
 
@@ -106,9 +106,9 @@ struct Task {
 
 impl Watches {
     pub(super) fn new(client: Client, metrics: Arc<Metrics>, times: Times) -> (Self, Keeper) {
-        let (begin, begun) = mpsc::unbounded_channel();
+        let (begin, queue) = mpsc::unbounded_channel();
         let running = Running::default();
-        let keeper = Keeper { begun, running: Arc::clone(&running) };
+        let keeper = Keeper { queue, running: Arc::clone(&running) };
         (Self { running, begin, client, metrics, times, versions: Arc::default() }, keeper)
     }
 
@@ -159,7 +159,7 @@ impl Watches {
             shared: Arc::clone(&shared),
             watch: Watch::metadata(self.client.clone(), kind, scope.fields()),
             writer,
-            watched: self.metrics.watched(kind.resource.to_string()),
+            watched: self.metrics.watched(&kind.resource.to_string()),
             times: self.times,
         };
         // Where nobody runs watches, as while the process ends, LISTs answer.
@@ -179,7 +179,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(task) = self.begun.recv() => {
+                Some(task) = self.queue.recv() => {
                     tasks.spawn(task.run(Arc::clone(&self.running)));
                 }
                 Some(ended) = tasks.join_next() => {
@@ -214,10 +214,13 @@ impl Task {
         let mut backoff = Backoff::default();
         let mut is_refused = false;
         loop {
-            let Self { watch, writer, shared, watched, .. } = &mut self;
+            let Self { watch, writer, shared, watched, times, .. } = &mut self;
             let broken = watch
                 .follow(|event| {
                     take(writer, &event);
+                    if !matches!(event, Event::Listed(_)) {
+                        watched.objects(read(&shared.store).population(None));
+                    }
                     if matches!(event, Event::Synced) {
                         shared.state.send_replace(State::Synced);
                         watched.synced();
@@ -225,14 +228,13 @@ impl Task {
                             tracing::info!(%resource, "may be watched now");
                         }
                     }
-                    if !matches!(event, Event::Listed(_)) {
-                        watched.objects(read(&shared.store).population(None));
-                    }
                 })
                 .await;
-            watched.broken();
             let pause = match broken {
-                Broken::Missing => return,
+                Broken::Missing => {
+                    shared.state.send_replace(State::Useless);
+                    return;
+                }
                 Broken::Refused { verb, message } => {
                     shared.state.send_replace(State::Useless);
                     writer.clear();
@@ -245,7 +247,7 @@ impl Task {
                             "we may not {verb} {resource} in all namespaces; they are listed for every question instead, at a cost for the API server: grant {verb}"
                         );
                     }
-                    self.times.refused
+                    times.refused
                 }
                 broken @ (Broken::Expired | Broken::Failed(_)) => {
                     shared.state.send_modify(|state| {
@@ -257,9 +259,10 @@ impl Task {
                     });
                     tracing::debug!(%resource, %broken, "the watch is broken; trying on");
                     // It has no end.
-                    backoff.next().unwrap_or(self.times.tolerance)
+                    backoff.next().unwrap_or(times.tolerance)
                 }
             };
+            watched.broken();
             sleep(pause).await;
         }
     }

@@ -26,4 +26,6 @@ mod manifests;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod support;

@@ -7,6 +7,7 @@ use loadline::{
     auth::{access::Ttls, trust},
     core::rules,
     discovery,
+    hpas::Seeds,
     prometheus::{self, Prometheus},
     server::{certificates, tls::options::Options},
 };
@@ -122,6 +123,7 @@ impl Launch {
             client: client.build().expect("a client"),
             prometheus: bound.prometheus(),
             discovery: bound.discovery(),
+            seeds: bound.seeds(),
             task: tokio::spawn(bound.run(stop.clone())),
             stop,
         }
@@ -136,6 +138,7 @@ pub(crate) struct App {
     pub(crate) client: reqwest::Client,
     pub(crate) prometheus: Arc<Prometheus>,
     pub(crate) discovery: discovery::Handle,
+    pub(crate) seeds: Option<Seeds>,
     task: JoinHandle<anyhow::Result<()>>,
     stop: CancellationToken,
 }
