@@ -29,11 +29,12 @@ use crate::{
     cache::{QueryCache, Refresher},
     core::{kinds::Kinds, rules::RuleSet},
     discovery::{self, Discovery},
+    hpas::{Hpas, Seeds},
     http::{self, Api, Health},
     kubeconfig,
     kubernetes::{self, KindsSource},
     metrics::Metrics,
-    objects::{Manifests, Objects},
+    objects::{self, Manifests, Objects},
     planner::{self, Planner},
     prometheus::{self, Prometheus},
     reads::Reads,
@@ -109,6 +110,8 @@ pub struct Bound {
     discovery: Discovery,
     refresher: Refresher,
     trust: Option<trust::Keeper>,
+    watches: Option<objects::Keeper>,
+    hpas: Option<(Hpas, Seeds)>,
     tasks: TaskTracker,
     prometheus: Arc<Prometheus>,
     certificate: certificates::Serving,
@@ -121,6 +124,8 @@ pub struct Bound {
 struct Surroundings {
     kinds: KindsSource,
     objects: Objects,
+    watches: Option<objects::Keeper>,
+    hpas: Option<(Hpas, Seeds)>,
     authenticator: Authenticator,
     authorizer: Authorizer,
     trust: Option<trust::Keeper>,
@@ -139,7 +144,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
-            delegated(*cluster, local, &tasks, &metrics).await?
+            delegated(*cluster, local, settings.planning.life.ttl, &tasks, &metrics).await?
         }
         Cluster::Standalone { objects } => {
             standalone(settings.address, objects.as_deref(), token.clone())?
@@ -188,6 +193,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         discovery,
         refresher,
         trust: surroundings.trust,
+        watches: surroundings.watches,
+        hpas: surroundings.hpas,
         tasks,
         prometheus,
         certificate,
@@ -210,6 +217,7 @@ fn served(rules: &RuleSet) -> Vec<Group> {
 async fn delegated(
     settings: ClusterSettings,
     local: Option<LocalToken>,
+    list_ttl: Duration,
     tasks: &TaskTracker,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Surroundings> {
@@ -227,9 +235,17 @@ async fn delegated(
     let (keeper, trust, known) = trust::Keeper::new(lookup, settings.trust);
     let tokens =
         Tokens::new(authentication, settings.token_ttl, tasks.clone(), Arc::clone(metrics));
+    let (objects, watches) = objects::Cluster::new(
+        client.clone(),
+        Arc::clone(metrics),
+        objects::Settings { list_ttl, times: objects::Times::default() },
+        tasks.clone(),
+    );
     Ok(Surroundings {
         kinds: KindsSource::Cluster(client.clone()),
-        objects: Objects::Cluster(client.clone(), Arc::clone(metrics)),
+        objects: Objects::Cluster(objects),
+        watches: Some(watches),
+        hpas: Some(Hpas::new(client.clone(), Arc::clone(metrics))),
         authenticator: Authenticator::Delegated(Box::new(Delegated { trust, tokens, local })),
         authorizer: Authorizer::delegated(
             authorization,
@@ -262,6 +278,8 @@ fn standalone(
             Some(path) => Objects::Manifests(Manifests::read(path)?),
             None => Objects::Unknown,
         },
+        watches: None,
+        hpas: None,
         authenticator: Authenticator::Local(token),
         authorizer: Authorizer::allow_all(),
         trust: None,
@@ -313,6 +331,11 @@ impl Bound {
         http::router(Arc::clone(&self.api))
     }
 
+    /// What HorizontalPodAutoscalers will ask for, where there is a cluster.
+    pub fn seeds(&self) -> Option<Seeds> {
+        self.hpas.as_ref().map(|(_, seeds)| seeds.clone())
+    }
+
     /// What readers know of discovery.
     pub fn discovery(&self) -> discovery::Handle {
         self.api.health.discovery.clone()
@@ -330,6 +353,13 @@ impl Bound {
         tasks.spawn("the refresh of queries", self.refresher.run(stop_keeping.clone()));
         if let Some(trust) = self.trust {
             tasks.spawn("the watch of trusted authorities", trust.run(stop_keeping.clone()));
+        }
+        if let Some(watches) = self.watches {
+            tasks.spawn("the watches of objects", watches.run(stop_keeping.clone()));
+        }
+        if let Some((hpas, _)) = self.hpas {
+            let part = "the watch of HorizontalPodAutoscalers";
+            tasks.spawn(part, hpas.run(stop_keeping.clone()));
         }
         tasks.spawn("the serving certificate", self.certificate.keep(stop_keeping.clone()));
         let router = http::router(self.api);

@@ -13,6 +13,7 @@ pub mod quantity;
 pub mod reading;
 pub mod rules;
 pub mod samples;
+pub mod seeds;
 pub mod selector;
 pub mod series;
 pub mod template;

@@ -1,31 +1,26 @@
 //! The Kubernetes API server: the only user of kube.
 
 pub mod apiservices;
+pub mod list;
 pub mod refusal;
 pub mod secrets;
+pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
-    Api, Client, Config,
-    api::ListParams,
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
-    core::{ApiResource, discovery::v2::APIGroupDiscoveryList},
+    core::discovery::v2::APIGroupDiscoveryList,
 };
 
-use crate::core::{
-    kinds::{GroupResource, Kind, Kinds},
-    selector::Selector,
-};
+use crate::core::kinds::{GroupResource, Kind, Kinds};
 
 /// How long a request to the API server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many objects a page of a LIST holds.
-const PAGE: u32 = 500;
-
 /// A request that the API server did not answer as it should; the text is for the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no usable kubeconfig, and we are not in a cluster.
     #[error("{0}")]
@@ -36,6 +31,9 @@ pub enum Error {
     /// The deadline passed.
     #[error("the API server did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
+    /// The task that asked has panicked.
+    #[error("the request was abandoned: {0}")]
+    Abandoned(String),
 }
 
 impl From<kube::Error> for Error {
@@ -131,47 +129,6 @@ fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
             }
         }
     }
-}
-
-/// The names of the objects of a kind that match a selector, sorted: a paged LIST of metadata.
-pub async fn list_names(
-    client: &Client,
-    kind: &Kind,
-    namespace: Option<&str>,
-    selector: &Selector,
-) -> Result<Vec<Arc<str>>, Error> {
-    let resource = ApiResource {
-        group: kind.resource.group.clone(),
-        version: kind.version.clone(),
-        api_version: if kind.resource.group.is_empty() {
-            kind.version.clone()
-        } else {
-            kind.api_version()
-        },
-        kind: kind.kind.clone(),
-        plural: kind.resource.resource.clone(),
-    };
-    let api: Api<kube::core::DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let mut parameters = ListParams::default().limit(PAGE);
-    if !selector.is_empty() {
-        parameters = parameters.labels(&selector.to_string());
-    }
-    let mut names: Vec<Arc<str>> = Vec::new();
-    loop {
-        let page = deadline(api.list_metadata(&parameters)).await?;
-        names.extend(
-            page.items.into_iter().filter_map(|object| object.metadata.name).map(Arc::from),
-        );
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => break,
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Gives a request to the API server its time limit.

@@ -11,6 +11,7 @@ pub mod core;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod discovery;
+pub mod hpas;
 pub mod http;
 pub mod kubeconfig;
 pub mod kubernetes;

@@ -55,6 +55,17 @@ struct ListLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ResourceLabels {
+    resource: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct WatchLabels {
+    resource: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RuleLabels {
     rule: String,
 }
@@ -80,6 +91,11 @@ pub struct Metrics {
     backend_seconds: Latencies<PathLabels>,
     backend_bytes: Counter,
     lists: Family<ListLabels, Counter>,
+    watches: Family<WatchLabels, Gauge>,
+    watched_objects: Family<ResourceLabels, Gauge>,
+    watch_restarts: Family<ResourceLabels, Counter>,
+    autoscalers: Gauge,
+    asked_by_autoscalers: Gauge,
     discovered: Family<RuleLabels, Gauge>,
     catalog: Gauge,
     authentications: Family<OutcomeLabels, Counter>,
@@ -107,6 +123,11 @@ impl Default for Metrics {
             backend_seconds: Family::new_with_constructor(latencies),
             backend_bytes: Counter::default(),
             lists: Family::default(),
+            watches: Family::default(),
+            watched_objects: Family::default(),
+            watch_restarts: Family::default(),
+            autoscalers: Gauge::default(),
+            asked_by_autoscalers: Gauge::default(),
             discovered: Family::default(),
             catalog: Gauge::default(),
             authentications: Family::default(),
@@ -154,8 +175,33 @@ impl Metrics {
         );
         registry.register(
             "loadline_kubernetes_lists",
-            "LIST requests for objects by resource and outcome",
+            "LIST requests for objects that no watch could answer for, by resource and outcome",
             self.lists.clone(),
+        );
+        registry.register(
+            "loadline_watches",
+            "Watches of objects by resource and whether they are synced",
+            self.watches.clone(),
+        );
+        registry.register(
+            "loadline_watched_objects",
+            "Objects that are known from watches, by resource",
+            self.watched_objects.clone(),
+        );
+        registry.register(
+            "loadline_watch_restarts",
+            "How often watches were broken, by resource",
+            self.watch_restarts.clone(),
+        );
+        registry.register(
+            "loadline_autoscalers",
+            "HorizontalPodAutoscalers that are known",
+            self.autoscalers.clone(),
+        );
+        registry.register(
+            "loadline_autoscaler_metrics",
+            "Pods, Object and External metrics that known HorizontalPodAutoscalers ask for",
+            self.asked_by_autoscalers.clone(),
         );
         registry.register(
             "loadline_discovery_successful",
@@ -252,6 +298,31 @@ impl Metrics {
         self.lists.get_or_create(&ListLabels { resource, outcome }).inc();
     }
 
+    /// A watch of objects begins, and is counted until what is given is dropped.
+    pub fn watched(&self, resource: &str) -> Watched {
+        let state = |state| {
+            let labels = WatchLabels { resource: resource.to_owned(), state };
+            self.watches.get_or_create_owned(&labels)
+        };
+        let labels = ResourceLabels { resource: resource.to_owned() };
+        let (synced, unsynced) = (state("synced"), state("unsynced"));
+        unsynced.inc();
+        Watched {
+            synced,
+            unsynced,
+            is_synced: false,
+            objects: self.watched_objects.get_or_create_owned(&labels),
+            held: 0,
+            restarts: self.watch_restarts.get_or_create_owned(&labels),
+        }
+    }
+
+    /// What is known of HorizontalPodAutoscalers.
+    pub fn autoscalers(&self, autoscalers: usize, metrics: usize) {
+        self.autoscalers.set(i64::try_from(autoscalers).unwrap_or(i64::MAX));
+        self.asked_by_autoscalers.set(i64::try_from(metrics).unwrap_or(i64::MAX));
+    }
+
     /// A rule was discovered, or not.
     pub fn discovery(&self, rule: &str, succeeded: bool) {
         let labels = RuleLabels { rule: rule.to_owned() };
@@ -307,6 +378,49 @@ impl Metrics {
     /// A review was sent.
     pub fn review(&self, kind: &'static str, outcome: &'static str) {
         self.reviews.get_or_create(&KindOutcomeLabels { kind, outcome }).inc();
+    }
+}
+
+/// A watch that is counted.
+pub struct Watched {
+    synced: Gauge,
+    unsynced: Gauge,
+    is_synced: bool,
+    objects: Gauge,
+    held: i64,
+    restarts: Counter,
+}
+
+impl Watched {
+    /// It is synced.
+    pub fn synced(&mut self) {
+        if !std::mem::replace(&mut self.is_synced, true) {
+            self.unsynced.dec();
+            self.synced.inc();
+        }
+    }
+
+    /// It is broken.
+    pub fn broken(&mut self) {
+        self.restarts.inc();
+        if std::mem::take(&mut self.is_synced) {
+            self.synced.dec();
+            self.unsynced.inc();
+        }
+    }
+
+    /// So many objects are known from it.
+    pub fn objects(&mut self, objects: usize) {
+        let held = i64::try_from(objects).unwrap_or(i64::MAX);
+        self.objects.inc_by(held - std::mem::replace(&mut self.held, held));
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let state = if self.is_synced { &self.synced } else { &self.unsynced };
+        state.dec();
+        self.objects(0);
     }
 }
 

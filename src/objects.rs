@@ -1,28 +1,39 @@
 //! Which objects there are: label selectors to names.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod cluster;
+mod labels;
+mod manifests;
+pub mod store;
+mod watch;
 
-use kube::Client;
-use serde::Deserialize;
+use std::sync::Arc;
+
+pub use cluster::{Cluster, Settings};
+pub use manifests::{ManifestError, Manifests};
+pub use watch::{Keeper, Times};
 
 use crate::{
     core::{kinds::Kind, plan, selector::Selector},
     kubernetes,
-    metrics::Metrics,
 };
 
 /// Who knows the objects.
 pub enum Objects {
-    /// The API server, asked for every selector.
-    Cluster(Client, Arc<Metrics>),
+    /// The API server: its watches, and LISTs where there is none that can answer.
+    Cluster(Arc<Cluster>),
     /// Manifests that were read at start.
     Manifests(Manifests),
     /// Nobody: every object that a query returns is one.
     Unknown,
+}
+
+/// Which objects of a kind count.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Pods whose `status.phase` is `Running`. No other kind can be asked for so.
+    Running,
 }
 
 /// The objects that a selector selects.
@@ -44,17 +55,28 @@ impl Objects {
         namespace: Option<&str>,
         selector: &Selector,
     ) -> Result<Selected, kubernetes::Error> {
+        self.select_within(Scope::All, kind, namespace, selector).await
+    }
+
+    /// The objects of a kind that match a selector, of those within a scope. Each scope of a kind has a watch of its own.
+    pub async fn select_within(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selector: &Selector,
+    ) -> Result<Selected, kubernetes::Error> {
         match self {
-            Self::Cluster(client, metrics) => {
-                let names = kubernetes::list_names(client, kind, namespace, selector).await;
-                metrics.list(kind.resource.to_string(), names.is_ok());
-                let objects = plan::Objects::Named(names?);
-                Ok(Selected { objects, population: None, version: None })
-            }
+            Self::Cluster(cluster) => cluster.select(scope, kind, namespace, selector).await,
             Self::Manifests(manifests) => {
-                let objects = plan::Objects::Named(manifests.select(kind, namespace, selector));
-                let population = manifests.select(kind, namespace, &Selector::default()).len();
-                Ok(Selected { objects, population: Some(population), version: Some(0) })
+                let names = manifests.select(kind, scope, namespace, selector);
+                let population =
+                    manifests.select(kind, scope, namespace, &Selector::default()).len();
+                Ok(Selected {
+                    objects: plan::Objects::Named(names),
+                    population: Some(population),
+                    version: Some(0),
+                })
             }
             Self::Unknown => {
                 Ok(Selected { objects: plan::Objects::Any, population: None, version: Some(0) })
@@ -63,163 +85,12 @@ impl Objects {
     }
 }
 
-/// Objects from manifest files: kind, namespace, name and labels.
-#[derive(Debug, Default)]
-pub struct Manifests {
-    objects: Vec<Manifest>,
-}
-
-/// Manifests that could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {message}", path.display())]
-pub struct ManifestError {
-    path: PathBuf,
-    message: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Manifest {
-    #[serde(default, rename = "apiVersion")]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    metadata: Metadata,
-    /// The content of a `List`, as `kubectl get -o yaml` gives it.
-    #[serde(default)]
-    items: Vec<Self>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    namespace: Option<String>,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
-
-impl Manifests {
-    /// Reads a file, or every `.yaml`, `.yml` and `.json` file of a directory.
-    pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        let failed = |path: &Path, error: &dyn std::fmt::Display| ManifestError {
-            path: path.to_owned(),
-            message: error.to_string(),
-        };
-        let mut files = Vec::new();
-        if path.is_dir() {
-            for entry in std::fs::read_dir(path).map_err(|error| failed(path, &error))? {
-                let file = entry.map_err(|error| failed(path, &error))?.path();
-                let extension = file.extension().and_then(|extension| extension.to_str());
-                if matches!(extension, Some("yaml" | "yml" | "json")) {
-                    files.push(file);
-                }
-            }
-            files.sort();
-        } else {
-            files.push(path.to_owned());
+impl Scope {
+    /// The field selector that the API server is asked with.
+    fn fields(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Running => Some("status.phase=Running"),
         }
-        let mut manifests = Self::default();
-        for file in files {
-            let text = std::fs::read_to_string(&file).map_err(|error| failed(&file, &error))?;
-            manifests.add(&text).map_err(|message| ManifestError { path: file, message })?;
-        }
-        Ok(manifests)
-    }
-
-    fn add(&mut self, text: &str) -> Result<(), String> {
-        let documents: Vec<Option<Manifest>> = serde_saphyr::from_multiple(text)
-            .map_err(|error| error.without_snippet().to_string())?;
-        for document in documents.into_iter().flatten() {
-            if document.items.is_empty() {
-                self.objects.push(document);
-            } else {
-                self.objects.extend(document.items);
-            }
-        }
-        Ok(())
-    }
-
-    fn select(&self, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|object| object.is(kind) && object.is_in(kind, namespace))
-            .filter(|object| selector.matches(|key| object.label(key)))
-            .map(|object| Arc::from(object.metadata.name.as_str()))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-}
-
-impl Manifest {
-    fn is(&self, kind: &Kind) -> bool {
-        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
-        self.kind == kind.kind && group == kind.resource.group
-    }
-
-    /// An object without a namespace is where kubectl would put it: in `default`.
-    fn is_in(&self, kind: &Kind, namespace: Option<&str>) -> bool {
-        match namespace {
-            Some(wanted) if kind.namespaced => {
-                self.metadata.namespace.as_deref().unwrap_or("default") == wanted
-            }
-            _ => true,
-        }
-    }
-
-    fn label(&self, key: &str) -> Option<&str> {
-        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::kinds::Kinds;
-
-    const TEXT: &str = r"
-apiVersion: v1
-kind: Pod
-metadata: {name: web-1, namespace: team, labels: {app: web}}
-spec: {containers: []}
----
----
-apiVersion: v1
-kind: List
-items:
-- {apiVersion: v1, kind: Pod, metadata: {name: web-0, namespace: team, labels: {app: web}}}
-- {apiVersion: v1, kind: Pod, metadata: {name: db-0, namespace: team}}
-- {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}
-- {apiVersion: v1, kind: Node, metadata: {name: n1}}
-";
-
-    #[track_caller]
-    fn selected(resource: &str, namespace: Option<&str>, selector: &str) -> Vec<Arc<str>> {
-        let mut manifests = Manifests::default();
-        manifests.add(TEXT).unwrap();
-        let kinds = Kinds::builtin();
-        let kind = kinds.resolve("", resource).unwrap();
-        manifests.select(kind, namespace, &Selector::parse(selector).unwrap())
-    }
-
-    #[test]
-    fn selects_by_kind_namespace_and_labels() {
-        assert_eq!(selected("pods", Some("team"), ""), ["db-0", "web-0", "web-1"].map(Arc::from));
-        assert_eq!(selected("pods", Some("team"), "app=web"), ["web-0", "web-1"].map(Arc::from));
-        assert_eq!(selected("pods", Some("other"), ""), Vec::new());
-        assert_eq!(selected("deployments", Some("default"), ""), ["web".into()]);
-        assert_eq!(selected("nodes", None, ""), ["n1".into()]);
-    }
-
-    #[test]
-    fn a_file_that_is_no_manifest_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "kind: [").unwrap();
-        let error = Manifests::read(file.path()).unwrap_err().to_string();
-        assert!(error.starts_with(&file.path().display().to_string()), "{error}");
     }
 }

@@ -250,34 +250,19 @@ async fn reads() {
     standalone(&prometheus).await;
 }
 
-/// What the API server is asked, and what becomes of its failures.
+/// What the API server is asked: nothing, once its objects are known, and its failures hurt nobody.
 async fn lists_of_objects(app: &App, cluster: &Kubernetes) {
     cluster.take_lists();
     app.get(&custom("namespaces/team/pods/*/rate?labelSelector=app=web")).await.values();
-    let lists = cluster.take_lists();
-    assert_eq!(lists.len(), 1, "{lists:?}");
-    assert!(lists[0].starts_with("/api/v1/namespaces/team/pods?"), "{lists:?}");
-    assert!(lists[0].contains("labelSelector=app%3Dweb"), "the server selects: {lists:?}");
     let all = app.get(&custom("namespaces/team/pods/*/rate")).await.values();
     assert_eq!(all.len(), 3, "over two pages: {all:?}");
-    assert_eq!(cluster.take_lists().len(), 2);
     app.get(&custom("namespaces/team/pods/web-0/rate")).await.values();
     app.get(&custom("namespaces/team/pods/web-0/unknown")).await.failure();
     app.get(&custom("namespaces/team/pods/*/unknown")).await.failure();
-    assert_eq!(cluster.take_lists(), [""; 0], "a named object is not looked up");
-
-    for status in [500, 403, 429, 503] {
-        cluster.fail_lists(Some(status));
-        let reply = app.get(&custom("namespaces/team/pods/*/rate")).await;
-        assert_eq!(reply.status, 500);
-        assert_eq!(reply.json()["reason"], "InternalError");
-        let message = reply.failure();
-        let wanted = "Internal error occurred: unable to list matching resources";
-        assert!(message.starts_with(wanted), "{message}");
-        assert!(!reply.body.contains("secret-user"), "{message}");
-    }
-    cluster.fail_lists(None);
+    cluster.fail_lists(Some(500));
     assert_eq!(app.get(&custom("namespaces/team/pods/*/rate")).await.values(), all);
+    cluster.fail_lists(None);
+    assert_eq!(cluster.take_lists(), [""; 0]);
 }
 
 async fn documents(app: &App) {

@@ -28,6 +28,8 @@ mod manifests;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod pointwise;
 #[cfg(test)]
 mod support;

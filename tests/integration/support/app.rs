@@ -6,7 +6,9 @@ use loadline::{
     app::{self, Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
     core::rules,
-    discovery, planner,
+    discovery,
+    hpas::Seeds,
+    planner,
     prometheus::{self, Prometheus},
     server::{certificates, tls::options::Options},
 };
@@ -127,6 +129,7 @@ impl Launch {
             client: client.build().expect("a client"),
             prometheus: bound.prometheus(),
             discovery: bound.discovery(),
+            seeds: bound.seeds(),
             task: tokio::spawn(bound.run(stop.clone())),
             stop,
         }
@@ -141,6 +144,7 @@ pub(crate) struct App {
     pub(crate) client: reqwest::Client,
     pub(crate) prometheus: Arc<Prometheus>,
     pub(crate) discovery: discovery::Handle,
+    pub(crate) seeds: Option<Seeds>,
     task: JoinHandle<anyhow::Result<()>>,
     stop: CancellationToken,
 }

@@ -1,7 +1,10 @@
-//! A Kubernetes API server as far as loadline asks one: aggregated discovery, LISTs of metadata, and
+//! A Kubernetes API server as far as loadline asks one: aggregated discovery, LIST and WATCH, and
 //! what [`Delegation`] answers.
 
+mod content;
+
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -9,14 +12,18 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use loadline::core::selector::Selector;
 use reqwest::Url;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+
+use self::content::{Content, Wanted};
+pub(crate) use content::Stored;
 
 use super::{delegation::Delegation, serve};
 
@@ -27,11 +34,15 @@ pub(crate) type Object =
 /// Group, version, plural, singular, kind, namespaced.
 type Kind = (&'static str, &'static str, &'static str, &'static str, &'static str, bool);
 
+/// They are watched by a part of their own, whose requests are told apart.
+const AUTOSCALERS: &str = "horizontalpodautoscalers";
+
 const KINDS: &[Kind] = &[
     ("", "v1", "namespaces", "namespace", "Namespace", false),
     ("", "v1", "nodes", "node", "Node", false),
     ("", "v1", "pods", "pod", "Pod", true),
     ("", "v1", "services", "service", "Service", true),
+    ("autoscaling", "v2", AUTOSCALERS, "horizontalpodautoscaler", "HorizontalPodAutoscaler", true),
     ("apps", "v1", "deployments", "deployment", "Deployment", true),
     ("batch", "v1", "jobs", "job", "Job", true),
     ("networking.k8s.io", "v1", "ingresses", "ingress", "Ingress", true),
@@ -40,10 +51,18 @@ const KINDS: &[Kind] = &[
 /// What the scripted API server says and has heard.
 #[derive(Default)]
 struct Shared {
-    objects: Vec<Object>,
+    content: Content,
     page: usize,
-    /// The paths and queries of LISTs.
+    /// The paths and queries of LISTs, those of autoscalers left out.
     lists: Mutex<Vec<String>>,
+    /// The same of every WATCH.
+    watches: Mutex<Vec<String>>,
+    /// How often autoscalers were listed or watched.
+    autoscaler_requests: Mutex<usize>,
+    /// The status of requests by verb and resource that are for all namespaces.
+    refusals: Mutex<BTreeMap<(String, String), u16>>,
+    /// Whether LISTs of all namespaces have to wait.
+    held: watch::Sender<bool>,
     discoveries: Mutex<usize>,
     lists_fail: Mutex<Option<u16>>,
     discovery_fails: Mutex<Option<u16>>,
@@ -64,7 +83,13 @@ pub(crate) struct Kubernetes {
 impl Kubernetes {
     /// A cluster with these objects. LISTs give no more than `page` objects at a time.
     pub(crate) async fn start(objects: &[Object], page: usize) -> Self {
-        let shared = Arc::new(Shared { objects: objects.to_vec(), page, ..Shared::default() });
+        let shared = Arc::new(Shared {
+            content: Content::new(
+                objects.iter().map(|(r, place, name, l)| Stored::new(r, place, name, l)).collect(),
+            ),
+            page,
+            ..Shared::default()
+        });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let (url, task) = serve(router).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -86,6 +111,56 @@ impl Kubernetes {
     /// Path and query of the LISTs since the last call.
     pub(crate) fn take_lists(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.lists.lock().expect("not poisoned"))
+    }
+
+    /// Path and query of every WATCH since the last call.
+    pub(crate) fn take_watches(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.watches.lock().expect("not poisoned"))
+    }
+
+    /// How often autoscalers were listed or watched.
+    pub(crate) fn autoscaler_requests(&self) -> usize {
+        *self.shared.autoscaler_requests.lock().expect("not poisoned")
+    }
+
+    /// Makes an object, or changes it.
+    pub(crate) fn apply(&self, object: Stored) {
+        self.shared.content.apply(object);
+    }
+
+    /// Deletes an object.
+    pub(crate) fn delete(&self, resource: &str, namespace: &str, name: &str) {
+        self.shared.content.delete(resource, namespace, name);
+    }
+
+    /// Tells those who watch that there is nothing new up to a version, which is given.
+    pub(crate) fn bookmark(&self) -> u64 {
+        self.shared.content.bookmark()
+    }
+
+    /// Ends all watches in the middle of their answers.
+    pub(crate) fn break_watches(&self) {
+        self.shared.content.break_watches();
+    }
+
+    /// Forgets what has happened: who watches has to list again.
+    pub(crate) fn compact(&self) {
+        self.shared.content.compact();
+    }
+
+    /// Requests for all namespaces fail with this status from now on.
+    pub(crate) fn refuse(&self, verb: &str, resource: &str, status: Option<u16>) {
+        let mut refusals = self.shared.refusals.lock().expect("not poisoned");
+        let key = (verb.to_owned(), resource.to_owned());
+        match status {
+            Some(status) => refusals.insert(key, status),
+            None => refusals.remove(&key),
+        };
+    }
+
+    /// Whether LISTs of all namespaces have to wait from now on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// How often the kinds were asked for, tries of one question included.
@@ -147,14 +222,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             shared.delegation.config_maps(&request)
         }
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => {
+            let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes);
+            let is_partial =
+                String::from_utf8_lossy(accept.unwrap_or_default()).contains("as=PartialObject");
             let uri = request.uri().to_string();
-            shared.lists.lock().expect("not poisoned").push(uri.clone());
-            if let Some(status) = *shared.lists_fail.lock().expect("not poisoned") {
-                return failure(status, "pods is forbidden: secret-user cannot list them");
-            }
             match rest {
-                ["namespaces", namespace, resource] => list(&shared, resource, namespace, &uri),
-                [resource] => list(&shared, resource, "", &uri),
+                ["namespaces", namespace, resource] => {
+                    objects(&shared, resource, namespace, &uri, is_partial).await
+                }
+                [resource] => objects(&shared, resource, "", &uri, is_partial).await,
                 _ => failure(404, "not found"),
             }
         }
@@ -174,7 +250,7 @@ fn aggregated(shared: &Shared, core: bool) -> Response {
             "singularResource": singular,
             "scope": if namespaced { "Namespaced" } else { "Cluster" },
             "responseKind": {"group": group, "version": version, "kind": kind},
-            "verbs": ["get", "list"],
+            "verbs": ["get", "list", "watch"],
         });
         match groups.iter_mut().find(|(known, ..)| *known == group) {
             Some((_, _, resources)) => resources.push(resource),
@@ -198,47 +274,59 @@ fn aggregated(shared: &Shared, core: bool) -> Response {
     ([(header::CONTENT_TYPE, media)], body.to_string()).into_response()
 }
 
-fn list(shared: &Shared, resource: &str, namespace: &str, uri: &str) -> Response {
-    let uri = Url::parse(&format!("http://server{uri}")).expect("a URI");
-    let parameter = |name: &str| {
-        uri.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-    };
-    let selector = Selector::parse(&parameter("labelSelector").unwrap_or_default());
-    let Ok(selector) = selector else {
+/// A LIST or a WATCH.
+async fn objects(
+    shared: &Shared,
+    resource: &str,
+    namespace: &str,
+    uri: &str,
+    is_partial: bool,
+) -> Response {
+    let url = Url::parse(&format!("http://server{uri}")).expect("a URI");
+    let parameters: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+    let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
+    let verb = if parameter("watch") == "true" { "watch" } else { "list" };
+    if resource == AUTOSCALERS {
+        *shared.autoscaler_requests.lock().expect("not poisoned") += 1;
+    } else {
+        let log = if verb == "watch" { &shared.watches } else { &shared.lists };
+        log.lock().expect("not poisoned").push(uri.to_owned());
+    }
+    if namespace.is_empty() {
+        let key = (verb.to_owned(), resource.to_owned());
+        let refusal = shared.refusals.lock().expect("not poisoned").get(&key).copied();
+        if let Some(status) = refusal {
+            return failure(status, "refused: secret-user may not");
+        }
+    }
+    let fails = *shared.lists_fail.lock().expect("not poisoned");
+    if let Some(status) = fails.filter(|_| verb == "list") {
+        return failure(status, "pods is forbidden: secret-user cannot list them");
+    }
+    let Ok(labels) = Selector::parse(parameter("labelSelector")) else {
         return failure(400, "bad selector");
     };
-    let skip: usize = parameter("continue").map_or(0, |token| token.parse().expect("our token"));
-    let limit: usize =
-        parameter("limit").map_or(usize::MAX, |limit| limit.parse().expect("a limit"));
-    let matching: Vec<_> = shared
-        .objects
-        .iter()
-        .filter(|(kind, place, _, labels)| {
-            let label =
-                |key: &str| labels.iter().find(|(known, _)| *known == key).map(|pair| pair.1);
-            *kind == resource
-                && (namespace.is_empty() || *place == namespace)
-                && selector.matches(label)
-        })
-        .collect();
-    let page = limit.min(shared.page);
-    let rest = matching.len().saturating_sub(skip + page);
-    let items: Vec<_> = matching
-        .iter()
-        .skip(skip)
-        .take(page)
-        .map(|(_, place, name, _)| json!({"metadata": {"name": name, "namespace": place}}))
-        .collect();
-    let mut metadata = json!({"resourceVersion": "1"});
-    if rest > 0 {
-        metadata["continue"] = json!((skip + page).to_string());
-        metadata["remainingItemCount"] = json!(rest);
+    let wanted = Wanted {
+        resource: resource.to_owned(),
+        namespace: namespace.to_owned(),
+        labels,
+        fields: parameter("fieldSelector").to_owned(),
+        is_partial,
+    };
+    if verb == "watch" {
+        let seen = parameter("resourceVersion").parse().expect("our own version");
+        return shared.content.watch(wanted, seen);
     }
-    axum::Json(json!({
-        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-        "metadata": metadata, "items": items,
-    }))
-    .into_response()
+    if namespace.is_empty() {
+        let mut held = shared.held.subscribe();
+        held.wait_for(|held| !held).await.expect("the server is there");
+    }
+    let number = |name: &str, default| match parameter(name) {
+        "" => default,
+        text => text.parse().expect("a number"),
+    };
+    let limit = number("limit", usize::MAX).min(shared.page);
+    shared.content.list(&wanted, number("continue", 0), limit)
 }
 
 pub(super) fn failure(code: u16, message: &str) -> Response {

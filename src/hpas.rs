@@ -1,0 +1,187 @@
+//! What HorizontalPodAutoscalers will ask for, known before they ask: a watch of all of them.
+//!
+//! It is a help, not a need: where it is not allowed everything goes on without.
+
+mod autoscaler;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    core::seeds::Seed,
+    kubernetes::watch::{Backoff, Broken, Event, Watch},
+    metrics::Metrics,
+};
+use autoscaler::{Autoscaler, Spec, Status, kind, seeds};
+
+/// The least time between two publications.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long it takes until a watch that was refused is tried again.
+const REFUSED: Duration = Duration::from_secs(5 * 60);
+
+/// What is known; it changes at most once a second. Seeds come in the order of namespace and name of their
+/// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps
+/// its last content while the watch is broken.
+pub type Seeds = watch::Receiver<Arc<[Seed]>>;
+
+/// The watch of HorizontalPodAutoscalers.
+pub struct Hpas {
+    watch: Watch<Spec, Status>,
+    known: Mutex<Known>,
+    changed: Notify,
+    seeds: watch::Sender<Arc<[Seed]>>,
+    metrics: Arc<Metrics>,
+}
+
+/// By namespace and name.
+type Autoscalers = BTreeMap<(String, String), Vec<Seed>>;
+
+#[derive(Default)]
+struct Known {
+    autoscalers: Autoscalers,
+    /// Those of a list that is not complete.
+    listing: Option<Autoscalers>,
+}
+
+impl Hpas {
+    /// Makes the task, which does nothing before [`Hpas::run`], with what it gets to know.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, Seeds) {
+        let (seeds, receiver) = watch::channel(Arc::from([]));
+        let hpas = Self {
+            watch: Watch::new(client, &kind()),
+            known: Mutex::default(),
+            changed: Notify::new(),
+            seeds,
+            metrics,
+        };
+        (hpas, receiver)
+    }
+
+    /// Watches until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let Self { watch, known, changed, seeds, metrics } = &mut self;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = keep(watch, known, changed) => {}
+            () = publish(known, changed, seeds, metrics) => {}
+        }
+    }
+}
+
+/// Keeps what is known; without end.
+async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &Notify) {
+    let mut backoff = Backoff::default();
+    let mut is_refused = false;
+    loop {
+        let broken = watch
+            .follow(|event| {
+                if matches!(event, Event::Synced) {
+                    is_refused = false;
+                }
+                if lock(known).take(event) {
+                    changed.notify_one();
+                }
+            })
+            .await;
+        let pause = match broken {
+            broken @ (Broken::Refused { .. } | Broken::Missing) => {
+                if !std::mem::replace(&mut is_refused, true) {
+                    tracing::info!(
+                        %broken,
+                        "HorizontalPodAutoscalers cannot be watched: their first questions will wait for Prometheus"
+                    );
+                }
+                REFUSED
+            }
+            broken @ (Broken::Expired | Broken::Failed(_)) => {
+                tracing::debug!(%broken, "the watch of HorizontalPodAutoscalers is broken; trying on");
+                // It has no end.
+                backoff.next().unwrap_or(REFUSED)
+            }
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Publishes what has changed; without end.
+async fn publish(
+    known: &Mutex<Known>,
+    changed: &Notify,
+    seeds: &watch::Sender<Arc<[Seed]>>,
+    metrics: &Metrics,
+) {
+    loop {
+        changed.notified().await;
+        let (autoscalers, all) = {
+            let known = lock(known);
+            let all: Arc<[Seed]> = known.autoscalers.values().flatten().cloned().collect();
+            (known.autoscalers.len(), all)
+        };
+        metrics.autoscalers(autoscalers, all.len());
+        seeds.send_if_modified(|before| {
+            let is_changed = *before != all;
+            *before = all;
+            is_changed
+        });
+        sleep(PAUSE).await;
+    }
+}
+
+impl Known {
+    /// Takes what a watch tells; whether it has changed anything.
+    fn take(&mut self, event: Event<Autoscaler>) -> bool {
+        match event {
+            Event::Listing => {
+                self.listing = Some(Autoscalers::new());
+                false
+            }
+            Event::Listed(autoscaler) => {
+                let (place, seeds) = entry(autoscaler);
+                self.listing.get_or_insert_default().insert(place, seeds);
+                false
+            }
+            Event::Synced => match self.listing.take() {
+                Some(listing) => {
+                    let is_changed = self.autoscalers != listing;
+                    self.autoscalers = listing;
+                    is_changed
+                }
+                None => false,
+            },
+            Event::Applied(autoscaler) => {
+                let (place, seeds) = entry(autoscaler);
+                let before = self.autoscalers.get(&place);
+                let is_changed = before != Some(&seeds);
+                if is_changed {
+                    self.autoscalers.insert(place, seeds);
+                }
+                is_changed
+            }
+            Event::Deleted(autoscaler) => {
+                let metadata = autoscaler.metadata;
+                self.autoscalers.remove(&(metadata.namespace, metadata.name)).is_some()
+            }
+        }
+    }
+}
+
+fn entry(autoscaler: Autoscaler) -> ((String, String), Vec<Seed>) {
+    let metadata = &autoscaler.metadata;
+    let place = (metadata.namespace.clone(), metadata.name.clone());
+    (place, seeds(autoscaler))
+}
+
+fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,313 @@
+//! The watches of objects: begun when somebody asks, ended when nobody does.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Scope, Selected,
+    store::{Store, Writer, read},
+};
+use crate::{
+    core::{
+        kinds::{GroupResource, Kind},
+        plan,
+        selector::Selector,
+    },
+    kubernetes::watch::{Backoff, Broken, Event, Watch},
+    metrics::{Metrics, Watched},
+};
+
+/// How patient watches are, and who asks them.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How long a question waits for a watch that has just begun.
+    pub patience: Duration,
+    /// How long a watch that is broken answers from what it has told before.
+    pub tolerance: Duration,
+    /// How long a watch goes on without a question.
+    pub idle: Duration,
+    /// How long it takes until a watch that was refused is tried again.
+    pub refused: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(1),
+            tolerance: Duration::from_secs(30),
+            idle: Duration::from_secs(30 * 60),
+            refused: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// What is watched.
+type Key = (GroupResource, String, Scope);
+
+/// How a watch is.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// It has not been synced yet, and nothing has failed.
+    Beginning,
+    /// It knows all objects.
+    Synced,
+    /// It knew all objects until then.
+    Broken(Instant),
+    /// It cannot be waited for: it has failed before it was synced, is refused, or has ended.
+    Useless,
+}
+
+/// A watch as those see it who ask.
+struct Shared {
+    store: Arc<RwLock<Store>>,
+    state: watch::Sender<State>,
+    asked: Mutex<Instant>,
+}
+
+/// All watches that run, by what they watch.
+type Running = Arc<Mutex<HashMap<Key, Arc<Shared>>>>;
+
+/// Starts the watches that are asked for.
+pub(super) struct Watches {
+    running: Running,
+    begin: mpsc::UnboundedSender<Task>,
+    client: Client,
+    metrics: Arc<Metrics>,
+    times: Times,
+    versions: Arc<AtomicU64>,
+}
+
+/// Runs the watches.
+pub struct Keeper {
+    queue: mpsc::UnboundedReceiver<Task>,
+    running: Running,
+}
+
+/// One watch as it runs.
+struct Task {
+    key: Key,
+    shared: Arc<Shared>,
+    watch: Watch<(), ()>,
+    writer: Writer,
+    watched: Watched,
+    times: Times,
+}
+
+impl Watches {
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>, times: Times) -> (Self, Keeper) {
+        let (begin, queue) = mpsc::unbounded_channel();
+        let running = Running::default();
+        let keeper = Keeper { queue, running: Arc::clone(&running) };
+        (Self { running, begin, client, metrics, times, versions: Arc::default() }, keeper)
+    }
+
+    /// The answer of a watch, which this begins if need be; nothing if it cannot answer.
+    pub(super) async fn select(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selector: &Selector,
+    ) -> Option<Selected> {
+        let shared = self.shared(scope, kind);
+        let mut state = shared.state.subscribe();
+        let is_known = state.wait_for(|state| !matches!(state, State::Beginning));
+        // A watch that is synced is not waited for: the condition holds at once.
+        timeout(self.times.patience, is_known).await.is_ok().then_some(())?;
+        // Objects that are in no namespace are found under the empty one.
+        let namespace = if kind.namespaced { namespace } else { Some("") };
+        let store = read(&shared.store);
+        // The state is set before what is known is forgotten, so what is read now is as old as it says.
+        let answers = match *shared.state.borrow() {
+            State::Synced => true,
+            State::Broken(since) => since.elapsed() <= self.times.tolerance,
+            State::Beginning | State::Useless => false,
+        };
+        answers.then(|| Selected {
+            objects: plan::Objects::Named(store.select(namespace, selector)),
+            population: Some(store.population(namespace)),
+            version: Some(store.version(namespace)),
+        })
+    }
+
+    fn shared(&self, scope: Scope, kind: &Kind) -> Arc<Shared> {
+        let key = (kind.resource.clone(), kind.version.clone(), scope);
+        let mut running = lock(&self.running);
+        if let Some(shared) = running.get(&key) {
+            *lock(&shared.asked) = Instant::now();
+            return Arc::clone(shared);
+        }
+        let writer = Writer::new(Arc::clone(&self.versions));
+        let shared = Arc::new(Shared {
+            store: writer.store(),
+            state: watch::Sender::new(State::Beginning),
+            asked: Mutex::new(Instant::now()),
+        });
+        let task = Task {
+            key: key.clone(),
+            shared: Arc::clone(&shared),
+            watch: Watch::metadata(self.client.clone(), kind, scope.fields()),
+            writer,
+            watched: self.metrics.watched(&kind.resource.to_string()),
+            times: self.times,
+        };
+        // Where nobody runs watches, as while the process ends, LISTs answer.
+        if self.begin.send(task).is_err() {
+            shared.state.send_replace(State::Useless);
+        } else {
+            running.insert(key, Arc::clone(&shared));
+        }
+        shared
+    }
+}
+
+impl Keeper {
+    /// Runs the watches until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(task) = self.queue.recv() => {
+                    tasks.spawn(task.run(Arc::clone(&self.running)));
+                }
+                Some(ended) = tasks.join_next() => {
+                    // Nothing that anybody sends makes a watch panic; if one does, the process should not go on without it.
+                    if let Err(error) = ended && error.is_panic() {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
+        }
+        tasks.shutdown().await;
+    }
+}
+
+impl Task {
+    async fn run(self, running: Running) {
+        let (resource, scope) = (self.key.0.clone(), self.key.2);
+        tracing::info!(%resource, ?scope, "watching");
+        let (key, shared, idle) = (self.key.clone(), Arc::clone(&self.shared), self.times.idle);
+        let why = tokio::select! {
+            () = unasked(&running, &key, &shared, idle) => "nobody has asked for them",
+            () = self.keep() => "the cluster does not serve them any more",
+        };
+        forget(&running, &key, &shared);
+        shared.state.send_replace(State::Useless);
+        tracing::info!(%resource, ?scope, why, "watching no more");
+    }
+
+    /// Keeps the store, until the cluster does not serve the resource.
+    async fn keep(mut self) {
+        let resource = self.key.0.clone();
+        let mut backoff = Backoff::default();
+        let mut is_refused = false;
+        loop {
+            let Self { watch, writer, shared, watched, times, .. } = &mut self;
+            let broken = watch
+                .follow(|event| {
+                    take(writer, &event);
+                    if !matches!(event, Event::Listed(_)) {
+                        watched.objects(read(&shared.store).population(None));
+                    }
+                    if matches!(event, Event::Synced) {
+                        shared.state.send_replace(State::Synced);
+                        watched.synced();
+                        if std::mem::take(&mut is_refused) {
+                            tracing::info!(%resource, "may be watched now");
+                        }
+                    }
+                })
+                .await;
+            let pause = match broken {
+                Broken::Missing => {
+                    shared.state.send_replace(State::Useless);
+                    return;
+                }
+                Broken::Refused { verb, message } => {
+                    shared.state.send_replace(State::Useless);
+                    writer.clear();
+                    watched.objects(0);
+                    if !std::mem::replace(&mut is_refused, true) {
+                        tracing::warn!(
+                            %resource,
+                            verb,
+                            message,
+                            "we may not {verb} {resource} in all namespaces; they are listed for every question instead, at a cost for the API server: grant {verb}"
+                        );
+                    }
+                    times.refused
+                }
+                broken @ (Broken::Expired | Broken::Failed(_)) => {
+                    shared.state.send_modify(|state| {
+                        *state = match *state {
+                            State::Synced => State::Broken(Instant::now()),
+                            State::Beginning => State::Useless,
+                            state @ (State::Broken(_) | State::Useless) => state,
+                        };
+                    });
+                    tracing::debug!(%resource, %broken, "the watch is broken; trying on");
+                    // It has no end.
+                    backoff.next().unwrap_or(times.tolerance)
+                }
+            };
+            watched.broken();
+            sleep(pause).await;
+        }
+    }
+}
+
+fn take(writer: &mut Writer, event: &Event<crate::kubernetes::list::Object>) {
+    match event {
+        Event::Listing => writer.begin(),
+        Event::Listed(object) => {
+            let metadata = &object.metadata;
+            writer.list(&metadata.namespace, &metadata.name, &metadata.labels);
+        }
+        Event::Synced => writer.finish(),
+        Event::Applied(object) => {
+            let metadata = &object.metadata;
+            writer.apply(&metadata.namespace, &metadata.name, &metadata.labels);
+        }
+        Event::Deleted(object) => {
+            writer.delete(&object.metadata.namespace, &object.metadata.name);
+        }
+    }
+}
+
+/// Waits until nobody has asked for a while; whoever asks from then on begins a new watch.
+async fn unasked(running: &Running, key: &Key, shared: &Arc<Shared>, idle: Duration) {
+    loop {
+        let end = *lock(&shared.asked) + idle;
+        sleep_until(end).await;
+        let mut running = lock(running);
+        // Nobody asks while this is held.
+        if lock(&shared.asked).elapsed() >= idle {
+            running.remove(key);
+            return;
+        }
+    }
+}
+
+/// Forgets a watch, unless another has taken its place.
+fn forget(running: &Running, key: &Key, shared: &Arc<Shared>) {
+    let mut running = lock(running);
+    if running.get(key).is_some_and(|known| Arc::ptr_eq(known, shared)) {
+        running.remove(key);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
