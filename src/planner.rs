@@ -257,6 +257,11 @@ impl Planner {
         self.cache.get(&Query { text, life: self.settings.life }).await
     }
 
+    /// An autoscaler that exists is about to read such a query, so that it is fetched before.
+    pub async fn expect(&self, text: Arc<str>) {
+        self.cache.expect(&Query { text, life: self.settings.life }, cost::USUAL_PACE).await;
+    }
+
     /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
     /// those that were announced before for the same metric, namespace and metric selector.
     pub async fn announce(

@@ -29,7 +29,7 @@ use crate::{
 pub struct Reads {
     discovery: discovery::Handle,
     objects: Objects,
-    planner: Planner,
+    planner: Arc<Planner>,
     /// What has been warned about, by rule.
     warned: Mutex<HashSet<(String, &'static str)>>,
 }
@@ -124,7 +124,7 @@ fn because(cause: &str) -> String {
 
 impl Reads {
     /// Puts the parts together.
-    pub fn new(discovery: discovery::Handle, objects: Objects, planner: Planner) -> Self {
+    pub fn new(discovery: discovery::Handle, objects: Objects, planner: Arc<Planner>) -> Self {
         Self { discovery, objects, planner, warned: Mutex::default() }
     }
 
