@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use group::{Group, Shared};
+use group::{Exact, Group, Shared};
 use moka::future::Cache;
 
 use crate::{
@@ -38,10 +38,11 @@ const MAX_GROUPS: u64 = 20_000;
 /// Groups that nobody has read for this time are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// How long the first readers of a group wait for others, and how often they look: first reads come in crowds, and one
-/// query can do for all of them.
-const GATHERING: Duration = Duration::from_millis(5);
-const GATHERINGS: usize = 10;
+/// First reads come in crowds, and one query can do for all of them: whoever finds nothing that he can use looks this often for
+/// others, until so many looks have found nobody new.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: usize = 20;
+const QUIET_LOOKS: usize = 3;
 
 /// What planning works with.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +330,7 @@ impl Planner {
         population: Option<usize>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         match group.weigh(asked.reader, names, population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked.entry).await,
+            Ok(shared) => self.fetch_shared(group, shared, asked).await,
             Err(why) => Ok(Err(why)),
         }
     }
@@ -338,7 +339,7 @@ impl Planner {
         &self,
         group: &Group,
         shared: &Shared,
-        entry: &Entry,
+        asked: Asked<'_>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
         let error = match got {
@@ -348,12 +349,13 @@ impl Planner {
                 if let Answer::Vector(vector) = got.kept.value().answer() {
                     group.fetched(vector.samples.len());
                 }
+                self.move_on(group, asked.reader, Vec::new()).await;
                 let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
         if let Some(pause) = group.failed(now()) {
-            let (rule, pause) = (&entry.rule.id, pause.as_secs());
+            let (rule, pause) = (&asked.entry.rule.id, pause.as_secs());
             tracing::warn!(%rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
         }
         Ok(Err(WhyExact::Failed))
@@ -380,14 +382,60 @@ impl Planner {
             && self.is_new(&plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, entry).await?
+            && let Ok(part) = self.fetch_shared(group, shared, asked).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
-        let choice = Choice::Exact(why);
+        if group.ends_sharing()
+            && let Ok(shared) = &group.shared
+        {
+            self.cache.abandon(&shared.query).await;
+        }
         let parts = plans.into_iter().map(|part| self.fetch(part.plan, Some(part.names)));
-        let parts = futures::future::try_join_all(parts).await?;
-        Ok(Found { parts, choice })
+        let parts = match futures::future::try_join_all(parts).await {
+            Ok(parts) => parts,
+            Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
+            Err(failure) => return Err(failure),
+        };
+        if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
+            let exact = parts
+                .iter()
+                .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() });
+            self.move_on(group, asked.reader, exact.collect()).await;
+        }
+        Ok(Found { parts, choice: Choice::Exact(why) })
+    }
+
+    /// What was found before for a reader whose objects have changed since, so that there is no older result of the same
+    /// query.
+    async fn stale(
+        &self,
+        group: &Group,
+        asked: Asked<'_>,
+        error: FetchError,
+    ) -> Result<Vec<Part>, Failure> {
+        let shared = group.shared.as_ref().ok();
+        let shared = shared
+            .map(|shared| Exact { plan: Arc::clone(&shared.plan), query: shared.query.clone() });
+        for queries in [group.exact(asked.reader), shared.into_iter().collect()] {
+            let mut parts = Vec::new();
+            for Exact { plan, query } in queries {
+                let Some(kept) = self.cache.stale(&query).await else { break };
+                let got = Got { kept, how: How::Stale(error.clone()) };
+                parts.push(Part { plan, got, query, objects: None });
+            }
+            if !parts.is_empty() {
+                return Ok(parts);
+            }
+        }
+        Err(Failure::Fetch(error))
+    }
+
+    /// A reader has these exact queries from now on; those that he had are not refreshed any more.
+    async fn move_on(&self, group: &Group, reader: u64, exact: Vec<Exact>) {
+        for query in group.replace_exact(reader, exact) {
+            self.cache.abandon(&query).await;
+        }
     }
 
     async fn fetch(&self, plan: Plan, names: Option<Vec<Arc<str>>>) -> Result<Part, Failure> {
@@ -408,14 +456,17 @@ impl Planner {
     /// Waits a moment for other readers of the group, and says whether there are so many that they share.
     async fn gather(&self, group: &Group, asked: Asked<'_>, names: usize) -> bool {
         let waiting = group.wait(asked.reader, names);
-        let mut seen = 0;
-        for _ in 0..GATHERINGS {
-            match waiting.others(asked.selected.population, now()) {
-                None => return true,
-                Some(count) if count == seen => return false,
-                Some(count) => seen = count,
+        let (mut seen, mut quiet) = (0, 0);
+        for _ in 0..LOOKS {
+            let Some(count) = waiting.others(asked.selected.population, now()) else {
+                return true;
+            };
+            quiet = if count > seen { 0 } else { quiet + 1 };
+            if quiet >= QUIET_LOOKS {
+                return false;
             }
-            tokio::time::sleep(GATHERING).await;
+            seen = seen.max(count);
+            tokio::time::sleep(LOOK).await;
         }
         false
     }
