@@ -114,7 +114,7 @@ fn headers_that_cannot_be_rendered_are_errors() {
 fn a_backend_that_is_named_has_to_exist() {
     assert_eq!(
         broken("rules", "prometheus: thanos"),
-        "1:168: rules[0].prometheus: there is no backend `thanos`: the file has no `backends`"
+        "1:138: rules[0].prometheus: there is no backend `thanos`: the file has no `backends`"
     );
     let text = format!(
         "backends: [{{name: a, url: 'http://a'}}, {{name: b, url: 'http://b'}}]\nexternalRules: [{{{BASE}, prometheus: c}}]\n"
