@@ -99,11 +99,8 @@ pub(super) fn compile(
             .headers
             .iter()
             .filter_map(|(name, value)| {
-                header(name, value)
-                    .map_err(|message| {
-                        problem(value.place, &format!("headers.{}", excerpt(name)), message)
-                    })
-                    .ok()
+                let path = format!("headers.{}", excerpt(name));
+                header(name, value).map_err(|message| problem(value.place, &path, message)).ok()
             })
             .collect(),
     }
