@@ -487,13 +487,16 @@ impl Planner {
         if let Some(group) = self.groups.get(&key).await {
             return group;
         }
-        let spans = namespace.is_none() && entry.kind.namespaced;
-        let shared = if spans {
-            sharing::everywhere(entry, metric_selector)
-        } else {
-            sharing::shared(entry, namespace, metric_selector)
+        // The proof takes a while, and a crowd needs it once.
+        let group = async {
+            let spans = namespace.is_none() && entry.kind.namespaced;
+            let shared = if spans {
+                sharing::everywhere(entry, metric_selector)
+            } else {
+                sharing::shared(entry, namespace, metric_selector)
+            };
+            Arc::new(Group::new(shared, self.settings.life))
         };
-        let group = async { Arc::new(Group::new(shared, self.settings.life)) };
         self.groups.get_with(key, group).await
     }
 
