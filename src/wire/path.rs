@@ -1,5 +1,7 @@
 //! Paths below `/apis/custom.metrics.k8s.io/{version}`: what is asked for.
 
+use std::borrow::Cow;
+
 use crate::core::kinds::GroupResource;
 
 /// A read of the custom metrics API.
@@ -47,11 +49,11 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
     if rest.starts_with('/') {
         return Err(PathError::Form);
     }
-    let segments = segments(rest)?;
-    if segments.iter().any(String::is_empty) {
+    let segments = segments(rest).collect::<Result<Vec<_>, _>>()?;
+    if segments.iter().any(|segment| segment.is_empty()) {
         return Err(PathError::Form);
     }
-    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
     match *words.as_slice() {
         ["namespaces", namespace, "metrics", metric] => Ok(MetricPath {
             namespace: None,
@@ -77,12 +79,8 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
 }
 
 /// The percent-decoded segments of a path, without slashes at its ends.
-pub(super) fn segments(path: &str) -> Result<Vec<String>, PathError> {
-    path.trim_matches('/')
-        .split('/')
-        .map(decode)
-        .collect::<Option<Vec<_>>>()
-        .ok_or(PathError::NotUtf8)
+pub(super) fn segments(path: &str) -> impl Iterator<Item = Result<Cow<'_, str>, PathError>> {
+    path.trim_matches('/').split('/').map(|segment| decode(segment).ok_or(PathError::NotUtf8))
 }
 
 /// Object names are put into queries, in templates as they are: characters that no name of a kind has (quotes, braces, white
@@ -108,9 +106,9 @@ fn namespace(segment: &str) -> Result<String, PathError> {
 }
 
 /// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
-pub(crate) fn decode(segment: &str) -> Option<String> {
+pub(crate) fn decode(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
-        return Some(segment.to_owned());
+        return Some(Cow::Borrowed(segment));
     }
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
@@ -125,7 +123,7 @@ pub(crate) fn decode(segment: &str) -> Option<String> {
             bytes.push(*first);
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn hex(digit: u8) -> Option<u8> {
