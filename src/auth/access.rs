@@ -155,7 +155,8 @@ impl Authorizer {
             return Ok(decision);
         }
         let attributes = attributes.clone().into_owned();
-        reviews.decide(Question { user: Arc::clone(user), attributes }).await
+        // Apart, because every request would carry the room for a review that few need.
+        Box::pin(reviews.decide(Question { user: Arc::clone(user), attributes })).await
     }
 }
 
