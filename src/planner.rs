@@ -466,7 +466,12 @@ impl Planner {
                 return false;
             }
             seen = seen.max(count);
+            let began = now();
             tokio::time::sleep(LOOK).await;
+            // Where this task had to queue, so have those that are looked for.
+            if now().duration_since(began) > LOOK * 2 {
+                quiet = 0;
+            }
         }
         false
     }

@@ -203,7 +203,8 @@ impl Waiting<'_> {
     /// How many wait, or nothing if so many do that they share. Whoever comes within the life of the result joins them.
     pub(super) fn others(&self, population: Option<usize>, now: Instant) -> Option<usize> {
         let mut state = self.group.lock();
-        if state.crowded.is_some_and(|until| now < until) {
+        // Who has come meanwhile may not have had to wait.
+        if state.demand.is_shared() || state.crowded.is_some_and(|until| now < until) {
             return None;
         }
         let (count, names) = (state.waiting.len(), state.waiting.values().sum());

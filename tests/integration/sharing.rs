@@ -225,10 +225,11 @@ async fn a_shared_query_that_is_refused_makes_way_for_exact_ones_at_once() {
 
 /// Autoscalers that each read at their own time in every period.
 async fn autoscale(app: &App, world: World, period: Duration, rounds: u32) {
-    let count = world.namespaces * world.apps;
+    let count = u32::try_from(world.namespaces * world.apps).expect("not so many");
     let start = tokio::time::Instant::now();
     let readers = (0..count).map(|reader| async move {
-        let phase = period.mul_f64(reader as f64 / count as f64);
+        let phase = period * reader / count;
+        let reader = reader as usize;
         for round in 0..rounds {
             tokio::time::sleep_until(start + phase + period * round).await;
             let reply = app.get(&path(reader % world.namespaces, reader / world.namespaces)).await;
@@ -258,9 +259,9 @@ async fn regular_readers_never_wait_and_cost_one_query_for_each_namespace_and_li
         let begin = tokio::time::Instant::now();
         autoscale(&app, world, period, 4).await;
         let queries = queries(&backend).len();
-        let lives = begin.elapsed().div_duration_f64(ttl).ceil() + 1.0;
-        let most = lives * if across { 1.0 } else { 4.0 };
-        assert!(queries > 0 && queries as f64 <= most, "{queries} queries, {most} at the most");
+        let lives = begin.elapsed().as_millis().div_ceil(ttl.as_millis()) + 1;
+        let most = lives * if across { 1 } else { 4 };
+        assert!(queries > 0 && queries as u128 <= most, "{queries} queries, {most} at the most");
         assert_eq!(number(&app, "loadline_cache_waits_total").await, waits, "nobody waits");
         assert_eq!(cluster.take_lists(), Vec::<String>::new());
         app.stop().await;

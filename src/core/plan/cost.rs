@@ -128,6 +128,11 @@ impl Demand {
         self.shares
     }
 
+    /// Whether sharing paid when it was last asked.
+    pub fn is_shared(&self) -> bool {
+        self.shares
+    }
+
     /// Whether a reader has read lately.
     pub fn remembers(&self, reader: u64) -> bool {
         self.readers.contains_key(&reader)
