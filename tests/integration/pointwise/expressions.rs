@@ -65,8 +65,7 @@ pub(super) fn template(chance: &mut Chance) -> String {
 
 /// A side of an operator.
 fn side(chance: &mut Chance) -> String {
-    const DEPENDENT: [&str; 8] = [
-        "leader{<<.LabelMatchers>>}",
+    const DEPENDENT: [&str; 7] = [
         "load{<<.LabelMatchers>>}",
         "limits{<<.LabelMatchers>>}",
         "sum by (<<.GroupBy>>) (load{<<.LabelMatchers>>})",
@@ -75,13 +74,11 @@ fn side(chance: &mut Chance) -> String {
         "max by (namespace,pod) (load{<<.LabelMatchers>>})",
         "topk by (<<.GroupBy>>) (1,requests_total{<<.LabelMatchers>>})",
     ];
-    const INDEPENDENT: [&str; 12] = [
-        "lone",
-        "leader",
+    const INDEPENDENT: [&str; 10] = [
         "info",
         "load",
         "limits",
-        "node_heat",
+        "max without (pod) (leader)",
         "paused",
         "vector(1)",
         "sum by (pod) (limits)",
@@ -89,7 +86,13 @@ fn side(chance: &mut Chance) -> String {
         "sum by (namespace,pod) (requests_total)",
         "count by (namespace) (info)",
     ];
-    let side = if chance.percent(65) { chance.pick(&DEPENDENT) } else { chance.pick(&INDEPENDENT) };
+    // Of these there are few, so that they match without being too many.
+    let side = match chance.below(100) {
+        0..=14 => "leader{<<.LabelMatchers>>}",
+        15..=59 => chance.pick(&DEPENDENT),
+        60..=74 => chance.pick(&["lone", "leader", "node_heat"]),
+        _ => chance.pick(&INDEPENDENT),
+    };
     match chance.below(10) {
         0 => format!("label_replace({side},\"x\",\"$1\",\"namespace\",\"(.*)\")"),
         1 => format!("({side} > 1)"),
@@ -122,7 +125,7 @@ fn joined(chance: &mut Chance, left: &str, right: &str) -> String {
         return format!("({left}) {operator}{modifier} ({right})");
     }
     let operator = chance.pick(&["+", "*", ">=", "!= bool"]);
-    let include = chance.some(&["node", "pod", "namespace", "x"], 12).join(",");
+    let include = chance.some(&["node", "pod", "namespace", "x"], 15).join(",");
     let grouping = match chance.below(5) {
         0 | 1 if !modifier.is_empty() => format!(" group_left ({include})"),
         2 | 3 if !modifier.is_empty() => format!(" group_right ({include})"),
