@@ -30,6 +30,7 @@ use loadline::{
         kinds::Kinds,
         plan::{self, Key, Objects},
         reading::{self, Reading},
+        rules::Nan,
         samples::{Index, Vector},
         selector::Selector,
         template::{QueryArguments, QueryTemplate},
@@ -75,7 +76,7 @@ fn vector(count: usize) -> Vector {
 
 fn readings(count: usize) -> Vec<Reading> {
     let vector = vector(count);
-    reading::read(&vector, &Index::new(&vector, &key()), "team-0", &Objects::Any).values
+    reading::read(&vector, &Index::new(&vector, &key()), "team-0", &Objects::Any, Nan::Zero).values
 }
 
 fn entry() -> Entry {
@@ -152,7 +153,7 @@ fn read_of_1000_samples(bencher: Bencher<'_, '_>, names: usize) {
     let index = Index::new(&vector, &key());
     bencher
         .counter(ItemsCount::new(names))
-        .bench(|| reading::read(black_box(&vector), &index, "team-0", &objects));
+        .bench(|| reading::read(black_box(&vector), &index, "team-0", &objects, Nan::Zero));
 }
 
 #[divan::bench(args = [10, 1_000])]

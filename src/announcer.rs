@@ -10,13 +10,12 @@ use crate::{
         catalog::{Catalog, Entry},
         external,
         kinds::GroupResource,
-        plan::PlanError,
         seeds::{Seed, Source},
         selector::Selector,
     },
     discovery,
     hpas::Seeds,
-    planner::{Announced, Planner},
+    planner::{Announced, Failure, Planner},
 };
 
 /// The task.
@@ -97,14 +96,14 @@ impl Announcer {
         catalog: &Catalog,
         topic: &Topic,
         readers: &[Announced],
-    ) -> Result<bool, PlanError> {
+    ) -> Result<bool, Failure> {
         let Topic { resource, namespace, metric, selector } = topic;
         let Some(resource) = resource else {
             let Some(entry) = catalog.external().get(metric) else { return Ok(false) };
             if !readers.is_empty() {
                 let namespace = namespace.as_deref().unwrap_or_default();
                 let query = external::query(entry, namespace, selector)?;
-                self.planner.expect(query.into()).await;
+                self.planner.expect(&entry.rule.options, namespace, query.into()).await?;
             }
             return Ok(true);
         };

@@ -27,6 +27,7 @@ use crate::{
         token::Tokens,
         trust,
     },
+    backends::Backends,
     cache::{QueryCache, Refresher},
     core::{kinds::Kinds, rules::RuleSet},
     discovery::{self, Discovery},
@@ -115,7 +116,7 @@ pub struct Bound {
     hpas: Option<(Hpas, Seeds)>,
     announcer: Option<Announcer>,
     tasks: TaskTracker,
-    prometheus: Arc<Prometheus>,
+    backends: Arc<Backends>,
     certificate: certificates::Serving,
     authority: String,
     token: LocalToken,
@@ -142,7 +143,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let tasks = TaskTracker::new();
     let token = LocalToken::generate()
         .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
-    let prometheus = Arc::new(Prometheus::new(settings.prometheus, Arc::clone(&metrics))?);
+    let backends = Arc::new(Backends::new(settings.prometheus, Arc::clone(&metrics))?);
+    backends.install(&settings.rules.backends).map_err(|problem| anyhow::anyhow!("{problem}"))?;
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
@@ -153,7 +155,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         }
     };
     let (discovery, handle) = Discovery::new(
-        Arc::clone(&prometheus),
+        Arc::clone(&backends),
         surroundings.kinds,
         &settings.rules,
         discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age },
@@ -173,9 +175,13 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         write_kubeconfig(path, address, &authority, &token)?;
     }
 
-    let (cache, refresher) =
-        QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
-    let planner = Arc::new(Planner::new(cache, settings.planning, Arc::clone(&metrics)));
+    let (cache, refresher) = QueryCache::new(tasks.clone(), Arc::clone(&metrics));
+    let planner = Arc::new(Planner::new(
+        cache,
+        Arc::clone(&backends),
+        settings.planning,
+        Arc::clone(&metrics),
+    ));
     let announcer = surroundings
         .hpas
         .as_ref()
@@ -203,7 +209,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         hpas: surroundings.hpas,
         announcer,
         tasks,
-        prometheus,
+        backends,
         certificate,
         authority,
         token,
@@ -330,7 +336,7 @@ impl Bound {
 
     /// The backend, with its counts of what was asked.
     pub fn prometheus(&self) -> Arc<Prometheus> {
-        Arc::clone(&self.prometheus)
+        Arc::clone(self.backends.prometheus())
     }
 
     /// What answers requests, for who has no need of a connection.

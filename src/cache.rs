@@ -13,7 +13,7 @@ use std::{
 };
 
 use cadence::Due;
-use moka::future::Cache;
+use moka::{Expiry, future::Cache};
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
@@ -24,14 +24,14 @@ use crate::{
         samples::{Index, Vector},
     },
     metrics::Metrics,
-    prometheus::{Answer, Error, Prometheus},
+    prometheus::{Answer, Error, Tenant},
     single_flight::FlightError,
 };
 
 /// The most bytes of results that are kept.
 const MAX_BYTES: u64 = 128 << 20;
 
-/// Results that nobody has read for this time are dropped; it has to be longer than any `max_stale`.
+/// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);
 
 /// The most queries that are refreshed before they are read.
@@ -48,12 +48,15 @@ pub struct Query {
     pub text: Arc<str>,
     /// How long the result may be used. With a `ttl` of zero it is not kept at all.
     pub life: Life,
+    /// Who is asked.
+    pub tenant: Tenant,
 }
 
 /// A result, with what makes reading it cheap.
 #[derive(Debug)]
 pub struct Held {
     answer: Answer,
+    fetched_ms: i64,
     index: OnceLock<Index>,
 }
 
@@ -74,19 +77,59 @@ type AnswerSlot = Slot<Held, FetchError>;
 /// A query whose result is refreshed before it is read.
 type Tended = (Query, Arc<AnswerSlot>);
 
-/// The cache in front of one backend. Clones share it.
+/// The cache in front of all backends. Clones share it.
 #[derive(Clone)]
 pub struct QueryCache {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    prometheus: Arc<Prometheus>,
     slots: Cache<Query, Arc<AnswerSlot>>,
     fetches: TaskTracker,
     tended: mpsc::UnboundedSender<Tended>,
     refreshes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+}
+
+/// Drops results that are not read any more.
+struct Idle;
+
+impl Idle {
+    fn of(life: Life) -> Duration {
+        IDLE.max(life.ttl).max(life.max_stale)
+    }
+}
+
+impl Expiry<Query, Arc<AnswerSlot>> for Idle {
+    fn expire_after_create(
+        &self,
+        query: &Query,
+        _slot: &Arc<AnswerSlot>,
+        _created_at: Instant,
+    ) -> Option<Duration> {
+        Some(Self::of(query.life))
+    }
+
+    fn expire_after_read(
+        &self,
+        query: &Query,
+        _slot: &Arc<AnswerSlot>,
+        _read_at: Instant,
+        _remaining: Option<Duration>,
+        _last_modified_at: Instant,
+    ) -> Option<Duration> {
+        Some(Self::of(query.life))
+    }
+
+    fn expire_after_update(
+        &self,
+        query: &Query,
+        _slot: &Arc<AnswerSlot>,
+        _updated_at: Instant,
+        _remaining: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(Self::of(query.life))
+    }
 }
 
 /// The task that refreshes what is read regularly.
@@ -97,7 +140,13 @@ pub struct Refresher {
 
 impl Held {
     fn new(answer: Answer) -> Self {
-        Self { answer, index: OnceLock::new() }
+        let fetched_ms = jiff::Timestamp::now().as_millisecond();
+        Self { answer, fetched_ms, index: OnceLock::new() }
+    }
+
+    /// When the answer came, in milliseconds since the epoch: for answers without a sample, which have no time of their own.
+    pub fn fetched_ms(&self) -> i64 {
+        self.fetched_ms
     }
 
     /// The answer.
@@ -130,14 +179,10 @@ impl Held {
 
 impl QueryCache {
     /// An empty cache, and the task that has to run for it. Fetches are tasks of `fetches`.
-    pub fn new(
-        prometheus: Arc<Prometheus>,
-        fetches: TaskTracker,
-        metrics: Arc<Metrics>,
-    ) -> (Self, Refresher) {
+    pub fn new(fetches: TaskTracker, metrics: Arc<Metrics>) -> (Self, Refresher) {
         let slots = Cache::builder()
             .name("query results")
-            .time_to_idle(IDLE)
+            .expire_after(Idle)
             .max_capacity(MAX_BYTES)
             .weigher(|query: &Query, slot: &Arc<AnswerSlot>| {
                 let held = slot.kept().map_or(0, |kept| kept.value().weight());
@@ -146,7 +191,6 @@ impl QueryCache {
             .build();
         let (sender, tended) = mpsc::unbounded_channel();
         let shared = Shared {
-            prometheus,
             slots,
             fetches,
             tended: sender,
@@ -161,7 +205,7 @@ impl QueryCache {
     /// is allowed and there is no better one.
     pub async fn get(&self, query: &Query) -> Result<Got, FetchError> {
         if query.life.ttl.is_zero() {
-            let answer = self.shared.prometheus.query(&query.text).await;
+            let answer = query.tenant.query(&query.text).await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
             let kept = Arc::new(Kept::new(Held::new(answer), now()));
             return Ok(Got { kept, how: How::Fresh });
@@ -258,7 +302,7 @@ impl QueryCache {
         self.shared.fetches.spawn(async move {
             // Never closed, so there is always a permit to come.
             let _permit = if is_refresh { permits.acquire_owned().await.ok() } else { None };
-            let answer = cache.shared.prometheus.query(&query.text).await;
+            let answer = query.tenant.query(&query.text).await;
             let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
             let slot =
                 landing.land(held, now(), |older, newer| newer.is_partial() && !older.is_partial());

@@ -13,18 +13,19 @@ mod ask;
 mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::join_all, stream};
 use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    backends::Backends,
     core::{
         catalog::{Api, Catalog, DiscoveredRule, Found, contests, external},
         kinds::Kinds,
@@ -32,7 +33,7 @@ use crate::{
     },
     kubernetes::KindsSource,
     metrics::Metrics,
-    prometheus::{self, Prometheus, Range},
+    prometheus::{self, Range, Tenant},
 };
 
 /// The least time between two discoveries of a rule that readers ask for.
@@ -52,11 +53,19 @@ pub struct Settings {
     pub max_age: Duration,
 }
 
+/// What the task is asked for. The answer comes when it is done, and the catalog has the result.
+enum Ask {
+    /// Looks again for rules that were not just tried.
+    Look(oneshot::Sender<()>),
+    /// Takes other rules in place of those that there are.
+    Replace(Arc<RuleSet>, oneshot::Sender<()>),
+}
+
 /// What readers hold: the catalog, and a way to ask for a fresh one.
 #[derive(Clone)]
 pub struct Handle {
     catalog: Arc<ArcSwap<Catalog>>,
-    asks: mpsc::Sender<oneshot::Sender<()>>,
+    asks: mpsc::Sender<Ask>,
     tried: watch::Receiver<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
 }
@@ -70,8 +79,18 @@ impl Handle {
     /// Looks again for the metrics of every rule that was not tried within [`RETRY`], and comes back when the catalog
     /// knows the result.
     pub async fn rediscover(&self) {
+        self.ask(Ask::Look).await;
+    }
+
+    /// Takes other rules in place of those that there are, and comes back when the catalog is theirs. Until then it is that of
+    /// the rules before; what is known of rules that say the same is kept.
+    pub async fn replace(&self, rules: Arc<RuleSet>) {
+        self.ask(|done| Ask::Replace(rules, done)).await;
+    }
+
+    async fn ask(&self, ask: impl FnOnce(oneshot::Sender<()>) -> Ask) {
         let (done, wait) = oneshot::channel();
-        if self.asks.send(done).await.is_ok() {
+        if self.asks.send(ask(done)).await.is_ok() {
             // An error is the end of discovery, and so of the process.
             wait.await.unwrap_or_default();
         }
@@ -100,7 +119,7 @@ impl Handle {
 
 /// The task and its state.
 pub struct Discovery {
-    prometheus: Arc<Prometheus>,
+    backends: Arc<Backends>,
     kinds_source: KindsSource,
     settings: Settings,
     kinds: Arc<Kinds>,
@@ -108,8 +127,10 @@ pub struct Discovery {
     /// When the cluster's kinds were last asked for.
     kinds_asked: Option<Instant>,
     rules: Vec<RuleState>,
+    /// Whether the catalog is that of other rules.
+    is_replaced: bool,
     catalog: Arc<ArcSwap<Catalog>>,
-    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    asked: mpsc::Receiver<Ask>,
     tried: watch::Sender<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
     kinds_problem: Option<String>,
@@ -122,7 +143,7 @@ type Failures = BTreeMap<String, Vec<String>>;
 impl Discovery {
     /// Makes the task, which does nothing before [`Discovery::run`], and the handle for readers.
     pub fn new(
-        prometheus: Arc<Prometheus>,
+        backends: Arc<Backends>,
         kinds_source: KindsSource,
         rules: &RuleSet,
         settings: Settings,
@@ -131,7 +152,7 @@ impl Discovery {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
         let kinds = Arc::new(Kinds::default());
-        let rules = state::of(rules);
+        let rules = state::of(rules, Vec::new(), &kinds);
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
@@ -144,13 +165,14 @@ impl Discovery {
         };
         let kinds_known = false;
         let task = Self {
-            prometheus,
+            backends,
             kinds_source,
             settings,
             kinds,
             kinds_known,
             kinds_asked: None,
             rules,
+            is_replaced: false,
             catalog,
             asked,
             tried,
@@ -165,32 +187,46 @@ impl Discovery {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut relist = Instant::now();
         loop {
-            let asker = tokio::select! {
+            let ask = tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(relist.into()) => None,
-                asker = self.asked.recv() => match asker {
-                    Some(asker) => Some(asker),
+                ask = self.asked.recv() => match ask {
+                    Some(ask) => Some(ask),
                     // Nobody reads any more.
                     None => return,
                 },
             };
-            let due = self.due(asker.is_some());
+            let (due, done) = match ask {
+                None => (self.due(false), None),
+                Some(Ask::Look(done)) => (self.due(true), Some(done)),
+                Some(Ask::Replace(rules, done)) => (self.replace(&rules), Some(done)),
+            };
+            let is_relist = done.is_none();
             // Without rules there are still kinds to learn.
-            if !due.is_empty() || asker.is_none() {
+            if !due.is_empty() || is_relist || self.is_replaced {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.discover(&due) => {}
                 }
             }
-            if asker.is_none() {
+            if is_relist {
                 relist = Instant::now() + self.pause();
             }
             self.tried.send_replace(true);
-            if let Some(asker) = asker {
+            if let Some(done) = done {
                 // The reader may have gone.
-                asker.send(()).unwrap_or_default();
+                done.send(()).unwrap_or_default();
             }
         }
+    }
+
+    /// Takes other rules, and says which of them have to be discovered.
+    fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
+        self.rules = state::of(rules, std::mem::take(&mut self.rules), &self.kinds);
+        self.is_replaced = true;
+        self.metrics.forget_discoveries();
+        let is_new = |state: &&RuleState| state.attempted.is_none();
+        (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()
     }
 
     /// The time until the next discovery: shorter while something fails.
@@ -219,9 +255,10 @@ impl Discovery {
             self.kinds_known || self.rules.get(*index).is_some_and(|rule| !rule.needs_kinds())
         };
         let tried: Vec<_> = due.iter().copied().filter(can_be_tried).collect();
-        if self.kinds_known || !tried.is_empty() {
+        if self.kinds_known || !tried.is_empty() || self.is_replaced {
             self.find(&tried).await;
             self.swap().await;
+            self.is_replaced = false;
         }
         // Not the beginning: of the readers who have waited meanwhile, none needs another discovery.
         let attempted = Some(Instant::now());
@@ -256,20 +293,25 @@ impl Discovery {
         groups: Vec<ask::Group>,
         range: Range,
     ) -> Vec<(ask::Group, Result<Found, Arc<prometheus::Error>>)> {
-        let prometheus = &self.prometheus;
-        let deadline = tokio::time::Instant::now() + prometheus.discovery_timeout();
-        let ignores_selectors = prometheus.ignores_selectors(range).await.map_err(Arc::new);
+        let start = tokio::time::Instant::now();
+        let tenants: HashSet<_> = groups.iter().map(|group| group.tenant.clone()).collect();
+        let habits = tenants.into_iter().map(|tenant| async move {
+            let ignores = tenant.ignores_selectors(range).await.map_err(Arc::new);
+            (tenant, ignores)
+        });
+        let habits: HashMap<Tenant, _> = join_all(habits).await.into_iter().collect();
         stream::iter(groups)
             .map(|group| {
-                let ignores_selectors = ignores_selectors.clone();
+                let ignores_selectors = habits.get(&group.tenant).cloned();
                 async move {
-                    let found = match ignores_selectors {
+                    let deadline = start + group.tenant.discovery_timeout();
+                    let found = match ignores_selectors.unwrap_or(Ok(false)) {
                         Err(error) => Err(error),
                         Ok(ignores) => {
-                            let found = ask::discover(prometheus, &group, range, ignores);
+                            let found = ask::discover(&group, range, ignores);
                             match tokio::time::timeout_at(deadline, found).await {
                                 Ok(found) => found.map_err(Arc::new),
-                                Err(_elapsed) => Err(Arc::new(prometheus.discovery_timed_out())),
+                                Err(_elapsed) => Err(Arc::new(group.tenant.discovery_timed_out())),
                             }
                         }
                     };
@@ -289,18 +331,8 @@ impl Discovery {
             Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.kinds_problem = None,
             Ok(kinds) => {
                 self.kinds_problem = None;
-                for state in self.rules.iter_mut().filter(|state| state.needs_kinds()) {
-                    let mapping = state.discovered.rule.mapping.resolve(&kinds);
-                    for unknown in mapping.unknown() {
-                        tracing::warn!(
-                            rule = %state.discovered.rule.id,
-                            at = %unknown.place,
-                            label = %unknown.label,
-                            resource = %unknown.resource,
-                            "the cluster has no such resource; the label is left out until it has",
-                        );
-                    }
-                    state.discovered.mapping = Arc::new(mapping);
+                for state in &mut self.rules {
+                    state.tie(&kinds);
                 }
                 self.kinds = kinds;
                 self.kinds_known = true;
@@ -315,17 +347,30 @@ impl Discovery {
         }
     }
 
-    /// The distinct selectors of the rules, each with the rules and labels that it is asked for.
-    fn selectors(&self, due: &[usize]) -> Vec<ask::Group> {
-        let mut groups: BTreeMap<&str, ask::Group> = BTreeMap::new();
+    /// The distinct selectors of the rules that have to be asked for, each with the rules and labels that it is asked for.
+    fn selectors(&mut self, due: &[usize]) -> Vec<ask::Group> {
+        let mut groups: Vec<ask::Group> = Vec::new();
+        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
         for index in due {
-            let Some(state) = self.rules.get(*index) else {
+            let Some(state) = self.rules.get_mut(*index).filter(|state| state.is_asked_for())
+            else {
                 continue;
             };
             let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
-            let group = groups
-                .entry(rule.selector.text())
-                .or_insert_with(|| ask::Group::new(rule.selector.clone()));
+            let tenant = match self.backends.discovery_tenant(&rule.options) {
+                Ok(tenant) => tenant,
+                Err(error) => {
+                    tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
+                    state.error = Some("its backend cannot be asked");
+                    continue;
+                }
+            };
+            let key = (tenant.clone(), rule.selector.text().to_owned());
+            let place = *places.entry(key).or_insert_with(|| {
+                groups.push(ask::Group::new(tenant, rule.selector.clone()));
+                groups.len() - 1
+            });
+            let Some(group) = groups.get_mut(place) else { continue };
             group.rules.push(*index);
             match api {
                 Api::Custom => {
@@ -337,7 +382,7 @@ impl Discovery {
                 }
             }
         }
-        groups.into_values().collect()
+        groups
     }
 
     /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew; what is new
@@ -377,10 +422,9 @@ impl Discovery {
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
         // Without an answer in time all claims compete as if they were alive.
-        let alive = ask::alive(&self.prometheus, &rules, &contests, max_age);
-        let alive = tokio::time::timeout(self.prometheus.discovery_timeout(), alive)
-            .await
-            .unwrap_or_default();
+        let alive = ask::alive(&self.backends, &rules, &contests, max_age);
+        let limit = self.backends.prometheus().discovery_timeout();
+        let alive = tokio::time::timeout(limit, alive).await.unwrap_or_default();
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
         self.metrics.catalog(catalog.len());
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");

@@ -234,6 +234,7 @@ impl From<ReadError> for ApiError {
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)
+            | ReadError::Tenant { .. }
             | ReadError::Fetch { .. }
             | ReadError::NotAVector { .. }
             | ReadError::Objects(_) => Reason::InternalError,

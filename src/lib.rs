@@ -6,6 +6,7 @@
 pub mod announcer;
 pub mod app;
 pub mod auth;
+pub mod backends;
 pub mod cache;
 pub mod cli;
 pub mod core;

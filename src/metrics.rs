@@ -322,6 +322,11 @@ impl Metrics {
         self.asked_by_autoscalers.set(i64::try_from(metrics).unwrap_or(i64::MAX));
     }
 
+    /// The rules are others from now on.
+    pub fn forget_discoveries(&self) {
+        self.discovered.clear();
+    }
+
     /// A rule was discovered, or not.
     pub fn discovery(&self, rule: &str, succeeded: bool) {
         let labels = RuleLabels { rule: rule.to_owned() };

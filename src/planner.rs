@@ -17,14 +17,18 @@ use group::{Exact, Group, Shared};
 use moka::future::Cache;
 
 use crate::{
+    backends::{Backends, TenantError},
     cache::{
         FetchError, Got, Query, QueryCache, now,
         slot::{How, Life},
     },
     core::{
         catalog::Entry,
-        plan::{self, Objects, PartialPlan, Plan, PlanError, cost, sharing},
-        rules::Rule,
+        plan::{
+            self, Objects, PartialPlan, Plan, PlanError, cost,
+            sharing::{self, NotShared},
+        },
+        rules::{QueryOptions, Rule},
         selector::Selector,
     },
     metrics::Metrics,
@@ -66,6 +70,7 @@ impl Settings {
 /// Plans questions and fetches their results.
 pub struct Planner {
     cache: QueryCache,
+    backends: Arc<Backends>,
     groups: Cache<GroupKey, Arc<Group>>,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -134,7 +139,7 @@ pub enum WhyExact {
     /// Nobody knows which objects there are, so all are asked for anyway.
     Everything,
     /// It would not have the same answer.
-    NotPointwise(Arc<sharing::NotShared>),
+    NotPointwise(Arc<NotShared>),
     /// It would cost more than the readers that there are.
     CostsMore {
         /// Who reads.
@@ -151,11 +156,16 @@ pub enum WhyExact {
 }
 
 /// Why there is no result.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The question cannot be put.
+    #[error(transparent)]
     Plan(PlanError),
+    /// Nobody can be asked.
+    #[error(transparent)]
+    Tenant(TenantError),
     /// The backend has not answered.
+    #[error(transparent)]
     Fetch(FetchError),
 }
 
@@ -230,13 +240,18 @@ impl Hash for GroupKey {
 
 impl Planner {
     /// Without any groups yet.
-    pub fn new(cache: QueryCache, settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        cache: QueryCache,
+        backends: Arc<Backends>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let groups = Cache::builder()
             .name("questions that can share a query")
             .max_capacity(MAX_GROUPS)
             .time_to_idle(IDLE)
             .build();
-        Self { cache, groups, settings, metrics }
+        Self { cache, backends, groups, settings, metrics }
     }
 
     /// Plans a question and fetches what answers it.
@@ -254,13 +269,26 @@ impl Planner {
     }
 
     /// The result of a query that has no objects to pick, and so is not planned.
-    pub async fn ask(&self, text: Arc<str>) -> Result<Got, FetchError> {
-        self.cache.get(&Query { text, life: self.settings.life }).await
+    pub async fn ask(
+        &self,
+        options: &QueryOptions,
+        namespace: &str,
+        text: Arc<str>,
+    ) -> Result<Got, Failure> {
+        let query = self.query(options, Some(namespace), text)?;
+        self.cache.get(&query).await.map_err(Failure::Fetch)
     }
 
     /// An autoscaler that exists is about to read such a query, so that it is fetched before.
-    pub async fn expect(&self, text: Arc<str>) {
-        self.cache.expect(&Query { text, life: self.settings.life }, cost::USUAL_PACE).await;
+    pub async fn expect(
+        &self,
+        options: &QueryOptions,
+        namespace: &str,
+        text: Arc<str>,
+    ) -> Result<(), Failure> {
+        let query = self.query(options, Some(namespace), text)?;
+        self.cache.expect(&query, cost::USUAL_PACE).await;
+        Ok(())
     }
 
     /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
@@ -271,7 +299,7 @@ impl Planner {
         namespace: Option<&str>,
         metric_selector: &Selector,
         readers: &[Announced],
-    ) -> Result<(), PlanError> {
+    ) -> Result<(), Failure> {
         let group = self.group(entry, namespace, metric_selector).await;
         let names = readers.iter().map(|reader| match reader {
             Announced::Selector(names) => *names,
@@ -286,7 +314,8 @@ impl Planner {
             let Announced::Object(name) = reader else { continue };
             let objects = Objects::Named(vec![Arc::clone(name)]);
             let plan = plan::exact(entry, namespace, &objects, metric_selector)?;
-            self.cache.expect(&self.query(&plan), cost::USUAL_PACE).await;
+            let query = self.query(&entry.rule.options, namespace, plan.query)?;
+            self.cache.expect(&query, cost::USUAL_PACE).await;
         }
         Ok(())
     }
@@ -317,7 +346,7 @@ impl Planner {
     async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
         let Asked { entry, namespace, selected, metric_selector, .. } = asked;
         let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-        let part = self.fetch(plan, None).await?;
+        let part = self.fetch(asked, plan, None).await?;
         Ok(Found { parts: vec![part], choice: Choice::Exact(WhyExact::Everything) })
     }
 
@@ -373,13 +402,13 @@ impl Planner {
         if !group.is_pointwise() {
             // What one object gets depends on the others, so they have to be asked for together.
             let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-            let part = self.fetch(plan, None).await?;
+            let part = self.fetch(asked, plan, None).await?;
             return Ok(Found { parts: vec![part], choice: Choice::Exact(why) });
         }
         let max_bytes = self.settings.max_query_bytes;
         let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
         if matches!(why, WhyExact::CostsMore { .. } | WhyExact::UnknownCost)
-            && self.is_new(&plans).await
+            && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
             && let Ok(part) = self.fetch_shared(group, shared, asked).await?
@@ -391,7 +420,7 @@ impl Planner {
         {
             self.cache.abandon(&shared.query).await;
         }
-        let parts = plans.into_iter().map(|part| self.fetch(part.plan, Some(part.names)));
+        let parts = plans.into_iter().map(|part| self.fetch(asked, part.plan, Some(part.names)));
         let parts = match futures::future::try_join_all(parts).await {
             Ok(parts) => parts,
             Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
@@ -438,18 +467,26 @@ impl Planner {
         }
     }
 
-    async fn fetch(&self, plan: Plan, names: Option<Vec<Arc<str>>>) -> Result<Part, Failure> {
-        let query = self.query(&plan);
+    async fn fetch(
+        &self,
+        asked: Asked<'_>,
+        plan: Plan,
+        names: Option<Vec<Arc<str>>>,
+    ) -> Result<Part, Failure> {
+        let query =
+            self.query(&asked.entry.rule.options, asked.namespace, Arc::clone(&plan.query))?;
         let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
         let objects = names.map(Objects::Named);
         Ok(Part { plan: Arc::new(plan), got, query, objects })
     }
 
     /// Whether nobody has asked these queries lately.
-    async fn is_new(&self, plans: &[PartialPlan]) -> bool {
-        match plans.first() {
-            Some(part) => !self.cache.has(&self.query(&part.plan)).await,
-            None => false,
+    async fn is_new(&self, asked: Asked<'_>, plans: &[PartialPlan]) -> bool {
+        let Some(part) = plans.first() else { return false };
+        let text = Arc::clone(&part.plan.query);
+        match self.query(&asked.entry.rule.options, asked.namespace, text) {
+            Ok(query) => !self.cache.has(&query).await,
+            Err(_) => false,
         }
     }
 
@@ -500,13 +537,40 @@ impl Planner {
             } else {
                 sharing::shared(entry, namespace, metric_selector)
             };
-            Arc::new(Group::new(shared, self.settings.life))
+            let shared = shared.and_then(|shared| {
+                let text = Arc::clone(&shared.plan.query);
+                let query = self.query(&entry.rule.options, namespace, text);
+                // The exact query fails in the same way, and says so.
+                let query = query.map_err(|error| NotShared::Template(error.to_string()))?;
+                Ok((shared, query))
+            });
+            Arc::new(Group::new(shared))
         };
         self.groups.get_with(key, group).await
     }
 
-    fn query(&self, plan: &Plan) -> Query {
-        Query { text: Arc::clone(&plan.query), life: self.settings.life }
+    /// A query of a rule, and who is asked.
+    fn query(
+        &self,
+        options: &QueryOptions,
+        namespace: Option<&str>,
+        text: Arc<str>,
+    ) -> Result<Query, TenantError> {
+        let Settings { life: Life { ttl, max_stale }, .. } = self.settings;
+        Ok(Query {
+            text,
+            life: Life {
+                ttl: options.cache_ttl.unwrap_or(ttl),
+                max_stale: options.max_stale.unwrap_or(max_stale),
+            },
+            tenant: self.backends.tenant(options, namespace.unwrap_or_default())?,
+        })
+    }
+}
+
+impl From<TenantError> for Failure {
+    fn from(error: TenantError) -> Self {
+        Self::Tenant(error)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod config;
 mod connection;
 pub mod decode;
+mod tenant;
 
 use std::{
     sync::{
@@ -21,9 +22,11 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 pub use decode::Answer;
 use decode::DecodeError;
+use http::{HeaderMap, HeaderName, HeaderValue};
+pub use tenant::Tenant;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::{core::catalog::Found, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// The most bytes of an answer that are read.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -31,8 +34,11 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 
-/// How many queries are under way at the same time; others wait, within their time limit.
-const MAX_IN_FLIGHT: usize = 64;
+/// Where metric names are asked for.
+const METRIC_NAMES: &str = "api/v1/label/__name__/values";
+
+/// Headers that are put in place of those of all requests.
+type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// A backend: where it is, how to authenticate, and what has passed between us.
 pub struct Prometheus {
@@ -169,6 +175,7 @@ impl Error {
 impl Prometheus {
     /// Reads the credentials once, so that a file that is missing or broken is an error at start.
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
+        let concurrency = config.concurrency;
         Ok(Self {
             method: config.method,
             query_timeout: config.query_timeout,
@@ -176,7 +183,7 @@ impl Prometheus {
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
             metrics,
-            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            in_flight: Semaphore::new(concurrency),
             ignores_selectors: OnceCell::new(),
         })
     }
@@ -196,20 +203,31 @@ impl Prometheus {
         Error::Timeout(self.discovery_timeout)
     }
 
-    /// Evaluates a query now, by the backend's clock.
-    pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
+    async fn query(
+        &self,
+        promql: &str,
+        headers: &Headers,
+        timeout: Option<Duration>,
+    ) -> Result<Answer, Error> {
+        let timeout = timeout.unwrap_or(self.query_timeout);
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-        let body = self.measured("query", self.query_timeout, self.send_query(promql)).await?;
+        let request = self.send_query(promql, headers, timeout);
+        let body = self.measured("query", timeout, request).await?;
         Ok(decode::query(&body)?)
     }
 
-    async fn send_query(&self, promql: &str) -> Result<Bytes, Error> {
+    async fn send_query(
+        &self,
+        promql: &str,
+        headers: &Headers,
+        timeout: Duration,
+    ) -> Result<Bytes, Error> {
         // Never closed, so there is always a permit to come.
         let _permit = self.in_flight.acquire().await.ok();
         let connection = self.connections.current().await;
-        let timeout = i64::try_from(self.query_timeout.as_millis()).unwrap_or(i64::MAX);
+        let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let mut query = connection.client.query(promql).timeout(timeout);
-        for (name, value) in &connection.headers {
+        for (name, value) in &connection.headers_with(headers) {
             query = query.header(name, value.clone());
         }
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
@@ -217,36 +235,12 @@ impl Prometheus {
         self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
     }
 
-    /// The names of the labels that the series of a selector carry.
-    pub async fn label_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
-        let body = self.metadata("api/v1/labels", selector, range).await?;
-        Ok(decode::strings(&body)?)
-    }
-
-    /// The metric names of a selector's series.
-    pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
-        let body = self.metadata("api/v1/label/__name__/values", selector, range).await?;
-        Ok(decode::strings(&body)?)
-    }
-
-    /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
-    /// backend sends every series for this.
-    pub async fn series(
-        &self,
-        selector: &str,
-        range: Range,
-        is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<Found, Error> {
-        let body = self.metadata("api/v1/series", selector, range).await?;
-        Ok(decode::series(&body, is_wanted)?)
-    }
-
-    /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
-    /// that nothing can match is answered with names all the same. Asked once.
-    pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
+    /// Asked once.
+    async fn ignores_selectors(&self, range: Range, headers: &Headers) -> Result<bool, Error> {
         let ignores = self.ignores_selectors.get_or_try_init(async || {
             let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-            let ignores = !self.metric_names(nothing, range).await?.is_empty();
+            let body = self.metadata(METRIC_NAMES, nothing, range, headers).await?;
+            let ignores = !decode::strings(&body)?.is_empty();
             if ignores {
                 tracing::warn!("the backend ignores match[]; discovery reads every series");
             }
@@ -260,9 +254,10 @@ impl Prometheus {
         path: &'static str,
         selector: &str,
         range: Range,
+        headers: &Headers,
     ) -> Result<Bytes, Error> {
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        let request = self.send_metadata(path, selector, range);
+        let request = self.send_metadata(path, selector, range, headers);
         self.measured(path, self.discovery_timeout, request).await
     }
 
@@ -271,6 +266,7 @@ impl Prometheus {
         path: &str,
         selector: &str,
         range: Range,
+        headers: &Headers,
     ) -> Result<Bytes, Error> {
         let connection = self.connections.current().await;
         let url = connection.endpoint(path);
@@ -283,7 +279,7 @@ impl Prometheus {
         } else {
             http.get(url).query(&parameters)
         };
-        let response = request.headers(connection.headers.clone()).send().await;
+        let response = request.headers(connection.headers_with(headers)).send().await;
         self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
     }
 
@@ -351,6 +347,15 @@ fn beginning(body: &[u8]) -> String {
 }
 
 impl Connection {
+    /// The headers of a request that has some of its own: they count in place of others of the same names.
+    fn headers_with(&self, own: &Headers) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        for (name, value) in own {
+            headers.insert(name, value.clone());
+        }
+        headers
+    }
+
     fn endpoint(&self, path: &str) -> reqwest::Url {
         let mut url = self.client.base_url().clone();
         let path = format!("{}/{path}", url.path().trim_end_matches('/'));

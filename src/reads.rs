@@ -15,6 +15,7 @@ use crate::{
         kinds::{GroupResource, Kind},
         plan::{self, PlanError},
         reading::{self, Reading, Readings},
+        rules::OnEmpty,
         samples::Vector,
         selector::{LabelSelector, Selector},
     },
@@ -95,6 +96,14 @@ pub enum ReadError {
     /// The rule cannot answer the question.
     #[error("unable to fetch metrics: {0}")]
     Rule(PlanError),
+    /// Nobody can be asked for the rule.
+    #[error("unable to fetch metrics: {rule}: {cause}")]
+    Tenant {
+        /// The rule.
+        rule: String,
+        /// Why not.
+        cause: String,
+    },
     /// Prometheus did not answer as it should.
     #[error("unable to fetch metrics: {rule}: {cause}")]
     Fetch {
@@ -145,18 +154,23 @@ impl Reads {
             metric_selector: &question.metric,
             reader: question.reader(),
         };
-        let found = self.planner.find(asked).await.map_err(|failure| failed(&entry, failure))?;
+        let found =
+            self.planner.find(asked).await.map_err(|failure| failed(&entry.rule.id, failure))?;
         let mut readings = Readings::default();
         let mut samples = 0;
         for part in &found.parts {
             let vector = part.vector(&entry)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
             let more = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
-                reading::read(vector, index, namespace.unwrap_or_default(), objects)
+                reading::read(vector, index, namespace.unwrap_or_default(), objects, entry.rule.nan)
             });
             self.warn(&entry, &more, vector);
             samples += vector.samples.len();
             readings.extend(more);
+        }
+        if entry.rule.on_empty == OnEmpty::Zero {
+            let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
+            readings.fill(&self.existing(question, &entry, &selected).await?, at_ms);
         }
         if let (Name::One(name), true) = (&question.path.name, readings.values.is_empty()) {
             return Err(ReadError::NoSample {
@@ -205,6 +219,25 @@ impl Reads {
             }),
             _ => Ok(selected),
         }
+    }
+
+    /// Those of the objects that were asked for that exist. A named one need not.
+    async fn existing(
+        &self,
+        question: &Question,
+        entry: &Entry,
+        selected: &Selected,
+    ) -> Result<Vec<Arc<str>>, ReadError> {
+        let plan::Objects::Named(names) = &selected.objects else { return Ok(Vec::new()) };
+        let Name::One(_) = question.path.name else { return Ok(names.clone()) };
+        let namespace = question.path.namespace.as_deref();
+        let all = self.objects.select(&entry.kind, namespace, &Selector::default()).await;
+        Ok(match all.map_err(ReadError::Objects)?.objects {
+            plan::Objects::Named(all) => {
+                names.iter().filter(|name| all.binary_search(name).is_ok()).cloned().collect()
+            }
+            plan::Objects::Any => Vec::new(),
+        })
     }
 
     /// Says once per rule what is odd about its samples.
@@ -312,8 +345,8 @@ fn no_objects(question: &Question, kind: &Kind) -> String {
 
 fn no_sample(entry: &Entry, readings: &Readings, samples: usize) -> String {
     let rule = &entry.rule.id;
-    if readings.infinite > 0 {
-        format!("the query of {rule} gives an infinite value")
+    if !readings.valueless.is_empty() {
+        format!("the query of {rule} gives NaN or an infinite value")
     } else if readings.unlabelled > 0 {
         format!("the query of {rule} gives samples without the label `{}`", entry.label)
     } else if samples > 0 {
@@ -332,10 +365,13 @@ fn refused(error: PlanError) -> ReadError {
     }
 }
 
-fn failed(entry: &Entry, failure: Failure) -> ReadError {
+fn failed(rule: &str, failure: Failure) -> ReadError {
     match failure {
         Failure::Plan(error) => refused(error),
-        Failure::Fetch(error) => fetch_failed(&entry.rule.id, error),
+        Failure::Tenant(error) => {
+            ReadError::Tenant { rule: rule.to_owned(), cause: error.to_string() }
+        }
+        Failure::Fetch(error) => fetch_failed(rule, error),
     }
 }
 

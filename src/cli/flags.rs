@@ -7,7 +7,7 @@ mod certificates;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -19,8 +19,7 @@ use crate::{
     auth::{access, trust},
     cache::slot::Life,
     core::duration,
-    planner,
-    prometheus::{self, Source},
+    planner, prometheus,
 };
 
 /// A command line that cannot be meant.
@@ -429,9 +428,6 @@ impl ServingFlags {
     }
 }
 
-/// Where a pod finds its service account.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-
 impl PrometheusFlags {
     /// How queries are shared, and how long their results may be used.
     pub(super) fn planning(&self) -> Result<planner::Settings, UsageError> {
@@ -464,24 +460,17 @@ impl PrometheusFlags {
                     "--prometheus-auth-incluster and --prometheus-auth-config exclude each other";
                 return Err(UsageError(text.to_owned()).into());
             }
-            let account = |file: &str| Some(Source::File(Path::new(SERVICE_ACCOUNT).join(file)));
-            config.token = account("token");
-            config.ca = account("ca.crt");
+            config.add_service_account();
         }
         if let Some(path) = &self.prometheus_auth_config {
             config.add_kubeconfig(path)?;
         }
-        let own = [
-            (&self.prometheus_ca_file, &mut config.ca),
-            (&self.prometheus_client_tls_cert_file, &mut config.certificate),
-            (&self.prometheus_client_tls_key_file, &mut config.key),
-            (&self.prometheus_token_file, &mut config.token),
-        ];
-        for (flag, setting) in own {
-            if let Some(path) = flag {
-                *setting = Some(Source::File(path.clone()));
-            }
-        }
+        config.add_files([
+            self.prometheus_ca_file.as_deref(),
+            self.prometheus_client_tls_cert_file.as_deref(),
+            self.prometheus_client_tls_key_file.as_deref(),
+            self.prometheus_token_file.as_deref(),
+        ]);
         Ok(config)
     }
 }

@@ -6,6 +6,7 @@ use super::{
     catalog::external::ExternalEntry,
     plan::{Matchers, PlanError},
     quantity,
+    rules::{Aggregate, Nan, Rule},
     samples::Vector,
     selector::Selector,
     template::QueryArguments,
@@ -62,32 +63,73 @@ pub fn query(
         .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })
 }
 
-/// Reads every sample of a vector. NaN and the infinities are no value.
-pub fn of_vector(vector: &Vector) -> ExternalReadings {
-    let mut readings = ExternalReadings::default();
+/// Reads every sample of a vector, and makes one value of all where the rule says so.
+pub fn of_vector(vector: &Vector, rule: &Rule) -> ExternalReadings {
+    let mut samples = Samples::default();
     for sample in &vector.samples {
-        let mut labels = sample.labels.clone();
-        labels.sort_unstable();
-        readings.add(labels, sample.at_ms, sample.value);
+        samples.add(&sample.labels, sample.at_ms, sample.value, rule.nan);
     }
-    readings.values.sort_unstable();
-    readings
+    samples.readings(rule.aggregate)
 }
 
-/// Reads a scalar, which has no labels. NaN and the infinities are no value.
-pub fn of_scalar(at_ms: i64, value: f64) -> ExternalReadings {
-    let mut readings = ExternalReadings::default();
-    readings.add(Vec::new(), at_ms, value);
-    readings
+/// Reads a scalar, which has no labels.
+pub fn of_scalar(at_ms: i64, value: f64, rule: &Rule) -> ExternalReadings {
+    let mut samples = Samples::default();
+    samples.add(&[], at_ms, value, rule.nan);
+    samples.readings(rule.aggregate)
 }
 
-impl ExternalReadings {
-    fn add(&mut self, labels: Vec<(Arc<str>, Box<str>)>, at_ms: i64, value: f64) {
-        match quantity::milli(value) {
-            Some(milli) => self.values.push(ExternalReading { labels, milli, at_ms }),
-            None => self.not_finite += 1,
+/// The labels of a sample.
+type Labels = Vec<(Arc<str>, Box<str>)>;
+
+/// Samples that are values, and how many are not: infinite ones, and NaN unless the rule makes it 0.
+#[derive(Default)]
+struct Samples {
+    finite: Vec<(Labels, i64, f64)>,
+    not_finite: usize,
+}
+
+impl Samples {
+    fn add(&mut self, labels: &[(Arc<str>, Box<str>)], at_ms: i64, value: f64, nan: Nan) {
+        let value = if value.is_nan() && nan == Nan::Zero { 0.0 } else { value };
+        if value.is_finite() {
+            let mut labels = labels.to_vec();
+            labels.sort_unstable();
+            self.finite.push((labels, at_ms, value));
+        } else {
+            self.not_finite += 1;
         }
     }
+
+    fn readings(mut self, aggregate: Aggregate) -> ExternalReadings {
+        if aggregate != Aggregate::None
+            && let Some(at_ms) = self.finite.iter().map(|(_, at_ms, _)| *at_ms).max()
+        {
+            let values = self.finite.iter().map(|(.., value)| *value);
+            let sum: f64 = values.clone().sum();
+            let value = match aggregate {
+                Aggregate::None | Aggregate::Sum => sum,
+                Aggregate::Max => values.fold(f64::NEG_INFINITY, f64::max),
+                Aggregate::Avg => sum / samples(self.finite.len()),
+            };
+            self.finite = vec![(Labels::new(), at_ms, value)];
+        }
+        let mut readings = ExternalReadings { values: Vec::new(), not_finite: self.not_finite };
+        for (labels, at_ms, value) in self.finite {
+            match quantity::milli(value) {
+                Some(milli) => readings.values.push(ExternalReading { labels, milli, at_ms }),
+                // A sum of finite values may have got infinite.
+                None => readings.not_finite += 1,
+            }
+        }
+        readings.values.sort_unstable();
+        readings
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no vector has 2^52 samples")]
+fn samples(count: usize) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -105,6 +147,15 @@ mod tests {
         let mapping = rule.mapping.resolve(&Kinds::builtin());
         let namespace_label = mapping.namespace_label().map(Arc::from);
         ExternalEntry { series: "up".into(), namespace_label, rule }
+    }
+
+    fn rule(options: &str) -> Arc<Rule> {
+        let text = format!(
+            "externalRules:\n- {{seriesQuery: up, metricsQuery: up, resources: {{namespaced: false}}{options}}}\n"
+        );
+        let rules = load(&text).unwrap();
+        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        Arc::clone(&rules.external[0])
     }
 
     const NAMESPACED: &str = "overrides: {ns: {resource: namespace}}";
@@ -176,7 +227,7 @@ mod tests {
             sample(&[("queue", "d")], f64::NEG_INFINITY),
             sample(&[], -3.0),
         ];
-        let readings = of_vector(&Vector { samples, ..Vector::default() });
+        let readings = of_vector(&Vector { samples, ..Vector::default() }, &rule(""));
         let shown: Vec<_> = readings
             .values
             .iter()
@@ -192,9 +243,42 @@ mod tests {
 
     #[test]
     fn a_scalar_is_one_value_without_labels() {
-        let readings = of_scalar(5, 0.25);
+        let readings = of_scalar(5, 0.25, &rule(""));
         let wanted = ExternalReading { labels: Vec::new(), milli: 250, at_ms: 5 };
         assert_eq!((readings.values, readings.not_finite), (vec![wanted], 0));
-        assert_eq!(of_scalar(5, f64::NAN), ExternalReadings { values: vec![], not_finite: 1 });
+        assert_eq!(
+            of_scalar(5, f64::NAN, &rule("")),
+            ExternalReadings { values: vec![], not_finite: 1 }
+        );
+    }
+
+    #[test]
+    fn a_rule_can_make_one_value_of_all_samples() {
+        let sample = |queue: &str, at_ms, value| Sample {
+            labels: vec![("queue".into(), queue.into())],
+            at_ms,
+            value,
+        };
+        let samples = vec![
+            sample("a", 1, 1.0),
+            sample("b", 2, 4.5),
+            sample("c", 1, f64::NAN),
+            sample("d", 1, f64::INFINITY),
+        ];
+        let vector = Vector { samples, ..Vector::default() };
+        let cases = [
+            ("sum", "drop", 5_500),
+            ("max", "drop", 4_500),
+            ("avg", "drop", 2_750),
+            ("avg", "zero", 1_833),
+        ];
+        for (aggregate, nan, wanted) in cases {
+            let rule = rule(&format!(", aggregate: {aggregate}, nan: {nan}"));
+            let readings = of_vector(&vector, &rule).values;
+            let wanted = ExternalReading { labels: Vec::new(), milli: wanted, at_ms: 2 };
+            assert_eq!(readings, [wanted], "{aggregate} {nan}");
+        }
+        let sum = rule(", aggregate: sum");
+        assert_eq!(of_vector(&Vector::default(), &sum).values, [], "nothing has no sum");
     }
 }

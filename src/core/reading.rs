@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     plan::Objects,
     quantity,
+    rules::Nan,
     samples::{Index, Sample, Vector},
 };
 
@@ -28,16 +29,22 @@ pub struct Readings {
     pub ambiguous: Option<String>,
     /// How many samples do not carry the object's label: the query aggregates it away.
     pub unlabelled: usize,
-    /// How many samples were infinite and so are no value.
-    pub infinite: usize,
+    /// The objects whose sample is no value: infinite, or NaN where the rule drops it.
+    pub valueless: Vec<Arc<str>>,
 }
 
 /// Picks the samples of the objects that were asked for by the labels that name them.
 ///
-/// NaN becomes 0, because an idle ratio or percentile is NaN and an HPA that gets no value for it holds its peak; an infinite
-/// sample is no value. Of several samples for one object the one whose labels sort last is taken, so that the choice does
+/// NaN is what the rule says: by default 0, because an idle ratio or percentile is NaN and an HPA that gets no value for it
+/// holds its peak. An infinite sample is no value. Of several samples for one object the one whose labels sort last is taken, so that the choice does
 /// not depend on the backend's order.
-pub fn read(vector: &Vector, index: &Index, namespace: &str, objects: &Objects) -> Readings {
+pub fn read(
+    vector: &Vector,
+    index: &Index,
+    namespace: &str,
+    objects: &Objects,
+    nan: Nan,
+) -> Readings {
     let mut readings = Readings { unlabelled: index.unlabelled(), ..Readings::default() };
     match objects {
         Objects::Named(names) => {
@@ -49,7 +56,7 @@ pub fn read(vector: &Vector, index: &Index, namespace: &str, objects: &Objects) 
                 if last.is_some() {
                     readings.ambiguous.get_or_insert_with(|| name.to_string());
                 }
-                readings.add(name, last.unwrap_or(first));
+                readings.add(name, last.unwrap_or(first), nan);
             }
         }
         Objects::Any => {
@@ -58,7 +65,7 @@ pub fn read(vector: &Vector, index: &Index, namespace: &str, objects: &Objects) 
                 if samples.peek().is_some_and(|(next, _)| *next == name) {
                     readings.ambiguous.get_or_insert_with(|| name.to_owned());
                 } else {
-                    readings.add(&Arc::from(name), sample);
+                    readings.add(&Arc::from(name), sample, nan);
                 }
             }
         }
@@ -67,24 +74,38 @@ pub fn read(vector: &Vector, index: &Index, namespace: &str, objects: &Objects) 
 }
 
 impl Readings {
-    fn add(&mut self, name: &Arc<str>, sample: &Sample) {
-        let value = if sample.value.is_nan() { 0.0 } else { sample.value };
+    fn add(&mut self, name: &Arc<str>, sample: &Sample, nan: Nan) {
+        let name = Arc::clone(name);
+        let value = match nan {
+            Nan::Zero if sample.value.is_nan() => 0.0,
+            Nan::Zero | Nan::Drop => sample.value,
+        };
         match quantity::milli(value) {
-            Some(milli) => {
-                let name = Arc::clone(name);
-                self.values.push(Reading { name, milli, at_ms: sample.at_ms });
-            }
-            None => self.infinite += 1,
+            Some(milli) => self.values.push(Reading { name, milli, at_ms: sample.at_ms }),
+            None => self.valueless.push(name),
         }
+    }
+
+    /// Gives 0 to those of `names`, which are sorted, that have no sample. `at_ms` is the time of a value where no sample
+    /// says one.
+    pub fn fill(&mut self, names: &[Arc<str>], at_ms: i64) {
+        let at_ms = self.values.iter().map(|reading| reading.at_ms).max().unwrap_or(at_ms);
+        let has_sample = |name: &Arc<str>| {
+            self.values.binary_search_by(|reading| reading.name.cmp(name)).is_ok()
+                || self.valueless.contains(name)
+        };
+        let missing: Vec<_> = names.iter().filter(|name| !has_sample(name)).cloned().collect();
+        self.values.extend(missing.into_iter().map(|name| Reading { name, milli: 0, at_ms }));
+        self.values.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// Takes in what was read of further objects, whose names sort behind those that are here.
     pub fn extend(&mut self, more: Self) {
-        let Self { values, ambiguous, unlabelled, infinite } = more;
+        let Self { values, ambiguous, unlabelled, valueless } = more;
         self.values.extend(values);
         self.ambiguous = self.ambiguous.take().or(ambiguous);
         self.unlabelled += unlabelled;
-        self.infinite += infinite;
+        self.valueless.extend(valueless);
     }
 }
 
@@ -114,7 +135,7 @@ mod tests {
 
     fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
         let key = Key { name: label.into(), namespace: None };
-        super::read(vector, &Index::new(vector, &key), "", objects)
+        super::read(vector, &Index::new(vector, &key), "", objects, Nan::Zero)
     }
 
     fn values(readings: &Readings) -> Vec<(&str, i64)> {
@@ -140,7 +161,15 @@ mod tests {
         ]);
         let readings = read(&vector, "pod", &Objects::Any);
         assert_eq!(values(&readings), [("a", 0), ("c", 0), ("d", i64::MAX)]);
-        assert_eq!(readings.infinite, 1);
+        assert_eq!(readings.valueless, [Arc::from("b")]);
+        let key = Key { name: "pod".into(), namespace: None };
+        let index = Index::new(&vector, &key);
+        let mut readings = super::read(&vector, &index, "", &Objects::Any, Nan::Drop);
+        assert_eq!(values(&readings), [("c", 0), ("d", i64::MAX)]);
+        let names = ["0", "a", "b", "c", "e"].map(Arc::from);
+        readings.fill(&names, 7);
+        assert_eq!(values(&readings), [("0", 0), ("c", 0), ("d", i64::MAX), ("e", 0)]);
+        assert_eq!(readings.values[0].at_ms, 1_000, "the time of the query");
     }
 
     #[test]
@@ -171,7 +200,7 @@ mod tests {
         let key = Key { name: "pod".into(), namespace: Some("ns".into()) };
         let index = Index::new(&vector, &key);
         let read = |namespace, objects: &Objects| {
-            let readings = super::read(&vector, &index, namespace, objects);
+            let readings = super::read(&vector, &index, namespace, objects, Nan::Zero);
             (values(&readings).into_iter().map(|(_, milli)| milli).collect::<Vec<_>>(), readings)
         };
         assert_eq!(read("one", &named(&["a", "b"])).0, [1000, 3000]);

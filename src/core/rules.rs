@@ -144,7 +144,8 @@ pub struct Problem {
 const LONGEST_MESSAGE: usize = 600;
 
 impl Problem {
-    fn new(place: Option<Place>, path: String, mut message: String) -> Self {
+    /// A problem, whose message is cut where it is too long to be read.
+    pub fn new(place: Option<Place>, path: String, mut message: String) -> Self {
         if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
             message.truncate(end);
             message.push('…');

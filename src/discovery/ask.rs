@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
+    backends::Backends,
     core::{
         catalog::{Claim, Contest, DiscoveredRule, Found, external},
         series::{Matcher, SeriesSelector},
     },
-    prometheus::{Answer, Error, Prometheus, Range},
+    prometheus::{Answer, Error, Range, Tenant},
 };
 
 /// The most bytes of metric names in one confirming query.
@@ -18,6 +19,7 @@ const NAMES_BYTES: usize = 4 << 10;
 
 /// A selector, the rules that share it, and the labels that they want to know about.
 pub(super) struct Group {
+    pub(super) tenant: Tenant,
     selector: SeriesSelector,
     pub(super) rules: Vec<usize>,
     /// Whether a rule recognises labels by a template, so that many of `labels` may not exist.
@@ -26,28 +28,28 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(selector: SeriesSelector) -> Self {
-        Self { selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
+    pub(super) fn new(tenant: Tenant, selector: SeriesSelector) -> Self {
+        Self { tenant, selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
     }
 }
 
 /// Finds which metric names carry which of the wanted labels.
 pub(super) async fn discover(
-    prometheus: &Prometheus,
     group: &Group,
     range: Range,
     ignores_selectors: bool,
 ) -> Result<Found, Error> {
-    if let Some(found) = by_labels(prometheus, group, range, ignores_selectors).await? {
+    let Group { tenant, .. } = group;
+    if let Some(found) = by_labels(tenant, group, range, ignores_selectors).await? {
         return Ok(found);
     }
     let is_wanted = |label: &str| group.labels.contains(label);
-    prometheus.series(group.selector.text(), range, is_wanted).await
+    tenant.series(group.selector.text(), range, is_wanted).await
 }
 
 /// Asks the label endpoints; nothing where they cannot be trusted with this selector.
 async fn by_labels(
-    prometheus: &Prometheus,
+    tenant: &Tenant,
     group: &Group,
     range: Range,
     ignores_selectors: bool,
@@ -57,7 +59,7 @@ async fn by_labels(
     }
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
     if group.has_template {
-        let existing = prometheus.label_names(group.selector.text(), range).await?;
+        let existing = tenant.label_names(group.selector.text(), range).await?;
         let existing: BTreeSet<_> = existing.iter().map(String::as_str).collect();
         labels.retain(|label| *label == external::NAME || existing.contains(label));
     }
@@ -66,7 +68,7 @@ async fn by_labels(
         let Some(selector) = narrowed(&group.selector, &carries(label)) else {
             return Ok(None);
         };
-        for name in prometheus.metric_names(&selector, range).await? {
+        for name in tenant.metric_names(&selector, range).await? {
             found.insert(label, &name);
         }
     }
@@ -75,7 +77,7 @@ async fn by_labels(
 
 /// Of contested claims, those whose series have samples within the discovery window. A query that fails confirms nothing.
 pub(super) async fn alive(
-    prometheus: &Prometheus,
+    backends: &Backends,
     rules: &[DiscoveredRule],
     contests: &[Contest],
     max_age: Duration,
@@ -89,6 +91,9 @@ pub(super) async fn alive(
         let Some(discovered) = rules.get(rule) else {
             continue;
         };
+        let Ok(tenant) = backends.discovery_tenant(&discovered.rule.options) else {
+            continue;
+        };
         for chunk in chunks(&names) {
             let Some(query) = confirmation(&discovered.rule.selector, label, &chunk, max_age)
             else {
@@ -99,7 +104,7 @@ pub(super) async fn alive(
                 }));
                 continue;
             };
-            match prometheus.query(&query).await {
+            match tenant.query(&query).await {
                 Ok(Answer::Vector(vector)) => {
                     for series in vector.samples.iter().filter_map(|s| s.label("__name__")) {
                         let (series, label) = (series.to_owned(), label.to_owned());

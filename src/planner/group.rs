@@ -8,7 +8,7 @@ use std::{
 
 use super::WhyExact;
 use crate::{
-    cache::{Query, slot::Life},
+    cache::Query,
     core::plan::{
         Plan,
         cost::{self, Demand},
@@ -74,9 +74,9 @@ pub(super) struct Waiting<'g> {
 }
 
 impl Group {
-    pub(super) fn new(shared: Result<sharing::Shared, NotShared>, life: Life) -> Self {
-        let shared = shared.map_err(Arc::new).map(|shared| Shared {
-            query: Query { text: Arc::clone(&shared.plan.query), life },
+    pub(super) fn new(shared: Result<(sharing::Shared, Query), NotShared>) -> Self {
+        let shared = shared.map_err(Arc::new).map(|(shared, query)| Shared {
+            query,
             plan: Arc::new(shared.plan),
             depends_on_names: shared.depends_on_names,
         });

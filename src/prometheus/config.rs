@@ -13,6 +13,11 @@ use kube::config::Kubeconfig;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::core::rules::{Backend, Verb};
+
+/// Where Kubernetes puts the service account of a pod.
+pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// Where a backend is and how to authenticate there.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +41,8 @@ pub struct Config {
     pub query_timeout: Duration,
     /// The longest that a metadata request may take.
     pub discovery_timeout: Duration,
+    /// How many queries are under way at the same time; others wait, within their time limit.
+    pub concurrency: usize,
 }
 
 /// Where a credential comes from.
@@ -153,7 +160,56 @@ impl Config {
             method: Method::default(),
             query_timeout: Duration::from_secs(30),
             discovery_timeout: Duration::from_secs(60),
+            concurrency: 64,
         })
+    }
+
+    /// A backend of a rules file. Method, limits and timeouts that the file does not say are taken from `flags`; credentials
+    /// never are, since they belong to another server.
+    pub fn of_file(backend: &Backend, flags: &Self) -> Result<Self, ConfigError> {
+        let mut config = Self::new(backend.url.as_str())?;
+        config.headers.clone_from(&backend.headers);
+        config.method = match backend.verb {
+            Some(Verb::Get) => Method::Get,
+            Some(Verb::Post) => Method::Post,
+            None => flags.method,
+        };
+        config.query_timeout = backend.timeout.unwrap_or(flags.query_timeout);
+        config.discovery_timeout = backend.discovery_timeout.unwrap_or(flags.discovery_timeout);
+        config.concurrency = backend
+            .concurrency
+            .and_then(|limit| usize::try_from(limit.get()).ok())
+            .unwrap_or(flags.concurrency);
+        if backend.auth_in_cluster {
+            config.add_service_account();
+        }
+        if let Some(path) = &backend.auth_config {
+            config.add_kubeconfig(path)?;
+        }
+        config.add_files([
+            backend.ca_file.as_deref(),
+            backend.client_tls_cert_file.as_deref(),
+            backend.client_tls_key_file.as_deref(),
+            backend.token_file.as_deref(),
+        ]);
+        Ok(config)
+    }
+
+    /// Authenticates with the service account of the pod.
+    pub fn add_service_account(&mut self) {
+        let account = |file: &str| Some(Source::File(Path::new(SERVICE_ACCOUNT).join(file)));
+        self.token = account("token");
+        self.ca = account("ca.crt");
+    }
+
+    /// Takes files where there are some: authority, client certificate, its key, bearer token.
+    pub fn add_files(&mut self, files: [Option<&Path>; 4]) {
+        let settings = [&mut self.ca, &mut self.certificate, &mut self.key, &mut self.token];
+        for (file, setting) in files.into_iter().zip(settings) {
+            if let Some(path) = file {
+                *setting = Some(Source::File(path.to_owned()));
+            }
+        }
     }
 
     /// Authenticates as the user of a kubeconfig's current context, and trusts the authority of its cluster. Only the files

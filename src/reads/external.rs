@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use super::{ReadError, Reads, fetch_failed, refused};
+use super::{ReadError, Reads, failed, refused};
 use crate::{
     core::{
         catalog::{Catalog, external::ExternalEntry},
@@ -43,12 +43,12 @@ impl Reads {
         let rule = &entry.rule.id;
         let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
         tracing::debug!(%rule, query, "planned");
-        let got = self.planner.ask(query.into()).await;
-        let got = got.map_err(|source| fetch_failed(rule, source))?;
+        let got = self.planner.ask(&entry.rule.options, &path.namespace, query.into()).await;
+        let got = got.map_err(|failure| failed(rule, failure))?;
         let answer = got.kept.value().answer();
         let readings = match answer {
-            Answer::Vector(vector) => external::of_vector(vector),
-            Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value),
+            Answer::Vector(vector) => external::of_vector(vector, &entry.rule),
+            Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => {
                 let (rule, kind) = (rule.clone(), kind.clone());
                 return Err(ReadError::NotAVector { rule, kind });

@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 
-use super::{SERVICE_ACCOUNT, UsageError, boolean};
+use super::{UsageError, boolean};
+use crate::prometheus::config::SERVICE_ACCOUNT;
 use crate::server::{
     certificates::{NamedPaths, Names, Paths, Settings},
     tls::options::{Minimum, MinimumFlag, Options, Suites},

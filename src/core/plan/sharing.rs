@@ -42,6 +42,12 @@ pub enum NotShared {
     /// The kind has no namespaces.
     #[error("the objects are in no namespace")]
     NoNamespace,
+    /// The query is the same in all namespaces anyway.
+    #[error("the query is the same in all namespaces")]
+    SameEverywhere,
+    /// What is sent with the query differs from namespace to namespace.
+    #[error("a header of the rule depends on the namespace")]
+    Headers,
     /// The question cannot be put at all.
     #[error("{0}")]
     Plan(#[from] PlanError),
@@ -73,17 +79,20 @@ pub fn shared(
 pub fn everywhere(entry: &Entry, metric_selector: &Selector) -> Result<Shared, NotShared> {
     let namespace = entry.namespace_label.as_ref().filter(|_| entry.kind.namespaced);
     let namespace = namespace.ok_or(NotShared::NoNamespace)?;
+    if entry.rule.options.may_depend_on_namespace() {
+        return Err(NotShared::Headers);
+    }
     let plan = super::plan(entry, Place::EveryNamespace, Names::All, metric_selector)?;
     let one = exact(entry, Place::Namespace(HERE), &[ONE], metric_selector)?;
     let several = exact(entry, Place::Namespace(THERE), &SEVERAL, metric_selector)?;
     let key = Key { label: namespace, one: HERE, several: &[THERE] };
-    judge(
-        entry,
-        Some(key),
-        metric_selector,
-        Renderings { one: &one, several: &several, wide: &plan.query },
-    )
-    .map(|depends_on_names| Shared { plan, depends_on_names })
+    let renderings = Renderings { one: &one, several: &several, wide: &plan.query };
+    let depends_on_names = judge(entry, Some(key), metric_selector, renderings)?;
+    // Its samples need not have a label for the namespace, and would not be read as those of the exact query are.
+    if !depends_on_names {
+        return Err(NotShared::SameEverywhere);
+    }
+    Ok(Shared { plan, depends_on_names })
 }
 
 fn exact(

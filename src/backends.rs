@@ -1,0 +1,106 @@
+//! The servers that queries go to: the one of the flags, and those of the rules file.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    core::rules::{Backend, Content, HeaderError, Problem, QueryOptions},
+    metrics::Metrics,
+    prometheus::{Config, ConfigError, Prometheus, Tenant},
+};
+
+/// Nobody can be asked for a rule.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// A header has no value for the namespace.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The rules file has changed meanwhile and does not have the backend any more.
+    #[error("the backend {backend} is not there any more")]
+    Gone {
+        /// Its name.
+        backend: Arc<str>,
+    },
+}
+
+/// All backends.
+pub struct Backends {
+    flags: Config,
+    default: Tenant,
+    prometheus: Arc<Prometheus>,
+    /// By what the file says of them, those of the file before included: reads under way may still ask them.
+    named: ArcSwap<Vec<(Content, Arc<Prometheus>)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Backends {
+    /// The backend of the flags alone.
+    pub fn new(flags: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
+        let prometheus = Arc::new(Prometheus::new(flags.clone(), Arc::clone(&metrics))?);
+        let default = Tenant::new(Arc::clone(&prometheus), Vec::new(), None);
+        Ok(Self { flags, default, prometheus, named: ArcSwap::default(), metrics })
+    }
+
+    /// The backend of the flags.
+    pub fn prometheus(&self) -> &Arc<Prometheus> {
+        &self.prometheus
+    }
+
+    /// Gets ready for the backends of a file. Those that have not changed go on as they are; nothing changes if one of them
+    /// cannot be used.
+    pub fn install(&self, backends: &[Arc<Backend>]) -> Result<(), Problem> {
+        let before = self.named.load_full();
+        let mut named = Vec::new();
+        for backend in backends {
+            let prometheus = match find(&before, backend.content) {
+                Some(known) => known,
+                None => self.connect(backend).map_err(|error| {
+                    let path = format!("backends.{}", backend.name);
+                    Problem::new(Some(backend.place), path, error.to_string())
+                })?,
+            };
+            named.push((backend.content, prometheus));
+        }
+        let is_new = |content: Content| named.iter().all(|(known, _)| *known != content);
+        let gone: Vec<_> = before.iter().filter(|(content, _)| is_new(*content)).cloned().collect();
+        named.extend(gone.into_iter().take(backends.len().max(16)));
+        self.named.store(Arc::new(named));
+        Ok(())
+    }
+
+    fn connect(&self, backend: &Backend) -> Result<Arc<Prometheus>, ConfigError> {
+        let config = Config::of_file(backend, &self.flags)?;
+        Ok(Arc::new(Prometheus::new(config, Arc::clone(&self.metrics))?))
+    }
+
+    /// Who is asked for a rule, about a namespace or, where that is empty, about none.
+    pub fn tenant(&self, options: &QueryOptions, namespace: &str) -> Result<Tenant, TenantError> {
+        if options.backend.is_none() && options.headers.is_empty() && options.timeout.is_none() {
+            return Ok(self.default.clone());
+        }
+        let headers = options.render_headers(namespace)?;
+        Ok(Tenant::new(self.of(options)?, headers, options.timeout))
+    }
+
+    /// Who is asked which metrics there are for a rule: nobody knows for which namespace, so headers that depend on it are
+    /// left out.
+    pub fn discovery_tenant(&self, options: &QueryOptions) -> Result<Tenant, TenantError> {
+        let same = options.headers.iter().filter(|header| !header.value.may_depend_on_namespace());
+        let headers =
+            same.filter_map(|header| Some((header.name.clone(), header.render("").ok()?)));
+        Ok(Tenant::new(self.of(options)?, headers.collect(), options.timeout))
+    }
+
+    fn of(&self, options: &QueryOptions) -> Result<Arc<Prometheus>, TenantError> {
+        let Some(backend) = &options.backend else {
+            return Ok(Arc::clone(&self.prometheus));
+        };
+        find(&self.named.load(), backend.content)
+            .ok_or_else(|| TenantError::Gone { backend: Arc::clone(&backend.name) })
+    }
+}
+
+fn find(named: &[(Content, Arc<Prometheus>)], content: Content) -> Option<Arc<Prometheus>> {
+    named.iter().find(|(known, _)| *known == content).map(|(_, found)| Arc::clone(found))
+}

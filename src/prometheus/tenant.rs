@@ -1,0 +1,96 @@
+//! A backend as a rule asks it: with headers and a time limit of its own.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{Answer, Error, Headers, METRIC_NAMES, Prometheus, Range, decode};
+use crate::core::catalog::Found;
+
+/// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions.
+#[derive(Clone)]
+pub struct Tenant {
+    prometheus: Arc<Prometheus>,
+    headers: Headers,
+    timeout: Option<Duration>,
+}
+
+impl Tenant {
+    /// A backend, asked with these headers in place of its own of the same names, and for no longer than `timeout` for a
+    /// query.
+    pub fn new(prometheus: Arc<Prometheus>, headers: Headers, timeout: Option<Duration>) -> Self {
+        Self { prometheus, headers, timeout }
+    }
+
+    /// Evaluates a query now, by the backend's clock.
+    pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
+        self.prometheus.query(promql, &self.headers, self.timeout).await
+    }
+
+    /// The names of the labels that the series of a selector carry.
+    pub async fn label_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+        let request = self.prometheus.metadata("api/v1/labels", selector, range, &self.headers);
+        Ok(decode::strings(&request.await?)?)
+    }
+
+    /// The metric names of a selector's series.
+    pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+        let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
+        Ok(decode::strings(&request.await?)?)
+    }
+
+    /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
+    /// backend sends every series for this.
+    pub async fn series(
+        &self,
+        selector: &str,
+        range: Range,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Found, Error> {
+        let request = self.prometheus.metadata("api/v1/series", selector, range, &self.headers);
+        Ok(decode::series(&request.await?, is_wanted)?)
+    }
+
+    /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
+    /// that nothing can match is answered with names all the same.
+    pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
+        self.prometheus.ignores_selectors(range, &self.headers).await
+    }
+
+    /// The error of a discovery that took longer than [`Tenant::discovery_timeout`].
+    pub fn discovery_timed_out(&self) -> Error {
+        self.prometheus.discovery_timed_out()
+    }
+
+    /// How long a request of discovery may take.
+    pub fn discovery_timeout(&self) -> Duration {
+        self.prometheus.discovery_timeout()
+    }
+}
+
+impl PartialEq for Tenant {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.prometheus, &other.prometheus)
+            && self.headers == other.headers
+            && self.timeout == other.timeout
+    }
+}
+
+impl Eq for Tenant {}
+
+impl Hash for Tenant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.prometheus).hash(state);
+        self.headers.hash(state);
+        self.timeout.hash(state);
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenant").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
