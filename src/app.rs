@@ -40,14 +40,16 @@ use crate::{
     planner::{self, Planner},
     prometheus::{self, Prometheus},
     reads::Reads,
+    rules_file::{self, Changed, Reload, Rules},
     server::{Listener, certificates, tls},
-    wire::discovery::{CUSTOM, EXTERNAL, Group},
 };
 
 /// Everything that a server is made from.
 pub struct Settings {
     /// The compiled rules file.
     pub rules: RuleSet,
+    /// Where the rules are from, if they can change.
+    pub source: Option<rules_file::Source>,
     /// The backend.
     pub prometheus: prometheus::Config,
     /// Where kinds and objects come from, and who may read.
@@ -115,6 +117,7 @@ pub struct Bound {
     watches: Option<objects::Keeper>,
     hpas: Option<(Hpas, Seeds)>,
     announcer: Option<Announcer>,
+    reload: Option<Reload>,
     tasks: TaskTracker,
     backends: Arc<Backends>,
     certificate: certificates::Serving,
@@ -186,14 +189,25 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         .hpas
         .as_ref()
         .map(|(_, seeds)| Announcer::new(Arc::clone(&planner), handle.clone(), seeds.clone()));
+    let rules = Rules::new(settings.rules);
+    let reload = settings.source.map(|source| {
+        let changed = Changed {
+            rules: rules.clone(),
+            backends: Arc::clone(&backends),
+            discovery: handle.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        Reload::new(source, changed)
+    });
     let api = Arc::new(Api {
-        served: served(&settings.rules),
+        rules: rules.clone(),
         reads: Reads::new(handle.clone(), surroundings.objects, planner),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,
         health: Health {
             discovery: handle,
+            rules,
             trust: surroundings.trust_known,
             stopping: Arc::new(AtomicBool::new(false)),
         },
@@ -208,6 +222,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         watches: surroundings.watches,
         hpas: surroundings.hpas,
         announcer,
+        reload,
         tasks,
         backends,
         certificate,
@@ -215,15 +230,6 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         token,
         shutdown_delay: settings.shutdown_delay,
     })
-}
-
-/// The groups that there are rules for.
-fn served(rules: &RuleSet) -> Vec<Group> {
-    [(CUSTOM, &rules.custom), (EXTERNAL, &rules.external)]
-        .into_iter()
-        .filter(|(_, rules)| !rules.is_empty())
-        .map(|(group, _)| group)
-        .collect()
 }
 
 /// A cluster that says which objects there are, who asks and may read.
@@ -373,6 +379,9 @@ impl Bound {
         if let Some(announcer) = self.announcer {
             let part = "what is expected of autoscalers";
             tasks.spawn(part, announcer.run(stop_keeping.clone()));
+        }
+        if let Some(reload) = self.reload {
+            tasks.spawn("the rules file", reload.run(stop_keeping.clone()));
         }
         if let Some((hpas, _)) = self.hpas {
             let part = "the watch of HorizontalPodAutoscalers";

@@ -28,6 +28,7 @@ use crate::{
     core::selector::Selector,
     metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
+    rules_file::Rules,
     wire::{
         custom::{self, Version},
         discovery::{self as documents, CUSTOM, EXTERNAL, Group},
@@ -47,8 +48,8 @@ const GROUPS: &[Group] = &[CUSTOM, EXTERNAL];
 pub struct Api {
     /// Reads of metrics.
     pub reads: Reads,
-    /// The API groups that there are rules for.
-    pub served: Vec<Group>,
+    /// The rules as they are now.
+    pub rules: Rules,
     /// Who asks.
     pub authenticator: Authenticator,
     /// May they.
@@ -57,6 +58,18 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Whether it is well.
     pub health: Health,
+}
+
+impl Api {
+    /// The API groups that there are rules for.
+    fn served(&self) -> Vec<Group> {
+        let rules = self.rules.current();
+        [(CUSTOM, &rules.custom), (EXTERNAL, &rules.external)]
+            .into_iter()
+            .filter(|(_, rules)| !rules.is_empty())
+            .map(|(group, _)| group)
+            .collect()
+    }
 }
 
 /// What answers all requests.
@@ -114,10 +127,10 @@ async fn version() -> axum::Json<Value> {
 async fn groups(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(wants_aggregated) {
-        let body = documents::aggregated(&api.served).to_string();
+        let body = documents::aggregated(&api.served()).to_string();
         ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
     } else {
-        axum::Json(documents::group_list(&api.served)).into_response()
+        axum::Json(documents::group_list(&api.served())).into_response()
     }
 }
 
@@ -144,7 +157,7 @@ async fn group(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<axum::Json<Value>, ApiError> {
-    match api.served.iter().find(|group| group.name == name) {
+    match api.served().iter().find(|group| group.name == name) {
         Some(group) => Ok(axum::Json(documents::group(*group))),
         None => Err(ApiError::not_found()),
     }

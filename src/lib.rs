@@ -22,6 +22,7 @@ pub mod objects;
 pub mod planner;
 pub mod prometheus;
 pub mod reads;
+pub mod rules_file;
 pub mod server;
 pub mod single_flight;
 pub mod wire;

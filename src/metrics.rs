@@ -106,6 +106,8 @@ pub struct Metrics {
     cache_entries: Gauge,
     cache_bytes: Gauge,
     tended_queries: Gauge,
+    reload_successful: Gauge,
+    reload_success_time: Gauge,
     plans: Family<PlanLabels, Counter>,
 }
 
@@ -138,6 +140,8 @@ impl Default for Metrics {
             cache_entries: Gauge::default(),
             cache_bytes: Gauge::default(),
             tended_queries: Gauge::default(),
+            reload_successful: Gauge::default(),
+            reload_success_time: Gauge::default(),
             plans: Family::default(),
         };
         metrics.register();
@@ -259,6 +263,16 @@ impl Metrics {
             self.tended_queries.clone(),
         );
         registry.register(
+            "loadline_config_last_reload_successful",
+            "Whether the rules file is in use as it is now",
+            self.reload_successful.clone(),
+        );
+        registry.register(
+            "loadline_config_last_reload_success_timestamp_seconds",
+            "When the rules in use were read",
+            self.reload_success_time.clone(),
+        );
+        registry.register(
             "loadline_plans",
             "Reads by the query that answered them: exact, or shared with the readers of the namespace or of all namespaces",
             self.plans.clone(),
@@ -372,6 +386,14 @@ impl Metrics {
     /// So many queries are refreshed before they are read.
     pub fn tended_queries(&self, queries: usize) {
         self.tended_queries.set(i64::try_from(queries).unwrap_or(i64::MAX));
+    }
+
+    /// The rules file was read, and is in use or not.
+    pub fn reloaded(&self, successful: bool) {
+        self.reload_successful.set(successful.into());
+        if successful {
+            self.reload_success_time.set(jiff::Timestamp::now().as_second());
+        }
     }
 
     /// A question was put in this way.

@@ -49,6 +49,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
     let hour = Duration::from_secs(3_600);
     Settings {
         rules: rules(),
+        source: None,
         prometheus: prometheus::Config::new(prometheus_url).unwrap(),
         cluster,
         address: (Ipv4Addr::LOCALHOST, 0).into(),

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{logging, signals::Signals};
@@ -37,10 +37,12 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
+        // There is no file to look at.
+        let hangup = Notify::new();
         let stop = CancellationToken::new();
         tokio::select! {
             result = show(flags, &stop) => result,
-            () = signals.watch(stop.clone()) => bail!("ended by a second signal"),
+            () = signals.watch(stop.clone(), &hangup) => bail!("ended by a second signal"),
         }
     })
 }
@@ -100,6 +102,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
     })?;
     Ok(Settings {
         rules,
+        source: None,
         prometheus: prometheus::Config::new(&backend.url())?,
         cluster: Cluster::Standalone { objects: None },
         address: (Ipv4Addr::LOCALHOST, 0).into(),

@@ -1,8 +1,9 @@
 //! `loadline serve`.
 
-use std::{io::Read as _, path::Path};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -12,17 +13,15 @@ use super::{
 };
 use crate::{
     app::{self, Cluster, Settings},
-    core::{
-        rules::{self, Problem, RuleSet},
-        yaml,
-    },
+    rules_file::{RulesFile, Source},
     server::limits,
 };
 
 /// Serves until a signal.
 pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
-    let settings = settings(flags)?;
+    let hangup = Arc::new(Notify::new());
+    let settings = settings(flags, &hangup)?;
     limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -32,12 +31,12 @@ pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         tokio::select! {
             result = bound.run(stop.clone()) => result,
-            () = signals.watch(stop) => bail!("ended by a second signal"),
+            () = signals.watch(stop, &hangup) => bail!("ended by a second signal"),
         }
     })
 }
 
-fn settings(flags: &Serve) -> anyhow::Result<Settings> {
+fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     let Some(path) = &flags.config else {
         return Err(UsageError("--config is required: the rules file".to_owned()).into());
     };
@@ -58,11 +57,21 @@ fn settings(flags: &Serve) -> anyhow::Result<Settings> {
     if !ignored.is_empty() {
         tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
     }
-    let rules = read_rules(path, flags.strict)?;
+    let file = RulesFile { path: path.clone(), strict: flags.strict };
+    let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
+    let rules = file.compile(&text)?;
+    if rules.resource.is_some() {
+        let text = "resourceRules are not served by this version: autoscalers on them get no value";
+        if flags.strict {
+            bail!("{}: {text}", path.display());
+        }
+        tracing::error!("{text}");
+    }
     let max_age =
         flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
     Ok(Settings {
         rules,
+        source: Some(Source { file, text, asked: Arc::clone(hangup) }),
         prometheus,
         cluster,
         address,
@@ -88,45 +97,5 @@ fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
             Err(UsageError("--standalone and --lister-kubeconfig exclude each other".to_owned()))
         }
         (false, _, Some(_)) => Err(UsageError("--objects needs --standalone".to_owned())),
-    }
-}
-
-/// Reads a rules file. Rules that do not compile are left out with a warning, or are an error if `strict`.
-fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
-    let mut text = String::new();
-    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)
-        .and_then(|file| file.take(limit).read_to_string(&mut text))
-        .with_context(|| format!("--config: cannot read {}", path.display()))?;
-    let rules = rules::load(&text).map_err(|problems| anyhow::anyhow!(lines(path, &problems)))?;
-    if strict && !rules.broken.is_empty() {
-        bail!(lines(path, &rules.broken));
-    }
-    for problem in &rules.broken {
-        tracing::warn!("{}; the rule is left out", line(path, problem));
-    }
-    let all = rules.custom.iter().chain(&rules.external);
-    for rule in all.filter(|rule| !rule.selector.parses()) {
-        let (file, place, rule) = (path.display(), rule.place, &rule.id);
-        tracing::warn!("{file}:{place}: {rule}: seriesQuery does not look like a series selector");
-    }
-    if rules.resource.is_some() {
-        let text = "resourceRules are not served by this version: autoscalers on them get no value";
-        if strict {
-            bail!("{}: {text}", path.display());
-        }
-        tracing::error!("{text}");
-    }
-    Ok(rules)
-}
-
-fn lines(path: &Path, problems: &[Problem]) -> String {
-    problems.iter().map(|problem| line(path, problem)).collect::<Vec<_>>().join("\n")
-}
-
-fn line(path: &Path, problem: &Problem) -> String {
-    match problem.place {
-        Some(_) => format!("{}:{problem}", path.display()),
-        None => format!("{}: {problem}", path.display()),
     }
 }

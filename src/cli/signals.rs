@@ -1,12 +1,16 @@
-//! SIGTERM and SIGINT: the first one asks for an end, the second one ends.
+//! SIGTERM and SIGINT: the first one asks for an end, the second one ends. SIGHUP asks for a look at the rules file.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The signals that ask for an end.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -15,20 +19,24 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Cancels the token at the first signal, and comes back at the second.
-    pub(super) async fn watch(mut self, stop: CancellationToken) {
-        self.next().await;
+    /// Cancels the token at the first signal that asks for an end, and comes back at the second. Tells of every other.
+    pub(super) async fn watch(mut self, stop: CancellationToken, hangup: &Notify) {
+        self.next(hangup).await;
         stop.cancel();
-        self.next().await;
+        self.next(hangup).await;
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    async fn next(&mut self, hangup: &Notify) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                Some(()) = self.hangup.recv() => hangup.notify_one(),
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Api, error::ApiError};
-use crate::{discovery, wire::status::Reason};
+use crate::{discovery, rules_file::Rules, wire::status::Reason};
 
 /// What health is judged by.
 pub struct Health {
@@ -26,6 +26,8 @@ pub struct Health {
     pub discovery: discovery::Handle,
     /// Whether the trusted authorities have been read; nothing where none are needed.
     pub trust: Option<watch::Receiver<bool>>,
+    /// The rules, and what is wrong with their file.
+    pub rules: Rules,
     /// Whether the end has begun.
     pub stopping: Arc<AtomicBool>,
 }
@@ -70,6 +72,14 @@ impl Health {
         checks.push(Check {
             name: "prometheus",
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
+            counts: false,
+        });
+        // A broken file is told and does not count, either: the rules before go on.
+        let problem = self.rules.problem();
+        checks.push(Check {
+            name: "rules",
+            problem: problem
+                .map(|problem| format!("{}; the rules before are used", problem.0.join("; "))),
             counts: false,
         });
         checks

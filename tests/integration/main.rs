@@ -32,6 +32,8 @@ mod objects;
 #[cfg(test)]
 mod pointwise;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod support;

@@ -121,7 +121,7 @@ async fn health() {
     }
     assert_eq!(
         text("/readyz?verbose").await,
-        "[+]ping ok\n[+]authentication ok\n[+]discovery ok\n[+]shutdown ok\n[+]prometheus ok\nreadyz check passed\n"
+        "[+]ping ok\n[+]authentication ok\n[+]discovery ok\n[+]shutdown ok\n[+]prometheus ok\n[+]rules ok\nreadyz check passed\n"
     );
     for check in ["authentication", "discovery", "shutdown", "prometheus"] {
         assert_eq!(text(&format!("/readyz/{check}")).await, "ok");

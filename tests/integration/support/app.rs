@@ -10,6 +10,7 @@ use loadline::{
     hpas::Seeds,
     planner,
     prometheus::{self, Prometheus},
+    rules_file::Source,
     server::{certificates, tls::options::Options},
 };
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -22,6 +23,8 @@ use super::{cluster::Kubernetes, install_tls_provider};
 /// What differs between the servers of these tests.
 pub(crate) struct Launch {
     rules: String,
+    /// The file that the rules are from, if there is one.
+    pub(crate) source: Option<Source>,
     pub(crate) prometheus: prometheus::Config,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) objects: Option<PathBuf>,
@@ -45,6 +48,7 @@ impl Launch {
         install_tls_provider();
         Self {
             rules: rules.to_owned(),
+            source: None,
             prometheus: prometheus::Config::new(prometheus_url).expect("a URL"),
             kubeconfig: None,
             objects: None,
@@ -91,6 +95,7 @@ impl Launch {
         };
         Settings {
             rules,
+            source: self.source,
             prometheus: self.prometheus,
             cluster,
             address: ([127, 0, 0, 1], 0).into(),

@@ -1,0 +1,242 @@
+//! The rules file: reading it, and taking over its changes without a restart.
+//!
+//! Kubernetes changes a mounted ConfigMap by swapping a symbolic link, and not every file system says so; so the content is
+//! compared every few seconds, and at SIGHUP.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backends::Backends,
+    core::{
+        rules::{self, Problem, RuleSet},
+        yaml,
+    },
+    discovery,
+    metrics::Metrics,
+};
+
+/// How often the file is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A rules file.
+#[derive(Clone, Debug)]
+pub struct RulesFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether rules that do not compile make the whole file one that cannot be used; else they are left out.
+    pub strict: bool,
+}
+
+/// A file that cannot be used: what is wrong, a line each, with file, line and column.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unusable(pub Vec<String>);
+
+impl RulesFile {
+    /// Reads the text; one that is too long for a rules file is cut where that shows.
+    pub fn read(&self) -> Result<String, Unusable> {
+        let mut text = String::new();
+        let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        std::fs::File::open(&self.path)
+            .and_then(|file| file.take(limit).read_to_string(&mut text))
+            .map_err(|error| {
+                Unusable(vec![format!("{}: cannot be read: {error}", self.path.display())])
+            })?;
+        Ok(text)
+    }
+
+    /// Compiles a text of the file. What is left out, or odd and no error, goes to the log.
+    pub fn compile(&self, text: &str) -> Result<RuleSet, Unusable> {
+        let lines = |problems: &[Problem]| {
+            Unusable(problems.iter().map(|problem| self.line(problem)).collect())
+        };
+        let rules = rules::load(text).map_err(|problems| lines(&problems))?;
+        if self.strict && !rules.broken.is_empty() {
+            return Err(lines(&rules.broken));
+        }
+        for problem in &rules.broken {
+            tracing::warn!("{}; the rule is left out", self.line(problem));
+        }
+        for rule in rules.custom.iter().filter(|rule| !rule.selector.parses()) {
+            let (file, place, rule) = (self.path.display(), rule.place, &rule.id);
+            tracing::warn!(
+                "{file}:{place}: {rule}: seriesQuery does not look like a series selector"
+            );
+        }
+        Ok(rules)
+    }
+
+    fn line(&self, problem: &Problem) -> String {
+        line(&self.path, problem)
+    }
+}
+
+/// A problem with the file that it is in.
+fn line(path: &Path, problem: &Problem) -> String {
+    match problem.place {
+        Some(_) => format!("{}:{problem}", path.display()),
+        None => format!("{}: {problem}", path.display()),
+    }
+}
+
+/// Where the rules are from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub file: RulesFile,
+    /// The text of the rules that are used.
+    pub text: String,
+    /// Told when the file is to be looked at now.
+    pub asked: Arc<Notify>,
+}
+
+/// What readers hold of the rules: those that are used now, and why a newer file is not.
+#[derive(Clone)]
+pub struct Rules {
+    current: Arc<ArcSwap<RuleSet>>,
+    problem: Arc<ArcSwapOption<Unusable>>,
+}
+
+impl Rules {
+    /// Rules that nobody changes until a [`Reload`] does.
+    pub fn new(rules: RuleSet) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(rules)), problem: Arc::default() }
+    }
+
+    /// The rules that are used now.
+    pub fn current(&self) -> Arc<RuleSet> {
+        self.current.load_full()
+    }
+
+    /// What is wrong with the file, if it has changed since and cannot be used.
+    pub fn problem(&self) -> Option<Arc<Unusable>> {
+        self.problem.load_full()
+    }
+}
+
+/// The task that takes over changes of the file.
+pub struct Reload {
+    file: RulesFile,
+    /// The text of the rules that are used.
+    used: String,
+    /// The text that was tried last; nothing if the file could not be read.
+    tried: Option<String>,
+    asked: Arc<Notify>,
+    changed: Changed,
+}
+
+/// What a change of the rules changes.
+pub struct Changed {
+    /// What readers hold.
+    pub rules: Rules,
+    /// The servers that rules name.
+    pub backends: Arc<Backends>,
+    /// What there is of the rules.
+    pub discovery: discovery::Handle,
+    /// Where reloads are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Reload {
+    /// Makes the task, which does nothing before [`Reload::run`].
+    pub fn new(source: Source, changed: Changed) -> Self {
+        let Source { file, text, asked } = source;
+        Self { file, tried: Some(text.clone()), used: text, asked, changed }
+    }
+
+    /// Works until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.changed.metrics.reloaded(true);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.asked.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look() => {}
+            }
+        }
+    }
+
+    /// Takes over the file if it has changed. One that cannot be used changes nothing but what is told of it.
+    async fn look(&mut self) {
+        let file = self.file.clone();
+        let Ok(text) = self.blocking(move || file.read()).await else {
+            self.tried = None;
+            return;
+        };
+        if self.tried.as_ref() == Some(&text) {
+            return;
+        }
+        self.tried = Some(text.clone());
+        if text == self.used {
+            tracing::info!(file = %self.file.path.display(), "the rules file is the one in use again");
+            self.changed.accept();
+            return;
+        }
+        let (file, tried) = (self.file.clone(), text.clone());
+        let Ok(rules) = self.blocking(move || file.compile(&tried)).await else { return };
+        if let Err(problem) = self.changed.backends.install(&rules.backends) {
+            self.changed.refuse(Unusable(vec![self.file.line(&problem)]));
+            return;
+        }
+        let (custom, external) = (rules.custom.len(), rules.external.len());
+        self.changed.take_over(rules).await;
+        self.used = text;
+        let file = self.file.path.display();
+        tracing::info!(%file, custom, external, "the rules file has changed and is in use");
+    }
+
+    /// Reading and compiling take a while where there are many rules. What comes of it is told if it is a problem.
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, Unusable> + Send + 'static,
+    ) -> Result<T, ()> {
+        let path = &self.file.path;
+        let result = tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(Unusable(vec![format!("{}: {error}", path.display())])));
+        result.map_err(|problem| {
+            self.changed.refuse(problem);
+        })
+    }
+}
+
+impl Changed {
+    async fn take_over(&self, rules: RuleSet) {
+        let rules = Arc::new(rules);
+        self.rules.current.store(Arc::clone(&rules));
+        self.discovery.replace(rules).await;
+        self.accept();
+    }
+
+    fn accept(&self) {
+        self.rules.problem.store(None);
+        self.metrics.reloaded(true);
+    }
+
+    /// Says once what is wrong.
+    fn refuse(&self, problem: Unusable) {
+        self.metrics.reloaded(false);
+        if self.rules.problem().as_deref() == Some(&problem) {
+            return;
+        }
+        let (first, more) = match problem.0.split_first() {
+            Some((first, more)) => (first.as_str(), more.len()),
+            None => ("", 0),
+        };
+        tracing::error!(more, "{first}; the rules before are used on");
+        self.rules.problem.store(Some(Arc::new(problem)));
+    }
+}

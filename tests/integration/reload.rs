@@ -1,0 +1,248 @@
+//! Rules files that change while they are used, and what they say of backends.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use loadline::rules_file::{RulesFile, Source};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::support::{
+    app::{App, Launch, custom},
+    backend::{Answer, Asked, Backend, knows, pods},
+    until,
+};
+
+/// A rules file, the server that uses it, and the backend that it asks.
+struct Stage {
+    folder: TempDir,
+    asked: Arc<Notify>,
+    app: App,
+    backend: Backend,
+}
+
+fn rule(series: &str, more: &str) -> String {
+    format!(
+        "- {{seriesQuery: '{series}{{}}', resources: {{overrides: {{ns: {{resource: namespace}}, pod: {{resource: pod}}}}}}, metricsQuery: '<<.Series>>{{<<.LabelMatchers>>}}'{more}}}\n"
+    )
+}
+
+/// Finds every series that is asked for by its name, and has pod `p` with the value 1.
+async fn backend() -> Backend {
+    Backend::start(|asked: &Asked| {
+        if asked.is_query() {
+            return Answer::Data(pods(&[("p", "1")]));
+        }
+        let selector = asked.parameter("match[]");
+        let name = selector.split('{').next().unwrap_or_default();
+        let names = if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
+        Answer::Data(names.into())
+    })
+    .await
+}
+
+impl Stage {
+    async fn new(rules: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.yaml");
+        std::fs::write(&path, rules).unwrap();
+        let (asked, backend) = (Arc::new(Notify::new()), backend().await);
+        let mut launch = Launch::new(rules, &backend.url);
+        launch.planning.life.ttl = Duration::from_secs(600);
+        let file = RulesFile { path, strict: false };
+        launch.source = Some(Source { file, text: rules.to_owned(), asked: Arc::clone(&asked) });
+        let app = launch.start().await;
+        Self { folder, asked, app, backend }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("rules.yaml")
+    }
+
+    fn write(&self, rules: &str) {
+        std::fs::write(self.path(), rules).unwrap();
+        self.asked.notify_one();
+    }
+
+    async fn status(&self, metric: &str) -> u16 {
+        self.app.get(&custom(&format!("namespaces/n/pods/p/{metric}"))).await.status.as_u16()
+    }
+
+    async fn until_status(&self, metric: &str, status: u16) {
+        let has = async || (self.status(metric).await == status).then_some(());
+        until(&format!("{metric} is {status}"), has).await;
+    }
+
+    async fn ready(&self) -> String {
+        self.app.get("/readyz?verbose").await.body
+    }
+
+    async fn until_metric(&self, line: &str) {
+        let has = async || self.app.get("/metrics").await.body.contains(line).then_some(());
+        until(line, has).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_rules_are_taken_over_and_what_has_not_changed_goes_on() {
+    let stage = Stage::new(&format!("rules:\n{}{}", rule("a", ""), rule("b", ""))).await;
+    assert_eq!((stage.status("a").await, stage.status("b").await), (200, 200));
+    assert_eq!(stage.status("c").await, 404);
+    stage.backend.take();
+    // `b` moves to another place and gets another id.
+    stage.write(&format!("rules:\n{}{}", rule("c", ""), rule("b", "")));
+    stage.until_status("c", 200).await;
+    stage.until_status("a", 404).await;
+    assert_eq!(stage.status("b").await, 200);
+    let asked = stage.backend.take();
+    let about = |series: &str| {
+        let selects = |asked: &&Asked| asked.parameter("match[]").starts_with(series);
+        asked.iter().filter(selects).count()
+    };
+    assert_eq!((about("c"), about("b")), (2, 0), "{asked:#?}");
+    let queries: Vec<_> = asked.iter().filter(|asked| asked.is_query()).collect();
+    assert_eq!(queries.len(), 1, "the result for b is kept: {queries:#?}");
+    stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+    stage.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_changes_nothing_but_what_is_told_of_it() {
+    let good = format!("rules:\n{}", rule("a", ""));
+    let stage = Stage::new(&good).await;
+    for broken in ["rules:\n- seriesQuery: [\n", "rules:\n- seriesQuerry: a\n"] {
+        stage.write(broken);
+        stage.until_metric("loadline_config_last_reload_successful 0\n").await;
+        assert_eq!(stage.status("a").await, 200);
+        let ready = stage.ready().await;
+        assert!(ready.contains("readyz check passed"), "{ready}");
+        let line = ready.lines().find(|line| line.starts_with("[!]rules")).unwrap();
+        assert!(line.contains("rules.yaml:2:"), "{line}");
+        stage.write(&good);
+        stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+        assert!(stage.ready().await.contains("[+]rules ok"));
+    }
+    std::fs::remove_file(stage.path()).unwrap();
+    stage.asked.notify_one();
+    stage.until_metric("loadline_config_last_reload_successful 0\n").await;
+    assert!(stage.ready().await.contains("cannot be read"));
+    assert_eq!(stage.status("a").await, 200);
+    stage.write(&good);
+    stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+    stage.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_swapped_is_noticed_and_the_first_external_rule_starts_its_api() {
+    let custom = format!("rules:\n{}", rule("a", ""));
+    let stage = Stage::new(&custom).await;
+    let external =
+        |name: &str| format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/n/{name}");
+    assert_eq!(stage.app.get(&external("queue")).await.status, 404);
+    assert_eq!(stage.app.get("/apis/external.metrics.k8s.io").await.status, 404);
+    // As Kubernetes changes the files of a ConfigMap.
+    let link = |content: &str, to: &str| {
+        let data = stage.folder.path().join(to);
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("rules.yaml"), content).unwrap();
+        let next = stage.folder.path().join("next");
+        std::os::unix::fs::symlink(Path::new(to).join("rules.yaml"), &next).unwrap();
+        std::fs::rename(next, stage.path()).unwrap();
+        stage.asked.notify_one();
+    };
+    link(&format!("{custom}externalRules:\n{}", rule("queue", "")), "first");
+    let served = async || (stage.app.get(&external("queue")).await.status == 200).then_some(());
+    until("the external metric", served).await;
+    assert_eq!(stage.app.get("/apis/external.metrics.k8s.io").await.status, 200);
+    link(&custom, "second");
+    let gone = async || (stage.app.get(&external("queue")).await.status == 404).then_some(());
+    until("no external metric", gone).await;
+    assert_eq!(stage.status("a").await, 200);
+    stage.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_ask_the_backend_that_they_name_as_the_tenant_that_they_say() {
+    let (other, third) = (backend().await, backend().await);
+    let rules = |third: &str| {
+        format!(
+            "backends:\n- {{name: other, url: '{}/prefix', headers: {{X-Team: blue}}, verb: POST}}\n- {{name: third, url: '{third}'}}\nrules:\n{}{}{}",
+            other.url,
+            rule("a", ""),
+            rule("b", ", prometheus: other, headers: {X-Scope-OrgID: '<<.Namespace>>'}"),
+            rule("c", ", prometheus: third"),
+        )
+    };
+    let stage = Stage::new(&rules(&third.url)).await;
+    for metric in ["a", "b", "c"] {
+        assert_eq!(stage.status(metric).await, 200, "{metric}");
+    }
+    let elsewhere = custom("namespaces/elsewhere/pods/p/b");
+    assert_eq!(stage.app.get(&elsewhere).await.status, 200);
+    let queries = |backend: &Backend| -> Vec<_> {
+        backend.take().into_iter().filter(Asked::is_query).collect()
+    };
+    let asked = queries(&stage.backend);
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].parameter("query").starts_with("a{"));
+    assert_eq!(queries(&third).len(), 1);
+    let asked = queries(&other);
+    let tenants: Vec<_> = asked.iter().map(|asked| asked.header("x-scope-orgid")).collect();
+    assert_eq!(tenants, ["n", "elsewhere"]);
+    for asked in &asked {
+        assert_eq!((asked.header("x-team"), asked.path.as_str()), ("blue", "/prefix/api/v1/query"));
+        assert_eq!(asked.method, "POST");
+    }
+    // Another address for one of them: only its rule is asked for again.
+    let fourth = backend().await;
+    stage.write(&rules(&fourth.url));
+    until("the new backend", async || (fourth.count(|_| true) > 0).then_some(())).await;
+    stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+    let moved = async || {
+        assert_eq!(stage.status("c").await, 200);
+        (fourth.count(Asked::is_query) > 0).then_some(())
+    };
+    until("the metric is read there", moved).await;
+    assert_eq!((stage.status("a").await, stage.status("b").await), (200, 200));
+    assert_eq!(
+        (queries(&stage.backend).len(), queries(&other).len(), queries(&third).len()),
+        (0, 0, 0)
+    );
+    stage.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn static_rules_need_no_discovery_and_empty_ones_can_be_zero() {
+    let backend = Backend::start(knows(&[], |asked| {
+        let value = if asked.parameter("query").contains("\"nan\"") { "NaN" } else { "1" };
+        Answer::Data(pods(&[("p", value)]))
+    }))
+    .await;
+    let objects = tempfile::NamedTempFile::new().unwrap();
+    let pod = |name: &str| {
+        format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: n}}}}\n")
+    };
+    std::fs::write(objects.path(), format!("{}{}", pod("p"), pod("q"))).unwrap();
+    let text = format!(
+        "rules:\n{}{}{}",
+        rule("fixed", ", static: true"),
+        rule("zero", ", static: true, onEmpty: zero"),
+        rule("dropped", ", static: true, nan: drop"),
+    );
+    let mut launch = Launch::new(&text, &backend.url);
+    launch.objects = Some(objects.path().to_owned());
+    let app = launch.start().await;
+    assert_eq!(backend.count(|asked| !asked.is_query()), 0, "nothing to discover");
+    let read = async |rest: &str| app.get(&custom(&format!("namespaces/n/pods/{rest}"))).await;
+    let pairs = |values: &[(&str, &str)]| -> Vec<_> {
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(read("*/fixed").await.values(), pairs(&[("p", "1")]));
+    assert_eq!(read("*/zero").await.values(), pairs(&[("p", "1"), ("q", "0")]));
+    assert_eq!(read("q/zero").await.values(), pairs(&[("q", "0")]));
+    assert_eq!(read("gone/zero").await.status, 404, "it does not exist");
+    let nan = read("*/dropped?metricLabelSelector=kind%3Dnan").await;
+    assert_eq!(nan.values(), pairs(&[]));
+    let nan = read("*/zero?metricLabelSelector=kind%3Dnan").await;
+    assert_eq!(nan.values(), pairs(&[("p", "0"), ("q", "0")]));
+    app.stop().await;
+}
