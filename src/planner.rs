@@ -7,6 +7,7 @@
 mod group;
 
 use std::{
+    any::Any,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -22,9 +23,8 @@ use crate::{
         slot::{How, Life},
     },
     core::{
-        catalog::Entry,
-        plan::{self, Objects, PartialPlan, Plan, PlanError, cost, sharing},
-        rules::Rule,
+        plan::{self, Objects, PartialPlan, Plan, PlanError, Source, cost, sharing},
+        samples::Index,
         selector::Selector,
     },
     metrics::Metrics,
@@ -71,10 +71,10 @@ pub struct Planner {
 }
 
 /// A question about objects, as far as planning is concerned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// How the metric is read.
-    pub entry: &'a Entry,
+    pub entry: &'a dyn Source,
     /// The namespace of the objects; nothing for kinds without namespaces.
     pub namespace: Option<&'a str>,
     /// Which objects.
@@ -197,7 +197,8 @@ impl fmt::Display for WhyExact {
 /// What questions have in common that can share a query.
 #[derive(Clone, Debug)]
 struct GroupKey {
-    rule: Arc<Rule>,
+    /// What the source is, see [`Source::identity`].
+    source: Arc<dyn Any + Send + Sync>,
     series: Arc<str>,
     label: Arc<str>,
     /// Nothing for the group of all namespaces, and for kinds without namespaces.
@@ -206,10 +207,9 @@ struct GroupKey {
 }
 
 impl GroupKey {
-    fn parts(&self) -> (*const Rule, &str, &str, Option<&str>, &Selector) {
-        let Self { rule, series, label, namespace, metric_selector } = self;
-        // A rule is itself, whatever it says: rules that are read again are others.
-        (Arc::as_ptr(rule), series, label, namespace.as_deref(), metric_selector)
+    fn parts(&self) -> (*const (), &str, &str, Option<&str>, &Selector) {
+        let Self { source, series, label, namespace, metric_selector } = self;
+        (Arc::as_ptr(source).cast(), series, label, namespace.as_deref(), metric_selector)
     }
 }
 
@@ -243,12 +243,29 @@ impl Planner {
         let found = self.choose(asked).await?;
         self.metrics.plan(found.choice.name());
         tracing::debug!(
-            rule = %asked.entry.rule.id,
+            rule = asked.entry.rule(),
             plan = %found.choice,
             queries = found.parts.len(),
             query = found.parts.first().map(|part| &*part.query.text),
             "planned"
         );
+        Ok(found)
+    }
+
+    /// Fetches the result that everybody in all namespaces can share, whether or not that is the setting: whoever asks for most
+    /// of the cluster cannot ask for less. Else it says why there is none.
+    pub async fn find_everywhere(
+        &self,
+        entry: &dyn Source,
+    ) -> Result<Result<Part, WhyExact>, Failure> {
+        let group = self.group(entry, None, &Selector::default()).await;
+        let found = match group.usable(now()) {
+            Ok(shared) => self.fetch_shared(&group, shared, entry).await?,
+            Err(why) => Err(why),
+        };
+        if found.is_ok() {
+            self.metrics.plan(Choice::Everywhere.name());
+        }
         Ok(found)
     }
 
@@ -261,7 +278,7 @@ impl Planner {
     /// those that were announced before for the same metric, namespace and metric selector.
     pub async fn announce(
         &self,
-        entry: &Entry,
+        entry: &dyn Source,
         namespace: Option<&str>,
         metric_selector: &Selector,
         readers: &[Announced],
@@ -333,7 +350,7 @@ impl Planner {
         &self,
         group: &Group,
         shared: &Shared,
-        entry: &Entry,
+        entry: &dyn Source,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
         let error = match got {
@@ -341,15 +358,23 @@ impl Planner {
             Err(error) => return Err(Failure::Fetch(error)),
             Ok(got) => {
                 if let Answer::Vector(vector) = got.kept.value().answer() {
-                    group.fetched(vector.samples.len());
+                    group.fetched(match entry.part_label() {
+                        None => vector.samples.len(),
+                        // Readers count objects, so what they share is counted in objects, too.
+                        Some(_) => got.kept.value().with_index(
+                            vector,
+                            &shared.plan.key,
+                            Index::objects_len,
+                        ),
+                    });
                 }
                 let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
         if let Some(pause) = group.failed(now()) {
-            let (rule, pause) = (&entry.rule.id, pause.as_secs());
-            tracing::warn!(%rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
+            let (rule, pause) = (entry.rule(), pause.as_secs());
+            tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
         }
         Ok(Err(WhyExact::Failed))
     }
@@ -417,21 +442,21 @@ impl Planner {
 
     async fn group(
         &self,
-        entry: &Entry,
+        entry: &dyn Source,
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Arc<Group> {
         let key = GroupKey {
-            rule: Arc::clone(&entry.rule),
-            series: Arc::clone(&entry.series),
-            label: Arc::clone(&entry.label),
+            source: entry.identity(),
+            series: Arc::clone(entry.series()),
+            label: Arc::clone(entry.label()),
             namespace: namespace.map(Arc::from),
             metric_selector: Arc::new(metric_selector.clone()),
         };
         if let Some(group) = self.groups.get(&key).await {
             return group;
         }
-        let spans = namespace.is_none() && entry.kind.namespaced;
+        let spans = namespace.is_none() && entry.is_namespaced();
         let shared = if spans {
             sharing::everywhere(entry, metric_selector)
         } else {
