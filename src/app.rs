@@ -37,9 +37,9 @@ use crate::{
     objects::{self, Manifests, Objects},
     planner::{self, Planner},
     prometheus::{self, Prometheus},
-    reads::Reads,
+    reads::{Reads, resource::Usage},
     server::{Listener, certificates, tls},
-    wire::discovery::{CUSTOM, EXTERNAL, Group},
+    wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 
 /// Everything that a server is made from.
@@ -174,9 +174,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (cache, refresher) =
         QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
     let planner = Planner::new(cache, settings.planning, Arc::clone(&metrics));
+    let usage = settings.rules.resource.as_ref().and_then(Usage::new);
     let api = Arc::new(Api {
         served: served(&settings.rules),
-        reads: Reads::new(handle.clone(), surroundings.objects, planner),
+        reads: Reads::new(handle.clone(), surroundings.objects, planner, usage),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,
@@ -206,11 +207,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
 
 /// The groups that there are rules for.
 fn served(rules: &RuleSet) -> Vec<Group> {
-    [(CUSTOM, &rules.custom), (EXTERNAL, &rules.external)]
-        .into_iter()
-        .filter(|(_, rules)| !rules.is_empty())
-        .map(|(group, _)| group)
-        .collect()
+    let groups = [
+        (CUSTOM, !rules.custom.is_empty()),
+        (EXTERNAL, !rules.external.is_empty()),
+        (RESOURCE, rules.resource.is_some()),
+    ];
+    groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()
 }
 
 /// A cluster that says which objects there are, who asks and may read.

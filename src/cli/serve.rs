@@ -110,13 +110,6 @@ fn read_rules(path: &Path, strict: bool) -> anyhow::Result<RuleSet> {
         let (file, place, rule) = (path.display(), rule.place, &rule.id);
         tracing::warn!("{file}:{place}: {rule}: seriesQuery does not look like a series selector");
     }
-    if rules.resource.is_some() {
-        let text = "resourceRules are not served by this version: autoscalers on them get no value";
-        if strict {
-            bail!("{}: {text}", path.display());
-        }
-        tracing::error!("{text}");
-    }
     Ok(rules)
 }
 

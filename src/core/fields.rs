@@ -38,6 +38,11 @@ pub enum FieldError {
 }
 
 impl FieldSelector {
+    /// Selects by name.
+    pub fn of_name(name: &str) -> Self {
+        Self { terms: vec![Term { field: Field::Name, is_equal: true, value: name.to_owned() }] }
+    }
+
     /// Reads a field selector. Empty terms mean nothing.
     pub fn parse(text: &str) -> Result<Self, FieldError> {
         let terms = split(text).into_iter().filter(|term| !term.is_empty());

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// An object whose usage is asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Object {
     /// The namespace; empty for what is in none.
     pub namespace: Arc<str>,

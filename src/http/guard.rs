@@ -70,7 +70,7 @@ async fn authenticate(api: &Api, request: &mut Request) -> Result<User, Unauthen
 }
 
 /// Whether a query says `watch=true`, in the spellings that Go takes for that.
-fn asks_to_watch(query: Option<&str>) -> bool {
+pub(super) fn asks_to_watch(query: Option<&str>) -> bool {
     query.unwrap_or_default().split('&').any(|parameter| {
         matches!(
             parameter.split_once('='),
