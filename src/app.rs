@@ -175,6 +175,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
     let planner = Planner::new(cache, settings.planning, Arc::clone(&metrics));
     let usage = settings.rules.resource.as_ref().and_then(Usage::new);
+    for (what, why) in usage.iter().flat_map(Usage::problems) {
+        tracing::warn!(what, why, "usage that cannot be served");
+    }
     let api = Arc::new(Api {
         served: served(&settings.rules),
         reads: Reads::new(handle.clone(), surroundings.objects, planner, usage),
