@@ -32,4 +32,6 @@ mod objects;
 #[cfg(test)]
 mod pointwise;
 #[cfg(test)]
+mod resource_metrics;
+#[cfg(test)]
 mod support;
