@@ -167,7 +167,7 @@ async fn custom_resources(
 struct Parameters<'a> {
     label_selector: Option<Cow<'a, str>>,
     metric_label_selector: Option<Cow<'a, str>>,
-    field_selector: Option<Cow<'a, str>>,
+    fields: Option<Cow<'a, str>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -177,7 +177,7 @@ impl<'a> Parameters<'a> {
             let parameter = match name.as_ref() {
                 "labelSelector" => &mut parameters.label_selector,
                 "metricLabelSelector" => &mut parameters.metric_label_selector,
-                "fieldSelector" => &mut parameters.field_selector,
+                "fieldSelector" => &mut parameters.fields,
                 _ => continue,
             };
             parameter.get_or_insert(value);

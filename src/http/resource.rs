@@ -68,7 +68,7 @@ async fn answer(
 ) -> Result<Vec<u8>, ApiError> {
     let window = api.reads.usage_window().ok_or(ReadError::NoUsage)?;
     let encoder = resource::Encoder { version, window, now_ms: now_ms() };
-    let encoded = match path {
+    Ok(match path {
         UsagePath::Pods { namespace, name: None } => {
             let question = UsageQuestion { namespace, ..selection(query)? };
             encoder.pods(&api.reads.pods(&question).await?)
@@ -86,20 +86,19 @@ async fn answer(
             let nodes = api.reads.nodes(&question).await?;
             nodes.first().map(|node| encoder.node(node)).ok_or_else(ApiError::not_found)?
         }
-    };
-    Ok(encoded)
+    })
 }
 
 /// What the selectors of a list select.
 fn selection(query: &str) -> Result<UsageQuestion, ApiError> {
     let bad =
         |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
-    let Parameters { label_selector, field_selector, .. } = Parameters::parse(query);
+    let Parameters { label_selector, fields, .. } = Parameters::parse(query);
     let labels = Selector::parse(&label_selector.unwrap_or_default());
-    let fields = FieldSelector::parse(&field_selector.unwrap_or_default());
+    let selected = FieldSelector::parse(&fields.unwrap_or_default());
     Ok(UsageQuestion {
         labels: labels.map_err(|error| bad(&error))?,
-        fields: fields.map_err(|error| bad(&error))?,
+        fields: selected.map_err(|error| bad(&error))?,
         ..UsageQuestion::default()
     })
 }

@@ -63,12 +63,12 @@ struct Kept {
 }
 
 impl Kept {
-    fn new(ttl: Duration, tasks: &TaskTracker) -> Self {
-        Self { names: kept(ttl, tasks), descriptions: kept(ttl, tasks) }
+    fn new(ttl: Duration, tasks: TaskTracker) -> Self {
+        Self { names: kept(ttl, tasks.clone()), descriptions: kept(ttl, tasks) }
     }
 }
 
-fn kept<T>(ttl: Duration, tasks: &TaskTracker) -> SingleFlight<ListKey, Arc<[T]>>
+fn kept<T>(ttl: Duration, tasks: TaskTracker) -> SingleFlight<ListKey, Arc<[T]>>
 where
     Arc<[T]>: Send + Sync + 'static,
 {
@@ -78,7 +78,7 @@ where
         .max_capacity(MAX_NAMES)
         .weigher(|_, objects: &Arc<[T]>| u32::try_from(objects.len() + 1).unwrap_or(u32::MAX))
         .build();
-    SingleFlight::new(answers, tasks.clone())
+    SingleFlight::new(answers, tasks)
 }
 
 impl Cluster {
@@ -90,7 +90,7 @@ impl Cluster {
         tasks: TaskTracker,
     ) -> (Arc<Self>, Keeper) {
         let (watches, keeper) = Watches::new(client.clone(), Arc::clone(&metrics), settings.times);
-        let kept = (!settings.list_ttl.is_zero()).then(|| Kept::new(settings.list_ttl, &tasks));
+        let kept = (!settings.list_ttl.is_zero()).then(|| Kept::new(settings.list_ttl, tasks));
         (Arc::new(Self { watches, lister: Lister { client, metrics }, kept }), keeper)
     }
 

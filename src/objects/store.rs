@@ -61,16 +61,15 @@ impl Store {
                 ),
             );
         };
-        match namespace.or(fields.namespace()) {
-            Some(name) => {
-                if let Some(found) = self.namespaces.get(name) {
-                    add(name, found);
-                }
+        if let Some(name) = namespace.or(fields.namespace()) {
+            if let Some(found) = self.namespaces.get(name) {
+                add(name, found);
             }
-            None => {
-                let mut all: Vec<_> = self.namespaces.iter().collect();
-                all.sort_unstable_by_key(|(name, _)| &***name);
-                all.into_iter().for_each(|(name, found)| add(name, found));
+        } else {
+            let mut all: Vec<_> = self.namespaces.iter().collect();
+            all.sort_unstable_by_key(|(name, _)| &***name);
+            for (name, found) in all {
+                add(name, found);
             }
         }
         objects

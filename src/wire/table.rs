@@ -33,7 +33,7 @@ fn of_usage(answer: &Value) -> Option<Value> {
 
 fn usage_row(item: &Value) -> Value {
     let cells = json!([
-        item["metadata"]["name"],
+        item.pointer("/metadata/name"),
         quantity::format_milli(total(item, "cpu")),
         quantity::format_binary(total(item, "memory")),
         item["window"],
@@ -51,7 +51,8 @@ fn usage_row(item: &Value) -> Value {
 /// What a node uses, or all containers of a pod together.
 fn total(item: &Value, resource: &str) -> i64 {
     let amount = |user: &Value| {
-        user["usage"][resource].as_str().and_then(quantity::parse_milli).unwrap_or_default()
+        let amount = user["usage"].get(resource).and_then(Value::as_str);
+        amount.and_then(quantity::parse_milli).unwrap_or_default()
     };
     match item["containers"].as_array() {
         Some(containers) => containers.iter().map(amount).fold(0, i64::saturating_add),

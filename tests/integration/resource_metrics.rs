@@ -183,7 +183,7 @@ async fn as_tables(app: &App) {
         let table = app.request(Method::GET, &format!("{BETA}/{path}"), &accept).await.json();
         assert_eq!(table["kind"], "Table");
         let cells = table["rows"].as_array().unwrap().iter().map(|row| row["cells"].clone());
-        assert_eq!(Value::from_iter(cells), rows, "{path}");
+        assert_eq!(cells.collect::<Value>(), rows, "{path}");
     }
 }
 
@@ -438,11 +438,11 @@ async fn kubectl_top_reads_from_a_standalone_server() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     std::fs::write(file("rules.yaml"), RULES).unwrap();
-    let objects = r#"
+    let objects = r"
 {apiVersion: v1, kind: Pod, metadata: {name: web-0, namespace: team, labels: {app: web}}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: done, namespace: team}, status: {phase: Succeeded}}
-"#;
+";
     std::fs::write(file("objects.yaml"), objects).unwrap();
     for (given, wanted) in [
         (Some(file("objects.yaml")), "team web-0 255m 20Mi\n"),

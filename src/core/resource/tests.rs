@@ -72,9 +72,9 @@ fn what_is_not_pointwise_is_not_shared() {
     let rules = RULES.replace("sum by (<<.GroupBy>>) (rate(node_cpu", "max(rate(node_cpu");
     let nodes = sources(&rules).nodes.unwrap();
     assert!(sharing::shared(&nodes.cpu, None, &Selector::default()).is_err());
-    let node_query = RULES.find("      sum by (<<.GroupBy>>) (rate(node_cpu").unwrap();
-    let end = node_query + RULES[node_query..].find('\n').unwrap();
-    let rules = format!("{}      {JOINED}{}", &RULES[..node_query], &RULES[end..]);
+    let is_node_query = |line: &&str| line.contains("(rate(node_cpu");
+    let written = RULES.lines().find(is_node_query).unwrap();
+    let rules = RULES.replace(written.trim(), JOINED);
     let nodes = sources(&rules).nodes.unwrap();
     assert!(sharing::shared(&nodes.cpu, None, &Selector::default()).is_err());
 }

@@ -90,7 +90,7 @@ pub(super) fn schemas(version: Version, reference: &str) -> Map<String, Value> {
                 {"group": GROUP, "version": version.name(), "kind": kind},
             ],
         });
-        if let Some(properties) = object["properties"].as_object_mut() {
+        if let Some(properties) = object.pointer_mut("/properties").and_then(Value::as_object_mut) {
             properties.insert(field.to_owned(), content);
         }
         let list_kind = format!("{kind}List");
