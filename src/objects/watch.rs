@@ -246,8 +246,8 @@ impl Task {
                         watched.objects(read(&shared.store).population(None));
                     }
                     if matches!(event, Event::Synced) {
-                        shared.state.send_replace(State::Synced);
                         watched.synced();
+                        shared.state.send_replace(State::Synced);
                         if std::mem::take(&mut is_refused) {
                             tracing::info!(%resource, "may be watched now");
                         }
