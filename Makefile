@@ -33,6 +33,7 @@ lint:
 bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)
 	$(CARGO) bench --locked --bench idle_connections
+	$(CARGO) bench --locked --bench served_reads
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -11,64 +11,51 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     hint::black_box,
-    net::Ipv4Addr,
     sync::{Arc, LazyLock},
-    time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
-    http::{HeaderName, Request, StatusCode, Uri, header},
-    routing::get,
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
 };
 use divan::{
-    Bencher,
+    AllocProfiler, Bencher,
     counter::{BytesCount, ItemsCount},
 };
 use loadline::{
-    app::{self, Cluster, Settings},
+    app::{self, Cluster},
     core::{
         catalog::Entry,
         kinds::Kinds,
         plan::{self, Key, Objects},
         reading::{self, Reading},
-        rules,
         samples::{Index, Vector},
         selector::Selector,
         template::{QueryArguments, QueryTemplate},
     },
-    planner,
-    prometheus::{self, Answer, Prometheus, decode},
-    server::{certificates, tls::options::Options},
+    prometheus::{Answer, Prometheus, decode},
     wire::{
         custom::{self, Described, Version},
         path,
     },
 };
+use stage::{METRIC, answer, pod};
 use tempfile::NamedTempFile;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-const RULES: &str = r#"
-rules:
-- seriesQuery: 'lsp_requests_total{namespace!="",pod!=""}'
-  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
-  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
-  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
-"#;
+#[path = "support/stage.rs"]
+mod stage;
 
-const METRIC: &str = "lsp_requests_per_second";
+/// Counts what each benchmark allocates.
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     assert!(rustls::crypto::ring::default_provider().install_default().is_ok());
     divan::main();
-}
-
-/// A pod's name as a Deployment makes it.
-fn pod(index: usize) -> String {
-    format!("lsp-server-5d9c7b8f6d-{index:05}")
 }
 
 fn key() -> Key {
@@ -77,22 +64,6 @@ fn key() -> Key {
 
 fn pods(count: usize) -> Vec<String> {
     (0..count).map(pod).collect()
-}
-
-/// What Prometheus answers for that many pods.
-fn answer(count: usize) -> String {
-    let mut body = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
-    for index in 0..count {
-        let separator = if index == 0 { "" } else { "," };
-        let (pod, value) = (pod(index), index % 90 + 10);
-        write!(
-            body,
-            r#"{separator}{{"metric":{{"pod":"{pod}"}},"value":[1763651878.912,"{value}.70833333333333"]}}"#
-        )
-        .unwrap();
-    }
-    body.push_str("]}}");
-    body
 }
 
 fn vector(count: usize) -> Vector {
@@ -108,7 +79,7 @@ fn readings(count: usize) -> Vec<Reading> {
 }
 
 fn entry() -> Entry {
-    let rules = rules::load(RULES).unwrap();
+    let rules = stage::rules();
     let kinds = Kinds::builtin();
     let rule = Arc::clone(rules.custom.first().unwrap());
     let mapping = rule.mapping.resolve(&kinds);
@@ -228,80 +199,68 @@ fn cached_read(bencher: Bencher<'_, '_>, pods: usize) {
     served.stop.cancel();
 }
 
+/// The same as the API server's own clients ask for it: by a bearer token that has been reviewed. One object by its name, so
+/// that objects are not looked up.
+#[divan::bench]
+fn cached_read_by_token(bencher: Bencher<'_, '_>) {
+    let served = RUNTIME.block_on(Served::behind_api_server());
+    RUNTIME.block_on(served.read());
+    let asked = served.prometheus.traffic().queries();
+    bencher.bench(|| RUNTIME.block_on(served.read()));
+    assert_eq!(served.prometheus.traffic().queries(), asked, "every read came from the cache");
+    served.stop.cancel();
+}
+
 /// loadline without its TLS listener, in front of a scripted Prometheus on loopback.
 struct Served {
     router: Router,
+    name: String,
     prometheus: Arc<Prometheus>,
     stop: CancellationToken,
 }
 
 impl Served {
     async fn start(pods: usize) -> Self {
-        let stop = CancellationToken::new();
-        let url = backend(pods, stop.clone()).await;
-        let hour = Duration::from_secs(3_600);
         let objects = manifests(pods);
-        let bound = app::build(Settings {
-            rules: rules::load(RULES).unwrap(),
-            prometheus: prometheus::Config::new(&url).unwrap(),
-            cluster: Cluster::Standalone { objects: Some(objects.path().to_owned()) },
-            address: (Ipv4Addr::LOCALHOST, 0).into(),
-            certificates: certificates::Settings {
-                names: certificates::Names::new("loadline", None, &[]),
-                ..certificates::Settings::default()
-            },
-            tls: Options::default(),
-            relist_interval: hour,
-            max_age: hour,
-            planning: planner::Settings::with_ttl(hour),
-            write_kubeconfig: None,
-            shutdown_delay: Duration::ZERO,
-        })
-        .await
-        .unwrap();
+        let cluster = Cluster::Standalone { objects: Some(objects.path().to_owned()) };
+        Self::serve(pods, cluster, "*".to_owned(), CancellationToken::new()).await
+    }
+
+    async fn behind_api_server() -> Self {
+        let stop = CancellationToken::new();
+        let kubeconfig = stage::api_server(10, stop.clone()).await;
+        Self::serve(10, stage::cluster(kubeconfig.path()), pod(0), stop).await
+    }
+
+    async fn serve(pods: usize, cluster: Cluster, name: String, stop: CancellationToken) -> Self {
+        let url = stage::prometheus(pods, stop.clone()).await;
+        let bound = app::build(stage::settings(&url, cluster)).await.unwrap();
         let (router, prometheus, discovery) =
             (bound.router(), bound.prometheus(), bound.discovery());
         tokio::spawn(bound.run(stop.clone()));
         discovery.first_try().await;
-        Self { router, prometheus, stop }
+        Self { router, name, prometheus, stop }
     }
 
     /// One read; gives the length of the answer.
     async fn read(&self) -> usize {
         let uri = format!(
-            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0/pods/*/{METRIC}?labelSelector=app%3Dlsp-server"
+            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0/pods/{}/{METRIC}?labelSelector=app%3Dlsp-server",
+            self.name
         );
-        let request = Request::get(uri).body(Body::empty()).unwrap();
+        let authorization = format!("Bearer {}", stage::token());
+        let mut request = Request::get(uri);
+        // Without a cluster nobody knows the token.
+        if self.name != "*" {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.body(Body::empty()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
         body.len()
     }
-}
-
-const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
-
-/// A Prometheus that knows one metric of that many pods.
-async fn backend(pods: usize, stop: CancellationToken) -> String {
-    let names = |uri: Uri| async move {
-        // The probe for backends that ignore match[] matches nothing.
-        let is_probe = uri.query().unwrap_or_default().contains("matches_nothing");
-        let data = if is_probe { "[]" } else { r#"["lsp_requests_total"]"# };
-        (JSON, format!(r#"{{"status":"success","data":{data}}}"#))
-    };
-    let vector: Arc<str> = answer(pods).into();
-    // The body is taken as Prometheus takes it: what is left unread would break the connection.
-    let query = move |_: Bytes| async move { (JSON, vector.to_string()) };
-    let router = Router::new()
-        .route("/api/v1/label/__name__/values", get(names))
-        // Long queries come by POST.
-        .route("/api/v1/query", get(query.clone()).post(query));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    tokio::spawn(async { serve.await.unwrap() });
-    format!("http://{address}")
 }
 
 fn manifests(count: usize) -> NamedTempFile {

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    announcer::Announcer,
     auth::{
         Authenticator, Delegated,
         access::{Authorizer, Ttls},
@@ -112,6 +113,7 @@ pub struct Bound {
     trust: Option<trust::Keeper>,
     watches: Option<objects::Keeper>,
     hpas: Option<(Hpas, Seeds)>,
+    announcer: Option<Announcer>,
     tasks: TaskTracker,
     prometheus: Arc<Prometheus>,
     certificate: certificates::Serving,
@@ -173,7 +175,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
 
     let (cache, refresher) =
         QueryCache::new(Arc::clone(&prometheus), tasks.clone(), Arc::clone(&metrics));
-    let planner = Planner::new(cache, settings.planning, Arc::clone(&metrics));
+    let planner = Arc::new(Planner::new(cache, settings.planning, Arc::clone(&metrics)));
+    let announcer = surroundings
+        .hpas
+        .as_ref()
+        .map(|(_, seeds)| Announcer::new(Arc::clone(&planner), handle.clone(), seeds.clone()));
     let usage = settings.rules.resource.as_ref().and_then(Usage::new);
     for (what, why) in usage.iter().flat_map(Usage::problems) {
         tracing::warn!(what, why, "usage that cannot be served");
@@ -199,6 +205,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         trust: surroundings.trust,
         watches: surroundings.watches,
         hpas: surroundings.hpas,
+        announcer,
         tasks,
         prometheus,
         certificate,
@@ -361,6 +368,10 @@ impl Bound {
         }
         if let Some(watches) = self.watches {
             tasks.spawn("the watches of objects", watches.run(stop_keeping.clone()));
+        }
+        if let Some(announcer) = self.announcer {
+            let part = "what is expected of autoscalers";
+            tasks.spawn(part, announcer.run(stop_keeping.clone()));
         }
         if let Some((hpas, _)) = self.hpas {
             let part = "the watch of HorizontalPodAutoscalers";

@@ -49,15 +49,16 @@ impl User {
     }
 
     /// A user with all rights.
-    fn master(name: &str) -> Self {
-        Self { name: name.to_owned(), groups: vec![access::MASTERS.to_owned()], ..Self::default() }
+    fn master(name: &str) -> Arc<Self> {
+        let groups = vec![access::MASTERS.to_owned()];
+        Arc::new(Self { name: name.to_owned(), groups, ..Self::default() })
     }
 
     /// Adds what every authenticated user is in.
-    fn authenticated(mut self) -> Self {
+    fn authenticated(mut self: Arc<Self>) -> Arc<Self> {
         let is_anonymous = self.name == "system:anonymous";
         if !is_anonymous && !self.groups.iter().any(|group| group == AUTHENTICATED) {
-            self.groups.push(AUTHENTICATED.to_owned());
+            Arc::make_mut(&mut self).groups.push(AUTHENTICATED.to_owned());
         }
         self
     }
@@ -87,7 +88,7 @@ pub struct Delegated {
 }
 
 /// What one authenticator makes of a request: a user, nothing that it recognises, or a credential that is not good.
-type Verdict = Result<Option<User>, String>;
+type Verdict = Result<Option<Arc<User>>, String>;
 
 impl Authenticator {
     /// Tells who asks, and removes from the headers everything that only the front proxy may say.
@@ -96,7 +97,7 @@ impl Authenticator {
         headers: &mut HeaderMap,
         peer: &PeerCertificates,
         now: UnixTime,
-    ) -> Result<User, Unauthenticated> {
+    ) -> Result<Arc<User>, Unauthenticated> {
         match self {
             Self::Local(token) => {
                 front_proxy::strip(headers, None);
@@ -118,7 +119,7 @@ impl Delegated {
         headers: &mut HeaderMap,
         peer: &PeerCertificates,
         now: UnixTime,
-    ) -> Result<User, Unauthenticated> {
+    ) -> Result<Arc<User>, Unauthenticated> {
         let trust = self.trust.load_full();
         let mut failures = Vec::new();
         let front_proxy = trust.front_proxy.as_ref();
@@ -145,13 +146,13 @@ impl Delegated {
         }
         match user {
             Some(user) => Ok(user.authenticated()),
-            None if failures.is_empty() => Ok(User::anonymous()),
+            None if failures.is_empty() => Ok(Arc::new(User::anonymous())),
             None => Err(Unauthenticated(failures.join("; "))),
         }
     }
 }
 
-fn judge(verdict: Verdict, failures: &mut Vec<String>) -> Option<User> {
+fn judge(verdict: Verdict, failures: &mut Vec<String>) -> Option<Arc<User>> {
     verdict.unwrap_or_else(|failure| {
         failures.push(failure);
         None

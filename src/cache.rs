@@ -184,6 +184,24 @@ impl QueryCache {
         got
     }
 
+    /// The readers of a query read another one from now on. Its result is kept as long as others.
+    pub async fn abandon(&self, query: &Query) {
+        if let Some(slot) = self.shared.slots.get(query).await {
+            slot.abandon();
+        }
+    }
+
+    /// The last result of a query, if it may be used where no newer one can be had.
+    pub async fn stale(&self, query: &Query) -> Option<Arc<Kept<Held>>> {
+        let kept = self.shared.slots.get(query).await?.kept()?;
+        let age = kept.age(now());
+        if age > query.life.max_stale {
+            return None;
+        }
+        self.shared.metrics.stale_read(age.as_secs_f64());
+        Some(kept)
+    }
+
     /// Whether there is a result, however old.
     pub async fn has(&self, query: &Query) -> bool {
         self.shared.slots.get(query).await.is_some_and(|slot| slot.kept().is_some())

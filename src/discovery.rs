@@ -82,6 +82,11 @@ impl Handle {
         *self.tried.borrow()
     }
 
+    /// Changes when a discovery has ended, with whatever result.
+    pub fn rounds(&self) -> watch::Receiver<bool> {
+        self.tried.clone()
+    }
+
     /// What failed in the last discovery, in sentences that may be told to anybody.
     pub fn problems(&self) -> Arc<Vec<String>> {
         self.problems.load_full()

@@ -1,5 +1,6 @@
 //! HTTP: which path means what, and how answers and errors are written.
 
+mod edge;
 mod error;
 mod external;
 mod guard;
@@ -15,14 +16,13 @@ use axum::{
     Router,
     extract::{Path, State},
     http::{HeaderMap, Uri, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
+use edge::Edge;
 use error::ApiError;
 pub use health::Health;
 use serde_json::{Value, json};
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use crate::{
     auth::{Authenticator, access::Authorizer},
@@ -60,8 +60,14 @@ pub struct Api {
     pub health: Health,
 }
 
-/// All paths. Layers are passed from the last one here to the first.
+/// What answers all requests.
 pub fn router(api: Arc<Api>) -> Router {
+    let edge = Edge { routes: routes(Arc::clone(&api)), api };
+    Router::new().fallback(edge::pass).with_state(Arc::new(edge))
+}
+
+/// All paths.
+fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/healthz", get(health::healthy))
         .route("/livez", get(health::live))
@@ -80,7 +86,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/apis/{group}/", get(group))
         .route("/apis/custom.metrics.k8s.io/{version}", get(custom_resources))
         .route("/apis/custom.metrics.k8s.io/{version}/", get(custom_resources))
-        .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_values))
+        .route("/apis/custom.metrics.k8s.io/{version}/{*rest}", get(custom_route))
         .route("/apis/external.metrics.k8s.io/{version}", get(external::resources))
         .route("/apis/external.metrics.k8s.io/{version}/", get(external::resources))
         .route("/apis/external.metrics.k8s.io/{version}/{*rest}", get(external::values))
@@ -91,11 +97,6 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
         })
-        .layer(middleware::from_fn(negotiation::negotiate))
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), guard::check))
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), observe::observe))
-        .layer(CompressionLayer::new().gzip(true))
-        .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(api)
 }
 
@@ -186,13 +187,18 @@ impl<'a> Parameters<'a> {
     }
 }
 
-async fn custom_values(
+async fn custom_route(
     State(api): State<Arc<Api>>,
     uri: Uri,
     Path((version, _)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    let question = question(&uri)?;
+    custom_values(&api, &uri, version).await
+}
+
+/// Reads a custom metric.
+async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
+    let question = question(uri)?;
     let read = api.reads.read(&question);
     let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
         return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));

@@ -3,6 +3,7 @@
 //! `core` and `wire` are pure: they take values (time and names included) and return values. Everything that does I/O
 //! stands beside them, and `app` is the one place where the parts meet.
 
+pub mod announcer;
 pub mod app;
 pub mod auth;
 pub mod cache;

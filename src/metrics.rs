@@ -21,14 +21,14 @@ const STALE_SECONDS: [f64; 6] = [5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RequestLabels {
     group: &'static str,
-    verb: String,
+    verb: &'static str,
     code: u16,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct LatencyLabels {
     group: &'static str,
-    verb: String,
+    verb: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -274,9 +274,8 @@ impl Metrics {
     }
 
     /// A request was answered. `group` is empty for what belongs to no API group.
-    pub fn request(&self, group: &'static str, verb: &str, code: u16, seconds: f64) {
-        let verb = verb.to_owned();
-        let labels = RequestLabels { group, verb: verb.clone(), code };
+    pub fn request(&self, group: &'static str, verb: &'static str, code: u16, seconds: f64) {
+        let labels = RequestLabels { group, verb, code };
         self.requests.get_or_create(&labels).inc();
         self.request_seconds.get_or_create(&LatencyLabels { group, verb }).observe(seconds);
     }

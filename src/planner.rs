@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use group::{Group, Shared};
+use group::{Exact, Group, Shared};
 use moka::future::Cache;
 
 use crate::{
@@ -38,10 +38,11 @@ const MAX_GROUPS: u64 = 20_000;
 /// Groups that nobody has read for this time are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// How long the first readers of a group wait for others, and how often they look: first reads come in crowds, and one
-/// query can do for all of them.
-const GATHERING: Duration = Duration::from_millis(5);
-const GATHERINGS: usize = 10;
+/// First reads come in crowds, and one query can do for all of them: whoever finds nothing that he can use looks this often for
+/// others, until so many looks have found nobody new.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: usize = 20;
+const QUIET_LOOKS: usize = 3;
 
 /// What planning works with.
 #[derive(Clone, Copy, Debug)]
@@ -257,10 +258,11 @@ impl Planner {
     pub async fn find_everywhere(
         &self,
         entry: &dyn Source,
+        reader: u64,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let group = self.group(entry, None, &Selector::default()).await;
         let found = match group.usable(now()) {
-            Ok(shared) => self.fetch_shared(&group, shared, entry).await?,
+            Ok(shared) => self.fetch_shared(&group, shared, entry, reader).await?,
             Err(why) => Err(why),
         };
         if found.is_ok() {
@@ -272,6 +274,11 @@ impl Planner {
     /// The result of a query that has no objects to pick, and so is not planned.
     pub async fn ask(&self, text: Arc<str>) -> Result<Got, FetchError> {
         self.cache.get(&Query { text, life: self.settings.life }).await
+    }
+
+    /// An autoscaler that exists is about to read such a query, so that it is fetched before.
+    pub async fn expect(&self, text: Arc<str>) {
+        self.cache.expect(&Query { text, life: self.settings.life }, cost::USUAL_PACE).await;
     }
 
     /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
@@ -341,7 +348,7 @@ impl Planner {
         population: Option<usize>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         match group.weigh(asked.reader, names, population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked.entry).await,
+            Ok(shared) => self.fetch_shared(group, shared, asked.entry, asked.reader).await,
             Err(why) => Ok(Err(why)),
         }
     }
@@ -351,6 +358,7 @@ impl Planner {
         group: &Group,
         shared: &Shared,
         entry: &dyn Source,
+        reader: u64,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
         let error = match got {
@@ -368,6 +376,7 @@ impl Planner {
                         ),
                     });
                 }
+                self.move_on(group, reader, Vec::new()).await;
                 let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
@@ -400,14 +409,60 @@ impl Planner {
             && self.is_new(&plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, entry).await?
+            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
-        let choice = Choice::Exact(why);
+        if group.ends_sharing()
+            && let Ok(shared) = &group.shared
+        {
+            self.cache.abandon(&shared.query).await;
+        }
         let parts = plans.into_iter().map(|part| self.fetch(part.plan, Some(part.names)));
-        let parts = futures::future::try_join_all(parts).await?;
-        Ok(Found { parts, choice })
+        let parts = match futures::future::try_join_all(parts).await {
+            Ok(parts) => parts,
+            Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
+            Err(failure) => return Err(failure),
+        };
+        if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
+            let exact = parts
+                .iter()
+                .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() });
+            self.move_on(group, asked.reader, exact.collect()).await;
+        }
+        Ok(Found { parts, choice: Choice::Exact(why) })
+    }
+
+    /// What was found before for a reader whose objects have changed since, so that there is no older result of the same
+    /// query.
+    async fn stale(
+        &self,
+        group: &Group,
+        asked: Asked<'_>,
+        error: FetchError,
+    ) -> Result<Vec<Part>, Failure> {
+        let shared = group.shared.as_ref().ok();
+        let shared = shared
+            .map(|shared| Exact { plan: Arc::clone(&shared.plan), query: shared.query.clone() });
+        for queries in [group.exact(asked.reader), shared.into_iter().collect()] {
+            let mut parts = Vec::new();
+            for Exact { plan, query } in queries {
+                let Some(kept) = self.cache.stale(&query).await else { break };
+                let got = Got { kept, how: How::Stale(error.clone()) };
+                parts.push(Part { plan, got, query, objects: None });
+            }
+            if !parts.is_empty() {
+                return Ok(parts);
+            }
+        }
+        Err(Failure::Fetch(error))
+    }
+
+    /// A reader has these exact queries from now on; those that he had are not refreshed any more.
+    async fn move_on(&self, group: &Group, reader: u64, exact: Vec<Exact>) {
+        for query in group.replace_exact(reader, exact) {
+            self.cache.abandon(&query).await;
+        }
     }
 
     async fn fetch(&self, plan: Plan, names: Option<Vec<Arc<str>>>) -> Result<Part, Failure> {
@@ -428,14 +483,22 @@ impl Planner {
     /// Waits a moment for other readers of the group, and says whether there are so many that they share.
     async fn gather(&self, group: &Group, asked: Asked<'_>, names: usize) -> bool {
         let waiting = group.wait(asked.reader, names);
-        let mut seen = 0;
-        for _ in 0..GATHERINGS {
-            match waiting.others(asked.selected.population, now()) {
-                None => return true,
-                Some(count) if count == seen => return false,
-                Some(count) => seen = count,
+        let (mut seen, mut quiet) = (0, 0);
+        for _ in 0..LOOKS {
+            let Some(count) = waiting.others(asked.selected.population, now()) else {
+                return true;
+            };
+            quiet = if count > seen { 0 } else { quiet + 1 };
+            if quiet >= QUIET_LOOKS {
+                return false;
             }
-            tokio::time::sleep(GATHERING).await;
+            seen = seen.max(count);
+            let began = now();
+            tokio::time::sleep(LOOK).await;
+            // Where this task had to queue, so have those that are looked for.
+            if now().duration_since(began) > LOOK * 2 {
+                quiet = 0;
+            }
         }
         false
     }
@@ -456,13 +519,16 @@ impl Planner {
         if let Some(group) = self.groups.get(&key).await {
             return group;
         }
-        let spans = namespace.is_none() && entry.is_namespaced();
-        let shared = if spans {
-            sharing::everywhere(entry, metric_selector)
-        } else {
-            sharing::shared(entry, namespace, metric_selector)
+        // The proof takes a while, and a crowd needs it once.
+        let group = async {
+            let spans = namespace.is_none() && entry.is_namespaced();
+            let shared = if spans {
+                sharing::everywhere(entry, metric_selector)
+            } else {
+                sharing::shared(entry, namespace, metric_selector)
+            };
+            Arc::new(Group::new(shared, self.settings.life))
         };
-        let group = async { Arc::new(Group::new(shared, self.settings.life)) };
         self.groups.get_with(key, group).await
     }
 

@@ -32,7 +32,7 @@ use crate::{
 pub struct Reads {
     discovery: discovery::Handle,
     objects: Objects,
-    planner: Planner,
+    planner: Arc<Planner>,
     usage: Option<Usage>,
     /// What has been warned about, by rule.
     warned: Mutex<HashSet<(String, &'static str)>>,
@@ -157,7 +157,7 @@ impl Reads {
     pub fn new(
         discovery: discovery::Handle,
         objects: Objects,
-        planner: Planner,
+        planner: Arc<Planner>,
         usage: Option<Usage>,
     ) -> Self {
         Self { discovery, objects, planner, usage, warned: Mutex::default() }

@@ -4,14 +4,14 @@ pub mod certificates;
 pub mod limits;
 pub mod tls;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, body::Body};
 use http::{HeaderValue, header};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
@@ -160,22 +160,25 @@ async fn connection(
     let (_, session) = tls.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let peer = PeerCertificates(session.peer_certificates().unwrap_or_default().into());
-    let service = router
-        .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    // Clones of a token take its lock, which all connections share.
+    let told = Arc::new(stop.clone());
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        if !peer.0.is_empty() {
             request.extensions_mut().insert(peer.clone());
-            request.map(axum::body::Body::new)
-        })
-        .map_response({
-            let stop = stop.clone();
-            move |mut response: axum::response::Response| {
-                // hyper does so only after it has been told to close.
-                if !is_http2 && stop.is_cancelled() {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
-                }
-                response
+        }
+        let answer = router.clone().oneshot(request);
+        let told = Arc::clone(&told);
+        async move {
+            let mut response = answer.await?;
+            // hyper does so only after it has been told to close.
+            if !is_http2 && told.is_cancelled() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
             }
-        });
+            Ok::<_, Infallible>(response)
+        }
+    });
     let builder = auto::Builder::new(TokioExecutor::new());
     // What was agreed on counts, not what the first bytes look like: HTTP/2 may be switched off.
     let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
@@ -186,7 +189,7 @@ async fn connection(
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));
-    let served = builder.serve_connection(TokioIo::new(tls), TowerToHyperService::new(service));
+    let served = builder.serve_connection(TokioIo::new(tls), service);
     let mut served = std::pin::pin!(served);
     let closing = async {
         if is_http2 {

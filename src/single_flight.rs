@@ -3,7 +3,7 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use moka::future::Cache;
+use moka::{Equivalent, future::Cache};
 use tokio_util::task::TaskTracker;
 
 /// Results by key. Clones share them.
@@ -41,6 +41,14 @@ where
     /// Keeps results in a cache, whose limits and times are its own; fetches are tasks of `tasks`.
     pub fn new(results: Cache<K, V>, tasks: TaskTracker) -> Self {
         Self { results, tasks }
+    }
+
+    /// The result that is kept for a key, which may be borrowed.
+    pub async fn kept<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Equivalent<K> + Hash + ?Sized,
+    {
+        self.results.get(key).await
     }
 
     /// The result for a key: the one that is kept, or the one that is being fetched, or what `fetch` gives.

@@ -9,7 +9,7 @@ use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::{Api, Client, api::PostParams};
-use moka::{Expiry, future::Cache};
+use moka::{Equivalent, Expiry, future::Cache};
 use tokio_util::task::TaskTracker;
 
 use super::{User, outage::Outage};
@@ -30,13 +30,30 @@ const MAX_DECISIONS: u64 = 50_000;
 pub struct Authorizer {
     always_allowed: Vec<String>,
     reviews: Option<Reviews>,
+    /// What is said where nobody is asked.
+    allowed: Arc<Decision>,
 }
 
 /// What is asked about, and the key of what is remembered.
-#[derive(Clone, Eq, Hash, PartialEq)]
+#[derive(Eq, Hash, PartialEq)]
 struct Question {
-    user: User,
-    attributes: Attributes,
+    user: Arc<User>,
+    attributes: Attributes<'static>,
+}
+
+/// A [`Question`] that is only looked up: its hash is that of the question, field by field.
+#[derive(Hash)]
+struct Asked<'a> {
+    user: &'a Arc<User>,
+    attributes: &'a Attributes<'a>,
+}
+
+impl Equivalent<Arc<Question>> for Asked<'_> {
+    fn equivalent(&self, question: &Arc<Question>) -> bool {
+        // Of one token's requests the user is the same one.
+        let is_user = Arc::ptr_eq(self.user, &question.user) || *self.user == question.user;
+        is_user && *self.attributes == question.attributes
+    }
 }
 
 /// An answer of the cluster.
@@ -68,6 +85,12 @@ pub struct Ttls {
     pub unauthorized: Duration,
 }
 
+impl Decision {
+    fn unasked() -> Arc<Self> {
+        Arc::new(Self { allowed: true, reason: String::new() })
+    }
+}
+
 impl Expiry<Arc<Question>, Arc<Decision>> for Ttls {
     fn expire_after_create(
         &self,
@@ -83,7 +106,7 @@ impl Authorizer {
     /// Allows everything to everybody who is known.
     pub fn allow_all() -> Self {
         let always_allowed = ["/healthz", "/readyz", "/livez"].map(str::to_owned).to_vec();
-        Self { always_allowed, reviews: None }
+        Self { always_allowed, reviews: None, allowed: Decision::unasked() }
     }
 
     /// Asks the cluster, but not about the paths that are always allowed; a path that ends in `*` stands for all that begin
@@ -105,7 +128,7 @@ impl Authorizer {
                 "access reviews work again",
             )),
         };
-        Self { always_allowed, reviews: Some(reviews) }
+        Self { always_allowed, reviews: Some(reviews), allowed: Decision::unasked() }
     }
 
     /// Whether a path is allowed to everybody, and nobody has to be asked who it is.
@@ -119,18 +142,21 @@ impl Authorizer {
     /// Whether a user may. An error is no decision, and so a refusal.
     pub async fn decide(
         &self,
-        user: &User,
-        attributes: &Attributes,
+        user: &Arc<User>,
+        attributes: &Attributes<'_>,
     ) -> Result<Arc<Decision>, ReviewError> {
-        let allowed = || Arc::new(Decision { allowed: true, reason: String::new() });
         let Some(reviews) = &self.reviews else {
-            return Ok(allowed());
+            return Ok(Arc::clone(&self.allowed));
         };
         if user.groups.iter().any(|group| group == MASTERS) {
-            return Ok(allowed());
+            return Ok(Arc::clone(&self.allowed));
         }
-        let question = Question { user: user.clone(), attributes: attributes.clone() };
-        reviews.decide(question).await
+        if let Some(decision) = reviews.decisions.kept(&Asked { user, attributes }).await {
+            return Ok(decision);
+        }
+        let attributes = attributes.clone().into_owned();
+        // Apart, because every request would carry the room for a review that few need.
+        Box::pin(reviews.decide(Question { user: Arc::clone(user), attributes })).await
     }
 }
 
@@ -150,9 +176,9 @@ impl Reviews {
 }
 
 fn spec(question: &Question) -> SubjectAccessReviewSpec {
-    let User { name, uid, groups, extra } = question.user.clone();
-    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let verb = Some(question.attributes.verb.clone());
+    let User { name, uid, groups, extra } = User::clone(&question.user);
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let verb = Some(question.attributes.verb.to_string());
     let mut spec = SubjectAccessReviewSpec {
         user: Some(name),
         uid: some(&uid),
@@ -162,7 +188,7 @@ fn spec(question: &Question) -> SubjectAccessReviewSpec {
     };
     match &question.attributes.target {
         Target::Path(path) => {
-            let path = Some(path.clone());
+            let path = Some(path.to_string());
             spec.non_resource_attributes = Some(NonResourceAttributes { path, verb });
         }
         Target::Resource { group, version, namespace, resource, name, subresource } => {
@@ -204,13 +230,37 @@ async fn review(
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher as _, RandomState};
+
     use super::*;
+
+    #[test]
+    fn what_is_looked_up_hashes_as_what_is_remembered() {
+        let user = Arc::new(User { groups: vec!["g".to_owned()], ..User::anonymous() });
+        let other = Arc::new(User { groups: vec!["h".to_owned()], ..User::anonymous() });
+        let of = |path| Attributes::of("GET", path, false).unwrap();
+        for path in ["/apis/g/v1/namespaces/n/pods/a%20b/m", "/apis/g/v1/nodes/*/m", "/metrics"] {
+            let attributes = of(path);
+            let question =
+                Arc::new(Question { user: Arc::clone(&user), attributes: of(path).into_owned() });
+            let same = Arc::new(User::clone(&user));
+            for user in [&user, &same] {
+                let asked = Asked { user, attributes: &attributes };
+                let hashes = RandomState::new();
+                assert_eq!(hashes.hash_one(&asked), hashes.hash_one(&question), "{path}");
+                assert!(asked.equivalent(&question), "{path}");
+            }
+            assert!(!Asked { user: &other, attributes: &attributes }.equivalent(&question));
+            assert!(!Asked { user: &user, attributes: &of("/x") }.equivalent(&question));
+        }
+    }
 
     #[test]
     fn open_paths_are_whole_paths_or_beginnings() {
         let authorizer = Authorizer {
             always_allowed: vec!["/healthz".to_owned(), "/open/*".to_owned()],
             reviews: None,
+            allowed: Decision::unasked(),
         };
         let cases =
             [("/healthz", true), ("/healthz/ping", false), ("/open/x", true), ("/open", false)];

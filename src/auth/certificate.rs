@@ -79,10 +79,12 @@ impl Authority {
     /// The user that a client certificate stands for: its common name, in every organization as a group.
     pub fn authenticate(&self, peer: &PeerCertificates, now: UnixTime) -> Verdict {
         let subject = self.subject(peer, now)?;
-        Ok(subject.filter(|subject| !subject.common_name.is_empty()).map(|subject| User {
-            name: subject.common_name,
-            groups: subject.organizations,
-            ..User::default()
+        Ok(subject.filter(|subject| !subject.common_name.is_empty()).map(|subject| {
+            Arc::new(User {
+                name: subject.common_name,
+                groups: subject.organizations,
+                ..User::default()
+            })
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! What kube-apiserver's aggregator says of who asks: headers that count only together with its client certificate.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
 use rustls::pki_types::UnixTime;
@@ -48,7 +48,7 @@ impl FrontProxy {
         let Some(name) = first(headers, &self.username_headers) else {
             return Ok(None);
         };
-        Ok(Some(User {
+        Ok(Some(Arc::new(User {
             name,
             uid: first(headers, &self.uid_headers).unwrap_or_default(),
             groups: self
@@ -58,7 +58,7 @@ impl FrontProxy {
                 .filter(|group| !group.is_empty())
                 .collect(),
             extra: self.extra(headers),
-        }))
+        })))
     }
 
     /// Further facts. Keys are lower case and percent-decoded.
@@ -66,10 +66,10 @@ impl FrontProxy {
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for name in headers.keys() {
             for prefix in &self.extra_prefixes {
-                let Some(key) = name.as_str().strip_prefix(&prefix.to_lowercase()) else {
+                let Some(key) = after(name, prefix) else {
                     continue;
                 };
-                let key = path::decode(key).unwrap_or_else(|| key.to_owned());
+                let key = path::decode(key).map_or_else(|| key.to_owned(), Cow::into_owned);
                 extra.entry(key).or_default().extend(values(headers, name.as_str()));
             }
         }
@@ -78,7 +78,7 @@ impl FrontProxy {
 
     fn speaks_in(&self, header: &HeaderName) -> bool {
         let is_it = |name: &String| name.eq_ignore_ascii_case(header.as_str());
-        let begins_it = |prefix: &String| header.as_str().starts_with(&prefix.to_lowercase());
+        let begins_it = |prefix: &String| after(header, prefix).is_some();
         self.username_headers.iter().any(is_it)
             || self.group_headers.iter().any(is_it)
             || self.uid_headers.iter().any(is_it)
@@ -99,6 +99,12 @@ pub fn strip(headers: &mut HeaderMap, proxy: Option<&FrontProxy>) {
     for name in names {
         headers.remove(name);
     }
+}
+
+/// What a header's name has after a prefix, whatever the case of that.
+fn after<'n>(name: &'n HeaderName, prefix: &str) -> Option<&'n str> {
+    let (beginning, rest) = name.as_str().split_at_checked(prefix.len())?;
+    beginning.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 fn first(headers: &HeaderMap, names: &[String]) -> Option<String> {

@@ -12,7 +12,7 @@ use super::{User, Verdict, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
-    single_flight::SingleFlight,
+    single_flight::{FlightError, SingleFlight},
 };
 
 /// How many tokens are remembered.
@@ -51,6 +51,23 @@ impl Tokens {
         }
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        let answer = match self.answers.kept(&key).await {
+            Some(answer) => Ok(answer),
+            // Apart, because every request would carry the room for a review that few need.
+            None => Box::pin(self.ask(key, token)).await,
+        };
+        match answer {
+            Ok(Some(user)) => Ok(Some(user)),
+            Ok(None) => Err("the bearer token is not known".to_owned()),
+            Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
+        }
+    }
+
+    async fn ask(
+        &self,
+        key: [u8; 32],
+        token: &str,
+    ) -> Result<Option<Arc<User>>, FlightError<kubernetes::Error>> {
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
         let (token, outage) = (token.to_owned(), Arc::clone(&self.outage));
         let review = async move {
@@ -58,11 +75,7 @@ impl Tokens {
             outage.note(&answer);
             answer
         };
-        match self.answers.get(key, review).await {
-            Ok(Some(user)) => Ok(Some(User::clone(&user))),
-            Ok(None) => Err("the bearer token is not known".to_owned()),
-            Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
-        }
+        self.answers.get(key, review).await
     }
 }
 
@@ -85,7 +98,10 @@ async fn review(
     let status = reviewed.status.unwrap_or_default();
     let is_known = status.authenticated.unwrap_or(false);
     metrics.review("token", if is_known { "authenticated" } else { "unauthenticated" });
-    Ok(is_known.then(|| Arc::new(status.user.unwrap_or_default().into())))
+    Ok(is_known.then(|| {
+        // As it is given to every request, so that none has to add to it.
+        Arc::new(User::from(status.user.unwrap_or_default())).authenticated()
+    }))
 }
 
 impl From<UserInfo> for User {

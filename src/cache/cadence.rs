@@ -53,6 +53,11 @@ impl Cadence {
         }
     }
 
+    /// Nobody reads any more.
+    pub fn end(&mut self) {
+        *self = Self::default();
+    }
+
     /// The time between two reads: the median of the latest, the lesser of two.
     fn every(&self) -> Option<Duration> {
         let mut gaps: Vec<_> = self.gaps.iter().flatten().copied().collect();

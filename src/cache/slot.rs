@@ -221,6 +221,11 @@ impl<V, E: Clone> Slot<V, E> {
         self.lock().is_tended = false;
     }
 
+    /// Its readers read something else from now on.
+    pub fn abandon(&self) {
+        self.lock().cadence.end();
+    }
+
     /// Readers at this pace are known to come.
     pub fn expect(&self, now: Instant, every: Duration) {
         self.lock().cadence.expect(now, every);

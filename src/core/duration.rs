@@ -52,7 +52,7 @@ pub fn prometheus(duration: Duration) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
     units
         .iter()
-        .find(|(unit, _)| milliseconds != 0 && milliseconds % unit == 0)
+        .find(|(unit, _)| milliseconds != 0 && milliseconds.is_multiple_of(*unit))
         .map_or_else(|| "0".to_owned(), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 

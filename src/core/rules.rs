@@ -7,6 +7,7 @@
 mod backend;
 mod content;
 mod external;
+mod fields;
 mod file;
 mod form;
 mod keys;
@@ -139,6 +140,19 @@ pub struct Problem {
     pub message: String,
 }
 
+/// The most characters of a message: some repeat a name of the file, whatever its length.
+const LONGEST_MESSAGE: usize = 600;
+
+impl Problem {
+    fn new(place: Option<Place>, path: String, mut message: String) -> Self {
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { place, path, message }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = self.place {
@@ -154,9 +168,8 @@ impl fmt::Display for Problem {
 /// Reads and compiles a rules file. Fails with every problem of the file's form; rules that do not compile are left out
 /// and stand in [`RuleSet::broken`].
 pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
-    let root = yaml::parse(text).map_err(|error| {
-        vec![Problem { place: error.place, path: String::new(), message: error.message }]
-    })?;
+    let root = yaml::parse(text)
+        .map_err(|error| vec![Problem::new(error.place, String::new(), error.message)])?;
     let file = file::read(&root)?;
     let backends = backend::compile_all(&file.backends)?;
     let mut compiler =
@@ -187,7 +200,7 @@ impl Compiler<'_> {
         let problems_before = broken.len();
         let mut problem = |place: Place, key: &str, message: String| {
             let path = format!("{}.{key}", rule.id);
-            broken.push(Problem { place: Some(place), path, message });
+            broken.push(Problem::new(Some(place), path, message));
         };
         let selector = selector(&rule.series_query, &mut problem);
         let namer = Namer::compile(rule, patterns, &mut problem);
@@ -241,7 +254,7 @@ impl Compiler<'_> {
 const MAX_SELECTOR: usize = 64 << 10;
 
 fn selector(
-    written: &file::Text,
+    written: &fields::Text,
     problem: &mut impl FnMut(Place, &str, String),
 ) -> Option<SeriesSelector> {
     let message = if written.value.trim().is_empty() {
@@ -257,7 +270,7 @@ fn selector(
 
 fn query_template(
     key: &str,
-    written: &file::Text,
+    written: &fields::Text,
     problem: &mut impl FnMut(Place, &str, String),
 ) -> Option<QueryTemplate> {
     QueryTemplate::compile(&written.value)

@@ -18,8 +18,9 @@ const MAX_NODES: usize = 250_000;
 /// The most bytes of a file's scalars, each counted as often as aliases repeat it.
 const MAX_SCALAR_BYTES: usize = 4 * MAX_BYTES;
 
-/// How deep mappings and sequences may stand in each other.
-const MAX_DEPTH: usize = 64;
+/// How deep mappings and sequences may stand in each other. A rules file has six; each takes dozens of kilobytes of the
+/// stack, and a thread of the runtime has 2 MiB.
+const MAX_DEPTH: usize = 16;
 
 /// Line and column of a node in its file, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -119,6 +120,9 @@ fn options() -> Options {
             max_depth: MAX_DEPTH,
             // Hundreds of rules may share one mapping of resources. What aliases repeat is counted by the other limits.
             enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_NODES,
         },
     }
 }
@@ -365,6 +369,14 @@ mod tests {
         }
         assert!(parse(&laughs).is_err());
         assert!(parse(&"[".repeat(20_000)).is_err());
+        assert!(parse(&"- ".repeat(20_000)).is_err());
         assert!(parse(&"a".repeat(MAX_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn mappings_of_many_keys_are_read() {
+        let text: String = (0..20_000).map(|key| format!("k{key}: 1\n")).collect();
+        let Value::Mapping(top) = parse(&text).unwrap().value else { panic!("a mapping") };
+        assert_eq!(top.len(), 20_000);
     }
 }

@@ -3,37 +3,38 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use rustls::pki_types::UnixTime;
 
-use super::{Api, error::ApiError, health};
+use super::{Api, edge::Edge, error::ApiError, health, negotiation};
 use crate::{
     auth::{Unauthenticated, User},
     server::PeerCertificates,
-    wire::{attributes::Attributes, status::Reason},
+    wire::{attributes::Attributes, path::PathError, status::Reason},
 };
 
 /// Lets a request through whose sender is known and may do what it asks. A path that is not UTF-8 ends here.
 pub(super) async fn check(
-    State(api): State<Arc<Api>>,
+    edge: &Edge,
+    attributes: Result<Attributes<'_>, PathError>,
     mut request: Request,
-    next: Next,
 ) -> Response {
-    match admit(&api, &mut request).await {
-        Ok(()) => next.run(request).await,
+    match admit(&edge.api, attributes, &mut request).await {
+        Ok(()) => negotiation::negotiate(edge, request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn admit(api: &Api, request: &mut Request) -> Result<(), ApiError> {
-    let uri = request.uri();
+async fn admit(
+    api: &Api,
+    attributes: Result<Attributes<'_>, PathError>,
+    request: &mut Request,
+) -> Result<(), ApiError> {
     let attributes =
-        Attributes::of(request.method().as_str(), uri.path(), asks_to_watch(uri.query()))
-            .map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
-    if api.authorizer.is_open(health::canonical(uri.path())) {
+        attributes.map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
+    if api.authorizer.is_open(health::canonical(request.uri().path())) {
         return Ok(());
     }
     let user = authenticate(api, request).await.map_err(|error| {
@@ -55,7 +56,7 @@ async fn admit(api: &Api, request: &mut Request) -> Result<(), ApiError> {
     Err(ApiError::new(Reason::Forbidden, message))
 }
 
-async fn authenticate(api: &Api, request: &mut Request) -> Result<User, Unauthenticated> {
+async fn authenticate(api: &Api, request: &mut Request) -> Result<Arc<User>, Unauthenticated> {
     let peer = request.extensions().get::<PeerCertificates>().cloned().unwrap_or_default();
     // A clock before 1970 makes every certificate invalid, which is what it should do.
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

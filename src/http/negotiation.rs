@@ -4,12 +4,11 @@ use axum::{
     body::{Body, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 
-use super::error::ApiError;
+use super::{edge::Edge, error::ApiError};
 use crate::wire::{status::Reason, table};
 
 /// The media type of JSON.
@@ -31,10 +30,10 @@ enum Form {
 
 /// Writes an API's JSON answer in the form that was asked for; 406 where there is none of the accepted ones. What is no
 /// part of an API (health, metrics) is left alone.
-pub(super) async fn negotiate(request: Request, next: Next) -> Response {
+pub(super) async fn negotiate(edge: &Edge, request: Request) -> Response {
     let path = request.uri().path();
     if !(path.starts_with("/apis") || path == "/version") {
-        return next.run(request).await;
+        return edge.route(request).await;
     }
     if has_foreign_body(&request) {
         let text =
@@ -46,7 +45,7 @@ pub(super) async fn negotiate(request: Request, next: Next) -> Response {
         return ApiError::new(Reason::NotAcceptable, text).into_response();
     };
     let pretty = is_pretty(&request);
-    let response = next.run(request).await;
+    let response = edge.route(request).await;
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -69,38 +68,33 @@ fn has_foreign_body(request: &Request) -> bool {
 
 /// The first accepted media type that can be given, in the order of preference.
 fn form(headers: &HeaderMap) -> Option<Form> {
-    let accept: Vec<_> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    if accept.iter().all(|value| value.trim().is_empty()) {
+    let accept = || headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accept().all(|value| value.trim().is_empty()) {
         return Some(Form::Json);
     }
-    let mut ranges: Vec<(f32, Form)> = accept
-        .iter()
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let mut form = match parts.next()? {
-                JSON | "application/*" | "*/*" => Form::Json,
-                YAML => Form::Yaml,
-                _ => return None,
-            };
-            let mut quality = 1.0;
-            for parameter in parts {
-                match parameter.split_once('=') {
-                    Some(("q", value)) => quality = value.parse().ok()?,
-                    // Another object in place of the answer; discovery knows its own.
-                    Some(("as", "Table")) if form == Form::Json => form = Form::Table,
-                    Some(("as", "APIGroupDiscoveryList")) => {}
-                    Some(("as", _)) => return None,
-                    Some(("v", version)) if form == Form::Table && version != "v1" => return None,
-                    _ => {}
-                }
+    let ranges = accept().flat_map(|value| value.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let mut form = match parts.next()? {
+            JSON | "application/*" | "*/*" => Form::Json,
+            YAML => Form::Yaml,
+            _ => return None,
+        };
+        let mut quality = 1.0;
+        for parameter in parts {
+            match parameter.split_once('=') {
+                Some(("q", value)) => quality = value.parse().ok()?,
+                // Another object in place of the answer; discovery knows its own.
+                Some(("as", "Table")) if form == Form::Json => form = Form::Table,
+                Some(("as", "APIGroupDiscoveryList")) => {}
+                Some(("as", _)) => return None,
+                Some(("v", version)) if form == Form::Table && version != "v1" => return None,
+                _ => {}
             }
-            (quality > 0.0).then_some((quality, form))
-        })
-        .collect();
-    ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    ranges.first().map(|(_, form)| *form)
+        }
+        (quality > 0.0).then_some((quality, form))
+    });
+    // Of equals the first.
+    ranges.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, form)| form)
 }
 
 /// `pretty` decides; without it, what people read with gets indented answers.

@@ -1,36 +1,44 @@
 //! Around every request: a line in the log, counts, and the headers that every answer carries.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderName, HeaderValue, header},
-    middleware::Next,
     response::Response,
 };
 use tracing::Instrument as _;
 
-use super::{Api, GROUPS};
-use crate::wire::attributes::{Attributes, Target};
+use super::{GROUPS, edge::Edge, guard};
+use crate::wire::{
+    attributes::{Attributes, Target},
+    path::PathError,
+};
 
 /// Where kube-apiserver says by which name its audit log knows a request.
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
-pub(super) async fn observe(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+/// Answers a request and tells of it.
+pub(super) async fn observe(edge: &Edge, request: Request) -> Response {
     let started = Instant::now();
     let audit_id = request.headers().get(&AUDIT_ID).cloned();
-    let (group, verb) = labels(request.method().as_str(), request.uri().path());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let audit = audit_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let span = tracing::info_span!("request", %method, path, audit_id = audit);
+    let uri = request.uri().clone();
+    let attributes =
+        Attributes::of(request.method().as_str(), uri.path(), guard::asks_to_watch(uri.query()));
+    let (group, verb) = labels(&attributes);
+    let span = tracing::info_span!(
+        "request",
+        method = %request.method(),
+        path = uri.path(),
+        audit_id = audit_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+    );
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = guard::check(edge, attributes, request).instrument(span.clone()).await;
 
     let seconds = started.elapsed().as_secs_f64();
     let code = response.status().as_u16();
     span.in_scope(|| tracing::debug!(code, seconds, "answered"));
-    api.metrics.request(group, verb, code, seconds);
+    edge.api.metrics.request(group, verb, code, seconds);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -41,19 +49,18 @@ pub(super) async fn observe(State(api): State<Arc<Api>>, request: Request, next:
 }
 
 /// The labels of a request's metrics: only groups that are served and verbs that exist, whatever was sent.
-fn labels(method: &str, path: &str) -> (&'static str, &'static str) {
-    let verb = |verb: &str| {
+fn labels(attributes: &Result<Attributes<'_>, PathError>) -> (&'static str, &'static str) {
+    let Ok(attributes) = attributes else { return ("", "other") };
+    let group = match &attributes.target {
+        Target::Resource { group, .. } => {
+            GROUPS.iter().find(|served| served.name == group).map_or("", |group| group.name)
+        }
+        Target::Path(_) => "",
+    };
+    let verb =
         ["get", "list", "watch", "head", "create", "update", "patch", "delete", "deletecollection"]
             .into_iter()
-            .find(|known| *known == verb)
-            .unwrap_or("other")
-    };
-    match Attributes::of(method, path, false) {
-        Ok(Attributes { verb: asked, target: Target::Resource { group, .. } }) => {
-            let group = GROUPS.iter().find(|served| served.name == group);
-            (group.map_or("", |group| group.name), verb(&asked))
-        }
-        Ok(Attributes { verb: asked, target: Target::Path(_) }) => ("", verb(&asked)),
-        Err(_) => ("", "other"),
-    }
+            .find(|known| *known == attributes.verb)
+            .unwrap_or("other");
+    (group, verb)
 }

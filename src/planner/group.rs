@@ -49,10 +49,21 @@ struct State {
     /// The shared query is not sent before, because it has failed.
     paused: Option<Instant>,
     failures: u32,
+    /// Whether the shared query was used last.
+    is_shared: bool,
     /// A crowd has come, and whoever else comes until then joins it.
     crowded: Option<Instant>,
     /// Who waits for others, and how many objects each asks for.
     waiting: HashMap<u64, usize>,
+    /// The exact queries that readers had last.
+    exact: HashMap<u64, Vec<Exact>>,
+}
+
+/// An exact query that was answered.
+#[derive(Clone, Debug)]
+pub(super) struct Exact {
+    pub(super) plan: Arc<Plan>,
+    pub(super) query: Query,
 }
 
 /// Who waits for others to come. Dropping it is going away.
@@ -128,11 +139,45 @@ impl Group {
         Waiting { group: self, reader }
     }
 
+    /// The exact queries that a reader had last.
+    pub(super) fn exact(&self, reader: u64) -> Vec<Exact> {
+        self.lock().exact.get(&reader).cloned().unwrap_or_default()
+    }
+
+    /// A reader has exact queries from now on, or none. Gives those that he had and has no more.
+    pub(super) fn replace_exact(&self, reader: u64, queries: Vec<Exact>) -> Vec<Query> {
+        let mut state = self.lock();
+        let is_kept = |query: &Query| queries.iter().any(|exact| exact.query == *query);
+        let before: Vec<_> = state
+            .exact
+            .get(&reader)
+            .into_iter()
+            .flatten()
+            .map(|exact| exact.query.clone())
+            .filter(|query| !is_kept(query))
+            .collect();
+        if queries.is_empty() {
+            state.exact.remove(&reader);
+        } else if state.exact.len() < cost::MAX_READERS || state.exact.contains_key(&reader) {
+            state.exact.insert(reader, queries);
+        } else {
+            let State { exact, demand, .. } = &mut *state;
+            exact.retain(|reader, _| demand.remembers(*reader));
+        }
+        before
+    }
+
     /// The shared query has given so many samples.
     pub(super) fn fetched(&self, size: usize) {
         let mut state = self.lock();
         state.size = Some(size);
         state.failures = 0;
+        state.is_shared = true;
+    }
+
+    /// Exact queries are sent from now on. Says whether the shared one was used until now.
+    pub(super) fn ends_sharing(&self) -> bool {
+        std::mem::take(&mut self.lock().is_shared)
     }
 
     /// The shared query has failed. Says how long it is left alone; nothing where somebody has noted it already.
@@ -165,7 +210,8 @@ impl Waiting<'_> {
     /// How many wait, or nothing if so many do that they share. Whoever comes within the life of the result joins them.
     pub(super) fn others(&self, population: Option<usize>, now: Instant) -> Option<usize> {
         let mut state = self.group.lock();
-        if state.crowded.is_some_and(|until| now < until) {
+        // Who has come meanwhile may not have had to wait.
+        if state.demand.is_shared() || state.crowded.is_some_and(|until| now < until) {
             return None;
         }
         let (count, names) = (state.waiting.len(), state.waiting.values().sum());

@@ -1,6 +1,7 @@
 //! How to reach a backend: what the flags say, checked.
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -234,7 +235,7 @@ fn inline(
 }
 
 fn percent_decoded(text: &str) -> String {
-    crate::wire::path::decode(text).unwrap_or_else(|| text.to_owned())
+    crate::wire::path::decode(text).map_or_else(|| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

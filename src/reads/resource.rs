@@ -209,11 +209,11 @@ impl Reads {
         pair: &Pair,
         question: &UsageQuestion,
     ) -> Result<Vec<(Object, PodUsage)>, ReadError> {
+        let reader = question.reader();
         let (cpu, memory) = if let Some(namespace) = &question.namespace {
             let namespace: Arc<str> = namespace.as_str().into();
             let place =
                 Place { namespace: Arc::clone(&namespace), selected: question.selected(None) };
-            let reader = question.reader();
             let (cpu, memory) = try_join(
                 self.containers_in(&pair.cpu, &place, reader),
                 self.containers_in(&pair.memory, &place, reader),
@@ -221,8 +221,11 @@ impl Reads {
             .await?;
             (BTreeMap::from([(Arc::clone(&namespace), cpu)]), BTreeMap::from([(namespace, memory)]))
         } else {
-            try_join(self.whatever_containers(&pair.cpu), self.whatever_containers(&pair.memory))
-                .await?
+            try_join(
+                self.whatever_containers(&pair.cpu, reader),
+                self.whatever_containers(&pair.memory, reader),
+            )
+            .await?
         };
         let mut read = Vec::new();
         for (namespace, cpu) in &cpu {
@@ -243,7 +246,8 @@ impl Reads {
         pods: &Pods,
     ) -> Result<Vec<Containers>, ReadError> {
         if pods.is_everywhere {
-            match self.planner.find_everywhere(source).await.map_err(|why| failed(source, why))? {
+            let found = self.planner.find_everywhere(source, pods.reader).await;
+            match found.map_err(|why| failed(source, why))? {
                 Ok(part) => {
                     let read = |place: &Place| {
                         let (namespace, objects) = (&place.namespace, &place.selected.objects);
@@ -283,8 +287,9 @@ impl Reads {
     async fn whatever_containers(
         &self,
         source: &ResourceSource,
+        reader: u64,
     ) -> Result<BTreeMap<Arc<str>, Containers>, ReadError> {
-        let found = self.planner.find_everywhere(source).await;
+        let found = self.planner.find_everywhere(source, reader).await;
         let part = found.map_err(|why| failed(source, why))?.map_err(|why| {
             ReadError::NoUsageRule(format!(
                 "{}: nobody knows which pods there are, and no query can tell of all namespaces: {why}",

@@ -1,58 +1,63 @@
 //! What an authorizer judges of a request, by the rules of `k8s.io/apiserver/pkg/endpoints/request`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use super::path::{self, PathError};
 
 /// The attributes of a request. Segments are judged as they stand: `deployments.apps` is a resource of that name.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Attributes {
+pub struct Attributes<'a> {
     /// `get`, `list` or `watch` for resources, the method in lower case for other paths.
-    pub verb: String,
+    pub verb: Cow<'static, str>,
     /// What is asked for.
-    pub target: Target,
+    pub target: Target<'a>,
 }
 
 /// What a request asks for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Target {
+pub enum Target<'a> {
     /// A path that is no resource.
-    Path(String),
+    Path(Cow<'a, str>),
     /// A resource. Empty texts stand for nothing.
     Resource {
         /// The API group.
-        group: String,
+        group: Cow<'a, str>,
         /// The version.
-        version: String,
+        version: Cow<'a, str>,
         /// The namespace.
-        namespace: String,
+        namespace: Cow<'a, str>,
         /// The resource.
-        resource: String,
+        resource: Cow<'a, str>,
         /// The object's name, or `*`.
-        name: String,
+        name: Cow<'a, str>,
         /// What follows the name.
-        subresource: String,
+        subresource: Cow<'a, str>,
     },
 }
 
-impl Attributes {
+impl<'a> Attributes<'a> {
     /// Takes a request apart: the path as it was sent, and whether its query asks to watch.
-    pub fn of(method: &str, raw_path: &str, watch: bool) -> Result<Self, PathError> {
-        let method = method.to_lowercase();
-        let segments = path::segments(raw_path)?;
-        let words: Vec<_> = segments.iter().map(String::as_str).collect();
-        let ["apis", group, version, rest @ ..] = words.as_slice() else {
-            return Ok(Self::path(method, raw_path));
-        };
-        let (namespace, rest) = match rest {
-            [] => return Ok(Self::path(method, raw_path)),
+    pub fn of(method: &str, raw_path: &'a str, watch: bool) -> Result<Self, PathError> {
+        let mut words: [Cow<'a, str>; 8] = Default::default();
+        let mut count = 0;
+        for segment in path::segments(raw_path) {
+            let segment = segment?;
+            if let Some(word) = words.get_mut(count) {
+                *word = segment;
+            }
+            count += 1;
+        }
+        let [root, group, version, first, second, third, fourth, fifth] = words;
+        if root != "apis" || count < 4 {
+            return Ok(Self { verb: lower(method), target: Target::Path(raw_path.into()) });
+        }
+        let (namespace, resource, name, subresource) = if first == "namespaces" && count > 5 {
+            (second, third, fourth, fifth)
+        } else {
             // A namespace itself is a resource like any other.
-            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-            rest => ("", rest),
+            (Cow::default(), first, second, third)
         };
-        let word = |at: usize| (*rest.get(at).unwrap_or(&"")).to_owned();
-        let (resource, name, subresource) = (word(0), word(1), word(2));
-        let verb = match method.as_str() {
+        let verb = match &*lower(method) {
             "get" | "head" if watch => "watch",
             "get" | "head" if name.is_empty() => "list",
             "get" | "head" => "get",
@@ -63,21 +68,27 @@ impl Attributes {
             "delete" => "delete",
             _ => "",
         };
-        Ok(Self {
-            verb: verb.to_owned(),
-            target: Target::Resource {
-                group: (*group).to_owned(),
-                version: (*version).to_owned(),
-                namespace: namespace.to_owned(),
-                resource,
-                name,
-                subresource,
-            },
-        })
+        let target = Target::Resource { group, version, namespace, resource, name, subresource };
+        Ok(Self { verb: verb.into(), target })
     }
 
-    fn path(verb: String, path: &str) -> Self {
-        Self { verb, target: Target::Path(path.to_owned()) }
+    /// The same, kept for longer than the request.
+    pub fn into_owned(self) -> Attributes<'static> {
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        let target = match self.target {
+            Target::Path(path) => Target::Path(owned(path)),
+            Target::Resource { group, version, namespace, resource, name, subresource } => {
+                Target::Resource {
+                    group: owned(group),
+                    version: owned(version),
+                    namespace: owned(namespace),
+                    resource: owned(resource),
+                    name: owned(name),
+                    subresource: owned(subresource),
+                }
+            }
+        };
+        Attributes { verb: self.verb, target }
     }
 
     /// The sentence of a refusal, as an API server says it.
@@ -98,7 +109,7 @@ impl Attributes {
     }
 }
 
-impl fmt::Display for Attributes {
+impl fmt::Display for Attributes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = &self.verb;
         match &self.target {
@@ -116,6 +127,13 @@ impl fmt::Display for Attributes {
                 }
             }
         }
+    }
+}
+
+fn lower(method: &str) -> Cow<'static, str> {
+    match method {
+        "GET" => "get".into(),
+        method => method.to_lowercase().into(),
     }
 }
 

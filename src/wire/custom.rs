@@ -54,95 +54,99 @@ pub struct Described<'a> {
 
 /// Encodes an answer as the JSON of a version.
 pub fn encode(version: Version, described: Described<'_>, readings: &[Reading]) -> Vec<u8> {
-    let api_version = described.kind.api_version();
-    let items = readings.iter().map(|reading| Item {
-        described_object: DescribedObject {
-            kind: &described.kind.kind,
-            namespace: described.namespace,
-            name: &reading.name,
-            api_version: &api_version,
-        },
-        identity: match version {
-            Version::V1beta1 => Identity::Flat { metric_name: described.metric },
-            Version::V1beta2 => Identity::Nested {
-                metric: Metric { name: described.metric, selector: described.selector },
+    let Described { kind, namespace, metric, selector, window_seconds } = described;
+    // All of an item but name, time and value is the same in all items.
+    let mut before_name = Vec::new();
+    push(&mut before_name, r#"{"describedObject":{"kind":"#);
+    push_json(&mut before_name, &kind.kind);
+    if let Some(namespace) = namespace {
+        push(&mut before_name, r#","namespace":"#);
+        push_json(&mut before_name, namespace);
+    }
+    push(&mut before_name, r#","name":"#);
+
+    let mut before_time = Vec::new();
+    push(&mut before_time, r#","apiVersion":"#);
+    push_json(&mut before_time, &kind.api_version());
+    match version {
+        Version::V1beta1 => {
+            push(&mut before_time, r#"},"metricName":"#);
+            push_json(&mut before_time, metric);
+        }
+        Version::V1beta2 => {
+            push(&mut before_time, r#"},"metric":"#);
+            push_json(&mut before_time, &Metric { name: metric, selector });
+        }
+    }
+    push(&mut before_time, r#","timestamp":"#);
+
+    let mut before_value = Vec::new();
+    if let Some(seconds) = window_seconds {
+        // The same field has another name in the JSON of either version.
+        push(
+            &mut before_value,
+            match version {
+                Version::V1beta1 => r#","window":"#,
+                Version::V1beta2 => r#","windowSeconds":"#,
             },
-        },
-        timestamp: Rfc3339(reading.at_ms),
-        window_seconds: described.window_seconds,
-        value: Quantity(reading.milli),
-        tail: match version {
-            Version::V1beta1 => Tail::Selector { selector: described.selector },
-            Version::V1beta2 => Tail::None {},
-        },
-    });
-    let list = List {
-        kind: "MetricValueList",
-        api_version: match version {
-            Version::V1beta1 => "custom.metrics.k8s.io/v1beta1",
-            Version::V1beta2 => "custom.metrics.k8s.io/v1beta2",
-        },
-        metadata: Empty {},
-        items: items.collect(),
-    };
+        );
+        push_json(&mut before_value, &seconds);
+    }
+    push(&mut before_value, r#","value":"#);
+
+    let mut end = Vec::new();
+    if matches!(version, Version::V1beta1) {
+        push(&mut end, r#","selector":"#);
+        push_json(&mut end, &selector);
+    }
+    push(&mut end, "}");
+
+    let (head, tail) =
+        (r#"{"kind":"MetricValueList","apiVersion":""#, r#"","metadata":{},"items":["#);
+    let same = before_name.len() + before_time.len() + before_value.len() + end.len();
+    // Name, time and value rarely take more; the list has its beginning and end.
+    let mut list = Vec::with_capacity(128 + readings.len() * (same + 80));
+    push(&mut list, head);
+    push(&mut list, GROUP);
+    push(&mut list, "/");
+    push(&mut list, version.name());
+    push(&mut list, tail);
+    // Readings of one query have one time.
+    let (mut at_ms, mut time) = (None, Vec::new());
+    let mut value = String::new();
+    for (index, reading) in readings.iter().enumerate() {
+        if index > 0 {
+            push(&mut list, ",");
+        }
+        if at_ms != Some(reading.at_ms) {
+            at_ms = Some(reading.at_ms);
+            time.clear();
+            push_json(&mut time, &Rfc3339(reading.at_ms));
+        }
+        value.clear();
+        quantity::write_milli(&mut value, reading.milli);
+        list.extend_from_slice(&before_name);
+        push_json(&mut list, &*reading.name);
+        list.extend_from_slice(&before_time);
+        list.extend_from_slice(&time);
+        list.extend_from_slice(&before_value);
+        // No character of a quantity has to be escaped.
+        push(&mut list, "\"");
+        push(&mut list, &value);
+        push(&mut list, "\"");
+        list.extend_from_slice(&end);
+    }
+    push(&mut list, "]}");
+    list
+}
+
+fn push(json: &mut Vec<u8>, text: &str) {
+    json.extend_from_slice(text.as_bytes());
+}
+
+fn push_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
     // Strings, integers and structs: there is nothing here that JSON could refuse.
-    serde_json::to_vec(&list).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    items: Vec<Item<'a>>,
-}
-
-#[derive(Serialize)]
-struct Empty {}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Item<'a> {
-    described_object: DescribedObject<'a>,
-    #[serde(flatten)]
-    identity: Identity<'a>,
-    timestamp: Rfc3339,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    window_seconds: Option<i64>,
-    value: Quantity,
-    #[serde(flatten)]
-    tail: Tail<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DescribedObject<'a> {
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    name: &'a str,
-    api_version: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Identity<'a> {
-    #[serde(rename_all = "camelCase")]
-    Flat {
-        metric_name: &'a str,
-    },
-    Nested {
-        metric: Metric<'a>,
-    },
-}
-
-/// v1beta1 ends with the selector, null where there is none.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Tail<'a> {
-    Selector { selector: Option<&'a LabelSelector> },
-    None {},
+    serde_json::to_writer(json, value).unwrap_or_default();
 }
 
 #[derive(Serialize)]
@@ -158,15 +162,6 @@ impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = Timestamp::from_second(self.0.div_euclid(1000)).unwrap_or_default();
         serializer.collect_str(&seconds)
-    }
-}
-
-/// A quantity, from thousandths.
-pub(super) struct Quantity(pub(super) i64);
-
-impl Serialize for Quantity {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&quantity::format_milli(self.0))
     }
 }
 

@@ -4,8 +4,8 @@
 
 use serde::{Serialize, Serializer};
 
-use super::custom::{Quantity, Rfc3339};
-use crate::core::external::ExternalReading;
+use super::custom::Rfc3339;
+use crate::core::{external::ExternalReading, quantity};
 
 /// The API group.
 pub const GROUP: &str = "external.metrics.k8s.io";
@@ -61,6 +61,15 @@ struct Labels<'a>(&'a ExternalReading);
 impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.labels.iter().map(|(name, value)| (&**name, &**value)))
+    }
+}
+
+/// A quantity, from thousandths.
+pub(super) struct Quantity(pub(super) i64);
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&quantity::format_milli(self.0))
     }
 }
 

@@ -187,16 +187,18 @@ fn schemas(version: Version, reference: &str) -> Map<String, Value> {
             },
         },
         "timestamp": {"type": "string", "format": "date-time", "description": "When the value was evaluated."},
-        "windowSeconds": {"type": "integer", "format": "int64", "description": "The range that the value covers."},
         "value": text("A quantity."),
     });
+    let window = json!({"type": "integer", "format": "int64", "description": "The range that the value covers, in seconds."});
     if let Some(value) = value.as_object_mut() {
         match version {
             Version::V1beta1 => {
+                value.insert("window".to_owned(), window);
                 value.insert("metricName".to_owned(), text("The metric's name."));
                 value.insert("selector".to_owned(), selector);
             }
             Version::V1beta2 => {
+                value.insert("windowSeconds".to_owned(), window);
                 let properties = json!({"name": text("The metric's name."), "selector": selector});
                 let metric = json!({"type": "object", "properties": properties});
                 value.insert("metric".to_owned(), metric);

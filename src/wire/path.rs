@@ -1,6 +1,8 @@
 //! Paths below `/apis/custom.metrics.k8s.io/{version}`, `/apis/external.metrics.k8s.io/{version}` and
 //! `/apis/metrics.k8s.io/{version}`: what is asked for.
 
+use std::borrow::Cow;
+
 use crate::core::kinds::GroupResource;
 
 /// A read of the custom metrics API.
@@ -79,7 +81,7 @@ pub enum PathError {
 /// the query.
 pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
     let segments = whole_segments(rest)?.ok_or(PathError::Form)?;
-    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
     match *words.as_slice() {
         ["namespaces", namespace, "metrics", metric] => Ok(MetricPath {
             namespace: None,
@@ -107,7 +109,7 @@ pub fn parse(rest: &str) -> Result<MetricPath, PathError> {
 /// Takes apart what stands behind the version in an external metrics URL, as [`parse`] does for custom metrics.
 pub fn parse_external(rest: &str) -> Result<ExternalPath, PathError> {
     let segments = whole_segments(rest)?.ok_or(PathError::ExternalForm)?;
-    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
     match *words.as_slice() {
         ["namespaces", namespace, metric] => Ok(ExternalPath {
             namespace: match namespace {
@@ -124,7 +126,7 @@ pub fn parse_external(rest: &str) -> Result<ExternalPath, PathError> {
 pub fn parse_usage(rest: &str) -> Result<UsagePath, PathError> {
     let segments = whole_segments(rest.strip_suffix('/').unwrap_or(rest))?;
     let segments = segments.ok_or(PathError::UsageForm)?;
-    let words: Vec<_> = segments.iter().map(String::as_str).collect();
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
     match *words.as_slice() {
         ["nodes"] => Ok(UsagePath::Nodes { name: None }),
         ["nodes", node] => Ok(UsagePath::Nodes { name: Some(one(node)?) }),
@@ -141,22 +143,18 @@ pub fn parse_usage(rest: &str) -> Result<UsagePath, PathError> {
 }
 
 /// The segments of what stands behind the version, if none is empty.
-fn whole_segments(rest: &str) -> Result<Option<Vec<String>>, PathError> {
+fn whole_segments(rest: &str) -> Result<Option<Vec<Cow<'_, str>>>, PathError> {
     // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
     if rest.starts_with('/') {
         return Ok(None);
     }
-    let segments = segments(rest)?;
+    let segments = segments(rest).collect::<Result<Vec<_>, _>>()?;
     Ok(segments.iter().all(|segment| !segment.is_empty()).then_some(segments))
 }
 
 /// The percent-decoded segments of a path, without slashes at its ends.
-pub(super) fn segments(path: &str) -> Result<Vec<String>, PathError> {
-    path.trim_matches('/')
-        .split('/')
-        .map(decode)
-        .collect::<Option<Vec<_>>>()
-        .ok_or(PathError::NotUtf8)
+pub(super) fn segments(path: &str) -> impl Iterator<Item = Result<Cow<'_, str>, PathError>> {
+    path.trim_matches('/').split('/').map(|segment| decode(segment).ok_or(PathError::NotUtf8))
 }
 
 /// Object names are put into queries, in templates as they are: characters that no name of a kind has (quotes, braces, white
@@ -190,9 +188,9 @@ fn namespace(segment: &str) -> Result<String, PathError> {
 }
 
 /// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
-pub(crate) fn decode(segment: &str) -> Option<String> {
+pub(crate) fn decode(segment: &str) -> Option<Cow<'_, str>> {
     if !segment.contains('%') {
-        return Some(segment.to_owned());
+        return Some(Cow::Borrowed(segment));
     }
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
@@ -207,7 +205,7 @@ pub(crate) fn decode(segment: &str) -> Option<String> {
             bytes.push(*first);
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::custom::{Quantity, Rfc3339};
+use super::{custom::Rfc3339, external::Quantity};
 use crate::core::{
     duration, quantity,
     resource::{NodeUsage, Object, PodUsage, Usage},

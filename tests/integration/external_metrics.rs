@@ -434,7 +434,7 @@ async fn equal_questions_meet_in_the_cache() {
     let backend = Backend::start(knows(&["m"], |_| one("5"))).await;
     let text = "externalRules:\n- {seriesQuery: m, metricsQuery: 'm{<<.LabelMatchers>>}', resources: {overrides: {ns: {resource: namespace}}}}\n";
     let mut launch = Launch::new(text, &backend.url);
-    launch.cache_ttl = Duration::from_secs(600);
+    launch.planning.life.ttl = Duration::from_secs(600);
     let app = launch.start().await;
     backend.take();
     for selector in ["a=1,b=2", "b=2,a=1", "b%3D2%2Ca%3D%3D1"] {

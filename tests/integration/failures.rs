@@ -151,7 +151,7 @@ async fn many_readers_are_one_query() {
     let (gate, script) = gated();
     let backend = Backend::start(script).await;
     let mut launch = Launch::new(RULE, &backend.url);
-    launch.cache_ttl = Duration::from_secs(600);
+    launch.planning.life.ttl = Duration::from_secs(600);
     let app = Arc::new(launch.start().await);
     let path = custom("namespaces/n/pods/*/m");
     // One HTTP/2 connection keeps the order: what is answered after the reads were sent was received after them.
@@ -185,7 +185,7 @@ async fn a_reader_that_hangs_up_does_not_stop_the_others() {
     let (gate, script) = gated();
     let backend = Backend::start(script).await;
     let mut launch = Launch::new(RULE, &backend.url);
-    launch.cache_ttl = Duration::from_secs(600);
+    launch.planning.life.ttl = Duration::from_secs(600);
     let app = Arc::new(launch.start().await);
     let queries = || backend.count(Asked::is_query);
     let read = |app: &Arc<App>| {
@@ -208,7 +208,7 @@ async fn a_reader_that_hangs_up_does_not_stop_the_others() {
 async fn failures_are_kept_for_a_moment_and_nothing_is_without_a_ttl() {
     let backend = Backend::start(knows(&["m"], |_| api_error(503, "unavailable"))).await;
     let mut launch = Launch::new(RULE, &backend.url);
-    launch.cache_ttl = Duration::from_secs(600);
+    launch.planning.life.ttl = Duration::from_secs(600);
     let app = launch.start().await;
     let path = custom("namespaces/n/pods/p/m");
     let queries = || backend.count(Asked::is_query);

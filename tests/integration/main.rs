@@ -34,4 +34,6 @@ mod pointwise;
 #[cfg(test)]
 mod resource_metrics;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod support;

@@ -270,6 +270,8 @@ async fn a_broken_watch_answers_for_a_while_only() {
     for (tolerance, population) in [(Duration::from_secs(600), Some(3)), (Duration::ZERO, None)] {
         let stage = Stage::new(Times { tolerance, ..patient() }, Duration::ZERO).await;
         assert_eq!(stage.select("").await.population, Some(3));
+        // It is said a moment later than it is so.
+        stage.until_metric(SYNCED).await;
         stage.cluster.refuse("watch", "pods", Some(500));
         stage.cluster.break_watches();
         stage.until_metric(UNSYNCED).await;

@@ -24,7 +24,7 @@ use chance::Chance;
 use samples::{NAMESPACES, NOW, PODS};
 
 /// How many templates are tried unless the environment says otherwise.
-const CASES: u64 = 6_000;
+const CASES: u64 = 4_000;
 
 /// How many are tried at the same time.
 const PARALLEL: usize = 4;
@@ -123,8 +123,7 @@ struct Case {
 impl Case {
     fn new(chance: &mut Chance) -> Option<Self> {
         let is_clusterwide = chance.percent(50);
-        let depth = 1 + chance.below(4);
-        let source = expressions::vector(chance, depth);
+        let source = expressions::template(chance);
         let template = QueryTemplate::compile(&source).ok()?;
         assert_eq!(template.names_are_plain(), Ok(()), "{source}");
         Some(Self { template, source, is_clusterwide })

@@ -331,7 +331,7 @@ async fn autoscalers_of_a_namespace_share_two_queries() {
     let answered = pods.clone();
     let backend = Backend::start(move |_| vector(&answered)).await;
     let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
-    launch.cache_ttl = Duration::from_secs(600);
+    launch.planning.life.ttl = Duration::from_secs(600);
     let app = launch.start().await;
     let read = async |at: usize| {
         let path = format!("{BETA}/namespaces/team/pods?labelSelector=app%3Dweb-{at}");

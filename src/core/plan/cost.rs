@@ -1,12 +1,13 @@
 //! What a shared query costs against the exact ones, and who reads.
 //!
-//! A query costs the backend about as much as [`QUERY`] samples, whatever it gives. Readers come back at their own pace; an
-//! exact query is sent once for each of them, a shared one at most once for the life of its result. So, for a round of
-//! readers who each read `names` objects every `every`,
+//! A query costs the backend about as much as [`QUERY`] samples, whatever it gives. Readers come back at their own pace, and no
+//! result is fetched again within its life. So, for readers who each read `names` objects every `every`, the samples that are
+//! fetched in a second are
 //!
 //! ```text
-//! exact  = Σ (QUERY + names) / every
-//! shared = (QUERY + size) × min(1 / ttl, Σ 1 / every)
+//! pace   = max(every, ttl)
+//! exact  = Σ (QUERY + names) / pace
+//! shared = (QUERY + size) × min(1 / ttl, Σ 1 / pace)
 //! ```
 //!
 //! and sharing pays where the second is not the greater one. It never sends more queries than exact plans would.
@@ -26,7 +27,7 @@ pub const USUAL_PACE: Duration = Duration::from_secs(15);
 const LEAST_MEMORY: Duration = Duration::from_secs(120);
 
 /// The most readers of a group that are told apart. There are few reasons for more, and further ones change nothing.
-const MAX_READERS: usize = 10_000;
+pub const MAX_READERS: usize = 10_000;
 
 /// Sharing that has begun goes on until it costs this much more than exact plans.
 const RELUCTANCE: f64 = 1.5;
@@ -50,20 +51,24 @@ struct Reader {
 /// What readers cost in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Rates {
-    reads: f64,
+    /// How often exact results would be fetched.
+    fetches: f64,
     exact: f64,
 }
 
 impl Rates {
-    fn add(&mut self, names: usize, every: Duration) {
-        let every = every.as_secs_f64().max(0.001);
-        self.reads += 1.0 / every;
-        self.exact += (QUERY + count(names)) / every;
+    fn add(&mut self, names: usize, pace: Duration) {
+        self.fetches += per_second(pace);
+        self.exact += (QUERY + count(names)) * per_second(pace);
     }
 
     fn shared(self, size: usize, ttl: Duration) -> f64 {
-        (QUERY + count(size)) * self.reads.min(1.0 / ttl.as_secs_f64().max(0.001))
+        (QUERY + count(size)) * self.fetches.min(per_second(ttl))
     }
+}
+
+fn per_second(every: Duration) -> f64 {
+    1.0 / every.as_secs_f64().max(0.001)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no vector has 2^52 samples")]
@@ -110,17 +115,27 @@ impl Demand {
         let mut seen = Rates::default();
         #[expect(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
         for reader in self.readers.values() {
-            seen.add(reader.names, reader.every);
+            seen.add(reader.names, reader.every.max(ttl));
         }
         let mut announced = Rates::default();
         for names in &self.expected {
-            announced.add(*names, USUAL_PACE);
+            announced.add(*names, USUAL_PACE.max(ttl));
         }
         let margin = if self.shares { RELUCTANCE } else { 1.0 };
         self.shares = [seen, announced]
             .into_iter()
-            .any(|rates| rates.reads > 0.0 && rates.shared(size, ttl) <= rates.exact * margin);
+            .any(|rates| rates.fetches > 0.0 && rates.shared(size, ttl) <= rates.exact * margin);
         self.shares
+    }
+
+    /// Whether sharing paid when it was last asked.
+    pub fn is_shared(&self) -> bool {
+        self.shares
+    }
+
+    /// Whether a reader has read lately.
+    pub fn remembers(&self, reader: u64) -> bool {
+        self.readers.contains_key(&reader)
     }
 
     /// How many readers are remembered or announced.
@@ -225,7 +240,7 @@ mod tests {
             size in 0..20_000_usize,
         ) {
             let now = Instant::now();
-            let rate = |every: u64| 1.0 / Duration::from_secs(every).as_secs_f64();
+            let rate = |every: u64| 1.0 / Duration::from_secs(every).max(TTL).as_secs_f64();
             let exact: f64 = readers.iter().map(|(n, every)| (QUERY + count(*n)) * rate(*every)).sum();
             let reads: f64 = readers.iter().map(|(_, every)| rate(*every)).sum();
             let shared = (QUERY + count(size)) * reads.min(1.0 / TTL.as_secs_f64());

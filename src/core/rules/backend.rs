@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{Content, Problem, file};
+use super::{Content, Problem, fields, file, form::excerpt};
 use crate::core::yaml::Place;
 
 /// An entry of `backends`.
@@ -73,7 +73,7 @@ pub(super) fn compile_all(written: &[file::Backend]) -> Result<Vec<Arc<Backend>>
     for entry in written {
         let mut problem = |place: Place, key: &str, message: String| {
             let path = format!("{}.{key}", entry.id);
-            problems.push(Problem { place: Some(place), path, message });
+            problems.push(Problem::new(Some(place), path, message));
         };
         if let Some(first) = written.iter().find(|first| first.name.value == entry.name.value)
             && first.id != entry.id
@@ -96,7 +96,7 @@ fn compile(
         let header = name.parse::<HeaderName>().ok().zip(header_value(&value.value));
         if header.is_none() {
             let message = "the value of a header is made of visible ASCII characters";
-            problem(value.place, &format!("headers.{name}"), message.to_owned());
+            problem(value.place, &format!("headers.{}", excerpt(name)), message.to_owned());
         }
         header
     });
@@ -115,7 +115,7 @@ fn compile(
         let message = "`authInCluster` and `authConfig` exclude each other";
         problem(written.auth_config.place, "authConfig", message.to_owned());
     }
-    let file = |text: &file::Text| (!text.value.is_empty()).then(|| PathBuf::from(&text.value));
+    let file = |text: &fields::Text| (!text.value.is_empty()).then(|| PathBuf::from(&text.value));
     Some(Backend {
         name: written.name.value.as_str().into(),
         place: written.place,
@@ -153,7 +153,8 @@ fn url(text: &str) -> Result<Url, String> {
 
 /// A text as the value of a header, without white space around it and marked as sensitive.
 pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
-    let mut value: HeaderValue = text.trim().parse().ok()?;
+    let text = text.trim();
+    let mut value: HeaderValue = if text.is_ascii() { text.parse().ok()? } else { return None };
     value.set_sensitive(true);
     Some(value)
 }

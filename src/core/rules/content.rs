@@ -31,11 +31,11 @@ impl Content {
     }
 
     fn finish(context: Context) -> Self {
-        let mut content = [0; SHA256_OUTPUT_LEN];
-        for (byte, digest) in content.iter_mut().zip(context.finish().as_ref()) {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        for (byte, digest) in bytes.iter_mut().zip(context.finish().as_ref()) {
             *byte = *digest;
         }
-        Self(content)
+        Self(bytes)
     }
 }
 

@@ -5,13 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Aggregate, Nan, OnEmpty, Problem,
     content::Content,
-    form::{Problems, join},
-    keys::{self, FILE, Shape},
+    fields::{Fields, Flag, Text},
+    form::Problems,
+    keys::{FILE, GROUP_RESOURCE},
 };
-use crate::core::{
-    duration,
-    yaml::{Key, Node, Place, Value},
-};
+use crate::core::yaml::{Node, Place, Value};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -41,20 +39,6 @@ pub(super) struct Rule {
     pub(super) on_empty: OnEmpty,
     pub(super) aggregate: Aggregate,
     pub(super) options: Options,
-}
-
-/// A string and where it stands; empty where the key is absent, with the place of what should hold it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Text {
-    pub(super) value: String,
-    pub(super) place: Place,
-}
-
-/// A boolean that is false by default, and where it stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flag {
-    pub(super) value: bool,
-    pub(super) place: Place,
 }
 
 /// What rules of all kinds have.
@@ -232,7 +216,7 @@ fn resources(rule: &Fields<'_>) -> Resources {
         return Resources::default();
     };
     let overrides = fields.entries_of("overrides").iter().map(|(label, node)| {
-        let fields = Fields::of(node, String::new(), &keys::GROUP_RESOURCE);
+        let fields = Fields::of(node, String::new(), &GROUP_RESOURCE);
         let written = Override {
             place: node.place,
             group: fields.text("group").value,
@@ -286,99 +270,5 @@ fn backend(fields: &Fields<'_>) -> Backend {
         timeout: fields.duration("timeout"),
         discovery_timeout: fields.duration("discoveryTimeout"),
         concurrency: fields.text("concurrency").value.parse().ok(),
-    }
-}
-
-/// A mapping and the path to it. What does not have the form that is described for it is as if it were absent: it has been
-/// reported.
-struct Fields<'n> {
-    path: String,
-    place: Place,
-    shape: &'static Shape,
-    is_mapping: bool,
-    entries: &'n [(Key, Node)],
-    node: &'n Node,
-}
-
-impl<'n> Fields<'n> {
-    fn of(node: &'n Node, path: String, shape: &'static Shape) -> Self {
-        let (is_mapping, entries) = match &node.value {
-            Value::Mapping(entries) => (true, entries.as_slice()),
-            _ => (false, Default::default()),
-        };
-        Self { path, place: node.place, shape, is_mapping, entries, node }
-    }
-
-    /// The value of a key; an explicit null counts as absent, as in Go's YAML.
-    fn get(&self, key: &str) -> Option<&'n Node> {
-        debug_assert!(self.shape.key(key).is_some(), "{} has no key {key}", self.shape.name);
-        self.entries
-            .iter()
-            .find(|(known, _)| known.text == key)
-            .map(|(_, node)| node)
-            .filter(|node| !matches!(node.value, Value::Null))
-    }
-
-    fn content(&self, kind: &str) -> Content {
-        Content::of(kind, self.node)
-    }
-
-    fn object(&self, key: &str) -> Option<Fields<'n>> {
-        let shape = self.shape.key(key)?.kind.shape()?;
-        self.get(key).map(|node| Fields::of(node, join(&self.path, key), shape))
-    }
-
-    fn items(&self, key: &str) -> impl Iterator<Item = Fields<'n>> {
-        let shape = self.shape.key(key).and_then(|key| key.kind.shape());
-        let items = match self.get(key).map(|node| &node.value) {
-            Some(Value::Sequence(items)) => items.as_slice(),
-            _ => Default::default(),
-        };
-        let path = join(&self.path, key);
-        shape.into_iter().flat_map(move |shape| {
-            let path = path.clone();
-            items
-                .iter()
-                .enumerate()
-                .map(move |(index, item)| Fields::of(item, format!("{path}[{index}]"), shape))
-        })
-    }
-
-    fn entries_of(&self, key: &str) -> &'n [(Key, Node)] {
-        match self.get(key).map(|node| &node.value) {
-            Some(Value::Mapping(entries)) => entries,
-            _ => Default::default(),
-        }
-    }
-
-    fn text(&self, key: &str) -> Text {
-        match self.get(key) {
-            Some(Node { place, value: Value::Scalar(value) }) => {
-                Text { value: value.clone(), place: *place }
-            }
-            Some(node) => Text { value: String::new(), place: node.place },
-            None => Text { value: String::new(), place: self.place },
-        }
-    }
-
-    fn flag(&self, key: &str) -> Flag {
-        let text = self.text(key);
-        Flag { value: keys::TRUE.contains(&text.value.as_str()), place: text.place }
-    }
-
-    fn duration(&self, key: &str) -> Option<Duration> {
-        duration::parse_either(&self.text(key).value)
-    }
-
-    fn headers(&self) -> Vec<(String, Text)> {
-        let entries = self.entries_of("headers").iter();
-        entries
-            .filter_map(|(name, node)| match &node.value {
-                Value::Scalar(value) => {
-                    Some((name.text.clone(), Text { value: value.clone(), place: node.place }))
-                }
-                _ => None,
-            })
-            .collect()
     }
 }

@@ -155,7 +155,7 @@ impl Problems {
 
     pub(super) fn add(&mut self, place: Place, path: String, message: String) {
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem { place: Some(place), path, message });
+            self.list.push(Problem::new(Some(place), path, message));
         } else {
             self.untold += 1;
         }
@@ -169,7 +169,7 @@ impl Problems {
         self.list.sort_by_key(|problem| problem.place);
         if self.untold > 0 {
             let message = format!("there are {} more problems", self.untold);
-            self.list.push(Problem { place: None, path: String::new(), message });
+            self.list.push(Problem::new(None, String::new(), message));
         }
         Err(self.list)
     }

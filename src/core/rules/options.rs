@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Backend, backend, file};
+use super::{Backend, backend, fields, file, form::excerpt};
 use crate::core::{
     template::{HeaderTemplate, TemplateError},
     yaml::Place,
@@ -99,16 +99,15 @@ pub(super) fn compile(
             .headers
             .iter()
             .filter_map(|(name, value)| {
-                header(name, value)
-                    .map_err(|message| problem(value.place, &format!("headers.{name}"), message))
-                    .ok()
+                let path = format!("headers.{}", excerpt(name));
+                header(name, value).map_err(|message| problem(value.place, &path, message)).ok()
             })
             .collect(),
     }
 }
 
 fn named(
-    written: &file::Text,
+    written: &fields::Text,
     backends: &[Arc<Backend>],
     problem: &mut impl FnMut(Place, &str, String),
 ) -> Option<Arc<Backend>> {
@@ -131,7 +130,7 @@ fn named(
 /// A namespace to see what a template gives.
 const SOME_NAMESPACE: &str = "default";
 
-fn header(name: &str, value: &file::Text) -> Result<Header, String> {
+fn header(name: &str, value: &fields::Text) -> Result<Header, String> {
     let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
     let value = HeaderTemplate::compile(&value.value).map_err(|error| error.to_string())?;
     let header = Header { name, value: Arc::new(value) };

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Backend, Content, Mapping, Problem, QueryOptions, file, options, query_template, window_seconds,
+    Backend, Content, Mapping, Problem, QueryOptions, fields, file, options, query_template,
+    window_seconds,
 };
 use crate::core::{template::QueryTemplate, yaml::Place};
 
@@ -73,7 +74,7 @@ fn compile_rule(
 ) -> Option<ResourceRule> {
     let problems_before = broken.len();
     let mut problem = |place: Place, key: &str, message: String| {
-        broken.push(Problem { place: Some(place), path: format!("{}.{key}", written.id), message });
+        broken.push(Problem::new(Some(place), format!("{}.{key}", written.id), message));
     };
     let (containers, nodes) = (&written.container_query, &written.node_query);
     if containers.value.is_empty() && nodes.value.is_empty() {
@@ -99,7 +100,7 @@ fn compile_rule(
         let message = "the label that holds a container's name is required, such as `container`";
         problem(label.place, "containerLabel", message.to_owned());
     }
-    let mut template = |key: &str, text: &file::Text| {
+    let mut template = |key: &str, text: &fields::Text| {
         if text.value.is_empty() { None } else { query_template(key, text, &mut problem) }
     };
     let container_query = template("containerQuery", containers);

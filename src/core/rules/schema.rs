@@ -12,21 +12,22 @@ use crate::core::duration;
 /// the bounds of durations.
 pub fn schema() -> Value {
     let mut definitions = Map::new();
-    define(&FILE, &mut definitions);
+    // An empty file has no rules.
+    define(&FILE, true, &mut definitions);
     let mut schema = Map::new();
     schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".to_owned(), json!("The rules file of loadline"));
     if let Some(Value::Object(file)) = definitions.remove(FILE.name) {
         schema.extend(file);
     }
-    // An empty file has no rules.
-    schema.insert("type".to_owned(), json!(["object", "null"]));
     definitions.sort_keys();
     schema.insert("$defs".to_owned(), Value::Object(definitions));
     Value::Object(schema)
 }
 
-fn define(shape: &'static Shape, definitions: &mut Map<String, Value>) {
+/// Adds a mapping and those within to the definitions. A mapping is either the value of a key, and may be null, or an item of
+/// a list or mapping, and may not; none is both.
+fn define(shape: &'static Shape, is_value: bool, definitions: &mut Map<String, Value>) {
     if definitions.contains_key(shape.name) {
         return;
     }
@@ -36,7 +37,8 @@ fn define(shape: &'static Shape, definitions: &mut Map<String, Value>) {
         shape.keys.iter().filter(|key| key.need != Need::Optional).map(|key| key.name).collect();
     let mut definition = Map::new();
     definition.insert("description".to_owned(), json!(shape.doc));
-    definition.insert("type".to_owned(), json!("object"));
+    let kind = if is_value { json!(["object", "null"]) } else { json!("object") };
+    definition.insert("type".to_owned(), kind);
     definition.insert("additionalProperties".to_owned(), json!(false));
     if !required.is_empty() {
         definition.insert("required".to_owned(), json!(required));
@@ -45,7 +47,7 @@ fn define(shape: &'static Shape, definitions: &mut Map<String, Value>) {
     definitions.insert(shape.name.to_owned(), Value::Object(definition));
     for key in shape.keys {
         if let Some(inner) = key.kind.shape() {
-            define(inner, definitions);
+            define(inner, matches!(key.kind, Kind::Object(_)), definitions);
         }
     }
 }
@@ -83,9 +85,8 @@ fn property(key: &Key) -> Value {
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         }),
     };
-    // A key without a value is as good as none.
     if key.need == Need::Optional {
-        property = json!({"anyOf": [property, {"type": "null"}]});
+        allow_null(&mut property);
     }
     let mut described = Map::new();
     let description = match &key.kind {
@@ -100,6 +101,24 @@ fn property(key: &Key) -> Value {
         described.extend(property);
     }
     Value::Object(described)
+}
+
+/// A key without a value is as good as none. Said in the property itself, because editors explain little of what fails in
+/// one of several schemas; for a reference the definition says it.
+fn allow_null(property: &mut Value) {
+    if let Some(Value::Array(alternatives)) = property.get_mut("anyOf") {
+        alternatives.push(json!({"type": "null"}));
+    } else if let Some(Value::Array(words)) = property.get_mut("enum") {
+        words.push(Value::Null);
+    } else if let Some(kind) = property.get_mut("type") {
+        *kind = match kind.take() {
+            Value::Array(mut kinds) => {
+                kinds.push(json!("null"));
+                Value::Array(kinds)
+            }
+            one => json!([one, "null"]),
+        };
+    }
 }
 
 fn reference(shape: &Shape) -> Value {

@@ -22,10 +22,10 @@ externalRules:
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 resourceRules:
   cpu:
-containerQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>}[3m])) by (<<.GroupBy>>)
-nodeQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,id='/'}[3m])) by (<<.GroupBy>>)
-resources: {overrides: {node: {resource: node}}}
-containerLabel: container
+    containerQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>}[3m])) by (<<.GroupBy>>)
+    nodeQuery: sum(rate(container_cpu_usage_seconds_total{<<.LabelMatchers>>,id='/'}[3m])) by (<<.GroupBy>>)
+    resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}, node: {resource: node}}}
+    containerLabel: container
   window: 3m
 "#;
 
@@ -71,10 +71,10 @@ fn reports_every_problem_of_form_with_its_place() {
     4:25: rules[0].resources.template: a string is expected
     4:42: rules[0].resources.namespaced: `maybe` is neither true nor false
     5:9: rules[0].name: a mapping is expected, with the keys `matches`, `as`
-    6:3: rules[1]: a mapping is expected, with the keys `seriesQuery`, `seriesFilters`, `resources`, `name`, `metricsQuery`
+    6:3: rules[1]: a mapping is expected, with the keys `seriesQuery`, `seriesFilters`, `resources`, `name`, `metricsQuery`, `static`, `window`, `nan`, `onEmpty`, `cacheTTL`, `maxStale`, `timeout`, `prometheus`, `headers`
     7:1: externalRule: unknown key; did you mean `externalRules`?
-    8:23: resourceRules.cpu.window: unknown key; expected one of `containerQuery`, `nodeQuery`, `resources`, `containerLabel`
-    8:44: resourceRules.window: a duration such as `5m` is expected
+    8:23: resourceRules.cpu.window: unknown key; expected one of `containerQuery`, `nodeQuery`, `resources`, `containerLabel`, `cacheTTL`, `maxStale`, `timeout`, `prometheus`, `headers`
+    8:44: resourceRules.window: `forever`: a duration such as `5m` is expected
     ");
 }
 

@@ -5,7 +5,8 @@ pub(super) struct Chance(u64);
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        // Seeds next to each other must not give the same numbers, shifted by one.
+        Self(Self(seed).next())
     }
 
     fn next(&mut self) -> u64 {

@@ -42,8 +42,100 @@ const OVER_TIME: [&str; 15] = [
 
 const AGGREGATIONS: [&str; 8] = ["sum", "avg", "max", "min", "count", "group", "stddev", "stdvar"];
 
+/// A template for a vector: one of anything, or one of a few operators between vectors that match each other often.
+pub(super) fn template(chance: &mut Chance) -> String {
+    if chance.percent(50) {
+        let depth = 1 + chance.below(4);
+        return vector(chance, depth);
+    }
+    let (left, right) = (side(chance), side(chance));
+    let joined = joined(chance, &left, &right);
+    match chance.below(6) {
+        0 => format!("sum by (<<.GroupBy>>) ({joined})"),
+        1 => format!("max_over_time(({joined})[10m:2m])"),
+        2 => {
+            let third = side(chance);
+            let (first, second) =
+                if chance.percent(50) { (joined, third) } else { (third, joined) };
+            self::joined(chance, &first, &second)
+        }
+        _ => joined,
+    }
+}
+
+/// A side of an operator.
+fn side(chance: &mut Chance) -> String {
+    const DEPENDENT: [&str; 7] = [
+        "load{<<.LabelMatchers>>}",
+        "limits{<<.LabelMatchers>>}",
+        "sum by (<<.GroupBy>>) (load{<<.LabelMatchers>>})",
+        "sum by (<<.GroupBy>>) (requests_total{<<.LabelMatchers>>})",
+        "sum by (<<.GroupBy>>,node) (requests_total{<<.LabelMatchers>>})",
+        "max by (namespace,pod) (load{<<.LabelMatchers>>})",
+        "topk by (<<.GroupBy>>) (1,requests_total{<<.LabelMatchers>>})",
+    ];
+    const INDEPENDENT: [&str; 10] = [
+        "info",
+        "load",
+        "limits",
+        "max without (pod) (leader)",
+        "paused",
+        "vector(1)",
+        "sum by (pod) (limits)",
+        "sum by (<<.GroupBy>>) (load)",
+        "sum by (namespace,pod) (requests_total)",
+        "count by (namespace) (info)",
+    ];
+    // Of these there are few, so that they match without being too many.
+    let side = match chance.below(100) {
+        0..=14 => "leader{<<.LabelMatchers>>}",
+        15..=59 => chance.pick(&DEPENDENT),
+        60..=74 => chance.pick(&["lone", "leader", "node_heat"]),
+        _ => chance.pick(&INDEPENDENT),
+    };
+    match chance.below(10) {
+        0 => format!("label_replace({side},\"x\",\"$1\",\"namespace\",\"(.*)\")"),
+        1 => format!("({side} > 1)"),
+        2 => {
+            let scalar = chance.pick(&["paused", "leader{<<.LabelMatchers>>}"]);
+            format!("({side} / scalar({scalar}))")
+        }
+        _ => side.to_owned(),
+    }
+}
+
+/// An operator between them, of which one or many elements match.
+fn joined(chance: &mut Chance, left: &str, right: &str) -> String {
+    let labels = match chance.below(8) {
+        0 => "pod".to_owned(),
+        1 => "<<.GroupBy>>".to_owned(),
+        2 => "<<.GroupBy>>,node".to_owned(),
+        3 => "namespace,pod".to_owned(),
+        4 => "node".to_owned(),
+        5 => "namespace".to_owned(),
+        _ => chance.some(&LABELS[..3], 40).join(","),
+    };
+    let modifier = match chance.below(6) {
+        0 => String::new(),
+        1 => format!(" ignoring ({})", chance.some(&LABELS, 40).join(",")),
+        _ => format!(" on ({labels})"),
+    };
+    if chance.percent(45) {
+        let operator = chance.pick(&["and", "or", "unless"]);
+        return format!("({left}) {operator}{modifier} ({right})");
+    }
+    let operator = chance.pick(&["+", "*", ">=", "!= bool"]);
+    let include = chance.some(&["node", "pod", "namespace", "x"], 15).join(",");
+    let grouping = match chance.below(5) {
+        0 | 1 if !modifier.is_empty() => format!(" group_left ({include})"),
+        2 | 3 if !modifier.is_empty() => format!(" group_right ({include})"),
+        _ => String::new(),
+    };
+    format!("({left}) {operator}{modifier}{grouping} ({right})")
+}
+
 /// A template for a vector, nested no deeper than this.
-pub(super) fn vector(chance: &mut Chance, depth: usize) -> String {
+fn vector(chance: &mut Chance, depth: usize) -> String {
     if depth == 0 {
         return selector(chance);
     }

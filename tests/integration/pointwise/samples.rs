@@ -52,6 +52,10 @@ pub(super) fn openmetrics() -> String {
         &["node=\"n-0\"", "node=\"n-1\""].map(str::to_owned),
     );
     gauge(&mut text, &mut chance, "paused", &["namespace=\"b\"".to_owned()]);
+    // One pod of each namespace, and one of all.
+    let leaders = [&pods[0], &pods[6], &pods[pods.len() - 1]].map(of);
+    gauge(&mut text, &mut chance, "lone", &leaders[..1]);
+    gauge(&mut text, &mut chance, "leader", &leaders);
     gauge(&mut text, &mut chance, "info", &pods.iter().map(of).collect::<Vec<_>>());
 
     let mut requests = Vec::new();

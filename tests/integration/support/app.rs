@@ -27,8 +27,7 @@ pub(crate) struct Launch {
     pub(crate) objects: Option<PathBuf>,
     pub(crate) relist_interval: Duration,
     pub(crate) max_age: Duration,
-    pub(crate) cache_ttl: Duration,
-    pub(crate) across_namespaces: bool,
+    pub(crate) planning: planner::Settings,
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
     pub(crate) certificates: certificates::Settings,
@@ -51,8 +50,7 @@ impl Launch {
             objects: None,
             relist_interval: Duration::from_secs(600),
             max_age: Duration::from_secs(600),
-            cache_ttl: Duration::ZERO,
-            across_namespaces: false,
+            planning: planner::Settings::with_ttl(Duration::ZERO),
             guarded: false,
             certificates: certificates::Settings {
                 names: certificates::Names::new("loadline", None, &[]),
@@ -100,10 +98,7 @@ impl Launch {
             tls: Options::default(),
             relist_interval: self.relist_interval,
             max_age: self.max_age,
-            planning: planner::Settings {
-                across_namespaces: self.across_namespaces,
-                ..planner::Settings::with_ttl(self.cache_ttl)
-            },
+            planning: self.planning,
             write_kubeconfig: None,
             shutdown_delay: Duration::ZERO,
         }

@@ -42,10 +42,10 @@ fn what_is_said_is_compiled() {
     let options = "cacheTTL: 0, maxStale: 1m30s, timeout: 0.5s, window: 2m, prometheus: mimir";
     for list in ["rules", "externalRules"] {
         let rule = rule(list, options);
-        let seconds = |duration: Option<Duration>| duration.unwrap().as_secs_f32();
+        let milliseconds = |duration: Option<Duration>| duration.unwrap().as_millis();
         let options = &rule.options;
-        let durations = [options.cache_ttl, options.max_stale, options.timeout].map(seconds);
-        assert_eq!(durations.map(|seconds| seconds * 2.0), [0.0, 180.0, 1.0]);
+        let durations = [options.cache_ttl, options.max_stale, options.timeout].map(milliseconds);
+        assert_eq!(durations, [0, 90_000, 500]);
         assert_eq!(rule.window_seconds, Some(120));
         assert_eq!(&*options.backend.as_ref().unwrap().name, "mimir");
     }
@@ -114,7 +114,7 @@ fn headers_that_cannot_be_rendered_are_errors() {
 fn a_backend_that_is_named_has_to_exist() {
     assert_eq!(
         broken("rules", "prometheus: thanos"),
-        "1:168: rules[0].prometheus: there is no backend `thanos`: the file has no `backends`"
+        "1:138: rules[0].prometheus: there is no backend `thanos`: the file has no `backends`"
     );
     let text = format!(
         "backends: [{{name: a, url: 'http://a'}}, {{name: b, url: 'http://b'}}]\nexternalRules: [{{{BASE}, prometheus: c}}]\n"

@@ -75,7 +75,7 @@ fn what_does_not_compile_is_left_out_alone() {
     assert_eq!(
         problems("resourceRules: {memory: {}}"),
         [
-            "1:26: resourceRules.memory.containerQuery: `containerQuery` for pods or `nodeQuery` for nodes is required"
+            "1:25: resourceRules.memory.containerQuery: `containerQuery` for pods or `nodeQuery` for nodes is required"
         ]
     );
 }

@@ -1,0 +1,214 @@
+//! What stands around loadline in benchmarks: a Prometheus and a Kubernetes API server, both scripted, on loopback.
+
+use std::{fmt::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderName, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use futures::stream;
+use loadline::{
+    app::{Cluster, ClusterSettings, Settings},
+    auth::{access::Ttls, trust},
+    core::rules,
+    planner, prometheus,
+    server::{certificates, tls::options::Options},
+};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const RULES: &str = r#"
+rules:
+- seriesQuery: 'lsp_requests_total{namespace!="",pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
+  metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
+"#;
+
+/// The metric that there is.
+pub(crate) const METRIC: &str = "lsp_requests_per_second";
+
+/// A token that the API server knows, as long as a service account's.
+pub(crate) fn token() -> String {
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6I".repeat(30)
+}
+
+/// The rule of [`METRIC`].
+pub(crate) fn rules() -> rules::RuleSet {
+    rules::load(RULES).unwrap()
+}
+
+/// A server whose answers stay in the cache.
+pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
+    let hour = Duration::from_secs(3_600);
+    Settings {
+        rules: rules(),
+        prometheus: prometheus::Config::new(prometheus_url).unwrap(),
+        cluster,
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        certificates: certificates::Settings {
+            names: certificates::Names::new("loadline", None, &[]),
+            ..certificates::Settings::default()
+        },
+        tls: Options::default(),
+        relist_interval: hour,
+        max_age: hour,
+        planning: planner::Settings::with_ttl(hour),
+        write_kubeconfig: None,
+        shutdown_delay: Duration::ZERO,
+    }
+}
+
+/// A cluster that is asked once who asks and may read.
+pub(crate) fn cluster(kubeconfig: &Path) -> Cluster {
+    let hour = Duration::from_secs(3_600);
+    Cluster::Kubernetes(Box::new(ClusterSettings {
+        lister_kubeconfig: Some(kubeconfig.to_owned()),
+        authentication_kubeconfig: None,
+        authorization_kubeconfig: None,
+        trust: trust::Overrides::default(),
+        skip_lookup: true,
+        tolerate_lookup_failure: false,
+        token_ttl: hour,
+        access_ttls: Ttls { authorized: hour, unauthorized: hour },
+        always_allowed: ["/healthz", "/readyz", "/livez"].map(str::to_owned).to_vec(),
+    }))
+}
+
+/// A pod's name as a Deployment makes it.
+pub(crate) fn pod(index: usize) -> String {
+    format!("lsp-server-5d9c7b8f6d-{index:05}")
+}
+
+/// What Prometheus answers for that many pods.
+pub(crate) fn answer(count: usize) -> String {
+    let mut body = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
+    for index in 0..count {
+        let separator = if index == 0 { "" } else { "," };
+        let (pod, value) = (pod(index), index % 90 + 10);
+        write!(
+            body,
+            r#"{separator}{{"metric":{{"pod":"{pod}"}},"value":[1763651878.912,"{value}.70833333333333"]}}"#
+        )
+        .unwrap();
+    }
+    body.push_str("]}}");
+    body
+}
+
+const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
+
+/// A Prometheus that knows one metric of that many pods.
+pub(crate) async fn prometheus(pods: usize, stop: CancellationToken) -> String {
+    let names = |uri: Uri| async move {
+        // The probe for backends that ignore match[] matches nothing.
+        let is_probe = uri.query().unwrap_or_default().contains("matches_nothing");
+        let data = if is_probe { "[]" } else { r#"["lsp_requests_total"]"# };
+        (JSON, format!(r#"{{"status":"success","data":{data}}}"#))
+    };
+    let vector: Arc<str> = answer(pods).into();
+    // The body is taken as Prometheus takes it: what is left unread would break the connection.
+    let query = move |_: Bytes| async move { (JSON, vector.to_string()) };
+    let router = Router::new()
+        .route("/api/v1/label/__name__/values", get(names))
+        // Long queries come by POST.
+        .route("/api/v1/query", get(query.clone()).post(query));
+    serve(router, stop).await
+}
+
+/// The kubeconfig of a Kubernetes API server with that many pods, which knows every token and allows everything.
+pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTempFile {
+    let items: Vec<_> = (0..pods)
+        .map(|index| {
+            let labels = json!({"app": "lsp-server"});
+            json!({"metadata": {"name": pod(index), "namespace": "team-0", "labels": labels}})
+        })
+        .collect();
+    let list: Arc<str> = json!({
+        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": "1"}, "items": items,
+    })
+    .to_string()
+    .into();
+    let pods = move |request: Request| async move {
+        if request.uri().query().unwrap_or_default().contains("watch=") {
+            // Nothing ever changes.
+            let events = stream::pending::<Result<Bytes, std::io::Error>>();
+            return (JSON, Body::from_stream(events)).into_response();
+        }
+        (JSON, list.to_string()).into_response()
+    };
+    let user = json!({
+        "username": "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
+        "uid": "7b1f7d6e-0f3f-4a53-8d5c-2f1f0d6b9c11",
+        "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
+        "extra": {"authentication.kubernetes.io/credential-id": ["JTI=0c9f6b4a-3c49-4b38-b9a8-5f8e7a1d2c33"]},
+    });
+    let router = Router::new()
+        .route("/api", get(async || aggregated(&kinds())))
+        .route("/apis", get(async || aggregated(&[])))
+        .route("/api/v1/pods", get(pods.clone()))
+        .route("/api/v1/namespaces/team-0/pods", get(pods))
+        .route(
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            post(async move |_: Bytes| reviewed(&json!({"authenticated": true, "user": user}))),
+        )
+        .route(
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            post(async |_: Bytes| reviewed(&json!({"allowed": true}))),
+        );
+    let url = serve(router, stop).await;
+    let kubeconfig = NamedTempFile::new().unwrap();
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "c", "user": {"token": "cluster-token"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    std::fs::write(kubeconfig.path(), text.to_string()).unwrap();
+    kubeconfig
+}
+
+fn kinds() -> Vec<Value> {
+    let resource = |plural: &str, singular: &str, kind: &str, scope: &str| {
+        json!({
+            "resource": plural, "singularResource": singular, "scope": scope,
+            "responseKind": {"group": "", "version": "v1", "kind": kind}, "verbs": ["get", "list", "watch"],
+        })
+    };
+    vec![json!({
+        "metadata": {"name": "", "creationTimestamp": null},
+        "versions": [{"version": "v1", "freshness": "Current", "resources": [
+            resource("namespaces", "namespace", "Namespace", "Cluster"),
+            resource("pods", "pod", "Pod", "Namespaced"),
+        ]}],
+    })]
+}
+
+fn aggregated(items: &[Value]) -> Response {
+    let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let body = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {}, "items": items,
+    });
+    ([(header::CONTENT_TYPE, media)], body.to_string()).into_response()
+}
+
+fn reviewed(status: &Value) -> Response {
+    let review = json!({"metadata": {}, "spec": {}, "status": status});
+    (StatusCode::CREATED, Json(review)).into_response()
+}
+
+async fn serve(router: Router, stop: CancellationToken) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::spawn(async { serve.await.unwrap() });
+    format!("http://{address}")
+}

@@ -1,0 +1,311 @@
+//! The keys themselves.
+
+use std::time::Duration;
+
+use super::{Key, Kind, Need, Shape, key};
+
+/// The most entries that `rules` and `externalRules` may each have.
+pub(in crate::core::rules) const MAX_RULES: usize = 5_000;
+
+/// The most backends.
+const MAX_BACKENDS: usize = 100;
+
+/// The most entries of one `seriesFilters`.
+const MAX_FILTERS: usize = 100;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Go's longest duration: prometheus-adapter reads no longer window.
+const GO_MAX: Duration = Duration::from_secs(9_223_372_036);
+
+pub(in crate::core::rules) static FILE: Shape = Shape {
+    name: "file",
+    doc: "The rules of loadline. A file of prometheus-adapter is one, too.",
+    keys: &[
+        key(
+            "rules",
+            Kind::List(&CUSTOM_RULE, MAX_RULES),
+            "What custom.metrics.k8s.io serves. Where two rules provide the same metric, the later one counts.",
+        ),
+        key(
+            "externalRules",
+            Kind::List(&EXTERNAL_RULE, MAX_RULES),
+            "What external.metrics.k8s.io serves.",
+        ),
+        key("resourceRules", Kind::Object(&RESOURCE_RULES), "What metrics.k8s.io serves."),
+        key(
+            "backends",
+            Kind::List(&BACKEND, MAX_BACKENDS),
+            "Further servers of the Prometheus API, for rules that name one by `prometheus`. The others ask --prometheus-url.",
+        ),
+    ],
+};
+
+static CUSTOM_RULE: Shape = Shape {
+    name: "rule",
+    doc: "Series of Prometheus as metrics of Kubernetes objects.",
+    keys: &[
+        SERIES_QUERY,
+        SERIES_FILTERS,
+        RULE_RESOURCES,
+        NAME,
+        METRICS_QUERY,
+        STATIC,
+        WINDOW,
+        key(
+            "nan",
+            Kind::Choice(&["zero", "drop"]),
+            "What becomes of NaN: 0 (`zero`, the default: a ratio of nothing to nothing is an idle one, and an autoscaler that gets no value holds its peak), or no value (`drop`).",
+        ),
+        key(
+            "onEmpty",
+            Kind::Choice(&["omit", "zero"]),
+            "What becomes of objects that exist but have no sample: they are left out (`omit`, the default), or have the value 0 (`zero`). With `zero` the HorizontalPodAutoscaler no longer treats pods without a sample with care (it does not scale in on their account): a failed scrape looks like an idle pod.",
+        ),
+        CACHE_TTL,
+        MAX_STALE,
+        TIMEOUT,
+        PROMETHEUS,
+        HEADERS,
+    ],
+};
+
+static EXTERNAL_RULE: Shape = Shape {
+    name: "externalRule",
+    doc: "Series of Prometheus as metrics that belong to no Kubernetes object.",
+    keys: &[
+        SERIES_QUERY,
+        SERIES_FILTERS,
+        RULE_RESOURCES,
+        NAME,
+        METRICS_QUERY,
+        STATIC,
+        WINDOW,
+        key(
+            "nan",
+            Kind::Choice(&["zero", "drop"]),
+            "What becomes of NaN: no value (`drop`, the default), or 0 (`zero`).",
+        ),
+        key(
+            "aggregate",
+            Kind::Choice(&["none", "sum", "max", "avg"]),
+            "What becomes of several samples: a value each (`none`, the default; an autoscaler adds them up), or one value: their sum, maximum or average.",
+        ),
+        CACHE_TTL,
+        MAX_STALE,
+        TIMEOUT,
+        PROMETHEUS,
+        HEADERS,
+    ],
+};
+
+const SERIES_QUERY: Key = Key {
+    name: "seriesQuery",
+    kind: Kind::Text,
+    need: Need::RequiredByRule,
+    doc: "The series selector that finds the rule's series.",
+};
+
+const SERIES_FILTERS: Key = key(
+    "seriesFilters",
+    Kind::List(&FILTER, MAX_FILTERS),
+    "Which of the found series are taken, by name: all filters must hold.",
+);
+
+const RULE_RESOURCES: Key = key(
+    "resources",
+    Kind::Object(&RESOURCES),
+    "Which labels of the series name Kubernetes objects.",
+);
+
+const NAME: Key = key("name", Kind::Object(&NAMING), "What a series is called in the API.");
+
+const METRICS_QUERY: Key = Key {
+    name: "metricsQuery",
+    kind: Kind::Text,
+    need: Need::RequiredByRule,
+    doc: "The query, as a Go template between << and >> with .Series, .LabelMatchers, .LabelValuesByName, .GroupBy and .GroupBySlice.",
+};
+
+const STATIC: Key = key(
+    "static",
+    Kind::Flag,
+    "Serve the metric without asking Prometheus whether its series exists. `seriesQuery` must begin with the series' name, and `resources.overrides` name the labels.",
+);
+
+const WINDOW: Key = key(
+    "window",
+    Kind::Duration { least: Duration::from_secs(1), most: Duration::from_secs(366 * 24 * 3600) },
+    "The range that the query looks over, as the answers report it. By default it is read from the query.",
+);
+
+const CACHE_TTL: Key = key(
+    "cacheTTL",
+    Kind::Duration { least: Duration::ZERO, most: HOUR },
+    "How long an answer of Prometheus is used; 0 asks for every read. By default as --cache-ttl.",
+);
+
+const MAX_STALE: Key = key(
+    "maxStale",
+    Kind::Duration { least: Duration::ZERO, most: HOUR },
+    "How old the last good answer may be that is used while Prometheus fails; 0 uses none.",
+);
+
+const TIMEOUT: Key = key(
+    "timeout",
+    Kind::Duration { least: Duration::from_millis(1), most: Duration::from_secs(600) },
+    "How long a query may take. By default as the backend has it.",
+);
+
+const PROMETHEUS: Key = key(
+    "prometheus",
+    Kind::Name,
+    "The entry of `backends` that is asked. By default the one of --prometheus-url.",
+);
+
+const HEADERS: Key = key(
+    "headers",
+    Kind::Headers,
+    "Headers of the requests, in place of the backend's headers of the same names. A value is a Go template between << and >> with .Namespace, the namespace that is asked about (empty where there is none).",
+);
+
+static FILTER: Shape = Shape {
+    name: "seriesFilter",
+    doc: "Exactly one of `is` and `isNot`.",
+    keys: &[
+        key("is", Kind::Text, "A regular expression that the series' name must match somewhere."),
+        key("isNot", Kind::Text, "A regular expression that the series' name must match nowhere."),
+    ],
+};
+
+static RESOURCES: Shape = Shape {
+    name: "resources",
+    doc: "Labels to Kubernetes resources and back.",
+    keys: &[
+        key(
+            "template",
+            Kind::Text,
+            "The label of a resource, as a Go template between << and >> with .Group (dots and dashes as underscores) and .Resource (singular).",
+        ),
+        key(
+            "overrides",
+            Kind::ByLabel(&GROUP_RESOURCE),
+            "Labels that name objects of a resource, before the template.",
+        ),
+        key(
+            "namespaced",
+            Kind::Flag,
+            "External rules: whether a query is limited to the namespace that is asked about. True by default.",
+        ),
+    ],
+};
+
+pub(in crate::core::rules) static GROUP_RESOURCE: Shape = Shape {
+    name: "groupResource",
+    doc: "A Kubernetes resource.",
+    keys: &[
+        key("group", Kind::Text, "The API group; empty for the core group."),
+        Key {
+            name: "resource",
+            kind: Kind::NonEmpty,
+            need: Need::Required,
+            doc: "The resource, singular or plural, such as `pod`.",
+        },
+    ],
+};
+
+static NAMING: Shape = Shape {
+    name: "name",
+    doc: "What a series is called in the API.",
+    keys: &[
+        key(
+            "matches",
+            Kind::Text,
+            "A regular expression; series whose names do not match it are not taken. `.*` by default.",
+        ),
+        key(
+            "as",
+            Kind::Text,
+            "The metric's name, with `$1` or `${1}` for the capture groups of `matches`. By default `$0` without a group, and `$1` with one.",
+        ),
+    ],
+};
+
+static RESOURCE_RULES: Shape = Shape {
+    name: "resourceRules",
+    doc: "How the usage of pods and nodes is queried.",
+    keys: &[
+        key("cpu", Kind::Object(&RESOURCE_RULE), "CPU, in cores."),
+        key("memory", Kind::Object(&RESOURCE_RULE), "Memory, in bytes."),
+        key(
+            "window",
+            Kind::Duration { least: Duration::ZERO, most: GO_MAX },
+            "The range that the answers report. By default it is read from the CPU queries; else it is 1m.",
+        ),
+    ],
+};
+
+static RESOURCE_RULE: Shape = Shape {
+    name: "resourceRule",
+    doc: "How the usage of one resource is queried.",
+    keys: &[
+        key(
+            "containerQuery",
+            Kind::Text,
+            "The query for the containers of pods, as a template like `metricsQuery`. .GroupBy has the label of pods and `containerLabel`.",
+        ),
+        key("nodeQuery", Kind::Text, "The query for nodes, as a template like `metricsQuery`."),
+        key(
+            "resources",
+            Kind::Object(&RESOURCES),
+            "Which labels name pods and namespaces (for `containerQuery`) and nodes (for `nodeQuery`).",
+        ),
+        key("containerLabel", Kind::Text, "The label that holds a container's name."),
+        CACHE_TTL,
+        MAX_STALE,
+        TIMEOUT,
+        PROMETHEUS,
+        HEADERS,
+    ],
+};
+
+static BACKEND: Shape = Shape {
+    name: "backend",
+    doc: "A server of the Prometheus API. Credentials are only its own: none of the flags' are sent to it.",
+    keys: &[
+        Key { name: "name", kind: Kind::Name, need: Need::Required, doc: "What rules call it." },
+        Key {
+            name: "url",
+            kind: Kind::NonEmpty,
+            need: Need::Required,
+            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication.",
+        },
+        key("headers", Kind::Headers, "Headers of every request, such as X-Scope-OrgID."),
+        key("tokenFile", Kind::NonEmpty, "A file with a bearer token; read again when it changes."),
+        key(
+            "caFile",
+            Kind::NonEmpty,
+            "The certification authorities that its certificate is checked with. By default the system's.",
+        ),
+        key("clientTLSCertFile", Kind::NonEmpty, "A client certificate."),
+        key("clientTLSKeyFile", Kind::NonEmpty, "The key of the client certificate."),
+        key("authInCluster", Kind::Flag, "Authenticate with the service account of the pod."),
+        key("authConfig", Kind::NonEmpty, "Authenticate with the user of this kubeconfig."),
+        key(
+            "verb",
+            Kind::Choice(&["GET", "POST"]),
+            "The HTTP method of requests. By default as --prometheus-verb.",
+        ),
+        key(
+            "timeout",
+            TIMEOUT.kind,
+            "How long a query may take. By default as --prometheus-query-timeout.",
+        ),
+        key(
+            "discoveryTimeout",
+            TIMEOUT.kind,
+            "How long a request of discovery may take. By default as --prometheus-discovery-timeout.",
+        ),
+        key("concurrency", Kind::Count(10_000), "How many queries may run at a time."),
+    ],
+};
