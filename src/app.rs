@@ -201,7 +201,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     });
     let api = Arc::new(Api {
         rules: rules.clone(),
-        reads: Reads::new(handle.clone(), surroundings.objects, planner),
+        reads: Reads::new(handle.clone(), surroundings.objects, planner, rules.clone()),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod duration;
 pub mod external;
+pub mod fields;
 pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;
@@ -11,6 +12,7 @@ pub mod plan;
 pub mod pointwise;
 pub mod quantity;
 pub mod reading;
+pub mod resource;
 pub mod rules;
 pub mod samples;
 pub mod seeds;

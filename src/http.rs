@@ -8,6 +8,7 @@ mod health;
 mod negotiation;
 mod observe;
 mod openapi;
+mod resource;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -31,7 +32,7 @@ use crate::{
     rules_file::Rules,
     wire::{
         custom::{self, Version},
-        discovery::{self as documents, CUSTOM, EXTERNAL, Group},
+        discovery::{self as documents, CUSTOM, EXTERNAL, Group, RESOURCE},
         path,
         status::Reason,
     },
@@ -42,7 +43,7 @@ const DEADLINE: Duration = Duration::from_secs(55);
 
 /// The API groups that this server knows. Their version documents are always answered, possibly empty: an APIService that is
 /// registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
-const GROUPS: &[Group] = &[CUSTOM, EXTERNAL];
+const GROUPS: &[Group] = &[CUSTOM, EXTERNAL, RESOURCE];
 
 /// What requests are answered from.
 pub struct Api {
@@ -64,11 +65,12 @@ impl Api {
     /// The API groups that there are rules for.
     fn served(&self) -> Vec<Group> {
         let rules = self.rules.current();
-        [(CUSTOM, &rules.custom), (EXTERNAL, &rules.external)]
-            .into_iter()
-            .filter(|(_, rules)| !rules.is_empty())
-            .map(|(group, _)| group)
-            .collect()
+        let groups = [
+            (CUSTOM, !rules.custom.is_empty()),
+            (EXTERNAL, !rules.external.is_empty()),
+            (RESOURCE, rules.resource.is_some()),
+        ];
+        groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()
     }
 }
 
@@ -102,6 +104,9 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/apis/external.metrics.k8s.io/{version}", get(external::resources))
         .route("/apis/external.metrics.k8s.io/{version}/", get(external::resources))
         .route("/apis/external.metrics.k8s.io/{version}/{*rest}", get(external::values))
+        .route("/apis/metrics.k8s.io/{version}", get(resource::resources))
+        .route("/apis/metrics.k8s.io/{version}/", get(resource::resources))
+        .route("/apis/metrics.k8s.io/{version}/{*rest}", get(resource::usage))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || {
             ApiError::new(Reason::MethodNotAllowed, "metrics can only be read")
@@ -177,6 +182,7 @@ async fn custom_resources(
 struct Parameters<'a> {
     label_selector: Option<Cow<'a, str>>,
     metric_label_selector: Option<Cow<'a, str>>,
+    fields: Option<Cow<'a, str>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -186,6 +192,7 @@ impl<'a> Parameters<'a> {
             let parameter = match name.as_ref() {
                 "labelSelector" => &mut parameters.label_selector,
                 "metricLabelSelector" => &mut parameters.metric_label_selector,
+                "fieldSelector" => &mut parameters.fields,
                 _ => continue,
             };
             parameter.get_or_insert(value);
@@ -227,7 +234,7 @@ fn question(uri: &Uri) -> Result<Question, ApiError> {
     let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
     let bad =
         |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
-    let Parameters { label_selector, metric_label_selector } =
+    let Parameters { label_selector, metric_label_selector, .. } =
         Parameters::parse(uri.query().unwrap_or_default());
     let selector = |text: Option<Cow<'_, str>>| {
         Selector::parse(&text.unwrap_or_default()).map_err(|error| bad(&error))
@@ -243,11 +250,16 @@ impl From<ReadError> for ApiError {
     /// The one place that decides which failure of a read has which HTTP status.
     fn from(error: ReadError) -> Self {
         let reason = match &error {
-            ReadError::UnknownMetric { .. } | ReadError::NoSample { .. } => Reason::NotFound,
+            ReadError::UnknownMetric { .. }
+            | ReadError::NoSample { .. }
+            | ReadError::NoUsage
+            | ReadError::UnknownUsage { .. } => Reason::NotFound,
+            ReadError::UsageUnavailable { .. } => Reason::ServiceUnavailable,
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)
             | ReadError::Tenant { .. }
+            | ReadError::NoUsageRule(_)
             | ReadError::Fetch { .. }
             | ReadError::NotAVector { .. }
             | ReadError::Objects(_) => Reason::InternalError,

@@ -13,7 +13,7 @@ pub use manifests::{ManifestError, Manifests};
 pub use watch::{Keeper, Times};
 
 use crate::{
-    core::{kinds::Kind, plan, selector::Selector},
+    core::{fields::FieldSelector, kinds::Kind, plan, resource::Object, selector::Selector},
     kubernetes,
 };
 
@@ -45,6 +45,15 @@ pub struct Selected {
     pub population: Option<usize>,
     /// A number that differs as soon as the same question may have another answer; nothing where nobody would notice.
     pub version: Option<u64>,
+}
+
+/// The objects that selectors select, with namespaces and labels.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The objects, sorted by namespace and name.
+    pub objects: Vec<Object>,
+    /// How many objects of the kind there are in the namespace, or in all, selected or not, where somebody knows.
+    pub population: Option<usize>,
 }
 
 impl Objects {
@@ -81,6 +90,30 @@ impl Objects {
             Self::Unknown => {
                 Ok(Selected { objects: plan::Objects::Any, population: None, version: Some(0) })
             }
+        }
+    }
+
+    /// The objects of a kind within a scope that match both selectors, with their namespaces and labels; nothing where nobody
+    /// knows which there are. Without a namespace it is those of all.
+    pub async fn describe(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &Selector,
+        fields: &FieldSelector,
+    ) -> Result<Option<Described>, kubernetes::Error> {
+        match self {
+            Self::Cluster(cluster) => {
+                cluster.describe(scope, kind, namespace, labels, fields).await.map(Some)
+            }
+            Self::Manifests(manifests) => {
+                let all = manifests.describe(kind, scope, namespace, &Selector::default());
+                let mut objects = manifests.describe(kind, scope, namespace, labels);
+                objects.retain(|object| fields.matches(&object.namespace, &object.name));
+                Ok(Some(Described { objects, population: Some(all.len()) }))
+            }
+            Self::Unknown => Ok(None),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod group;
 
 use std::{
+    any::Any,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -23,12 +24,12 @@ use crate::{
         slot::{How, Life},
     },
     core::{
-        catalog::Entry,
         plan::{
-            self, Objects, PartialPlan, Plan, PlanError, cost,
+            self, Objects, PartialPlan, Plan, PlanError, Source, cost,
             sharing::{self, NotShared},
         },
-        rules::{QueryOptions, Rule},
+        rules::QueryOptions,
+        samples::Index,
         selector::Selector,
     },
     metrics::Metrics,
@@ -77,10 +78,10 @@ pub struct Planner {
 }
 
 /// A question about objects, as far as planning is concerned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// How the metric is read.
-    pub entry: &'a Entry,
+    pub entry: &'a dyn Source,
     /// The namespace of the objects; nothing for kinds without namespaces.
     pub namespace: Option<&'a str>,
     /// Which objects.
@@ -208,7 +209,8 @@ impl fmt::Display for WhyExact {
 /// What questions have in common that can share a query.
 #[derive(Clone, Debug)]
 struct GroupKey {
-    rule: Arc<Rule>,
+    /// What the source is, see [`Source::identity`].
+    source: Arc<dyn Any + Send + Sync>,
     series: Arc<str>,
     label: Arc<str>,
     /// Nothing for the group of all namespaces, and for kinds without namespaces.
@@ -217,10 +219,9 @@ struct GroupKey {
 }
 
 impl GroupKey {
-    fn parts(&self) -> (*const Rule, &str, &str, Option<&str>, &Selector) {
-        let Self { rule, series, label, namespace, metric_selector } = self;
-        // A rule is itself, whatever it says: rules that are read again are others.
-        (Arc::as_ptr(rule), series, label, namespace.as_deref(), metric_selector)
+    fn parts(&self) -> (*const (), &str, &str, Option<&str>, &Selector) {
+        let Self { source, series, label, namespace, metric_selector } = self;
+        (Arc::as_ptr(source).cast(), series, label, namespace.as_deref(), metric_selector)
     }
 }
 
@@ -259,12 +260,30 @@ impl Planner {
         let found = self.choose(asked).await?;
         self.metrics.plan(found.choice.name());
         tracing::debug!(
-            rule = %asked.entry.rule.id,
+            rule = asked.entry.rule(),
             plan = %found.choice,
             queries = found.parts.len(),
             query = found.parts.first().map(|part| &*part.query.text),
             "planned"
         );
+        Ok(found)
+    }
+
+    /// Fetches the result that everybody in all namespaces can share, whether or not that is the setting: whoever asks for most
+    /// of the cluster cannot ask for less. Else it says why there is none.
+    pub async fn find_everywhere(
+        &self,
+        entry: &dyn Source,
+        reader: u64,
+    ) -> Result<Result<Part, WhyExact>, Failure> {
+        let group = self.group(entry, None, &Selector::default()).await;
+        let found = match group.usable(now()) {
+            Ok(shared) => self.fetch_shared(&group, shared, entry, reader).await?,
+            Err(why) => Err(why),
+        };
+        if found.is_ok() {
+            self.metrics.plan(Choice::Everywhere.name());
+        }
         Ok(found)
     }
 
@@ -295,7 +314,7 @@ impl Planner {
     /// those that were announced before for the same metric, namespace and metric selector.
     pub async fn announce(
         &self,
-        entry: &Entry,
+        entry: &dyn Source,
         namespace: Option<&str>,
         metric_selector: &Selector,
         readers: &[Announced],
@@ -314,7 +333,7 @@ impl Planner {
             let Announced::Object(name) = reader else { continue };
             let objects = Objects::Named(vec![Arc::clone(name)]);
             let plan = plan::exact(entry, namespace, &objects, metric_selector)?;
-            let query = self.query(&entry.rule.options, namespace, plan.query)?;
+            let query = self.query(entry.options(), namespace, plan.query)?;
             self.cache.expect(&query, cost::USUAL_PACE).await;
         }
         Ok(())
@@ -359,7 +378,7 @@ impl Planner {
         population: Option<usize>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         match group.weigh(asked.reader, names, population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked).await,
+            Ok(shared) => self.fetch_shared(group, shared, asked.entry, asked.reader).await,
             Err(why) => Ok(Err(why)),
         }
     }
@@ -368,7 +387,8 @@ impl Planner {
         &self,
         group: &Group,
         shared: &Shared,
-        asked: Asked<'_>,
+        entry: &dyn Source,
+        reader: u64,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
         let error = match got {
@@ -376,16 +396,24 @@ impl Planner {
             Err(error) => return Err(Failure::Fetch(error)),
             Ok(got) => {
                 if let Answer::Vector(vector) = got.kept.value().answer() {
-                    group.fetched(vector.samples.len());
+                    group.fetched(match entry.part_label() {
+                        None => vector.samples.len(),
+                        // Readers count objects, so what they share is counted in objects, too.
+                        Some(_) => got.kept.value().with_index(
+                            vector,
+                            &shared.plan.key,
+                            Index::objects_len,
+                        ),
+                    });
                 }
-                self.move_on(group, asked.reader, Vec::new()).await;
+                self.move_on(group, reader, Vec::new()).await;
                 let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
         if let Some(pause) = group.failed(now()) {
-            let (rule, pause) = (&asked.entry.rule.id, pause.as_secs());
-            tracing::warn!(%rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
+            let (rule, pause) = (entry.rule(), pause.as_secs());
+            tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
         }
         Ok(Err(WhyExact::Failed))
     }
@@ -411,7 +439,7 @@ impl Planner {
             && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, asked).await?
+            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
@@ -473,8 +501,7 @@ impl Planner {
         plan: Plan,
         names: Option<Vec<Arc<str>>>,
     ) -> Result<Part, Failure> {
-        let query =
-            self.query(&asked.entry.rule.options, asked.namespace, Arc::clone(&plan.query))?;
+        let query = self.query(asked.entry.options(), asked.namespace, Arc::clone(&plan.query))?;
         let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
         let objects = names.map(Objects::Named);
         Ok(Part { plan: Arc::new(plan), got, query, objects })
@@ -484,7 +511,7 @@ impl Planner {
     async fn is_new(&self, asked: Asked<'_>, plans: &[PartialPlan]) -> bool {
         let Some(part) = plans.first() else { return false };
         let text = Arc::clone(&part.plan.query);
-        match self.query(&asked.entry.rule.options, asked.namespace, text) {
+        match self.query(asked.entry.options(), asked.namespace, text) {
             Ok(query) => !self.cache.has(&query).await,
             Err(_) => false,
         }
@@ -515,14 +542,14 @@ impl Planner {
 
     async fn group(
         &self,
-        entry: &Entry,
+        entry: &dyn Source,
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Arc<Group> {
         let key = GroupKey {
-            rule: Arc::clone(&entry.rule),
-            series: Arc::clone(&entry.series),
-            label: Arc::clone(&entry.label),
+            source: entry.identity(),
+            series: Arc::clone(entry.series()),
+            label: Arc::clone(entry.label()),
             namespace: namespace.map(Arc::from),
             metric_selector: Arc::new(metric_selector.clone()),
         };
@@ -531,7 +558,7 @@ impl Planner {
         }
         // The proof takes a while, and a crowd needs it once.
         let group = async {
-            let spans = namespace.is_none() && entry.kind.namespaced;
+            let spans = namespace.is_none() && entry.is_namespaced();
             let shared = if spans {
                 sharing::everywhere(entry, metric_selector)
             } else {
@@ -539,7 +566,7 @@ impl Planner {
             };
             let shared = shared.and_then(|shared| {
                 let text = Arc::clone(&shared.plan.query);
-                let query = self.query(&entry.rule.options, namespace, text);
+                let query = self.query(entry.options(), namespace, text);
                 // The exact query fails in the same way, and says so.
                 let query = query.map_err(|error| NotShared::Template(error.to_string()))?;
                 Ok((shared, query))

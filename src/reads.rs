@@ -1,6 +1,7 @@
 //! A read of a metric, front to back: which metric, which objects, which query, which values.
 
 pub mod external;
+pub mod resource;
 
 use std::{
     collections::HashSet,
@@ -23,6 +24,7 @@ use crate::{
     objects::{Objects, Selected},
     planner::{Asked, Failure, Part, Planner},
     prometheus::Answer,
+    rules_file::Rules,
     wire::path::{MetricPath, Name},
 };
 
@@ -31,6 +33,7 @@ pub struct Reads {
     discovery: discovery::Handle,
     objects: Objects,
     planner: Arc<Planner>,
+    rules: Rules,
     /// What has been warned about, by rule.
     warned: Mutex<HashSet<(String, &'static str)>>,
 }
@@ -122,6 +125,32 @@ pub enum ReadError {
         /// The result's type.
         kind: String,
     },
+    /// There are no `resourceRules`.
+    #[error("the server could not find the requested resource")]
+    NoUsage,
+    /// The rules do not say how usage is queried.
+    #[error("unable to fetch metrics: {0}")]
+    NoUsageRule(String),
+    /// A pod or node has no usage.
+    #[error("{resource}.metrics.k8s.io \"{name}\" not found: {cause}")]
+    UnknownUsage {
+        /// The resource, as metrics-server says it.
+        resource: &'static str,
+        /// The object, behind its namespace and a slash if it is in one.
+        name: String,
+        /// What an administrator can look at.
+        cause: String,
+    },
+    /// Prometheus did not give usage.
+    #[error("unable to fetch metrics: {rule}: {cause}")]
+    UsageUnavailable {
+        /// The rule.
+        rule: String,
+        /// What may be told.
+        cause: &'static str,
+        /// What happened.
+        source: FetchError,
+    },
     /// The API server did not list the objects.
     #[error("unable to list matching resources")]
     Objects(#[source] kubernetes::Error),
@@ -133,8 +162,13 @@ fn because(cause: &str) -> String {
 
 impl Reads {
     /// Puts the parts together.
-    pub fn new(discovery: discovery::Handle, objects: Objects, planner: Arc<Planner>) -> Self {
-        Self { discovery, objects, planner, warned: Mutex::default() }
+    pub fn new(
+        discovery: discovery::Handle,
+        objects: Objects,
+        planner: Arc<Planner>,
+        rules: Rules,
+    ) -> Self {
+        Self { discovery, objects, planner, rules, warned: Mutex::default() }
     }
 
     /// The catalog as it is now.
@@ -159,7 +193,7 @@ impl Reads {
         let mut readings = Readings::default();
         let mut samples = 0;
         for part in &found.parts {
-            let vector = part.vector(&entry)?;
+            let vector = part.vector(&entry.rule.id)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
             let more = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
                 reading::read(vector, index, namespace.unwrap_or_default(), objects, entry.rule.nan)
@@ -280,11 +314,11 @@ impl Question {
 }
 
 impl Part {
-    fn vector(&self, entry: &Entry) -> Result<&Vector, ReadError> {
+    fn vector(&self, rule: &str) -> Result<&Vector, ReadError> {
         match self.got.kept.value().answer() {
             Answer::Vector(vector) => Ok(vector),
-            Answer::Scalar(..) => Err(not_a_vector(entry, "scalar")),
-            Answer::Other(kind) => Err(not_a_vector(entry, kind)),
+            Answer::Scalar(..) => Err(not_a_vector(rule, "scalar")),
+            Answer::Other(kind) => Err(not_a_vector(rule, kind)),
         }
     }
 }
@@ -376,13 +410,17 @@ fn failed(rule: &str, failure: Failure) -> ReadError {
 }
 
 fn fetch_failed(rule: &str, source: FetchError) -> ReadError {
-    let cause = match &source {
-        FetchError::Failed(error) => error.public(),
-        FetchError::Abandoned(_) => "the query was abandoned",
-    };
-    ReadError::Fetch { rule: rule.to_owned(), cause, source }
+    ReadError::Fetch { rule: rule.to_owned(), cause: public(&source), source }
 }
 
-fn not_a_vector(entry: &Entry, kind: &str) -> ReadError {
-    ReadError::NotAVector { rule: entry.rule.id.clone(), kind: kind.to_owned() }
+/// What may be told of a query that failed.
+fn public(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::Failed(error) => error.public(),
+        FetchError::Abandoned(_) => "the query was abandoned",
+    }
+}
+
+fn not_a_vector(rule: &str, kind: &str) -> ReadError {
+    ReadError::NotAVector { rule: rule.to_owned(), kind: kind.to_owned() }
 }

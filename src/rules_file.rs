@@ -22,6 +22,7 @@ use crate::{
     },
     discovery,
     metrics::Metrics,
+    reads::resource::Usage,
 };
 
 /// How often the file is looked at.
@@ -103,13 +104,36 @@ pub struct Source {
 #[derive(Clone)]
 pub struct Rules {
     current: Arc<ArcSwap<RuleSet>>,
+    usage: Arc<ArcSwapOption<Usage>>,
     problem: Arc<ArcSwapOption<Unusable>>,
 }
 
 impl Rules {
     /// Rules that nobody changes until a [`Reload`] does.
     pub fn new(rules: RuleSet) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(rules)), problem: Arc::default() }
+        let new = Self { current: Arc::default(), usage: Arc::default(), problem: Arc::default() };
+        new.replace(Arc::new(rules));
+        new
+    }
+
+    fn replace(&self, rules: Arc<RuleSet>) {
+        let before = self.usage();
+        let resource = rules.resource.as_ref();
+        // What has not changed keeps what is known of it.
+        let keeps = before.zip(resource).is_some_and(|(before, rules)| before.is_of(rules));
+        if !keeps {
+            let usage = resource.and_then(Usage::new);
+            for (what, why) in usage.iter().flat_map(Usage::problems) {
+                tracing::warn!(what, why, "usage that cannot be served");
+            }
+            self.usage.store(usage.map(Arc::new));
+        }
+        self.current.store(rules);
+    }
+
+    /// What usage of pods and nodes is read by; nothing without rules for it.
+    pub fn usage(&self) -> Option<Arc<Usage>> {
+        self.usage.load_full()
     }
 
     /// The rules that are used now.
@@ -216,7 +240,7 @@ impl Reload {
 impl Changed {
     async fn take_over(&self, rules: RuleSet) {
         let rules = Arc::new(rules);
-        self.rules.current.store(Arc::clone(&rules));
+        self.rules.replace(Arc::clone(&rules));
         self.discovery.replace(rules).await;
         self.accept();
     }

@@ -6,5 +6,6 @@ pub mod discovery;
 pub mod external;
 pub mod openapi;
 pub mod path;
+pub mod resource;
 pub mod status;
 pub mod table;

@@ -60,13 +60,6 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     let file = RulesFile { path: path.clone(), strict: flags.strict };
     let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
     let rules = file.compile(&text)?;
-    if rules.resource.is_some() {
-        let text = "resourceRules are not served by this version: autoscalers on them get no value";
-        if flags.strict {
-            bail!("{}: {text}", path.display());
-        }
-        tracing::error!("{text}");
-    }
     let max_age =
         flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
     Ok(Settings {

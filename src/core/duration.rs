@@ -56,6 +56,40 @@ pub fn prometheus(duration: Duration) -> String {
         .map_or_else(|| "0".to_owned(), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
+/// Go's notation of a duration, as `time.Duration.String` gives it: `3m0s`, `1h0m0s`, `1.5s`, `300ms`, `0s`.
+pub fn go(duration: Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if seconds == 0 {
+        let (unit, digits) = match nanos {
+            0 => return "0s".to_owned(),
+            1..1_000 => ("ns", 0),
+            1_000..1_000_000 => ("µs", 3),
+            _ => ("ms", 6),
+        };
+        return format!("{}{unit}", decimal(u64::from(nanos), digits));
+    }
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    let nanos = seconds % 60 * 1_000_000_000 + u64::from(nanos);
+    let rest = format!("{}s", decimal(nanos, 9));
+    match (hours, minutes) {
+        (0, 0) => rest,
+        (0, minutes) => format!("{minutes}m{rest}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
+    }
+}
+
+/// A number whose last digits are behind the point, without zeros at its end.
+fn decimal(number: u64, digits: u32) -> String {
+    let unit = 10_u64.pow(digits);
+    let (whole, fraction) = (number / unit, number % unit);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    let width = usize::try_from(digits).unwrap_or_default();
+    let text = format!("{whole}.{fraction:0width$}");
+    text.trim_end_matches('0').to_owned()
+}
+
 /// Numbers, each with a unit; a lone 0 needs none.
 fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
     if text == "0" {
@@ -81,6 +115,25 @@ fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        let cases = [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5µs"),
+            (300_000_000, "300ms"),
+            (30_000_000_000, "30s"),
+            (1_050_000_000, "1.05s"),
+            (60_000_000_000, "1m0s"),
+            (180_000_000_000, "3m0s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (90_061_500_000_000, "25h1m1.5s"),
+        ];
+        for (nanos, text) in cases {
+            assert_eq!(go(Duration::from_nanos(nanos)), text);
+        }
+    }
 
     #[test]
     fn go_durations() {

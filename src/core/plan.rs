@@ -7,14 +7,15 @@
 pub mod cost;
 mod matchers;
 pub mod sharing;
+mod source;
 
 use std::sync::Arc;
 
 pub(super) use matchers::Matchers;
 use matchers::alternatives;
+pub use source::Source;
 
 use super::{
-    catalog::Entry,
     selector::Selector,
     template::{QueryArguments, TemplateError},
 };
@@ -106,7 +107,7 @@ pub enum PlanError {
 /// Matchers come in the order metric selector (by key), namespace, object. Several names are joined to a regular
 /// expression, each escaped; `.LabelValuesByName` joins them by `|` as they are.
 pub fn exact(
-    entry: &Entry,
+    source: &dyn Source,
     namespace: Option<&str>,
     objects: &Objects,
     metric_selector: &Selector,
@@ -115,55 +116,57 @@ pub fn exact(
         Objects::Named(names) => Names::These(names),
         Objects::Any => Names::All,
     };
-    plan(entry, Place::of(namespace), names, metric_selector)
+    plan(source, Place::of(namespace), names, metric_selector)
 }
 
 /// Exact queries for parts of the names, so that no query is longer than `max_bytes` unless it asks for one name. The parts
 /// keep the order. Whoever asks so must know that the query is pointwise.
 pub fn exact_in_parts(
-    entry: &Entry,
+    source: &dyn Source,
     namespace: Option<&str>,
     names: &[Arc<str>],
     metric_selector: &Selector,
     max_bytes: usize,
 ) -> Result<Vec<PartialPlan>, PlanError> {
-    let whole = plan(entry, Place::of(namespace), Names::These(names), metric_selector)?;
+    let whole = plan(source, Place::of(namespace), Names::These(names), metric_selector)?;
     if whole.query.len() <= max_bytes || names.len() < 2 {
         return Ok(vec![PartialPlan { plan: whole, names: names.to_vec() }]);
     }
     let (first, second) = names.split_at(names.len() / 2);
-    let mut parts = exact_in_parts(entry, namespace, first, metric_selector, max_bytes)?;
-    parts.extend(exact_in_parts(entry, namespace, second, metric_selector, max_bytes)?);
+    let mut parts = exact_in_parts(source, namespace, first, metric_selector, max_bytes)?;
+    parts.extend(exact_in_parts(source, namespace, second, metric_selector, max_bytes)?);
     Ok(parts)
 }
 
 fn plan(
-    entry: &Entry,
+    source: &dyn Source,
     place: Place<'_>,
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<Plan, PlanError> {
     let namespace = match place {
-        Place::EveryNamespace => entry.namespace_label.clone(),
+        Place::EveryNamespace => source.namespace_label().cloned(),
         Place::Cluster | Place::Namespace(_) => None,
     };
     Ok(Plan {
-        query: render(entry, place, names, metric_selector)?.into(),
-        key: Key { name: Arc::clone(&entry.label), namespace },
-        window_seconds: entry.rule.window_seconds,
+        query: render(source, place, names, metric_selector)?.into(),
+        key: Key { name: Arc::clone(source.label()), namespace },
+        window_seconds: source.window_seconds(),
     })
 }
 
 fn render(
-    entry: &Entry,
+    source: &dyn Source,
     place: Place<'_>,
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<String, PlanError> {
-    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() };
-    let namespace_label = || entry.namespace_label.as_deref().ok_or_else(no_namespace_label);
+    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule().to_owned() };
+    let namespace_label = || source.namespace_label().ok_or_else(no_namespace_label);
+    let label = source.label();
     let mut matchers = Matchers::default();
-    let mut group_by = vec![entry.label.to_string()];
+    let mut group_by = vec![label.to_string()];
+    group_by.extend(source.part_label().map(str::to_owned));
     matchers.selector(metric_selector)?;
     match place {
         Place::Cluster => {}
@@ -173,35 +176,34 @@ fn render(
         Place::EveryNamespace => {
             let label = namespace_label()?;
             matchers.push(label, "!=", "", ".+".to_owned());
-            group_by.push(label.to_owned());
+            group_by.push(label.to_string());
         }
     }
     match names {
         // Who matches by the value itself takes every object, too.
-        Names::All => matchers.push(&entry.label, "!=", "", ".+".to_owned()),
-        Names::These([name]) => matchers.push(&entry.label, "=", name, name.to_string()),
+        Names::All => matchers.push(label, "!=", "", ".+".to_owned()),
+        Names::These([name]) => matchers.push(label, "=", name, name.to_string()),
         Names::These(names) => {
-            matchers.push(&entry.label, "=~", &alternatives(names), names.join("|"));
+            matchers.push(label, "=~", &alternatives(names), names.join("|"));
         }
     }
     let arguments = QueryArguments {
-        series: &entry.series,
+        series: source.series(),
         label_matchers: &matchers.text,
         label_values_by_name: &matchers.values,
         group_by: &group_by.join(","),
         group_by_slice: &group_by,
     };
-    entry
-        .rule
-        .query
+    source
+        .query()
         .render(&arguments)
-        .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })
+        .map_err(|error| PlanError::Template { rule: source.rule().to_owned(), source: error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{kinds::Kinds, rules::load};
+    use crate::core::{catalog::Entry, kinds::Kinds, rules::load};
 
     fn entry(query: &str, overrides: &str) -> Entry {
         let text = format!(

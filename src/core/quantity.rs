@@ -45,6 +45,46 @@ pub fn write_milli(text: &mut String, milli: i64) {
     write!(text, "{number}{suffix}").unwrap_or_default();
 }
 
+/// The canonical text of thousandths, as Go's `NewMilliQuantity(…, BinarySI).String()`: `20Mi`, `1536Ki`. What is less than
+/// 1024 or no whole number is written as [`format_milli`] does.
+pub fn format_binary(milli: i64) -> String {
+    const SUFFIXES: [&str; 5] = ["Ki", "Mi", "Gi", "Ti", "Pi"];
+    if milli % 1000 != 0 || (milli / 1000).abs() < 1024 {
+        return format_milli(milli);
+    }
+    let mut number = milli / 1000;
+    let mut suffix = "";
+    for next in SUFFIXES {
+        if number % 1024 != 0 {
+            break;
+        }
+        number /= 1024;
+        suffix = next;
+    }
+    format!("{number}{suffix}")
+}
+
+/// The thousandths of a text that [`format_milli`] or [`format_binary`] gives; nothing for other texts.
+pub fn parse_milli(text: &str) -> Option<i64> {
+    const SUFFIXES: [(&str, i64); 12] = [
+        ("Ki", 1000 << 10),
+        ("Mi", 1000 << 20),
+        ("Gi", 1000 << 30),
+        ("Ti", 1000 << 40),
+        ("Pi", 1000 << 50),
+        ("m", 1),
+        ("k", 1_000_000),
+        ("M", 1_000_000_000),
+        ("G", 1_000_000_000_000),
+        ("T", 1_000_000_000_000_000),
+        ("P", 1_000_000_000_000_000_000),
+        ("", 1000),
+    ];
+    let (number, factor) =
+        SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))?;
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -91,6 +131,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn binary_texts_are_those_of_go() {
+        let cases = [
+            (0.0, "0"),
+            (1.0, "1"),
+            (1000.0, "1k"),
+            (1023.0, "1023"),
+            (1024.0, "1Ki"),
+            (1025.0, "1025"),
+            (1536.0, "1536"),
+            (2048.0, "2Ki"),
+            (1_572_864.0, "1536Ki"),
+            (20_971_520.0, "20Mi"),
+            (1_048_576_000.0, "1000Mi"),
+            (2_000_000.0, "2000000"),
+            (2_000_000.5, "2000000500m"),
+            (0.25, "250m"),
+            (-1024.0, "-1Ki"),
+            (-1000.0, "-1k"),
+            (1_073_741_824.0, "1Gi"),
+            (1_099_511_627_776.0, "1Ti"),
+            (1_125_899_906_842_624.0, "1Pi"),
+            (1e300, "9223372036854775807m"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(format_binary(milli(value).unwrap()), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_quantities_of_ours() {
+        for text in ["", "m", "1e3", "1.5", "1Ei", "x", "9223372036854775807P"] {
+            assert_eq!(parse_milli(text), None, "{text}");
+        }
+    }
+
     /// Reads a quantity by the grammar of the Kubernetes API: number and decimal suffix.
     fn parsed(text: &str) -> Option<i128> {
         let suffixes = [("m", 0), ("k", 6), ("M", 9), ("G", 12), ("T", 15), ("P", 18)];
@@ -107,6 +183,15 @@ mod tests {
         fn text_means_the_number(number in any::<i64>(), zeros in 0u32..19) {
             let milli = (number / 10i64.pow(zeros)).saturating_mul(10i64.pow(zeros)).max(-i64::MAX);
             prop_assert_eq!(parsed(&format_milli(milli)), Some(i128::from(milli)));
+        }
+
+        #[test]
+        fn what_is_written_is_read_again(number in any::<i64>(), zeros in 0u32..55) {
+            let milli = (number >> zeros << zeros).max(-i64::MAX);
+            prop_assert_eq!(parse_milli(&format_milli(milli)), Some(milli));
+            prop_assert_eq!(parse_milli(&format_binary(milli)), Some(milli));
+            let bytes = (milli / 1000).saturating_mul(1000);
+            prop_assert_eq!(parse_milli(&format_binary(bytes)), Some(bytes));
         }
 
         #[test]

@@ -63,6 +63,7 @@ pub struct Index {
     /// Positions of the samples that carry the labels of the key, sorted by namespace, name, and then all labels.
     order: Vec<u32>,
     unlabelled: usize,
+    objects: usize,
 }
 
 impl Index {
@@ -77,9 +78,10 @@ impl Index {
         keyed.sort_unstable_by(|(a, left, _), (b, right, _)| {
             a.cmp(b).then_with(|| sorted_labels(left).cmp(&sorted_labels(right)))
         });
+        let objects = keyed.chunk_by(|(a, ..), (b, ..)| a == b).count();
         let order: Vec<_> = keyed.into_iter().map(|(_, _, at)| at).collect();
         let unlabelled = vector.samples.len() - order.len();
-        Self { key: key.clone(), order, unlabelled }
+        Self { key: key.clone(), order, unlabelled, objects }
     }
 
     /// The key that the samples are sorted by.
@@ -90,6 +92,11 @@ impl Index {
     /// How many samples belong to no object, because they do not carry its label.
     pub fn unlabelled(&self) -> usize {
         self.unlabelled
+    }
+
+    /// How many objects the samples belong to.
+    pub fn objects_len(&self) -> usize {
+        self.objects
     }
 
     /// How many bytes this takes in memory.
@@ -114,6 +121,15 @@ impl Index {
         rest.iter()
             .take_while(move |at| compare(at) == Ordering::Equal)
             .filter_map(|at| sample(vector, *at))
+    }
+
+    /// The namespaces that there are samples of, where the key has one.
+    pub fn namespaces<'v>(&'v self, vector: &'v Vector) -> impl Iterator<Item = &'v str> {
+        let all = self.order.iter().filter_map(|at| object(sample(vector, *at)?, &self.key));
+        let mut last = None;
+        all.filter_map(move |(namespace, _)| {
+            (last.replace(namespace) != Some(namespace)).then_some(namespace)
+        })
     }
 
     /// All samples of a namespace with the names of their objects, in the order of names and then labels.

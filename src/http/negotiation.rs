@@ -120,7 +120,7 @@ async fn rewrite(response: Response, form: Form) -> Response {
         match form {
             Form::Json => Some(format!("{value:#}\n")),
             Form::Yaml => serde_saphyr::to_string(&value).ok(),
-            Form::Table => Some(table::of_metric_values(&value).unwrap_or(value).to_string()),
+            Form::Table => Some(table::of(&value).unwrap_or(value).to_string()),
         }
     });
     let Some(text) = rewritten else {

@@ -1,6 +1,6 @@
 //! LISTs, page by page, and of each object only what is used.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::{
@@ -76,29 +76,31 @@ pub(super) fn path(kind: &Kind, namespace: Option<&str>) -> String {
     DynamicObject::url_path(&resource, namespace)
 }
 
-/// The names of the objects of a kind that match a selector of labels and one of fields, sorted: a paged LIST of metadata.
-pub async fn names(
+/// The metadata of the objects of a kind that match a selector of labels and one of fields: a paged LIST. What `take` makes of
+/// it is sorted, each once.
+pub async fn metadata<T: Ord>(
     client: &Client,
     kind: &Kind,
     namespace: Option<&str>,
     labels: &Selector,
     fields: Option<&str>,
-) -> Result<Vec<Arc<str>>, Error> {
+    take: impl Fn(Metadata) -> T,
+) -> Result<Vec<T>, Error> {
     let request = Request::new(path(kind, namespace));
     let mut parameters = ListParams::default().limit(PAGE);
     parameters.label_selector = (!labels.is_empty()).then(|| labels.to_string());
     parameters.field_selector = fields.map(str::to_owned);
-    let mut names: Vec<Arc<str>> = Vec::new();
+    let mut taken = Vec::new();
     loop {
         let request = request.list_metadata(&parameters).map_err(kube::Error::BuildRequest)?;
         let page: Page<Object> = deadline(client.request(request)).await?;
         parameters.continue_token = page.next().map(str::to_owned);
-        names.extend(page.items.into_iter().map(|object| Arc::from(object.metadata.name)));
+        taken.extend(page.items.into_iter().map(|object| take(object.metadata)));
         if parameters.continue_token.is_none() {
             break;
         }
     }
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
+    taken.sort_unstable();
+    taken.dedup();
+    Ok(taken)
 }

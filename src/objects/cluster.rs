@@ -7,13 +7,15 @@ use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Scope, Selected,
+    Described, Scope, Selected, labels,
     watch::{Keeper, Times, Watches},
 };
 use crate::{
     core::{
+        fields::FieldSelector,
         kinds::{GroupResource, Kind},
         plan,
+        resource::Object,
         selector::Selector,
     },
     kubernetes::{self, list},
@@ -38,7 +40,7 @@ pub struct Cluster {
     watches: Watches,
     lister: Lister,
     /// Nothing where answers of LISTs are not kept.
-    kept: Option<SingleFlight<ListKey, Names>>,
+    kept: Option<Kept>,
 }
 
 /// What is listed.
@@ -52,6 +54,32 @@ struct ListKey {
 }
 
 type Names = Arc<[Arc<str>]>;
+type Descriptions = Arc<[Object]>;
+
+/// The answers of LISTs that are kept.
+struct Kept {
+    names: SingleFlight<ListKey, Names>,
+    descriptions: SingleFlight<ListKey, Descriptions>,
+}
+
+impl Kept {
+    fn new(ttl: Duration, tasks: TaskTracker) -> Self {
+        Self { names: kept(ttl, tasks.clone()), descriptions: kept(ttl, tasks) }
+    }
+}
+
+fn kept<T>(ttl: Duration, tasks: TaskTracker) -> SingleFlight<ListKey, Arc<[T]>>
+where
+    Arc<[T]>: Send + Sync + 'static,
+{
+    let answers = Cache::builder()
+        .name("objects listed")
+        .time_to_live(ttl)
+        .max_capacity(MAX_NAMES)
+        .weigher(|_, objects: &Arc<[T]>| u32::try_from(objects.len() + 1).unwrap_or(u32::MAX))
+        .build();
+    SingleFlight::new(answers, tasks)
+}
 
 impl Cluster {
     /// The objects, with the task that runs the watches. LISTs are tasks of `tasks`.
@@ -62,15 +90,7 @@ impl Cluster {
         tasks: TaskTracker,
     ) -> (Arc<Self>, Keeper) {
         let (watches, keeper) = Watches::new(client.clone(), Arc::clone(&metrics), settings.times);
-        let kept = (!settings.list_ttl.is_zero()).then(|| {
-            let names = Cache::builder()
-                .name("objects listed")
-                .time_to_live(settings.list_ttl)
-                .max_capacity(MAX_NAMES)
-                .weigher(|_, names: &Names| u32::try_from(names.len() + 1).unwrap_or(u32::MAX))
-                .build();
-            SingleFlight::new(names, tasks)
-        });
+        let kept = (!settings.list_ttl.is_zero()).then(|| Kept::new(settings.list_ttl, tasks));
         (Arc::new(Self { watches, lister: Lister { client, metrics }, kept }), keeper)
     }
 
@@ -90,6 +110,29 @@ impl Cluster {
         Ok(Selected { objects, population: None, version: None })
     }
 
+    /// The objects that selectors select, with namespaces and labels.
+    pub(super) async fn describe(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &Selector,
+        fields: &FieldSelector,
+    ) -> Result<Described, kubernetes::Error> {
+        if let Some(known) = self.watches.describe(scope, kind, namespace, labels, fields).await {
+            return Ok(known);
+        }
+        let key = ListKey::new(scope, kind, namespace, labels);
+        let list = self.lister.clone().describe(kind.clone(), key.clone());
+        let listed = match &self.kept {
+            Some(kept) => kept.descriptions.get(key, list).await.map_err(unshared),
+            None => list.await,
+        }?;
+        let selected =
+            listed.iter().filter(|object| fields.matches(&object.namespace, &object.name));
+        Ok(Described { objects: selected.cloned().collect(), population: None })
+    }
+
     async fn list(
         &self,
         scope: Scope,
@@ -97,19 +140,31 @@ impl Cluster {
         namespace: Option<&str>,
         selector: &Selector,
     ) -> Result<Names, kubernetes::Error> {
-        let key = ListKey {
+        let key = ListKey::new(scope, kind, namespace, selector);
+        let list = self.lister.clone().list(kind.clone(), key.clone());
+        match &self.kept {
+            Some(kept) => kept.names.get(key, list).await.map_err(unshared),
+            None => list.await,
+        }
+    }
+}
+
+impl ListKey {
+    fn new(scope: Scope, kind: &Kind, namespace: Option<&str>, selector: &Selector) -> Self {
+        Self {
             resource: kind.resource.clone(),
             version: kind.version.clone(),
             scope,
             namespace: namespace.map(str::to_owned),
             selector: selector.clone(),
-        };
-        let list = self.lister.clone().list(kind.clone(), key.clone());
-        let Some(kept) = &self.kept else { return list.await };
-        kept.get(key, list).await.map_err(|error| match error {
-            FlightError::Failed(error) => Arc::unwrap_or_clone(error),
-            FlightError::Abandoned(text) => kubernetes::Error::Abandoned(text),
-        })
+        }
+    }
+}
+
+fn unshared(error: FlightError<kubernetes::Error>) -> kubernetes::Error {
+    match error {
+        FlightError::Failed(error) => Arc::unwrap_or_clone(error),
+        FlightError::Abandoned(text) => kubernetes::Error::Abandoned(text),
     }
 }
 
@@ -121,10 +176,28 @@ struct Lister {
 
 impl Lister {
     async fn list(self, kind: Kind, key: ListKey) -> Result<Names, kubernetes::Error> {
+        self.metadata(kind, key, |metadata| Arc::from(metadata.name)).await
+    }
+
+    async fn describe(self, kind: Kind, key: ListKey) -> Result<Descriptions, kubernetes::Error> {
+        let object = |metadata: list::Metadata| Object {
+            namespace: metadata.namespace.into(),
+            name: metadata.name.into(),
+            labels: metadata.labels.iter().map(labels::pair).collect(),
+        };
+        self.metadata(kind, key, object).await
+    }
+
+    async fn metadata<T: Ord>(
+        self,
+        kind: Kind,
+        key: ListKey,
+        take: impl Fn(list::Metadata) -> T,
+    ) -> Result<Arc<[T]>, kubernetes::Error> {
         let ListKey { scope, namespace, selector, .. } = key;
         let (namespace, fields) = (namespace.as_deref(), scope.fields());
-        let names = list::names(&self.client, &kind, namespace, &selector, fields).await;
-        self.metrics.list(kind.resource.to_string(), names.is_ok());
-        names.map(Arc::from)
+        let listed = list::metadata(&self.client, &kind, namespace, &selector, fields, take).await;
+        self.metrics.list(kind.resource.to_string(), listed.is_ok());
+        listed.map(Arc::from)
     }
 }

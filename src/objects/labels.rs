@@ -18,6 +18,11 @@ impl LabelSet {
         self.0.iter().find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
     }
 
+    /// The labels, each as `key=value`, sorted by key.
+    pub(super) fn texts(&self) -> Arc<[Arc<str>]> {
+        Arc::clone(&self.0)
+    }
+
     /// Whether both are the same set of one [`Labels`].
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -39,6 +44,11 @@ impl Borrow<[Arc<str>]> for LabelSet {
     fn borrow(&self) -> &[Arc<str>] {
         &self.0
     }
+}
+
+/// The text of a label.
+pub(super) fn pair((key, value): (&String, &String)) -> Arc<str> {
+    [key, "=", value].concat().into()
 }
 
 /// All label sets that are in use.

@@ -8,8 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
-use super::Scope;
-use crate::core::{kinds::Kind, selector::Selector};
+use super::{Scope, labels};
+use crate::core::{kinds::Kind, resource::Object, selector::Selector};
 
 /// Objects from manifest files: kind, namespace, name and labels.
 #[derive(Debug, Default)]
@@ -106,17 +106,49 @@ impl Manifests {
         selector: &Selector,
     ) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|object| {
-                object.is(kind) && object.is_in(kind, namespace) && object.is_within(scope)
-            })
-            .filter(|object| selector.matches(|key| object.label(key)))
+            .matching(kind, scope, namespace, selector)
             .map(|object| Arc::from(object.metadata.name.as_str()))
             .collect();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The objects that are selected, sorted by namespace and name.
+    pub(super) fn describe(
+        &self,
+        kind: &Kind,
+        scope: Scope,
+        namespace: Option<&str>,
+        selector: &Selector,
+    ) -> Vec<Object> {
+        let mut objects: Vec<_> = self
+            .matching(kind, scope, namespace, selector)
+            .map(|object| Object {
+                namespace: if kind.namespaced { object.namespace() } else { "" }.into(),
+                name: object.metadata.name.as_str().into(),
+                labels: object.metadata.labels.iter().flatten().map(labels::pair).collect(),
+            })
+            .collect();
+        let identity = |object: &Object| (Arc::clone(&object.namespace), Arc::clone(&object.name));
+        objects.sort_by_key(identity);
+        objects.dedup_by_key(|object| identity(object));
+        objects
+    }
+
+    fn matching(
+        &self,
+        kind: &Kind,
+        scope: Scope,
+        namespace: Option<&str>,
+        selector: &Selector,
+    ) -> impl Iterator<Item = &Manifest> {
+        self.objects.iter().filter(move |object| {
+            object.is(kind)
+                && object.is_in(kind, namespace)
+                && object.is_within(scope)
+                && selector.matches(|key| object.label(key))
+        })
     }
 }
 
@@ -127,11 +159,13 @@ impl Manifest {
     }
 
     /// An object without a namespace is where kubectl would put it: in `default`.
+    fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or("default")
+    }
+
     fn is_in(&self, kind: &Kind, namespace: Option<&str>) -> bool {
         match namespace {
-            Some(wanted) if kind.namespaced => {
-                self.metadata.namespace.as_deref().unwrap_or("default") == wanted
-            }
+            Some(wanted) if kind.namespaced => self.namespace() == wanted,
             _ => true,
         }
     }
@@ -196,6 +230,27 @@ items:
         let pods = kinds.resolve("", "pods").unwrap();
         let running = manifests.select(pods, Scope::Running, Some("team"), &Selector::default());
         assert_eq!(running, ["web-0", "web-1"].map(Arc::from));
+    }
+
+    #[test]
+    fn objects_are_described_with_namespaces_and_labels() {
+        let mut manifests = Manifests::default();
+        manifests.add(TEXT).unwrap();
+        let kinds = Kinds::builtin();
+        let described = |resource, namespace| {
+            let kind = kinds.resolve("", resource).unwrap();
+            manifests.describe(kind, Scope::Running, namespace, &Selector::default())
+        };
+        let object = |namespace: &str, name: &str, labels: &[&str]| Object {
+            namespace: namespace.into(),
+            name: name.into(),
+            labels: labels.iter().map(|label| Arc::from(*label)).collect(),
+        };
+        assert_eq!(
+            described("pods", None),
+            [object("team", "web-0", &["app=web"]), object("team", "web-1", &["app=web"])]
+        );
+        assert_eq!(described("nodes", None), [object("", "n1", &[])]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::labels::{LabelSet, Labels};
-use crate::core::selector::Selector;
+use crate::core::{fields::FieldSelector, resource::Object, selector::Selector};
 
 /// The objects of one kind. Those without a namespace are in the namespace with the empty name.
 #[derive(Debug, Default)]
@@ -41,6 +41,40 @@ impl Store {
         names
     }
 
+    /// The objects that both selectors select, sorted by namespace and name. Without a namespace it is those of all.
+    pub fn describe(
+        &self,
+        namespace: Option<&str>,
+        labels: &Selector,
+        fields: &FieldSelector,
+    ) -> Vec<Object> {
+        let mut objects = Vec::new();
+        let mut add = |name: &str, found: &Namespace| {
+            let namespace = Arc::from(name);
+            objects.extend(
+                found.matching(labels).filter(|(name, _)| fields.matches(&namespace, name)).map(
+                    |(name, labels)| Object {
+                        namespace: Arc::clone(&namespace),
+                        name: Arc::clone(name),
+                        labels: labels.texts(),
+                    },
+                ),
+            );
+        };
+        if let Some(name) = namespace.or(fields.namespace()) {
+            if let Some(found) = self.namespaces.get(name) {
+                add(name, found);
+            }
+        } else {
+            let mut all: Vec<_> = self.namespaces.iter().collect();
+            all.sort_unstable_by_key(|(name, _)| &***name);
+            for (name, found) in all {
+                add(name, found);
+            }
+        }
+        objects
+    }
+
     /// How many objects there are.
     pub fn population(&self, namespace: Option<&str>) -> usize {
         match namespace {
@@ -65,16 +99,19 @@ impl Namespace {
         if selector.is_empty() {
             return self.objects.keys().cloned().collect();
         }
+        self.matching(selector).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    fn matching(&self, selector: &Selector) -> impl Iterator<Item = (&Arc<str>, &LabelSet)> {
         let matches = |labels: &LabelSet| selector.matches(|key| labels.get(key));
         let mut known = HashMap::new();
-        let selected = self.objects.iter().filter(|(_, labels)| {
+        self.objects.iter().filter(move |(_, labels)| {
             if labels.is_of_one() {
                 matches(labels)
             } else {
                 *known.entry(labels.address()).or_insert_with(|| matches(labels))
             }
-        });
-        selected.map(|(name, _)| Arc::clone(name)).collect()
+        })
     }
 
     fn has(&self, objects: &BTreeMap<Arc<str>, LabelSet>) -> bool {

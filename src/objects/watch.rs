@@ -15,11 +15,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Scope, Selected,
+    Described, Scope, Selected,
     store::{Store, Writer, read},
 };
 use crate::{
     core::{
+        fields::FieldSelector,
         kinds::{GroupResource, Kind},
         plan,
         selector::Selector,
@@ -120,13 +121,40 @@ impl Watches {
         namespace: Option<&str>,
         selector: &Selector,
     ) -> Option<Selected> {
+        // Objects that are in no namespace are found under the empty one.
+        let namespace = if kind.namespaced { namespace } else { Some("") };
+        self.ask(scope, kind, |store| Selected {
+            objects: plan::Objects::Named(store.select(namespace, selector)),
+            population: Some(store.population(namespace)),
+            version: Some(store.version(namespace)),
+        })
+        .await
+    }
+
+    /// What [`Watches::select`] answers, with namespaces and labels.
+    pub(super) async fn describe(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &Selector,
+        fields: &FieldSelector,
+    ) -> Option<Described> {
+        let namespace = if kind.namespaced { namespace } else { Some("") };
+        self.ask(scope, kind, |store| Described {
+            objects: store.describe(namespace, labels, fields),
+            population: Some(store.population(namespace)),
+        })
+        .await
+    }
+
+    /// What the store of a watch says; nothing if it cannot answer.
+    async fn ask<T>(&self, scope: Scope, kind: &Kind, ask: impl FnOnce(&Store) -> T) -> Option<T> {
         let shared = self.shared(scope, kind);
         let mut state = shared.state.subscribe();
         let is_known = state.wait_for(|state| !matches!(state, State::Beginning));
         // A watch that is synced is not waited for: the condition holds at once.
         timeout(self.times.patience, is_known).await.is_ok().then_some(())?;
-        // Objects that are in no namespace are found under the empty one.
-        let namespace = if kind.namespaced { namespace } else { Some("") };
         let store = read(&shared.store);
         // The state is set before what is known is forgotten, so what is read now is as old as it says.
         let answers = match *shared.state.borrow() {
@@ -134,11 +162,7 @@ impl Watches {
             State::Broken(since) => since.elapsed() <= self.times.tolerance,
             State::Beginning | State::Useless => false,
         };
-        answers.then(|| Selected {
-            objects: plan::Objects::Named(store.select(namespace, selector)),
-            population: Some(store.population(namespace)),
-            version: Some(store.version(namespace)),
-        })
+        answers.then(|| ask(&store))
     }
 
     fn shared(&self, scope: Scope, kind: &Kind) -> Arc<Shared> {
@@ -222,8 +246,8 @@ impl Task {
                         watched.objects(read(&shared.store).population(None));
                     }
                     if matches!(event, Event::Synced) {
-                        shared.state.send_replace(State::Synced);
                         watched.synced();
+                        shared.state.send_replace(State::Synced);
                         if std::mem::take(&mut is_refused) {
                             tracing::info!(%resource, "may be watched now");
                         }

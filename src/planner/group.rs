@@ -88,6 +88,13 @@ impl Group {
         self.shared.is_ok()
     }
 
+    /// The shared query, whether or not it pays.
+    pub(super) fn usable(&self, now: Instant) -> Result<&Shared, WhyExact> {
+        let shared = self.shared.as_ref().map_err(|why| WhyExact::NotPointwise(Arc::clone(why)))?;
+        let is_paused = self.lock().paused.is_some_and(|until| now < until);
+        if is_paused { Err(WhyExact::Failed) } else { Ok(shared) }
+    }
+
     /// Notes a reader and says whether he shares. `population` is the number of objects that there are, if it is known.
     pub(super) fn weigh(
         &self,

@@ -24,6 +24,9 @@ pub const CUSTOM: Group = Group { name: super::custom::GROUP, versions: &["v1bet
 pub const EXTERNAL: Group =
     Group { name: super::external::GROUP, versions: &[super::external::VERSION] };
 
+/// metrics.k8s.io as this server serves it.
+pub const RESOURCE: Group = Group { name: super::resource::GROUP, versions: &["v1", "v1beta1"] };
+
 /// The media type of [`aggregated`].
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -51,7 +54,10 @@ pub fn aggregated(groups: &[Group]) -> Value {
             let versions: Vec<_> = group
                 .versions
                 .iter()
-                .map(|version| json!({"version": version, "resources": [], "freshness": "Current"}))
+                .map(|version| {
+                    let resources = aggregated_resources(*group);
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
                 .collect();
             json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
         })
@@ -62,6 +68,42 @@ pub fn aggregated(groups: &[Group]) -> Value {
         "metadata": {},
         "items": items,
     })
+}
+
+/// Of metrics.k8s.io the aggregated form has the resources: they are two, and `kubectl get` finds them there.
+fn aggregated_resources(group: Group) -> Vec<Value> {
+    if group.name != RESOURCE.name {
+        return Vec::new();
+    }
+    let resource = |(name, kind, is_namespaced): (&str, &str, bool)| {
+        json!({
+            "resource": name,
+            "responseKind": {"group": "", "version": "", "kind": kind},
+            "scope": if is_namespaced { "Namespaced" } else { "Cluster" },
+            "singularResource": "",
+            "verbs": ["get", "list"],
+        })
+    };
+    USAGE.map(resource).into()
+}
+
+/// The resources of metrics.k8s.io with their kinds, and whether they are namespaced.
+const USAGE: [(&str, &str, bool); 2] =
+    [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
+
+/// `/apis/metrics.k8s.io/{version}`: pods and nodes, or nothing where there are no rules.
+pub fn usage_resources(version: &str, is_served: bool) -> Value {
+    let resource = |(name, kind, is_namespaced): (&str, &str, bool)| {
+        json!({
+            "name": name,
+            "singularName": "",
+            "namespaced": is_namespaced,
+            "kind": kind,
+            "verbs": ["get", "list"],
+        })
+    };
+    let resources: Vec<_> = USAGE.into_iter().filter(|_| is_served).map(resource).collect();
+    resource_list(RESOURCE, version, &resources)
 }
 
 /// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
@@ -133,5 +175,18 @@ mod tests {
         );
         assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
         assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));
+    }
+
+    #[test]
+    fn usage_is_of_pods_and_nodes() {
+        assert_eq!(
+            usage_resources("v1beta1", true).to_string(),
+            r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","resources":[{"name":"nodes","singularName":"","namespaced":false,"kind":"NodeMetrics","verbs":["get","list"]},{"name":"pods","singularName":"","namespaced":true,"kind":"PodMetrics","verbs":["get","list"]}]}"#
+        );
+        assert_eq!(usage_resources("v1", false)["resources"], json!([]));
+        let versions = &aggregated(&[RESOURCE])["items"][0]["versions"];
+        assert_eq!(versions[0]["version"], "v1");
+        assert_eq!(versions[1]["resources"][1]["responseKind"]["kind"], "PodMetrics");
+        assert_eq!(versions[1]["resources"][0]["scope"], "Cluster");
     }
 }

@@ -64,7 +64,8 @@ impl Serialize for Labels<'_> {
     }
 }
 
-struct Quantity(i64);
+/// A quantity, from thousandths.
+pub(super) struct Quantity(pub(super) i64);
 
 impl Serialize for Quantity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

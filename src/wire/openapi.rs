@@ -1,12 +1,14 @@
 //! OpenAPI documents: what kube-apiserver merges into the cluster's own and `kubectl explain` reads.
 
 mod external;
+mod resource;
 
 use serde_json::{Map, Value, json};
 
 use super::{
     custom::{self, Version},
     external::{GROUP as EXTERNAL, VERSION as EXTERNAL_VERSION},
+    resource::{GROUP as RESOURCE, Version as UsageVersion},
 };
 
 /// The schemas' common prefix, as Kubernetes names them.
@@ -19,12 +21,19 @@ pub enum Document {
     Custom(Version),
     /// external.metrics.k8s.io/v1beta1
     External,
+    /// A version of metrics.k8s.io.
+    Resource(UsageVersion),
 }
 
 impl Document {
     /// All documents.
-    pub const ALL: [Self; 3] =
-        [Self::Custom(Version::V1beta2), Self::Custom(Version::V1beta1), Self::External];
+    pub const ALL: [Self; 5] = [
+        Self::Custom(Version::V1beta2),
+        Self::Custom(Version::V1beta1),
+        Self::External,
+        Self::Resource(UsageVersion::V1),
+        Self::Resource(UsageVersion::V1beta1),
+    ];
 
     /// The document of a group and version.
     pub fn parse(group: &str, version: &str) -> Option<Self> {
@@ -35,24 +44,20 @@ impl Document {
         match self {
             Self::Custom(version) => (custom::GROUP, version.name()),
             Self::External => (EXTERNAL, EXTERNAL_VERSION),
+            Self::Resource(version) => (RESOURCE, version.name()),
         }
     }
 
-    fn list_name(self) -> String {
-        match self {
-            Self::Custom(version) => list_name(version),
-            Self::External => external::list_name(),
-        }
-    }
-
+    /// `answer` gives the answer that is described by a schema.
     fn paths(
         self,
-        answer: &Value,
+        answer: &dyn Fn(&str) -> Value,
         parameter: &dyn Fn(&str, &str, &str) -> Value,
     ) -> Map<String, Value> {
         match self {
-            Self::Custom(version) => paths(version, answer, parameter),
-            Self::External => external::paths(answer, parameter),
+            Self::Custom(version) => paths(version, &answer(&list_name(version)), parameter),
+            Self::External => external::paths(&answer(&external::list_name()), parameter),
+            Self::Resource(version) => resource::paths(version, answer, parameter),
         }
     }
 
@@ -60,6 +65,7 @@ impl Document {
         match self {
             Self::Custom(version) => schemas(version, reference),
             Self::External => external::schemas(reference),
+            Self::Resource(version) => resource::schemas(version, reference),
         }
     }
 }
@@ -79,11 +85,13 @@ pub fn v3_index(hash: impl Fn(&Value) -> String) -> Value {
 
 /// `/openapi/v3/apis/{group}/{version}`.
 pub fn v3(document: Document) -> Value {
-    let reference = format!("#/components/schemas/{}", document.list_name());
-    let answer = json!({
-        "description": "OK",
-        "content": {"application/json": {"schema": {"$ref": reference}}},
-    });
+    let answer = |schema: &str| {
+        let reference = format!("#/components/schemas/{schema}");
+        json!({
+            "description": "OK",
+            "content": {"application/json": {"schema": {"$ref": reference}}},
+        })
+    };
     let parameter = |name: &str, place: &str, text: &str| {
         json!({
             "name": name, "in": place, "required": place == "path", "description": text,
@@ -103,8 +111,7 @@ pub fn v2() -> Value {
     let mut all_paths = Map::new();
     let mut definitions = Map::new();
     for document in Document::ALL {
-        let reference = format!("#/definitions/{}", document.list_name());
-        let answer = json!({"description": "OK", "schema": {"$ref": reference}});
+        let answer = |schema: &str| json!({"description": "OK", "schema": {"$ref": format!("#/definitions/{schema}")}});
         let parameter = |name: &str, place: &str, text: &str| {
             json!({
                 "name": name, "in": place, "required": place == "path", "description": text,
@@ -240,7 +247,7 @@ mod tests {
         for document in Document::ALL.map(v3).into_iter().chain([v2()]) {
             check(&document, &document);
         }
-        assert_eq!(v2()["paths"].as_object().unwrap().len(), 7);
+        assert_eq!(v2()["paths"].as_object().unwrap().len(), 17);
     }
 
     #[test]
@@ -254,6 +261,6 @@ mod tests {
             index["paths"]["apis/external.metrics.k8s.io/v1beta1"]["serverRelativeURL"],
             "/openapi/v3/apis/external.metrics.k8s.io/v1beta1?hash=abc"
         );
-        assert_eq!(index["paths"].as_object().unwrap().len(), 3);
+        assert_eq!(index["paths"].as_object().unwrap().len(), 5);
     }
 }

@@ -1,4 +1,5 @@
-//! Paths below `/apis/custom.metrics.k8s.io/{version}` and `/apis/external.metrics.k8s.io/{version}`: what is asked for.
+//! Paths below `/apis/custom.metrics.k8s.io/{version}`, `/apis/external.metrics.k8s.io/{version}` and
+//! `/apis/metrics.k8s.io/{version}`: what is asked for.
 
 use std::borrow::Cow;
 
@@ -24,6 +25,23 @@ pub struct ExternalPath {
     pub namespace: String,
     /// The metric's name.
     pub metric: String,
+}
+
+/// A read of the resource metrics API.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UsagePath {
+    /// Pods: one of a namespace, all of a namespace, or all.
+    Pods {
+        /// The namespace; nothing for all.
+        namespace: Option<String>,
+        /// The pod, which is in a namespace.
+        name: Option<String>,
+    },
+    /// Nodes.
+    Nodes {
+        /// The node; nothing for all.
+        name: Option<String>,
+    },
 }
 
 /// The objects that a path names.
@@ -52,6 +70,11 @@ pub enum PathError {
     /// Not the form of external metrics.
     #[error("invalid request path: expected namespaces/NAMESPACE/METRIC")]
     ExternalForm,
+    /// Not the form of resource metrics.
+    #[error(
+        "invalid request path: expected nodes[/NAME], pods or namespaces/NAMESPACE/pods[/NAME]"
+    )]
+    UsageForm,
 }
 
 /// Takes apart what stands behind the version in a custom metrics URL, and the slash there: still percent-encoded, without
@@ -99,6 +122,26 @@ pub fn parse_external(rest: &str) -> Result<ExternalPath, PathError> {
     }
 }
 
+/// Takes apart what stands behind the version in a resource metrics URL, as [`parse`] does for custom metrics.
+pub fn parse_usage(rest: &str) -> Result<UsagePath, PathError> {
+    let segments = whole_segments(rest.strip_suffix('/').unwrap_or(rest))?;
+    let segments = segments.ok_or(PathError::UsageForm)?;
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
+    match *words.as_slice() {
+        ["nodes"] => Ok(UsagePath::Nodes { name: None }),
+        ["nodes", node] => Ok(UsagePath::Nodes { name: Some(one(node)?) }),
+        ["pods"] => Ok(UsagePath::Pods { namespace: None, name: None }),
+        ["namespaces", namespace, "pods"] => {
+            Ok(UsagePath::Pods { namespace: Some(self::namespace(namespace)?), name: None })
+        }
+        ["namespaces", namespace, "pods", pod] => Ok(UsagePath::Pods {
+            namespace: Some(self::namespace(namespace)?),
+            name: Some(one(pod)?),
+        }),
+        _ => Err(PathError::UsageForm),
+    }
+}
+
 /// The segments of what stands behind the version, if none is empty.
 fn whole_segments(rest: &str) -> Result<Option<Vec<Cow<'_, str>>>, PathError> {
     // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
@@ -123,6 +166,14 @@ fn name(segment: &str) -> Result<Name, PathError> {
         "." | ".." => Err(PathError::Name(segment.to_owned())),
         name if name.chars().all(is_in_names) => Ok(Name::One(name.to_owned())),
         name => Err(PathError::Name(name.to_owned())),
+    }
+}
+
+/// The name of one object: there are no wildcards.
+fn one(segment: &str) -> Result<String, PathError> {
+    match name(segment)? {
+        Name::One(name) => Ok(name),
+        Name::All => Err(PathError::Name(segment.to_owned())),
     }
 }
 
@@ -237,6 +288,42 @@ mod tests {
         for (rest, wanted) in cases {
             let shown = match parse_external(rest) {
                 Ok(path) => format!("{} {}", path.namespace, path.metric),
+                Err(error) => format!("{error:?}"),
+            };
+            assert_eq!(shown, wanted, "{rest}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_resource_metrics() {
+        let cases = [
+            ("nodes", "nodes"),
+            ("nodes/", "nodes"),
+            ("nodes/n-1.example", "nodes n-1.example"),
+            ("pods", "pods in all"),
+            ("namespaces/n/pods", "pods in n"),
+            ("namespaces/n/pods/p", "pods in n p"),
+            ("namespaces/n/pods/p%2d0", "pods in n p-0"),
+            ("namespaces/n/pods/*", "Name(\"*\")"),
+            ("namespaces/*/pods", "Name(\"*\")"),
+            ("nodes/a%22", "Name(\"a\\\"\")"),
+            ("namespaces/n/nodes", "UsageForm"),
+            ("namespaces/n", "UsageForm"),
+            ("namespaces//pods", "UsageForm"),
+            ("/pods", "UsageForm"),
+            ("pods/p", "UsageForm"),
+            ("namespaces/n/pods/p/log", "UsageForm"),
+            ("watch/pods", "UsageForm"),
+            ("", "UsageForm"),
+            ("nodes/%ff", "NotUtf8"),
+        ];
+        for (rest, wanted) in cases {
+            let name = |name: Option<String>| name.map_or(String::new(), |name| format!(" {name}"));
+            let shown = match parse_usage(rest) {
+                Ok(UsagePath::Nodes { name: one }) => format!("nodes{}", name(one)),
+                Ok(UsagePath::Pods { namespace, name: one }) => {
+                    format!("pods in {}{}", namespace.as_deref().unwrap_or("all"), name(one))
+                }
                 Err(error) => format!("{error:?}"),
             };
             assert_eq!(shown, wanted, "{rest}");

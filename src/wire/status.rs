@@ -55,6 +55,8 @@ pub enum Reason {
     TooManyRequests,
     /// 500: something behind this server failed.
     InternalError,
+    /// 503: something behind this server is not there.
+    ServiceUnavailable,
     /// 504: something behind this server did not answer in time.
     Timeout,
 }
@@ -72,6 +74,7 @@ impl Reason {
             Self::UnsupportedMediaType => 415,
             Self::TooManyRequests => 429,
             Self::InternalError => 500,
+            Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
         }
     }

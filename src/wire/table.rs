@@ -2,9 +2,67 @@
 
 use serde_json::{Value, json};
 
+use crate::core::quantity;
+
+/// An answer of any of the APIs as a table; nothing where the document is another one.
+pub fn of(answer: &Value) -> Option<Value> {
+    of_metric_values(answer).or_else(|| of_usage(answer))
+}
+
+/// `PodMetrics`, `NodeMetrics` or a list of either as a table, with the columns of metrics-server: of a pod the sums.
+fn of_usage(answer: &Value) -> Option<Value> {
+    let items: &[Value] = match answer["kind"].as_str()? {
+        "PodMetricsList" | "NodeMetricsList" => answer["items"].as_array()?,
+        "PodMetrics" | "NodeMetrics" => std::slice::from_ref(answer),
+        _ => return None,
+    };
+    let column = |name: &str, format: &str| json!({"name": name, "type": "string", "format": format, "description": "", "priority": 0});
+    Some(json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {},
+        "columnDefinitions": [
+            column("Name", "name"),
+            column("cpu", "quantity"),
+            column("memory", "quantity"),
+            column("Window", "duration"),
+        ],
+        "rows": items.iter().map(usage_row).collect::<Vec<_>>(),
+    }))
+}
+
+fn usage_row(item: &Value) -> Value {
+    let cells = json!([
+        item.pointer("/metadata/name"),
+        quantity::format_milli(total(item, "cpu")),
+        quantity::format_binary(total(item, "memory")),
+        item["window"],
+    ]);
+    json!({
+        "cells": cells,
+        "object": {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": item["metadata"],
+        },
+    })
+}
+
+/// What a node uses, or all containers of a pod together.
+fn total(item: &Value, resource: &str) -> i64 {
+    let amount = |user: &Value| {
+        let amount = user["usage"].get(resource).and_then(Value::as_str);
+        amount.and_then(quantity::parse_milli).unwrap_or_default()
+    };
+    match item["containers"].as_array() {
+        Some(containers) => containers.iter().map(amount).fold(0, i64::saturating_add),
+        None => amount(item),
+    }
+}
+
 /// A `MetricValueList` of either version or an `ExternalMetricValueList` as a table; nothing where the document is another
 /// one.
-pub fn of_metric_values(list: &Value) -> Option<Value> {
+fn of_metric_values(list: &Value) -> Option<Value> {
     let (first, second, row): (_, _, fn(&Value) -> Value) = match list["kind"].as_str()? {
         "MetricValueList" => (("Name", "The described object"), ("Metric", "The metric"), row),
         "ExternalMetricValueList" => {
@@ -84,6 +142,26 @@ mod tests {
         assert_eq!(old["rows"][0]["cells"], json!(["p", "m", "1", "t"]));
         assert_eq!(old["rows"][0]["object"]["metadata"], json!({"name": "p", "namespace": "n"}));
         assert!(of_metric_values(&json!({"kind": "Status"})).is_none());
+    }
+
+    #[test]
+    fn rows_of_pods_have_the_sums_of_their_containers() {
+        let container = |cpu: &str, memory: &str| json!({"usage": {"cpu": cpu, "memory": memory}});
+        let pod = json!({
+            "kind": "PodMetrics",
+            "metadata": {"name": "p", "namespace": "n"}, "window": "3m0s",
+            "containers": [container("1500m", "20Mi"), container("500m", "1100Ki")],
+        });
+        let table = of(&pod).unwrap();
+        assert_eq!(table["rows"][0]["cells"], json!(["p", "2", "21580Ki", "3m0s"]));
+        assert_eq!(table["rows"][0]["object"]["metadata"], json!({"name": "p", "namespace": "n"}));
+        let names: Vec<_> =
+            table["columnDefinitions"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+        assert_eq!(names, ["Name", "cpu", "memory", "Window"]);
+        let node = json!({"metadata": {"name": "n1"}, "usage": {"cpu": "1", "memory": "2Gi"}});
+        let list = json!({"kind": "NodeMetricsList", "items": [node]});
+        assert_eq!(of(&list).unwrap()["rows"][0]["cells"], json!(["n1", "1", "2Gi", null]));
+        assert_eq!(of(&json!({"kind": "PodMetricsList", "items": []})).unwrap()["rows"], json!([]));
     }
 
     #[test]

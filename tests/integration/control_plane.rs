@@ -3,6 +3,8 @@
 //! `KUBEBUILDER_ASSETS` has to name a folder with `kube-apiserver` and `etcd`; what needs controllers is left out where there is
 //! no `kube-controller-manager` in it.
 
+mod usage;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -264,7 +266,12 @@ fn service(port: u16) -> String {
 
 /// The APIServices of this repository, at such a port, with something else changed in each.
 fn registrations(port: u16, change: impl Fn(&mut Value)) -> String {
-    let documents = documents("apiservice.yaml").into_iter().map(|mut document| {
+    registrations_in("apiservice.yaml", port, change)
+}
+
+/// Those of a file.
+fn registrations_in(path: &str, port: u16, change: impl Fn(&mut Value)) -> String {
+    let documents = documents(path).into_iter().map(|mut document| {
         document["spec"]["service"]["port"] = port.into();
         change(&mut document);
         document.to_string()
@@ -292,13 +299,22 @@ async fn as_prometheus_adapter(plane: &ControlPlane) -> PathBuf {
 
 /// The names of the APIServices of this repository.
 fn registered() -> Vec<String> {
+    registered_in("apiservice.yaml")
+}
+
+/// Those of a file.
+fn registered_in(path: &str) -> Vec<String> {
     let name = |document: Value| document["metadata"]["name"].as_str().expect("a name").to_owned();
-    documents("apiservice.yaml").into_iter().map(name).collect()
+    documents(path).into_iter().map(name).collect()
 }
 
 /// Waits until all of them are available, and not because nobody looked.
 async fn until_available(plane: &ControlPlane) {
-    for name in registered() {
+    until_all_available(plane, registered()).await;
+}
+
+async fn until_all_available(plane: &ControlPlane, names: Vec<String>) {
+    for name in names {
         let path = format!("{REGISTRATIONS}/{name}");
         let mut last = Value::Null;
         eventually(&format!("{name} is available"), async || {

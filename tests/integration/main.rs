@@ -34,6 +34,8 @@ mod pointwise;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod resource_metrics;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod support;

@@ -113,15 +113,16 @@ fn components_can_be_combined() {
     fs::write(folder.join("kustomization.yaml"), text).expect("a new file");
     let documents = kustomize(&folder);
     documents.check();
-    assert_eq!(documents.of("APIService").count(), 4);
+    assert_eq!(documents.of("APIService").count(), 5);
 }
 
 #[test]
 fn registered_is_what_is_served() {
-    let expected: BTreeSet<_> = [discovery::CUSTOM, discovery::EXTERNAL]
-        .iter()
-        .flat_map(|group| group.versions.iter().map(|version| format!("{version}.{}", group.name)))
-        .collect();
+    let versions = |group: discovery::Group| {
+        group.versions.iter().map(move |version| format!("{version}.{}", group.name))
+    };
+    let expected: BTreeSet<_> =
+        [discovery::CUSTOM, discovery::EXTERNAL].into_iter().flat_map(versions).collect();
     let read = |path: &str| {
         let text = fs::read_to_string(file(path)).expect("the file");
         Documents::parse(path, &text)
@@ -136,11 +137,17 @@ fn registered_is_what_is_served() {
     assert_eq!(top.list, [&custom[..], &external[..]].concat());
     let base = kustomize(&file("deploy/base"));
     assert!(base.of("APIService").eq(custom.iter()), "the labels of all objects are these, too");
+    // metrics.k8s.io is that of metrics-server, until somebody decides otherwise.
+    let resource = read("deploy/components/resource-metrics/apiservice.yaml").list;
+    let names: BTreeSet<_> = resource.iter().map(|document| name(document).to_owned()).collect();
+    assert_eq!(names, versions(discovery::RESOURCE).collect());
     // The version that discovery prefers is the one that kube-apiserver prefers.
-    let preferred =
-        top.list.iter().max_by_key(|document| document["spec"]["versionPriority"].as_i64());
-    let preferred = preferred.map(|document| &document["spec"]["version"]);
-    assert_eq!(preferred, discovery::CUSTOM.versions.first().map(|first| json!(first)).as_ref());
+    for (group, documents) in [(discovery::CUSTOM, &custom), (discovery::RESOURCE, &resource)] {
+        let preferred =
+            documents.iter().max_by_key(|document| document["spec"]["versionPriority"].as_i64());
+        let preferred = preferred.map(|document| &document["spec"]["version"]);
+        assert_eq!(preferred, group.versions.first().map(|first| json!(first)).as_ref());
+    }
 }
 
 #[test]
@@ -208,6 +215,10 @@ fn the_chart_renders_sound_documents() {
             1,
         ),
         (
+            "rules: {default: false, resource: {window: 3m, cpu: {containerQuery: mark-cpu, containerLabel: c, resources: {overrides: {p: {resource: pod}, n: {resource: namespace}}}}}}",
+            2,
+        ),
+        (
             "rules: {existing: my-rules}\nserviceAccount: {create: false, name: mine}\nrbac: {create: false}",
             2,
         ),
@@ -262,7 +273,6 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
 fn the_chart_refuses_what_cannot_be_meant() {
     let cases = [
         ("prometheus: {uri: x}", "uri"),
-        ("rules: {resource: {window: 3m}}", "not served"),
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),
         ("tls: {enable: true}", "tls.enable needs tls."),

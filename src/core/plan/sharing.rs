@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Names, Place, Plan, PlanError, render};
+use super::{Names, Place, Plan, PlanError, Source, render};
 use crate::core::{
-    catalog::Entry,
     pointwise::{self, Key, Pointwise, Refusal, Renderings},
     selector::Selector,
 };
@@ -56,18 +55,18 @@ pub enum NotShared {
 /// The query for all objects of a namespace, or of the cluster for a kind without namespaces, if everybody can read his
 /// answer out of its result.
 pub fn shared(
-    entry: &Entry,
+    source: &dyn Source,
     namespace: Option<&str>,
     metric_selector: &Selector,
 ) -> Result<Shared, NotShared> {
     let place = Place::of(namespace);
-    let plan = super::plan(entry, place, Names::All, metric_selector)?;
+    let plan = super::plan(source, place, Names::All, metric_selector)?;
     let (one, several) = (
-        exact(entry, place, &[ONE], metric_selector)?,
-        exact(entry, place, &SEVERAL, metric_selector)?,
+        exact(source, place, &[ONE], metric_selector)?,
+        exact(source, place, &SEVERAL, metric_selector)?,
     );
     judge(
-        entry,
+        source,
         None,
         metric_selector,
         Renderings { one: &one, several: &several, wide: &plan.query },
@@ -76,18 +75,18 @@ pub fn shared(
 }
 
 /// The query for all objects of all namespaces, under the same condition.
-pub fn everywhere(entry: &Entry, metric_selector: &Selector) -> Result<Shared, NotShared> {
-    let namespace = entry.namespace_label.as_ref().filter(|_| entry.kind.namespaced);
+pub fn everywhere(source: &dyn Source, metric_selector: &Selector) -> Result<Shared, NotShared> {
+    let namespace = source.namespace_label().filter(|_| source.is_namespaced());
     let namespace = namespace.ok_or(NotShared::NoNamespace)?;
-    if entry.rule.options.may_depend_on_namespace() {
+    if source.options().may_depend_on_namespace() {
         return Err(NotShared::Headers);
     }
-    let plan = super::plan(entry, Place::EveryNamespace, Names::All, metric_selector)?;
-    let one = exact(entry, Place::Namespace(HERE), &[ONE], metric_selector)?;
-    let several = exact(entry, Place::Namespace(THERE), &SEVERAL, metric_selector)?;
+    let plan = super::plan(source, Place::EveryNamespace, Names::All, metric_selector)?;
+    let one = exact(source, Place::Namespace(HERE), &[ONE], metric_selector)?;
+    let several = exact(source, Place::Namespace(THERE), &SEVERAL, metric_selector)?;
     let key = Key { label: namespace, one: HERE, several: &[THERE] };
     let renderings = Renderings { one: &one, several: &several, wide: &plan.query };
-    let depends_on_names = judge(entry, Some(key), metric_selector, renderings)?;
+    let depends_on_names = judge(source, Some(key), metric_selector, renderings)?;
     // Its samples need not have a label for the namespace, and would not be read as those of the exact query are.
     if !depends_on_names {
         return Err(NotShared::SameEverywhere);
@@ -96,29 +95,29 @@ pub fn everywhere(entry: &Entry, metric_selector: &Selector) -> Result<Shared, N
 }
 
 fn exact(
-    entry: &Entry,
+    source: &dyn Source,
     place: Place<'_>,
     names: &[&str],
     metric_selector: &Selector,
 ) -> Result<String, PlanError> {
     let names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
-    render(entry, place, Names::These(&names), metric_selector)
+    render(source, place, Names::These(&names), metric_selector)
 }
 
 fn judge(
-    entry: &Entry,
+    source: &dyn Source,
     namespace: Option<Key<'_>>,
     metric_selector: &Selector,
     renderings: Renderings<'_>,
 ) -> Result<bool, NotShared> {
     let is_key = |label: &str| {
-        label == &*entry.label || entry.namespace_label.as_deref().is_some_and(|key| key == label)
+        label == &**source.label() || source.namespace_label().is_some_and(|key| **key == *label)
     };
     if let Some(requirement) = metric_selector.requirements().iter().find(|r| is_key(&r.key)) {
         return Err(NotShared::Selector(requirement.key.as_str().into()));
     }
-    entry.rule.query.names_are_plain().map_err(|reason| NotShared::Template(reason.to_string()))?;
-    let object = Key { label: &entry.label, one: ONE, several: &SEVERAL };
+    source.query().names_are_plain().map_err(|reason| NotShared::Template(reason.to_string()))?;
+    let object = Key { label: source.label(), one: ONE, several: &SEVERAL };
     let verdict = pointwise::judge(&object, namespace.as_ref(), renderings)?;
     Ok(verdict == Pointwise::Dependent)
 }

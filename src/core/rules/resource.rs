@@ -37,9 +37,9 @@ pub struct ResourceRule {
     /// What the file says of the rule, and of the backend that it names.
     pub content: Content,
     /// The query for the containers of pods; absent where the rule says nothing of pods.
-    pub container_query: Option<QueryTemplate>,
+    pub container_query: Option<Arc<QueryTemplate>>,
     /// The query for nodes; absent where the rule says nothing of nodes.
-    pub node_query: Option<QueryTemplate>,
+    pub node_query: Option<Arc<QueryTemplate>>,
     /// Labels to resources and back. Pods and namespaces have a label where there is a `container_query`, nodes where there
     /// is a `node_query`; only a template may turn out to give none.
     pub mapping: Mapping,
@@ -61,7 +61,7 @@ pub(super) fn compile(
     let window = written.window.or_else(|| {
         let cpu = cpu.as_deref()?;
         let queries = [&cpu.container_query, &cpu.node_query].into_iter().flatten();
-        let seconds = queries.map(window_seconds).find_map(|seconds| seconds)?;
+        let seconds = queries.map(|query| window_seconds(query)).find_map(|seconds| seconds)?;
         u64::try_from(seconds).ok().map(Duration::from_secs)
     });
     ResourceRules { cpu, memory, window: window.unwrap_or(DEFAULT_WINDOW) }
@@ -116,8 +116,8 @@ fn compile_rule(
             .backend
             .as_ref()
             .map_or(written.content, |backend| written.content.with(backend.content)),
-        container_query,
-        node_query,
+        container_query: container_query.map(Arc::new),
+        node_query: node_query.map(Arc::new),
         mapping: mapping?,
         container_label: label.value.clone(),
         options,

@@ -116,7 +116,4 @@ spec:
 {{- if hasSuffix "prometheus-adapter/prometheus-adapter" .Values.image.repository -}}
 {{- fail "image.repository is prometheus-adapter's image: name loadline's, or leave it out of your values" -}}
 {{- end -}}
-{{- if .Values.rules.resource -}}
-{{- fail "rules.resource: metrics.k8s.io is not served by this version of loadline, and registering it would take it from whoever serves it now" -}}
-{{- end -}}
 {{- end -}}

@@ -22,7 +22,7 @@ fn queries_are_rendered_as_prometheus_adapter_renders_them() {
     assert_eq!(cpu.options.headers.len(), 1);
     let mapping = cpu.mapping.resolve(&crate::core::kinds::Kinds::builtin());
     assert_eq!(mapping.namespace_label(), Some("ns"));
-    let render = |query: &Option<QueryTemplate>, matchers: &str, group_by: &[&str]| {
+    let render = |query: &Option<Arc<QueryTemplate>>, matchers: &str, group_by: &[&str]| {
         let group_by: Vec<_> = group_by.iter().map(|&label| label.to_owned()).collect();
         query
             .as_ref()

@@ -1,0 +1,85 @@
+//! What queries are rendered from.
+
+use std::{any::Any, sync::Arc};
+
+use crate::core::{
+    catalog::Entry,
+    rules::{QueryOptions, Rule},
+    template::QueryTemplate,
+};
+
+/// Something that is read of objects of a kind by a rule's query: a metric of the catalog, or the usage of pods or nodes.
+pub trait Source: Send + Sync {
+    /// What the rule is called in messages.
+    fn rule(&self) -> &str;
+
+    /// What two sources have in common only if they have the same rule and are about the same objects, as long as it is held.
+    fn identity(&self) -> Arc<dyn Any + Send + Sync>;
+
+    /// The template of the query.
+    fn query(&self) -> &QueryTemplate;
+
+    /// The series behind the metric; empty where the template has it.
+    fn series(&self) -> &Arc<str>;
+
+    /// The label that holds an object's name.
+    fn label(&self) -> &Arc<str>;
+
+    /// The label that holds the namespace, where the rule maps one.
+    fn namespace_label(&self) -> Option<&Arc<str>>;
+
+    /// Whether the objects are in namespaces.
+    fn is_namespaced(&self) -> bool;
+
+    /// The label that tells the parts of an object apart, if it has several samples. The query groups by it, too.
+    fn part_label(&self) -> Option<&str>;
+
+    /// The range that the query looks over in seconds, where it is known.
+    fn window_seconds(&self) -> Option<i64>;
+
+    /// How the query is sent, and how long its answer is used.
+    fn options(&self) -> &QueryOptions;
+}
+
+impl Source for Entry {
+    fn rule(&self) -> &str {
+        &self.rule.id
+    }
+
+    fn identity(&self) -> Arc<dyn Any + Send + Sync> {
+        // A rule is itself, whatever it says: rules that are read again are others.
+        Arc::<Rule>::clone(&self.rule)
+    }
+
+    fn query(&self) -> &QueryTemplate {
+        &self.rule.query
+    }
+
+    fn series(&self) -> &Arc<str> {
+        &self.series
+    }
+
+    fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    fn namespace_label(&self) -> Option<&Arc<str>> {
+        self.namespace_label.as_ref()
+    }
+
+    fn is_namespaced(&self) -> bool {
+        self.kind.namespaced
+    }
+
+    fn part_label(&self) -> Option<&str> {
+        None
+    }
+
+    fn window_seconds(&self) -> Option<i64> {
+        self.rule.window_seconds
+    }
+
+    fn options(&self) -> &QueryOptions {
+        &self.rule.options
+    }
+}

@@ -1,0 +1,119 @@
+//! What the queries for usage are rendered from.
+
+use std::{any::Any, sync::Arc};
+
+use crate::core::{
+    kinds::{GroupResource, Kinds},
+    plan::Source,
+    rules::{QueryOptions, ResolvedMapping, ResourceRule},
+    template::QueryTemplate,
+};
+
+/// One query of `resourceRules`. Clones are the same source.
+///
+/// It is rendered with an empty `.Series`. That for containers matches the namespace and then the pods, and groups by the label
+/// of pods and that of containers, in this order, as prometheus-adapter does.
+#[derive(Clone, Debug)]
+pub struct ResourceSource(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rule: String,
+    query: Arc<QueryTemplate>,
+    series: Arc<str>,
+    label: Arc<str>,
+    /// Nodes are in no namespace, and have no containers.
+    namespace_label: Option<Arc<str>>,
+    container_label: Option<String>,
+    options: QueryOptions,
+}
+
+impl ResourceSource {
+    /// The query of a rule for the containers of pods, or why there is none.
+    pub(super) fn containers(rule: &Arc<ResourceRule>, kinds: &Kinds) -> Result<Self, String> {
+        let query = rule.container_query.as_ref();
+        let query = query.ok_or_else(|| format!("{} has no containerQuery", rule.id))?;
+        let mapping = rule.mapping.resolve(kinds);
+        let label = label(rule, &mapping, "pods")?;
+        let namespace_label = Some(self::label(rule, &mapping, "namespaces")?);
+        Ok(Self(Arc::new(Inner {
+            rule: rule.id.clone(),
+            query: Arc::clone(query),
+            series: Arc::default(),
+            label,
+            namespace_label,
+            container_label: Some(rule.container_label.clone()),
+            options: rule.options.clone(),
+        })))
+    }
+
+    /// The query of a rule for nodes, or why there is none.
+    pub(super) fn nodes(rule: &Arc<ResourceRule>, kinds: &Kinds) -> Result<Self, String> {
+        let query = rule.node_query.as_ref();
+        let query = query.ok_or_else(|| format!("{} has no nodeQuery", rule.id))?;
+        let label = label(rule, &rule.mapping.resolve(kinds), "nodes")?;
+        Ok(Self(Arc::new(Inner {
+            rule: rule.id.clone(),
+            query: Arc::clone(query),
+            series: Arc::default(),
+            label,
+            namespace_label: None,
+            container_label: None,
+            options: rule.options.clone(),
+        })))
+    }
+}
+
+fn label(
+    rule: &ResourceRule,
+    mapping: &ResolvedMapping,
+    resource: &str,
+) -> Result<Arc<str>, String> {
+    let resource = GroupResource { group: String::new(), resource: resource.to_owned() };
+    mapping
+        .label(&resource)
+        .map(Arc::from)
+        .ok_or_else(|| format!("{} maps no label to {resource}", rule.id))
+}
+
+impl Source for ResourceSource {
+    fn rule(&self) -> &str {
+        &self.0.rule
+    }
+
+    fn identity(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::<Inner>::clone(&self.0)
+    }
+
+    fn query(&self) -> &QueryTemplate {
+        &self.0.query
+    }
+
+    fn series(&self) -> &Arc<str> {
+        &self.0.series
+    }
+
+    fn label(&self) -> &Arc<str> {
+        &self.0.label
+    }
+
+    fn namespace_label(&self) -> Option<&Arc<str>> {
+        self.0.namespace_label.as_ref()
+    }
+
+    fn is_namespaced(&self) -> bool {
+        self.0.container_label.is_some()
+    }
+
+    fn part_label(&self) -> Option<&str> {
+        self.0.container_label.as_deref()
+    }
+
+    fn window_seconds(&self) -> Option<i64> {
+        None
+    }
+
+    fn options(&self) -> &QueryOptions {
+        &self.0.options
+    }
+}

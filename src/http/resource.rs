@@ -1,0 +1,110 @@
+//! The handlers of metrics.k8s.io.
+
+use std::{sync::Arc, time::SystemTime};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::Value;
+
+use super::{Api, DEADLINE, Parameters, error::ApiError, guard::asks_to_watch};
+use crate::{
+    core::{fields::FieldSelector, selector::Selector},
+    reads::{ReadError, resource::UsageQuestion},
+    wire::{
+        discovery::{self as documents, RESOURCE},
+        path::{self, PathError, UsagePath},
+        resource::{self, Version},
+        status::Reason,
+    },
+};
+
+/// The version document, which is answered whether or not there are rules: an `APIService` without them must not hurt the cluster.
+pub(super) async fn resources(
+    State(api): State<Arc<Api>>,
+    Path(version): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
+    let is_served = api.served().iter().any(|group| group.name == RESOURCE.name);
+    Ok(Json(documents::usage_resources(version.name(), is_served)))
+}
+
+pub(super) async fn usage(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    Path((version, _)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
+    // The raw path: a decoded one could not tell a slash in a name from one between segments.
+    let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
+    let path = path::parse_usage(rest).map_err(|error| match error {
+        PathError::UsageForm => ApiError::not_found(),
+        error => ApiError::new(Reason::BadRequest, error.to_string()),
+    })?;
+    if asks_to_watch(uri.query()) {
+        let resource = match &path {
+            UsagePath::Pods { .. } => "pods",
+            UsagePath::Nodes { .. } => "nodes",
+        };
+        let text =
+            format!("watch is not supported on resources of kind \"{resource}.metrics.k8s.io\"");
+        return Err(ApiError::new(Reason::MethodNotAllowed, text));
+    }
+    let read = answer(&api, version, path, uri.query().unwrap_or_default());
+    let Ok(body) = tokio::time::timeout(DEADLINE, read).await else {
+        return Err(ApiError::new(Reason::Timeout, "the usage could not be read in time"));
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], body?).into_response())
+}
+
+async fn answer(
+    api: &Api,
+    version: Version,
+    path: UsagePath,
+    query: &str,
+) -> Result<Vec<u8>, ApiError> {
+    let window = api.reads.usage_window().ok_or(ReadError::NoUsage)?;
+    let encoder = resource::Encoder { version, window, now_ms: now_ms() };
+    Ok(match path {
+        UsagePath::Pods { namespace, name: None } => {
+            let question = UsageQuestion { namespace, ..selection(query)? };
+            encoder.pods(&api.reads.pods(&question).await?)
+        }
+        UsagePath::Pods { namespace, name } => {
+            let question = UsageQuestion { namespace, name, ..UsageQuestion::default() };
+            let pods = api.reads.pods(&question).await?;
+            pods.first().map(|pod| encoder.pod(pod)).ok_or_else(ApiError::not_found)?
+        }
+        UsagePath::Nodes { name: None } => {
+            encoder.nodes(&api.reads.nodes(&selection(query)?).await?)
+        }
+        UsagePath::Nodes { name } => {
+            let question = UsageQuestion { name, ..UsageQuestion::default() };
+            let nodes = api.reads.nodes(&question).await?;
+            nodes.first().map(|node| encoder.node(node)).ok_or_else(ApiError::not_found)?
+        }
+    })
+}
+
+/// What the selectors of a list select.
+fn selection(query: &str) -> Result<UsageQuestion, ApiError> {
+    let bad =
+        |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
+    let Parameters { label_selector, fields, .. } = Parameters::parse(query);
+    let labels = Selector::parse(&label_selector.unwrap_or_default());
+    let selected = FieldSelector::parse(&fields.unwrap_or_default());
+    Ok(UsageQuestion {
+        labels: labels.map_err(|error| bad(&error))?,
+        fields: selected.map_err(|error| bad(&error))?,
+        ..UsageQuestion::default()
+    })
+}
+
+/// The time in milliseconds since the epoch.
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or_default()
+}
