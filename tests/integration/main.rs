@@ -39,3 +39,5 @@ mod resource_metrics;
 mod sharing;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod victoria_metrics;
