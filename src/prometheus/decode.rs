@@ -85,10 +85,13 @@ impl<'a> Envelope<'a> {
             });
         }
         let mut warnings = envelope.warnings.unwrap_or_default();
+        // Thanos and remote reads say in warnings what they could not reach; what the engine itself warns of is about the query.
+        let is_partial =
+            envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with("PromQL "));
         if envelope.is_partial {
             warnings.push("the answer is partial".to_owned());
         }
-        let said = Said { warnings, is_partial: envelope.is_partial };
+        let said = Said { warnings, is_partial };
         Ok((envelope.data.ok_or(DecodeError::NoData)?.get(), said))
     }
 }
@@ -384,6 +387,22 @@ mod tests {
         );
         assert_eq!((vector.samples.len(), vector.histograms), (1, 1));
         assert_eq!(vector.warnings, ["slow", "the answer is partial"]);
+    }
+
+    #[test]
+    fn partial_answers_are_told_from_whole_ones() {
+        let said = |more: &str| {
+            let body = format!(
+                r#"{{"status":"success","data":{{"resultType":"vector","result":[]}}{more}}}"#
+            );
+            vector(&body).is_partial
+        };
+        assert!(!said(""));
+        assert!(!said(
+            r#","warnings":["PromQL warning: mixed histograms"],"infos":["PromQL info: x"]"#
+        ));
+        assert!(said(r#","warnings":["No StoreAPIs matched for this query"]"#));
+        assert!(said(r#","isPartial":true"#));
     }
 
     #[test]
