@@ -134,7 +134,7 @@ impl Cost {
             .arg(format!("--lister-kubeconfig={}", kubeconfig.path().display()))
             .arg(format!("--write-kubeconfig={}", file("kubeconfig").display()))
             .args(["--secure-port=0", "--bind-address=127.0.0.1", "--authentication-skip-lookup"])
-            .env_remove("RUST_LOG")
+            .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .spawn();
         let process = Running(process.unwrap());

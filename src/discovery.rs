@@ -382,7 +382,7 @@ impl Discovery {
             .await
             .unwrap_or_default();
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
-        self.metrics.catalog(catalog.len());
+        self.metrics.catalog(catalog.len(), catalog.bytes());
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
     }
