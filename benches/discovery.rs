@@ -150,8 +150,8 @@ impl Cost {
         stop.cancel();
 
         let begin = Instant::now();
-        let hour_ago = (jiff::Timestamp::now().as_second() - 600).to_string();
-        let parameters = [("match[]", SELECTOR), ("start", &hour_ago)];
+        let ten_minutes_ago = (jiff::Timestamp::now().as_second() - 600).to_string();
+        let parameters = [("match[]", SELECTOR), ("start", &ten_minutes_ago)];
         let series_length = store.length("series", &parameters).await;
         Self {
             metrics: number("loadline_catalog_metrics"),
@@ -173,7 +173,7 @@ fn rules() -> String {
     )
 }
 
-/// The series of a pod, with labels as those of an application that is scraped by a ServiceMonitor.
+/// The series of a pod, with labels as those of an application that the Prometheus operator scrapes.
 fn pod(index: usize) -> String {
     let (namespace, app) = (index / NAMESPACE, index / 10 % 10);
     let mut page = String::new();
