@@ -29,11 +29,14 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-features --all-targets -- -D warnings
 
-# One benchmark: make bench ARGS=plan
+# One benchmark: make bench ARGS=plan. Those of discovery and of queries need prometheus, and 4 GB of memory.
 bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)
 	$(CARGO) bench --locked --bench idle_connections
 	$(CARGO) bench --locked --bench served_reads
+	$(CARGO) bench --locked --bench discovery
+	$(CARGO) bench --locked --bench query_cost
+	$(CARGO) bench --locked --bench autoscalers
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -426,7 +426,7 @@ impl Discovery {
         let limit = self.backends.prometheus().discovery_timeout();
         let alive = tokio::time::timeout(limit, alive).await.unwrap_or_default();
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
-        self.metrics.catalog(catalog.len());
+        self.metrics.catalog(catalog.len(), catalog.bytes());
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
     }

@@ -98,6 +98,7 @@ pub struct Metrics {
     asked_by_autoscalers: Gauge,
     discovered: Family<RuleLabels, Gauge>,
     catalog: Gauge,
+    catalog_bytes: Gauge,
     authentications: Family<OutcomeLabels, Counter>,
     reviews: Family<KindOutcomeLabels, Counter>,
     cache_reads: Family<OutcomeLabels, Counter>,
@@ -132,6 +133,7 @@ impl Default for Metrics {
             asked_by_autoscalers: Gauge::default(),
             discovered: Family::default(),
             catalog: Gauge::default(),
+            catalog_bytes: Gauge::default(),
             authentications: Family::default(),
             reviews: Family::default(),
             cache_reads: Family::default(),
@@ -216,6 +218,11 @@ impl Metrics {
             "loadline_catalog_metrics",
             "How many metrics exist",
             self.catalog.clone(),
+        );
+        registry.register(
+            "loadline_catalog_bytes",
+            "Memory that the catalog of metrics takes, about",
+            self.catalog_bytes.clone(),
         );
         registry.register(
             "loadline_authentications",
@@ -348,8 +355,9 @@ impl Metrics {
     }
 
     /// The catalog was swapped.
-    pub fn catalog(&self, metrics: usize) {
+    pub fn catalog(&self, metrics: usize, bytes: usize) {
         self.catalog.set(i64::try_from(metrics).unwrap_or(i64::MAX));
+        self.catalog_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// A request was authenticated, or not.

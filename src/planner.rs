@@ -319,13 +319,24 @@ impl Planner {
         metric_selector: &Selector,
         readers: &[Announced],
     ) -> Result<(), Failure> {
-        let group = self.group(entry, namespace, metric_selector).await;
         let names = readers.iter().map(|reader| match reader {
             Announced::Selector(names) => *names,
             Announced::Object(_) => 1,
         });
-        if let Some(shared) = group.announce(names.collect(), now()) {
-            self.cache.expect(&shared.query, cost::USUAL_PACE).await;
+        let names: Vec<_> = names.collect();
+        let mut scopes = vec![namespace];
+        if self.settings.across_namespaces && namespace.is_some() {
+            // Readers come to the group of all namespaces first.
+            scopes.insert(0, None);
+        }
+        let mut query = None;
+        for scope in scopes {
+            let group = self.group(entry, scope, metric_selector).await;
+            let shared = group.announce(namespace, names.clone(), now());
+            query = query.or(shared.map(|shared| shared.query.clone()));
+        }
+        if let Some(query) = query {
+            self.cache.expect(&query, cost::USUAL_PACE).await;
             return Ok(());
         }
         for reader in readers {

@@ -103,7 +103,7 @@ pub(crate) fn answer(count: usize) -> String {
     body
 }
 
-const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
+pub(crate) const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
 /// A Prometheus that knows one metric of that many pods.
 pub(crate) async fn prometheus(pods: usize, stop: CancellationToken) -> String {
@@ -164,7 +164,11 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
             "/apis/authorization.k8s.io/v1/subjectaccessreviews",
             post(async |_: Bytes| reviewed(&json!({"allowed": true}))),
         );
-    let url = serve(router, stop).await;
+    kubeconfig(&serve(router, stop).await)
+}
+
+/// A kubeconfig for an API server at this URL.
+pub(crate) fn kubeconfig(url: &str) -> NamedTempFile {
     let kubeconfig = NamedTempFile::new().unwrap();
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -176,7 +180,8 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
     kubeconfig
 }
 
-fn kinds() -> Vec<Value> {
+/// The kinds that there are, as aggregated discovery tells them.
+pub(crate) fn kinds() -> Vec<Value> {
     let resource = |plural: &str, singular: &str, kind: &str, scope: &str| {
         json!({
             "resource": plural, "singularResource": singular, "scope": scope,
@@ -192,7 +197,8 @@ fn kinds() -> Vec<Value> {
     })]
 }
 
-fn aggregated(items: &[Value]) -> Response {
+/// An answer of aggregated discovery.
+pub(crate) fn aggregated(items: &[Value]) -> Response {
     let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
@@ -206,7 +212,8 @@ fn reviewed(status: &Value) -> Response {
     (StatusCode::CREATED, Json(review)).into_response()
 }
 
-async fn serve(router: Router, stop: CancellationToken) -> String {
+/// Serves on a free port of loopback and gives the URL.
+pub(crate) async fn serve(router: Router, stop: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());

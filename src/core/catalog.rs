@@ -7,6 +7,7 @@
 //! ([`contests`]).
 
 pub mod external;
+mod texts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use external::External;
+use texts::Texts;
 
 use super::{
     kinds::{GroupResource, Kind, Kinds},
@@ -86,6 +88,7 @@ pub struct Catalog {
     undiscovered: Vec<String>,
     external: External,
     len: usize,
+    bytes: usize,
 }
 
 /// How a metric is read.
@@ -193,7 +196,8 @@ impl Catalog {
     /// where none of a contest's claims is alive, all compete.
     pub fn build(kinds: Arc<Kinds>, rules: &[DiscoveredRule], alive: &BTreeSet<Claim>) -> Self {
         let mut metrics: HashMap<GroupResource, HashMap<String, Entry>> = HashMap::new();
-        let mut len = 0;
+        let mut texts = Texts::default();
+        let (mut len, mut bytes) = (0, 0);
         for ((resource, metric), claims) in claims(rules) {
             let Some(claim) = winner(&claims, alive) else { continue };
             let Some(discovered) = rules.get(claim.rule) else {
@@ -204,17 +208,20 @@ impl Catalog {
             };
             let entry = Entry {
                 rule: Arc::clone(&discovered.rule),
-                series: claim.series.as_str().into(),
+                series: texts.shared(&claim.series),
                 kind: Arc::clone(kind),
-                label: claim.label.as_str().into(),
-                namespace_label: discovered.mapping.namespace_label().map(Arc::from),
+                label: texts.shared(&claim.label),
+                namespace_label: discovered.mapping.namespace_label().map(|l| texts.shared(l)),
             };
+            bytes += size_of::<(String, Entry)>() + metric.len();
             metrics.entry(resource).or_default().insert(metric, entry);
             len += 1;
         }
-        let external = External::build(rules, alive);
+        let external = External::build(rules, alive, &mut texts);
         len += external.len();
-        Self { kinds, metrics, undiscovered: undiscovered(Api::Custom, rules), external, len }
+        bytes += external.bytes() + texts.bytes();
+        let undiscovered = undiscovered(Api::Custom, rules);
+        Self { kinds, metrics, undiscovered, external, len, bytes }
     }
 
     /// The kinds that the catalog was built with.
@@ -269,6 +276,11 @@ impl Catalog {
     /// Whether there is no metric.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Roughly how many bytes the metrics take in memory. Rules and kinds are not counted: they are there anyway.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -123,11 +123,16 @@ impl Group {
         Err(WhyExact::CostsMore { readers, names, size })
     }
 
-    /// Autoscalers announce readers by the number of their objects. Says whether they share.
-    pub(super) fn announce(&self, names: Vec<usize>, now: Instant) -> Option<&Shared> {
+    /// Autoscalers announce readers in a namespace by the number of their objects. Says whether they share.
+    pub(super) fn announce(
+        &self,
+        namespace: Option<&str>,
+        names: Vec<usize>,
+        now: Instant,
+    ) -> Option<&Shared> {
         let shared = self.shared.as_ref().ok()?;
         let mut state = self.lock();
-        state.demand.expect(names);
+        state.demand.expect(namespace, names);
         let size = state.size(None)?;
         let pays = state.demand.shares(size, shared.query.life.ttl, now);
         (pays && state.paused.is_none_or(|until| now >= until)).then_some(shared)

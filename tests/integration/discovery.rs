@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::support::{
     app::{App, Launch, custom},
@@ -46,6 +47,13 @@ async fn with_victoria_metrics() {
     let exporter = Exporter::start(Page::new().pods("few", "n", 1)).await;
     let store = Store::victoria_metrics(&exporter).await;
     with_a_real_store(&exporter, &store).await;
+}
+
+/// A number at `/metrics`.
+async fn told(app: &App, metric: &str) -> u64 {
+    let metrics = app.get("/metrics").await.body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{metric} is not in\n{metrics}")).parse().unwrap()
 }
 
 async fn with_a_real_store(exporter: &Exporter, store: &Store) {
@@ -195,6 +203,40 @@ async fn nothing_waits_for_the_first_discovery_but_reads() {
     assert_eq!(app.get("/readyz").await.status, 200);
     let document = app.get("/apis/custom.metrics.k8s.io/v1beta1").await;
     assert_eq!(document.status, 200);
+}
+
+/// Reads take the catalog as it is, however long the next one takes, and see it whole once it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_while_a_discovery_hangs() {
+    let backend = Backend::start(scripted("m", |_| None)).await;
+    let text = rules(&[rule("{__name__=~\"m|new\",namespace!=\"\"}", "{as: $0}")]);
+    let mut launch = Launch::new(&text, &backend.url);
+    launch.relist_interval = Duration::from_secs(1);
+    launch.max_age = Duration::from_secs(60);
+    let app = launch.start().await;
+    assert_eq!(value(&app, "p", "m").await.as_deref(), Some("1"));
+    assert_eq!(told(&app, "loadline_catalog_metrics").await, 2);
+    let bytes = told(&app, "loadline_catalog_bytes").await;
+
+    let (gate, closed) = watch::channel(false);
+    backend.play(scripted("m", move |asked| {
+        (!asked.is_query()).then(|| Answer::Gated(closed.clone(), json!(["m", "new"])))
+    }));
+    backend.take();
+    let metadata = || backend.count(|asked| !asked.is_query());
+    until("a discovery hangs", async || (metadata() > 0).then_some(())).await;
+    for _ in 0..100 {
+        assert_eq!(value(&app, "p", "m").await.as_deref(), Some("1"));
+    }
+    let reads = backend.count(Asked::is_query);
+    assert_eq!((reads, told(&app, "loadline_catalog_metrics").await), (100, 2));
+    assert!(metadata() <= 2, "one for each label: it was the same discovery all the time");
+
+    gate.send_replace(true);
+    until("the metric that is new", async || value(&app, "p", "new").await).await;
+    assert_eq!(told(&app, "loadline_catalog_metrics").await, 4);
+    assert!(told(&app, "loadline_catalog_bytes").await > bytes);
+    app.stop().await;
 }
 
 /// A backend that hangs costs a round of discovery one time limit, not one for each selector.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Api, Claim, DiscoveredRule, metric_name, of, undiscovered, winner};
+use super::{Api, Claim, DiscoveredRule, metric_name, of, texts::Texts, undiscovered, winner};
 use crate::core::rules::Rule;
 
 /// The label that every series carries; external metrics are claimed through it.
@@ -46,7 +46,11 @@ pub(super) fn claims(rules: &[DiscoveredRule]) -> BTreeMap<String, Vec<Claim>> {
 }
 
 impl External {
-    pub(super) fn build(rules: &[DiscoveredRule], alive: &BTreeSet<Claim>) -> Self {
+    pub(super) fn build(
+        rules: &[DiscoveredRule],
+        alive: &BTreeSet<Claim>,
+        texts: &mut Texts,
+    ) -> Self {
         let mut metrics = BTreeMap::new();
         for (metric, claims) in claims(rules) {
             let Some(claim) = winner(&claims, alive) else { continue };
@@ -55,12 +59,18 @@ impl External {
             };
             let entry = ExternalEntry {
                 rule: Arc::clone(rule),
-                series: claim.series.as_str().into(),
-                namespace_label: mapping.namespace_label().map(Arc::from),
+                series: texts.shared(&claim.series),
+                namespace_label: mapping.namespace_label().map(|label| texts.shared(label)),
             };
             metrics.insert(metric, entry);
         }
         Self { metrics, undiscovered: undiscovered(Api::External, rules) }
+    }
+
+    /// Roughly how many bytes the metrics take in memory, without the texts that are shared.
+    pub(super) fn bytes(&self) -> usize {
+        let names: usize = self.metrics.keys().map(String::len).sum();
+        self.metrics.len() * size_of::<(String, ExternalEntry)>() + names
     }
 
     /// How to read a metric.
@@ -152,6 +162,7 @@ externalRules:
         assert_eq!(external.get("a_z").unwrap().namespace_label, None);
         assert!(external.get("a_y_total").is_none());
         assert_eq!((catalog.list().len(), catalog.len()), (2, 5));
+        assert!(catalog.bytes() > 5 * size_of::<ExternalEntry>());
         assert!(contests(&rules).is_empty(), "the APIs do not compete");
     }
 

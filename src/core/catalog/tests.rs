@@ -88,6 +88,29 @@ fn rules_without_a_discovery_are_named() {
 }
 
 #[test]
+fn a_text_is_there_once_and_its_bytes_are_counted_once() {
+    let name = "a".repeat(1_000);
+    let names: &[&str] = &[&name];
+    let size = |labels: &[(&str, &[&str])]| catalog(&rules(&[labels]), &[]).bytes();
+    assert_eq!(size(&[]), 0);
+    let one = size(&[("pod", names)]);
+    let two = size(&[("pod", names), ("namespace", names)]);
+    // Its name in the API and the name of the series.
+    assert!((2_000..2_500).contains(&one), "{one}");
+    // Another name in the API.
+    assert!((1_000..1_500).contains(&(two - one)), "{one} and {two}");
+
+    let found = rules(&[&[("pod", names), ("namespace", names)]]);
+    let catalog = catalog(&found, &[]);
+    let entry = |resource| catalog.get(&GroupResource::parse(resource), &name).unwrap();
+    assert!(Arc::ptr_eq(&entry("pods").series, &entry("namespaces").series));
+    assert!(Arc::ptr_eq(
+        &entry("namespaces").label,
+        entry("pods").namespace_label.as_ref().unwrap()
+    ));
+}
+
+#[test]
 fn who_asks_at_the_wrong_kind_can_be_told_the_right_one() {
     let catalog = catalog(&rules(&[&[("pod", &["a_x"])], &[("service", &["b_x"])]]), &[]);
     let kinds: Vec<_> = catalog.kinds_with("a_x").iter().map(ToString::to_string).collect();

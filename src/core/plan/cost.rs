@@ -13,7 +13,8 @@
 //! and sharing pays where the second is not the greater one. It never sends more queries than exact plans would.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -36,8 +37,8 @@ const RELUCTANCE: f64 = 1.5;
 #[derive(Debug, Default)]
 pub struct Demand {
     readers: HashMap<u64, Reader>,
-    /// Objects per reader, of readers that autoscalers announce and that may not have read yet.
-    expected: Vec<usize>,
+    /// Objects per reader, by namespace, of readers that autoscalers announce and that may not have read yet.
+    expected: BTreeMap<Option<Arc<str>>, Vec<usize>>,
     shares: bool,
 }
 
@@ -103,9 +104,15 @@ impl Demand {
         }
     }
 
-    /// Autoscalers announce readers, by the number of objects of each; they replace those that were announced before.
-    pub fn expect(&mut self, expected: Vec<usize>) {
-        self.expected = expected;
+    /// Autoscalers announce readers in a namespace, by the number of objects of each; they replace those that were announced
+    /// there before.
+    pub fn expect(&mut self, namespace: Option<&str>, expected: Vec<usize>) {
+        let namespace = namespace.map(Arc::from);
+        if expected.is_empty() {
+            self.expected.remove(&namespace);
+        } else {
+            self.expected.insert(namespace, expected);
+        }
     }
 
     /// Whether sharing a result of `size` samples that lives for `ttl` pays. Once it does it goes on paying until it costs
@@ -118,7 +125,7 @@ impl Demand {
             seen.add(reader.names, reader.every.max(ttl));
         }
         let mut announced = Rates::default();
-        for names in &self.expected {
+        for names in self.expected.values().flatten() {
             announced.add(*names, USUAL_PACE.max(ttl));
         }
         let margin = if self.shares { RELUCTANCE } else { 1.0 };
@@ -140,13 +147,13 @@ impl Demand {
 
     /// How many readers are remembered or announced.
     pub fn readers(&self) -> usize {
-        self.readers.len().max(self.expected.len())
+        self.readers.len().max(self.expected.values().map(Vec::len).sum())
     }
 
     /// How many objects the readers read together, each counted for every reader.
     pub fn names(&self) -> usize {
         let seen: usize = self.readers.values().map(|reader| reader.names).sum();
-        seen.max(self.expected.iter().sum())
+        seen.max(self.expected.values().flatten().sum())
     }
 
     fn forget(&mut self, now: Instant) {
@@ -218,9 +225,14 @@ mod tests {
     fn announced_readers_count_before_they_have_read() {
         let now = Instant::now();
         let mut demand = Demand::default();
-        demand.expect(vec![10; 100]);
+        demand.expect(Some("a"), vec![10; 50]);
+        demand.expect(Some("b"), vec![10; 50]);
+        assert_eq!((demand.readers(), demand.names()), (100, 1_000));
         assert!(demand.shares(1_000, TTL, now));
-        demand.expect(Vec::new());
+        demand.expect(Some("b"), vec![10; 40]);
+        assert_eq!((demand.readers(), demand.names()), (90, 900));
+        demand.expect(Some("a"), Vec::new());
+        demand.expect(Some("b"), Vec::new());
         assert!(!demand.shares(1_000, TTL, now));
     }
 
