@@ -9,7 +9,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::{ArgAction, Args, ValueEnum};
 
 use self::output::Checked;
@@ -41,7 +40,8 @@ pub(super) struct Flags {
     verbose: bool,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 nothing that counts, 1 errors (with --strict: or warnings), 2 a file cannot be read";
+const EXIT_CODES: &str =
+    "Exit codes: 0 nothing that counts, 1 errors (with --strict: or warnings), 2 it cannot be done";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
@@ -82,7 +82,10 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         Form::Github => output::github(&checked),
     };
     let mut stdout = anstream::stdout();
-    stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()).context("standard output")?;
+    if let Err(error) = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+        writeln!(io::stderr(), "loadline: standard output: {error}").unwrap_or_default();
+        return Ok(ExitCode::from(2));
+    }
     if matches!(flags.output, Form::Text) {
         writeln!(anstream::stderr(), "{}", output::summary(&checked)).unwrap_or_default();
     }

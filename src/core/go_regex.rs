@@ -115,12 +115,11 @@ pub fn unknown_references<'t>(template: &'t str, pattern: &Regex) -> Vec<&'t str
         if let Some(after) = rest.strip_prefix('$') {
             rest = after;
         } else if let Some((name, after)) = reference(rest) {
-            let is_known = match group_number(name) {
-                Some(number) => number < pattern.captures_len(),
-                None => {
-                    let name = crate_name(name);
-                    pattern.capture_names().flatten().any(|group| *group == *name)
-                }
+            let is_known = if let Some(number) = group_number(name) {
+                number < pattern.captures_len()
+            } else {
+                let name = crate_name(name);
+                pattern.capture_names().flatten().any(|group| *group == *name)
             };
             if !is_known {
                 unknown.push(name);

@@ -108,25 +108,25 @@ pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
 }
 
 fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {
-    let rule = problem
-        .path
-        .find(']')
-        .and_then(|end| problem.path.get(..=end))
-        .filter(|rule| rule.starts_with("rules[") || rule.starts_with("externalRules["));
-    let resource = || problem.path.starts_with("resourceRules.");
-    let rule = rule.map(str::to_owned).or_else(|| {
-        let mut keys = problem.path.splitn(3, '.');
-        resource().then(|| [keys.next(), keys.next()].map(Option::unwrap_or_default).join("."))
-    });
     Finding {
         severity: Severity::Error,
         code,
-        rule,
+        rule: rule_of(&problem.path),
         path: problem.path.clone(),
         place: problem.place,
         message: problem.message.clone(),
         help: help.to_owned(),
     }
+}
+
+/// The rule that a path is about.
+fn rule_of(path: &str) -> Option<String> {
+    let mut keys = path.split('.');
+    let first = keys.next()?;
+    if first.starts_with("rules[") || first.starts_with("externalRules[") {
+        return Some(first.to_owned());
+    }
+    (first == "resourceRules").then_some(keys.next()?).map(|second| format!("{first}.{second}"))
 }
 
 fn check_custom(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
@@ -167,7 +167,7 @@ impl Report<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Warning, code, &rule.id, key, message.into(), help.into());
+        self.add(Severity::Warning, code, path(rule, key), message.into(), help.into());
     }
 
     fn info(
@@ -178,23 +178,24 @@ impl Report<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Info, code, &rule.id, key, message.into(), help.into());
+        self.add(Severity::Info, code, path(rule, key), message.into(), help.into());
     }
 
     fn add(
         &mut self,
         severity: Severity,
         code: &'static str,
-        id: &str,
-        key: &str,
+        path: String,
         message: String,
         help: String,
     ) {
-        let path = if key.is_empty() { id.to_owned() } else { format!("{id}.{key}") };
-        let place = self.written.place(&path);
-        let rule = (!id.starts_with("backends")).then(|| id.to_owned());
+        let (rule, place) = (rule_of(&path), Some(self.written.place(&path)));
         self.findings.push(Finding { severity, code, rule, path, place, message, help });
     }
+}
+
+fn path(rule: &Rule, key: &str) -> String {
+    if key.is_empty() { rule.id.clone() } else { format!("{}.{key}", rule.id) }
 }
 
 /// Names as a sentence lists them.
@@ -214,3 +215,6 @@ fn parsed(query: &str) -> Result<Expr, String> {
     }
     parser::parse(query)
 }
+
+#[cfg(test)]
+mod tests;

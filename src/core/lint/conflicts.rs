@@ -44,6 +44,17 @@ enum Claim {
     Naming(Vec<String>),
 }
 
+/// The position of the rule that loses, its name, and that of the one that wins.
+type Pair<'r> = (usize, &'r str, &'r str);
+
+/// What two rules claim both.
+#[derive(Default)]
+struct Conflict {
+    resources: Vec<String>,
+    /// One of the metrics, if their names are known.
+    metric: Option<String>,
+}
+
 fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
     let mut claims: BTreeMap<(String, Claim), Vec<&Rule>> = BTreeMap::new();
     for rule in rules {
@@ -54,25 +65,23 @@ fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
         }
     }
     // By the two rules, so that it is said once whatever the number of resources and metrics.
-    let mut conflicts: BTreeMap<(usize, &str, &str), (Vec<String>, Option<String>)> =
-        BTreeMap::new();
+    let mut conflicts: BTreeMap<Pair<'_>, Conflict> = BTreeMap::new();
     for ((resource, claim), rules) in &claims {
         let Some((last, others)) = rules.split_last() else { continue };
         for other in others.iter().filter(|other| other.id != last.id) {
             let position = position(other);
-            let (resources, metric) = conflicts.entry((position, &other.id, &last.id)).or_default();
-            if !resource.is_empty() && !resources.contains(resource) {
-                resources.push(resource.clone());
+            let conflict = conflicts.entry((position, &other.id, &last.id)).or_default();
+            if !resource.is_empty() && !conflict.resources.contains(resource) {
+                conflict.resources.push(resource.clone());
             }
             if let Claim::Metric(name) = claim {
-                metric.get_or_insert_with(|| name.clone());
+                conflict.metric.get_or_insert_with(|| name.clone());
             }
         }
     }
-    for ((_, loser, winner), (resources, metric)) in conflicts {
+    for ((_, loser, winner), Conflict { resources, metric }) in conflicts {
         let Some(rule) = rules.iter().find(|rule| rule.id == loser) else { continue };
-        let what =
-            metric.map_or_else(|| "the same metrics".to_owned(), |name| format!("`{name}`, too"));
+        let what = metric.map_or_else(|| "the same metrics".to_owned(), |name| format!("`{name}`"));
         let of = match resources.len() {
             0 => String::new(),
             1..=MOST_LISTED => format!(" of {}", super::listed(&resources)),
@@ -82,7 +91,7 @@ fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
             rule,
             "metric-claimed-twice",
             "",
-            format!("{winner} gives {what}{of}; where both have series {winner}, which comes later, is read"),
+            format!("{winner}, too, gives {what}{of}; where both have series {winner} is read, which comes later"),
             "give them different names, or make one rule of them",
         );
     }
@@ -132,8 +141,8 @@ fn unused_backends(rules: &RuleSet, report: &mut Report<'_>) {
                 "say `prometheus: {}` in the rules that it is for, or take it away",
                 backend.name
             );
-            let id = format!("backends[{position}]");
-            report.add(Severity::Warning, "unused-backend", &id, "name", message, help);
+            let path = format!("backends[{position}].name");
+            report.add(Severity::Warning, "unused-backend", path, message, help);
         }
     }
 }

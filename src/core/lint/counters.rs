@@ -244,10 +244,10 @@ fn all(tree: &Expr) -> Vec<&Expr> {
 }
 
 /// The selectors of a tree.
-pub(super) fn selectors(tree: &Expr) -> Vec<&VectorSelector> {
-    let selector = |tree| match tree {
-        &Expr::VectorSelector(ref selector) => Some(selector),
-        &Expr::MatrixSelector(ref selector) => Some(&selector.vs),
+pub(super) fn selectors<'t>(tree: &'t Expr) -> Vec<&'t VectorSelector> {
+    let selector = |tree: &'t Expr| match tree {
+        Expr::VectorSelector(selector) => Some(selector),
+        Expr::MatrixSelector(selector) => Some(&selector.vs),
         _ => None,
     };
     all(tree).into_iter().filter_map(selector).collect()

@@ -121,10 +121,9 @@ fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Ele
         }
         _ => {}
     }
-    let is_vector = |argument: &&Box<Expr>| {
-        matches!(argument.value_type(), ValueType::Vector | ValueType::Matrix)
-    };
-    let mut vectors = call.args.args.iter().filter(is_vector);
+    let is_vector =
+        |argument: &&Expr| matches!(argument.value_type(), ValueType::Vector | ValueType::Matrix);
+    let mut vectors = call.args.args.iter().map(|argument| &**argument).filter(is_vector);
     let of = match (vectors.next(), vectors.next()) {
         (Some(vector), None) => inner(vector)?,
         // `hour()` is that of the time.

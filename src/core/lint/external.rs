@@ -6,7 +6,7 @@ use super::{
     Report, counters, elements,
     labels::Labels,
     parsed,
-    queries::{fails, not_understood},
+    queries::{all_match, fails, not_understood},
     resources::Series,
 };
 use crate::core::{
@@ -35,7 +35,9 @@ pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
         Ok(tree) => tree,
         Err(reason) => return not_understood(rule, "metricsQuery", &reason, report),
     };
-    if rule.mapping.namespaced() && !query.contains(NAMESPACE) {
+    let is_in_namespace = query.contains(NAMESPACE)
+        || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));
+    if rule.mapping.namespaced() && !is_in_namespace {
         report.warning(
             rule,
             "namespace-ignored",

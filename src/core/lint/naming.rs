@@ -27,12 +27,11 @@ pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
 
 /// Where it is known which names the series have.
 fn of_names(rule: &Rule, names: &[String], report: &mut Report<'_>) {
-    let named: Vec<_> = names.iter().map(|name| rule.namer.name(name)).collect();
     let mut refused = Vec::new();
-    for result in &named {
-        match result {
+    for name in names {
+        match rule.namer.name(name) {
             Ok(_) => return,
-            Err(unnamed) => refused.push(*unnamed),
+            Err(unnamed) => refused.push(unnamed),
         }
     }
     let Some(first) = refused.first() else { return };

@@ -68,7 +68,8 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     if let Some(tree) = tree {
         counters::check(rule, "metricsQuery", &tree, &subjects.series, report);
     }
-    if let Some(entry) = &subjects.namespaces
+    if !faults.contains_key(&Fault::Drops)
+        && let Some(entry) = &subjects.namespaces
         && let Some(Ok(query)) = rendered(entry)
         && parsed(&query).is_ok_and(|tree| drops(&tree, &entry.label))
     {
@@ -120,14 +121,17 @@ fn faults_of(entry: &Entry, query: &str, tree: &Expr) -> Vec<Fault> {
         (true, true) => {}
         (true, false) => faults.push(Fault::IgnoresNamespace),
         (false, false) => faults.push(Fault::IgnoresAll),
-        // The whole namespace is fetched, and those that are asked for are taken out.
-        (false, true) if entry.kind.namespaced => {}
         (false, true) => faults.push(Fault::IgnoresNames),
+    }
+    let mut key = vec![entry.label.as_ref()];
+    if !has_namespace {
+        // That one name is there in several namespaces has been said.
+        key.extend(entry.namespace_label.as_deref());
     }
     if drops(tree, &entry.label) {
         faults.push(Fault::Drops);
     } else if let Some(elements) = elements::of(tree)
-        && !elements.key.is_within(&Labels::these([&entry.label]))
+        && !elements.key.is_within(&Labels::these(key))
     {
         faults.push(Fault::Several);
     }
@@ -139,7 +143,7 @@ fn drops(tree: &Expr, label: &str) -> bool {
 }
 
 /// Whether every selector says which values of the label it wants.
-fn all_match(tree: &Expr, label: &str) -> bool {
+pub(super) fn all_match(tree: &Expr, label: &str) -> bool {
     let says = |selector: &VectorSelector| {
         selector.matchers.matchers.iter().any(|matcher| {
             matcher.name == label && matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_))
@@ -160,11 +164,17 @@ fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) 
             format!("the query does not depend on which namespace and which {kinds} are asked for"),
             matchers.to_owned(),
         ),
-        Fault::IgnoresNames => (
-            "no-label-matchers",
-            format!("the query does not depend on which {kinds} are asked for"),
-            matchers.to_owned(),
-        ),
+        // Those that are asked for are taken out of all of them.
+        Fault::IgnoresNames => {
+            report.info(
+                rule,
+                "all-objects-fetched",
+                "metricsQuery",
+                format!("the query does not depend on which {kinds} are asked for, so every read fetches all of them"),
+                "put <<.LabelMatchers>> into the braces of each selector, unless few readers ask for many objects",
+            );
+            return;
+        }
         Fault::IgnoresNamespace => (
             "namespace-ignored",
             format!(
@@ -180,7 +190,7 @@ fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) 
         Fault::Several => (
             "several-samples-per-object",
             format!(
-                "the result may have several samples for one of {kinds}, of which one is taken: nothing aggregates by {labels} alone",
+                "one object of {kinds} may have several samples, of which only one is read: nothing aggregates by {labels} alone",
             ),
             format!(
                 "aggregate by the label of the object, as in `sum(…) by (<<.GroupBy>>)`, which is `by ({})` here",

@@ -99,6 +99,7 @@ impl Check<'_, '_> {
     }
 
     fn warning(&mut self, code: &'static str, key: &str, message: String, help: &str) {
-        self.report.add(Severity::Warning, code, &self.rule.id, key, message, help.to_owned());
+        let path = format!("{}.{key}", self.rule.id);
+        self.report.add(Severity::Warning, code, path, message, help.to_owned());
     }
 }

@@ -18,7 +18,7 @@ impl Written {
     }
 
     /// Where a path stands, or the nearest that is written above it.
-    pub(super) fn place(&self, path: &str) -> Option<Place> {
+    pub(super) fn place(&self, path: &str) -> Place {
         let mut node = &self.root;
         for next in steps(path) {
             match step(node, next) {
@@ -26,7 +26,7 @@ impl Written {
                 None => break,
             }
         }
-        Some(node.place)
+        node.place
     }
 
     /// The scalar at a path; empty where there is none.
