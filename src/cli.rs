@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod flags;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Serve the metrics APIs of a rules file
     Serve(Box<flags::Serve>),
+    /// Say what is wrong or doubtful in rules files
+    Check(check::Flags),
     /// Show everything at work on this machine: a synthetic workload, a store, this server and a reader
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -51,6 +54,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let result = match cli.command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Check(flags) => return check::run(&flags).unwrap_or_else(|error| failed(&error)),
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),
     };

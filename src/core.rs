@@ -7,6 +7,7 @@ pub mod fields;
 pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;
+pub mod lint;
 pub mod nesting;
 pub mod plan;
 pub mod pointwise;

@@ -106,6 +106,30 @@ pub fn expand(template: &str, captures: &Captures<'_>) -> String {
     out
 }
 
+/// The groups that a template refers to and that a pattern does not have. [`expand`] leaves them empty.
+pub fn unknown_references<'t>(template: &'t str, pattern: &Regex) -> Vec<&'t str> {
+    let mut unknown = Vec::new();
+    let mut rest = template;
+    while let Some((_, after)) = rest.split_once('$') {
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some((name, after)) = reference(rest) {
+            let is_known = if let Some(number) = group_number(name) {
+                number < pattern.captures_len()
+            } else {
+                let name = crate_name(name);
+                pattern.capture_names().flatten().any(|group| *group == *name)
+            };
+            if !is_known {
+                unknown.push(name);
+            }
+            rest = after;
+        }
+    }
+    unknown
+}
+
 /// Escapes what means something in a pattern, as Go's `regexp.QuoteMeta`. Nothing else: Prometheus recognises lists of plain
 /// alternatives and looks them up instead of matching, and a pod's name has dashes.
 pub fn quote_meta(text: &str) -> String {

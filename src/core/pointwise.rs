@@ -57,6 +57,7 @@ mod tests;
 
 use promql_parser::parser::{Expr, parse};
 
+pub(super) use functions::{BUCKETS, Works, works};
 pub use refusal::{Names, Refusal};
 
 use proof::{Name, Proof};

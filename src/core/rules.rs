@@ -23,7 +23,7 @@ pub use backend::{Backend, Verb};
 pub use content::Content;
 pub(crate) use form::is_label_name;
 pub use mapping::{Mapping, ResolvedMapping};
-pub use naming::Namer;
+pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
 pub use resource::{ResourceRule, ResourceRules};
 pub use schema::schema;

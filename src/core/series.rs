@@ -4,7 +4,10 @@
 //! certain label; the matcher for that is put into the selector's text, never into a text printed from a syntax tree,
 //! because backends differ in what they parse.
 
-use promql_parser::parser::{Expr, VectorSelector, parse};
+use promql_parser::{
+    label::{self, METRIC_NAME, MatchOp},
+    parser::{Expr, VectorSelector, parse},
+};
 
 use super::{go_quote::quote, go_regex::quote_meta};
 
@@ -75,6 +78,14 @@ impl SeriesSelector {
     /// does not know may still be one to the backend.
     pub fn parses(&self) -> bool {
         plain_selector(&self.text).is_some()
+    }
+
+    /// The matchers, the one of the metric name among them; nothing where the text does not parse.
+    pub fn matchers(&self) -> Option<Vec<label::Matcher>> {
+        let selector = plain_selector(&self.text)?;
+        let name =
+            selector.name.map(|name| label::Matcher::new(MatchOp::Equal, METRIC_NAME, &name));
+        Some(name.into_iter().chain(selector.matchers.matchers).collect())
     }
 
     /// The selector with further matchers, or nothing where they cannot be placed safely (alternatives by `or`, text that

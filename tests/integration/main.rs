@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod connections;

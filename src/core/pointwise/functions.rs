@@ -2,7 +2,7 @@
 
 /// How a function works on a vector or range that depends on the names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Works {
+pub(in crate::core) enum Works {
     /// On each element or series by itself, without changing a label but the metric name.
     Elementwise,
     /// On groups of elements that differ in the label of histogram buckets alone.
@@ -16,9 +16,9 @@ pub(super) enum Works {
 }
 
 /// The labels that tell the buckets of a histogram apart: Prometheus' and VictoriaMetrics'.
-pub(super) const BUCKETS: [&str; 2] = ["le", "vmrange"];
+pub(in crate::core) const BUCKETS: [&str; 2] = ["le", "vmrange"];
 
-pub(super) fn works(function: &str) -> Works {
+pub(in crate::core) fn works(function: &str) -> Works {
     match function {
         "abs"
         | "acos"

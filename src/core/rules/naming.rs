@@ -13,6 +13,17 @@ pub struct Namer {
     template: String,
 }
 
+/// Why a series has no name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unnamed {
+    /// The entry of `seriesFilters` at this position, from 0, refuses it.
+    Filter(usize),
+    /// `name.matches` does not match it.
+    Matches,
+    /// The name comes out empty.
+    Empty,
+}
+
 impl Namer {
     pub(super) fn compile(
         rule: &file::Rule,
@@ -63,11 +74,28 @@ impl Namer {
     /// The metric's name in the API for a series, or nothing where the rule does not take the series: a filter refuses it,
     /// `matches` does not match, or the name comes out empty.
     pub fn metric_name(&self, series: &str) -> Option<String> {
-        if !self.filters.iter().all(|(regex, positive)| regex.is_match(series) == *positive) {
-            return None;
+        self.name(series).ok()
+    }
+
+    /// [`Namer::metric_name`], with the reason where there is none.
+    pub fn name(&self, series: &str) -> Result<String, Unnamed> {
+        let refuses = |(regex, positive): &(Regex, bool)| regex.is_match(series) != *positive;
+        if let Some(filter) = self.filters.iter().position(refuses) {
+            return Err(Unnamed::Filter(filter));
         }
-        let name = go_regex::expand(&self.template, &self.matches.captures(series)?);
-        (!name.is_empty()).then_some(name)
+        let captures = self.matches.captures(series).ok_or(Unnamed::Matches)?;
+        let name = go_regex::expand(&self.template, &captures);
+        if name.is_empty() { Err(Unnamed::Empty) } else { Ok(name) }
+    }
+
+    /// What the names are made of: `name.as`, or what stands for it where it is not written.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// The groups that the template refers to and that `name.matches` does not have: nothing stands in their place.
+    pub fn unknown_groups(&self) -> Vec<&str> {
+        go_regex::unknown_references(&self.template, &self.matches)
     }
 }
 

@@ -1,0 +1,112 @@
+//! `loadline check`.
+
+mod output;
+
+use std::{
+    fs::File,
+    io::{self, Read, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use self::output::Checked;
+use super::flags::UsageError;
+use crate::core::{lint::Severity, yaml};
+
+/// The flags of `check`.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Flags {
+    /// A rules file, or - for standard input. May be given several times
+    #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
+    config: Vec<PathBuf>,
+
+    /// Further rules files
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The form of the findings
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Text)]
+    output: Form,
+
+    /// Let warnings count as errors do
+    #[arg(long)]
+    strict: bool,
+
+    /// Tell also what is worth to know and often meant so
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 nothing that counts, 1 errors (with --strict: or warnings), 2 it cannot be done";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Form {
+    /// For people, with the lines of the file
+    Text,
+    /// A JSON array
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+}
+
+/// What standard input is called.
+const STDIN: &str = "<stdin>";
+
+/// Checks the files, and says by the exit code whether something was found.
+pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let paths: Vec<_> = flags.config.iter().chain(&flags.files).collect();
+    if paths.is_empty() {
+        let text = "a rules file is required: loadline check -c FILE";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let mut checked = Vec::new();
+    let mut unreadable = false;
+    for path in paths {
+        let (name, text) = read(path);
+        match text {
+            Ok(text) => checked.push(Checked::new(name, text, flags.verbose)),
+            Err(error) => {
+                unreadable = true;
+                // A closed standard error leaves only the exit code.
+                writeln!(io::stderr(), "loadline: cannot read {name}: {error}").unwrap_or_default();
+            }
+        }
+    }
+    let shown = match flags.output {
+        Form::Text => output::text(&checked),
+        Form::Json => output::json(&checked)?,
+        Form::Github => output::github(&checked),
+    };
+    let mut stdout = anstream::stdout();
+    if let Err(error) = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+        writeln!(io::stderr(), "loadline: standard output: {error}").unwrap_or_default();
+        return Ok(ExitCode::from(2));
+    }
+    if matches!(flags.output, Form::Text) {
+        writeln!(anstream::stderr(), "{}", output::summary(&checked)).unwrap_or_default();
+    }
+    let least = if flags.strict { Severity::Warning } else { Severity::Error };
+    let is_found = checked.iter().any(|file| file.gravest().is_some_and(|found| found <= least));
+    Ok(ExitCode::from(match (unreadable, is_found) {
+        (true, _) => 2,
+        (false, true) => 1,
+        (false, false) => 0,
+    }))
+}
+
+/// A file's name for people, and as much of it as is ever read of a rules file.
+fn read(path: &Path) -> (String, io::Result<String>) {
+    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let text = |source: &mut dyn Read| {
+        let mut text = String::new();
+        source.take(limit).read_to_string(&mut text).map(|_| text)
+    };
+    if path.as_os_str() == "-" {
+        return (STDIN.to_owned(), text(&mut io::stdin().lock()));
+    }
+    (path.display().to_string(), File::open(path).and_then(|mut file| text(&mut file)))
+}

@@ -1,0 +1,230 @@
+//! Findings in the forms that are asked for.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::core::{
+    lint::{self, Finding, Severity},
+    yaml::Place,
+};
+
+/// A file that has been read, and what was found in it.
+pub(super) struct Checked {
+    name: String,
+    text: String,
+    findings: Vec<Finding>,
+    /// How many findings are not told.
+    untold: usize,
+}
+
+impl Checked {
+    pub(super) fn new(name: String, text: String, tells_all: bool) -> Self {
+        let mut findings = lint::check(&text);
+        let all = findings.len();
+        findings.retain(|finding| tells_all || finding.severity < Severity::Info);
+        Self { name, text, untold: all - findings.len(), findings }
+    }
+
+    /// The severity that matters most of what was found.
+    pub(super) fn gravest(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).min()
+    }
+}
+
+fn all(files: &[Checked]) -> impl Iterator<Item = (&Checked, &Finding)> {
+    files.iter().flat_map(|file| file.findings.iter().map(move |finding| (file, finding)))
+}
+
+/// For people, with colours: whoever writes it takes them away where they are not wanted.
+pub(super) fn text(files: &[Checked]) -> String {
+    let mut out = String::new();
+    for (file, finding) in all(files) {
+        // Writing to a String does not fail.
+        one_text(&mut out, file, finding).unwrap_or_default();
+    }
+    out
+}
+
+const BOLD: Style = Style::new().bold();
+const GUTTER: Style = AnsiColor::Blue.on_default();
+
+fn one_text(out: &mut String, file: &Checked, finding: &Finding) -> std::fmt::Result {
+    let Finding { severity, code, path, place, message, help, .. } = finding;
+    let colour = match severity {
+        Severity::Error => AnsiColor::Red,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Info => AnsiColor::Cyan,
+    };
+    let style = colour.on_default().bold();
+    write!(out, "{BOLD}{}:", shown(&file.name))?;
+    if let Some(place) = place {
+        write!(out, "{place}:")?;
+    }
+    write!(out, "{BOLD:#} {style}{severity}{style:#}: ")?;
+    if !path.is_empty() {
+        write!(out, "{}: ", shown(path))?;
+    }
+    writeln!(out, "{} [{code}]", shown(message))?;
+    if let Some((place, line)) = place.and_then(|place| Some((place, line(&file.text, place)?))) {
+        let number = place.line.to_string();
+        let (excerpt, before) = around(line, place.column);
+        writeln!(out, "{GUTTER}{number:>5} |{GUTTER:#} {excerpt}")?;
+        writeln!(out, "{GUTTER}      |{GUTTER:#} {:before$}{style}^{style:#}", "")?;
+    }
+    writeln!(out, "{GUTTER}      ={GUTTER:#} help: {}", shown(help))
+}
+
+fn line(text: &str, place: Place) -> Option<&str> {
+    text.lines().nth(usize::try_from(place.line).ok()?.checked_sub(1)?)
+}
+
+/// The most characters of a line that are shown, and how many of them stand before the place.
+const WIDTH: usize = 100;
+const BEFORE: usize = 40;
+
+/// A part of a line, and how many characters of it stand before a column.
+fn around(line: &str, column: u64) -> (String, usize) {
+    let column = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
+    let length = line.chars().count();
+    let column = column.min(length);
+    let start = if length <= WIDTH { 0 } else { column.saturating_sub(BEFORE) };
+    let mut part = String::new();
+    if start > 0 {
+        part.push('…');
+    }
+    part.extend(line.chars().skip(start).take(WIDTH).map(printable));
+    if start + WIDTH < length {
+        part.push('…');
+    }
+    (part, column - start + usize::from(start > 0))
+}
+
+/// A text of somebody else, without what a terminal would obey.
+fn shown(text: &str) -> String {
+    text.chars().map(printable).collect()
+}
+
+fn printable(character: char) -> char {
+    match character {
+        '\t' | '\n' | '\r' => ' ',
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    }
+}
+
+/// How much was found.
+pub(super) fn summary(files: &[Checked]) -> String {
+    let count = |severity| all(files).filter(|(_, finding)| finding.severity == severity).count();
+    let counts: Vec<_> = [
+        (count(Severity::Error), "error", "errors"),
+        (count(Severity::Warning), "warning", "warnings"),
+        (count(Severity::Info), "note", "notes"),
+    ]
+    .into_iter()
+    .filter(|(count, _, _)| *count > 0)
+    .map(|(count, one, several)| format!("{count} {}", if count == 1 { one } else { several }))
+    .collect();
+    let found = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
+    let files_of = match files {
+        [file] => format!("in {}", shown(&file.name)),
+        files => format!("in {} files", files.len()),
+    };
+    match files.iter().map(|file| file.untold).sum() {
+        0_usize => format!("{found} {files_of}"),
+        1 => format!("{found} {files_of}; --verbose tells 1 note"),
+        untold => format!("{found} {files_of}; --verbose tells {untold} notes"),
+    }
+}
+
+/// A finding as JSON has it. These names stay.
+#[derive(Serialize)]
+struct Record<'f> {
+    file: &'f str,
+    line: Option<u64>,
+    column: Option<u64>,
+    severity: Severity,
+    code: &'static str,
+    rule: Option<&'f str>,
+    path: &'f str,
+    message: &'f str,
+    help: &'f str,
+}
+
+/// A JSON array of all findings.
+pub(super) fn json(files: &[Checked]) -> serde_json::Result<String> {
+    let records: Vec<_> = all(files)
+        .map(|(file, finding)| Record {
+            file: &file.name,
+            line: finding.place.map(|place| place.line),
+            column: finding.place.map(|place| place.column),
+            severity: finding.severity,
+            code: finding.code,
+            rule: finding.rule.as_deref(),
+            path: &finding.path,
+            message: &finding.message,
+            help: &finding.help,
+        })
+        .collect();
+    serde_json::to_string_pretty(&records).map(|text| text + "\n")
+}
+
+/// Workflow commands, which GitHub Actions shows beside the lines of a pull request.
+///
+/// See <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
+pub(super) fn github(files: &[Checked]) -> String {
+    let mut out = String::new();
+    for (file, finding) in all(files) {
+        let command = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "notice",
+        };
+        let mut properties = vec![format!("file={}", property(&file.name))];
+        if let Some(place) = finding.place {
+            properties.push(format!("line={}", place.line));
+            properties.push(format!("col={}", place.column));
+        }
+        properties.push(format!("title={}", property(finding.code)));
+        let colon = if finding.path.is_empty() { "" } else { ": " };
+        let message = format!("{}{colon}{}\n{}", finding.path, finding.message, finding.help);
+        let (properties, message) = (properties.join(","), data(&message));
+        // Writing to a String does not fail.
+        writeln!(out, "::{command} {properties}::{message}").unwrap_or_default();
+    }
+    out
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_shown_around_the_place() {
+        assert_eq!(around("ab\tc", 4), ("ab c".to_owned(), 3));
+        assert_eq!(around("é\u{1b}[31m", 2), ("é\u{fffd}[31m".to_owned(), 1));
+        let line = format!("{}X{}", "a".repeat(200), "b".repeat(200));
+        let (part, before) = around(&line, 201);
+        assert_eq!(part.chars().nth(before), Some('X'), "{part}");
+        assert_eq!(part.chars().count(), WIDTH + 2);
+        assert_eq!(around("short", 99).1, 5);
+    }
+
+    #[test]
+    fn annotations_are_escaped() {
+        let file = Checked::new("a,b:c%.yaml".to_owned(), "rules: [\"%0A\u{7}".to_owned(), true);
+        let shown = github(&[file]);
+        assert!(shown.starts_with("::error file=a%2Cb%3Ac%25.yaml,line="), "{shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert!(shown.contains(",title=invalid-file::"), "{shown}");
+    }
+}

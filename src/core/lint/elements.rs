@@ -1,0 +1,287 @@
+//! Which labels the elements of a query's result have, and what tells them apart.
+//!
+//! What is said is true of every result: labels that are not in `labels` are on no element, and no two elements agree in all
+//! labels of `key`. Where nothing is known, nothing is said.
+
+use std::collections::BTreeMap;
+
+use promql_parser::{
+    label::{METRIC_NAME, MatchOp},
+    parser::{
+        AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality,
+        VectorMatchFillValues, VectorSelector,
+        token::{
+            T_BOTTOMK, T_COUNT_VALUES, T_LAND, T_LIMIT_RATIO, T_LIMITK, T_LOR, T_LUNLESS, T_TOPK,
+        },
+        value::ValueType,
+    },
+};
+
+use super::labels::Labels;
+use crate::core::pointwise::{BUCKETS, Works, works};
+
+/// How deep a tree may be.
+const MAX_DEPTH: usize = 100;
+
+/// The elements of a vector.
+#[derive(Clone, Debug)]
+pub(super) struct Elements {
+    /// The labels that an element may have.
+    pub(super) labels: Labels,
+    /// Labels that have the same value on all elements.
+    constant: BTreeMap<String, String>,
+    /// No two elements agree in all of these.
+    pub(super) key: Labels,
+}
+
+impl Elements {
+    fn new(labels: Labels, mut constant: BTreeMap<String, String>) -> Self {
+        constant.retain(|label, _| labels.has(label));
+        let key = labels.minus(&Labels::these(constant.keys()));
+        Self { labels, constant, key }
+    }
+
+    /// One element at most, without labels.
+    fn single() -> Self {
+        Self::new(Labels::none(), BTreeMap::new())
+    }
+
+    /// With only some of the labels, which still tell the elements apart.
+    fn kept(&self, labels: &Labels) -> Self {
+        Self::new(self.labels.and(labels), self.constant.clone())
+    }
+
+    fn nameless(&self) -> Self {
+        let key = self.key.clone().without(METRIC_NAME);
+        Self { key, ..self.kept(&Labels::all().without(METRIC_NAME)) }
+    }
+}
+
+/// The elements of an expression's result; nothing where that is no vector, or not known.
+pub(super) fn of(expression: &Expr) -> Option<Elements> {
+    part(expression, 0)
+}
+
+fn part(expression: &Expr, depth: usize) -> Option<Elements> {
+    if depth == MAX_DEPTH {
+        return None;
+    }
+    let inner = |expression: &Expr| part(expression, depth + 1);
+    match expression {
+        Expr::VectorSelector(selector) => Some(of_selector(selector)),
+        Expr::MatrixSelector(selector) => Some(of_selector(&selector.vs)),
+        Expr::Paren(paren) => inner(&paren.expr),
+        Expr::Subquery(subquery) => inner(&subquery.expr),
+        Expr::Unary(unary) => Some(inner(&unary.expr)?.nameless()),
+        Expr::Call(call) => of_call(call, inner),
+        Expr::Aggregate(aggregate) => Some(of_aggregate(aggregate, inner(&aggregate.expr)?)),
+        Expr::Binary(binary) => match (is_scalar(&binary.lhs), is_scalar(&binary.rhs)) {
+            (true, true) => None,
+            (true, false) => Some(inner(&binary.rhs)?.nameless()),
+            (false, true) => Some(inner(&binary.lhs)?.nameless()),
+            (false, false) => of_binary(binary, &inner(&binary.lhs)?, &inner(&binary.rhs)?),
+        },
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => None,
+    }
+}
+
+fn is_scalar(expression: &Expr) -> bool {
+    expression.value_type() == ValueType::Scalar
+}
+
+fn of_selector(selector: &VectorSelector) -> Elements {
+    if !selector.matchers.or_matchers.is_empty() {
+        return Elements::new(Labels::all(), BTreeMap::new());
+    }
+    let mut labels = Labels::all();
+    let mut constant = BTreeMap::new();
+    if let Some(name) = &selector.name {
+        constant.insert(METRIC_NAME.to_owned(), name.clone());
+    }
+    for matcher in selector.matchers.matchers.iter().filter(|m| m.op == MatchOp::Equal) {
+        if matcher.value.is_empty() {
+            labels = labels.without(&matcher.name);
+        } else {
+            constant.insert(matcher.name.clone(), matcher.value.clone());
+        }
+    }
+    Elements::new(labels, constant)
+}
+
+fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Elements> {
+    let name = call.func.name;
+    match name {
+        "vector" => return Some(Elements::single()),
+        // Their labels are those that the selector names.
+        "absent" | "absent_over_time" => {
+            return Some(Elements {
+                key: Labels::none(),
+                ..Elements::new(Labels::all(), BTreeMap::new())
+            });
+        }
+        _ => {}
+    }
+    let is_vector =
+        |argument: &&Expr| matches!(argument.value_type(), ValueType::Vector | ValueType::Matrix);
+    let mut vectors = call.args.args.iter().map(|argument| &**argument).filter(is_vector);
+    let of = match (vectors.next(), vectors.next()) {
+        (Some(vector), None) => inner(vector)?,
+        // `hour()` is that of the time.
+        (None, None) if works(name) == Works::Elementwise => return Some(Elements::single()),
+        _ => return None,
+    };
+    match works(name) {
+        Works::Elementwise if keeps_name(name) => Some(of),
+        Works::Elementwise => Some(of.nameless()),
+        Works::OnBuckets => {
+            let rest = Labels::all().minus(&Labels::these(BUCKETS)).without(METRIC_NAME);
+            Some(of.kept(&rest))
+        }
+        Works::LabelReplace => {
+            let [_, to, replacement, from, pattern] = call.args.args.as_slice() else {
+                return None;
+            };
+            let copies = matches!(text(replacement)?, "$1" | "${1}")
+                && matches!(text(pattern)?, "(.*)" | "(.+)" | "^(.*)$" | "^(.+)$");
+            Some(relabelled(&of, text(to)?, copies.then_some(text(from)?)))
+        }
+        Works::LabelJoin => {
+            let to = text(call.args.args.get(1)?)?;
+            let from = match call.args.args.as_slice() {
+                [_, _, _, from] => Some(text(from)?),
+                _ => None,
+            };
+            Some(relabelled(&of, to, from))
+        }
+        Works::Unknown => None,
+    }
+}
+
+fn keeps_name(function: &str) -> bool {
+    function.starts_with("sort") || matches!(function, "last_over_time" | "first_over_time")
+}
+
+fn text(argument: &Expr) -> Option<&str> {
+    match argument {
+        Expr::StringLiteral(literal) => Some(&literal.val),
+        Expr::Paren(paren) => match &*paren.expr {
+            Expr::StringLiteral(literal) => Some(&literal.val),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A label is written, perhaps as the copy of another one.
+fn relabelled(of: &Elements, to: &str, copy_of: Option<&str>) -> Elements {
+    let mut constant = of.constant.clone();
+    constant.remove(to);
+    let written = Elements::new(of.labels.clone().with(to), constant);
+    let key = if of.key.has(to) { written.key.clone() } else { of.key.clone() };
+    let key = match copy_of {
+        Some(from) if key.has(from) => key.without(from).with(to),
+        _ => key,
+    };
+    Elements { key, ..written }
+}
+
+fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
+    let group = match &aggregate.modifier {
+        None => Labels::none(),
+        Some(by @ LabelModifier::Include(_)) => Labels::of(by),
+        Some(without @ LabelModifier::Exclude(_)) => Labels::of(without).without(METRIC_NAME),
+    };
+    let grouped = of.kept(&group);
+    match aggregate.op.id() {
+        // They pick elements, which keep their labels.
+        T_TOPK | T_BOTTOMK | T_LIMITK => match aggregate.param.as_deref() {
+            Some(Expr::NumberLiteral(one)) if one.val < 2.0 => {
+                Elements { key: of.key.clone().narrower(grouped.key), ..of }
+            }
+            _ => of,
+        },
+        T_LIMIT_RATIO => of,
+        T_COUNT_VALUES => match aggregate.param.as_deref().and_then(text) {
+            Some(label) => relabelled(&grouped, label, None).counted(label),
+            None => Elements::new(Labels::all(), BTreeMap::new()),
+        },
+        _ => grouped,
+    }
+}
+
+impl Elements {
+    /// `count_values` makes an element of each value.
+    fn counted(self, label: &str) -> Self {
+        Self { key: self.key.clone().with(label), ..self }
+    }
+}
+
+fn of_binary(binary: &BinaryExpr, left: &Elements, right: &Elements) -> Option<Elements> {
+    let default = BinModifier::default();
+    let modifier = binary.modifier.as_ref().unwrap_or(&default);
+    if modifier.fill_values != VectorMatchFillValues::default() {
+        return None;
+    }
+    let matching = modifier.matching.as_ref().map_or_else(Labels::all, Labels::of);
+    match (binary.op.id(), &modifier.card) {
+        (T_LAND | T_LUNLESS, _) => Some(left.clone()),
+        (T_LOR, _) => Some(either(left, right, &matching)),
+        (_, VectorMatchCardinality::ManyToOne(included)) => {
+            Some(many(&left.nameless(), right, &included.labels))
+        }
+        (_, VectorMatchCardinality::OneToMany(included)) => {
+            Some(many(&right.nameless(), left, &included.labels))
+        }
+        _ => {
+            let (left, right) = (left.nameless(), right.nameless());
+            let mut constant = left.constant.clone();
+            constant.extend(right.constant.clone());
+            let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant);
+            // Each element comes from one of either side.
+            let mut key = matched.key.clone();
+            for side in [left.key, right.key] {
+                if side.is_within(&matched.labels) {
+                    key = key.narrower(side);
+                }
+            }
+            Some(Elements { key, ..matched })
+        }
+    }
+}
+
+/// `or`: an element of the right side is only there if no element of the left side matches it.
+fn either(left: &Elements, right: &Elements, matching: &Labels) -> Elements {
+    let constant: BTreeMap<_, _> = left
+        .constant
+        .iter()
+        .filter(|(label, value)| right.constant.get(*label) == Some(*value))
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect();
+    let labels = left.labels.or(&right.labels);
+    let matched = labels.and(&matching.clone().without(METRIC_NAME));
+    let matched = matched.minus(&Labels::these(constant.keys()));
+    let key = left.key.or(&right.key).or(&matched);
+    Elements { labels, constant, key }
+}
+
+/// Arithmetic or comparison of many elements with one each, whose labels may be included.
+fn many(many: &Elements, one: &Elements, included: &[String]) -> Elements {
+    let mut labels = many.labels.clone();
+    let mut constant = many.constant.clone();
+    for label in included {
+        constant.remove(label);
+        labels = labels.without(label);
+        if one.labels.has(label) {
+            labels = labels.with(label);
+            if let Some(value) = one.constant.get(label) {
+                constant.insert(label.clone(), value.clone());
+            }
+        }
+    }
+    let result = Elements::new(labels, constant);
+    let keeps_key = !included.iter().any(|label| many.key.has(label));
+    if keeps_key { Elements { key: many.key.clone(), ..result } } else { result }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! `metricsQuery` of external metrics.
+
+use std::sync::Arc;
+
+use super::{
+    Report, counters, elements,
+    labels::Labels,
+    parsed,
+    queries::{all_match, fails, not_understood},
+    resources::Series,
+};
+use crate::core::{
+    catalog::external::ExternalEntry,
+    external,
+    kinds::Kinds,
+    rules::{Aggregate, Rule},
+    selector::Selector,
+};
+
+const NAMESPACE: &str = "loadline-opaque-namespace";
+
+pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
+    let series = Series::of(rule, report);
+    let mapping = rule.mapping.resolve(kinds);
+    let entry = ExternalEntry {
+        series: series.name.as_str().into(),
+        namespace_label: mapping.namespace_label().map(Arc::from),
+        rule: Arc::clone(rule),
+    };
+    let query = match external::query(&entry, NAMESPACE, &Selector::default()) {
+        Ok(query) => query,
+        Err(error) => return fails(rule, error.to_string(), report),
+    };
+    let tree = match parsed(&query) {
+        Ok(tree) => tree,
+        Err(reason) => return not_understood(rule, "metricsQuery", &reason, report),
+    };
+    let is_in_namespace = query.contains(NAMESPACE)
+        || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));
+    if rule.mapping.namespaced() && !is_in_namespace {
+        report.warning(
+            rule,
+            "namespace-ignored",
+            "metricsQuery",
+            "the query does not depend on the namespace, though `resources.namespaced` is true",
+            "put <<.LabelMatchers>> into the braces of each selector, or set `namespaced: false`",
+        );
+    }
+    counters::check(rule, "metricsQuery", &tree, &series, report);
+    let is_one = elements::of(&tree).is_none_or(|elements| elements.key.is_within(&Labels::none()));
+    if rule.aggregate == Aggregate::None && !is_one {
+        report.info(
+            rule,
+            "several-values",
+            "metricsQuery",
+            "the query may give several values, which an autoscaler adds up",
+            "nothing, if the sum is meant; otherwise aggregate in the query, or say `aggregate: max`",
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! `metricsQuery` of custom metrics: rendered for two objects with names that nothing else has, and looked at as PromQL.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use promql_parser::{
+    label::MatchOp,
+    parser::{Expr, VectorSelector, value::ValueType},
+};
+
+use super::{
+    Report, counters, elements,
+    labels::Labels,
+    listed, parsed,
+    resources::{Series, Subjects},
+};
+use crate::core::{
+    catalog::Entry,
+    plan::{self, Objects},
+    rules::Rule,
+    selector::Selector,
+};
+
+const NAMESPACE: &str = "loadline-opaque-namespace";
+const NAMES: [&str; 2] = ["loadline-opaque-one", "loadline-opaque-two"];
+
+/// What is said of a resource; what is said of several is reported once.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Fault {
+    IgnoresAll,
+    IgnoresNames,
+    IgnoresNamespace,
+    Drops,
+    Several,
+}
+
+pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+    let mut faults: BTreeMap<Fault, Vec<&Entry>> = BTreeMap::new();
+    let mut tree = None;
+    for entry in &subjects.entries {
+        let Some(query) = rendered(entry) else { continue };
+        let query = match query {
+            Ok(query) => query,
+            Err(message) => return fails(rule, message, report),
+        };
+        let parsed = match parsed(&query) {
+            Ok(parsed) => parsed,
+            Err(reason) => return not_understood(rule, "metricsQuery", &reason, report),
+        };
+        if matches!(parsed.value_type(), ValueType::Scalar | ValueType::String | ValueType::Matrix)
+        {
+            report.warning(
+                rule,
+                "not-a-vector",
+                "metricsQuery",
+                format!("the query gives a {}, and no values of objects", parsed.value_type()),
+                "write a query that gives an instant vector whose elements carry the object's label",
+            );
+            return;
+        }
+        for fault in faults_of(entry, &query, &parsed) {
+            faults.entry(fault).or_default().push(entry);
+        }
+        tree.get_or_insert(parsed);
+    }
+    for (fault, entries) in &faults {
+        tell(rule, *fault, entries, report);
+    }
+    if let Some(tree) = tree {
+        counters::check(rule, "metricsQuery", &tree, &subjects.series, report);
+    }
+    if !faults.contains_key(&Fault::Drops)
+        && let Some(entry) = &subjects.namespaces
+        && let Some(Ok(query)) = rendered(entry)
+        && parsed(&query).is_ok_and(|tree| drops(&tree, &entry.label))
+    {
+        report.info(
+            rule,
+            "label-aggregated-away",
+            "metricsQuery",
+            format!("the result has no label `{}`, so the metric of namespaces, which is listed, has no values", entry.label),
+            "nothing, if nobody reads it; otherwise aggregate `by (<<.GroupBy>>)`",
+        );
+    }
+    one_name(rule, subjects, report);
+}
+
+pub(super) fn fails(rule: &Rule, message: String, report: &mut Report<'_>) {
+    let help = "correct the template: every read fails so";
+    report.warning(rule, "template-fails", "metricsQuery", message, help);
+}
+
+pub(super) fn not_understood(rule: &Rule, key: &str, reason: &str, report: &mut Report<'_>) {
+    report.warning(
+        rule,
+        "query-not-understood",
+        key,
+        format!("the query is no PromQL once it is rendered: {reason}"),
+        "correct it, unless the backend is known to take it",
+    );
+}
+
+/// The query for two objects; nothing for those that cannot be asked for.
+fn rendered(entry: &Entry) -> Option<Result<String, String>> {
+    let namespace = entry.kind.namespaced.then_some(NAMESPACE);
+    if namespace.is_some() && entry.namespace_label.is_none() {
+        return None;
+    }
+    let names = Objects::Named(NAMES.map(Arc::from).to_vec());
+    let plan = plan::exact(entry, namespace, &names, &Selector::default());
+    Some(plan.map(|plan| plan.query.to_string()).map_err(|error| error.to_string()))
+}
+
+fn faults_of(entry: &Entry, query: &str, tree: &Expr) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let has_names = NAMES.iter().all(|name| query.contains(name));
+    // Who writes the namespace down means it.
+    let has_namespace = !entry.kind.namespaced
+        || query.contains(NAMESPACE)
+        || entry.namespace_label.as_deref().is_some_and(|label| all_match(tree, label));
+    match (has_names, has_namespace) {
+        (true, true) => {}
+        (true, false) => faults.push(Fault::IgnoresNamespace),
+        (false, false) => faults.push(Fault::IgnoresAll),
+        (false, true) => faults.push(Fault::IgnoresNames),
+    }
+    let mut key = vec![entry.label.as_ref()];
+    if !has_namespace {
+        // That one name is there in several namespaces has been said.
+        key.extend(entry.namespace_label.as_deref());
+    }
+    if drops(tree, &entry.label) {
+        faults.push(Fault::Drops);
+    } else if let Some(elements) = elements::of(tree)
+        && !elements.key.is_within(&Labels::these(key))
+    {
+        faults.push(Fault::Several);
+    }
+    faults
+}
+
+fn drops(tree: &Expr, label: &str) -> bool {
+    elements::of(tree).is_some_and(|elements| !elements.labels.has(label))
+}
+
+/// Whether every selector says which values of the label it wants.
+pub(super) fn all_match(tree: &Expr, label: &str) -> bool {
+    let says = |selector: &VectorSelector| {
+        selector.matchers.matchers.iter().any(|matcher| {
+            matcher.name == label && matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_))
+        })
+    };
+    let selectors = counters::selectors(tree);
+    !selectors.is_empty() && selectors.into_iter().all(says)
+}
+
+fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) {
+    let Some(first) = entries.first() else { return };
+    let kinds = listed(entries.iter().map(|entry| entry.kind.resource.to_string()));
+    let labels = listed(entries.iter().map(|entry| &entry.label));
+    let matchers = "put <<.LabelMatchers>> into the braces of each selector";
+    let (code, message, help) = match fault {
+        Fault::IgnoresAll => (
+            "no-label-matchers",
+            format!("the query does not depend on which namespace and which {kinds} are asked for"),
+            matchers.to_owned(),
+        ),
+        // Those that are asked for are taken out of all of them.
+        Fault::IgnoresNames => {
+            report.info(
+                rule,
+                "all-objects-fetched",
+                "metricsQuery",
+                format!("the query does not depend on which {kinds} are asked for, so every read fetches all of them"),
+                "put <<.LabelMatchers>> into the braces of each selector, unless few readers ask for many objects",
+            );
+            return;
+        }
+        Fault::IgnoresNamespace => (
+            "namespace-ignored",
+            format!(
+                "the query does not depend on the namespace: {kinds} of the same name in another one count, too"
+            ),
+            matchers.to_owned(),
+        ),
+        Fault::Drops => (
+            "label-aggregated-away",
+            format!("the result has no label {labels}, so {kinds} never have a value"),
+            "aggregate `by (<<.GroupBy>>)`".to_owned(),
+        ),
+        Fault::Several => (
+            "several-samples-per-object",
+            format!(
+                "one object of {kinds} may have several samples, of which only one is read: nothing aggregates by {labels} alone",
+            ),
+            format!(
+                "aggregate by the label of the object, as in `sum(…) by (<<.GroupBy>>)`, which is `by ({})` here",
+                first.label
+            ),
+        ),
+    };
+    report.warning(rule, code, "metricsQuery", message, help);
+}
+
+/// Several series with one name in the API.
+fn one_name(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+    let Series { name, is_known } = &subjects.series;
+    let reads_series = subjects
+        .entries
+        .iter()
+        .any(|entry| matches!(rendered(entry), Some(Ok(query)) if query.contains(name.as_str())));
+    if !is_known && reads_series && !rule.namer.template().contains('$') {
+        report.info(
+            rule,
+            "one-name-for-several-series",
+            "name.as",
+            format!("every series of this rule is called `{}`: of several the one whose name sorts last is read", rule.namer.template()),
+            "nothing, if there is only one; otherwise make the name of a group, as in `${1}`",
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! `resourceRules`: the usage of containers and nodes.
+
+use std::collections::BTreeMap;
+
+use promql_parser::parser::Expr;
+
+use super::{Report, Severity, counters, elements, labels::Labels, parsed};
+use crate::core::{
+    kinds::{GroupResource, Kinds},
+    rules::{ResourceRule, ResourceRules},
+    template::{QueryArguments, QueryTemplate},
+};
+
+pub(super) fn check(rules: &ResourceRules, kinds: &Kinds, report: &mut Report<'_>) {
+    for (rule, is_cpu) in [(&rules.cpu, true), (&rules.memory, false)] {
+        let Some(rule) = rule else { continue };
+        let mut check = Check { rule, is_cpu, report: &mut *report };
+        let mapping = rule.mapping.resolve(kinds);
+        let label = |resource| mapping.label(&GroupResource::parse(resource)).map(str::to_owned);
+        if let (Some(query), Some(pod), Some(namespace)) =
+            (&rule.container_query, label("pods"), label("namespaces"))
+        {
+            let matchers =
+                format!("{namespace}=\"n\",{pod}=~\"loadline-opaque-one|loadline-opaque-two\"");
+            check.query("containerQuery", query, &matchers, &[pod, rule.container_label.clone()]);
+        }
+        if let (Some(query), Some(node)) = (&rule.node_query, label("nodes")) {
+            let matchers = format!("{node}=~\"loadline-opaque-one|loadline-opaque-two\"");
+            check.query("nodeQuery", query, &matchers, &[node]);
+        }
+    }
+}
+
+struct Check<'r, 'w> {
+    rule: &'r ResourceRule,
+    is_cpu: bool,
+    report: &'r mut Report<'w>,
+}
+
+impl Check<'_, '_> {
+    fn query(&mut self, key: &str, query: &QueryTemplate, matchers: &str, labels: &[String]) {
+        let rendered = query.render(&QueryArguments {
+            series: "",
+            label_matchers: matchers,
+            label_values_by_name: &BTreeMap::new(),
+            group_by: &labels.join(","),
+            group_by_slice: labels,
+        });
+        let query = match rendered {
+            Ok(query) => query,
+            Err(error) => {
+                let help = "correct the template: every read fails so";
+                return self.warning("template-fails", key, error.to_string(), help);
+            }
+        };
+        let tree = match parsed(&query) {
+            Ok(tree) => tree,
+            Err(reason) => {
+                let message = format!("the query is no PromQL once it is rendered: {reason}");
+                let help = "correct it, unless the backend is known to take it";
+                return self.warning("query-not-understood", key, message, help);
+            }
+        };
+        if !query.contains("loadline-opaque") {
+            let message = "the query does not depend on which objects are asked for";
+            let help = "put <<.LabelMatchers>> into the braces of each selector";
+            self.warning("no-label-matchers", key, message.to_owned(), help);
+        }
+        self.labels(key, &tree, labels);
+        self.rates(key, &tree);
+    }
+
+    fn labels(&mut self, key: &str, tree: &Expr, labels: &[String]) {
+        let Some(elements) = elements::of(tree) else { return };
+        if let Some(label) = labels.iter().find(|label| !elements.labels.has(label)) {
+            let message = format!("the result has no label `{label}`, so there is never a value");
+            let help = "aggregate `by (<<.GroupBy>>)`";
+            self.warning("label-aggregated-away", key, message, help);
+        } else if !elements.key.is_within(&Labels::these(labels)) {
+            let of = if labels.len() == 1 { "node" } else { "container" };
+            let message = format!("the result may have several samples for one {of}");
+            let help = "aggregate by nothing else than the labels of <<.GroupBy>>";
+            self.warning("several-samples-per-object", key, message, help);
+        }
+    }
+
+    fn rates(&mut self, key: &str, tree: &Expr) {
+        let has_rate = counters::has_rate(tree);
+        if self.is_cpu && !has_rate && counters::reads_counter(tree) {
+            let message = "CPU seconds are counted, and the query takes no rate of them";
+            let help = "take the rate, as in `rate(…[3m])`, which is in cores";
+            self.warning("cpu-without-rate", key, message.to_owned(), help);
+        }
+        if !self.is_cpu && has_rate {
+            let message = "memory is no counter, and the query takes a rate of it";
+            let help = "read the bytes that are in use as they are";
+            self.warning("rate-of-memory", key, message.to_owned(), help);
+        }
+    }
+
+    fn warning(&mut self, code: &'static str, key: &str, message: String, help: &str) {
+        let path = format!("{}.{key}", self.rule.id);
+        self.report.add(Severity::Warning, code, path, message, help.to_owned());
+    }
+}

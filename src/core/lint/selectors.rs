@@ -1,0 +1,79 @@
+//! `seriesQuery`: selectors that no series can match, and the names that one says.
+
+use promql_parser::label::{METRIC_NAME, MatchOp, Matcher};
+
+use super::Report;
+use crate::core::rules::Rule;
+
+pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
+    let Some(matchers) = rule.selector.matchers() else {
+        let reason = super::parsed(rule.selector.text())
+            .err()
+            .unwrap_or_else(|| "it is no plain selector of series".to_owned());
+        report.warning(
+            rule,
+            "selector-not-understood",
+            "seriesQuery",
+            format!("this is no series selector of PromQL: {reason}"),
+            "write one of the form `name{label=\"value\"}`, unless the backend is known to take this one",
+        );
+        return;
+    };
+    if let Some((one, other)) = contradiction(&matchers) {
+        report.warning(
+            rule,
+            "contradictory-matchers",
+            "seriesQuery",
+            format!("no series matches both `{one}` and `{other}`, so the rule gives no metric"),
+            "take one of them away",
+        );
+    }
+}
+
+/// Two matchers that exclude each other, where that can be told.
+fn contradiction(matchers: &[Matcher]) -> Option<(&Matcher, &Matcher)> {
+    let fixed = matchers.iter().filter_map(|one| Some((one, value(one)?)));
+    fixed
+        .flat_map(|(one, value)| {
+            let of_label = matchers.iter().filter(|other| other.name == one.name);
+            of_label.filter(move |other| !other.is_match(value)).map(move |other| (one, other))
+        })
+        .next()
+}
+
+/// The only value that a matcher takes, if that is plain.
+fn value(matcher: &Matcher) -> Option<&str> {
+    match &matcher.op {
+        MatchOp::Equal => Some(&matcher.value),
+        MatchOp::Re(_) if matcher.value.is_empty() => Some(""),
+        MatchOp::NotRe(_) if matcher.value == ".+" => Some(""),
+        _ => None,
+    }
+}
+
+/// The names that the series of a selector can have, where it lists them.
+pub(super) fn names(rule: &Rule) -> Option<Vec<String>> {
+    let matchers = rule.selector.matchers()?;
+    matchers.iter().filter(|matcher| matcher.name == METRIC_NAME).find_map(|matcher| match &matcher
+        .op
+    {
+        MatchOp::Equal => Some(vec![matcher.value.clone()]),
+        MatchOp::Re(_) => alternatives(&matcher.value),
+        MatchOp::NotEqual | MatchOp::NotRe(_) => None,
+    })
+}
+
+/// The names that a regular expression lists: `^(a|b)$`. It is anchored anyway.
+pub(super) fn alternatives(pattern: &str) -> Option<Vec<String>> {
+    let inner = pattern.strip_prefix('^').unwrap_or(pattern);
+    let inner = inner.strip_suffix('$').unwrap_or(inner);
+    let group = |inner: &str| {
+        let inner = inner.strip_prefix('(')?.strip_suffix(')')?;
+        Some(inner.strip_prefix("?:").unwrap_or(inner).to_owned())
+    };
+    let inner = group(inner).unwrap_or_else(|| inner.to_owned());
+    let is_plain = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+    };
+    inner.split('|').map(|name| is_plain(name).then(|| name.to_owned())).collect()
+}

@@ -1,0 +1,63 @@
+//! Which queries cannot be shared by many readers, and why.
+
+use std::sync::Arc;
+
+use super::{Report, listed, resources::Subjects};
+use crate::core::{
+    plan::sharing::{self, NotShared},
+    pointwise::Refusal,
+    rules::Rule,
+    selector::Selector,
+};
+
+const NAMESPACE: &str = "loadline-opaque-namespace";
+
+pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+    if rule.options.may_depend_on_namespace() {
+        report.info(
+            rule,
+            "headers-by-namespace",
+            "headers",
+            "the headers depend on the namespace, so no query is shared between namespaces",
+            "nothing, if each namespace is a tenant of its own",
+        );
+    }
+    let no_selector = Selector::default();
+    let (mut at_all, mut everywhere) = (Vec::new(), Vec::new());
+    for entry in &subjects.entries {
+        let namespace = entry.kind.namespaced.then_some(NAMESPACE);
+        if let Err(reason) = sharing::shared(entry, namespace, &no_selector) {
+            at_all.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
+        } else if namespace.is_some()
+            && let Err(reason) = sharing::everywhere(entry, &no_selector)
+        {
+            everywhere.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
+        }
+    }
+    let mut tell = |code, what: &str, refused: &[(Arc<str>, String)]| {
+        if let Some((_, reason)) = refused.first() {
+            let labels = listed(refused.iter().map(|(label, _)| label));
+            report.info(
+                rule,
+                code,
+                "metricsQuery",
+                format!(
+                    "many readers of objects by {labels} cannot share one query {what}: {reason}"
+                ),
+                "nothing, if there are few autoscalers; each has a query of its own",
+            );
+        }
+    };
+    tell("not-shared", "for a namespace", &at_all);
+    tell("not-shared-across-namespaces", "for the whole cluster", &everywhere);
+}
+
+/// A reason that no other finding gives.
+fn told(reason: &NotShared) -> Option<String> {
+    match reason {
+        NotShared::Plan(_) | NotShared::NoNamespace | NotShared::Query(Refusal::Unknown { .. }) => {
+            None
+        }
+        reason => Some(reason.to_string()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Rules among each other, and rules that are not about custom metrics.
+
+use super::*;
+
+#[test]
+fn rules_among_each_other() {
+    let rules = |rules: &[String]| {
+        format!(
+            "rules:\n{}",
+            rules.iter().map(|rule| rule.replace("rules:\n", "")).collect::<String>()
+        )
+    };
+    let warning = Severity::Warning;
+    let among = |code, with: [String; 2], without: [String; 2]| {
+        tells(code, warning, &rules(&with), &rules(&without));
+    };
+    let up = |more: &str| rule("up", SUM, more);
+    among("duplicate-rule", [up(""), up("")], [up(""), up("name: {as: x}")]);
+    let twice = "metric-claimed-twice";
+    among(twice, [up(""), up("nan: drop")], [up(""), up("name: {as: x}")]);
+    let named = |series: &str| rule(series, SUM, "name: {as: load}");
+    among(twice, [named("a"), named("b")], [named("a"), rule("b", SUM, "")]);
+    let nodes = "resources: {overrides: {node: {resource: node}}}, name: {as: load}";
+    among(twice, [named("a"), named("b")], [named("a"), rule("b", SUM, nodes)]);
+    let any = |more: &str| rule("{a=\"b\"}", SUM, more);
+    among(twice, [any(""), any("nan: drop")], [any(""), any("seriesFilters: [{is: x}]")]);
+    let shadowed = check(&rules(&[named("a"), named("b")]));
+    assert_eq!(shadowed[0].path, "rules[0]");
+    assert!(shadowed[0].message.starts_with("rules[1], too, gives `load` of"), "{shadowed:?}");
+
+    let backends = "backends: [{name: other, url: \"http://x\"}]\n";
+    tells(
+        "unused-backend",
+        warning,
+        &(backends.to_owned() + &up("")),
+        &(backends.to_owned() + &up("prometheus: other")),
+    );
+    // Nor is a backend unused whose rule does not compile.
+    let broken = backends.to_owned() + &rule("up", "<<.X>>", "prometheus: other");
+    assert_eq!(codes(&broken), ["broken-rule"]);
+}
+
+#[test]
+fn external_rules() {
+    let rule =
+        |query: &str, more: &str| rule("queue", query, more).replace("rules:", "externalRules:");
+    let sum = "sum(<<.Series>>{<<.LabelMatchers>>})";
+    let warning = Severity::Warning;
+    tells("namespace-ignored", warning, &rule("sum(queue)", ""), &rule(sum, ""));
+    tells(
+        "namespace-ignored",
+        warning,
+        &rule("sum(queue)", ""),
+        &rule("sum(queue)", "resources: {namespaced: false}"),
+    );
+    tells(
+        "namespace-ignored",
+        warning,
+        &rule("sum(queue)", ""),
+        &rule("sum(queue{namespace=\"a\"})", ""),
+    );
+    let by = "sum(<<.Series>>{<<.LabelMatchers>>}) by (name)";
+    tells("several-values", Severity::Info, &rule(by, ""), &rule(by, "aggregate: max"));
+    tells("several-values", Severity::Info, &rule(by, ""), &rule(sum, ""));
+    tells(
+        "query-not-understood",
+        warning,
+        &rule("sum(", ""),
+        &rule("scalar(sum(queue{<<.LabelMatchers>>}))", ""),
+    );
+    tells("template-fails", warning, &rule("<<index .GroupBySlice 0>>", ""), &rule(sum, ""));
+}
+
+#[test]
+fn resource_rules() {
+    let cpu = |query: &str| {
+        format!(
+            "resourceRules:\n  cpu:\n    containerQuery: {query}\n    containerLabel: container\n    resources: {PODS}\n"
+        )
+    };
+    let memory = |query: &str| cpu(query).replace("cpu:", "memory:");
+    let warning = Severity::Warning;
+    let rate = "sum(rate(x_seconds_total{<<.LabelMatchers>>}[3m])) by (<<.GroupBy>>)";
+    let bytes = "sum(x_bytes{<<.LabelMatchers>>}) by (<<.GroupBy>>)";
+    tells("label-aggregated-away", warning, &cpu(&rate.replace("<<.GroupBy>>", "pod")), &cpu(rate));
+    tells(
+        "several-samples-per-object",
+        warning,
+        &memory("x_bytes{<<.LabelMatchers>>}"),
+        &memory(bytes),
+    );
+    tells("cpu-without-rate", warning, &cpu(&bytes.replace("x_bytes", "x_total")), &cpu(rate));
+    tells("cpu-without-rate", warning, &cpu(&bytes.replace("x_bytes", "x_total")), &cpu(bytes));
+    tells(
+        "rate-of-memory",
+        warning,
+        &memory(&rate.replace("x_seconds_total", "x")),
+        &memory(bytes),
+    );
+    tells("no-label-matchers", warning, &cpu(&rate.replace("<<.LabelMatchers>>", "")), &cpu(rate));
+    tells("query-not-understood", warning, &cpu("sum("), &cpu(rate));
+    let paths: Vec<_> = check(&cpu("sum(")).into_iter().map(|finding| finding.path).collect();
+    assert_eq!(paths, ["resourceRules.cpu.containerQuery"]);
+}
