@@ -219,6 +219,16 @@ struct GroupKey {
 }
 
 impl GroupKey {
+    fn new(source: &dyn Source, namespace: Option<&str>, metric_selector: &Selector) -> Self {
+        Self {
+            source: source.identity(),
+            series: Arc::clone(source.series()),
+            label: Arc::clone(source.label()),
+            namespace: namespace.map(Arc::from),
+            metric_selector: Arc::new(metric_selector.clone()),
+        }
+    }
+
     fn parts(&self) -> (*const (), &str, &str, Option<&str>, &Selector) {
         let Self { source, series, label, namespace, metric_selector } = self;
         (Arc::as_ptr(source).cast(), series, label, namespace.as_deref(), metric_selector)
@@ -358,7 +368,10 @@ impl Planner {
         if self.settings.across_namespaces && asked.namespace.is_some() {
             let group = self.group(asked.entry, None, asked.metric_selector).await;
             match self.share(&group, asked, names.len(), None).await? {
-                Ok(part) => return Ok(Found { parts: vec![part], choice: Choice::Everywhere }),
+                Ok(part) => {
+                    self.leave(asked).await;
+                    return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+                }
                 Err(not) => why = Some(not),
             }
         }
@@ -454,11 +467,7 @@ impl Planner {
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
-        if group.ends_sharing()
-            && let Ok(shared) = &group.shared
-        {
-            self.cache.abandon(&shared.query).await;
-        }
+        self.end_sharing(group).await;
         let parts = plans.into_iter().map(|part| self.fetch(asked, part.plan, Some(part.names)));
         let parts = match futures::future::try_join_all(parts).await {
             Ok(parts) => parts,
@@ -497,6 +506,23 @@ impl Planner {
             }
         }
         Err(Failure::Fetch(error))
+    }
+
+    /// A reader has left the group of his namespace for that of all: what was refreshed for him there is not any more.
+    async fn leave(&self, asked: Asked<'_>) {
+        let key = GroupKey::new(asked.entry, asked.namespace, asked.metric_selector);
+        let Some(group) = self.groups.get(&key).await else { return };
+        self.move_on(&group, asked.reader, Vec::new()).await;
+        self.end_sharing(&group).await;
+    }
+
+    /// Exact queries, or wider ones, are sent from now on for a group.
+    async fn end_sharing(&self, group: &Group) {
+        if group.ends_sharing()
+            && let Ok(shared) = &group.shared
+        {
+            self.cache.abandon(&shared.query).await;
+        }
     }
 
     /// A reader has these exact queries from now on; those that he had are not refreshed any more.
@@ -557,13 +583,7 @@ impl Planner {
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Arc<Group> {
-        let key = GroupKey {
-            source: entry.identity(),
-            series: Arc::clone(entry.series()),
-            label: Arc::clone(entry.label()),
-            namespace: namespace.map(Arc::from),
-            metric_selector: Arc::new(metric_selector.clone()),
-        };
+        let key = GroupKey::new(entry, namespace, metric_selector);
         if let Some(group) = self.groups.get(&key).await {
             return group;
         }

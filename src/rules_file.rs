@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backends::Backends,
     core::{
+        lint::{self, Finding, Severity},
         rules::{self, Problem, RuleSet},
         yaml,
     },
@@ -27,6 +28,9 @@ use crate::{
 
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many findings about a file go to the log.
+const MOST_TOLD: usize = 50;
 
 /// A rules file.
 #[derive(Clone, Debug)]
@@ -64,14 +68,16 @@ impl RulesFile {
         if self.strict && !rules.broken.is_empty() {
             return Err(lines(&rules.broken));
         }
-        for problem in &rules.broken {
-            tracing::warn!("{}; the rule is left out", self.line(problem));
+        let findings = lint::check_rules(text, &rules);
+        let told: Vec<_> =
+            findings.iter().filter(|finding| finding.severity < Severity::Info).collect();
+        for Finding { place, path, message, help, .. } in told.iter().take(MOST_TOLD) {
+            let problem = Problem::new(*place, path.clone(), message.clone());
+            tracing::warn!("{}; {help}", self.line(&problem));
         }
-        for rule in rules.custom.iter().filter(|rule| !rule.selector.parses()) {
-            let (file, place, rule) = (self.path.display(), rule.place, &rule.id);
-            tracing::warn!(
-                "{file}:{place}: {rule}: seriesQuery does not look like a series selector"
-            );
+        let more = told.len().saturating_sub(MOST_TOLD);
+        if more > 0 {
+            tracing::warn!(more, "`loadline check` tells the rest");
         }
         Ok(rules)
     }
