@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     announcer::Announcer,
+    answers::Answers,
     auth::{
         Authenticator, Delegated,
         access::{Authorizer, Ttls},
@@ -183,6 +184,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let api = Arc::new(Api {
         served: served(&settings.rules),
         reads: Reads::new(handle.clone(), surroundings.objects, planner),
+        answers: Answers::new(&metrics),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,

@@ -18,13 +18,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
 pub use health::Health;
 use serde_json::{Value, json};
 
 use crate::{
+    answers::{Answers, Basis},
     auth::{Authenticator, access::Authorizer},
+    cache,
     core::selector::Selector,
     metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
@@ -47,6 +50,8 @@ const GROUPS: &[Group] = &[CUSTOM, EXTERNAL];
 pub struct Api {
     /// Reads of metrics.
     pub reads: Reads,
+    /// What they were answered with.
+    pub answers: Answers,
     /// The API groups that there are rules for.
     pub served: Vec<Group>,
     /// Who asks.
@@ -190,14 +195,40 @@ async fn custom_route(
     custom_values(&api, &uri, version).await
 }
 
+/// Answers a read: as before where nothing has changed, else by what `read` makes of it.
+async fn answer<R>(api: &Api, uri: &Uri, read: impl FnOnce() -> R) -> Result<Response, ApiError>
+where
+    R: Future<Output = Result<(Vec<u8>, Option<Basis>), ApiError>>,
+{
+    let kept = api.answers.find(uri, &api.reads.catalog(), cache::now()).await;
+    let body = if let Some(body) = kept {
+        body
+    } else {
+        // Apart, because every request would carry the room for a read that few need.
+        let read = Box::pin(async { tokio::time::timeout(DEADLINE, read()).await });
+        let Ok(read) = read.await else {
+            return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
+        };
+        let (body, basis) = read?;
+        let body = Bytes::from(body);
+        api.answers.keep(uri, &body, basis).await;
+        body
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
 /// Reads a custom metric.
 async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
+    answer(api, uri, || read_custom(api, uri, version)).await
+}
+
+async fn read_custom(
+    api: &Api,
+    uri: &Uri,
+    version: Version,
+) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
     let question = question(uri)?;
-    let read = api.reads.read(&question);
-    let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
-    };
-    let values = values?;
+    let values = api.reads.read(&question).await?;
     let described = custom::Described {
         kind: &values.kind,
         namespace: question.path.namespace.as_deref(),
@@ -205,8 +236,7 @@ async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Respons
         selector: values.selector.as_ref(),
         window_seconds: values.window_seconds,
     };
-    let body = custom::encode(version, described, &values.readings);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((custom::encode(version, described, &values.readings), values.basis))
 }
 
 fn question(uri: &Uri) -> Result<Question, ApiError> {

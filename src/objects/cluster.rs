@@ -7,7 +7,7 @@ use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Scope, Selected,
+    Content, Scope, Selected,
     watch::{Keeper, Times, Watches},
 };
 use crate::{
@@ -88,6 +88,16 @@ impl Cluster {
         let names = self.list(scope, kind, namespace, selector).await?;
         let objects = plan::Objects::Named(names.to_vec());
         Ok(Selected { objects, population: None, version: None })
+    }
+
+    /// What is known now; nothing where only a LIST can tell.
+    pub(super) fn content(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+    ) -> Option<Content> {
+        self.watches.content(scope, kind, namespace)
     }
 
     async fn list(
