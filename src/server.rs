@@ -13,7 +13,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 use tokio::{
     io::AsyncBufReadExt as _,
     net::{TcpListener, TcpStream},
@@ -22,6 +22,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
+
+use crate::auth::Peer;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -39,10 +41,6 @@ const BACKLOG: usize = 1_024;
 
 /// How long connections may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// The certificates that a client has shown, the leaf first: signatures checked, chain not. Nothing where it has none.
-#[derive(Clone, Debug, Default)]
-pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
 
 /// A bound address, not yet served.
 pub struct Listener {
@@ -159,14 +157,12 @@ async fn connection(
     };
     let (_, session) = tls.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
-    let peer = PeerCertificates(session.peer_certificates().unwrap_or_default().into());
+    let peer = Arc::new(Peer::new(session.peer_certificates().unwrap_or_default()));
     // Clones of a token take its lock, which all connections share.
     let told = Arc::new(stop.clone());
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
-        if !peer.0.is_empty() {
-            request.extensions_mut().insert(peer.clone());
-        }
+        request.extensions_mut().insert(Arc::clone(&peer));
         let answer = router.clone().oneshot(request);
         let told = Arc::clone(&told);
         async move {

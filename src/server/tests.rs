@@ -4,7 +4,7 @@ use axum::routing::get;
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore,
     crypto::ring::default_provider,
-    pki_types::{ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsConnector, client::TlsStream};
