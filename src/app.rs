@@ -337,7 +337,7 @@ impl Bound {
 
     /// What answers requests, for who has no need of a connection.
     pub fn router(&self) -> axum::Router {
-        http::router(Arc::clone(&self.api))
+        axum::Router::new().fallback_service(http::front(Arc::clone(&self.api)))
     }
 
     /// What HorizontalPodAutoscalers will ask for, where there is a cluster.
@@ -375,8 +375,8 @@ impl Bound {
             tasks.spawn(part, hpas.run(stop_keeping.clone()));
         }
         tasks.spawn("the serving certificate", self.certificate.keep(stop_keeping.clone()));
-        let router = http::router(self.api);
-        tasks.spawn("the server", self.listener.serve(router, stop_serving.clone()));
+        let front = http::front(self.api);
+        tasks.spawn("the server", self.listener.serve(front, stop_serving.clone()));
 
         let result = tokio::select! {
             early = tasks.first() => Err(early),

@@ -13,8 +13,9 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -31,6 +32,7 @@ use crate::{
     core::selector::Selector,
     metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
+    server::Answering,
     wire::{
         custom::{self, Version},
         discovery::{self as documents, CUSTOM, EXTERNAL, Group},
@@ -64,10 +66,13 @@ pub struct Api {
     pub health: Health,
 }
 
-/// What answers all requests.
-pub fn router(api: Arc<Api>) -> Router {
-    let edge = Edge { routes: routes(Arc::clone(&api)), api };
-    Router::new().fallback(edge::pass).with_state(Arc::new(edge))
+/// What answers all requests. It stands before any router, which the reads that HorizontalPodAutoscalers live on do not need.
+pub fn front(api: Arc<Api>) -> impl Answering {
+    let edge = Arc::new(Edge { routes: routes(Arc::clone(&api)), api });
+    tower::service_fn(move |request| {
+        let edge = Arc::clone(&edge);
+        async move { Ok(edge::pass(&edge, request).await) }
+    })
 }
 
 /// All paths.
@@ -214,7 +219,10 @@ where
         api.answers.keep(uri, &body, basis).await;
         body
     };
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let mut response = Response::new(Body::from(body));
+    let media = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    Ok(response)
 }
 
 /// Reads a custom metric.

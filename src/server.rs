@@ -6,8 +6,8 @@ pub mod tls;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use http::{HeaderValue, header};
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 use crate::auth::Peer;
 
@@ -42,6 +42,25 @@ const BACKLOG: usize = 1_024;
 /// How long connections may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// What answers requests: a router, or less. It finds the [`Peer`] among a request's extensions.
+pub trait Answering:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answering for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// A bound address, not yet served.
 pub struct Listener {
     tcp: TcpListener,
@@ -60,10 +79,10 @@ impl Listener {
     }
 
     /// Serves until stopped, then lets open requests end within a time limit.
-    pub async fn serve(self, router: Router, stop: CancellationToken) {
+    pub async fn serve<S: Answering>(self, service: S, stop: CancellationToken) {
         let mut connections = Connections {
             acceptor: TlsAcceptor::from(self.tls),
-            router,
+            service,
             stop,
             open: JoinSet::new(),
         };
@@ -91,20 +110,20 @@ impl Listener {
 }
 
 /// The open connections, each a task of its own.
-struct Connections {
+struct Connections<S> {
     acceptor: TlsAcceptor,
-    router: Router,
+    service: S,
     stop: CancellationToken,
     open: JoinSet<()>,
 }
 
-impl Connections {
+impl<S: Answering> Connections<S> {
     fn open(&mut self, stream: TcpStream) {
         while self.open.try_join_next().is_some() {}
         self.open.spawn(connection(
             stream,
             self.acceptor.clone(),
-            self.router.clone(),
+            self.service.clone(),
             self.stop.clone(),
         ));
     }
@@ -131,10 +150,10 @@ impl Connections {
     }
 }
 
-async fn connection(
+async fn connection<S: Answering>(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    router: Router,
+    service: S,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -160,10 +179,10 @@ async fn connection(
     let peer = Arc::new(Peer::new(session.peer_certificates().unwrap_or_default()));
     // Clones of a token take its lock, which all connections share.
     let told = Arc::new(stop.clone());
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&peer));
-        let answer = router.clone().oneshot(request);
+        let answer = service.clone().oneshot(request);
         let told = Arc::clone(&told);
         async move {
             let mut response = answer.await?;

@@ -7,7 +7,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{self, HeaderValue, Method, header},
     response::{IntoResponse as _, Response},
 };
@@ -33,11 +33,11 @@ pub(super) struct Edge {
 }
 
 /// Answers a request.
-pub(super) async fn pass(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
     let answer = async {
         let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
         let accepted: Vec<_> = accepted.into_iter().cloned().collect();
-        let response = observe::observe(&edge, request).await;
+        let response = observe::observe(edge, request).await;
         if LARGE.should_compress(&response) {
             compressed(accepted, response).await
         } else {

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use axum::routing::get;
+use axum::{Router, routing::get};
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore,
     crypto::ring::default_provider,
