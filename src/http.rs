@@ -22,6 +22,7 @@ use axum::{
 use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
+use futures::FutureExt as _;
 pub use health::Health;
 use serde_json::{Value, json};
 
@@ -200,34 +201,40 @@ async fn custom_route(
     custom_values(&api, &uri, version).await
 }
 
-/// Answers a read: as before where nothing has changed, else by what `read` makes of it.
-async fn answer<R>(api: &Api, uri: &Uri, read: impl FnOnce() -> R) -> Result<Response, ApiError>
-where
-    R: Future<Output = Result<(Vec<u8>, Option<Basis>), ApiError>>,
-{
-    let kept = api.answers.find(uri, &api.reads.catalog(), cache::now()).await;
-    let body = if let Some(body) = kept {
-        body
-    } else {
-        // Apart, because every request would carry the room for a read that few need.
-        let read = Box::pin(async { tokio::time::timeout(DEADLINE, read()).await });
-        let Ok(read) = read.await else {
-            return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
-        };
-        let (body, basis) = read?;
-        let body = Bytes::from(body);
-        api.answers.keep(uri, &body, basis).await;
-        body
+/// The answer that a read had before, where nothing has changed since.
+async fn kept(api: &Api, uri: &Uri) -> Option<Response> {
+    api.answers.find(uri, &api.reads.catalog(), cache::now()).await.map(json_body)
+}
+
+/// The answer that a read makes, kept for the next one.
+async fn made(
+    api: &Api,
+    uri: &Uri,
+    read: impl Future<Output = Result<(Vec<u8>, Option<Basis>), ApiError>>,
+) -> Result<Response, ApiError> {
+    let Ok(read) = tokio::time::timeout(DEADLINE, read).await else {
+        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
     };
+    let (body, basis) = read?;
+    let body = Bytes::from(body);
+    api.answers.keep(uri, &body, basis).await;
+    Ok(json_body(body))
+}
+
+fn json_body(body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     let media = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
-    Ok(response)
+    response
 }
 
 /// Reads a custom metric.
 async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
-    answer(api, uri, || read_custom(api, uri, version)).await
+    match kept(api, uri).await {
+        Some(response) => Ok(response),
+        // Apart, because every request would carry the room for a read that few need.
+        None => made(api, uri, read_custom(api, uri, version)).boxed().await,
+    }
 }
 
 async fn read_custom(

@@ -32,14 +32,14 @@ pub(super) struct Edge {
     pub(super) routes: Router,
 }
 
-/// Answers a request.
+/// Answers a request. What few requests need is in boxes of its own: all carry the room for the rest.
 pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
     let answer = async {
         let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
         let accepted: Vec<_> = accepted.into_iter().cloned().collect();
         let response = observe::observe(edge, request).await;
         if LARGE.should_compress(&response) {
-            compressed(accepted, response).await
+            compressed(accepted, response).boxed().await
         } else {
             response
         }
@@ -74,7 +74,7 @@ impl Edge {
         {
             return super::custom_values(&self.api, request.uri(), version).await.into_response();
         }
-        match self.routes.clone().oneshot(request).await {
+        match self.routes.clone().oneshot(request).boxed().await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -41,7 +41,10 @@ pub(super) async fn values(
     if version != external::VERSION {
         return Err(ApiError::not_found());
     }
-    super::answer(&api, &uri, || read(&api, &uri)).await
+    match super::kept(&api, &uri).await {
+        Some(response) => Ok(response),
+        None => super::made(&api, &uri, read(&api, &uri)).await,
+    }
 }
 
 async fn read(api: &Api, uri: &Uri) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
