@@ -37,6 +37,7 @@ bench:
 	$(CARGO) bench --locked --bench discovery
 	$(CARGO) bench --locked --bench query_cost
 	$(CARGO) bench --locked --bench autoscalers
+	$(CARGO) bench --locked --bench loaded_reads
 
 demo:
 	$(CARGO) run --locked --release -- demo

@@ -29,25 +29,24 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
+use connection::Connection;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
     service::TowerToHyperService,
 };
 use loadline::app;
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+#[path = "support/connection.rs"]
+mod connection;
 #[path = "support/stage.rs"]
 mod stage;
 
@@ -78,14 +77,10 @@ fn main() {
         "", "loadline/s", "bare/s", "ratio", "spread", "loadline CPU", "bare CPU", "ratio"
     );
     for (name, path) in requests {
-        let request = Arc::from(format!(
-            "GET {path} HTTP/1.1\r\nHost: loadline\r\nAccept: application/json\r\nUser-Agent: kube-controller-manager/v1.35.0\r\nAuthorization: Bearer {}\r\n\r\n",
-            stage::token()
-        ).into_bytes());
+        let request = connection::request(&path, &stage::token());
         let answer = client.block_on(async {
             let mut connection = Connection::open(address, &authority).await;
-            connection.first(&request).await;
-            connection.answer()
+            connection.first(&request).await
         });
         let bare_runtime = runtime("bare");
         let (bare_address, bare_authority) = bare_runtime.block_on(bare(answer));
@@ -180,16 +175,15 @@ impl Side {
         request: &Arc<[u8]>,
         threads: &'static str,
     ) -> Self {
-        let connections: Vec<_> = client.block_on(async {
-            let mut connections = Vec::new();
+        let (connections, body) = client.block_on(async {
+            let (mut connections, mut body) = (Vec::new(), Bytes::new());
             for _ in 0..CONNECTIONS {
                 let mut connection = Connection::open(address, authority).await;
-                connection.first(request).await;
+                (_, body) = connection.first(request).await;
                 connections.push(connection);
             }
-            connections
+            (connections, body)
         });
-        let (_, body) = connections.first().unwrap().answer();
         let (request, speeds) = (Arc::clone(request), Vec::new());
         let mut side =
             Self { threads, connections, request, body, speeds, reads: 0, cpu: Duration::ZERO };
@@ -230,71 +224,6 @@ impl Side {
     /// Processor time for one read, in microseconds.
     fn cpu_of_one(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / float(self.reads)
-    }
-}
-
-/// A kept connection of HTTP/1.1. All answers are as long as the first, so that the client costs little.
-struct Connection {
-    tls: TlsStream<TcpStream>,
-    answer: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(address: SocketAddr, authority: &str) -> Self {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let mut config =
-            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let tcp = TcpStream::connect(address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-        Self { tls, answer: Vec::new() }
-    }
-
-    /// Asks and learns how long answers are.
-    async fn first(&mut self, request: &[u8]) {
-        self.tls.write_all(request).await.unwrap();
-        loop {
-            assert!(self.tls.read_buf(&mut self.answer).await.unwrap() > 0, "the connection ended");
-            let Some(head) = self.head_length() else { continue };
-            let length: usize = self.header("content-length").unwrap().parse().unwrap();
-            if self.answer.len() == head + length {
-                break;
-            }
-        }
-        assert!(
-            self.answer.starts_with(b"HTTP/1.1 200 OK\r\n"),
-            "{}",
-            String::from_utf8_lossy(&self.answer)
-        );
-    }
-
-    async fn again(&mut self, request: &[u8]) {
-        self.tls.write_all(request).await.unwrap();
-        self.tls.read_exact(&mut self.answer).await.unwrap();
-        assert!(self.answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "every request is answered");
-    }
-
-    fn head_length(&self) -> Option<usize> {
-        self.answer.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4)
-    }
-
-    fn header(&self, name: &str) -> Option<String> {
-        let head = String::from_utf8_lossy(self.answer.get(..self.head_length()?)?).into_owned();
-        head.lines().find_map(|line| {
-            let (known, value) = line.split_once(": ")?;
-            known.eq_ignore_ascii_case(name).then(|| value.to_owned())
-        })
-    }
-
-    /// Media type and body of the first answer.
-    fn answer(&self) -> (String, Bytes) {
-        let body = self.answer.get(self.head_length().unwrap()..).unwrap();
-        (self.header("content-type").unwrap(), Bytes::copy_from_slice(body))
     }
 }
 

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     announcer::Announcer,
+    answers::Answers,
     auth::{
         Authenticator, Delegated,
         access::{Authorizer, Ttls},
@@ -202,6 +203,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let api = Arc::new(Api {
         rules: rules.clone(),
         reads: Reads::new(handle.clone(), surroundings.objects, planner, rules.clone()),
+        answers: Answers::new(&metrics),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         metrics,
@@ -347,7 +349,7 @@ impl Bound {
 
     /// What answers requests, for who has no need of a connection.
     pub fn router(&self) -> axum::Router {
-        http::router(Arc::clone(&self.api))
+        axum::Router::new().fallback_service(http::front(Arc::clone(&self.api)))
     }
 
     /// What HorizontalPodAutoscalers will ask for, where there is a cluster.
@@ -388,8 +390,8 @@ impl Bound {
             tasks.spawn(part, hpas.run(stop_keeping.clone()));
         }
         tasks.spawn("the serving certificate", self.certificate.keep(stop_keeping.clone()));
-        let router = http::router(self.api);
-        tasks.spawn("the server", self.listener.serve(router, stop_serving.clone()));
+        let front = http::front(self.api);
+        tasks.spawn("the server", self.listener.serve(front, stop_serving.clone()));
 
         let result = tokio::select! {
             early = tasks.first() => Err(early),

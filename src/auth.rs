@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod front_proxy;
 pub mod local;
 mod outage;
+mod peer;
 pub mod token;
 pub mod trust;
 
@@ -19,8 +20,8 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 use rustls::pki_types::UnixTime;
 
+pub use self::peer::Peer;
 use self::{local::LocalToken, token::Tokens, trust::Trust};
-use crate::server::PeerCertificates;
 
 /// Everybody who is not anonymous is in this group.
 const AUTHENTICATED: &str = "system:authenticated";
@@ -95,7 +96,7 @@ impl Authenticator {
     pub async fn authenticate(
         &self,
         headers: &mut HeaderMap,
-        peer: &PeerCertificates,
+        peer: &Peer,
         now: UnixTime,
     ) -> Result<Arc<User>, Unauthenticated> {
         match self {
@@ -117,7 +118,7 @@ impl Delegated {
     async fn authenticate(
         &self,
         headers: &mut HeaderMap,
-        peer: &PeerCertificates,
+        peer: &Peer,
         now: UnixTime,
     ) -> Result<Arc<User>, Unauthenticated> {
         let trust = self.trust.load_full();
@@ -140,7 +141,7 @@ impl Delegated {
         {
             let verdict = match &self.local {
                 Some(local) if local.is(token) => Ok(Some(User::master("system:loadline:local"))),
-                _ => self.tokens.authenticate(token).await,
+                _ => self.tokens.authenticate(token, peer).await,
             };
             user = judge(verdict, &mut failures);
         }
@@ -157,6 +158,12 @@ fn judge(verdict: Verdict, failures: &mut Vec<String>) -> Option<Arc<User>> {
         failures.push(failure);
         None
     })
+}
+
+/// Compares tokens in a time that does not depend on where they differ.
+fn is_equal(known: &str, shown: &str) -> bool {
+    known.len() == shown.len()
+        && known.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 /// The bearer token of a request.

@@ -5,6 +5,7 @@
 //! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
 
 pub mod cadence;
+mod lease;
 pub mod slot;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use cadence::Due;
+pub use lease::Lease;
 use moka::{Expiry, future::Cache};
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::{Semaphore, mpsc};
@@ -67,6 +69,8 @@ pub struct Got {
     pub kept: Arc<Kept<Held>>,
     /// Whether it is as it should be.
     pub how: How<FetchError>,
+    /// By which to see later whether readers still get this one; nothing if it is not fresh, or not kept.
+    pub lease: Option<Lease>,
 }
 
 /// Why there is no result.
@@ -208,17 +212,20 @@ impl QueryCache {
             let answer = query.tenant.query(&query.text).await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
             let kept = Arc::new(Kept::new(Held::new(answer), now()));
-            return Ok(Got { kept, how: How::Fresh });
+            return Ok(Got { kept, how: How::Fresh, lease: None });
         }
         let slot = self.slot(query).await;
-        let got = self.read(query, &slot).await;
+        let got = self.read(query, &slot).await.map(|(kept, how)| {
+            let lease = matches!(how, How::Fresh).then(|| Lease::new(&slot, &kept));
+            Got { kept, how, lease }
+        });
         if slot.tend(now()) {
             self.tend(query, &slot);
         }
         let outcome = match &got {
             Ok(Got { how: How::Fresh, .. }) => "fresh",
             Ok(Got { how: How::Previous, .. }) => "previous",
-            Ok(Got { how: How::Stale(_), kept }) => {
+            Ok(Got { how: How::Stale(_), kept, .. }) => {
                 self.shared.metrics.stale_read(kept.age(now()).as_secs_f64());
                 "stale"
             }
@@ -274,12 +281,16 @@ impl QueryCache {
         self.shared.slots.get_with_by_ref(query, slot).await
     }
 
-    async fn read(&self, query: &Query, slot: &Arc<AnswerSlot>) -> Result<Got, FetchError> {
+    async fn read(
+        &self,
+        query: &Query,
+        slot: &Arc<AnswerSlot>,
+    ) -> Result<(Arc<Kept<Held>>, How<FetchError>), FetchError> {
         if let Some(kept) = slot.fresh(now()) {
-            return Ok(Got { kept, how: How::Fresh });
+            return Ok((kept, How::Fresh));
         }
         let wait: Wait<_, _> = match slot.turn(now()) {
-            Turn::Take(kept, how) => return Ok(Got { kept, how }),
+            Turn::Take(kept, how) => return Ok((kept, how)),
             Turn::Fail(error) => return Err(error),
             Turn::Wait(wait) => wait,
             Turn::Fetch(landing, wait) => {
@@ -291,8 +302,7 @@ impl QueryCache {
             self.shared.metrics.waited_read();
         }
         let abandoned = || FetchError::Abandoned("the task that fetched has ended".to_owned());
-        let (kept, how) = wait.outcome().await.ok_or_else(abandoned)??;
-        Ok(Got { kept, how })
+        wait.outcome().await.ok_or_else(abandoned)?
     }
 
     /// Fetches in a task of its own: who goes away neither cancels nor repeats it.

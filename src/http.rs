@@ -14,22 +14,28 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Path, State},
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
+use futures::FutureExt as _;
 pub use health::Health;
 use serde_json::{Value, json};
 
 use crate::{
+    answers::{Answers, Basis},
     auth::{Authenticator, access::Authorizer},
+    cache,
     core::selector::Selector,
     metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
     rules_file::Rules,
+    server::Answering,
     wire::{
         custom::{self, Version},
         discovery::{self as documents, CUSTOM, EXTERNAL, Group, RESOURCE},
@@ -51,6 +57,8 @@ pub struct Api {
     pub reads: Reads,
     /// The rules as they are now.
     pub rules: Rules,
+    /// What they were answered with.
+    pub answers: Answers,
     /// Who asks.
     pub authenticator: Authenticator,
     /// May they.
@@ -74,10 +82,13 @@ impl Api {
     }
 }
 
-/// What answers all requests.
-pub fn router(api: Arc<Api>) -> Router {
-    let edge = Edge { routes: routes(Arc::clone(&api)), api };
-    Router::new().fallback(edge::pass).with_state(Arc::new(edge))
+/// What answers all requests. It stands before any router, which the reads that HorizontalPodAutoscalers live on do not need.
+pub fn front(api: Arc<Api>) -> impl Answering {
+    let edge = Arc::new(Edge { routes: routes(Arc::clone(&api)), api });
+    tower::service_fn(move |request| {
+        let edge = Arc::clone(&edge);
+        async move { Ok(edge::pass(&edge, request).await) }
+    })
 }
 
 /// All paths.
@@ -210,14 +221,49 @@ async fn custom_route(
     custom_values(&api, &uri, version).await
 }
 
-/// Reads a custom metric.
-async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
-    let question = question(uri)?;
-    let read = api.reads.read(&question);
-    let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
+/// The answer that a read had before, where nothing has changed since.
+async fn kept(api: &Api, uri: &Uri) -> Option<Response> {
+    api.answers.find(uri, &api.reads.catalog(), cache::now()).await.map(json_body)
+}
+
+/// The answer that a read makes, kept for the next one.
+async fn made(
+    api: &Api,
+    uri: &Uri,
+    read: impl Future<Output = Result<(Vec<u8>, Option<Basis>), ApiError>>,
+) -> Result<Response, ApiError> {
+    let Ok(read) = tokio::time::timeout(DEADLINE, read).await else {
         return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
     };
-    let values = values?;
+    let (body, basis) = read?;
+    let body = Bytes::from(body);
+    api.answers.keep(uri, &body, basis).await;
+    Ok(json_body(body))
+}
+
+fn json_body(body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let media = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
+}
+
+/// Reads a custom metric.
+async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
+    match kept(api, uri).await {
+        Some(response) => Ok(response),
+        // Apart, because every request would carry the room for a read that few need.
+        None => made(api, uri, read_custom(api, uri, version)).boxed().await,
+    }
+}
+
+async fn read_custom(
+    api: &Api,
+    uri: &Uri,
+    version: Version,
+) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
+    let question = question(uri)?;
+    let values = api.reads.read(&question).await?;
     let described = custom::Described {
         kind: &values.kind,
         namespace: question.path.namespace.as_deref(),
@@ -225,8 +271,7 @@ async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Respons
         selector: values.selector.as_ref(),
         window_seconds: values.window_seconds,
     };
-    let body = custom::encode(version, described, &values.readings);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((custom::encode(version, described, &values.readings), values.basis))
 }
 
 fn question(uri: &Uri) -> Result<Question, ApiError> {

@@ -110,6 +110,7 @@ pub struct Metrics {
     reload_successful: Gauge,
     reload_success_time: Gauge,
     plans: Family<PlanLabels, Counter>,
+    answers: Family<OutcomeLabels, Counter>,
 }
 
 fn latencies() -> Histogram {
@@ -145,6 +146,7 @@ impl Default for Metrics {
             reload_successful: Gauge::default(),
             reload_success_time: Gauge::default(),
             plans: Family::default(),
+            answers: Family::default(),
         };
         metrics.register();
         metrics
@@ -281,8 +283,13 @@ impl Metrics {
         );
         registry.register(
             "loadline_plans",
-            "Reads by the query that answered them: exact, or shared with the readers of the namespace or of all namespaces",
+            "Answers that were made by their queries: exact, or shared with the readers of the namespace or of all namespaces",
             self.plans.clone(),
+        );
+        registry.register(
+            "loadline_answers",
+            "Answers to reads of metrics: made from query results, or kept and sent again while these are the same",
+            self.answers.clone(),
         );
     }
 
@@ -407,6 +414,11 @@ impl Metrics {
     /// A question was put in this way.
     pub fn plan(&self, plan: &'static str) {
         self.plans.get_or_create(&PlanLabels { plan }).inc();
+    }
+
+    /// Counts answers that came about so.
+    pub fn answers(&self, outcome: &'static str) -> Counter {
+        self.answers.get_or_create_owned(&OutcomeLabels { outcome })
     }
 
     /// A review was sent.

@@ -1,6 +1,7 @@
 //! Which objects there are: label selectors to names.
 
 mod cluster;
+mod content;
 mod labels;
 mod manifests;
 pub mod store;
@@ -9,6 +10,7 @@ mod watch;
 use std::sync::Arc;
 
 pub use cluster::{Cluster, Settings};
+pub use content::Content;
 pub use manifests::{ManifestError, Manifests};
 pub use watch::{Keeper, Times};
 
@@ -65,6 +67,15 @@ impl Objects {
         selector: &Selector,
     ) -> Result<Selected, kubernetes::Error> {
         self.select_within(Scope::All, kind, namespace, selector).await
+    }
+
+    /// What is known of the objects of a kind now, by which it can be seen later whether a selection from it still holds;
+    /// nothing where that could not be seen.
+    pub fn content(&self, kind: &Kind, namespace: Option<&str>) -> Option<Content> {
+        match self {
+            Self::Cluster(cluster) => cluster.content(Scope::All, kind, namespace),
+            Self::Manifests(_) | Self::Unknown => Some(Content::fixed()),
+        }
     }
 
     /// The objects of a kind that match a selector, of those within a scope. Each scope of a kind has a watch of its own.

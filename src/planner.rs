@@ -498,7 +498,7 @@ impl Planner {
             let mut parts = Vec::new();
             for Exact { plan, query } in queries {
                 let Some(kept) = self.cache.stale(&query).await else { break };
-                let got = Got { kept, how: How::Stale(error.clone()) };
+                let got = Got { kept, how: How::Stale(error.clone()), lease: None };
                 parts.push(Part { plan, got, query, objects: None });
             }
             if !parts.is_empty() {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    answers::Basis,
     cache::FetchError,
     core::{
         catalog::{Catalog, Entry},
@@ -21,7 +22,7 @@ use crate::{
         selector::{LabelSelector, Selector},
     },
     discovery, kubernetes,
-    objects::{Objects, Selected},
+    objects::{Content, Objects, Selected},
     planner::{Asked, Failure, Part, Planner},
     prometheus::Answer,
     rules_file::Rules,
@@ -60,6 +61,8 @@ pub struct Values {
     pub selector: Option<LabelSelector>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
+    /// What they were read from; nothing where that could not be recognised later.
+    pub basis: Option<Basis>,
 }
 
 /// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
@@ -178,8 +181,10 @@ impl Reads {
 
     /// Answers a question about objects of a kind.
     pub async fn read(&self, question: &Question) -> Result<Values, ReadError> {
+        let catalog = Arc::downgrade(&self.catalog());
         let entry = self.entry(&question.path).await?;
         let namespace = question.path.namespace.as_deref();
+        let content = self.content(question, &entry);
         let selected = self.select(question, &entry).await?;
         let asked = Asked {
             entry: &entry,
@@ -214,7 +219,10 @@ impl Reads {
                 cause: no_sample(&entry, &readings, samples),
             });
         }
+        let content = content.filter(|content| selected.version == Some(content.version()));
+        let leases = found.parts.into_iter().map(|part| part.got.lease);
         Ok(Values {
+            basis: Basis::new(catalog, content, leases),
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
             selector: (!question.metric.is_empty()).then(|| question.metric.to_label_selector()),
@@ -232,6 +240,14 @@ impl Reads {
         tokio::time::timeout(discovery::RETRY, rediscovery).await.unwrap_or_default();
         let catalog = self.catalog();
         find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
+    }
+
+    /// What the objects are selected from.
+    fn content(&self, question: &Question, entry: &Entry) -> Option<Content> {
+        match &question.path.name {
+            Name::One(_) => Some(Content::fixed()),
+            Name::All => self.objects.content(&entry.kind, question.path.namespace.as_deref()),
+        }
     }
 
     async fn select(&self, question: &Question, entry: &Entry) -> Result<Selected, ReadError> {

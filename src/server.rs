@@ -6,14 +6,14 @@ pub mod tls;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body};
-use http::{HeaderValue, header};
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 use tokio::{
     io::AsyncBufReadExt as _,
     net::{TcpListener, TcpStream},
@@ -21,7 +21,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
+
+use crate::auth::Peer;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -40,9 +42,24 @@ const BACKLOG: usize = 1_024;
 /// How long connections may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// The certificates that a client has shown, the leaf first: signatures checked, chain not. Nothing where it has none.
-#[derive(Clone, Debug, Default)]
-pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
+/// What answers requests: a router, or less. It finds the [`Peer`] among a request's extensions.
+pub trait Answering:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answering for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
 
 /// A bound address, not yet served.
 pub struct Listener {
@@ -62,10 +79,10 @@ impl Listener {
     }
 
     /// Serves until stopped, then lets open requests end within a time limit.
-    pub async fn serve(self, router: Router, stop: CancellationToken) {
+    pub async fn serve<S: Answering>(self, service: S, stop: CancellationToken) {
         let mut connections = Connections {
             acceptor: TlsAcceptor::from(self.tls),
-            router,
+            service,
             stop,
             open: JoinSet::new(),
         };
@@ -93,20 +110,20 @@ impl Listener {
 }
 
 /// The open connections, each a task of its own.
-struct Connections {
+struct Connections<S> {
     acceptor: TlsAcceptor,
-    router: Router,
+    service: S,
     stop: CancellationToken,
     open: JoinSet<()>,
 }
 
-impl Connections {
+impl<S: Answering> Connections<S> {
     fn open(&mut self, stream: TcpStream) {
         while self.open.try_join_next().is_some() {}
         self.open.spawn(connection(
             stream,
             self.acceptor.clone(),
-            self.router.clone(),
+            self.service.clone(),
             self.stop.clone(),
         ));
     }
@@ -133,10 +150,10 @@ impl Connections {
     }
 }
 
-async fn connection(
+async fn connection<S: Answering>(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    router: Router,
+    service: S,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -159,15 +176,13 @@ async fn connection(
     };
     let (_, session) = tls.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
-    let peer = PeerCertificates(session.peer_certificates().unwrap_or_default().into());
+    let peer = Arc::new(Peer::new(session.peer_certificates().unwrap_or_default()));
     // Clones of a token take its lock, which all connections share.
     let told = Arc::new(stop.clone());
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        if !peer.0.is_empty() {
-            request.extensions_mut().insert(peer.clone());
-        }
-        let answer = router.clone().oneshot(request);
+        request.extensions_mut().insert(Arc::clone(&peer));
+        let answer = service.clone().oneshot(request);
         let told = Arc::clone(&told);
         async move {
             let mut response = answer.await?;

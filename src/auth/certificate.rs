@@ -1,5 +1,5 @@
-//! Client certificates: chains are checked for each request, so that a certificate shown on a long-lived connection is
-//! judged by the authorities that are trusted now.
+//! Client certificates: whoever shows one on a long-lived connection is judged, at each request, by the authorities that are
+//! trusted then.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use super::{User, Verdict};
-use crate::server::PeerCertificates;
+use super::{Peer, User, Verdict};
 
 /// Certification authorities whose client certificates are taken.
 #[derive(Clone, Debug)]
@@ -62,27 +61,22 @@ impl Authority {
 
     /// The subject of the certificate that a client has shown, if it chains to one of these authorities; nothing if it has
     /// shown none.
-    pub fn subject(
-        &self,
-        peer: &PeerCertificates,
-        now: UnixTime,
-    ) -> Result<Option<Subject>, String> {
-        let Some((leaf, chain)) = peer.0.split_first() else {
-            return Ok(None);
-        };
-        self.verifier
-            .verify_client_cert(leaf, chain, now)
-            .map_err(|error| format!("client certificate: {error}"))?;
-        subject(leaf).map(Some)
+    pub fn subject(&self, peer: &Peer, now: UnixTime) -> Result<Option<Arc<Subject>>, String> {
+        peer.subject(&self.verifier, now, |leaf, chain| {
+            self.verifier
+                .verify_client_cert(leaf, chain, now)
+                .map_err(|error| format!("client certificate: {error}"))?;
+            subject(leaf)
+        })
     }
 
     /// The user that a client certificate stands for: its common name, in every organization as a group.
-    pub fn authenticate(&self, peer: &PeerCertificates, now: UnixTime) -> Verdict {
+    pub fn authenticate(&self, peer: &Peer, now: UnixTime) -> Verdict {
         let subject = self.subject(peer, now)?;
         Ok(subject.filter(|subject| !subject.common_name.is_empty()).map(|subject| {
             Arc::new(User {
-                name: subject.common_name,
-                groups: subject.organizations,
+                name: subject.common_name.clone(),
+                groups: subject.organizations.clone(),
                 ..User::default()
             })
         }))

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use rustls::pki_types::UnixTime;
 
-use super::{User, Verdict, certificate::Authority};
-use crate::{server::PeerCertificates, wire::path};
+use super::{Peer, User, Verdict, certificate::Authority};
+use crate::wire::path;
 
 /// Header names that count where nothing else is configured, and that are never let through.
 const DEFAULTS: [&str; 4] = ["x-remote-user", "x-remote-group", "x-remote-uid", "x-remote-extra-"];
@@ -30,17 +30,12 @@ pub struct FrontProxy {
 
 impl FrontProxy {
     /// The user that the proxy names, if it is the proxy who asks.
-    pub fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        peer: &PeerCertificates,
-        now: UnixTime,
-    ) -> Verdict {
+    pub fn authenticate(&self, headers: &HeaderMap, peer: &Peer, now: UnixTime) -> Verdict {
         let Some(subject) = self.authority.subject(peer, now)? else {
             return Ok(None);
         };
-        let name = subject.common_name;
-        if !self.allowed_names.is_empty() && !self.allowed_names.contains(&name) {
+        let name = &subject.common_name;
+        if !self.allowed_names.is_empty() && !self.allowed_names.contains(name) {
             return Err(format!(
                 "the certificate of {name:?} is not one of an allowed front proxy"
             ));
@@ -88,6 +83,7 @@ impl FrontProxy {
 
 /// Removes every header that only the front proxy may send, whoever sent it, before anything else reads them.
 pub fn strip(headers: &mut HeaderMap, proxy: Option<&FrontProxy>) {
+    // Without any, as in nearly all requests, this allocates nothing.
     let names: Vec<_> = headers
         .keys()
         .filter(|name| {

@@ -1,6 +1,9 @@
 //! Bearer tokens: TokenReviews, cached by the token's digest.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, Client, api::PostParams};
@@ -8,7 +11,7 @@ use moka::future::Cache;
 use ring::digest;
 use tokio_util::task::TaskTracker;
 
-use super::{User, Verdict, outage::Outage};
+use super::{Peer, User, Verdict, outage::Outage};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -24,9 +27,17 @@ const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Asks who holds a token, and remembers the answer.
 pub struct Tokens {
     client: Client,
-    answers: SingleFlight<[u8; 32], Option<Arc<User>>>,
+    answers: SingleFlight<[u8; 32], Option<Holder>>,
+    ttl: Duration,
     metrics: Arc<Metrics>,
     outage: Arc<Outage>,
+}
+
+/// Who holds a token, and how long that may be remembered.
+#[derive(Clone)]
+struct Holder {
+    user: Arc<User>,
+    until: Instant,
 }
 
 impl Tokens {
@@ -36,6 +47,7 @@ impl Tokens {
         Self {
             client,
             answers: SingleFlight::new(answers, tasks),
+            ttl,
             metrics,
             outage: Arc::new(Outage::new(
                 "tokens cannot be reviewed; those that are not remembered are refused until they can",
@@ -44,8 +56,11 @@ impl Tokens {
         }
     }
 
-    /// The user who holds a token.
-    pub(super) async fn authenticate(&self, token: &str) -> Verdict {
+    /// The user who holds a token. The connection that it comes by remembers the last one, which saves digesting it.
+    pub(super) async fn authenticate(&self, token: &str, peer: &Peer) -> Verdict {
+        if let Some(user) = peer.holder(token, Instant::now()) {
+            return Ok(Some(user));
+        }
         if token.len() > MAX_TOKEN_BYTES {
             return Err("the bearer token is too long".to_owned());
         }
@@ -57,7 +72,10 @@ impl Tokens {
             None => Box::pin(self.ask(key, token)).await,
         };
         match answer {
-            Ok(Some(user)) => Ok(Some(user)),
+            Ok(Some(Holder { user, until })) => {
+                peer.remember(token, &user, until);
+                Ok(Some(user))
+            }
             Ok(None) => Err("the bearer token is not known".to_owned()),
             Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
         }
@@ -67,13 +85,14 @@ impl Tokens {
         &self,
         key: [u8; 32],
         token: &str,
-    ) -> Result<Option<Arc<User>>, FlightError<kubernetes::Error>> {
+    ) -> Result<Option<Holder>, FlightError<kubernetes::Error>> {
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
-        let (token, outage) = (token.to_owned(), Arc::clone(&self.outage));
+        let (token, outage, ttl) = (token.to_owned(), Arc::clone(&self.outage), self.ttl);
         let review = async move {
             let answer = review(client, token, &metrics).await;
             outage.note(&answer);
-            answer
+            let until = Instant::now() + ttl;
+            answer.map(|user| user.map(|user| Holder { user, until }))
         };
         self.answers.get(key, review).await
     }

@@ -7,19 +7,23 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderValue, Method, header},
+    extract::Request,
+    http::{self, HeaderValue, Method, header},
     response::{IntoResponse as _, Response},
 };
 use futures::FutureExt as _;
 use tower::{ServiceExt as _, service_fn};
 use tower_http::compression::{
     Compression,
-    predicate::{DefaultPredicate, Predicate as _},
+    predicate::{Predicate as _, SizeAbove},
 };
 
 use super::{Api, error, observe};
 use crate::wire::custom::Version;
+
+/// Answers are compressed from this size on, as kube-apiserver's are. Every client in Go asks for it, and the answers that
+/// autoscalers live on are so small that it would only cost both sides time.
+const LARGE: SizeAbove = SizeAbove::new(128 << 10);
 
 /// Where requests are answered.
 pub(super) struct Edge {
@@ -28,38 +32,34 @@ pub(super) struct Edge {
     pub(super) routes: Router,
 }
 
-/// Answers a request.
-pub(super) async fn pass(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+/// Answers a request. What few requests need is in boxes of its own: all carry the room for the rest.
+pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
     let answer = async {
-        if request.headers().contains_key(header::ACCEPT_ENCODING) {
-            compressed(Arc::clone(&edge), request).await
+        let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
+        let accepted: Vec<_> = accepted.into_iter().cloned().collect();
+        let response = observe::observe(edge, request).await;
+        if LARGE.should_compress(&response) {
+            compressed(accepted, response).boxed().await
         } else {
-            plain(&edge, request).await
+            response
         }
     };
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(error::panicked)
 }
 
 /// An answer in the encoding that was asked for.
-async fn compressed(edge: Arc<Edge>, request: Request) -> Response {
-    let plain = service_fn(|request| {
-        let edge = Arc::clone(&edge);
-        async move { Ok::<_, Infallible>(observe::observe(&edge, request).await) }
+async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response {
+    let mut request = http::Request::new(response);
+    for encoding in accepted {
+        request.headers_mut().append(header::ACCEPT_ENCODING, encoding);
+    }
+    let plain = service_fn(async |request: http::Request<Response>| {
+        Ok::<_, Infallible>(request.into_body())
     });
     match Compression::new(plain).gzip(true).oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     }
-}
-
-/// An answer for who has not asked for any encoding: it says, as [`Compression`] would, that others might get another.
-async fn plain(edge: &Edge, request: Request) -> Response {
-    let mut response = observe::observe(edge, request).await;
-    if DefaultPredicate::new().should_compress(&response) {
-        let accepted = HeaderValue::from_static("accept-encoding");
-        response.headers_mut().append(header::VARY, accepted);
-    }
-    response
 }
 
 impl Edge {
@@ -74,7 +74,7 @@ impl Edge {
         {
             return super::custom_values(&self.api, request.uri(), version).await.into_response();
         }
-        match self.routes.clone().oneshot(request).await {
+        match self.routes.clone().oneshot(request).boxed().await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, State},
-    http::{Uri, header},
-    response::{IntoResponse, Response},
+    http::Uri,
+    response::Response,
 };
 use serde_json::Value;
 
-use super::{Api, DEADLINE, Parameters, error::ApiError};
+use super::{Api, Parameters, error::ApiError};
 use crate::{
+    answers::Basis,
     core::selector::Selector,
     reads::external::ExternalQuestion,
     wire::{
@@ -40,15 +41,17 @@ pub(super) async fn values(
     if version != external::VERSION {
         return Err(ApiError::not_found());
     }
-    let question = question(&uri)?;
-    let read = api.reads.read_external(&question);
-    let Ok(values) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
-    };
-    let values = values?;
+    match super::kept(&api, &uri).await {
+        Some(response) => Ok(response),
+        None => super::made(&api, &uri, read(&api, &uri)).await,
+    }
+}
+
+async fn read(api: &Api, uri: &Uri) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
+    let question = question(uri)?;
+    let values = api.reads.read_external(&question).await?;
     let ExternalPath { metric, .. } = &question.path;
-    let body = external::encode(metric, values.window_seconds, &values.readings);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((external::encode(metric, values.window_seconds, &values.readings), values.basis))
 }
 
 fn question(uri: &Uri) -> Result<ExternalQuestion, ApiError> {

@@ -10,8 +10,7 @@ use rustls::pki_types::UnixTime;
 
 use super::{Api, edge::Edge, error::ApiError, health, negotiation};
 use crate::{
-    auth::{Unauthenticated, User},
-    server::PeerCertificates,
+    auth::{Peer, Unauthenticated, User},
     wire::{attributes::Attributes, path::PathError, status::Reason},
 };
 
@@ -57,7 +56,7 @@ async fn admit(
 }
 
 async fn authenticate(api: &Api, request: &mut Request) -> Result<Arc<User>, Unauthenticated> {
-    let peer = request.extensions().get::<PeerCertificates>().cloned().unwrap_or_default();
+    let peer = request.extensions().get::<Arc<Peer>>().cloned().unwrap_or_default();
     // A clock before 1970 makes every certificate invalid, which is what it should do.
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = UnixTime::since_unix_epoch(since_epoch);

