@@ -10,6 +10,7 @@ use crate::{
         catalog::{Catalog, Entry},
         external,
         kinds::GroupResource,
+        rules::Content,
         seeds::{Seed, Source},
         selector::Selector,
     },
@@ -23,7 +24,8 @@ pub struct Announcer {
     planner: Arc<Planner>,
     discovery: discovery::Handle,
     seeds: Seeds,
-    told: HashMap<Topic, Vec<Announced>>,
+    /// Who was announced, and what the file said of the rule then.
+    told: HashMap<Topic, (Option<Content>, Vec<Announced>)>,
 }
 
 /// What several autoscalers may read.
@@ -70,12 +72,15 @@ impl Announcer {
             self.told.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));
         for (topic, readers) in gone.chain(topics) {
-            if self.told.get(&topic) == Some(&readers) {
+            let content = content(&catalog, &topic);
+            let is_told =
+                |told: &(Option<Content>, Vec<Announced>)| *told == (content, readers.clone());
+            if self.told.get(&topic).is_some_and(is_told) {
                 continue;
             }
             match self.announce(&catalog, &topic, &readers).await {
                 Ok(true) if !readers.is_empty() => {
-                    self.told.insert(topic, readers);
+                    self.told.insert(topic, (content, readers));
                 }
                 // A metric that does not exist yet is told of when it does.
                 Ok(_) => {
@@ -84,7 +89,7 @@ impl Announcer {
                 Err(error) => {
                     // Whoever reads it is told the same.
                     tracing::debug!(metric = topic.metric, %error, "an autoscaler asks what cannot be asked");
-                    self.told.insert(topic, readers);
+                    self.told.insert(topic, (content, readers));
                 }
             }
         }
@@ -110,6 +115,14 @@ impl Announcer {
         let Some(entry) = entry(catalog, resource, metric) else { return Ok(false) };
         self.planner.announce(entry, namespace.as_deref(), selector, readers).await?;
         Ok(true)
+    }
+}
+
+/// What the file says of the rule that a topic is read by.
+fn content(catalog: &Catalog, topic: &Topic) -> Option<Content> {
+    match &topic.resource {
+        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.content),
+        None => Some(catalog.external().get(&topic.metric)?.rule.content),
     }
 }
 

@@ -17,7 +17,7 @@ use cadence::Due;
 pub use lease::Lease;
 use moka::{Expiry, future::Cache};
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
 
 use crate::{
@@ -38,10 +38,6 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// The most queries that are refreshed before they are read.
 const MAX_TENDED: usize = 10_000;
-
-/// How many refreshes are under way at the same time: half of what a backend is asked at once, so that readers who have
-/// nothing yet are not behind all of them.
-const MAX_REFRESHES: usize = 32;
 
 /// A query, and how long its result may be used.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -91,7 +87,8 @@ struct Shared {
     slots: Cache<Query, Arc<AnswerSlot>>,
     fetches: TaskTracker,
     tended: mpsc::UnboundedSender<Tended>,
-    refreshes: Arc<Semaphore>,
+    /// Cancelled when nothing is refreshed any more.
+    stop: CancellationToken,
     metrics: Arc<Metrics>,
 }
 
@@ -194,13 +191,8 @@ impl QueryCache {
             })
             .build();
         let (sender, tended) = mpsc::unbounded_channel();
-        let shared = Shared {
-            slots,
-            fetches,
-            tended: sender,
-            refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
-            metrics,
-        };
+        let shared =
+            Shared { slots, fetches, tended: sender, stop: CancellationToken::new(), metrics };
         let cache = Self { shared: Arc::new(shared) };
         (cache.clone(), Refresher { cache, tended })
     }
@@ -265,9 +257,7 @@ impl QueryCache {
         }
         let slot = self.slot(query).await;
         slot.expect(now(), every);
-        if let Some(landing) = slot.refresh(now()) {
-            self.fetch(query.clone(), landing, true);
-        }
+        self.refresh(query.clone(), Arc::clone(&slot));
         if slot.tend(now()) {
             self.tend(query, &slot);
         }
@@ -294,7 +284,7 @@ impl QueryCache {
             Turn::Fail(error) => return Err(error),
             Turn::Wait(wait) => wait,
             Turn::Fetch(landing, wait) => {
-                self.fetch(query.clone(), landing, false);
+                self.fetch(query.clone(), landing);
                 wait
             }
         };
@@ -306,22 +296,42 @@ impl QueryCache {
     }
 
     /// Fetches in a task of its own: who goes away neither cancels nor repeats it.
-    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>, is_refresh: bool) {
+    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>) {
         let cache = self.clone();
-        let permits = Arc::clone(&self.shared.refreshes);
+        self.shared.fetches.spawn(async move { cache.land(query, landing).await });
+    }
+
+    /// Fetches before anybody reads, when it is the turn of this query: until then a reader who comes fetches himself.
+    fn refresh(&self, query: Query, slot: Arc<AnswerSlot>) {
+        if !slot.queue() {
+            return;
+        }
+        let cache = self.clone();
+        let tenant = query.tenant.clone();
         self.shared.fetches.spawn(async move {
-            // Never closed, so there is always a permit to come.
-            let _permit = if is_refresh { permits.acquire_owned().await.ok() } else { None };
-            let answer = query.tenant.query(&query.text).await;
-            let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
-            let slot =
-                landing.land(held, now(), |older, newer| newer.is_partial() && !older.is_partial());
-            // Put in again, because the cache weighs what it holds only then.
-            cache.shared.slots.insert(query, slot).await;
-            let (entries, bytes) =
-                (cache.shared.slots.entry_count(), cache.shared.slots.weighted_size());
-            cache.shared.metrics.cache_size(entries, bytes);
+            let turn = tokio::select! {
+                () = cache.shared.stop.cancelled() => None,
+                turn = tenant.refresh_turn() => Some(turn),
+            };
+            slot.unqueue();
+            if turn.is_some()
+                && let Some(landing) = slot.refresh(now())
+            {
+                drop(slot);
+                cache.land(query, landing).await;
+            }
         });
+    }
+
+    async fn land(&self, query: Query, landing: Landing<Held, FetchError>) {
+        let answer = query.tenant.query(&query.text).await;
+        let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
+        let slot =
+            landing.land(held, now(), |older, newer| newer.is_partial() && !older.is_partial());
+        // Put in again, because the cache weighs what it holds only then.
+        self.shared.slots.insert(query, slot).await;
+        let (entries, bytes) = (self.shared.slots.entry_count(), self.shared.slots.weighted_size());
+        self.shared.metrics.cache_size(entries, bytes);
     }
 
     fn tend(&self, query: &Query, slot: &Arc<AnswerSlot>) {
@@ -334,6 +344,7 @@ impl Refresher {
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut queue = DelayQueue::new();
+        let _ending = self.cache.shared.stop.clone().drop_guard();
         loop {
             let tended = tokio::select! {
                 () = stop.cancelled() => return,
@@ -368,9 +379,7 @@ impl Refresher {
             slot.neglect();
             return None;
         }
-        if let Some(landing) = slot.refresh(now) {
-            self.cache.fetch(query.clone(), landing, true);
-        }
+        self.cache.refresh(query.clone(), Arc::clone(slot));
         Some(now + query.life.ttl)
     }
 }

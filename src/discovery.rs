@@ -13,7 +13,7 @@ mod ask;
 mod state;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backends::Backends,
     core::{
-        catalog::{Api, Catalog, DiscoveredRule, Found, contests, external},
+        catalog::{Api, Catalog, Claim, DiscoveredRule, Found, contests, external},
         kinds::Kinds,
         rules::RuleSet,
     },
@@ -129,6 +129,8 @@ pub struct Discovery {
     rules: Vec<RuleState>,
     /// Whether the catalog is that of other rules.
     is_replaced: bool,
+    /// Of contested claims, those that were alive when they were last asked about.
+    alive: BTreeSet<Claim>,
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<Ask>,
     tried: watch::Sender<bool>,
@@ -173,6 +175,7 @@ impl Discovery {
             kinds_asked: None,
             rules,
             is_replaced: false,
+            alive: BTreeSet::new(),
             catalog,
             asked,
             tried,
@@ -224,6 +227,8 @@ impl Discovery {
     fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
         self.rules = state::of(rules, std::mem::take(&mut self.rules), &self.kinds);
         self.is_replaced = true;
+        // They name rules by their place.
+        self.alive.clear();
         self.metrics.forget_discoveries();
         let is_new = |state: &&RuleState| state.attempted.is_none();
         (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()
@@ -293,34 +298,42 @@ impl Discovery {
         groups: Vec<ask::Group>,
         range: Range,
     ) -> Vec<(ask::Group, Result<Found, Arc<prometheus::Error>>)> {
-        let start = tokio::time::Instant::now();
-        let tenants: HashSet<_> = groups.iter().map(|group| group.tenant.clone()).collect();
-        let habits = tenants.into_iter().map(|tenant| async move {
-            let ignores = tenant.ignores_selectors(range).await.map_err(Arc::new);
-            (tenant, ignores)
-        });
-        let habits: HashMap<Tenant, _> = join_all(habits).await.into_iter().collect();
-        stream::iter(groups)
-            .map(|group| {
-                let ignores_selectors = habits.get(&group.tenant).cloned();
-                async move {
-                    let deadline = start + group.tenant.discovery_timeout();
-                    let found = match ignores_selectors.unwrap_or(Ok(false)) {
-                        Err(error) => Err(error),
-                        Ok(ignores) => {
-                            let found = ask::discover(&group, range, ignores);
-                            match tokio::time::timeout_at(deadline, found).await {
-                                Ok(found) => found.map_err(Arc::new),
-                                Err(_elapsed) => Err(Arc::new(group.tenant.discovery_timed_out())),
+        let mut by_tenant: HashMap<Tenant, Vec<ask::Group>> = HashMap::new();
+        for group in groups {
+            by_tenant.entry(group.tenant.clone()).or_default().push(group);
+        }
+        let found = by_tenant.into_iter().map(|(tenant, groups)| async move {
+            // Every backend has its own time: one that hangs does not keep others from being asked.
+            let deadline = tokio::time::Instant::now() + tenant.discovery_timeout();
+            let in_time = |result| match result {
+                Ok(Ok(found)) => Ok(found),
+                Ok(Err(error)) => Err(Arc::new(error)),
+                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+            };
+            let ignores = tenant.ignores_selectors(range);
+            let ignores = match tokio::time::timeout_at(deadline, ignores).await {
+                Ok(ignores) => ignores.map_err(Arc::new),
+                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+            };
+            stream::iter(groups)
+                .map(|group| {
+                    let ignores = ignores.clone();
+                    async move {
+                        let found = match ignores {
+                            Err(error) => Err(error),
+                            Ok(ignores) => {
+                                let found = ask::discover(&group, range, ignores);
+                                in_time(tokio::time::timeout_at(deadline, found).await)
                             }
-                        }
-                    };
-                    (group, found)
-                }
-            })
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await
+                        };
+                        (group, found)
+                    }
+                })
+                .buffer_unordered(CONCURRENCY)
+                .collect::<Vec<_>>()
+                .await
+        });
+        join_all(found).await.into_iter().flatten().collect()
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
@@ -417,15 +430,14 @@ impl Discovery {
     }
 
     /// Builds the catalog, asking first which of the contested series are alive.
-    async fn swap(&self) {
+    async fn swap(&mut self) {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
-        // Without an answer in time all claims compete as if they were alive.
-        let alive = ask::alive(&self.backends, &rules, &contests, max_age);
-        let limit = self.backends.prometheus().discovery_timeout();
-        let alive = tokio::time::timeout(limit, alive).await.unwrap_or_default();
-        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
+        let alive = ask::alive(&self.backends, &rules, &contests, max_age, &self.alive).await;
+        self.alive = alive;
+        let alive = &self.alive;
+        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));

@@ -6,14 +6,9 @@
 
 mod group;
 
-use std::{
-    any::Any,
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use group::{Exact, Group, Shared};
 use moka::future::Cache;
 
@@ -28,7 +23,7 @@ use crate::{
             self, Objects, PartialPlan, Plan, PlanError, Source, cost,
             sharing::{self, NotShared},
         },
-        rules::QueryOptions,
+        rules::{Content, QueryOptions},
         samples::Index,
         selector::Selector,
     },
@@ -37,11 +32,15 @@ use crate::{
     prometheus::Answer,
 };
 
-/// The most groups that are remembered.
-const MAX_GROUPS: u64 = 20_000;
+/// The most bytes of groups that are remembered, and what one takes at the least.
+const MAX_BYTES: u64 = 32 << 20;
+const GROUP_BYTES: usize = 1 << 10;
 
 /// Groups that nobody has read for this time are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
+
+/// How many parts of an exact query are sent at the same time.
+const PARTS_AT_ONCE: usize = 8;
 
 /// First reads come in crowds, and one query can do for all of them: whoever finds nothing that he can use looks this often for
 /// others, until so many looks have found nobody new.
@@ -154,6 +153,8 @@ pub enum WhyExact {
     UnknownCost,
     /// It has failed a short while ago.
     Failed,
+    /// There was no answer to it in time.
+    TimedOut(FetchError),
 }
 
 /// Why there is no result.
@@ -202,50 +203,33 @@ impl fmt::Display for WhyExact {
             ),
             Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
             Self::Failed => f.write_str("the shared query has failed a short while ago"),
+            Self::TimedOut(_) => f.write_str("the shared query was not answered in time"),
         }
     }
 }
 
 /// What questions have in common that can share a query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct GroupKey {
-    /// What the source is, see [`Source::identity`].
-    source: Arc<dyn Any + Send + Sync>,
+    content: Content,
+    is_namespaced: bool,
     series: Arc<str>,
     label: Arc<str>,
     /// Nothing for the group of all namespaces, and for kinds without namespaces.
     namespace: Option<Arc<str>>,
-    metric_selector: Arc<Selector>,
+    metric_selector: Selector,
 }
 
 impl GroupKey {
     fn new(source: &dyn Source, namespace: Option<&str>, metric_selector: &Selector) -> Self {
         Self {
-            source: source.identity(),
+            content: source.content(),
+            is_namespaced: source.is_namespaced(),
             series: Arc::clone(source.series()),
             label: Arc::clone(source.label()),
             namespace: namespace.map(Arc::from),
-            metric_selector: Arc::new(metric_selector.clone()),
+            metric_selector: metric_selector.clone(),
         }
-    }
-
-    fn parts(&self) -> (*const (), &str, &str, Option<&str>, &Selector) {
-        let Self { source, series, label, namespace, metric_selector } = self;
-        (Arc::as_ptr(source).cast(), series, label, namespace.as_deref(), metric_selector)
-    }
-}
-
-impl PartialEq for GroupKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for GroupKey {}
-
-impl Hash for GroupKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
     }
 }
 
@@ -259,7 +243,16 @@ impl Planner {
     ) -> Self {
         let groups = Cache::builder()
             .name("questions that can share a query")
-            .max_capacity(MAX_GROUPS)
+            .max_capacity(MAX_BYTES)
+            .weigher(|key: &GroupKey, group: &Arc<Group>| {
+                let selector: usize = key
+                    .metric_selector
+                    .requirements()
+                    .iter()
+                    .map(|r| r.key.len() + r.values.iter().map(String::len).sum::<usize>())
+                    .sum();
+                u32::try_from(GROUP_BYTES + selector + group.weight()).unwrap_or(u32::MAX)
+            })
             .time_to_idle(IDLE)
             .build();
         Self { cache, backends, groups, settings, metrics }
@@ -364,24 +357,28 @@ impl Planner {
         let Objects::Named(names) = &asked.selected.objects else {
             return self.everything(asked).await;
         };
-        let mut why = None;
+        let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
+        let mut shared = Ok(Err(WhyExact::UnknownCost));
         if self.settings.across_namespaces && asked.namespace.is_some() {
-            let group = self.group(asked.entry, None, asked.metric_selector).await;
-            match self.share(&group, asked, names.len(), None).await? {
-                Ok(part) => {
-                    self.leave(asked).await;
-                    return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
-                }
-                Err(not) => why = Some(not),
+            let all = self.group(asked.entry, None, asked.metric_selector).await;
+            shared = self.share(&all, asked, names.len(), None).await;
+            if let Ok(Ok(part)) = shared {
+                self.abandon(group.leave(asked.reader)).await;
+                return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
             }
         }
-        let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
-        match self.share(&group, asked, names.len(), asked.selected.population).await? {
-            Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
-            Err(not) => {
-                tracing::trace!(everywhere = ?why, "not shared by all namespaces");
-                self.exact(asked, names, &group, not).await
+        if shared.is_ok() {
+            shared = self.share(&group, asked, names.len(), asked.selected.population).await;
+        }
+        match shared {
+            Ok(Ok(part)) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Ok(Err(why)) => self.exact(asked, names, &group, why).await,
+            Err(Failure::Fetch(error)) => {
+                // The reader may have come from another plan, of which something is left.
+                let parts = self.stale(&group, asked, error).await?;
+                Ok(Found { parts, choice: Choice::Exact(WhyExact::Failed) })
             }
+            Err(failure) => Err(failure),
         }
     }
 
@@ -416,11 +413,14 @@ impl Planner {
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
         let error = match got {
-            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_too_wide(&error) => error,
+            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => error,
+            // The query may be too slow, or Prometheus is away: whether an exact one is answered will tell.
+            Err(error) if is_timeout(&error) => return Ok(Err(WhyExact::TimedOut(error))),
             Err(error) => return Err(Failure::Fetch(error)),
             Ok(got) => {
-                if let Answer::Vector(vector) = got.kept.value().answer() {
-                    group.fetched(match entry.part_label() {
+                if let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how)
+                {
+                    let size = match entry.part_label() {
                         None => vector.samples.len(),
                         // Readers count objects, so what they share is counted in objects, too.
                         Some(_) => got.kept.value().with_index(
@@ -428,17 +428,15 @@ impl Planner {
                             &shared.plan.key,
                             Index::objects_len,
                         ),
-                    });
+                    };
+                    group.fetched(size, now());
                 }
-                self.move_on(group, reader, Vec::new()).await;
+                self.abandon(group.move_on(reader, &[])).await;
                 let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
-        if let Some(pause) = group.failed(now()) {
-            let (rule, pause) = (entry.rule(), pause.as_secs());
-            tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
-        }
+        pause(group, entry, &error);
         Ok(Err(WhyExact::Failed))
     }
 
@@ -454,8 +452,9 @@ impl Planner {
         if !group.is_pointwise() {
             // What one object gets depends on the others, so they have to be asked for together.
             let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-            let part = self.fetch(asked, plan, None).await?;
-            return Ok(Found { parts: vec![part], choice: Choice::Exact(why) });
+            let parts = vec![self.fetch(asked, plan, None).await?];
+            self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
+            return Ok(Found { parts, choice: Choice::Exact(why) });
         }
         let max_bytes = self.settings.max_query_bytes;
         let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
@@ -467,18 +466,21 @@ impl Planner {
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
-        self.end_sharing(group).await;
-        let parts = plans.into_iter().map(|part| self.fetch(asked, part.plan, Some(part.names)));
-        let parts = match futures::future::try_join_all(parts).await {
+        let parts = stream::iter(plans)
+            .map(|part| self.fetch(asked, part.plan, Some(part.names)))
+            .buffered(PARTS_AT_ONCE)
+            .try_collect()
+            .await;
+        let parts: Vec<Part> = match parts {
             Ok(parts) => parts,
             Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
             Err(failure) => return Err(failure),
         };
         if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
-            let exact = parts
-                .iter()
-                .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() });
-            self.move_on(group, asked.reader, exact.collect()).await;
+            if let WhyExact::TimedOut(error) = &why {
+                pause(group, entry, error);
+            }
+            self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
         }
         Ok(Found { parts, choice: Choice::Exact(why) })
     }
@@ -497,7 +499,11 @@ impl Planner {
         for queries in [group.exact(asked.reader), shared.into_iter().collect()] {
             let mut parts = Vec::new();
             for Exact { plan, query } in queries {
-                let Some(kept) = self.cache.stale(&query).await else { break };
+                // Some of the parts would be some of the objects.
+                let Some(kept) = self.cache.stale(&query).await else {
+                    parts.clear();
+                    break;
+                };
                 let got = Got { kept, how: How::Stale(error.clone()), lease: None };
                 parts.push(Part { plan, got, query, objects: None });
             }
@@ -508,26 +514,9 @@ impl Planner {
         Err(Failure::Fetch(error))
     }
 
-    /// A reader has left the group of his namespace for that of all: what was refreshed for him there is not any more.
-    async fn leave(&self, asked: Asked<'_>) {
-        let key = GroupKey::new(asked.entry, asked.namespace, asked.metric_selector);
-        let Some(group) = self.groups.get(&key).await else { return };
-        self.move_on(&group, asked.reader, Vec::new()).await;
-        self.end_sharing(&group).await;
-    }
-
-    /// Exact queries, or wider ones, are sent from now on for a group.
-    async fn end_sharing(&self, group: &Group) {
-        if group.ends_sharing()
-            && let Ok(shared) = &group.shared
-        {
-            self.cache.abandon(&shared.query).await;
-        }
-    }
-
-    /// A reader has these exact queries from now on; those that he had are not refreshed any more.
-    async fn move_on(&self, group: &Group, reader: u64, exact: Vec<Exact>) {
-        for query in group.replace_exact(reader, exact) {
+    /// These queries are not refreshed for their former readers any more.
+    async fn abandon(&self, queries: Vec<Query>) {
+        for query in queries {
             self.cache.abandon(&query).await;
         }
     }
@@ -638,7 +627,26 @@ impl From<PlanError> for Failure {
     }
 }
 
+/// Leaves the shared query of a group alone for a while.
+fn pause(group: &Group, entry: &dyn Source, error: &FetchError) {
+    if let Some(pause) = group.failed(now()) {
+        let (rule, pause) = (entry.rule(), pause.as_secs());
+        tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
+    }
+}
+
+fn exact_queries(parts: &[Part]) -> Vec<Exact> {
+    parts
+        .iter()
+        .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() })
+        .collect()
+}
+
 /// Whether a narrower query may succeed where this error came.
-fn is_too_wide(error: &FetchError) -> bool {
-    matches!(error, FetchError::Failed(error) if error.is_about_the_query())
+fn is_refused(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(error) if error.is_about_the_query() && !error.is_timeout())
+}
+
+fn is_timeout(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(error) if error.is_timeout())
 }

@@ -28,8 +28,11 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::metrics::Metrics;
 
-/// The most bytes of an answer that are read.
+/// The most bytes of an answer to a metadata request that are read.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// The most bytes of a query's result that are read. Results are kept, and one must not push out all others.
+pub const MAX_RESULT_BYTES: usize = 32 << 20;
 
 /// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
@@ -49,6 +52,8 @@ pub struct Prometheus {
     traffic: Traffic,
     metrics: Arc<Metrics>,
     in_flight: Semaphore,
+    /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
+    refreshes: Semaphore,
     ignores_selectors: OnceCell<bool>,
 }
 
@@ -95,6 +100,9 @@ pub enum Error {
     /// The deadline passed.
     #[error("Prometheus did not answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
+    /// So many queries are under way that this one did not have its turn in time.
+    #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
+    Busy(Duration),
     /// An HTTP status that is no success, with the beginning of a body that is not the API's.
     #[error("Prometheus answered with HTTP status {status}: {body}")]
     Http {
@@ -130,6 +138,7 @@ impl Error {
         match self {
             Self::Unreachable(_) => "unreachable",
             Self::Timeout(_) => "timeout",
+            Self::Busy(_) => "busy",
             Self::Http { .. } => "http",
             Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => "refused",
             Self::TooLarge(_) => "too_large",
@@ -149,9 +158,15 @@ impl Error {
             Self::Http { status, .. } => is_refusal(*status),
             Self::Api { status, kind, .. } => is_refusal(*status) || kind == "timeout",
             Self::Unreachable(_)
+            | Self::Busy(_)
             | Self::Decode(DecodeError::Json(_) | DecodeError::NoData)
             | Self::Config(_) => false,
         }
+    }
+
+    /// Whether there was no answer at all: the query may be too slow, or the backend hangs.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
     }
 
     /// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
@@ -159,6 +174,7 @@ impl Error {
         match self {
             Self::Unreachable(_) => "Prometheus cannot be reached",
             Self::Timeout(_) => "Prometheus did not answer in time",
+            Self::Busy(_) => "too many queries are under way",
             Self::Http { .. } => "Prometheus, or a proxy before it, answered with an HTTP error",
             Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => {
                 "Prometheus refused the query"
@@ -184,6 +200,7 @@ impl Prometheus {
             traffic: Traffic::default(),
             metrics,
             in_flight: Semaphore::new(concurrency),
+            refreshes: Semaphore::new(concurrency.div_ceil(2)),
             ignores_selectors: OnceCell::new(),
         })
     }
@@ -210,6 +227,9 @@ impl Prometheus {
         timeout: Option<Duration>,
     ) -> Result<Answer, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
+        // Waiting for others is not the query's fault, and so not within its time.
+        let permit = tokio::time::timeout(timeout, self.in_flight.acquire()).await;
+        let _permit = permit.map_err(|_elapsed| Error::Busy(timeout))?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let request = self.send_query(promql, headers, timeout);
         let body = self.measured("query", timeout, request).await?;
@@ -222,9 +242,9 @@ impl Prometheus {
         headers: &Headers,
         timeout: Duration,
     ) -> Result<Bytes, Error> {
-        // Never closed, so there is always a permit to come.
-        let _permit = self.in_flight.acquire().await.ok();
         let connection = self.connections.current().await;
+        // A little less than we wait, so that a query that is too slow is told from a backend that does not answer.
+        let timeout = timeout.mul_f64(0.9);
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let mut query = connection.client.query(promql).timeout(timeout);
         for (name, value) in &connection.headers_with(headers) {
@@ -232,7 +252,8 @@ impl Prometheus {
         }
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
         let response = if by_post { query.post_raw().await } else { query.get_raw().await };
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+        let response = response.map_err(|error| Error::Unreachable(chain(&error)))?;
+        self.receive(response, MAX_RESULT_BYTES).await
     }
 
     /// Asked once.
@@ -280,10 +301,11 @@ impl Prometheus {
             http.get(url).query(&parameters)
         };
         let response = request.headers(connection.headers_with(headers)).send().await;
-        self.receive(response.map_err(|error| Error::Unreachable(chain(&error)))?).await
+        let response = response.map_err(|error| Error::Unreachable(chain(&error)))?;
+        self.receive(response, MAX_ANSWER_BYTES).await
     }
 
-    async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
+    async fn receive(&self, mut response: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
         let status = response.status();
         let mut body = BytesMut::new();
         loop {
@@ -294,8 +316,8 @@ impl Prometheus {
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
             self.metrics.received(received);
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Error::TooLarge(MAX_ANSWER_BYTES));
+            if body.len() + chunk.len() > limit {
+                return Err(Error::TooLarge(limit));
             }
             body.extend_from_slice(&chunk);
         }

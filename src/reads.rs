@@ -11,13 +11,13 @@ use std::{
 
 use crate::{
     answers::Basis,
-    cache::FetchError,
+    cache::{FetchError, slot::How},
     core::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
         plan::{self, PlanError},
         reading::{self, Reading, Readings},
-        rules::OnEmpty,
+        rules::{self, OnEmpty},
         samples::Vector,
         selector::{LabelSelector, Selector},
     },
@@ -36,7 +36,7 @@ pub struct Reads {
     planner: Arc<Planner>,
     rules: Rules,
     /// What has been warned about, by rule.
-    warned: Mutex<HashSet<(String, &'static str)>>,
+    warned: Mutex<HashSet<(rules::Content, &'static str)>>,
 }
 
 /// A request for values, its selectors parsed.
@@ -207,7 +207,11 @@ impl Reads {
             samples += vector.samples.len();
             readings.extend(more);
         }
-        if entry.rule.on_empty == OnEmpty::Zero {
+        // Nothing is only then a fact when the answer is new and whole.
+        let knows_all = found.parts.iter().all(Part::is_new_and_whole);
+        let is_missing = !matches!(question.path.name, Name::One(_))
+            || (readings.values.is_empty() && readings.valueless.is_empty());
+        if entry.rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
             readings.fill(&self.existing(question, &entry, &selected).await?, at_ms);
         }
@@ -279,7 +283,9 @@ impl Reads {
         selected: &Selected,
     ) -> Result<Vec<Arc<str>>, ReadError> {
         let plan::Objects::Named(names) = &selected.objects else { return Ok(Vec::new()) };
-        let Name::One(_) = question.path.name else { return Ok(names.clone()) };
+        if !matches!(question.path.name, Name::One(_)) {
+            return Ok(names.clone());
+        }
         let namespace = question.path.namespace.as_deref();
         let all = self.objects.select(&entry.kind, namespace, &Selector::default()).await;
         Ok(match all.map_err(ReadError::Objects)?.objects {
@@ -295,7 +301,7 @@ impl Reads {
         let rule = &entry.rule.id;
         let once = |what: &'static str| {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((rule.clone(), what))
+            warned.insert((entry.rule.content, what))
         };
         if let Some(object) = &readings.ambiguous
             && once("several samples")
@@ -330,6 +336,12 @@ impl Question {
 }
 
 impl Part {
+    fn is_new_and_whole(&self) -> bool {
+        let is_partial =
+            matches!(self.got.kept.value().answer(), Answer::Vector(vector) if vector.is_partial);
+        matches!(self.got.how, How::Fresh) && !is_partial
+    }
+
     fn vector(&self, rule: &str) -> Result<&Vector, ReadError> {
         match self.got.kept.value().answer() {
             Answer::Vector(vector) => Ok(vector),

@@ -218,6 +218,8 @@ impl Reload {
         let (file, tried) = (self.file.clone(), text.clone());
         let Ok(rules) = self.blocking(move || file.compile(&tried)).await else { return };
         if let Err(problem) = self.changed.backends.install(&rules.backends) {
+            // A file that it names may still come.
+            self.tried = None;
             self.changed.refuse(Unusable(vec![self.file.line(&problem)]));
             return;
         }

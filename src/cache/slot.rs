@@ -4,7 +4,10 @@
 //! what becomes of the result. Who fetches is the caller.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +65,7 @@ pub struct Slot<V, E> {
     life: Life,
     kept: ArcSwapOption<Kept<V>>,
     state: Mutex<State<V, E>>,
+    is_queued: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -136,7 +140,12 @@ impl<V, E: Clone> Slot<V, E> {
             attempted: None,
             is_tended: false,
         };
-        Self { life, kept: ArcSwapOption::empty(), state: Mutex::new(state) }
+        Self {
+            life,
+            kept: ArcSwapOption::empty(),
+            state: Mutex::new(state),
+            is_queued: AtomicBool::new(false),
+        }
     }
 
     /// The value that is kept, however old.
@@ -187,6 +196,16 @@ impl<V, E: Clone> Slot<V, E> {
             Some(landing) => Turn::Fetch(landing, wait),
             None => Turn::Wait(wait),
         }
+    }
+
+    /// Whether the caller is the one to wait for the turn of a refresh; the others find that one does already.
+    pub fn queue(&self) -> bool {
+        !self.is_queued.swap(true, Ordering::Relaxed)
+    }
+
+    /// The turn has come, or is not waited for any more.
+    pub fn unqueue(&self) {
+        self.is_queued.store(false, Ordering::Relaxed);
     }
 
     /// Begins a fetch that nobody waits for, if none is under way and the value is not fresh.

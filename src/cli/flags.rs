@@ -62,6 +62,9 @@ pub(super) struct Serve {
     stray: Vec<String>,
 }
 
+/// The longest that a value may be taken for fresh, as for rules.
+const LONGEST_TTL: Duration = Duration::from_secs(3_600);
+
 /// The longest that a value may be used for all rules. With an older one an autoscaler would multiply again and again.
 const LONGEST_STALE: Duration = Duration::from_secs(60);
 
@@ -431,6 +434,10 @@ impl ServingFlags {
 impl PrometheusFlags {
     /// How queries are shared, and how long their results may be used.
     pub(super) fn planning(&self) -> Result<planner::Settings, UsageError> {
+        if self.cache_ttl > LONGEST_TTL {
+            let most = LONGEST_TTL.as_secs();
+            return Err(UsageError(format!("--cache-ttl: {most}s is the most")));
+        }
         if self.max_stale > LONGEST_STALE {
             let (given, most) = (self.max_stale.as_secs(), LONGEST_STALE.as_secs());
             return Err(UsageError(format!(

@@ -119,8 +119,11 @@ pub fn exact(
     plan(source, Place::of(namespace), names, metric_selector)
 }
 
-/// Exact queries for parts of the names, so that no query is longer than `max_bytes` unless it asks for one name. The parts
-/// keep the order. Whoever asks so must know that the query is pointwise.
+/// The most parts that an exact query is sent in; with more, one long query is the lesser evil.
+const MAX_PARTS: usize = 64;
+
+/// Exact queries for parts of the names, so that no query is longer than `max_bytes` where that takes no more than 64 parts and
+/// the names are at least half of each. The parts keep the order. Whoever asks so must know that the query is pointwise.
 pub fn exact_in_parts(
     source: &dyn Source,
     namespace: Option<&str>,
@@ -129,12 +132,34 @@ pub fn exact_in_parts(
     max_bytes: usize,
 ) -> Result<Vec<PartialPlan>, PlanError> {
     let whole = plan(source, Place::of(namespace), Names::These(names), metric_selector)?;
-    if whole.query.len() <= max_bytes || names.len() < 2 {
+    let plain = |whole| Ok(vec![PartialPlan { plan: whole, names: names.to_vec() }]);
+    let Some((first, _)) = names.split_first().filter(|_| whole.query.len() > max_bytes) else {
+        return plain(whole);
+    };
+    // What a query has besides names is sent with every part.
+    let one = std::slice::from_ref(first);
+    let least = plan(source, Place::of(namespace), Names::These(one), metric_selector)?.query.len();
+    let limit = max_bytes.max(least.saturating_mul(2));
+    if whole.query.len() / limit >= MAX_PARTS {
+        return plain(whole);
+    }
+    halves(source, namespace, names, metric_selector, limit)
+}
+
+fn halves(
+    source: &dyn Source,
+    namespace: Option<&str>,
+    names: &[Arc<str>],
+    metric_selector: &Selector,
+    limit: usize,
+) -> Result<Vec<PartialPlan>, PlanError> {
+    let whole = plan(source, Place::of(namespace), Names::These(names), metric_selector)?;
+    if whole.query.len() <= limit || names.len() < 2 {
         return Ok(vec![PartialPlan { plan: whole, names: names.to_vec() }]);
     }
     let (first, second) = names.split_at(names.len() / 2);
-    let mut parts = exact_in_parts(source, namespace, first, metric_selector, max_bytes)?;
-    parts.extend(exact_in_parts(source, namespace, second, metric_selector, max_bytes)?);
+    let mut parts = halves(source, namespace, first, metric_selector, limit)?;
+    parts.extend(halves(source, namespace, second, metric_selector, limit)?);
     Ok(parts)
 }
 

@@ -75,13 +75,16 @@ async fn by_labels(
     Ok(Some(found))
 }
 
-/// Of contested claims, those whose series have samples within the discovery window. A query that fails confirms nothing.
+/// Of contested claims, those whose series have samples within the discovery window. Where a query fails, it is as it was
+/// `before`: which query serves a metric does not change because a backend is away.
 pub(super) async fn alive(
     backends: &Backends,
     rules: &[DiscoveredRule],
     contests: &[Contest],
     max_age: Duration,
+    before: &BTreeSet<Claim>,
 ) -> BTreeSet<Claim> {
+    let deadline = tokio::time::Instant::now() + backends.prometheus().discovery_timeout();
     let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {
         wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
@@ -104,7 +107,8 @@ pub(super) async fn alive(
                 }));
                 continue;
             };
-            match tenant.query(&query).await {
+            let answer = tokio::time::timeout_at(deadline, tenant.query(&query)).await;
+            match answer.unwrap_or_else(|_elapsed| Err(tenant.discovery_timed_out())) {
                 Ok(Answer::Vector(vector)) => {
                     for series in vector.samples.iter().filter_map(|s| s.label("__name__")) {
                         let (series, label) = (series.to_owned(), label.to_owned());
@@ -113,6 +117,12 @@ pub(super) async fn alive(
                 }
                 Ok(Answer::Scalar(..) | Answer::Other(_)) => {}
                 Err(error) => {
+                    let known = before.iter().filter(|claim| {
+                        claim.rule == rule
+                            && claim.label == label
+                            && chunk.contains(&claim.series.as_str())
+                    });
+                    alive.extend(known.cloned());
                     let rule = &discovered.rule.id;
                     tracing::warn!(%rule, %error, "cannot tell live series from dead ones");
                 }

@@ -20,6 +20,12 @@ use crate::{
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
+/// How long the number of samples is believed where the number of objects is known.
+const SIZE_MEMORY: Duration = Duration::from_secs(300);
+
+/// How many readers more than those in demand may be remembered before they are forgotten together.
+const SPARE_READERS: usize = 64;
+
 /// So many readers are taken for all there are where nobody knows how many objects a namespace has.
 const CROWD: usize = 8;
 
@@ -44,19 +50,19 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     demand: Demand,
-    /// How many samples the shared query gave.
-    size: Option<usize>,
+    /// How many samples the shared query gave, and when.
+    size: Option<(usize, Instant)>,
     /// The shared query is not sent before, because it has failed.
     paused: Option<Instant>,
     failures: u32,
-    /// Whether the shared query was used last.
+    /// Whether there are readers who share.
     is_shared: bool,
     /// A crowd has come, and whoever else comes until then joins it.
     crowded: Option<Instant>,
-    /// Who waits for others, and how many objects each asks for.
-    waiting: HashMap<u64, usize>,
-    /// The exact queries that readers had last.
-    exact: HashMap<u64, Vec<Exact>>,
+    /// Who waits for others: how many objects he asks for, and how often he waits.
+    waiting: HashMap<u64, (usize, usize)>,
+    /// The exact queries that readers had last; none for those that share.
+    had: HashMap<u64, Vec<Exact>>,
 }
 
 /// An exact query that was answered.
@@ -81,6 +87,11 @@ impl Group {
             depends_on_names: shared.depends_on_names,
         });
         Self { shared, state: Mutex::default() }
+    }
+
+    /// Roughly how many bytes the group takes in memory without its readers.
+    pub(super) fn weight(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.query.text.len())
     }
 
     /// Whether the answer for one object does not depend on the others that are asked for.
@@ -115,7 +126,7 @@ impl Group {
         if state.crowded.is_some_and(|until| now < until) {
             return Ok(shared);
         }
-        let size = state.size(population).ok_or(WhyExact::UnknownCost)?;
+        let size = state.size(population, now).ok_or(WhyExact::UnknownCost)?;
         if names >= size || state.demand.shares(size, shared.query.life.ttl, now) {
             return Ok(shared);
         }
@@ -133,56 +144,60 @@ impl Group {
         let shared = self.shared.as_ref().ok()?;
         let mut state = self.lock();
         state.demand.expect(namespace, names);
-        let size = state.size(None)?;
+        let size = state.size(None, now)?;
         let pays = state.demand.shares(size, shared.query.life.ttl, now);
         (pays && state.paused.is_none_or(|until| now >= until)).then_some(shared)
     }
 
     /// Notes a reader who waits for others.
     pub(super) fn wait(&self, reader: u64, names: usize) -> Waiting<'_> {
-        self.lock().waiting.insert(reader, names);
+        self.lock().waiting.entry(reader).or_insert((names, 0)).1 += 1;
         Waiting { group: self, reader }
     }
 
     /// The exact queries that a reader had last.
     pub(super) fn exact(&self, reader: u64) -> Vec<Exact> {
-        self.lock().exact.get(&reader).cloned().unwrap_or_default()
+        self.lock().had.get(&reader).cloned().unwrap_or_default()
     }
 
-    /// A reader has exact queries from now on, or none. Gives those that he had and has no more.
-    pub(super) fn replace_exact(&self, reader: u64, queries: Vec<Exact>) -> Vec<Query> {
+    /// A reader has these exact queries from now on or, if there are none, shares. Gives the queries that nobody here has any
+    /// more.
+    pub(super) fn move_on(&self, reader: u64, queries: &[Exact]) -> Vec<Query> {
         let mut state = self.lock();
+        state.is_shared |= queries.is_empty();
+        let had = state.had.insert(reader, queries.to_vec()).unwrap_or_default();
         let is_kept = |query: &Query| queries.iter().any(|exact| exact.query == *query);
-        let before: Vec<_> = state
-            .exact
-            .get(&reader)
-            .into_iter()
-            .flatten()
-            .map(|exact| exact.query.clone())
-            .filter(|query| !is_kept(query))
-            .collect();
-        if queries.is_empty() {
-            state.exact.remove(&reader);
-        } else if state.exact.len() < cost::MAX_READERS || state.exact.contains_key(&reader) {
-            state.exact.insert(reader, queries);
-        } else {
-            let State { exact, demand, .. } = &mut *state;
-            exact.retain(|reader, _| demand.remembers(*reader));
+        let gone = had.into_iter().map(|exact| exact.query).filter(|query| !is_kept(query));
+        let gone = gone.collect();
+        let State { had, demand, .. } = &mut *state;
+        if had.len() > 2 * demand.readers() + SPARE_READERS {
+            had.retain(|known, _| *known == reader || demand.remembers(*known));
         }
-        before
+        self.with_unshared(&mut state, gone)
+    }
+
+    /// A reader reads elsewhere from now on. Gives the queries that nobody here has any more.
+    pub(super) fn leave(&self, reader: u64) -> Vec<Query> {
+        let mut state = self.lock();
+        let had = state.had.remove(&reader).unwrap_or_default();
+        let gone = had.into_iter().map(|exact| exact.query).collect();
+        self.with_unshared(&mut state, gone)
+    }
+
+    /// Adds the shared query if its last reader has gone.
+    fn with_unshared(&self, state: &mut State, mut gone: Vec<Query>) -> Vec<Query> {
+        if state.is_shared && !state.had.values().any(Vec::is_empty) {
+            state.is_shared = false;
+            gone.extend(self.shared.as_ref().ok().map(|shared| shared.query.clone()));
+        }
+        gone
     }
 
     /// The shared query has given so many samples.
-    pub(super) fn fetched(&self, size: usize) {
+    pub(super) fn fetched(&self, size: usize, now: Instant) {
         let mut state = self.lock();
-        state.size = Some(size);
+        state.size = Some((size, now));
         state.failures = 0;
-        state.is_shared = true;
-    }
-
-    /// Exact queries are sent from now on. Says whether the shared one was used until now.
-    pub(super) fn ends_sharing(&self) -> bool {
-        std::mem::take(&mut self.lock().is_shared)
     }
 
     /// The shared query has failed. Says how long it is left alone; nothing where somebody has noted it already.
@@ -205,9 +220,11 @@ impl Group {
 
 impl State {
     /// How many samples the shared query gives, as well as anybody knows.
-    fn size(&self, population: Option<usize>) -> Option<usize> {
+    fn size(&self, population: Option<usize>, now: Instant) -> Option<usize> {
         let crowd = || (self.demand.readers() >= CROWD).then(|| self.demand.names());
-        self.size.or(population).or_else(crowd)
+        let is_new = |at: Instant| now.saturating_duration_since(at) < SIZE_MEMORY;
+        let seen = self.size.filter(|(_, at)| is_new(*at)).map(|(size, _)| size);
+        seen.or(population).or(self.size.map(|(size, _)| size)).or_else(crowd)
     }
 }
 
@@ -219,10 +236,10 @@ impl Waiting<'_> {
         if state.demand.is_shared() || state.crowded.is_some_and(|until| now < until) {
             return None;
         }
-        let (count, names) = (state.waiting.len(), state.waiting.values().sum());
-        let size = state.size(population).or_else(|| (count >= CROWD).then_some(names));
-        let pays =
-            size.is_some_and(|size| cost::pays_at_once(state.waiting.values().copied(), size));
+        let waiting = || state.waiting.values().map(|(names, _)| *names);
+        let (count, names) = (state.waiting.len(), waiting().sum());
+        let size = state.size(population, now).or_else(|| (count >= CROWD).then_some(names));
+        let pays = size.is_some_and(|size| cost::pays_at_once(waiting(), size));
         let ttl = self.group.shared.as_ref().map_or(Duration::ZERO, |shared| shared.query.life.ttl);
         if pays {
             state.crowded = Some(now + ttl);
@@ -234,6 +251,12 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.group.lock().waiting.remove(&self.reader);
+        let mut state = self.group.lock();
+        if let Some((_, times)) = state.waiting.get_mut(&self.reader) {
+            *times -= 1;
+            if *times == 0 {
+                state.waiting.remove(&self.reader);
+            }
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::SemaphorePermit;
+
 use super::{Answer, Error, Headers, METRIC_NAMES, Prometheus, Range, decode};
 use crate::core::catalog::Found;
 
@@ -58,6 +60,12 @@ impl Tenant {
     /// that nothing can match is answered with names all the same.
     pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
         self.prometheus.ignores_selectors(range, &self.headers).await
+    }
+
+    /// Waits for a turn to ask what nobody waits for; it ends when the permit is dropped.
+    pub(crate) async fn refresh_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed, so there is always a permit to come.
+        self.prometheus.refreshes.acquire().await.ok()
     }
 
     /// The error of a discovery that took longer than [`Tenant::discovery_timeout`].

@@ -8,6 +8,7 @@ use crate::{
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading, ExternalReadings},
+        rules::Rule,
         selector::Selector,
     },
     discovery,
@@ -59,7 +60,7 @@ impl Reads {
                 return Err(ReadError::NotAVector { rule, kind });
             }
         };
-        self.warn_of_external(rule, &readings, answer);
+        self.warn_of_external(&entry.rule, &readings, answer);
         let window_seconds = entry.rule.window_seconds;
         let basis = Basis::new(catalog, Some(Content::fixed()), [got.lease]);
         Ok(ExternalValues { readings: readings.values, window_seconds, basis })
@@ -78,11 +79,12 @@ impl Reads {
     }
 
     /// Says once per rule what is odd about its samples.
-    fn warn_of_external(&self, rule: &str, readings: &ExternalReadings, answer: &Answer) {
+    fn warn_of_external(&self, rule: &Rule, readings: &ExternalReadings, answer: &Answer) {
         let once = |what: &'static str| {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((rule.to_owned(), what))
+            warned.insert((rule.content, what))
         };
+        let rule = &rule.id;
         if readings.not_finite > 0 && once("not finite") {
             tracing::warn!(%rule, samples = readings.not_finite, "the query gives NaN or infinite samples, which are no values");
         }

@@ -375,7 +375,7 @@ impl Reads {
         let rule = source.rule();
         let once = |what: &'static str| {
             let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((rule.to_owned(), what))
+            warned.insert((source.content(), what))
         };
         if let Some(object) = &odd.ambiguous
             && once("several samples")

@@ -1,10 +1,10 @@
 //! What queries are rendered from.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use crate::core::{
     catalog::Entry,
-    rules::{QueryOptions, Rule},
+    rules::{Content, QueryOptions},
     template::QueryTemplate,
 };
 
@@ -13,8 +13,8 @@ pub trait Source: Send + Sync {
     /// What the rule is called in messages.
     fn rule(&self) -> &str;
 
-    /// What two sources have in common only if they have the same rule and are about the same objects, as long as it is held.
-    fn identity(&self) -> Arc<dyn Any + Send + Sync>;
+    /// What the file says of the rule. Sources with the same content, series and label have the same queries.
+    fn content(&self) -> Content;
 
     /// The template of the query.
     fn query(&self) -> &QueryTemplate;
@@ -46,9 +46,8 @@ impl Source for Entry {
         &self.rule.id
     }
 
-    fn identity(&self) -> Arc<dyn Any + Send + Sync> {
-        // A rule is itself, whatever it says: rules that are read again are others.
-        Arc::<Rule>::clone(&self.rule)
+    fn content(&self) -> Content {
+        self.rule.content
     }
 
     fn query(&self) -> &QueryTemplate {

@@ -1,11 +1,11 @@
 //! What the queries for usage are rendered from.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use crate::core::{
     kinds::{GroupResource, Kinds},
     plan::Source,
-    rules::{QueryOptions, ResolvedMapping, ResourceRule},
+    rules::{Content, QueryOptions, ResolvedMapping, ResourceRule},
     template::QueryTemplate,
 };
 
@@ -26,6 +26,7 @@ struct Inner {
     namespace_label: Option<Arc<str>>,
     container_label: Option<String>,
     options: QueryOptions,
+    content: Content,
 }
 
 impl ResourceSource {
@@ -44,6 +45,7 @@ impl ResourceSource {
             namespace_label,
             container_label: Some(rule.container_label.clone()),
             options: rule.options.clone(),
+            content: rule.content,
         })))
     }
 
@@ -60,6 +62,7 @@ impl ResourceSource {
             namespace_label: None,
             container_label: None,
             options: rule.options.clone(),
+            content: rule.content,
         })))
     }
 }
@@ -81,8 +84,8 @@ impl Source for ResourceSource {
         &self.0.rule
     }
 
-    fn identity(&self) -> Arc<dyn Any + Send + Sync> {
-        Arc::<Inner>::clone(&self.0)
+    fn content(&self) -> Content {
+        self.0.content
     }
 
     fn query(&self) -> &QueryTemplate {
