@@ -99,6 +99,8 @@ pub struct Metrics {
     discovered: Family<RuleLabels, Gauge>,
     catalog: Gauge,
     authentications: Family<OutcomeLabels, Counter>,
+    /// The one of them that nearly all are.
+    authenticated: Counter,
     reviews: Family<KindOutcomeLabels, Counter>,
     cache_reads: Family<OutcomeLabels, Counter>,
     cache_waits: Counter,
@@ -116,6 +118,7 @@ fn latencies() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
+        let authentications = Family::<OutcomeLabels, Counter>::default();
         let mut metrics = Self {
             registry: Registry::default(),
             requests: Family::default(),
@@ -131,7 +134,9 @@ impl Default for Metrics {
             asked_by_autoscalers: Gauge::default(),
             discovered: Family::default(),
             catalog: Gauge::default(),
-            authentications: Family::default(),
+            authenticated: authentications
+                .get_or_create_owned(&OutcomeLabels { outcome: "authenticated" }),
+            authentications,
             reviews: Family::default(),
             cache_reads: Family::default(),
             cache_waits: Counter::default(),
@@ -342,6 +347,10 @@ impl Metrics {
 
     /// A request was authenticated, or not.
     pub fn authentication(&self, outcome: &'static str) {
+        if outcome == "authenticated" {
+            self.authenticated.inc();
+            return;
+        }
         self.authentications.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
