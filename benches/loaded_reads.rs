@@ -64,7 +64,7 @@ fn main() {
     let reading = ours.spawn(read_all(served.router.clone(), work.clone()));
     let waiting = ours.spawn(read_slowly(served.router.clone(), work.clone()));
     // From the second round on all queries are refreshed.
-    ours.block_on(tokio::time::sleep(TTL * 2));
+    ours.block_on(async { tokio::time::sleep(TTL * 2).await });
     let before = served.queries();
     let loaded = client.block_on(measure(served.address, &served.authority));
     let queries = served.queries() - before;

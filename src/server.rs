@@ -156,6 +156,8 @@ async fn connection<S: Answering>(
     service: S,
     stop: CancellationToken,
 ) {
+    // Looking at a token takes its lock, clones share it, and every request looks: so each connection has a token of its own.
+    let stop = stop.child_token();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
@@ -177,7 +179,6 @@ async fn connection<S: Answering>(
     let (_, session) = tls.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Arc::new(Peer::new(session.peer_certificates().unwrap_or_default()));
-    // Clones of a token take its lock, which all connections share.
     let told = Arc::new(stop.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);

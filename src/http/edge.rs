@@ -6,7 +6,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::Request,
     http::{self, HeaderValue, Method, header},
     response::{IntoResponse as _, Response},
@@ -34,6 +34,7 @@ pub(super) struct Edge {
 
 /// Answers a request. What few requests need is in boxes of its own: all carry the room for the rest.
 pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
+    let is_head = request.method() == Method::HEAD;
     let answer = async {
         let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
         let accepted: Vec<_> = accepted.into_iter().cloned().collect();
@@ -44,7 +45,17 @@ pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
             response
         }
     };
-    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(error::panicked)
+    let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(error::panicked);
+    if is_head { without_body(response) } else { response }
+}
+
+/// The answer to HEAD, which says how long that to GET would be.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// An answer in the encoding that was asked for.
@@ -65,7 +76,7 @@ async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response 
 impl Edge {
     /// Hands a request that may be answered to who answers it.
     pub(super) async fn route(&self, mut request: Request) -> Response {
-        // The whole answer, so that its length is right in whatever form; whoever sends it leaves the body out.
+        // The whole answer, so that its length is right in whatever form.
         if request.method() == Method::HEAD {
             *request.method_mut() = Method::GET;
         }
