@@ -196,7 +196,9 @@ async fn verdict(store: &Store, seed: u64) -> Verdict {
     let pick = |elements, namespace| {
         let mut picked = pick(elements, &names, namespace);
         if is_chosen {
-            picked.iter_mut().for_each(|(labels, _)| labels.retain(|label, _| label == "pod"));
+            for (labels, _) in &mut picked {
+                labels.retain(|label, _| label == "pod");
+            }
             picked.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         }
         picked
