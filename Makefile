@@ -34,6 +34,7 @@ bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)
 	$(CARGO) bench --locked --bench idle_connections
 	$(CARGO) bench --locked --bench served_reads
+	$(CARGO) bench --locked --bench watched_pods
 	$(CARGO) bench --locked --bench discovery
 	$(CARGO) bench --locked --bench query_cost
 	$(CARGO) bench --locked --bench autoscalers
