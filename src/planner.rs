@@ -4,10 +4,12 @@
 //! ([`sharing`]); whether it pays is weighed by who reads ([`cost`]). A shared query that the backend refuses or that is too
 //! large for it is left alone for a while, and its readers get exact ones at once.
 
+mod choice;
 mod group;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+pub use choice::{Choice, WhyExact};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use group::{Exact, Group, Shared};
 use moka::future::Cache;
@@ -122,41 +124,6 @@ pub struct Part {
     pub objects: Option<Objects>,
 }
 
-/// How a question is put, and why not otherwise.
-#[derive(Clone, Debug)]
-pub enum Choice {
-    /// One query for everybody in the namespace.
-    Shared,
-    /// One query for everybody in all namespaces.
-    Everywhere,
-    /// A query for just these objects.
-    Exact(WhyExact),
-}
-
-/// Why a query is not shared.
-#[derive(Clone, Debug)]
-pub enum WhyExact {
-    /// Nobody knows which objects there are, so all are asked for anyway.
-    Everything,
-    /// It would not have the same answer.
-    NotPointwise(Arc<NotShared>),
-    /// It would cost more than the readers that there are.
-    CostsMore {
-        /// Who reads.
-        readers: usize,
-        /// How many objects all readers ask for.
-        names: usize,
-        /// How many samples a shared query would fetch.
-        size: usize,
-    },
-    /// Nobody knows yet what it would cost.
-    UnknownCost,
-    /// It has failed a short while ago.
-    Failed,
-    /// There was no answer to it in time.
-    TimedOut(FetchError),
-}
-
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -169,43 +136,6 @@ pub enum Failure {
     /// The backend has not answered.
     #[error(transparent)]
     Fetch(FetchError),
-}
-
-impl Choice {
-    /// A word for counting.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::Everywhere => "everywhere",
-            Self::Exact(_) => "exact",
-        }
-    }
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shared => f.write_str("shared with everybody in the namespace"),
-            Self::Everywhere => f.write_str("shared with everybody in the cluster"),
-            Self::Exact(why) => write!(f, "for these objects only: {why}"),
-        }
-    }
-}
-
-impl fmt::Display for WhyExact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Everything => f.write_str("nobody knows which objects there are"),
-            Self::NotPointwise(why) => write!(f, "{why}"),
-            Self::CostsMore { readers, names, size } => write!(
-                f,
-                "sharing costs more: {readers} readers of {names} objects together, and {size} samples to share"
-            ),
-            Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
-            Self::Failed => f.write_str("the shared query has failed a short while ago"),
-            Self::TimedOut(_) => f.write_str("the shared query was not answered in time"),
-        }
-    }
 }
 
 /// What questions have in common that can share a query.
