@@ -1,5 +1,5 @@
 //! The keys of the rules file: one description that the reader checks a file against ([`super::form`]) and that the JSON
-//! schema is made from ([`super::schema`]).
+//! schema is made from ([`super::schema()`]).
 
 mod table;
 
