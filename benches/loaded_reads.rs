@@ -50,6 +50,9 @@ const PODS: usize = 10;
 
 const QUERIES: usize = 10_000;
 
+/// So many of them are read at once: readers do not come in crowds.
+const BATCH: usize = 10;
+
 fn main() {
     assert!(rustls::crypto::ring::default_provider().install_default().is_ok());
     let (around, ours, client) = (runtime("around"), runtime("loadline"), runtime("client"));
@@ -153,14 +156,14 @@ async fn read_all(router: Router, stop: CancellationToken) {
         let mut rounds = tokio::time::interval(TTL);
         loop {
             rounds.tick().await;
-            let pace = tokio::time::interval(TTL / 2 / u32::try_from(QUERIES / 100).unwrap());
+            let pace = tokio::time::interval(TTL / 2 / u32::try_from(QUERIES / BATCH).unwrap());
             let paced = stream::unfold(pace, async |mut pace| {
                 pace.tick().await;
                 Some(((), pace))
             });
-            let batches = paced.take(QUERIES / 100).enumerate();
+            let batches = paced.take(QUERIES / BATCH).enumerate();
             let reads =
-                batches.flat_map(|(batch, ())| stream::iter(batch * 100..(batch + 1) * 100));
+                batches.flat_map(|(batch, ())| stream::iter(batch * BATCH..(batch + 1) * BATCH));
             let shard = |shard| {
                 read(
                     &router,
