@@ -74,7 +74,7 @@ mod tests {
         for _ in 0..6 {
             pauses.push(look.pause.as_secs());
             let end = look.at + look.pause;
-            assert!(!look.is_over(end - Duration::from_nanos(1)));
+            assert!(!look.is_over(look.at + look.pause / 2));
             assert!(look.is_over(end));
             look = Look::after(Some(look), end);
         }
