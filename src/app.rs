@@ -413,10 +413,14 @@ impl Bound {
         stop_keeping.cancel();
         let kept = tasks.all_ended().await;
         self.tasks.close();
-        self.tasks.wait().await;
+        // Nobody waits for what is still being fetched; what does not end soon ends with the runtime.
+        tokio::time::timeout(LAST_FETCHES, self.tasks.wait()).await.unwrap_or_default();
         result.and(served).and(kept)
     }
 }
+
+/// How long fetches that were begun for a reader may go on when all else has ended.
+const LAST_FETCHES: Duration = Duration::from_secs(1);
 
 /// The parts of a running server, by name.
 #[derive(Default)]
