@@ -27,7 +27,7 @@ fn settings() -> Settings {
 }
 
 async fn load(settings: Settings, cluster: &Cluster, day: &str) -> Serving {
-    Serving::load(settings, Some(cluster.client()), at(day)).await.unwrap()
+    Serving::load(settings, Some(cluster.client()), Arc::default(), at(day)).await.unwrap()
 }
 
 fn place(serving: &Serving) -> Place {
@@ -123,7 +123,7 @@ async fn a_folder_that_cannot_be_written_is_no_reason_to_end() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let settings = Settings { folder: Some(folder.path().join("file/folder")), ..settings() };
-    let loaded = Serving::load(settings, None, at(NOW)).await.unwrap();
+    let loaded = Serving::load(settings, None, Arc::default(), at(NOW)).await.unwrap();
     assert_eq!(place(&loaded), Place::Memory);
 }
 
@@ -279,7 +279,7 @@ async fn replicas_that_share_nothing_are_all_trusted() {
 
 #[tokio::test]
 async fn without_a_cluster_it_is_left_alone() {
-    let mut serving = Serving::load(settings(), None, at(NOW)).await.unwrap();
+    let mut serving = Serving::load(settings(), None, Arc::default(), at(NOW)).await.unwrap();
     assert_eq!(place(&serving), Place::Memory);
     serving.tick(true, at("2026-10-01")).await;
     let own = Own::create(&["a".to_owned()], at(NOW)).unwrap();
@@ -297,7 +297,7 @@ async fn keeping_looks_again_and_ends_when_it_is_told_to() {
     };
     write(&self_signed(&["first"]));
     let settings = Settings { files: Some(paths.clone()), ..Settings::default() };
-    let serving = Serving::load(settings, None, Timestamp::now()).await.unwrap();
+    let serving = Serving::load(settings, None, Arc::default(), Timestamp::now()).await.unwrap();
     let resolver = serving.resolver();
     let stop = CancellationToken::new();
     let kept = tokio::spawn(serving.keep(stop.clone()));
