@@ -10,7 +10,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    manifests::monitoring::{alerts, metrics_of, panel_expressions, write_rules},
+    manifests::monitoring::{
+        alerts, guide_expressions, metrics_of, panel_expressions, write_rules,
+    },
     support::{
         app::{App, Launch, Reply, custom},
         backend::{Answer, Backend, knows, pods},
@@ -146,7 +148,7 @@ async fn alerts_dashboard_and_guide_are_about_what_is_exposed() {
     let alerts = alerts();
     let alerts = alerts.iter().map(|alert| alert["expr"].as_str().expect("text").to_owned());
     let mut read = BTreeSet::new();
-    for expression in alerts.chain(panel_expressions()) {
+    for expression in alerts.chain(panel_expressions()).chain(guide_expressions()) {
         let names = metrics_of(&expression);
         let unknown: Vec<_> = names.difference(&known).collect();
         assert!(unknown.is_empty(), "{unknown:?} in {expression}");
@@ -233,4 +235,28 @@ scrape_configs:
         assert!(samples.is_some_and(|samples| !samples.is_empty()), "{query}: {data:?}");
     }
     stage.app.stop().await;
+}
+
+/// Reads of three metrics, one query at a time, and none is answered: the last does not even have its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_that_had_no_turn_are_counted() {
+    let backend = Backend::start(knows(&["a", "b", "c"], |_| Answer::Hang)).await;
+    let rules = RULES.replace("good|bad", "a|b|c");
+    let mut launch = Launch::new(&rules, &backend.url);
+    launch.prometheus.concurrency = 1;
+    launch.prometheus.query_timeout = Duration::from_millis(200);
+    let app = launch.start().await;
+    let read =
+        async |metric: &str| app.get(&custom(&format!("namespaces/n/pods/p/{metric}"))).await;
+    let replies = futures::join!(read("a"), read("b"), read("c"));
+    for reply in [replies.0, replies.1, replies.2] {
+        assert_eq!(reply.status, 500, "{reply:?}");
+    }
+    let metrics = app.get("/metrics").await.body;
+    let outcome = |word: &str| {
+        let labels = r#"backend="--prometheus-url",path="/api/v1/query",outcome="#;
+        metrics.contains(&format!("loadline_prometheus_requests_total{{{labels}\"{word}\"}}"))
+    };
+    assert!(outcome("timeout") && outcome("busy"), "{metrics}");
+    app.stop().await;
 }

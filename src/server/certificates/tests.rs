@@ -119,6 +119,22 @@ async fn without_a_secret_the_folder_keeps_the_certificate() {
 }
 
 #[tokio::test]
+async fn when_the_certificate_ends_is_told() {
+    let metrics = Arc::<Metrics>::default();
+    let mut serving = Serving::load(settings(), None, Arc::clone(&metrics), at(NOW)).await.unwrap();
+    let assert_told = |serving: &Serving| {
+        let leaf = pair::Facts::read(&serving.resolver.default.load().cert[0]).unwrap();
+        let name = "loadline_serving_certificate_expiration_timestamp_seconds";
+        let line = format!("{name} {}\n", leaf.not_after.as_second());
+        assert!(metrics.encode().contains(&line), "{line}: {}", metrics.encode());
+        line
+    };
+    let first = assert_told(&serving);
+    serving.tick(true, at("2026-10-01")).await;
+    assert_ne!(assert_told(&serving), first);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_no_reason_to_end() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::ErrorKind,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -33,21 +34,20 @@ fn alerts_fire_when_they_should_and_not_otherwise() {
     write_rules(folder.path());
     promtool(&["check", "rules", "rules.yaml"], folder.path());
     let mut arguments = vec!["test".to_owned(), "rules".to_owned()];
-    for test in fs::read_dir(file("deploy/monitoring/tests")).expect("the tests") {
-        let (path, name) = test.map(|test| (test.path(), test.file_name())).expect("a file");
-        fs::copy(path, folder.path().join(&name)).expect("a copy");
-        arguments.push(name.to_string_lossy().into_owned());
+    fs::create_dir(folder.path().join("tests")).expect("a new folder");
+    for test in tests() {
+        let name = format!("tests/{}", test.file_name().expect("a name").to_string_lossy());
+        fs::copy(test, folder.path().join(&name)).expect("a copy");
+        arguments.push(name);
     }
-    assert!(arguments.len() > 2, "{arguments:?}");
     promtool(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), folder.path());
 }
 
 #[test]
 fn every_alert_has_tests_and_says_what_to_do() {
     let mut tested = BTreeMap::<String, BTreeSet<bool>>::new();
-    for test in fs::read_dir(file("deploy/monitoring/tests")).expect("the tests") {
-        let path = test.expect("a file").path();
-        let tests = yaml(path.to_str().expect("text"));
+    for test in tests() {
+        let tests = yaml(test.to_str().expect("text"));
         for check in list(&tests["tests"]).flat_map(|test| list(&test["alert_rule_test"])) {
             let fires = list(&check["exp_alerts"]).next().is_some();
             tested.entry(text(&check["alertname"]).to_owned()).or_default().insert(fires);
@@ -225,7 +225,7 @@ pub(crate) fn panel_expressions() -> Vec<String> {
 }
 
 /// Writes the rules as Prometheus reads them, without what prometheus-operator has around them.
-pub(crate) fn write_rules(folder: &std::path::Path) {
+pub(crate) fn write_rules(folder: &Path) {
     let rule = yaml("deploy/monitoring/prometheus-rule.yaml");
     // JSON is YAML.
     fs::write(folder.join("rules.yaml"), rule["spec"].to_string()).expect("a new file");
@@ -260,12 +260,27 @@ pub(crate) fn metrics_of(expression: &str) -> BTreeSet<String> {
     names.0
 }
 
+/// The queries of the guide.
+pub(crate) fn guide_expressions() -> Vec<String> {
+    let guide = fs::read_to_string(file("docs/monitoring.md")).expect("the guide");
+    let blocks = guide.split("```promql\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// The files with tests of alerts.
+fn tests() -> Vec<PathBuf> {
+    let folder = fs::read_dir(file("deploy/monitoring/tests")).expect("the tests");
+    let tests: Vec<_> = folder.map(|test| test.expect("a file").path()).collect();
+    assert!(!tests.is_empty());
+    tests
+}
+
 fn dashboard() -> Value {
     let text = fs::read_to_string(file("deploy/monitoring/loadline.json")).expect("the dashboard");
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn promtool(arguments: &[&str], folder: &std::path::Path) {
+fn promtool(arguments: &[&str], folder: &Path) {
     let output = Command::new("promtool").args(arguments).current_dir(folder).output();
     let output = output.unwrap_or_else(|error| match error.kind() {
         ErrorKind::NotFound => {
