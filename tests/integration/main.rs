@@ -1,7 +1,8 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
-//! The tests need `prometheus`, `promtool`, `victoria-metrics`, `kubectl` and `curl` on the `PATH`; one that misses its program fails and
-//! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
+//! The tests need `prometheus`, `promtool`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its
+//! program fails and says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored
+//! unless asked for.
 
 #[cfg(test)]
 mod answers;
@@ -21,6 +22,8 @@ mod custom_metrics;
 mod demo;
 #[cfg(test)]
 mod discovery;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod external_metrics;
 #[cfg(test)]
