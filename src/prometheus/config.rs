@@ -174,7 +174,7 @@ impl Config {
     /// never are, since they belong to another server.
     pub fn of_file(backend: &Backend, flags: &Self) -> Result<Self, ConfigError> {
         let mut config = Self::new(backend.url.as_str())?;
-        config.name = backend.name.as_ref().to_owned();
+        config.name = backend.name.to_string();
         config.headers.clone_from(&backend.headers);
         config.method = match backend.verb {
             Some(Verb::Get) => Method::Get,
