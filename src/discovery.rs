@@ -30,13 +30,13 @@ use vain::Vain;
 use crate::{
     backends::Backends,
     core::{
-        catalog::{Api, Catalog, Claim, DiscoveredRule, Found, contests, external},
+        catalog::{Api, Catalog, Claim, DiscoveredRule, contests, external},
         kinds::Kinds,
         rules::RuleSet,
     },
     kubernetes::KindsSource,
     metrics::Metrics,
-    prometheus::{self, Range, Tenant},
+    prometheus::{Error, Range, Tenant},
 };
 
 /// The least time between two discoveries of a rule that readers ask for.
@@ -310,7 +310,7 @@ impl Discovery {
         let results = self.ask(groups, range).await;
         let mut failures = Failures::default();
         for (group, found) in &results {
-            self.note(group, found.as_ref().map_err(|error| &**error), &mut failures);
+            self.note(group, found, &mut failures);
         }
         for (error, rules) in failures {
             let rules = rules.join(", ");
@@ -324,7 +324,7 @@ impl Discovery {
         &self,
         groups: Vec<ask::Group>,
         range: Range,
-    ) -> Vec<(ask::Group, Result<Found, Arc<prometheus::Error>>)> {
+    ) -> Vec<(ask::Group, ask::Discovered)> {
         let mut by_tenant: HashMap<Tenant, Vec<ask::Group>> = HashMap::new();
         for group in groups {
             by_tenant.entry(group.tenant.clone()).or_default().push(group);
@@ -425,27 +425,29 @@ impl Discovery {
         groups
     }
 
-    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew; what is new
-    /// among the failures is added to `failures`.
-    fn note(
-        &mut self,
-        group: &ask::Group,
-        found: Result<&Found, &prometheus::Error>,
-        failures: &mut Failures,
-    ) {
+    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew, and one that a
+    /// partial answer tells of knows that as well; what is new among the failures is added to `failures`.
+    fn note(&mut self, group: &ask::Group, found: &ask::Discovered, failures: &mut Failures) {
+        let error = match found {
+            Ok(found) if found.is_partial => Some(&Error::Partial),
+            Ok(_) => None,
+            Err(error) => Some(&**error),
+        };
         for index in &group.rules {
             let Some(state) = self.rules.get_mut(*index) else {
                 continue;
             };
+            if let Ok(found) = found {
+                state.learn(found);
+            }
             let rule = &state.discovered.rule.id;
-            match found {
-                Ok(found) => {
+            match error {
+                None => {
                     if state.error.take().is_some() {
                         tracing::info!(%rule, "discovery works again");
                     }
-                    state.discovered.found = Some(Arc::new(found.clone()));
                 }
-                Err(error) => {
+                Some(error) => {
                     let public = error.public();
                     if state.error.replace(public) != Some(public) {
                         failures.entry(error.to_string()).or_default().push(rule.clone());

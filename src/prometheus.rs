@@ -20,8 +20,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
-pub use decode::Answer;
 use decode::DecodeError;
+pub use decode::{Answer, Metadata};
 use http::{HeaderMap, HeaderName, HeaderValue};
 pub use tenant::Tenant;
 use tokio::sync::{OnceCell, Semaphore};
@@ -270,18 +270,27 @@ impl Prometheus {
         self.receive(response, MAX_RESULT_BYTES).await
     }
 
-    /// Asked once.
+    /// Asked until there is an answer that is whole.
     async fn ignores_selectors(&self, range: Range, headers: &Headers) -> Result<bool, Error> {
         let ignores = self.ignores_selectors.get_or_try_init(async || {
             let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
             let body = self.metadata(METRIC_NAMES, nothing, range, headers).await?;
-            let ignores = !decode::strings(&body)?.is_empty();
+            let names = decode::strings(&body)?;
+            let ignores = !names.data.is_empty();
             if ignores {
                 tracing::warn!("the backend ignores match[]; discovery reads every series");
+            } else if names.is_partial {
+                // The names may be in a store that is away.
+                return Err(Error::Partial);
             }
             Ok::<_, Error>(ignores)
         });
-        Ok(*ignores.await?)
+        match ignores.await {
+            Ok(ignores) => Ok(*ignores),
+            // Nearly all backends do not, and what is away is not told of by any endpoint.
+            Err(Error::Partial) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn metadata(

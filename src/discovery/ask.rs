@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use crate::{
         catalog::{Claim, Contest, DiscoveredRule, Found, external},
         series::{Matcher, SeriesSelector},
     },
-    prometheus::{Answer, Error, Range, Tenant},
+    prometheus::{Answer, Error, Metadata, Range, Tenant},
 };
 
 /// The most bytes of metric names in one confirming query.
@@ -33,12 +34,15 @@ impl Group {
     }
 }
 
+/// What there is of a selector, as far as the backend says.
+pub(super) type Discovered = Result<Metadata<Found>, Arc<Error>>;
+
 /// Finds which metric names carry which of the wanted labels.
 pub(super) async fn discover(
     group: &Group,
     range: Range,
     ignores_selectors: bool,
-) -> Result<Found, Error> {
+) -> Result<Metadata<Found>, Error> {
     let Group { tenant, .. } = group;
     if let Some(found) = by_labels(tenant, group, range, ignores_selectors).await? {
         return Ok(found);
@@ -53,23 +57,26 @@ async fn by_labels(
     group: &Group,
     range: Range,
     ignores_selectors: bool,
-) -> Result<Option<Found>, Error> {
+) -> Result<Option<Metadata<Found>>, Error> {
     if group.selector.narrowed(&[]).is_none() || ignores_selectors {
         return Ok(None);
     }
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
+    let mut found = Metadata { data: Found::default(), is_partial: false };
     if group.has_template {
         let existing = tenant.label_names(group.selector.text(), range).await?;
-        let existing: BTreeSet<_> = existing.iter().map(String::as_str).collect();
+        found.is_partial |= existing.is_partial;
+        let existing: BTreeSet<_> = existing.data.iter().map(String::as_str).collect();
         labels.retain(|label| *label == external::NAME || existing.contains(label));
     }
-    let mut found = Found::default();
     for label in labels {
         let Some(selector) = narrowed(&group.selector, &carries(label)) else {
             return Ok(None);
         };
-        for name in tenant.metric_names(&selector, range).await? {
-            found.insert(label, &name);
+        let names = tenant.metric_names(&selector, range).await?;
+        found.is_partial |= names.is_partial;
+        for name in names.data {
+            found.data.insert(label, &name);
         }
     }
     Ok(Some(found))

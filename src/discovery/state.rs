@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
-use crate::core::{
-    catalog::{Api, DiscoveredRule, Found, external},
-    kinds::Kinds,
-    rules::{Rule, RuleSet},
+use crate::{
+    core::{
+        catalog::{Api, DiscoveredRule, Found, external},
+        kinds::Kinds,
+        rules::{Rule, RuleSet},
+    },
+    prometheus::Metadata,
 };
 
 /// A rule, what was found for it, and how the last try went.
@@ -81,6 +84,20 @@ impl RuleState {
             }
             *found = Some(Arc::new(said));
         }
+    }
+
+    /// Takes what was found in place of what was known. What a partial answer tells is added: that it leaves out what was
+    /// known says nothing.
+    pub(super) fn learn(&mut self, told: &Metadata<Found>) {
+        let mut found = told.data.clone();
+        if told.is_partial
+            && let Some(known) = &self.discovered.found
+        {
+            for (label, names) in &known.by_label {
+                found.by_label.entry(label.clone()).or_default().extend(names.iter().cloned());
+            }
+        }
+        self.discovered.found = Some(Arc::new(found));
     }
 
     /// Whether the backend has to be asked what there is.

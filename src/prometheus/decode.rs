@@ -123,20 +123,33 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
     }
 }
 
+/// What one of the label and series endpoints says there is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Metadata<T> {
+    /// What it says.
+    pub data: T,
+    /// Whether there may be more, because the backend did not reach all of its stores.
+    pub is_partial: bool,
+}
+
 /// `/api/v1/labels` and `/api/v1/label/{name}/values`.
-pub fn strings(body: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let (data, _) = Envelope::open(body)?;
+pub fn strings(body: &[u8]) -> Result<Metadata<Vec<String>>, DecodeError> {
+    let (data, Said { is_partial, .. }) = Envelope::open(body)?;
     // VictoriaMetrics and old Prometheus say null for nothing.
-    Ok(serde_json::from_str::<Option<Vec<String>>>(data)?.unwrap_or_default())
+    let data = serde_json::from_str::<Option<_>>(data)?.unwrap_or_default();
+    Ok(Metadata { data, is_partial })
 }
 
 /// `/api/v1/series`, of which only the names and the labels that `is_wanted` takes are kept.
-pub fn series(body: &[u8], is_wanted: impl Fn(&str) -> bool) -> Result<Found, DecodeError> {
-    let (data, _) = Envelope::open(body)?;
+pub fn series(
+    body: &[u8],
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Metadata<Found>, DecodeError> {
+    let (data, Said { is_partial, .. }) = Envelope::open(body)?;
     let mut found = Found::default();
     let mut rows = serde_json::Deserializer::from_str(data);
     SeriesRows { found: &mut found, is_wanted: &is_wanted }.deserialize(&mut rows)?;
-    Ok(found)
+    Ok(Metadata { data: found, is_partial })
 }
 
 /// The error that a body reports, if it is one of the API's.
@@ -406,6 +419,21 @@ mod tests {
     }
 
     #[test]
+    fn partial_metadata_is_told_from_whole() {
+        let said = |more: &str| {
+            let body = format!(r#"{{"status":"success","data":[]{more}}}"#);
+            let names = strings(body.as_bytes()).unwrap();
+            let series = series(body.as_bytes(), |_| true).unwrap();
+            assert_eq!(names.is_partial, series.is_partial, "{more}");
+            names.is_partial
+        };
+        assert!(!said(""));
+        assert!(!said(r#","infos":["x"],"isPartial":false"#));
+        assert!(said(r#","warnings":["fetch label values: a store is away"]"#));
+        assert!(said(r#","isPartial":true"#));
+    }
+
+    #[test]
     fn scalars_and_other_types_are_told_apart() {
         let scalar = br#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"2"]}}"#;
         assert_eq!(query(scalar).unwrap(), Answer::Scalar(1500, 2.0));
@@ -429,15 +457,15 @@ mod tests {
         let body = br#"{"status":"success","data":[
             {"__name__":"a","pod":"x","namespace":"n"},{"__name__":"a","pod":"y","job":"j"},
             {"__name__":"b","namespace":"n","pod":""},{"pod":"z"}]}"#;
-        let found = series(body, |label| label != "job" && label != "__name__").unwrap();
+        let found = series(body, |label| label != "job" && label != "__name__").unwrap().data;
         assert_eq!(found.by_label["pod"].iter().collect::<Vec<_>>(), ["a"]);
         assert_eq!(found.by_label["namespace"].iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(found.by_label.len(), 2);
         assert_eq!(
-            series(br#"{"status":"success","data":null}"#, |_| true).unwrap(),
+            series(br#"{"status":"success","data":null}"#, |_| true).unwrap().data,
             Found::default()
         );
         let nothing = strings(br#"{"status":"success","data":null}"#).unwrap();
-        assert_eq!(nothing, Vec::<String>::new());
+        assert_eq!(nothing.data, Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::SemaphorePermit;
 
-use super::{Answer, Error, Headers, METRIC_NAMES, Prometheus, Range, decode};
+use super::{Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode};
 use crate::core::catalog::Found;
 
 /// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions.
@@ -33,13 +33,21 @@ impl Tenant {
     }
 
     /// The names of the labels that the series of a selector carry.
-    pub async fn label_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+    pub async fn label_names(
+        &self,
+        selector: &str,
+        range: Range,
+    ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
         Ok(decode::strings(&request.await?)?)
     }
 
     /// The metric names of a selector's series.
-    pub async fn metric_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
+    pub async fn metric_names(
+        &self,
+        selector: &str,
+        range: Range,
+    ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
         Ok(decode::strings(&request.await?)?)
     }
@@ -51,7 +59,7 @@ impl Tenant {
         selector: &str,
         range: Range,
         is_wanted: impl Fn(&str) -> bool,
-    ) -> Result<Found, Error> {
+    ) -> Result<Metadata<Found>, Error> {
         let request = self.prometheus.metadata("/api/v1/series", selector, range, &self.headers);
         Ok(decode::series(&request.await?, is_wanted)?)
     }

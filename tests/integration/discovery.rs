@@ -1,5 +1,7 @@
 //! Discovery against real stores, and against a backend that plays tricks.
 
+mod partial;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
