@@ -10,6 +10,7 @@
 //! backend ignores selectors at its label endpoints, the series endpoint answers instead.
 
 mod ask;
+mod confirm;
 mod state;
 mod vain;
 
@@ -21,6 +22,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use confirm::Confirmed;
 use futures::{StreamExt as _, future::join_all, stream};
 use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -151,8 +153,6 @@ pub struct Discovery {
     rules: Vec<RuleState>,
     /// Whether the catalog is that of other rules.
     is_replaced: bool,
-    /// Of contested claims, those that were alive when they were last asked about.
-    alive: BTreeSet<Claim>,
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<Ask>,
     tried: watch::Sender<bool>,
@@ -198,7 +198,6 @@ impl Discovery {
             kinds_asked: None,
             rules,
             is_replaced: false,
-            alive: BTreeSet::new(),
             catalog,
             asked,
             tried,
@@ -235,9 +234,9 @@ impl Discovery {
                     () = self.discover(&due) => {}
                 }
             }
-            if is_relist {
-                relist = Instant::now() + self.pause();
-            }
+            // What fails in a discovery that was asked for is not left until the next one by the clock, either.
+            let next = Instant::now() + self.pause();
+            relist = if is_relist { next } else { relist.min(next) };
             self.tried.send_replace(true);
             if let Some(done) = done {
                 // The reader may have gone.
@@ -252,8 +251,6 @@ impl Discovery {
         let before: BTreeSet<_> = self.rules.iter().map(name).collect();
         self.rules = state::of(rules, std::mem::take(&mut self.rules), &self.kinds);
         self.is_replaced = true;
-        // They name rules by their place.
-        self.alive.clear();
         for gone in before.difference(&self.rules.iter().map(name).collect()) {
             self.metrics.forget_discovery(gone);
         }
@@ -299,7 +296,7 @@ impl Discovery {
                 state.attempted = attempted;
             }
         }
-        let rules = self.rules.iter().filter_map(RuleState::problem);
+        let rules = self.rules.iter().flat_map(RuleState::problems);
         let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
         self.problems.store(Arc::new(problems));
     }
@@ -462,17 +459,38 @@ impl Discovery {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
         let max_age = self.settings.max_age;
-        let alive = ask::alive(&self.backends, &rules, &contests, max_age, &self.alive).await;
-        self.alive = alive;
-        let alive = &self.alive;
-        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, alive);
+        self.judge(confirm::confirm(&self.backends, &rules, &contests, max_age).await);
+        let alive = (0..).zip(&self.rules).flat_map(|(rule, state)| {
+            state.alive.iter().cloned().map(move |(label, series)| Claim { rule, series, label })
+        });
+        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive.collect());
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
             let rule = &state.discovered.rule.id;
-            self.metrics.discovery(rule, state.error.is_none(), state.series_names());
+            self.metrics.discovery(rule, state.is_well(), state.series_names());
         }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
+    }
+
+    /// Notes what was learned of contested series.
+    fn judge(&mut self, mut confirmed: BTreeMap<usize, Confirmed>) {
+        let mut failures = Failures::default();
+        for (index, state) in (0..).zip(&mut self.rules) {
+            let confirmed = confirmed.remove(&index).unwrap_or_default();
+            if let Some(doubt) = state.confirm(confirmed) {
+                let rule = state.discovered.rule.id.clone();
+                failures.entry(doubt.to_string()).or_default().push(rule);
+            }
+        }
+        for (error, rules) in failures {
+            let rules = rules.join(", ");
+            tracing::warn!(
+                rules,
+                error,
+                "discovery failed to tell live series from dead ones; keeping what is known"
+            );
+        }
     }
 
     fn range(&self) -> Range {

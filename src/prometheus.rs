@@ -287,7 +287,7 @@ impl Prometheus {
         });
         match ignores.await {
             Ok(ignores) => Ok(*ignores),
-            // Nearly all backends do not, and what is away is not told of by any endpoint.
+            // Nearly all backends do not; the next discovery asks again.
             Err(Error::Partial) => Ok(false),
             Err(error) => Err(error),
         }

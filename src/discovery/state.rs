@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
+use super::confirm::{Confirmed, Doubt, Series};
 use crate::{
     core::{
         catalog::{Api, DiscoveredRule, Found, external},
@@ -17,6 +18,10 @@ pub(super) struct RuleState {
     pub(super) attempted: Option<Instant>,
     /// What may be told of the last failure.
     pub(super) error: Option<&'static str>,
+    /// Of its contested series, those that were alive when that could last be told.
+    pub(super) alive: BTreeSet<Series>,
+    /// What may be told of why it cannot be told now.
+    doubt: Option<&'static str>,
 }
 
 /// The rules of a file. What is known of rules that say the same is kept; a rule that has kept its name, too, is the same one
@@ -50,7 +55,7 @@ impl RuleState {
             Api::External => Arc::new(rule.mapping.resolve(&Kinds::builtin())),
         };
         let discovered = DiscoveredRule { rule, api, mapping, found: None };
-        Self { discovered, attempted: None, error: None }
+        Self { discovered, attempted: None, error: None, alive: BTreeSet::new(), doubt: None }
     }
 
     /// Ties the rule to the kinds that the cluster has. Says which resources it has not.
@@ -121,7 +126,35 @@ impl RuleState {
         Some(found.by_label.values().flatten().collect::<BTreeSet<_>>().len())
     }
 
-    pub(super) fn problem(&self) -> Option<String> {
-        self.error.map(|error| format!("{}: {error}", self.discovered.rule.id))
+    /// Takes what was learned of its contested series, and gives the doubt back if it is another one than before. Where
+    /// nothing was learned it is as it was: which query serves a metric does not change because a backend is away.
+    pub(super) fn confirm(&mut self, confirmed: Confirmed) -> Option<Doubt> {
+        let Confirmed { mut alive, untold, doubt } = confirmed;
+        alive.extend(self.alive.intersection(&untold).cloned());
+        self.alive = alive;
+        let public = doubt.as_ref().map(Doubt::public);
+        let rule = &self.discovered.rule.id;
+        if public.is_none() && self.doubt.is_some() {
+            tracing::info!(%rule, "live series can be told from dead ones again");
+        }
+        let is_new = public != self.doubt;
+        self.doubt = public;
+        doubt.filter(|_| is_new)
+    }
+
+    /// Whether all that there was to learn was learned the last time.
+    pub(super) fn is_well(&self) -> bool {
+        self.error.is_none() && self.doubt.is_none()
+    }
+
+    /// What failed the last time, in sentences that may be told to anybody.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        let rule = &self.discovered.rule.id;
+        let error = self.error.map(|error| format!("{rule}: {error}"));
+        // One cause is told once.
+        let doubt = self.doubt.filter(|doubt| self.error != Some(doubt));
+        let doubt =
+            doubt.map(|doubt| format!("{rule}: cannot tell live series from dead ones: {doubt}"));
+        error.into_iter().chain(doubt)
     }
 }

@@ -1,5 +1,6 @@
 //! Discovery against real stores, and against a backend that plays tricks.
 
+mod contests;
 mod partial;
 
 use std::{sync::Arc, time::Duration};

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use loadline::rules_file::{RulesFile, Source};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -42,10 +43,14 @@ async fn backend() -> Backend {
 
 impl Stage {
     async fn new(rules: &str) -> Self {
+        Self::with(rules, backend().await).await
+    }
+
+    async fn with(rules: &str, backend: Backend) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rules.yaml");
         std::fs::write(&path, rules).unwrap();
-        let (asked, backend) = (Arc::new(Notify::new()), backend().await);
+        let asked = Arc::new(Notify::new());
         let mut launch = Launch::new(rules, &backend.url);
         launch.planning.life.ttl = Duration::from_secs(600);
         let file = RulesFile { path, strict: false };
@@ -102,6 +107,49 @@ async fn changed_rules_are_taken_over_and_what_has_not_changed_goes_on() {
     let queries: Vec<_> = asked.iter().filter(|asked| asked.is_query()).collect();
     assert_eq!(queries.len(), 1, "the result for b is kept: {queries:#?}");
     stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+    stage.app.stop().await;
+}
+
+/// Two rules give `x`, and the series of the later one has ended.
+fn contested(confirm_fails: bool) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    move |asked| {
+        if !asked.is_query() {
+            let name = asked.parameter("match[]").split('{').next();
+            return Answer::Data(name.filter(|name| !name.is_empty()).as_slice().into());
+        }
+        let query = asked.parameter("query");
+        if !query.starts_with("group by") {
+            let is_live = query.contains("live") || query.contains("new");
+            return Answer::Data(pods(if is_live { &[("p", "1")] } else { &[] }));
+        }
+        if confirm_fails {
+            return Answer::Raw(503, "text/plain", "away".to_owned());
+        }
+        let row = json!({"metric": {"__name__": "live"}, "value": [1, "1"]});
+        let rows = query.contains("live").then_some(row);
+        Answer::Data(json!({"resultType": "vector", "result": rows.as_slice()}))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn which_series_live_is_known_beyond_a_reload() {
+    let rules = [rule("live", ", name: {as: x}"), rule("dead", ", name: {as: x}")].concat();
+    let backend = Backend::start(contested(false)).await;
+    let stage = Stage::with(&format!("rules:\n{rules}"), backend).await;
+    assert_eq!(stage.status("x").await, 200);
+    stage.backend.play(contested(true));
+    // The rules move to other places.
+    stage.write(&format!("rules:\n{}{rules}", rule("new", ", static: true")));
+    stage.until_status("new", 200).await;
+    assert_eq!(stage.status("x").await, 200);
+    let told = async || Some(stage.app.discovery.problems()).filter(|told| told.len() == 2);
+    let problems = until("what is told of it", told).await;
+    assert!(problems[0].starts_with("rules[1]: cannot tell live series"), "{problems:?}");
+    stage.backend.play(contested(false));
+    // The next discovery by the clock would be in ten minutes.
+    let healed = async || stage.app.discovery.problems().is_empty().then_some(());
+    until("another discovery", healed).await;
+    assert_eq!(stage.status("x").await, 200);
     stage.app.stop().await;
 }
 

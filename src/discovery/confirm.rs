@@ -1,0 +1,221 @@
+//! Which of the series that claim the same metric are alive.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::join_all, stream};
+use tokio::time::Instant;
+
+use super::{
+    CONCURRENCY,
+    ask::{carries, narrowed},
+};
+use crate::{
+    backends::{Backends, TenantError},
+    core::{
+        catalog::{Contest, DiscoveredRule},
+        series::{Matcher, SeriesSelector},
+    },
+    prometheus::{Answer, Error, Tenant},
+};
+
+/// The most bytes of metric names in one confirming query.
+const NAMES_BYTES: usize = 4 << 10;
+
+/// The label through which a series claims a metric, and the series' name.
+pub(super) type Series = (String, String);
+
+/// What was learned of a rule's contested series.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    /// Those that have samples within the discovery window.
+    pub(super) alive: BTreeSet<Series>,
+    /// Those of which it could not be told; some of them may be among the living.
+    pub(super) untold: BTreeSet<Series>,
+    /// Why not.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Why it cannot be told which series are alive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Doubt {
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    #[error(transparent)]
+    Prometheus(#[from] Error),
+    #[error("the answer is no vector")]
+    NoVector,
+}
+
+impl Doubt {
+    /// A cause that may be told to anybody.
+    pub(super) fn public(&self) -> &'static str {
+        match self {
+            Self::Tenant(_) => "its backend cannot be asked",
+            Self::Prometheus(error) => error.public(),
+            Self::NoVector => "the answer is not one of a Prometheus",
+        }
+    }
+}
+
+/// A confirming query, and the series that it is about.
+struct Question {
+    rule: usize,
+    text: String,
+    series: BTreeSet<Series>,
+}
+
+/// Asks which of the contested series have samples within the discovery window; the answer has every rule with a contest,
+/// by its position. Every backend has the time that one request may take: one that hangs costs others nothing.
+pub(super) async fn confirm(
+    backends: &Backends,
+    rules: &[DiscoveredRule],
+    contests: &[Contest],
+    max_age: Duration,
+) -> BTreeMap<usize, Confirmed> {
+    let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
+    for claim in contests.iter().flat_map(|contest| &contest.claims) {
+        wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
+    }
+    let mut confirmed: BTreeMap<usize, Confirmed> = BTreeMap::new();
+    let mut questions: HashMap<Tenant, Vec<Question>> = HashMap::new();
+    for ((rule, label), names) in wanted {
+        let Some(discovered) = rules.get(rule) else { continue };
+        let known = confirmed.entry(rule).or_default();
+        for chunk in chunks(&names) {
+            let series = chunk.iter().map(|name| (label.to_owned(), (*name).to_owned())).collect();
+            let selector = &discovered.rule.selector;
+            let Some(text) = confirmation(selector, label, &chunk, max_age) else {
+                // Found by the series endpoint, which knows only what has samples in the window.
+                known.alive.extend(series);
+                continue;
+            };
+            match backends.discovery_tenant(&discovered.rule.options) {
+                Ok(tenant) => {
+                    questions.entry(tenant).or_default().push(Question { rule, text, series });
+                }
+                Err(error) => known.doubt(series, error.into()),
+            }
+        }
+    }
+    let answers = questions.into_iter().map(|(tenant, questions)| ask(tenant, questions));
+    for (question, answer) in join_all(answers).await.into_iter().flatten() {
+        confirmed.entry(question.rule).or_default().note(question, answer);
+    }
+    confirmed
+}
+
+async fn ask(tenant: Tenant, questions: Vec<Question>) -> Vec<(Question, Result<Answer, Error>)> {
+    let deadline = Instant::now() + tenant.discovery_timeout();
+    let answers = stream::iter(questions).map(|question| {
+        let tenant = tenant.clone();
+        async move {
+            let late = |_elapsed| Err(tenant.discovery_timed_out());
+            let answer = tokio::time::timeout_at(deadline, tenant.query(&question.text)).await;
+            let answer = answer.unwrap_or_else(late);
+            (question, answer)
+        }
+    });
+    answers.buffer_unordered(CONCURRENCY).collect().await
+}
+
+impl Confirmed {
+    /// Takes the answer to a question. A partial one tells of life, and not of death.
+    fn note(&mut self, question: Question, answer: Result<Answer, Error>) {
+        let Question { series, .. } = question;
+        match answer {
+            Ok(Answer::Vector(vector)) => {
+                let names = vector.samples.iter().filter_map(|sample| sample.label("__name__"));
+                let names: BTreeSet<_> = names.collect();
+                let alive = series.iter().filter(|(_, name)| names.contains(name.as_str()));
+                self.alive.extend(alive.cloned());
+                if vector.is_partial {
+                    self.doubt(series, Error::Partial.into());
+                }
+            }
+            Ok(Answer::Scalar(..) | Answer::Other(_)) => self.doubt(series, Doubt::NoVector),
+            Err(error) => self.doubt(series, error.into()),
+        }
+    }
+
+    fn doubt(&mut self, series: BTreeSet<Series>, doubt: Doubt) {
+        self.untold.extend(series);
+        self.doubt = Some(doubt);
+    }
+}
+
+fn confirmation(
+    selector: &SeriesSelector,
+    label: &str,
+    names: &[&str],
+    max_age: Duration,
+) -> Option<String> {
+    // Only for a selector that was discovered by label endpoints is there something to confirm.
+    selector.narrowed(&[])?;
+    let mut matchers = carries(label);
+    // A second name next to `name{…}` is an error in PromQL, and there is only that one.
+    if selector.name().is_none() {
+        matchers.push(Matcher::named(names));
+    }
+    let selector = narrowed(selector, &matchers)?;
+    Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", max_age.as_secs().max(1)))
+}
+
+fn chunks<'a>(names: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
+    let mut chunks = vec![Vec::new()];
+    let mut bytes = 0;
+    for name in names {
+        if bytes + name.len() > NAMES_BYTES && bytes > 0 {
+            chunks.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += name.len() + 1;
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(*name);
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::catalog::external;
+
+    #[test]
+    fn the_confirming_query_names_only_contested_series() {
+        let age = Duration::from_secs(600);
+        let selector = SeriesSelector::new("{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, "pod", &["a", "a_total"], age).unwrap(),
+            "group by (__name__) (last_over_time({namespace!=\"\",pod!=\"\",__name__=~\"a|a_total\"}[600s]))"
+        );
+        let selector = SeriesSelector::new("a{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, "pod", &["a"], age).unwrap(),
+            "group by (__name__) (last_over_time(a{namespace!=\"\",pod!=\"\"}[600s]))"
+        );
+        assert_eq!(
+            confirmation(&selector, external::NAME, &["a"], age).unwrap(),
+            "group by (__name__) (last_over_time(a{namespace!=\"\"}[600s]))"
+        );
+        let selector = SeriesSelector::new("{namespace!=\"\"}");
+        assert_eq!(
+            confirmation(&selector, external::NAME, &["a", "b"], age).unwrap(),
+            "group by (__name__) (last_over_time({namespace!=\"\",__name__=~\"a|b\"}[600s]))"
+        );
+        let foreign = SeriesSelector::new("a{b=\"c\" or d=\"e\"}");
+        assert_eq!(confirmation(&foreign, external::NAME, &["a"], age), None);
+    }
+
+    #[test]
+    fn names_are_chunked_by_bytes() {
+        let names: Vec<String> = (0..300).map(|i| format!("{i:040}")).collect();
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let chunks = chunks(&names);
+        assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 300);
+        assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 103));
+    }
+}
