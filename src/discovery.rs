@@ -233,11 +233,11 @@ impl Discovery {
                     () = stop.cancelled() => return,
                     () = self.discover(&due) => {}
                 }
+                // What fails in a discovery that was asked for is not left until the next one by the clock, either.
+                let next = Instant::now() + self.pause();
+                relist = if is_relist { next } else { relist.min(next) };
+                self.tried.send_replace(true);
             }
-            // What fails in a discovery that was asked for is not left until the next one by the clock, either.
-            let next = Instant::now() + self.pause();
-            relist = if is_relist { next } else { relist.min(next) };
-            self.tried.send_replace(true);
             if let Some(done) = done {
                 // The reader may have gone.
                 done.send(()).unwrap_or_default();

@@ -256,6 +256,20 @@ async fn a_backend_that_hangs_is_asked_once_in_a_round() {
     assert_eq!(app.get("/readyz").await.status, 200);
 }
 
+/// Who waits for discoveries is not woken by a look that had nothing to do: without rules, none has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_discovers_nothing_is_no_round() {
+    let backend = Backend::start(scripted("m", |_| None)).await;
+    let app = Launch::new("rules: []", &backend.url).start().await;
+    let mut rounds = app.discovery.rounds();
+    rounds.borrow_and_update();
+    for name in ["one", "two", "three"] {
+        assert_eq!(app.discovery.find(name, |_| None::<()>).await, None);
+    }
+    assert!(!rounds.has_changed().unwrap());
+    app.stop().await;
+}
+
 /// Whoever asks for names that do not exist, however many, costs one discovery in 5 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_names_are_cheap() {
