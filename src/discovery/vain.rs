@@ -55,10 +55,12 @@ impl Vain {
         self.0.get(&key).await.is_none_or(|look| look.is_over(now))
     }
 
-    /// Notes that nothing was found.
-    pub(super) async fn note(&self, key: u64, now: Instant) {
+    /// Notes that nothing was found by a look that began `at` a time. Of readers who have looked together, one counts.
+    pub(super) async fn note(&self, key: u64, at: Instant) {
         let last = self.0.get(&key).await;
-        self.0.insert(key, Look::after(last, now)).await;
+        if last.is_none_or(|last| last.is_over(at)) {
+            self.0.insert(key, Look::after(last, at)).await;
+        }
     }
 }
 
@@ -79,6 +81,22 @@ mod tests {
             look = Look::after(Some(look), end);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[tokio::test]
+    async fn readers_who_look_together_count_once() {
+        let (vain, key, start) = (Vain::new(), Vain::key("a"), Instant::now());
+        let readers = async |at: Instant| {
+            for late in 0..5 {
+                vain.note(key, at + Duration::from_millis(late)).await;
+            }
+        };
+        readers(start).await;
+        assert!(!vain.is_over(key, start + RETRY / 2).await);
+        assert!(vain.is_over(key, start + RETRY).await);
+        readers(start + RETRY).await;
+        assert!(!vain.is_over(key, start + RETRY * 2).await);
+        assert!(vain.is_over(key, start + RETRY * 3).await);
     }
 
     #[tokio::test]
