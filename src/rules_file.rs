@@ -172,6 +172,8 @@ pub struct Reload {
     used: String,
     /// The text that was tried last; nothing if the file could not be read.
     tried: Option<String>,
+    /// A text and its rules, one of whose backends cannot be connected yet.
+    waiting: Option<(String, RuleSet)>,
     asked: Arc<Notify>,
     changed: Changed,
 }
@@ -192,7 +194,7 @@ impl Reload {
     /// Makes the task, which does nothing before [`Reload::run`].
     pub fn new(source: Source, changed: Changed) -> Self {
         let Source { file, text, asked } = source;
-        Self { file, tried: Some(text.clone()), used: text, asked, changed }
+        Self { file, tried: Some(text.clone()), waiting: None, used: text, asked, changed }
     }
 
     /// Works until stopped.
@@ -226,11 +228,11 @@ impl Reload {
             self.changed.accept();
             return;
         }
-        let (file, tried) = (self.file.clone(), text.clone());
-        let Ok(rules) = self.blocking(move || file.compile(&tried)).await else { return };
+        let Ok(rules) = self.compile(&text).await else { return };
         if let Err(problem) = self.changed.backends.install(&rules.backends) {
             // A file that it names may still come.
             self.tried = None;
+            self.waiting = Some((text, rules));
             self.changed.refuse(Unusable(vec![self.file.line(&problem)]));
             return;
         }
@@ -239,6 +241,15 @@ impl Reload {
         self.used = text;
         let file = self.file.path.display();
         tracing::info!(%file, custom, external, "the rules file has changed and is in use");
+    }
+
+    /// The rules of a text. Of one that was compiled before nothing is told again.
+    async fn compile(&mut self, text: &str) -> Result<RuleSet, ()> {
+        if let Some((_, rules)) = self.waiting.take().filter(|(waiting, _)| waiting == text) {
+            return Ok(rules);
+        }
+        let (file, text) = (self.file.clone(), text.to_owned());
+        self.blocking(move || file.compile(&text)).await
     }
 
     /// Reading and compiling take a while where there are many rules. What comes of it is told if it is a problem.

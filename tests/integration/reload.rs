@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows, pods},
+    process::Process,
     until,
 };
 
@@ -151,6 +152,36 @@ async fn which_series_live_is_known_beyond_a_reload() {
     until("another discovery", healed).await;
     assert_eq!(stage.status("x").await, 200);
     stage.app.stop().await;
+}
+
+/// A file whose backend cannot be connected is tried again and again, and what is odd in it is said once.
+#[tokio::test(flavor = "multi_thread")]
+async fn findings_are_told_once_for_a_text() {
+    let backend = backend().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, token) = (folder.path().join("rules.yaml"), folder.path().join("token"));
+    let before = format!("rules:\n{}", rule("a", ""));
+    std::fs::write(&path, &before).unwrap();
+    let server = Process::loadline(&[
+        "serve",
+        "--standalone",
+        "--secure-port=0",
+        &format!("--config={}", path.display()),
+        &format!("--prometheus-url={}", backend.url),
+    ]);
+    let has = async |text: &str| {
+        until(text, async || server.stderr().contains(text).then_some(())).await;
+    };
+    has("serving").await;
+    let named = format!("{{name: b, url: '{}', tokenFile: '{}'}}", backend.url, token.display());
+    std::fs::write(&path, format!("{before}backends:\n- {named}\n")).unwrap();
+    server.signal("HUP");
+    has("No such file").await;
+    std::fs::write(&token, "secret").unwrap();
+    server.signal("HUP");
+    has("has changed and is in use").await;
+    let log = server.stderr();
+    assert_eq!(log.matches("no rule names the backend").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
