@@ -286,10 +286,8 @@ impl Changed {
         if self.rules.problem().as_deref() == Some(&problem) {
             return;
         }
-        let (first, more) = match problem.0.split_first() {
-            Some((first, more)) => (first.as_str(), more.len()),
-            None => ("", 0),
-        };
+        let first = problem.0.first().map_or("", String::as_str);
+        let more = Some(problem.0.len().saturating_sub(1)).filter(|more| *more > 0);
         tracing::error!(more, "{first}; the rules before are used on");
         self.rules.problem.store(Some(Arc::new(problem)));
     }

@@ -182,6 +182,7 @@ async fn findings_are_told_once_for_a_text() {
     has("has changed and is in use").await;
     let log = server.stderr();
     assert_eq!(log.matches("no rule names the backend").count(), 1, "{log}");
+    assert!(!log.contains("more="), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
