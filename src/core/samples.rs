@@ -99,11 +99,6 @@ impl Index {
         self.objects
     }
 
-    /// How many bytes this takes in memory.
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.order.len() * size_of::<u32>()
-    }
-
     /// The samples of one object, sorted by their labels. `namespace` counts where the key has one.
     pub fn of<'v>(
         &'v self,

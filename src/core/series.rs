@@ -74,12 +74,6 @@ impl SeriesSelector {
         self.name.as_deref()
     }
 
-    /// Whether PromQL takes the text for a plain series selector: no function, no offset, no range. Text that our parser
-    /// does not know may still be one to the backend.
-    pub fn parses(&self) -> bool {
-        plain_selector(&self.text).is_some()
-    }
-
     /// The matchers, the one of the metric name among them; nothing where the text does not parse.
     pub fn matchers(&self) -> Option<Vec<label::Matcher>> {
         let selector = plain_selector(&self.text)?;
