@@ -22,6 +22,8 @@ mod demo;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod external_metrics;
 #[cfg(test)]
 mod failures;
