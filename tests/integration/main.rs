@@ -1,6 +1,6 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
-//! The tests need `prometheus`, `victoria-metrics`, `kubectl` and `curl` on the `PATH`; one that misses its program fails and
+//! The tests need `prometheus`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its program fails and
 //! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
 
 #[cfg(test)]
@@ -23,6 +23,8 @@ mod demo;
 mod discovery;
 #[cfg(test)]
 mod docs;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod external_metrics;
 #[cfg(test)]

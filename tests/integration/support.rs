@@ -1,8 +1,10 @@
 //! What stands around loadline in these tests.
 
 pub(crate) mod app;
+pub(crate) mod autoscaler;
 pub(crate) mod backend;
 pub(crate) mod cluster;
+pub(crate) mod console;
 pub(crate) mod control_plane;
 pub(crate) mod delegation;
 pub(crate) mod exporter;

@@ -7,11 +7,10 @@ use std::{
     process::Command,
 };
 
-use regex::Regex;
 use tempfile::TempDir;
 
 use super::page::{Marker, Page, Step};
-use crate::support::{process::Process, until};
+use crate::support::{console::timeless, process::Process, until};
 
 /// Runs what is asked for by files, each in the same shell.
 const LOOP: &str = r#"
@@ -145,12 +144,8 @@ impl Drop for Session {
 
 /// Whether an output is what a page shows, but for times. `…` on the page stands for anything.
 pub(super) fn looks_like(shown: &str, output: &str) -> bool {
-    let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").expect("our own expression");
-    let lines = |text: &str| {
-        let text = time.replace_all(text, "TIME");
-        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-    };
-    let (shown, output) = (lines(shown.trim_end()), lines(output.trim_end()));
+    let lines = |text| timeless(text).lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    let (shown, output) = (lines(shown), lines(output));
     let mut pieces = shown.split('…');
     let Some(mut rest) = pieces.next().and_then(|first| output.strip_prefix(first)) else {
         return false;
