@@ -67,9 +67,8 @@ fn blocks<'a>(
 ) -> impl Iterator<Item = Vec<(usize, &'a str)>> {
     let numbered = || lines.iter().copied().enumerate();
     numbered().filter(move |(_, line)| opens(line)).map(move |(at, opening)| {
-        let is_inside = |line: &str| {
-            line.trim().is_empty() || indentation(line) > indentation(opening)
-        };
+        let is_inside =
+            |line: &str| line.trim().is_empty() || indentation(line) > indentation(opening);
         numbered().skip(at + 1).take_while(|(_, line)| is_inside(line)).collect()
     })
 }
@@ -87,7 +86,9 @@ fn says_something(line: &str) -> bool {
 fn in_place(count: usize, kept: impl Iterator<Item = (usize, String)>) -> String {
     let mut kept = kept.peekable();
     (0..count)
-        .map(|at| kept.next_if(|(position, _)| *position == at).map_or_else(String::new, |(_, line)| line))
+        .map(|at| {
+            kept.next_if(|(position, _)| *position == at).map_or_else(String::new, |(_, line)| line)
+        })
         .map(|line| line + "\n")
         .collect()
 }
@@ -107,7 +108,9 @@ mod tests {
     }
 
     fn config_map(rules: &str) -> String {
-        format!("apiVersion: v1\ndata:\n  README: |\n    no rules\n  config.yaml: |\n    rules:\n{rules}\nkind: ConfigMap\nmetadata:\n  name: adapter\n")
+        format!(
+            "apiVersion: v1\ndata:\n  README: |\n    no rules\n  config.yaml: |\n    rules:\n{rules}\nkind: ConfigMap\nmetadata:\n  name: adapter\n"
+        )
     }
 
     #[track_caller]
@@ -121,7 +124,8 @@ mod tests {
     fn rules_are_found_in_config_maps_and_values() {
         assert_eq!(count(&config_map(&rule(SUM, 4))), (1, 0));
         assert_eq!(count(&config_map(&rule(SUM, 4)).replace(": |\n", ": |-\n")), (1, 0));
-        let several = format!("kind: Service\n---\n{}---\nkind: Secret\n", config_map(&rule(SUM, 6)));
+        let several =
+            format!("kind: Service\n---\n{}---\nkind: Secret\n", config_map(&rule(SUM, 6)));
         assert_eq!(count(&several), (1, 0));
         for indented in [2, 4] {
             let values = format!(

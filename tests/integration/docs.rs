@@ -100,6 +100,25 @@ fn rules_manifests_and_values_are_sound() {
     assert_sound(|page| yaml::complaints(page, &values));
 }
 
+/// The blocks of PromQL that are none.
+fn no_queries(page: &Page) -> Vec<String> {
+    let blocks = page.blocks.iter().filter(|block| block.language == "promql");
+    blocks
+        .filter_map(|block| {
+            let why = promql_parser::parser::parse(&block.text).err()?;
+            Some(format!("{}:{}: {why}", page.path, block.line))
+        })
+        .collect()
+}
+
+#[test]
+fn queries_are_queries() {
+    assert_sound(no_queries);
+    let complaints = |text: &str| no_queries(&Page::parse("bad.md", &block("", "promql", text)));
+    assert_eq!(complaints("sum(up)"), Vec::<String>::new());
+    told(&complaints("sum(up"), "bad.md:1: ");
+}
+
 #[test]
 fn messages_are_those_of_the_program() {
     let page = page("docs/debugging.md");

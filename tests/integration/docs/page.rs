@@ -47,7 +47,7 @@ pub(super) struct Step {
 }
 
 /// The languages of blocks. Those of commands are `sh` and `console`; under another name they would not be looked at.
-const LANGUAGES: &[&str] = &["sh", "console", "yaml", "json", "text"];
+const LANGUAGES: &[&str] = &["sh", "console", "yaml", "promql", "json", "text"];
 
 impl Page {
     pub(super) fn parse(path: &str, text: &str) -> Self {
