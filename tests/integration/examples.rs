@@ -116,12 +116,14 @@ impl Drop for Running {
 }
 
 impl Running {
-    async fn start(example: &Example) -> Self {
+    /// With the description of metrics that is called so.
+    async fn start(example: &Example, metrics: &str) -> Self {
         let mut command = Command::new(example.folder.with_file_name("try"));
         let binaries = Path::new(env!("CARGO_BIN_EXE_loadline")).parent().unwrap();
         let path = env::var_os("PATH").unwrap_or_default();
         let paths = [binaries.to_owned()].into_iter().chain(env::split_paths(&path));
-        command.arg(example.name).env("PATH", env::join_paths(paths).unwrap());
+        command.arg(example.name).arg("--metrics").arg(example.folder.join(metrics));
+        command.env("PATH", env::join_paths(paths).unwrap());
         let mut process = Process::start(command, "it is in examples/ and needs python3");
         let kubeconfig = until("the example runs", async || {
             assert!(process.runs(), "{}", process.stderr());
@@ -143,6 +145,15 @@ impl Running {
     }
 }
 
+/// The README in parts, each with the description of metrics that it speaks of: metrics.prom, and from a line
+/// `<!-- metrics FILE -->` on that one.
+fn parts(readme: &str) -> Vec<(&str, &str)> {
+    let mut texts = readme.split("<!-- metrics ");
+    let first = ("metrics.prom", texts.next().unwrap());
+    let others = texts.map(|text| text.split_once(" -->").expect("the end of a comment"));
+    [first].into_iter().chain(others).collect()
+}
+
 /// The block of the README that follows a marker.
 fn block<'a>(readme: &'a str, marker: &str) -> &'a str {
     let (_, rest) =
@@ -159,29 +170,31 @@ async fn holds(name: &'static str) {
     let ended = Process::start(check, "cargo builds it").end().await;
     assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{name}");
 
-    let running = Running::start(&example).await;
-    let mut decisions = Vec::new();
-    for hpa in example.autoscalers() {
-        let target = example.target(&hpa);
-        let mut answers = Answers::new();
-        for question in questions(&hpa, &target) {
-            answers.push(running.ask(&question).await);
-        }
-        decisions.push(decide(&hpa, &target, &answers).0);
-    }
     let readme = example.text("README.md");
-    assert_eq!(block(&readme, "<!-- decisions -->"), decisions.concat(), "{name}");
+    assert!(!steps(&readme).is_empty(), "{name}: nothing to try");
+    for (metrics, text) in parts(&readme) {
+        let running = Running::start(&example, metrics).await;
+        let mut decisions = Vec::new();
+        for hpa in example.autoscalers() {
+            let target = example.target(&hpa);
+            let mut answers = Answers::new();
+            for question in questions(&hpa, &target) {
+                answers.push(running.ask(&question).await);
+            }
+            decisions.push(decide(&hpa, &target, &answers).0);
+        }
+        assert_eq!(block(text, "<!-- decisions -->"), decisions.concat(), "{name}: {metrics}");
 
-    let written = steps(&readme);
-    assert!(!written.is_empty(), "{name}: nothing to try");
-    let seen = run(&written, &example.folder, &running.kubeconfig).await;
-    for (written, seen) in written.iter().zip(&seen) {
-        assert_eq!(
-            timeless(&seen.output),
-            timeless(&written.output),
-            "{name}: {}",
-            written.command
-        );
+        let written = steps(text);
+        let seen = run(&written, &example.folder, &running.kubeconfig).await;
+        for (written, seen) in written.iter().zip(&seen) {
+            assert_eq!(
+                timeless(&seen.output),
+                timeless(&written.output),
+                "{name}: {}",
+                written.command
+            );
+        }
     }
 }
 
