@@ -203,6 +203,11 @@ async fn rust_ai_ide() {
     holds("rust-ai-ide").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ades() {
+    holds("ades").await;
+}
+
 /// Every folder has a test above.
 #[test]
 fn every_example_is_run() {
