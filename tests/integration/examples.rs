@@ -208,6 +208,11 @@ async fn ades() {
     holds("ades").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tide_scope() {
+    holds("tide-scope").await;
+}
+
 /// Every folder has a test above.
 #[test]
 fn every_example_is_run() {
