@@ -161,6 +161,11 @@ async fn tide_scope() {
     holds("tide-scope").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn llm_serving() {
+    holds("llm-serving").await;
+}
+
 /// Every folder has a test above.
 #[test]
 fn every_example_is_run() {
