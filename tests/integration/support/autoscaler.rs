@@ -300,6 +300,16 @@ fn one_value(label: &str, value: i64, target: &MetricTarget, current: u32) -> (S
     (format!("{label}: {shown}, target {} for each pod", format_milli(wanted)), pods)
 }
 
+/// Memory in the unit that people write it in.
+fn format_usage(milli: i64) -> String {
+    const MEBIBYTE: i64 = 1024 * 1024 * 1000;
+    if milli > 0 && milli % MEBIBYTE == 0 {
+        format!("{}Mi", milli / MEBIBYTE)
+    } else {
+        format_milli(milli)
+    }
+}
+
 /// Usage of CPU or memory, of whole pods or of one of their containers.
 fn usage(
     metric: &MetricSpec,
@@ -325,7 +335,7 @@ fn usage(
         return Err("no usage".to_owned());
     }
     let current = count(target.pods.len());
-    let shown: Vec<_> = used.iter().map(|usage| format_milli(*usage)).collect();
+    let shown: Vec<_> = used.iter().map(|usage| format_usage(*usage)).collect();
     let shown = shown.join(", ");
     if wanted.type_ == "AverageValue" {
         let average = quantity(wanted.average_value.as_ref());
@@ -347,7 +357,7 @@ fn usage(
     };
     let pods = by_ratio(&used, current, absent, |used| ratio(percent(used), aim));
     let percent = percent(&used);
-    let requested = format_milli(requested);
+    let requested = format_usage(requested);
     Ok((format!("{label}: {shown} of {requested}; {percent} %, target {aim} %"), pods))
 }
 
