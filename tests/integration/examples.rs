@@ -147,6 +147,11 @@ async fn holds(name: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn glsp() {
+    holds("glsp").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rust_ai_ide() {
     holds("rust-ai-ide").await;
 }
