@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod console;
 pub(crate) mod control_plane;
 pub(crate) mod delegation;
+pub(crate) mod example;
 pub(crate) mod exporter;
 pub(crate) mod kubectl;
 pub(crate) mod load;
