@@ -17,6 +17,7 @@ use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
+    traces::{Span, SpanKind},
     wire::attributes::{Attributes, Target},
 };
 
@@ -214,10 +215,12 @@ async fn review(
 ) -> Result<Arc<Decision>, kubernetes::Error> {
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
     let parameters = PostParams::default();
+    let mut span = Span::part(SpanKind::Client, "SubjectAccessReview");
     let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
     let reviewed: SubjectAccessReview = match reviewed {
         Ok(reviewed) => reviewed,
         Err(error) => {
+            span.fail("review", "access could not be reviewed");
             metrics.review("access", "error");
             return Err(error);
         }

@@ -16,6 +16,7 @@ use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
+    traces::{Span, SpanKind},
 };
 
 /// How many tokens are remembered.
@@ -106,10 +107,12 @@ async fn review(
     let review =
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
     let parameters = PostParams::default();
+    let mut span = Span::part(SpanKind::Client, "TokenReview");
     let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
     let reviewed: TokenReview = match reviewed {
         Ok(reviewed) => reviewed,
         Err(error) => {
+            span.fail("review", "the token could not be reviewed");
             metrics.review("token", "error");
             return Err(error);
         }

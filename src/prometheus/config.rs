@@ -18,9 +18,14 @@ use crate::core::rules::{Backend, Verb};
 /// Where Kubernetes puts the service account of a pod.
 pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// The name of the backend of the flags. None of a rules file can have it: those are DNS labels.
+const OF_FLAGS: &str = "--prometheus-url";
+
 /// Where a backend is and how to authenticate there.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the rules file calls it, or the flag that names it.
+    pub name: String,
     /// The base URL, without credentials.
     pub url: Url,
     /// User and password, from the URL.
@@ -150,6 +155,7 @@ impl Config {
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Ok(Self {
+            name: OF_FLAGS.to_owned(),
             url,
             basic,
             ca: None,
@@ -168,6 +174,7 @@ impl Config {
     /// never are, since they belong to another server.
     pub fn of_file(backend: &Backend, flags: &Self) -> Result<Self, ConfigError> {
         let mut config = Self::new(backend.url.as_str())?;
+        backend.name.as_ref().clone_into(&mut config.name);
         config.headers.clone_from(&backend.headers);
         config.method = match backend.verb {
             Some(Verb::Get) => Method::Get,
