@@ -55,7 +55,8 @@ pub struct Cause {
 /// Something that takes time, from [`Cause::span`] until it is dropped.
 #[derive(Debug)]
 pub struct Span {
-    span: Option<sdk::Span>,
+    /// Apart, because every request would carry the room for it.
+    span: Option<Box<sdk::Span>>,
     cause: Cause,
 }
 
@@ -126,7 +127,7 @@ impl Cause {
         };
         let span = tracer.build_with_context(tracer.span_builder(name).with_kind(kind), &parent);
         let context = Some(span.span_context().clone());
-        Span { span: Some(span), cause: Self { context, ..self } }
+        Span { span: Some(Box::new(span)), cause: Self { context, ..self } }
     }
 
     /// Whether what is done for it makes spans.
