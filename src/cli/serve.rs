@@ -51,7 +51,11 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         );
         return Err(UsageError(text).into());
     }
-    let certificates = flags.certificates.settings(address.ip(), is_standalone)?;
+    let certificates = flags.certificates.settings(
+        address.ip(),
+        is_standalone,
+        flags.cluster.lister_kubeconfig.is_some(),
+    )?;
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
     let traces = traces::Settings::read(variable).map_err(|error| UsageError(error.to_string()))?;

@@ -6,7 +6,7 @@ use crate::traces::{self, KeyValue, Span, SpanKind};
 /// Begins the span of a request to an endpoint for this query or selector. It is named by the endpoint, without what all have
 /// in common.
 pub(super) fn begin(backend: &Config, path: &'static str, text: &str) -> Span {
-    let operation = path.trim_start_matches('/').trim_start_matches("api/v1/");
+    let operation = path.trim_start_matches("/api/v1/");
     let mut span = Span::part(SpanKind::Client, operation);
     span.record(|| {
         let port = backend.url.port_or_known_default().unwrap_or_default();

@@ -18,14 +18,24 @@ pub(crate) struct Store {
 impl Store {
     /// A Prometheus that has scraped the exporter once.
     pub(crate) async fn prometheus(exporter: &Exporter) -> Self {
-        let folder = folder(exporter);
+        let store = Self::configured(&scraping(exporter), &[]).await;
+        store.until("scrape_samples_scraped{*} > 0").await;
+        store
+    }
+
+    /// A Prometheus with this configuration, and files beside it that it can name.
+    pub(crate) async fn configured(config: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, content) in [("prometheus.yaml", config)].iter().chain(files) {
+            fs::write(folder.path().join(name), content).expect("a new file");
+        }
         let mut command = Command::new("prometheus");
         command
-            .arg(format!("--config.file={}", folder.path().join("scrape.yaml").display()))
+            .arg(format!("--config.file={}", folder.path().join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"]);
         let process = Process::start(command, "apt-get install prometheus");
-        Self::scraped(process, folder).await
+        Self::listening(process, folder).await
     }
 
     /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
@@ -105,10 +115,13 @@ impl Store {
 
 fn folder(exporter: &Exporter) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = format!(
+    fs::write(folder.path().join("scrape.yaml"), scraping(exporter)).expect("a new file");
+    folder
+}
+
+fn scraping(exporter: &Exporter) -> String {
+    format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: test\n  static_configs: [{{targets: [\"{}\"]}}]\n",
         exporter.address()
-    );
-    fs::write(folder.path().join("scrape.yaml"), config).expect("a new file");
-    folder
+    )
 }
