@@ -51,4 +51,6 @@ mod sharing;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod victoria_metrics;
