@@ -11,35 +11,34 @@
 
 mod ask;
 mod confirm;
+mod handle;
+mod round;
 mod state;
 mod vain;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::Hash,
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use confirm::Confirmed;
-use futures::{StreamExt as _, future::join_all, stream};
+use handle::Ask;
+pub use handle::Handle;
 use state::RuleState;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use vain::Vain;
 
 use crate::{
     backends::Backends,
     core::{
-        catalog::{Api, Catalog, Claim, DiscoveredRule, contests, external},
+        catalog::{Catalog, Claim, contests},
         kinds::Kinds,
         rules::RuleSet,
     },
     kubernetes::KindsSource,
     metrics::Metrics,
-    prometheus::{Error, Range, Tenant},
     traces::Traces,
 };
 
@@ -58,89 +57,6 @@ pub struct Settings {
     pub interval: Duration,
     /// How far back series are looked for.
     pub max_age: Duration,
-}
-
-/// What the task is asked for. The answer comes when it is done, and the catalog has the result.
-enum Ask {
-    /// Looks again for rules that were not just tried.
-    Look(oneshot::Sender<()>),
-    /// Takes other rules in place of those that there are.
-    Replace(Arc<RuleSet>, oneshot::Sender<()>),
-}
-
-/// What readers hold: the catalog, and a way to ask for a fresh one.
-#[derive(Clone)]
-pub struct Handle {
-    catalog: Arc<ArcSwap<Catalog>>,
-    asks: mpsc::Sender<Ask>,
-    tried: watch::Receiver<bool>,
-    problems: Arc<ArcSwap<Vec<String>>>,
-    vain: Vain,
-}
-
-impl Handle {
-    /// The catalog as it is now.
-    pub fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.load_full()
-    }
-
-    /// A metric of the catalog, by what names it. If the catalog does not have it, every rule that was not tried within
-    /// [`RETRY`] is discovered again first, for at most as long: who reads is one of few workers of the HPA controller. A
-    /// metric that was looked for in vain is not looked for again for a while.
-    pub async fn find<T>(
-        &self,
-        name: impl Hash,
-        find: impl Fn(&Catalog) -> Option<T>,
-    ) -> Option<T> {
-        if let Some(found) = find(&self.catalog.load()) {
-            return Some(found);
-        }
-        let key = Vain::key(name);
-        let now = Instant::now();
-        if !self.vain.is_over(key, now).await {
-            return None;
-        }
-        tokio::time::timeout(RETRY, self.ask(Ask::Look)).await.unwrap_or_default();
-        let found = find(&self.catalog.load());
-        if found.is_none() {
-            self.vain.note(key, now).await;
-        }
-        found
-    }
-
-    /// Takes other rules in place of those that there are, and comes back when the catalog is theirs. Until then it is that of
-    /// the rules before; what is known of rules that say the same is kept.
-    pub async fn replace(&self, rules: Arc<RuleSet>) {
-        self.ask(|done| Ask::Replace(rules, done)).await;
-    }
-
-    async fn ask(&self, ask: impl FnOnce(oneshot::Sender<()>) -> Ask) {
-        let (done, wait) = oneshot::channel();
-        if self.asks.send(ask(done)).await.is_ok() {
-            // An error is the end of discovery, and so of the process.
-            wait.await.unwrap_or_default();
-        }
-    }
-
-    /// Whether the first discovery has been tried, with whatever result.
-    pub fn tried(&self) -> bool {
-        *self.tried.borrow()
-    }
-
-    /// Changes when a discovery has ended, with whatever result.
-    pub fn rounds(&self) -> watch::Receiver<bool> {
-        self.tried.clone()
-    }
-
-    /// What failed in the last discovery, in sentences that may be told to anybody.
-    pub fn problems(&self) -> Arc<Vec<String>> {
-        self.problems.load_full()
-    }
-
-    /// Waits until the first discovery has been tried.
-    pub async fn first_try(&self) {
-        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
-    }
 }
 
 /// The task and its state.
@@ -164,9 +80,6 @@ pub struct Discovery {
     traces: Traces,
 }
 
-/// The rules that failed, by the error's text.
-type Failures = BTreeMap<String, Vec<String>>;
-
 impl Discovery {
     /// Makes the task, which does nothing before [`Discovery::run`], and the handle for readers.
     pub fn new(
@@ -185,13 +98,7 @@ impl Discovery {
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
         let problems = Arc::new(ArcSwap::default());
-        let handle = Handle {
-            catalog: Arc::clone(&catalog),
-            asks,
-            tried: was_tried,
-            problems: Arc::clone(&problems),
-            vain: Vain::new(),
-        };
+        let handle = Handle::new(Arc::clone(&catalog), asks, was_tried, Arc::clone(&problems));
         let kinds_known = false;
         let task = Self {
             backends,
@@ -308,65 +215,6 @@ impl Discovery {
         self.problems.store(Arc::new(problems));
     }
 
-    async fn find(&mut self, due: &[usize]) {
-        let range = self.range();
-        let groups = self.selectors(due);
-        let results = self.ask(groups, range).await;
-        let mut failures = Failures::default();
-        for (group, found) in &results {
-            self.note(group, found, &mut failures);
-        }
-        for (error, rules) in failures {
-            let rules = rules.join(", ");
-            tracing::warn!(rules, error, "discovery failed; keeping what is known");
-        }
-    }
-
-    /// Asks for all selectors, in the time that one request may take: a backend that hangs costs a round once, not for each
-    /// selector.
-    async fn ask(
-        &self,
-        groups: Vec<ask::Group>,
-        range: Range,
-    ) -> Vec<(ask::Group, ask::Discovered)> {
-        let mut by_tenant: HashMap<Tenant, Vec<ask::Group>> = HashMap::new();
-        for group in groups {
-            by_tenant.entry(group.tenant.clone()).or_default().push(group);
-        }
-        let found = by_tenant.into_iter().map(|(tenant, groups)| async move {
-            // Every backend has its own time: one that hangs does not keep others from being asked.
-            let deadline = tokio::time::Instant::now() + tenant.discovery_timeout();
-            let in_time = |result| match result {
-                Ok(Ok(found)) => Ok(found),
-                Ok(Err(error)) => Err(Arc::new(error)),
-                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
-            };
-            let ignores = tenant.ignores_selectors(range);
-            let ignores = match tokio::time::timeout_at(deadline, ignores).await {
-                Ok(ignores) => ignores.map_err(Arc::new),
-                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
-            };
-            stream::iter(groups)
-                .map(|group| {
-                    let ignores = ignores.clone();
-                    async move {
-                        let found = match ignores {
-                            Err(error) => Err(error),
-                            Ok(ignores) => {
-                                let found = ask::discover(&group, range, ignores);
-                                in_time(tokio::time::timeout_at(deadline, found).await)
-                            }
-                        };
-                        (group, found)
-                    }
-                })
-                .buffer_unordered(CONCURRENCY)
-                .collect::<Vec<_>>()
-                .await
-        });
-        join_all(found).await.into_iter().flatten().collect()
-    }
-
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
     async fn learn_kinds(&mut self) {
         let kinds = self.kinds_source.kinds().await;
@@ -391,76 +239,6 @@ impl Discovery {
         }
     }
 
-    /// The distinct selectors of the rules that have to be asked for, each with the rules and labels that it is asked for.
-    fn selectors(&mut self, due: &[usize]) -> Vec<ask::Group> {
-        let mut groups: Vec<ask::Group> = Vec::new();
-        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
-        for index in due {
-            let Some(state) = self.rules.get_mut(*index).filter(|state| state.is_asked_for())
-            else {
-                continue;
-            };
-            let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
-            let tenant = match self.backends.discovery_tenant(&rule.options) {
-                Ok(tenant) => tenant,
-                Err(error) => {
-                    tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
-                    state.error = Some("its backend cannot be asked");
-                    continue;
-                }
-            };
-            let key = (tenant.clone(), rule.selector.text().to_owned());
-            let place = *places.entry(key).or_insert_with(|| {
-                groups.push(ask::Group::new(tenant, rule.selector.clone()));
-                groups.len() - 1
-            });
-            let Some(group) = groups.get_mut(place) else { continue };
-            group.rules.push(*index);
-            match api {
-                Api::Custom => {
-                    group.has_template |= rule.mapping.has_template();
-                    group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
-                }
-                Api::External => {
-                    group.labels.insert(external::NAME.to_owned());
-                }
-            }
-        }
-        groups
-    }
-
-    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew, and one that a
-    /// partial answer tells of knows that as well; what is new among the failures is added to `failures`.
-    fn note(&mut self, group: &ask::Group, found: &ask::Discovered, failures: &mut Failures) {
-        let error = match found {
-            Ok(found) if found.is_partial => Some(&Error::Partial),
-            Ok(_) => None,
-            Err(error) => Some(&**error),
-        };
-        for index in &group.rules {
-            let Some(state) = self.rules.get_mut(*index) else {
-                continue;
-            };
-            if let Ok(found) = found {
-                state.learn(found);
-            }
-            let rule = &state.discovered.rule.id;
-            match error {
-                None => {
-                    if state.error.take().is_some() {
-                        tracing::info!(%rule, "discovery works again");
-                    }
-                }
-                Some(error) => {
-                    let public = error.public();
-                    if state.error.replace(public) != Some(public) {
-                        failures.entry(error.to_string()).or_default().push(rule.clone());
-                    }
-                }
-            }
-        }
-    }
-
     /// Builds the catalog, asking first which of the contested series are alive.
     async fn swap(&mut self) {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
@@ -478,32 +256,5 @@ impl Discovery {
         }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
-    }
-
-    /// Notes what was learned of contested series.
-    fn judge(&mut self, mut confirmed: BTreeMap<usize, Confirmed>) {
-        let mut failures = Failures::default();
-        for (index, state) in (0..).zip(&mut self.rules) {
-            let confirmed = confirmed.remove(&index).unwrap_or_default();
-            if let Some(doubt) = state.confirm(confirmed) {
-                let rule = state.discovered.rule.id.clone();
-                failures.entry(doubt.to_string()).or_default().push(rule);
-            }
-        }
-        for (error, rules) in failures {
-            let rules = rules.join(", ");
-            tracing::warn!(
-                rules,
-                error,
-                "discovery failed to tell live series from dead ones; keeping what is known"
-            );
-        }
-    }
-
-    fn range(&self) -> Range {
-        let now = jiff::Timestamp::now().as_second();
-        let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        // Up to the next whole second: a series that began within this one is there too.
-        Range { start: now.saturating_sub(max_age), end: now.saturating_add(1) }
     }
 }

@@ -1,0 +1,101 @@
+//! What readers hold of discovery.
+
+use std::{hash::Hash, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{RETRY, vain::Vain};
+use crate::core::{catalog::Catalog, rules::RuleSet};
+
+/// What the task is asked for. The answer comes when it is done, and the catalog has the result.
+pub(super) enum Ask {
+    /// Looks again for rules that were not just tried.
+    Look(oneshot::Sender<()>),
+    /// Takes other rules in place of those that there are.
+    Replace(Arc<RuleSet>, oneshot::Sender<()>),
+}
+
+/// What readers hold: the catalog, and a way to ask for a fresh one.
+#[derive(Clone)]
+pub struct Handle {
+    catalog: Arc<ArcSwap<Catalog>>,
+    asks: mpsc::Sender<Ask>,
+    tried: watch::Receiver<bool>,
+    problems: Arc<ArcSwap<Vec<String>>>,
+    vain: Vain,
+}
+
+impl Handle {
+    pub(super) fn new(
+        catalog: Arc<ArcSwap<Catalog>>,
+        asks: mpsc::Sender<Ask>,
+        tried: watch::Receiver<bool>,
+        problems: Arc<ArcSwap<Vec<String>>>,
+    ) -> Self {
+        Self { catalog, asks, tried, problems, vain: Vain::new() }
+    }
+
+    /// The catalog as it is now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// A metric of the catalog, by what names it. If the catalog does not have it, every rule that was not tried within
+    /// [`RETRY`] is discovered again first, for at most as long: who reads is one of few workers of the HPA controller. A
+    /// metric that was looked for in vain is not looked for again for a while.
+    pub async fn find<T>(
+        &self,
+        name: impl Hash,
+        find: impl Fn(&Catalog) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(found) = find(&self.catalog.load()) {
+            return Some(found);
+        }
+        let key = Vain::key(name);
+        let now = Instant::now();
+        if !self.vain.is_over(key, now).await {
+            return None;
+        }
+        tokio::time::timeout(RETRY, self.ask(Ask::Look)).await.unwrap_or_default();
+        let found = find(&self.catalog.load());
+        if found.is_none() {
+            self.vain.note(key, now).await;
+        }
+        found
+    }
+
+    /// Takes other rules in place of those that there are, and comes back when the catalog is theirs. Until then it is that of
+    /// the rules before; what is known of rules that say the same is kept.
+    pub async fn replace(&self, rules: Arc<RuleSet>) {
+        self.ask(|done| Ask::Replace(rules, done)).await;
+    }
+
+    async fn ask(&self, ask: impl FnOnce(oneshot::Sender<()>) -> Ask) {
+        let (done, wait) = oneshot::channel();
+        if self.asks.send(ask(done)).await.is_ok() {
+            // An error is the end of discovery, and so of the process.
+            wait.await.unwrap_or_default();
+        }
+    }
+
+    /// Whether the first discovery has been tried, with whatever result.
+    pub fn tried(&self) -> bool {
+        *self.tried.borrow()
+    }
+
+    /// Changes when a discovery has ended, with whatever result.
+    pub fn rounds(&self) -> watch::Receiver<bool> {
+        self.tried.clone()
+    }
+
+    /// What failed in the last discovery, in sentences that may be told to anybody.
+    pub fn problems(&self) -> Arc<Vec<String>> {
+        self.problems.load_full()
+    }
+
+    /// Waits until the first discovery has been tried.
+    pub async fn first_try(&self) {
+        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
+    }
+}

@@ -1,0 +1,176 @@
+//! A round of discovery: the questions to the backends, and what becomes of the answers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, future::join_all, stream};
+
+use super::{
+    CONCURRENCY, Discovery,
+    ask::{self, Discovered, Group},
+    confirm::Confirmed,
+};
+use crate::{
+    core::catalog::{Api, DiscoveredRule, external},
+    prometheus::{Error, Range, Tenant},
+};
+
+/// The rules that failed, by the error's text.
+type Failures = BTreeMap<String, Vec<String>>;
+
+impl Discovery {
+    /// Asks what there is of the rules that are due.
+    pub(super) async fn find(&mut self, due: &[usize]) {
+        let range = self.range();
+        let groups = self.selectors(due);
+        let results = self.ask(groups, range).await;
+        let mut failures = Failures::default();
+        for (group, found) in &results {
+            self.note(group, found, &mut failures);
+        }
+        for (error, rules) in failures {
+            let rules = rules.join(", ");
+            tracing::warn!(rules, error, "discovery failed; keeping what is known");
+        }
+    }
+
+    /// Asks for all selectors, in the time that one request may take: a backend that hangs costs a round once, not for each
+    /// selector.
+    async fn ask(&self, groups: Vec<Group>, range: Range) -> Vec<(Group, Discovered)> {
+        let mut by_tenant: HashMap<Tenant, Vec<Group>> = HashMap::new();
+        for group in groups {
+            by_tenant.entry(group.tenant.clone()).or_default().push(group);
+        }
+        let found = by_tenant.into_iter().map(|(tenant, groups)| async move {
+            // Every backend has its own time: one that hangs does not keep others from being asked.
+            let deadline = tokio::time::Instant::now() + tenant.discovery_timeout();
+            let in_time = |result| match result {
+                Ok(Ok(found)) => Ok(found),
+                Ok(Err(error)) => Err(Arc::new(error)),
+                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+            };
+            let ignores = tenant.ignores_selectors(range);
+            let ignores = match tokio::time::timeout_at(deadline, ignores).await {
+                Ok(ignores) => ignores.map_err(Arc::new),
+                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+            };
+            stream::iter(groups)
+                .map(|group| {
+                    let ignores = ignores.clone();
+                    async move {
+                        let found = match ignores {
+                            Err(error) => Err(error),
+                            Ok(ignores) => {
+                                let found = ask::discover(&group, range, ignores);
+                                in_time(tokio::time::timeout_at(deadline, found).await)
+                            }
+                        };
+                        (group, found)
+                    }
+                })
+                .buffer_unordered(CONCURRENCY)
+                .collect::<Vec<_>>()
+                .await
+        });
+        join_all(found).await.into_iter().flatten().collect()
+    }
+
+    /// The distinct selectors of the rules that have to be asked for, each with the rules and labels that it is asked for.
+    fn selectors(&mut self, due: &[usize]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
+        for index in due {
+            let Some(state) = self.rules.get_mut(*index).filter(|state| state.is_asked_for())
+            else {
+                continue;
+            };
+            let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
+            let tenant = match self.backends.discovery_tenant(&rule.options) {
+                Ok(tenant) => tenant,
+                Err(error) => {
+                    tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
+                    state.error = Some("its backend cannot be asked");
+                    continue;
+                }
+            };
+            let key = (tenant.clone(), rule.selector.text().to_owned());
+            let place = *places.entry(key).or_insert_with(|| {
+                groups.push(Group::new(tenant, rule.selector.clone()));
+                groups.len() - 1
+            });
+            let Some(group) = groups.get_mut(place) else { continue };
+            group.rules.push(*index);
+            match api {
+                Api::Custom => {
+                    group.has_template |= rule.mapping.has_template();
+                    group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
+                }
+                Api::External => {
+                    group.labels.insert(external::NAME.to_owned());
+                }
+            }
+        }
+        groups
+    }
+
+    /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew, and one that a
+    /// partial answer tells of knows that as well; what is new among the failures is added to `failures`.
+    fn note(&mut self, group: &Group, found: &Discovered, failures: &mut Failures) {
+        let error = match found {
+            Ok(found) if found.is_partial => Some(&Error::Partial),
+            Ok(_) => None,
+            Err(error) => Some(&**error),
+        };
+        for index in &group.rules {
+            let Some(state) = self.rules.get_mut(*index) else {
+                continue;
+            };
+            if let Ok(found) = found {
+                state.learn(found);
+            }
+            let rule = &state.discovered.rule.id;
+            match error {
+                None => {
+                    if state.error.take().is_some() {
+                        tracing::info!(%rule, "discovery works again");
+                    }
+                }
+                Some(error) => {
+                    let public = error.public();
+                    if state.error.replace(public) != Some(public) {
+                        failures.entry(error.to_string()).or_default().push(rule.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes what was learned of contested series.
+    pub(super) fn judge(&mut self, mut confirmed: BTreeMap<usize, Confirmed>) {
+        let mut failures = Failures::default();
+        for (index, state) in (0..).zip(&mut self.rules) {
+            let confirmed = confirmed.remove(&index).unwrap_or_default();
+            if let Some(doubt) = state.confirm(confirmed) {
+                let rule = state.discovered.rule.id.clone();
+                failures.entry(doubt.to_string()).or_default().push(rule);
+            }
+        }
+        for (error, rules) in failures {
+            let rules = rules.join(", ");
+            tracing::warn!(
+                rules,
+                error,
+                "discovery failed to tell live series from dead ones; keeping what is known"
+            );
+        }
+    }
+
+    fn range(&self) -> Range {
+        let now = jiff::Timestamp::now().as_second();
+        let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
+        // Up to the next whole second: a series that began within this one is there too.
+        Range { start: now.saturating_sub(max_age), end: now.saturating_add(1) }
+    }
+}
