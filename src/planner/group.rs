@@ -165,30 +165,31 @@ impl Group {
     pub(super) fn move_on(&self, reader: u64, queries: &[Exact]) -> Vec<Query> {
         let mut state = self.lock();
         state.is_shared |= queries.is_empty();
-        let had = state.had.insert(reader, queries.to_vec()).unwrap_or_default();
-        let is_kept = |query: &Query| queries.iter().any(|exact| exact.query == *query);
-        let gone = had.into_iter().map(|exact| exact.query).filter(|query| !is_kept(query));
-        let gone = gone.collect();
+        let left = state.had.insert(reader, queries.to_vec()).unwrap_or_default();
+        let is_kept = |left: &Exact| queries.iter().any(|exact| exact.query == left.query);
+        let gone = self.gone(&mut state, left.into_iter().filter(|exact| !is_kept(exact)));
         let State { had, demand, .. } = &mut *state;
         if had.len() > 2 * demand.readers() + SPARE_READERS {
             had.retain(|known, _| *known == reader || demand.remembers(*known));
         }
-        self.with_unshared(&mut state, gone)
+        gone
     }
 
     /// A reader reads elsewhere from now on. Gives the queries that nobody here has any more.
     pub(super) fn leave(&self, reader: u64) -> Vec<Query> {
         let mut state = self.lock();
-        let had = state.had.remove(&reader).unwrap_or_default();
-        let gone = had.into_iter().map(|exact| exact.query).collect();
-        self.with_unshared(&mut state, gone)
+        let left = state.had.remove(&reader).unwrap_or_default();
+        self.gone(&mut state, left)
     }
 
-    /// Adds the shared query if its last reader has gone.
-    fn with_unshared(&self, state: &mut State, mut gone: Vec<Query>) -> Vec<Query> {
+    /// Of the queries that a reader has left those that nobody has any more, and the shared one if its last reader has gone.
+    fn gone(&self, state: &mut State, left: impl IntoIterator<Item = Exact>) -> Vec<Query> {
+        let shared = self.shared.as_ref().ok().map(|shared| &shared.query);
+        let left = left.into_iter().map(|exact| exact.query);
+        let mut gone: Vec<_> = left.filter(|query| !state.is_had(query, shared)).collect();
         if state.is_shared && !state.had.values().any(Vec::is_empty) {
             state.is_shared = false;
-            gone.extend(self.shared.as_ref().ok().map(|shared| shared.query.clone()));
+            gone.extend(shared.filter(|shared| !state.is_had(shared, None)).cloned());
         }
         gone
     }
@@ -219,6 +220,14 @@ impl Group {
 }
 
 impl State {
+    /// Whether a reader has a query. Those that have none share.
+    fn is_had(&self, query: &Query, shared: Option<&Query>) -> bool {
+        self.had.values().any(|queries| match queries.as_slice() {
+            [] => shared == Some(query),
+            queries => queries.iter().any(|exact| exact.query == *query),
+        })
+    }
+
     /// How many samples the shared query gives, as well as anybody knows.
     fn size(&self, population: Option<usize>, now: Instant) -> Option<usize> {
         let crowd = || (self.demand.readers() >= CROWD).then(|| self.demand.names());
@@ -258,5 +267,79 @@ impl Drop for Waiting<'_> {
                 state.waiting.remove(&self.reader);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cache::slot::Life,
+        core::plan::Key,
+        metrics::Metrics,
+        prometheus::{Config, Prometheus, Tenant},
+    };
+
+    /// Makes queries by their text.
+    fn queries() -> impl Fn(&str) -> Exact {
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let config = Config::new("http://127.0.0.1:9").unwrap();
+        let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
+        let tenant = Tenant::new(Arc::new(prometheus), Vec::new(), None);
+        move |text| {
+            let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::ZERO };
+            let query = Query { text: text.into(), life, tenant: tenant.clone() };
+            let key = Key { name: "pod".into(), namespace: None };
+            Exact { plan: Arc::new(Plan { query: text.into(), key }), query }
+        }
+    }
+
+    fn group(shared: &Exact) -> Group {
+        let Plan { query, key } = &*shared.plan;
+        let plan = Plan { query: Arc::clone(query), key: key.clone() };
+        let shared_plan = sharing::Shared { plan, depends_on_names: true };
+        Group::new(Ok((shared_plan, shared.query.clone())))
+    }
+
+    fn texts(queries: Vec<Query>) -> Vec<String> {
+        queries.into_iter().map(|query| query.text.to_string()).collect()
+    }
+
+    #[test]
+    fn a_query_is_left_when_its_last_reader_has_gone() {
+        let query = queries();
+        let [a, b, c] = ["a", "b", "c"].map(&query);
+        let group = group(&query("all"));
+        let move_on = |reader, queries: &[&Exact]| {
+            let queries: Vec<_> = queries.iter().copied().cloned().collect();
+            texts(group.move_on(reader, &queries))
+        };
+        assert_eq!(move_on(1, &[&a, &b]), [""; 0]);
+        assert_eq!(move_on(2, &[&a, &c]), [""; 0]);
+        assert_eq!(move_on(1, &[&c]), ["b"], "the second one reads `a`");
+        assert_eq!(texts(group.leave(2)), ["a"], "the first one reads `c`");
+        assert_eq!(move_on(1, &[&c]), [""; 0], "nothing changes");
+        assert_eq!(move_on(1, &[]), ["c"]);
+    }
+
+    #[test]
+    fn the_shared_query_is_left_when_its_last_reader_has_gone() {
+        let query = queries();
+        let [all, a] = ["all", "a"].map(&query);
+        let group = group(&all);
+        let move_on = |reader, queries: &[&Exact]| {
+            let queries: Vec<_> = queries.iter().copied().cloned().collect();
+            texts(group.move_on(reader, &queries))
+        };
+        for reader in [1, 2] {
+            assert_eq!(move_on(reader, &[]), [""; 0]);
+        }
+        assert_eq!(texts(group.leave(1)), [""; 0]);
+        // Where the names make no difference the exact query is the shared one.
+        assert_eq!(move_on(1, &[&all]), [""; 0]);
+        assert_eq!(move_on(1, &[&a]), [""; 0], "the second one shares");
+        assert_eq!(move_on(1, &[&all]), ["a"]);
+        assert_eq!(texts(group.leave(2)), [""; 0], "the first one has it");
+        assert_eq!(texts(group.leave(1)), ["all"]);
     }
 }
