@@ -190,7 +190,16 @@ impl Planner {
 
     /// Plans a question and fetches what answers it.
     pub async fn find(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let found = self.choose(asked).await?;
+        let found = match &asked.selected.objects {
+            Objects::Any => self.everything(asked).await?,
+            Objects::Named(names) => {
+                let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
+                match self.choose(asked, names, &group).await {
+                    Err(Failure::Fetch(error)) => self.stale(asked, names, &group, error).await?,
+                    found => found?,
+                }
+            }
+        };
         self.metrics.plan(found.choice.name());
         tracing::debug!(
             rule = asked.entry.rule(),
@@ -283,32 +292,22 @@ impl Planner {
         Ok(())
     }
 
-    async fn choose(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let Objects::Named(names) = &asked.selected.objects else {
-            return self.everything(asked).await;
-        };
-        let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
-        let mut shared = Ok(Err(WhyExact::UnknownCost));
+    async fn choose(
+        &self,
+        asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
+    ) -> Result<Found, Failure> {
         if self.settings.across_namespaces && asked.namespace.is_some() {
             let all = self.group(asked.entry, None, asked.metric_selector).await;
-            shared = self.share(&all, asked, names.len(), None).await;
-            if let Ok(Ok(part)) = shared {
+            if let Ok(part) = self.share(&all, asked, names.len(), None).await? {
                 self.abandon(group.leave(asked.reader)).await;
                 return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
             }
         }
-        if shared.is_ok() {
-            shared = self.share(&group, asked, names.len(), asked.selected.population).await;
-        }
-        match shared {
-            Ok(Ok(part)) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
-            Ok(Err(why)) => self.exact(asked, names, &group, why).await,
-            Err(Failure::Fetch(error)) => {
-                // The reader may have come from another plan, of which something is left.
-                let parts = self.stale(&group, asked, error).await?;
-                Ok(Found { parts, choice: Choice::Exact(WhyExact::Failed) })
-            }
-            Err(failure) => Err(failure),
+        match self.share(group, asked, names.len(), asked.selected.population).await? {
+            Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Err(why) => self.exact(asked, names, group, why).await,
         }
     }
 
@@ -316,8 +315,8 @@ impl Planner {
     async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
         let Asked { entry, namespace, selected, metric_selector, .. } = asked;
         let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-        let part = self.fetch(asked, plan, None).await?;
-        Ok(Found { parts: vec![part], choice: Choice::Exact(WhyExact::Everything) })
+        let parts = vec![self.fetch(asked, plan, None).await?];
+        Ok(Found { parts, choice: Choice::Exact(WhyExact::Everything) })
     }
 
     /// The result of the shared query, or why it is not used.
@@ -378,16 +377,7 @@ impl Planner {
         group: &Group,
         why: WhyExact,
     ) -> Result<Found, Failure> {
-        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
-        if !group.is_pointwise() {
-            // What one object gets depends on the others, so they have to be asked for together.
-            let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-            let parts = vec![self.fetch(asked, plan, None).await?];
-            self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
-            return Ok(Found { parts, choice: Choice::Exact(why) });
-        }
-        let max_bytes = self.settings.max_query_bytes;
-        let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
+        let plans = self.exact_plans(asked, names, group)?;
         if matches!(why, WhyExact::CostsMore { .. } | WhyExact::UnknownCost)
             && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
@@ -396,49 +386,72 @@ impl Planner {
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
-        let parts = stream::iter(plans)
-            .map(|part| self.fetch(asked, part.plan, Some(part.names)))
+        let parts: Vec<_> = stream::iter(plans)
+            .map(|part| self.fetch(asked, part.plan, Some(Objects::Named(part.names))))
             .buffered(PARTS_AT_ONCE)
             .try_collect()
-            .await;
-        let parts: Vec<Part> = match parts {
-            Ok(parts) => parts,
-            Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
-            Err(failure) => return Err(failure),
-        };
+            .await?;
         if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
             if let WhyExact::TimedOut(error) = &why {
-                pause(group, entry, error);
+                pause(group, asked.entry, error);
             }
             self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
         }
         Ok(Found { parts, choice: Choice::Exact(why) })
     }
 
-    /// What was found before for a reader whose objects have changed since, so that there is no older result of the same
-    /// query.
+    /// How to ask for just these objects.
+    fn exact_plans(
+        &self,
+        asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
+    ) -> Result<Vec<PartialPlan>, PlanError> {
+        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
+        if !group.is_pointwise() {
+            // What one object gets depends on the others, so they have to be asked for together.
+            let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
+            return Ok(vec![PartialPlan { plan, names: names.to_vec() }]);
+        }
+        let max_bytes = self.settings.max_query_bytes;
+        plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)
+    }
+
+    /// What was found before for a reader whose plan or objects have changed since, so that there is no older result of the
+    /// same query.
     async fn stale(
         &self,
-        group: &Group,
         asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
         error: FetchError,
-    ) -> Result<Vec<Part>, Failure> {
-        let shared = group.shared.as_ref().ok();
-        let shared = shared
-            .map(|shared| Exact { plan: Arc::clone(&shared.plan), query: shared.query.clone() });
-        for queries in [group.exact(asked.reader), shared.into_iter().collect()] {
+    ) -> Result<Found, Failure> {
+        // Where what one object gets depends on the others, a result for others is none for these.
+        let Ok(shared) = &group.shared else { return Err(Failure::Fetch(error)) };
+        // A result may have a value for an object that it was not asked for, and that would not be its value.
+        let of_these = |mut exact: Exact| {
+            exact.names.retain(|name| names.binary_search(name).is_ok());
+            (!exact.names.is_empty()).then_some((
+                exact.plan,
+                exact.query,
+                Some(Objects::Named(exact.names)),
+            ))
+        };
+        let exact = group.exact(asked.reader).into_iter().filter_map(of_these).collect();
+        let shared = vec![(Arc::clone(&shared.plan), shared.query.clone(), None)];
+        for queries in [exact, shared] {
             let mut parts = Vec::new();
-            for Exact { plan, query } in queries {
+            for (plan, query, objects) in queries {
                 // Some of the parts would be some of the objects.
                 let Some(kept) = self.cache.stale(&query).await else {
                     parts.clear();
                     break;
                 };
                 let got = Got { kept, how: How::Stale(error.clone()), lease: None };
-                parts.push(Part { plan, got, query, objects: None });
+                parts.push(Part { plan, got, query, objects });
             }
             if !parts.is_empty() {
-                return Ok(parts);
+                return Ok(Found { parts, choice: Choice::Exact(WhyExact::NoNewer) });
             }
         }
         Err(Failure::Fetch(error))
@@ -455,11 +468,10 @@ impl Planner {
         &self,
         asked: Asked<'_>,
         plan: Plan,
-        names: Option<Vec<Arc<str>>>,
+        objects: Option<Objects>,
     ) -> Result<Part, Failure> {
         let query = self.query(asked.entry.options(), asked.namespace, Arc::clone(&plan.query))?;
         let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
-        let objects = names.map(Objects::Named);
         Ok(Part { plan: Arc::new(plan), got, query, objects })
     }
 
@@ -566,10 +578,14 @@ fn pause(group: &Group, entry: &dyn Source, error: &FetchError) {
 }
 
 fn exact_queries(parts: &[Part]) -> Vec<Exact> {
-    parts
-        .iter()
-        .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() })
-        .collect()
+    let exact = |part: &Part| {
+        let names = match &part.objects {
+            Some(Objects::Named(names)) => names.clone(),
+            Some(Objects::Any) | None => Vec::new(),
+        };
+        Exact { plan: Arc::clone(&part.plan), query: part.query.clone(), names }
+    };
+    parts.iter().map(exact).collect()
 }
 
 /// Whether a narrower query may succeed where this error came.

@@ -37,6 +37,8 @@ pub enum WhyExact {
     Failed,
     /// There was no answer to it in time.
     TimedOut(FetchError),
+    /// Nothing newer can be had than what was found before.
+    NoNewer,
 }
 
 impl Choice {
@@ -72,6 +74,7 @@ impl fmt::Display for WhyExact {
             Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
             Self::Failed => f.write_str("the shared query has failed a short while ago"),
             Self::TimedOut(_) => f.write_str("the shared query was not answered in time"),
+            Self::NoNewer => f.write_str("no newer result can be had than the one of before"),
         }
     }
 }

@@ -70,6 +70,8 @@ struct State {
 pub(super) struct Exact {
     pub(super) plan: Arc<Plan>,
     pub(super) query: Query,
+    /// The objects that were asked for: sorted, each once.
+    pub(super) names: Vec<Arc<str>>,
 }
 
 /// Who waits for others to come. Dropping it is going away.
@@ -290,7 +292,8 @@ mod tests {
             let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::ZERO };
             let query = Query { text: text.into(), life, tenant: tenant.clone() };
             let key = Key { name: "pod".into(), namespace: None };
-            Exact { plan: Arc::new(Plan { query: text.into(), key }), query }
+            let plan = Arc::new(Plan { query: text.into(), key });
+            Exact { plan, query, names: Vec::new() }
         }
     }
 

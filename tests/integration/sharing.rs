@@ -1,5 +1,7 @@
 //! What many readers cost Prometheus and the API server, in queries, samples and LISTs.
 
+mod outages;
+
 use std::{
     collections::BTreeSet,
     sync::{
