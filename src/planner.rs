@@ -298,6 +298,9 @@ impl Planner {
         names: &[Arc<str>],
         group: &Group,
     ) -> Result<Found, Failure> {
+        if self.life(asked.entry.options()).ttl.is_zero() {
+            return self.exact(asked, names, group, WhyExact::NotKept).await;
+        }
         if self.settings.across_namespaces && asked.namespace.is_some() {
             let all = self.group(asked.entry, None, asked.metric_selector).await;
             if let Ok(part) = self.share(&all, asked, names.len(), None).await? {
@@ -545,15 +548,17 @@ impl Planner {
         namespace: Option<&str>,
         text: Arc<str>,
     ) -> Result<Query, TenantError> {
-        let Settings { life: Life { ttl, max_stale }, .. } = self.settings;
-        Ok(Query {
-            text,
-            life: Life {
-                ttl: options.cache_ttl.unwrap_or(ttl),
-                max_stale: options.max_stale.unwrap_or(max_stale),
-            },
-            tenant: self.backends.tenant(options, namespace.unwrap_or_default())?,
-        })
+        let tenant = self.backends.tenant(options, namespace.unwrap_or_default())?;
+        Ok(Query { text, life: self.life(options), tenant })
+    }
+
+    /// How long the results of a rule may be used.
+    fn life(&self, options: &QueryOptions) -> Life {
+        let Life { ttl, max_stale } = self.settings.life;
+        Life {
+            ttl: options.cache_ttl.unwrap_or(ttl),
+            max_stale: options.max_stale.unwrap_or(max_stale),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Choice {
 pub enum WhyExact {
     /// Nobody knows which objects there are, so all are asked for anyway.
     Everything,
+    /// Its result is not kept, so that nobody else could use it.
+    NotKept,
     /// It would not have the same answer.
     NotPointwise(Arc<NotShared>),
     /// It would cost more than the readers that there are.
@@ -66,6 +68,7 @@ impl fmt::Display for WhyExact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("nobody knows which objects there are"),
+            Self::NotKept => f.write_str("results are not kept"),
             Self::NotPointwise(why) => write!(f, "{why}"),
             Self::CostsMore { readers, names, size } => write!(
                 f,

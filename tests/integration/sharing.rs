@@ -225,6 +225,31 @@ async fn a_shared_query_that_is_refused_makes_way_for_exact_ones_at_once() {
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_shares_a_result_that_is_not_kept() {
+    let world = World { namespaces: 1, apps: 50, pods: 20 };
+    let cluster = world.cluster().await;
+    let of_the_rule = RULE.replace("  metricsQuery", "  cacheTTL: 0s\n  metricsQuery");
+    for (rule, ttl) in [(RULE, 0), (&of_the_rule, 600)] {
+        let (backend, traffic) = world.backend().await;
+        let mut launch = Launch::new(rule, &backend.url).cluster(&cluster);
+        launch.planning.life.ttl = Duration::from_secs(ttl);
+        let app = launch.start().await;
+        watch_pods(&app, &cluster).await;
+        queries(&backend);
+        traffic.samples.store(0, Ordering::Relaxed);
+        let paths: Vec<_> = (0..50).map(|reader| path(0, reader)).collect();
+        for reply in join_all(paths.iter().map(|path| app.get(path))).await {
+            assert_eq!(reply.values().len(), 20);
+        }
+        let queries = queries(&backend);
+        assert_eq!(queries.len(), 50);
+        assert!(queries.iter().all(|query| !query.contains("pod!=")), "{queries:?}");
+        assert_eq!(traffic.samples.load(Ordering::Relaxed), 1_000);
+        app.stop().await;
+    }
+}
+
 /// Autoscalers that each read at their own time in every period.
 async fn autoscale(app: &App, world: World, period: Duration, rounds: u32) {
     let count = u32::try_from(world.namespaces * world.apps).expect("not so many");
