@@ -10,7 +10,7 @@ mod group;
 use std::{sync::Arc, time::Duration};
 
 pub use choice::{Choice, WhyExact};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use group::{Exact, Group, Shared};
 use moka::future::Cache;
 
@@ -49,6 +49,12 @@ const PARTS_AT_ONCE: usize = 8;
 const LOOK: Duration = Duration::from_millis(5);
 const LOOKS: usize = 20;
 const QUIET_LOOKS: usize = 3;
+
+/// How long a reader waits to learn whether a narrower query is answered, after he has waited for the shared one in vain.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A name that no object and no namespace has.
+const NOBODY: &str = "loadline-nobody";
 
 /// What planning works with.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +226,10 @@ impl Planner {
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let group = self.group(entry, None, &Selector::default()).await;
         let found = match group.usable(now()) {
-            Ok(shared) => self.fetch_shared(&group, shared, entry, reader).await?,
+            Ok(shared) => {
+                let narrow = || nothing(entry, shared);
+                self.fetch_shared(&group, shared, entry, reader, narrow).await?
+            }
             Err(why) => Err(why),
         };
         if found.is_ok() {
@@ -303,12 +312,17 @@ impl Planner {
         }
         if self.settings.across_namespaces && asked.namespace.is_some() {
             let all = self.group(asked.entry, None, asked.metric_selector).await;
-            if let Ok(part) = self.share(&all, asked, names.len(), None).await? {
-                self.abandon(group.leave(asked.reader)).await;
-                return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+            match self.share(asked, names, &all, None).await? {
+                Ok(part) => {
+                    self.abandon(group.leave(asked.reader)).await;
+                    return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+                }
+                // An exact query is answered, and one for the namespace could take as long again.
+                Err(why @ WhyExact::TimedOut) => return self.exact(asked, names, group, why).await,
+                Err(_) => {}
             }
         }
-        match self.share(group, asked, names.len(), asked.selected.population).await? {
+        match self.share(asked, names, group, asked.selected.population).await? {
             Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
             Err(why) => self.exact(asked, names, group, why).await,
         }
@@ -322,32 +336,60 @@ impl Planner {
         Ok(Found { parts, choice: Choice::Exact(WhyExact::Everything) })
     }
 
-    /// The result of the shared query, or why it is not used.
+    /// The result of the shared query if that pays, or why it is not used.
     async fn share(
         &self,
-        group: &Group,
         asked: Asked<'_>,
-        names: usize,
+        names: &[Arc<str>],
+        group: &Group,
         population: Option<usize>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
-        match group.weigh(asked.reader, names, population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked.entry, asked.reader).await,
+        match group.weigh(asked.reader, names.len(), population, now()) {
+            Ok(shared) => self.fetch_for(asked, names, group, shared).await,
             Err(why) => Ok(Err(why)),
         }
     }
 
+    /// The result of the shared query for somebody who could also ask for just his objects.
+    async fn fetch_for(
+        &self,
+        asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
+        shared: &Shared,
+    ) -> Result<Result<Part, WhyExact>, Failure> {
+        let Asked { entry, namespace, metric_selector, reader, .. } = asked;
+        let narrow = || -> Result<Query, Failure> {
+            let max_bytes = self.settings.max_query_bytes;
+            let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
+            let first = plans.into_iter().next();
+            let text = first.map_or_else(Arc::default, |part| part.plan.query);
+            Ok(self.query(entry.options(), namespace, text)?)
+        };
+        self.fetch_shared(group, shared, entry, reader, narrow).await
+    }
+
+    /// The result of the shared query. Where there is no answer in time, the query of `narrow` tells whether any is answered.
     async fn fetch_shared(
         &self,
         group: &Group,
         shared: &Shared,
         entry: &dyn Source,
         reader: u64,
+        narrow: impl FnOnce() -> Result<Query, Failure>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let got = self.cache.get(&shared.query).await;
-        let error = match got {
-            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => error,
-            // The query may be too slow, or Prometheus is away: whether an exact one is answered will tell.
-            Err(error) if is_timeout(&error) => return Ok(Err(WhyExact::TimedOut(error))),
+        let (error, why) = match got {
+            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
+                (error, WhyExact::Failed)
+            }
+            Err(error) if is_timeout(&error) => {
+                // The query is too slow, or Prometheus hangs. Nobody waits as long again to learn which.
+                if !self.is_answered(group, narrow()?).await {
+                    return Err(Failure::Fetch(error));
+                }
+                (error, WhyExact::TimedOut)
+            }
             Err(error) => return Err(Failure::Fetch(error)),
             Ok(got) => {
                 if let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how)
@@ -369,7 +411,23 @@ impl Planner {
             }
         };
         pause(group, entry, &error);
-        Ok(Err(WhyExact::Failed))
+        Ok(Err(why))
+    }
+
+    /// Whether a narrower query is answered where the shared one is not. One is sent for all readers of the group, and none of
+    /// them waits long for it: how it ends is known to those who come later.
+    async fn is_answered(&self, group: &Group, query: Query) -> bool {
+        let probe = group.probe(|| {
+            let cache = self.cache.clone();
+            let is_answered =
+                async move { matches!(cache.get(&query).await, Ok(Got { how: How::Fresh, .. })) };
+            is_answered.boxed().shared()
+        });
+        let Ok(is_answered) = tokio::time::timeout(PROBE_PATIENCE, probe.clone()).await else {
+            return false;
+        };
+        group.probed(&probe);
+        is_answered
     }
 
     /// Queries for just the objects that are asked for.
@@ -385,7 +443,7 @@ impl Planner {
             && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
+            && let Ok(part) = self.fetch_for(asked, names, group, shared).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
@@ -395,9 +453,6 @@ impl Planner {
             .try_collect()
             .await?;
         if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
-            if let WhyExact::TimedOut(error) = &why {
-                pause(group, asked.entry, error);
-            }
             self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
         }
         Ok(Found { parts, choice: Choice::Exact(why) })
@@ -572,6 +627,14 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         Self::Plan(error)
     }
+}
+
+/// A query that no object matches, to learn whether anything is answered.
+fn nothing(entry: &dyn Source, shared: &Shared) -> Result<Query, Failure> {
+    let nobody = Objects::Named(vec![NOBODY.into()]);
+    let plan = plan::exact(entry, Some(NOBODY), &nobody, &Selector::default())?;
+    let life = Life { ttl: PROBE_PATIENCE, max_stale: Duration::ZERO };
+    Ok(Query { text: plan.query, life, tenant: shared.query.tenant.clone() })
 }
 
 /// Leaves the shared query of a group alone for a while.

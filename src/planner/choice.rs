@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{cache::FetchError, core::plan::sharing::NotShared};
+use crate::core::plan::sharing::NotShared;
 
 /// How a question is put, and why not otherwise.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub enum WhyExact {
     UnknownCost,
     /// It has failed a short while ago.
     Failed,
-    /// There was no answer to it in time.
-    TimedOut(FetchError),
+    /// There was no answer to it in time, while narrower queries are answered.
+    TimedOut,
     /// Nothing newer can be had than what was found before.
     NoNewer,
 }
@@ -76,7 +76,7 @@ impl fmt::Display for WhyExact {
             ),
             Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
             Self::Failed => f.write_str("the shared query has failed a short while ago"),
-            Self::TimedOut(_) => f.write_str("the shared query was not answered in time"),
+            Self::TimedOut => f.write_str("the shared query was not answered in time"),
             Self::NoNewer => f.write_str("no newer result can be had than the one of before"),
         }
     }

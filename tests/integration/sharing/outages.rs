@@ -5,6 +5,11 @@ use super::*;
 /// A rule that has a value for every pod, whoever is asked for: 0 where there is no other.
 const OR_ZERO: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) or sum(info{ns=\"ns-0\"}) by (pod) * 0\n";
 
+const USAGE: &str = "/apis/metrics.k8s.io/v1beta1";
+
+/// Longer than a crowd takes to come.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
 impl World {
     /// Answers [`OR_ZERO`] as Prometheus would: 1 for the pods that are asked for, 0 for the others.
     fn or_zero(self, asked: &Asked) -> Answer {
@@ -19,6 +24,20 @@ impl World {
         let rows: Vec<_> = known.map(row).collect();
         Answer::Data(json!({"resultType": "vector", "result": rows}))
     }
+}
+
+/// Not answering these queries.
+fn hanging(world: World, hangs: fn(&str) -> bool) -> impl Fn(&Asked) -> Answer {
+    move |asked| {
+        if hangs(asked.parameter("query")) {
+            return Answer::Hang;
+        }
+        world.answer(asked, &Traffic::default())
+    }
+}
+
+fn is_wide(query: &str) -> bool {
+    query.contains("pod!=")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,4 +71,146 @@ async fn old_results_are_read_for_the_objects_that_they_were_asked_for() {
         assert!(after.iter().all(|(_, value)| value == "1"), "{after:?}");
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_that_hangs_is_asked_one_exact_query_for_all_readers() {
+    let world = World { namespaces: 2, apps: 20, pods: 2 };
+    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
+    let mut launch = launch(&backend, &cluster);
+    launch.prometheus.query_timeout = TIMEOUT;
+    let app = launch.start().await;
+    watch_pods(&app, &cluster).await;
+    queries(&backend);
+    backend.play(knows(&["m"], |_| Answer::Hang));
+    let paths: Vec<_> = (0..20).map(|reader| path(1, reader)).collect();
+    for reply in join_all(paths.iter().map(|path| app.get(path))).await {
+        assert_eq!(reply.status, 500);
+        assert!(reply.failure().ends_with("Prometheus did not answer in time"), "{reply:?}");
+    }
+    let (shared, exact): (Vec<_>, Vec<_>) = queries(&backend).into_iter().partition(|q| is_wide(q));
+    assert_eq!((shared.len(), exact.len()), (1, 1), "{exact:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_query_that_is_too_slow_makes_way_for_exact_ones() {
+    let world = World { namespaces: 2, apps: 20, pods: 2 };
+    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
+    let mut launch = launch(&backend, &cluster);
+    launch.prometheus.query_timeout = TIMEOUT;
+    let app = launch.start().await;
+    watch_pods(&app, &cluster).await;
+    queries(&backend);
+    backend.play(knows(&["m"], hanging(world, is_wide)));
+    let paths: Vec<_> = (0..20).map(|reader| path(1, reader)).collect();
+    for wide in [1, 0] {
+        let (now, later) = paths.split_at(10);
+        for reply in
+            join_all((if wide == 1 { now } else { later }).iter().map(|path| app.get(path))).await
+        {
+            assert_eq!(reply.values().len(), 2);
+        }
+        let (shared, exact): (Vec<_>, Vec<_>) =
+            queries(&backend).into_iter().partition(|q| is_wide(q));
+        assert_eq!((shared.len(), exact.len()), (wide, 10));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_not_tried_where_the_cluster_is_not_answered() {
+    let world = World { namespaces: 2, apps: 10, pods: 2 };
+    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
+    let mut launch = launch(&backend, &cluster);
+    launch.planning.across_namespaces = true;
+    launch.planning.life.ttl = TIMEOUT;
+    launch.planning.life.max_stale = Duration::ZERO;
+    launch.prometheus.query_timeout = TIMEOUT;
+    let app = launch.start().await;
+    watch_pods(&app, &cluster).await;
+    // All that there is in the namespace, for which one query for the namespace always pays.
+    let all = custom("namespaces/ns-1/pods/*/m");
+    let spans = |asked: &Asked| asked.parameter("query").contains("ns!=");
+    until("one query for the cluster", async || {
+        let paths: Vec<_> = (0..20).map(|reader| path(reader % 2, reader / 2)).collect();
+        join_all(paths.iter().map(|path| app.get(path))).await;
+        assert_eq!(app.get(&all).await.values().len(), 20);
+        (backend.count(spans) > 0).then_some(())
+    })
+    .await;
+    backend.play(knows(&["m"], |_| Answer::Hang));
+    queries(&backend);
+    until("the last result is too old", async || (app.get(&all).await.status == 500).then_some(()))
+        .await;
+    let asked = queries(&backend);
+    let is_of_namespace = |query: &&String| query.contains("ns=\"ns-1\"");
+    let (of_namespace, exact): (Vec<_>, Vec<_>) =
+        asked.iter().filter(is_of_namespace).partition(|query| is_wide(query));
+    assert_eq!((of_namespace.len(), exact.len()), (0, 1), "{asked:?}");
+    app.stop().await;
+}
+
+const USAGE_RULES: &str = include_str!("../../../deploy/overlays/resource-metrics/config.yaml");
+
+/// A cluster of running pods, one in each of so many namespaces.
+async fn running(namespaces: usize) -> Kubernetes {
+    let cluster = Kubernetes::start(&[], 500).await;
+    for namespace in 0..namespaces {
+        let pod = Stored::new("pods", &format!("ns-{namespace}"), "web", &[]);
+        cluster.apply(pod.with(json!({"status": {"phase": "Running"}})));
+    }
+    cluster
+}
+
+fn is_everywhere(query: &str) -> bool {
+    query.contains("namespace!=")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_are_not_asked_one_by_one_where_prometheus_hangs() {
+    let cluster = running(12).await;
+    let backend = Backend::start(|_| Answer::Hang).await;
+    let mut launch = Launch::new(USAGE_RULES, &backend.url).cluster(&cluster);
+    launch.planning.life.ttl = Duration::from_secs(600);
+    launch.prometheus.query_timeout = TIMEOUT;
+    let app = launch.start().await;
+    queries(&backend);
+    let path = format!("{USAGE}/pods");
+    for reply in join_all((0..5).map(|_| app.get(&path))).await {
+        assert_eq!(reply.status, 503);
+        assert!(reply.failure().ends_with("Prometheus did not answer in time"), "{reply:?}");
+    }
+    let (everywhere, others): (Vec<_>, Vec<_>) =
+        queries(&backend).into_iter().partition(|query| is_everywhere(query));
+    // One for CPU and one for memory, and whether anything is answered at all.
+    assert_eq!((everywhere.len(), others.len()), (2, 2), "{others:?}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_the_cluster_that_is_too_slow_makes_way_for_that_of_namespaces() {
+    let cluster = running(12).await;
+    let backend = Backend::start(|asked| {
+        let query = asked.parameter("query");
+        if is_everywhere(query) {
+            return Answer::Hang;
+        }
+        let row =
+            json!({"metric": {"pod": "web", "container": "c"}, "value": [1_790_000_000, "1"]});
+        Answer::Data(json!({"resultType": "vector", "result": [row]}))
+    })
+    .await;
+    let mut launch = Launch::new(USAGE_RULES, &backend.url).cluster(&cluster);
+    launch.planning.life.ttl = Duration::from_millis(1);
+    launch.prometheus.query_timeout = TIMEOUT;
+    let app = launch.start().await;
+    for everywhere in [2, 0] {
+        queries(&backend);
+        let list = app.get(&format!("{USAGE}/pods")).await.json();
+        assert_eq!(list["items"].as_array().map(Vec::len), Some(12), "{list}");
+        let asked = queries(&backend);
+        assert_eq!(asked.iter().filter(|query| is_everywhere(query)).count(), everywhere);
+    }
+    app.stop().await;
 }
