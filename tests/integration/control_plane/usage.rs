@@ -1,6 +1,22 @@
 //! metrics.k8s.io in place of metrics-server: `kubectl top`, and autoscalers on the CPU of pods and of a container.
 
-use super::*;
+use std::{sync::Arc, time::Instant};
+
+use serde_json::json;
+
+use super::{
+    load::{Done, Load, until_scaled},
+    set_up::{
+        Server, a_namespace_goes_away, as_loadline, registered_in, registrations_in, service,
+        until_all_available,
+    },
+};
+use crate::support::{
+    control_plane::{ControlPlane, Kubelet, eventually},
+    exporter::{Exporter, Page},
+    kubectl::{kubectl, succeeds},
+    store::Store,
+};
 
 /// The registration of metrics.k8s.io.
 const REGISTRATION: &str = "deploy/components/resource-metrics/apiservice.yaml";
@@ -84,79 +100,24 @@ spec:
     scaleDown: {stabilizationWindowSeconds: 0}
 "#;
 
-/// The work of each Deployment in cores, shared evenly by its pods and in them by two containers.
-struct Work {
-    shared: Arc<Mutex<Done>>,
-    _task: AbortOnDropHandle<()>,
-}
+const NAMES: [&str; 2] = ["whole", "part"];
 
-#[derive(Default)]
-struct Done {
-    cores: f64,
-    /// CPU seconds of each of both containers, by pod.
-    pods: BTreeMap<String, f64>,
-}
-
-impl Work {
-    fn start(exporter: Arc<Exporter>) -> Self {
-        let shared = Arc::new(Mutex::new(Done::default()));
-        let working = Arc::clone(&shared);
-        let task = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(100));
-            let mut last = ticks.tick().await;
-            loop {
-                let now = ticks.tick().await;
-                exporter.show(working.lock().expect("not poisoned").after(now - last));
-                last = now;
-            }
-        });
-        Self { shared, _task: AbortOnDropHandle::new(task) }
-    }
-
-    fn set(&self, cores: f64) {
-        self.shared.lock().expect("not poisoned").cores = cores;
-    }
-
-    /// What tells of the pods that are there now.
-    fn pods(&self) -> impl Fn(Vec<String>) + Send + use<> {
-        let shared = Arc::clone(&self.shared);
-        move |names| {
-            let pods = &mut shared.lock().expect("not poisoned").pods;
-            pods.retain(|name, _| names.contains(name));
-            for name in names {
-                pods.entry(name).or_default();
-            }
+/// CPU time of cores that are busy, half of it in each of two containers.
+fn page(_: f64, done: &Done) -> Page {
+    let mut page = Page::new().series("up_since", "", "0");
+    for (pod, seconds) in done {
+        let each = seconds / 2.0;
+        // Without a container's name: the sum, and the sandbox.
+        for (container, seconds) in [("web", each), ("proxy", each), ("", *seconds), ("POD", 0.0)] {
+            let labels =
+                format!("namespace=\"ide\",pod=\"{pod}\",container=\"{container}\",node=\"n1\"");
+            let (cpu, memory) =
+                ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes");
+            page = page.series(cpu, &labels, &seconds.to_string());
+            page = page.series(memory, &labels, "10485760");
         }
     }
-}
-
-impl Done {
-    /// Works for some time.
-    #[expect(clippy::cast_precision_loss, reason = "there are few pods")]
-    fn after(&mut self, time: Duration) -> Page {
-        let mut page = Page::new().series("up_since", "", "0");
-        for deployment in ["whole", "part"] {
-            let is_of = |name: &String| name.starts_with(deployment);
-            let count = self.pods.keys().filter(|name| is_of(name)).count() as f64;
-            let each = self.cores / 2.0 * time.as_secs_f64() / count;
-            for (pod, seconds) in self.pods.iter_mut().filter(|(name, _)| is_of(name)) {
-                *seconds += each;
-                // Without a container's name: the sum, and the sandbox.
-                for (container, seconds) in
-                    [("web", *seconds), ("proxy", *seconds), ("", *seconds * 2.0), ("POD", 0.0)]
-                {
-                    let labels = format!(
-                        "namespace=\"ide\",pod=\"{pod}\",container=\"{container}\",node=\"n1\""
-                    );
-                    let (cpu, memory) =
-                        ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes");
-                    page = page.series(cpu, &labels, &seconds.to_string());
-                    page = page.series(memory, &labels, "10485760");
-                }
-            }
-        }
-        page
-    }
+    page
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,27 +130,23 @@ async fn it_takes_the_place_of_metrics_server() {
     }
     let exporter = Arc::new(Exporter::start(Page::new().series("up_since", "", "0")).await);
     let prometheus = Store::prometheus(&exporter).await;
-    plane.create_namespace("monitoring").await;
-    for file in ["base/service-account", "base/rbac", "components/resource-metrics/rbac"] {
-        plane.apply(&text(&format!("deploy/{file}.yaml"))).await;
-    }
-    let account = plane.service_account("monitoring", "loadline").await;
+    let account = as_loadline(&plane, &["resource-metrics"]).await;
     let server = Server::start(&account, &prometheus.url, USAGE, 0, &["--cache-ttl=1s"]).await;
     plane.apply(&service(server.port)).await;
     plane.apply(&registrations_in(REGISTRATION, server.port, |_| {})).await;
     until_all_available(&plane, registered_in(REGISTRATION)).await;
 
-    let work = Work::start(Arc::clone(&exporter));
+    let work = Load::start(Arc::clone(&exporter), page);
     work.set(0.8);
     let _kubelet = Kubelet::start(&plane, "ide", work.pods());
     plane.apply(AUTOSCALED).await;
     println!("ready to scale after {:?}", started.elapsed());
-    until_sized(&plane, 1).await;
+    until_scaled(&plane, &NAMES, 1).await;
     kubectl_tops(&plane).await;
     for (cores, replicas) in [(4.5, 5), (2.5, 3), (0.8, 1)] {
         let changed = Instant::now();
         work.set(cores);
-        until_sized(&plane, replicas).await;
+        until_scaled(&plane, &NAMES, replicas).await;
         println!("{cores} cores: {replicas} replicas within {:?}", changed.elapsed());
     }
     who_may_view_a_namespace_sees_its_usage(&plane).await;
@@ -254,30 +211,4 @@ async fn who_may_view_a_namespace_sees_its_usage(plane: &ControlPlane) {
         (ended.code == Some(0)).then_some(())
     })
     .await;
-}
-
-/// Waits until both autoscalers have read usage, want so many replicas, and so many are ready.
-async fn until_sized(plane: &ControlPlane, replicas: u64) {
-    for name in ["whole", "part"] {
-        let mut last = String::new();
-        eventually(&format!("there are {replicas} replicas of {name}"), async || {
-            let path =
-                format!("/apis/autoscaling/v2/namespaces/ide/horizontalpodautoscalers/{name}");
-            let status = plane.get(&path).await?["status"].take();
-            let path = format!("/apis/apps/v1/namespaces/ide/deployments/{name}");
-            let deployment = plane.get(&path).await?;
-            let is_active = status["conditions"].as_array()?.iter().any(|condition| {
-                condition["type"] == "ScalingActive" && condition["reason"] == "ValidMetricFound"
-            });
-            let ready = &deployment["status"]["readyReplicas"];
-            let (wanted, read) = (&status["desiredReplicas"], &status["currentMetrics"]);
-            let state = format!("{name}: {read}: {wanted} wanted, {ready} ready");
-            if state != last {
-                println!("{state}");
-                last = state;
-            }
-            (is_active && *wanted == replicas && *ready == replicas).then_some(())
-        })
-        .await;
-    }
 }

@@ -1,5 +1,6 @@
 //! What the HorizontalPodAutoscaler controller makes of metrics, after the algorithm that Kubernetes documents:
-//! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details>.
+//! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details>; what it leaves open is
+//! as in `pkg/controller/podautoscaler/replica_calculator.go`.
 //!
 //! Of pods that are ready, and with the default tolerance. The controller's memory is left out: a decision is the first one.
 
@@ -8,7 +9,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
 };
-use loadline::core::quantity::{format_milli, parse_milli};
+use loadline::core::quantity::{format_binary, format_milli, parse_milli};
 use serde_json::Value;
 
 /// The part by which usage may be off its target.
@@ -190,11 +191,10 @@ fn proposal(metric: &MetricSpec, answer: &Value, target: &Target) -> Result<(Str
             let wanted =
                 quantity(metric.pods.as_ref().expect("pods").target.average_value.as_ref());
             let shown: Vec<_> = values.iter().map(|value| format_milli(*value)).collect();
-            let average = values.iter().sum::<i64>() / number(values.len());
             let line = format!(
                 "{label}: {}; average {}, target {}",
                 shown.join(", "),
-                format_milli(average),
+                format_milli(average(&values)),
                 format_milli(wanted)
             );
             Ok((line, by_pods(&values, wanted, current)))
@@ -246,29 +246,43 @@ fn ratio(value: i64, target: i64) -> f64 {
     reason = "the numbers of examples are small and positive"
 )]
 fn replicas(number: f64) -> u32 {
-    // What floating point adds to a whole number is not one more pod.
-    (number - 1e-9).ceil() as u32
+    number.ceil() as u32
 }
 
 fn is_tolerated(ratio: f64) -> bool {
-    (ratio - 1.0).abs() <= TOLERANCE + 1e-9
+    (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio)
 }
 
-/// Pods without a value count as idle when the others call for more, and as on target when they call for less.
-fn by_pods(values: &[i64], target: i64, current: u32) -> u32 {
-    let known = number(values.len());
-    let all = i64::from(current).max(known);
-    let sum: i64 = values.iter().sum();
-    let before = ratio(sum, target * known);
-    if all == known {
+/// The replicas by the ratio of known values to their target. For pods without a value stands `absent`, which depends on whether
+/// the others are too high, so that what is not known makes a change smaller and never turns it round.
+fn by_ratio(
+    known: &[i64],
+    current: u32,
+    absent: impl Fn(Ordering) -> i64,
+    ratio: impl Fn(&[i64]) -> f64,
+) -> u32 {
+    let before = ratio(known);
+    if count(known.len()) >= current {
         return if is_tolerated(before) { current } else { replicas(before * f64::from(current)) };
     }
-    let sum = if before < 1.0 { sum + target * (all - known) } else { sum };
-    let after = ratio(sum, target * all);
+    let direction = before.total_cmp(&1.0);
+    let mut all = known.to_owned();
+    all.resize(usize::try_from(current).expect("few"), absent(direction));
+    let after = ratio(&all);
     let wanted = replicas(after * f64::from(current));
-    let turns = (before < 1.0) != (after < 1.0);
-    let goes_astray = (before < 1.0 && wanted > current) || (before > 1.0 && wanted < current);
+    let turns = direction.is_ne() && after.total_cmp(&1.0) == direction.reverse();
+    let goes_astray = (after < 1.0 && wanted > current) || (after > 1.0 && wanted < current);
     if is_tolerated(after) || turns || goes_astray { current } else { wanted }
+}
+
+/// The average is a whole number of thousandths, as the controller's.
+fn average(values: &[i64]) -> i64 {
+    values.iter().sum::<i64>() / number(values.len())
+}
+
+fn by_pods(values: &[i64], target: i64, current: u32) -> u32 {
+    let absent = |direction: Ordering| if direction.is_lt() { target } else { 0 };
+    by_ratio(values, current, absent, |values| ratio(average(values), target))
 }
 
 /// A metric that is one value, of an object or from outside.
@@ -311,12 +325,12 @@ fn usage(
         return Err("no usage".to_owned());
     }
     let current = count(target.pods.len());
-    assert_eq!(count(used.len()), current, "{label}: examples have the usage of every pod");
-    let shown: Vec<_> = used.iter().map(|usage| format_milli(*usage)).collect();
+    let format = if resource == "memory" { format_binary } else { format_milli };
+    let shown: Vec<_> = used.iter().map(|usage| format(*usage)).collect();
     let shown = shown.join(", ");
     if wanted.type_ == "AverageValue" {
         let average = quantity(wanted.average_value.as_ref());
-        let line = format!("{label}: {shown}; target {}", format_milli(average));
+        let line = format!("{label}: {shown}; target {}", format(average));
         return Ok((line, by_pods(&used, average, current)));
     }
     let requests = target.requests.iter().filter(|(name, _)| is_meant(name));
@@ -325,11 +339,16 @@ fn usage(
             *requests.get(resource).unwrap_or_else(|| panic!("{name} requests no {resource}"))
         })
         .sum();
-    let percent = used.iter().sum::<i64>() * 100 / (requested * number(used.len()));
+    let percent = |used: &[i64]| used.iter().sum::<i64>() * 100 / (requested * number(used.len()));
     let aim = i64::from(wanted.average_utilization.expect("a utilization"));
-    let ratio = ratio(percent, aim);
-    let pods = if is_tolerated(ratio) { current } else { replicas(ratio * f64::from(current)) };
-    let requested = format_milli(requested);
+    let absent = |direction: Ordering| match direction {
+        Ordering::Less => requested * aim.max(100) / 100,
+        Ordering::Equal => requested * aim / 100,
+        Ordering::Greater => 0,
+    };
+    let pods = by_ratio(&used, current, absent, |used| ratio(percent(used), aim));
+    let percent = percent(&used);
+    let requested = format(requested);
     Ok((format!("{label}: {shown} of {requested}; {percent} %, target {aim} %"), pods))
 }
 
@@ -381,4 +400,18 @@ fn choose(
         _ => limits.into_iter().min(),
     };
     limit.unwrap_or(current)
+}
+
+#[test]
+fn pods_without_a_value_make_a_change_smaller() {
+    // Too high: they count as idle.
+    assert_eq!(by_pods(&[300], 100, 1), 3);
+    assert_eq!(by_pods(&[300], 100, 2), 3);
+    assert_eq!(by_pods(&[150], 100, 2), 2, "and do not turn it round");
+    // Too low: they count as on target.
+    assert_eq!(by_pods(&[10, 10, 10], 100, 3), 1);
+    assert_eq!(by_pods(&[10, 10], 100, 4), 3);
+    // Within tolerance.
+    assert_eq!(by_pods(&[110, 110], 100, 2), 2);
+    assert_eq!(by_pods(&[111, 111], 100, 2), 3);
 }

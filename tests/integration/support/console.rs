@@ -50,10 +50,11 @@ pub(crate) async fn run(steps: &[Step], folder: &Path, kubeconfig: &Path) -> Vec
     commands.zip(outputs).map(|(command, output)| Step { command, output }).collect()
 }
 
-/// A text in which every time is the same one.
+/// A text in which every time is the same one, and no line ends with spaces.
 pub(crate) fn timeless(text: &str) -> String {
     let times = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").expect("our own expression");
-    times.replace_all(text.trim_end(), "<time>").into_owned()
+    let lines: Vec<_> = text.trim_end().lines().map(str::trim_end).collect();
+    times.replace_all(&lines.join("\n"), "<time>").into_owned()
 }
 
 #[test]
@@ -64,5 +65,5 @@ fn steps_are_commands_with_their_output() {
         output: output.to_owned(),
     };
     assert_eq!(steps(text), [step("a=1", ""), step("echo $a  # one", "1\n2\n")]);
-    assert_eq!(timeless("at 2026-11-21T02:43:16.5Z\n"), "at <time>");
+    assert_eq!(timeless("at \n2026-11-21T02:43:16.5Z\n"), "at\n<time>");
 }

@@ -363,11 +363,11 @@ fn write_pki(folder: &Path) -> Authority {
 pub(crate) struct Kubelet(#[expect(dead_code, reason = "it is kept")] AbortOnDropHandle<()>);
 
 impl Kubelet {
-    /// `report` hears the names of the pods that are ready, after every look.
+    /// `report` hears of the pods that are ready, after every look.
     pub(crate) fn start(
         plane: &ControlPlane,
         namespace: &str,
-        report: impl Fn(Vec<String>) + Send + 'static,
+        report: impl Fn(&[Value]) + Send + 'static,
     ) -> Self {
         let (api, pods) =
             (Arc::clone(&plane.admin), format!("/api/v1/namespaces/{namespace}/pods"));
@@ -378,14 +378,14 @@ impl Kubelet {
                 {
                     let mut ready = Vec::new();
                     for pod in list["items"].as_array().into_iter().flatten() {
-                        let name = pod["metadata"]["name"].as_str().expect("text");
+                        let name = pod["metadata"]["name"].as_str().expect("a name");
                         if pod["status"]["phase"] == "Running"
                             || mark_ready(&api, &pods, name).await
                         {
-                            ready.push(name.to_owned());
+                            ready.push(pod.clone());
                         }
                     }
-                    report(ready);
+                    report(&ready);
                 }
                 tokio::time::sleep(INTERVAL).await;
             }
