@@ -1,5 +1,8 @@
 //! The readers of one metric in one namespace: what they can share, and whether it pays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,15 +11,22 @@ use std::{
 
 use futures::future::{self, BoxFuture};
 
-use super::WhyExact;
+use super::{WhyExact, exact::Exact};
 use crate::{
     cache::Query,
-    core::plan::{
-        Plan,
-        cost::{self, Demand},
-        sharing::{self, NotShared},
+    core::{
+        plan::{
+            Plan, Source,
+            cost::{self, Demand},
+            sharing::{self, NotShared},
+        },
+        rules::Content,
+        selector::Selector,
     },
 };
+
+/// What a group takes at the least, in bytes.
+const GROUP_BYTES: usize = 1 << 10;
 
 /// How long a shared query that failed is left alone; twice as long after each further failure.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
@@ -30,6 +40,44 @@ const SPARE_READERS: usize = 64;
 
 /// So many readers are taken for all there are where nobody knows how many objects a namespace has.
 const CROWD: usize = 8;
+
+/// What questions have in common that can share a query.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct GroupKey {
+    content: Content,
+    is_namespaced: bool,
+    series: Arc<str>,
+    label: Arc<str>,
+    /// Nothing for the group of all namespaces, and for kinds without namespaces.
+    namespace: Option<Arc<str>>,
+    metric_selector: Selector,
+}
+
+impl GroupKey {
+    pub(super) fn new(
+        source: &dyn Source,
+        namespace: Option<&str>,
+        metric_selector: &Selector,
+    ) -> Self {
+        Self {
+            content: source.content(),
+            is_namespaced: source.is_namespaced(),
+            series: Arc::clone(source.series()),
+            label: Arc::clone(source.label()),
+            namespace: namespace.map(Arc::from),
+            metric_selector: metric_selector.clone(),
+        }
+    }
+}
+
+/// Roughly how many bytes a group takes in memory without its readers.
+pub(super) fn weight(key: &GroupKey, group: &Arc<Group>) -> u32 {
+    let selector = key.metric_selector.requirements().iter();
+    let selector: usize =
+        selector.map(|r| r.key.len() + r.values.iter().map(String::len).sum::<usize>()).sum();
+    let query = group.shared.as_ref().map_or(0, |shared| shared.query.text.len());
+    u32::try_from(GROUP_BYTES + selector + query).unwrap_or(u32::MAX)
+}
 
 /// What can be shared, and the state of the decision.
 #[derive(Debug)]
@@ -72,15 +120,6 @@ struct State {
 /// Whether a narrower query than the shared one is answered.
 pub(super) type Probe = future::Shared<BoxFuture<'static, bool>>;
 
-/// An exact query that was answered.
-#[derive(Clone, Debug)]
-pub(super) struct Exact {
-    pub(super) plan: Arc<Plan>,
-    pub(super) query: Query,
-    /// The objects that were asked for: sorted, each once.
-    pub(super) names: Vec<Arc<str>>,
-}
-
 /// Who waits for others to come. Dropping it is going away.
 #[derive(Debug)]
 pub(super) struct Waiting<'g> {
@@ -96,11 +135,6 @@ impl Group {
             depends_on_names: shared.depends_on_names,
         });
         Self { shared, state: Mutex::default() }
-    }
-
-    /// Roughly how many bytes the group takes in memory without its readers.
-    pub(super) fn weight(&self) -> usize {
-        self.shared.as_ref().map_or(0, |shared| shared.query.text.len())
     }
 
     /// Whether the answer for one object does not depend on the others that are asked for.
@@ -288,80 +322,5 @@ impl Drop for Waiting<'_> {
                 state.waiting.remove(&self.reader);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        cache::slot::Life,
-        core::plan::Key,
-        metrics::Metrics,
-        prometheus::{Config, Prometheus, Tenant},
-    };
-
-    /// Makes queries by their text.
-    fn queries() -> impl Fn(&str) -> Exact {
-        _ = rustls::crypto::ring::default_provider().install_default();
-        let config = Config::new("http://127.0.0.1:9").unwrap();
-        let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
-        let tenant = Tenant::new(Arc::new(prometheus), Vec::new(), None);
-        move |text| {
-            let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::ZERO };
-            let query = Query { text: text.into(), life, tenant: tenant.clone() };
-            let key = Key { name: "pod".into(), namespace: None };
-            let plan = Arc::new(Plan { query: text.into(), key });
-            Exact { plan, query, names: Vec::new() }
-        }
-    }
-
-    fn group(shared: &Exact) -> Group {
-        let Plan { query, key } = &*shared.plan;
-        let plan = Plan { query: Arc::clone(query), key: key.clone() };
-        let shared_plan = sharing::Shared { plan, depends_on_names: true };
-        Group::new(Ok((shared_plan, shared.query.clone())))
-    }
-
-    fn texts(queries: Vec<Query>) -> Vec<String> {
-        queries.into_iter().map(|query| query.text.to_string()).collect()
-    }
-
-    #[test]
-    fn a_query_is_left_when_its_last_reader_has_gone() {
-        let query = queries();
-        let [a, b, c] = ["a", "b", "c"].map(&query);
-        let group = group(&query("all"));
-        let move_on = |reader, queries: &[&Exact]| {
-            let queries: Vec<_> = queries.iter().copied().cloned().collect();
-            texts(group.move_on(reader, &queries))
-        };
-        assert_eq!(move_on(1, &[&a, &b]), [""; 0]);
-        assert_eq!(move_on(2, &[&a, &c]), [""; 0]);
-        assert_eq!(move_on(1, &[&c]), ["b"], "the second one reads `a`");
-        assert_eq!(texts(group.leave(2)), ["a"], "the first one reads `c`");
-        assert_eq!(move_on(1, &[&c]), [""; 0], "nothing changes");
-        assert_eq!(move_on(1, &[]), ["c"]);
-    }
-
-    #[test]
-    fn the_shared_query_is_left_when_its_last_reader_has_gone() {
-        let query = queries();
-        let [all, a] = ["all", "a"].map(&query);
-        let group = group(&all);
-        let move_on = |reader, queries: &[&Exact]| {
-            let queries: Vec<_> = queries.iter().copied().cloned().collect();
-            texts(group.move_on(reader, &queries))
-        };
-        for reader in [1, 2] {
-            assert_eq!(move_on(reader, &[]), [""; 0]);
-        }
-        assert_eq!(texts(group.leave(1)), [""; 0]);
-        // Where the names make no difference the exact query is the shared one.
-        assert_eq!(move_on(1, &[&all]), [""; 0]);
-        assert_eq!(move_on(1, &[&a]), [""; 0], "the second one shares");
-        assert_eq!(move_on(1, &[&all]), ["a"]);
-        assert_eq!(texts(group.leave(2)), [""; 0], "the first one has it");
-        assert_eq!(texts(group.leave(1)), ["all"]);
     }
 }
