@@ -1,54 +1,42 @@
 //! Which query is sent for a question: the exact one, or one that many readers share.
 //!
 //! Questions about the same metric, namespace and metric selector are a group. What can be shared is proven once for a group
-//! ([`sharing`]); whether it pays is weighed by who reads ([`cost`]). A shared query that the backend refuses or that is too
-//! large for it is left alone for a while, and its readers get exact ones at once.
+//! ([`sharing`]); whether it pays is weighed by who reads ([`cost`](plan::cost)). A shared query that the backend refuses, or that
+//! is too large or too slow for it, is left alone for a while, and its readers get exact ones at once.
 
+mod announce;
 mod choice;
+mod exact;
 mod group;
+mod shared;
 
 use std::{sync::Arc, time::Duration};
 
+pub use announce::Announced;
 pub use choice::{Choice, WhyExact};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use group::{Exact, Group, Shared};
+use group::{Group, GroupKey};
 use moka::future::Cache;
 
 use crate::{
     backends::{Backends, TenantError},
-    cache::{
-        FetchError, Got, Query, QueryCache, now,
-        slot::{How, Life},
-    },
+    cache::{FetchError, Got, Query, QueryCache, slot::Life},
     core::{
         plan::{
-            self, Objects, PartialPlan, Plan, PlanError, Source, cost,
+            self, Objects, Plan, PlanError, Source,
             sharing::{self, NotShared},
         },
-        rules::{Content, QueryOptions},
-        samples::Index,
+        rules::QueryOptions,
         selector::Selector,
     },
     metrics::Metrics,
     objects::Selected,
-    prometheus::Answer,
 };
 
-/// The most bytes of groups that are remembered, and what one takes at the least.
+/// The most bytes of groups that are remembered.
 const MAX_BYTES: u64 = 32 << 20;
-const GROUP_BYTES: usize = 1 << 10;
 
 /// Groups that nobody has read for this time are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
-
-/// How many parts of an exact query are sent at the same time.
-const PARTS_AT_ONCE: usize = 8;
-
-/// First reads come in crowds, and one query can do for all of them: whoever finds nothing that he can use looks this often for
-/// others, until so many looks have found nobody new.
-const LOOK: Duration = Duration::from_millis(5);
-const LOOKS: usize = 20;
-const QUIET_LOOKS: usize = 3;
 
 /// What planning works with.
 #[derive(Clone, Copy, Debug)]
@@ -93,15 +81,6 @@ pub struct Asked<'a> {
     pub reader: u64,
 }
 
-/// What an autoscaler will read.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Announced {
-    /// The objects that a selector selects; about so many.
-    Selector(usize),
-    /// One object.
-    Object(Arc<str>),
-}
-
 /// The results that hold the answer to a question.
 #[derive(Debug)]
 pub struct Found {
@@ -138,31 +117,6 @@ pub enum Failure {
     Fetch(FetchError),
 }
 
-/// What questions have in common that can share a query.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct GroupKey {
-    content: Content,
-    is_namespaced: bool,
-    series: Arc<str>,
-    label: Arc<str>,
-    /// Nothing for the group of all namespaces, and for kinds without namespaces.
-    namespace: Option<Arc<str>>,
-    metric_selector: Selector,
-}
-
-impl GroupKey {
-    fn new(source: &dyn Source, namespace: Option<&str>, metric_selector: &Selector) -> Self {
-        Self {
-            content: source.content(),
-            is_namespaced: source.is_namespaced(),
-            series: Arc::clone(source.series()),
-            label: Arc::clone(source.label()),
-            namespace: namespace.map(Arc::from),
-            metric_selector: metric_selector.clone(),
-        }
-    }
-}
-
 impl Planner {
     /// Without any groups yet.
     pub fn new(
@@ -174,15 +128,7 @@ impl Planner {
         let groups = Cache::builder()
             .name("questions that can share a query")
             .max_capacity(MAX_BYTES)
-            .weigher(|key: &GroupKey, group: &Arc<Group>| {
-                let selector: usize = key
-                    .metric_selector
-                    .requirements()
-                    .iter()
-                    .map(|r| r.key.len() + r.values.iter().map(String::len).sum::<usize>())
-                    .sum();
-                u32::try_from(GROUP_BYTES + selector + group.weight()).unwrap_or(u32::MAX)
-            })
+            .weigher(group::weight)
             .time_to_idle(IDLE)
             .build();
         Self { cache, backends, groups, settings, metrics }
@@ -190,7 +136,16 @@ impl Planner {
 
     /// Plans a question and fetches what answers it.
     pub async fn find(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let found = self.choose(asked).await?;
+        let found = match &asked.selected.objects {
+            Objects::Any => self.everything(asked).await?,
+            Objects::Named(names) => {
+                let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
+                match self.choose(asked, names, &group).await {
+                    Err(Failure::Fetch(error)) => self.stale(asked, names, &group, error).await?,
+                    found => found?,
+                }
+            }
+        };
         self.metrics.plan(found.choice.name());
         tracing::debug!(
             rule = asked.entry.rule(),
@@ -199,24 +154,6 @@ impl Planner {
             query = found.parts.first().map(|part| &*part.query.text),
             "planned"
         );
-        Ok(found)
-    }
-
-    /// Fetches the result that everybody in all namespaces can share, whether or not that is the setting: whoever asks for most
-    /// of the cluster cannot ask for less. Else it says why there is none.
-    pub async fn find_everywhere(
-        &self,
-        entry: &dyn Source,
-        reader: u64,
-    ) -> Result<Result<Part, WhyExact>, Failure> {
-        let group = self.group(entry, None, &Selector::default()).await;
-        let found = match group.usable(now()) {
-            Ok(shared) => self.fetch_shared(&group, shared, entry, reader).await?,
-            Err(why) => Err(why),
-        };
-        if found.is_ok() {
-            self.metrics.plan(Choice::Everywhere.name());
-        }
         Ok(found)
     }
 
@@ -231,84 +168,30 @@ impl Planner {
         self.cache.get(&query).await.map_err(Failure::Fetch)
     }
 
-    /// An autoscaler that exists is about to read such a query, so that it is fetched before.
-    pub async fn expect(
+    async fn choose(
         &self,
-        options: &QueryOptions,
-        namespace: &str,
-        text: Arc<str>,
-    ) -> Result<(), Failure> {
-        let query = self.query(options, Some(namespace), text)?;
-        self.cache.expect(&query, cost::USUAL_PACE).await;
-        Ok(())
-    }
-
-    /// Autoscalers that exist are about to read a metric, so that what they will read can be fetched before. They replace
-    /// those that were announced before for the same metric, namespace and metric selector.
-    pub async fn announce(
-        &self,
-        entry: &dyn Source,
-        namespace: Option<&str>,
-        metric_selector: &Selector,
-        readers: &[Announced],
-    ) -> Result<(), Failure> {
-        let names = readers.iter().map(|reader| match reader {
-            Announced::Selector(names) => *names,
-            Announced::Object(_) => 1,
-        });
-        let names: Vec<_> = names.collect();
-        let mut scopes = vec![namespace];
-        if self.settings.across_namespaces && namespace.is_some() {
-            // Readers come to the group of all namespaces first.
-            scopes.insert(0, None);
+        asked: Asked<'_>,
+        names: &[Arc<str>],
+        group: &Group,
+    ) -> Result<Found, Failure> {
+        if self.life(asked.entry.options()).ttl.is_zero() {
+            return self.exact(asked, names, group, WhyExact::NotKept).await;
         }
-        let mut query = None;
-        for scope in scopes {
-            let group = self.group(entry, scope, metric_selector).await;
-            let shared = group.announce(namespace, names.clone(), now());
-            query = query.or(shared.map(|shared| shared.query.clone()));
-        }
-        if let Some(query) = query {
-            self.cache.expect(&query, cost::USUAL_PACE).await;
-            return Ok(());
-        }
-        for reader in readers {
-            // Which objects a selector will select is only known when it comes.
-            let Announced::Object(name) = reader else { continue };
-            let objects = Objects::Named(vec![Arc::clone(name)]);
-            let plan = plan::exact(entry, namespace, &objects, metric_selector)?;
-            let query = self.query(entry.options(), namespace, plan.query)?;
-            self.cache.expect(&query, cost::USUAL_PACE).await;
-        }
-        Ok(())
-    }
-
-    async fn choose(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let Objects::Named(names) = &asked.selected.objects else {
-            return self.everything(asked).await;
-        };
-        let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
-        let mut shared = Ok(Err(WhyExact::UnknownCost));
         if self.settings.across_namespaces && asked.namespace.is_some() {
             let all = self.group(asked.entry, None, asked.metric_selector).await;
-            shared = self.share(&all, asked, names.len(), None).await;
-            if let Ok(Ok(part)) = shared {
-                self.abandon(group.leave(asked.reader)).await;
-                return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+            match self.share(asked, names, &all, None).await? {
+                Ok(part) => {
+                    self.abandon(group.leave(asked.reader)).await;
+                    return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+                }
+                // An exact query is answered, and one for the namespace could take as long again.
+                Err(why @ WhyExact::TimedOut) => return self.exact(asked, names, group, why).await,
+                Err(_) => {}
             }
         }
-        if shared.is_ok() {
-            shared = self.share(&group, asked, names.len(), asked.selected.population).await;
-        }
-        match shared {
-            Ok(Ok(part)) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
-            Ok(Err(why)) => self.exact(asked, names, &group, why).await,
-            Err(Failure::Fetch(error)) => {
-                // The reader may have come from another plan, of which something is left.
-                let parts = self.stale(&group, asked, error).await?;
-                Ok(Found { parts, choice: Choice::Exact(WhyExact::Failed) })
-            }
-            Err(failure) => Err(failure),
+        match self.share(asked, names, group, asked.selected.population).await? {
+            Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Err(why) => self.exact(asked, names, group, why).await,
         }
     }
 
@@ -316,132 +199,8 @@ impl Planner {
     async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
         let Asked { entry, namespace, selected, metric_selector, .. } = asked;
         let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-        let part = self.fetch(asked, plan, None).await?;
-        Ok(Found { parts: vec![part], choice: Choice::Exact(WhyExact::Everything) })
-    }
-
-    /// The result of the shared query, or why it is not used.
-    async fn share(
-        &self,
-        group: &Group,
-        asked: Asked<'_>,
-        names: usize,
-        population: Option<usize>,
-    ) -> Result<Result<Part, WhyExact>, Failure> {
-        match group.weigh(asked.reader, names, population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked.entry, asked.reader).await,
-            Err(why) => Ok(Err(why)),
-        }
-    }
-
-    async fn fetch_shared(
-        &self,
-        group: &Group,
-        shared: &Shared,
-        entry: &dyn Source,
-        reader: u64,
-    ) -> Result<Result<Part, WhyExact>, Failure> {
-        let got = self.cache.get(&shared.query).await;
-        let error = match got {
-            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => error,
-            // The query may be too slow, or Prometheus is away: whether an exact one is answered will tell.
-            Err(error) if is_timeout(&error) => return Ok(Err(WhyExact::TimedOut(error))),
-            Err(error) => return Err(Failure::Fetch(error)),
-            Ok(got) => {
-                if let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how)
-                {
-                    let size = match entry.part_label() {
-                        None => vector.samples.len(),
-                        // Readers count objects, so what they share is counted in objects, too.
-                        Some(_) => got.kept.value().with_index(
-                            vector,
-                            &shared.plan.key,
-                            Index::objects_len,
-                        ),
-                    };
-                    group.fetched(size, now());
-                }
-                self.abandon(group.move_on(reader, &[])).await;
-                let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
-                return Ok(Ok(Part { plan, got, query, objects: None }));
-            }
-        };
-        pause(group, entry, &error);
-        Ok(Err(WhyExact::Failed))
-    }
-
-    /// Queries for just the objects that are asked for.
-    async fn exact(
-        &self,
-        asked: Asked<'_>,
-        names: &[Arc<str>],
-        group: &Group,
-        why: WhyExact,
-    ) -> Result<Found, Failure> {
-        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
-        if !group.is_pointwise() {
-            // What one object gets depends on the others, so they have to be asked for together.
-            let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
-            let parts = vec![self.fetch(asked, plan, None).await?];
-            self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
-            return Ok(Found { parts, choice: Choice::Exact(why) });
-        }
-        let max_bytes = self.settings.max_query_bytes;
-        let plans = plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)?;
-        if matches!(why, WhyExact::CostsMore { .. } | WhyExact::UnknownCost)
-            && self.is_new(asked, &plans).await
-            && self.gather(group, asked, names.len()).await
-            && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
-        {
-            return Ok(Found { parts: vec![part], choice: Choice::Shared });
-        }
-        let parts = stream::iter(plans)
-            .map(|part| self.fetch(asked, part.plan, Some(part.names)))
-            .buffered(PARTS_AT_ONCE)
-            .try_collect()
-            .await;
-        let parts: Vec<Part> = match parts {
-            Ok(parts) => parts,
-            Err(Failure::Fetch(error)) => self.stale(group, asked, error).await?,
-            Err(failure) => return Err(failure),
-        };
-        if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
-            if let WhyExact::TimedOut(error) = &why {
-                pause(group, entry, error);
-            }
-            self.abandon(group.move_on(asked.reader, &exact_queries(&parts))).await;
-        }
-        Ok(Found { parts, choice: Choice::Exact(why) })
-    }
-
-    /// What was found before for a reader whose objects have changed since, so that there is no older result of the same
-    /// query.
-    async fn stale(
-        &self,
-        group: &Group,
-        asked: Asked<'_>,
-        error: FetchError,
-    ) -> Result<Vec<Part>, Failure> {
-        let shared = group.shared.as_ref().ok();
-        let shared = shared
-            .map(|shared| Exact { plan: Arc::clone(&shared.plan), query: shared.query.clone() });
-        for queries in [group.exact(asked.reader), shared.into_iter().collect()] {
-            let mut parts = Vec::new();
-            for Exact { plan, query } in queries {
-                // Some of the parts would be some of the objects.
-                let Some(kept) = self.cache.stale(&query).await else {
-                    parts.clear();
-                    break;
-                };
-                let got = Got { kept, how: How::Stale(error.clone()), lease: None };
-                parts.push(Part { plan, got, query, objects: None });
-            }
-            if !parts.is_empty() {
-                return Ok(parts);
-            }
-        }
-        Err(Failure::Fetch(error))
+        let parts = vec![self.fetch(asked, plan, None).await?];
+        Ok(Found { parts, choice: Choice::Exact(WhyExact::Everything) })
     }
 
     /// These queries are not refreshed for their former readers any more.
@@ -449,51 +208,6 @@ impl Planner {
         for query in queries {
             self.cache.abandon(&query).await;
         }
-    }
-
-    async fn fetch(
-        &self,
-        asked: Asked<'_>,
-        plan: Plan,
-        names: Option<Vec<Arc<str>>>,
-    ) -> Result<Part, Failure> {
-        let query = self.query(asked.entry.options(), asked.namespace, Arc::clone(&plan.query))?;
-        let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
-        let objects = names.map(Objects::Named);
-        Ok(Part { plan: Arc::new(plan), got, query, objects })
-    }
-
-    /// Whether nobody has asked these queries lately.
-    async fn is_new(&self, asked: Asked<'_>, plans: &[PartialPlan]) -> bool {
-        let Some(part) = plans.first() else { return false };
-        let text = Arc::clone(&part.plan.query);
-        match self.query(asked.entry.options(), asked.namespace, text) {
-            Ok(query) => !self.cache.has(&query).await,
-            Err(_) => false,
-        }
-    }
-
-    /// Waits a moment for other readers of the group, and says whether there are so many that they share.
-    async fn gather(&self, group: &Group, asked: Asked<'_>, names: usize) -> bool {
-        let waiting = group.wait(asked.reader, names);
-        let (mut seen, mut quiet) = (0, 0);
-        for _ in 0..LOOKS {
-            let Some(count) = waiting.others(asked.selected.population, now()) else {
-                return true;
-            };
-            quiet = if count > seen { 0 } else { quiet + 1 };
-            if quiet >= QUIET_LOOKS {
-                return false;
-            }
-            seen = seen.max(count);
-            let began = now();
-            tokio::time::sleep(LOOK).await;
-            // Where this task had to queue, so have those that are looked for.
-            if now().duration_since(began) > LOOK * 2 {
-                quiet = 0;
-            }
-        }
-        false
     }
 
     async fn group(
@@ -533,15 +247,17 @@ impl Planner {
         namespace: Option<&str>,
         text: Arc<str>,
     ) -> Result<Query, TenantError> {
-        let Settings { life: Life { ttl, max_stale }, .. } = self.settings;
-        Ok(Query {
-            text,
-            life: Life {
-                ttl: options.cache_ttl.unwrap_or(ttl),
-                max_stale: options.max_stale.unwrap_or(max_stale),
-            },
-            tenant: self.backends.tenant(options, namespace.unwrap_or_default())?,
-        })
+        let tenant = self.backends.tenant(options, namespace.unwrap_or_default())?;
+        Ok(Query { text, life: self.life(options), tenant })
+    }
+
+    /// How long the results of a rule may be used.
+    fn life(&self, options: &QueryOptions) -> Life {
+        let Life { ttl, max_stale } = self.settings.life;
+        Life {
+            ttl: options.cache_ttl.unwrap_or(ttl),
+            max_stale: options.max_stale.unwrap_or(max_stale),
+        }
     }
 }
 
@@ -555,28 +271,4 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         Self::Plan(error)
     }
-}
-
-/// Leaves the shared query of a group alone for a while.
-fn pause(group: &Group, entry: &dyn Source, error: &FetchError) {
-    if let Some(pause) = group.failed(now()) {
-        let (rule, pause) = (entry.rule(), pause.as_secs());
-        tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
-    }
-}
-
-fn exact_queries(parts: &[Part]) -> Vec<Exact> {
-    parts
-        .iter()
-        .map(|part| Exact { plan: Arc::clone(&part.plan), query: part.query.clone() })
-        .collect()
-}
-
-/// Whether a narrower query may succeed where this error came.
-fn is_refused(error: &FetchError) -> bool {
-    matches!(error, FetchError::Failed(error) if error.is_about_the_query() && !error.is_timeout())
-}
-
-fn is_timeout(error: &FetchError) -> bool {
-    matches!(error, FetchError::Failed(error) if error.is_timeout())
 }

@@ -36,8 +36,6 @@ pub struct Plan {
     pub query: Arc<str>,
     /// How an object's samples are found in the result.
     pub key: Key,
-    /// The range that the query looks over in seconds, where it is known.
-    pub window_seconds: Option<i64>,
 }
 
 /// A plan for some of the objects that are asked for.
@@ -176,7 +174,6 @@ fn plan(
     Ok(Plan {
         query: render(source, place, names, metric_selector)?.into(),
         key: Key { name: Arc::clone(source.label()), namespace },
-        window_seconds: source.window_seconds(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{cache::FetchError, core::plan::sharing::NotShared};
+use crate::core::plan::sharing::NotShared;
 
 /// How a question is put, and why not otherwise.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub enum Choice {
 pub enum WhyExact {
     /// Nobody knows which objects there are, so all are asked for anyway.
     Everything,
+    /// Its result is not kept, so that nobody else could use it.
+    NotKept,
     /// It would not have the same answer.
     NotPointwise(Arc<NotShared>),
     /// It would cost more than the readers that there are.
@@ -35,8 +37,10 @@ pub enum WhyExact {
     UnknownCost,
     /// It has failed a short while ago.
     Failed,
-    /// There was no answer to it in time.
-    TimedOut(FetchError),
+    /// There was no answer to it in time, while narrower queries are answered.
+    TimedOut,
+    /// Nothing newer can be had than what was found before.
+    NoNewer,
 }
 
 impl Choice {
@@ -64,6 +68,7 @@ impl fmt::Display for WhyExact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("nobody knows which objects there are"),
+            Self::NotKept => f.write_str("results are not kept"),
             Self::NotPointwise(why) => write!(f, "{why}"),
             Self::CostsMore { readers, names, size } => write!(
                 f,
@@ -71,7 +76,8 @@ impl fmt::Display for WhyExact {
             ),
             Self::UnknownCost => f.write_str("nobody knows yet what sharing would cost"),
             Self::Failed => f.write_str("the shared query has failed a short while ago"),
-            Self::TimedOut(_) => f.write_str("the shared query was not answered in time"),
+            Self::TimedOut => f.write_str("the shared query was not answered in time"),
+            Self::NoNewer => f.write_str("no newer result can be had than the one of before"),
         }
     }
 }

@@ -1,20 +1,32 @@
 //! The readers of one metric in one namespace: what they can share, and whether it pays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::WhyExact;
+use futures::future::{self, BoxFuture};
+
+use super::{WhyExact, exact::Exact};
 use crate::{
     cache::Query,
-    core::plan::{
-        Plan,
-        cost::{self, Demand},
-        sharing::{self, NotShared},
+    core::{
+        plan::{
+            Plan, Source,
+            cost::{self, Demand},
+            sharing::{self, NotShared},
+        },
+        rules::Content,
+        selector::Selector,
     },
 };
+
+/// What a group takes at the least, in bytes.
+const GROUP_BYTES: usize = 1 << 10;
 
 /// How long a shared query that failed is left alone; twice as long after each further failure.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
@@ -28,6 +40,44 @@ const SPARE_READERS: usize = 64;
 
 /// So many readers are taken for all there are where nobody knows how many objects a namespace has.
 const CROWD: usize = 8;
+
+/// What questions have in common that can share a query.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct GroupKey {
+    content: Content,
+    is_namespaced: bool,
+    series: Arc<str>,
+    label: Arc<str>,
+    /// Nothing for the group of all namespaces, and for kinds without namespaces.
+    namespace: Option<Arc<str>>,
+    metric_selector: Selector,
+}
+
+impl GroupKey {
+    pub(super) fn new(
+        source: &dyn Source,
+        namespace: Option<&str>,
+        metric_selector: &Selector,
+    ) -> Self {
+        Self {
+            content: source.content(),
+            is_namespaced: source.is_namespaced(),
+            series: Arc::clone(source.series()),
+            label: Arc::clone(source.label()),
+            namespace: namespace.map(Arc::from),
+            metric_selector: metric_selector.clone(),
+        }
+    }
+}
+
+/// Roughly how many bytes a group takes in memory without its readers.
+pub(super) fn weight(key: &GroupKey, group: &Arc<Group>) -> u32 {
+    let selector = key.metric_selector.requirements().iter();
+    let selector: usize =
+        selector.map(|r| r.key.len() + r.values.iter().map(String::len).sum::<usize>()).sum();
+    let query = group.shared.as_ref().map_or(0, |shared| shared.query.text.len());
+    u32::try_from(GROUP_BYTES + selector + query).unwrap_or(u32::MAX)
+}
 
 /// What can be shared, and the state of the decision.
 #[derive(Debug)]
@@ -55,6 +105,8 @@ struct State {
     /// The shared query is not sent before, because it has failed.
     paused: Option<Instant>,
     failures: u32,
+    /// Asked since the shared query was not answered in time.
+    probe: Option<Probe>,
     /// Whether there are readers who share.
     is_shared: bool,
     /// A crowd has come, and whoever else comes until then joins it.
@@ -65,12 +117,8 @@ struct State {
     had: HashMap<u64, Vec<Exact>>,
 }
 
-/// An exact query that was answered.
-#[derive(Clone, Debug)]
-pub(super) struct Exact {
-    pub(super) plan: Arc<Plan>,
-    pub(super) query: Query,
-}
+/// Whether a narrower query than the shared one is answered.
+pub(super) type Probe = future::Shared<BoxFuture<'static, bool>>;
 
 /// Who waits for others to come. Dropping it is going away.
 #[derive(Debug)]
@@ -87,11 +135,6 @@ impl Group {
             depends_on_names: shared.depends_on_names,
         });
         Self { shared, state: Mutex::default() }
-    }
-
-    /// Roughly how many bytes the group takes in memory without its readers.
-    pub(super) fn weight(&self) -> usize {
-        self.shared.as_ref().map_or(0, |shared| shared.query.text.len())
     }
 
     /// Whether the answer for one object does not depend on the others that are asked for.
@@ -165,30 +208,31 @@ impl Group {
     pub(super) fn move_on(&self, reader: u64, queries: &[Exact]) -> Vec<Query> {
         let mut state = self.lock();
         state.is_shared |= queries.is_empty();
-        let had = state.had.insert(reader, queries.to_vec()).unwrap_or_default();
-        let is_kept = |query: &Query| queries.iter().any(|exact| exact.query == *query);
-        let gone = had.into_iter().map(|exact| exact.query).filter(|query| !is_kept(query));
-        let gone = gone.collect();
+        let left = state.had.insert(reader, queries.to_vec()).unwrap_or_default();
+        let is_kept = |left: &Exact| queries.iter().any(|exact| exact.query == left.query);
+        let gone = self.gone(&mut state, left.into_iter().filter(|exact| !is_kept(exact)));
         let State { had, demand, .. } = &mut *state;
         if had.len() > 2 * demand.readers() + SPARE_READERS {
             had.retain(|known, _| *known == reader || demand.remembers(*known));
         }
-        self.with_unshared(&mut state, gone)
+        gone
     }
 
     /// A reader reads elsewhere from now on. Gives the queries that nobody here has any more.
     pub(super) fn leave(&self, reader: u64) -> Vec<Query> {
         let mut state = self.lock();
-        let had = state.had.remove(&reader).unwrap_or_default();
-        let gone = had.into_iter().map(|exact| exact.query).collect();
-        self.with_unshared(&mut state, gone)
+        let left = state.had.remove(&reader).unwrap_or_default();
+        self.gone(&mut state, left)
     }
 
-    /// Adds the shared query if its last reader has gone.
-    fn with_unshared(&self, state: &mut State, mut gone: Vec<Query>) -> Vec<Query> {
+    /// Of the queries that a reader has left those that nobody has any more, and the shared one if its last reader has gone.
+    fn gone(&self, state: &mut State, left: impl IntoIterator<Item = Exact>) -> Vec<Query> {
+        let shared = self.shared.as_ref().ok().map(|shared| &shared.query);
+        let left = left.into_iter().map(|exact| exact.query);
+        let mut gone: Vec<_> = left.filter(|query| !state.is_had(query, shared)).collect();
         if state.is_shared && !state.had.values().any(Vec::is_empty) {
             state.is_shared = false;
-            gone.extend(self.shared.as_ref().ok().map(|shared| shared.query.clone()));
+            gone.extend(shared.filter(|shared| !state.is_had(shared, None)).cloned());
         }
         gone
     }
@@ -198,6 +242,18 @@ impl Group {
         let mut state = self.lock();
         state.size = Some((size, now));
         state.failures = 0;
+        state.probe = None;
+    }
+
+    /// Joins the probe that is under way, or begins one.
+    pub(super) fn probe(&self, begin: impl FnOnce() -> Probe) -> Probe {
+        self.lock().probe.get_or_insert_with(begin).clone()
+    }
+
+    /// A probe has ended, so that the next one asks anew.
+    pub(super) fn probed(&self, probe: &Probe) {
+        let mut state = self.lock();
+        state.probe = state.probe.take().filter(|known| !known.ptr_eq(probe));
     }
 
     /// The shared query has failed. Says how long it is left alone; nothing where somebody has noted it already.
@@ -219,6 +275,14 @@ impl Group {
 }
 
 impl State {
+    /// Whether a reader has a query. Those that have none share.
+    fn is_had(&self, query: &Query, shared: Option<&Query>) -> bool {
+        self.had.values().any(|queries| match queries.as_slice() {
+            [] => shared == Some(query),
+            queries => queries.iter().any(|exact| exact.query == *query),
+        })
+    }
+
     /// How many samples the shared query gives, as well as anybody knows.
     fn size(&self, population: Option<usize>, now: Instant) -> Option<usize> {
         let crowd = || (self.demand.readers() >= CROWD).then(|| self.demand.names());

@@ -1,5 +1,7 @@
 //! What many readers cost Prometheus and the API server, in queries, samples and LISTs.
 
+mod outages;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -10,7 +12,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     app::{App, Launch, custom},
@@ -199,28 +201,28 @@ async fn a_reader_of_many_pods_asks_in_parts_of_8_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shared_query_that_is_refused_makes_way_for_exact_ones_at_once() {
-    let world = World { namespaces: 1, apps: 20, pods: 1 };
+async fn nobody_shares_a_result_that_is_not_kept() {
+    let world = World { namespaces: 1, apps: 50, pods: 20 };
     let cluster = world.cluster().await;
-    let backend = Backend::start(knows(&["m"], move |asked| {
-        if asked.parameter("query").contains("pod!=") {
-            let body = json!({"status": "error", "errorType": "execution", "error": "found duplicate series"});
-            return Answer::Raw(422, "application/json", body.to_string());
+    let of_the_rule = RULE.replace("  metricsQuery", "  cacheTTL: 0s\n  metricsQuery");
+    for (rule, ttl) in [(RULE, 0), (&of_the_rule, 600)] {
+        let (backend, traffic) = world.backend().await;
+        let mut launch = Launch::new(rule, &backend.url).cluster(&cluster);
+        launch.planning.life.ttl = Duration::from_secs(ttl);
+        let app = launch.start().await;
+        watch_pods(&app, &cluster).await;
+        queries(&backend);
+        traffic.samples.store(0, Ordering::Relaxed);
+        let paths: Vec<_> = (0..50).map(|reader| path(0, reader)).collect();
+        for reply in join_all(paths.iter().map(|path| app.get(path))).await {
+            assert_eq!(reply.values().len(), 20);
         }
-        world.answer(asked, &Traffic::default())
-    }))
-    .await;
-    let app = launch(&backend, &cluster).start().await;
-    watch_pods(&app, &cluster).await;
-    queries(&backend);
-    let paths: Vec<_> = (1..20).map(|reader| path(0, reader)).collect();
-    for reply in join_all(paths.iter().map(|path| app.get(path))).await {
-        assert_eq!(reply.values().len(), 1);
+        let queries = queries(&backend);
+        assert_eq!(queries.len(), 50);
+        assert!(queries.iter().all(|query| !query.contains("pod!=")), "{queries:?}");
+        assert_eq!(traffic.samples.load(Ordering::Relaxed), 1_000);
+        app.stop().await;
     }
-    let (shared, exact): (Vec<_>, Vec<_>) =
-        queries(&backend).into_iter().partition(|query| query.contains("pod!="));
-    assert_eq!((shared.len(), exact.len()), (1, 19));
-    app.stop().await;
 }
 
 /// Autoscalers that each read at their own time in every period.
@@ -266,39 +268,6 @@ async fn regular_readers_never_wait_and_cost_one_query_for_each_namespace_and_li
         assert_eq!(cluster.take_lists(), Vec::<String>::new());
         app.stop().await;
     }
-}
-
-fn timestamps(body: &Value) -> Vec<&str> {
-    let items = body["items"].as_array().expect("items").iter();
-    items.map(|item| item["timestamp"].as_str().expect("text")).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_prometheus_is_away_the_last_values_of_pods_that_exist_are_used_for_a_while() {
-    let world = World { namespaces: 1, apps: 1, pods: 3 };
-    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
-    let mut launch = launch(&backend, &cluster);
-    launch.planning.life.ttl = Duration::from_millis(50);
-    launch.planning.life.max_stale = Duration::from_secs(3);
-    let app = launch.start().await;
-    watch_pods(&app, &cluster).await;
-    let before = app.get(&path(0, 0)).await.json();
-    backend.play(knows(&["m"], |_| Answer::Raw(503, "text/plain", "away".to_owned())));
-    cluster.delete("pods", "ns-0", &pod(0, 1));
-    let after = until("the deleted pod is gone", async || {
-        let reply = app.get(&path(0, 0)).await;
-        assert_eq!(reply.status, 200, "{}", reply.body);
-        (reply.values().len() == 2).then_some(reply.json())
-    })
-    .await;
-    assert_eq!(timestamps(&after), [timestamps(&before)[0]; 2], "the time of the evaluation");
-    let stale = async || (app.get(&path(0, 0)).await.status == 500).then_some(());
-    until("the last value is too old", stale).await;
-    assert!(number(&app, "loadline_cache_stale_age_seconds_count").await > 0);
-    backend.play(knows(&["m"], move |asked| world.answer(asked, &Traffic::default())));
-    until("Prometheus is back", async || (app.get(&path(0, 0)).await.status == 200).then_some(()))
-        .await;
-    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

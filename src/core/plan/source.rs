@@ -34,9 +34,6 @@ pub trait Source: Send + Sync {
     /// The label that tells the parts of an object apart, if it has several samples. The query groups by it, too.
     fn part_label(&self) -> Option<&str>;
 
-    /// The range that the query looks over in seconds, where it is known.
-    fn window_seconds(&self) -> Option<i64>;
-
     /// How the query is sent, and how long its answer is used.
     fn options(&self) -> &QueryOptions;
 }
@@ -72,10 +69,6 @@ impl Source for Entry {
 
     fn part_label(&self) -> Option<&str> {
         None
-    }
-
-    fn window_seconds(&self) -> Option<i64> {
-        self.rule.window_seconds
     }
 
     fn options(&self) -> &QueryOptions {

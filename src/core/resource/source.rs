@@ -112,10 +112,6 @@ impl Source for ResourceSource {
         self.0.container_label.as_deref()
     }
 
-    fn window_seconds(&self) -> Option<i64> {
-        None
-    }
-
     fn options(&self) -> &QueryOptions {
         &self.0.options
     }
