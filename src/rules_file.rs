@@ -18,12 +18,12 @@ use crate::{
     backends::Backends,
     core::{
         lint::{self, Finding, Severity},
+        resource::UsageRules,
         rules::{self, Problem, RuleSet},
         yaml,
     },
     discovery,
     metrics::Metrics,
-    reads::resource::Usage,
     wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
@@ -111,7 +111,7 @@ pub struct Source {
 #[derive(Clone)]
 pub struct Rules {
     current: Arc<ArcSwap<RuleSet>>,
-    usage: Arc<ArcSwapOption<Usage>>,
+    usage: Arc<ArcSwapOption<UsageRules>>,
     problem: Arc<ArcSwapOption<Unusable>>,
 }
 
@@ -129,8 +129,8 @@ impl Rules {
         // What has not changed keeps what is known of it.
         let keeps = before.zip(resource).is_some_and(|(before, rules)| before.is_of(rules));
         if !keeps {
-            let usage = resource.and_then(Usage::new);
-            for (what, why) in usage.iter().flat_map(Usage::problems) {
+            let usage = resource.and_then(UsageRules::new);
+            for (what, why) in usage.iter().flat_map(UsageRules::problems) {
                 tracing::warn!(what, why, "usage that cannot be served");
             }
             self.usage.store(usage.map(Arc::new));
@@ -150,7 +150,7 @@ impl Rules {
     }
 
     /// What usage of pods and nodes is read by; nothing without rules for it.
-    pub fn usage(&self) -> Option<Arc<Usage>> {
+    pub fn usage(&self) -> Option<Arc<UsageRules>> {
         self.usage.load_full()
     }
 

@@ -2,11 +2,13 @@
 
 mod reading;
 mod source;
+mod usage_rules;
 
 use std::{sync::Arc, time::Duration};
 
 pub use reading::{ContainerUsage, Containers, NodeUsage, Nodes, Odd, PodUsage, nodes, pods};
 pub use source::ResourceSource;
+pub use usage_rules::UsageRules;
 
 use super::{
     kinds::Kinds,

@@ -13,13 +13,11 @@ use super::{ReadError, Reads, public, refused};
 use crate::{
     core::{
         fields::FieldSelector,
-        kinds::{Kind, Kinds},
+        kinds::Kind,
         plan::{Objects, Source as _},
         resource::{
             self, Containers, NodeUsage, Nodes, Object, Odd, Pair, PodUsage, ResourceSource,
-            ResourceSources,
         },
-        rules::{Content, ResourceRules},
         samples::Vector,
         selector::Selector,
     },
@@ -29,15 +27,6 @@ use crate::{
 
 /// How many namespaces are asked for at the same time where one query cannot tell of all.
 const NAMESPACES: usize = 8;
-
-/// What reads of usage need.
-pub struct Usage {
-    /// What the rules say, to know them again.
-    content: [Option<Content>; 2],
-    sources: ResourceSources,
-    pods: Arc<Kind>,
-    nodes: Arc<Kind>,
-}
 
 /// A request for the usage of pods or nodes, its selectors parsed.
 #[derive(Clone, Debug, Default)]
@@ -64,33 +53,6 @@ struct Pods {
 struct Place {
     namespace: Arc<str>,
     selected: Selected,
-}
-
-impl Usage {
-    /// From compiled rules; nothing where the cluster has no pods or nodes, which none is without.
-    pub fn new(rules: &ResourceRules) -> Option<Self> {
-        let kinds = Kinds::builtin();
-        let kind = |resource| kinds.resolve("", resource).map(Arc::clone);
-        let sources = ResourceSources::new(rules);
-        Some(Self { content: content(rules), sources, pods: kind("pods")?, nodes: kind("nodes")? })
-    }
-
-    /// Whether rules say the same as those that this was made from.
-    pub fn is_of(&self, rules: &ResourceRules) -> bool {
-        self.content == content(rules) && self.sources.window == rules.window
-    }
-
-    /// Why pods or nodes cannot be read, if so.
-    pub fn problems(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let ResourceSources { pods, nodes, .. } = &self.sources;
-        [("pods", pods), ("nodes", nodes)]
-            .into_iter()
-            .filter_map(|(what, pair)| Some((what, pair.as_ref().err()?.as_str())))
-    }
-}
-
-fn content(rules: &ResourceRules) -> [Option<Content>; 2] {
-    [&rules.cpu, &rules.memory].map(|rule| rule.as_ref().map(|rule| rule.content))
 }
 
 impl Reads {
