@@ -326,8 +326,10 @@ impl QueryCache {
     async fn land(&self, query: Query, landing: Landing<Held, FetchError>) {
         let answer = query.tenant.query(&query.text).await;
         let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
-        let slot =
-            landing.land(held, now(), |older, newer| newer.is_partial() && !older.is_partial());
+        let slot = landing.land(held, now(), |older, newer| {
+            let is_worse = newer.is_partial() && !older.is_partial();
+            is_worse.then(|| FetchError::Failed(Arc::new(Error::Partial)))
+        });
         // Put in again, because the cache weighs what it holds only then.
         self.shared.slots.insert(query, slot).await;
         let (entries, bytes) = (self.shared.slots.entry_count(), self.shared.slots.weighted_size());

@@ -2,7 +2,7 @@
 //!
 //! One task owns the state. It works at a fixed interval, and when a reader asks for a metric that the catalog does not
 //! have: then rules that were tried less than [`RETRY`] ago are left as they are, so that no name that is asked for,
-//! however often, costs more than one discovery a rule in that time.
+//! however often, costs more than one discovery a rule in that time, and one that stays unknown less and less.
 //!
 //! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label, and
 //! for external rules for all names: bytes that do not grow with the number of series. The label endpoints remember series
@@ -11,9 +11,11 @@
 
 mod ask;
 mod state;
+mod vain;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +25,7 @@ use futures::{StreamExt as _, future::join_all, stream};
 use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use vain::Vain;
 
 use crate::{
     backends::Backends,
@@ -68,6 +71,7 @@ pub struct Handle {
     asks: mpsc::Sender<Ask>,
     tried: watch::Receiver<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
+    vain: Vain,
 }
 
 impl Handle {
@@ -76,10 +80,28 @@ impl Handle {
         self.catalog.load_full()
     }
 
-    /// Looks again for the metrics of every rule that was not tried within [`RETRY`], and comes back when the catalog
-    /// knows the result.
-    pub async fn rediscover(&self) {
-        self.ask(Ask::Look).await;
+    /// A metric of the catalog, by what names it. If the catalog does not have it, every rule that was not tried within
+    /// [`RETRY`] is discovered again first, for at most as long: who reads is one of few workers of the HPA controller. A
+    /// metric that was looked for in vain is not looked for again for a while.
+    pub async fn find<T>(
+        &self,
+        name: impl Hash,
+        find: impl Fn(&Catalog) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(found) = find(&self.catalog.load()) {
+            return Some(found);
+        }
+        let key = Vain::key(name);
+        let now = Instant::now();
+        if !self.vain.is_over(key, now).await {
+            return None;
+        }
+        tokio::time::timeout(RETRY, self.ask(Ask::Look)).await.unwrap_or_default();
+        let found = find(&self.catalog.load());
+        if found.is_none() {
+            self.vain.note(key, now).await;
+        }
+        found
     }
 
     /// Takes other rules in place of those that there are, and comes back when the catalog is theirs. Until then it is that of
@@ -164,6 +186,7 @@ impl Discovery {
             asks,
             tried: was_tried,
             problems: Arc::clone(&problems),
+            vain: Vain::new(),
         };
         let kinds_known = false;
         let task = Self {

@@ -124,6 +124,9 @@ pub enum Error {
     /// The body is longer than we read.
     #[error("the answer of Prometheus is longer than {0} bytes")]
     TooLarge(usize),
+    /// A part of the answer is missing, where a whole one may still be used.
+    #[error("the answer of Prometheus is partial")]
+    Partial,
     /// The body is not what the API says.
     #[error("{0}")]
     Decode(#[from] DecodeError),
@@ -142,6 +145,7 @@ impl Error {
             Self::Http { .. } => "http",
             Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => "refused",
             Self::TooLarge(_) => "too_large",
+            Self::Partial => "partial",
             Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => "malformed",
             Self::Config(_) => "credentials",
         }
@@ -159,6 +163,7 @@ impl Error {
             Self::Api { status, kind, .. } => is_refusal(*status) || kind == "timeout",
             Self::Unreachable(_)
             | Self::Busy(_)
+            | Self::Partial
             | Self::Decode(DecodeError::Json(_) | DecodeError::NoData)
             | Self::Config(_) => false,
         }
@@ -180,6 +185,7 @@ impl Error {
                 "Prometheus refused the query"
             }
             Self::TooLarge(_) => "the answer of Prometheus is too large",
+            Self::Partial => "the answer of Prometheus is partial",
             Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => {
                 "the answer is not one of a Prometheus"
             }

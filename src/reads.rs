@@ -236,14 +236,9 @@ impl Reads {
 
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
-        if let Some(entry) = find(&self.catalog(), path) {
-            return Ok(entry);
-        }
-        // Who reads is one of few workers of the HPA controller: what takes longer is answered as it is known.
-        let rediscovery = self.discovery.rediscover();
-        tokio::time::timeout(discovery::RETRY, rediscovery).await.unwrap_or_default();
-        let catalog = self.catalog();
-        find(&catalog, path).ok_or_else(|| unknown(&catalog, path))
+        let entry =
+            self.discovery.find((&path.resource, &path.metric), |catalog| find(catalog, path));
+        entry.await.ok_or_else(|| unknown(&self.catalog(), path))
     }
 
     /// What the objects are selected from.

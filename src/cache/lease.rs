@@ -41,7 +41,7 @@ mod tests {
     /// Fetches a value.
     fn land(slot: &Arc<AnswerSlot>, now: Instant) -> Lease {
         let Turn::Fetch(landing, _wait) = slot.turn(now) else { panic!("nothing is fresh") };
-        landing.land(Ok(Held::new(Answer::Scalar(0, 1.0))), now, |_, _| false);
+        landing.land(Ok(Held::new(Answer::Scalar(0, 1.0))), now, |_, _| None);
         Lease::new(slot, &slot.kept().unwrap())
     }
 
@@ -67,7 +67,7 @@ mod tests {
         land(&slot, start);
         // Nobody has waited for this one, so the first who takes it says something of the pace.
         let landing = slot.refresh(after(14)).unwrap();
-        landing.land(Ok(Held::new(Answer::Scalar(0, 2.0))), after(14), |_, _| false);
+        landing.land(Ok(Held::new(Answer::Scalar(0, 2.0))), after(14), |_, _| None);
         let lease = Lease::new(&slot, &slot.kept().unwrap());
         assert!(!slot.tend(after(15)), "read once only");
         assert!(lease.read(after(15)));

@@ -279,33 +279,31 @@ impl<V, E> Flight<V, E> {
 }
 
 impl<V, E: Clone> Landing<V, E> {
-    /// Ends the fetch, and gives the place back. A value for which `is_better` says that the older one is better, and which is usable still, is not
-    /// kept.
+    /// Ends the fetch, and gives the place back. While the older value may be used, `worse` compares it with the newer one:
+    /// for what is worse it gives the failure that it is.
     pub fn land(
         self,
         result: Result<V, E>,
         now: Instant,
-        is_better: impl Fn(&V, &V) -> bool,
+        worse: impl Fn(&V, &V) -> Option<E>,
     ) -> Arc<Slot<V, E>> {
         let Self { slot, started, outcome } = self;
         let mut state = slot.lock();
         state.flight = None;
+        let older = slot.kept.load_full().filter(|kept| kept.age(now) <= slot.life.max_stale);
+        let result = result.and_then(|value| {
+            older.and_then(|older| worse(&older.value, &value)).map_or(Ok(value), Err)
+        });
         let result = match result {
             Ok(value) => {
                 state.failure = None;
-                let older = slot.kept.load_full();
-                let older = older.filter(|kept| {
-                    kept.age(now) <= slot.life.max_stale && is_better(&kept.value, &value)
-                });
-                Ok(older.unwrap_or_else(|| {
-                    let kept = Arc::new(Kept::new(value, started));
-                    // Who waits for it is its first reader, and has been noted.
-                    if outcome.receiver_count() > 0 {
-                        kept.read.get_or_init(|| now);
-                    }
-                    slot.kept.store(Some(Arc::clone(&kept)));
-                    kept
-                }))
+                let kept = Arc::new(Kept::new(value, started));
+                // Who waits for it is its first reader, and has been noted.
+                if outcome.receiver_count() > 0 {
+                    kept.read.get_or_init(|| now);
+                }
+                slot.kept.store(Some(Arc::clone(&kept)));
+                Ok(kept)
             }
             Err(error) => {
                 state.failure = Some((now, error.clone()));
@@ -376,7 +374,7 @@ mod tests {
             Turn::Fail(error) => return Err(error),
             Turn::Wait(wait) => wait,
             Turn::Fetch(landing, wait) => {
-                landing.land(result, now, |_, _| false);
+                landing.land(result, now, |_, _| None);
                 wait
             }
         };
@@ -397,7 +395,7 @@ mod tests {
         let Turn::Fetch(landing, first) = slot.turn(start) else { panic!("the first one fetches") };
         let Turn::Wait(second) = slot.turn(after(start, 0.1)) else { panic!("the second waits") };
         assert!(slot.refresh(after(start, 0.2)).is_none());
-        landing.land(Ok(7), after(start, 0.3), |_, _| false);
+        landing.land(Ok(7), after(start, 0.3), |_, _| None);
         for wait in [first, second] {
             let (kept, how) = wait.outcome().await.unwrap().unwrap();
             assert!(matches!((kept.value, how), (7, How::Fresh)));
@@ -447,16 +445,19 @@ mod tests {
         assert!(matches!(slot.turn(start), Turn::Fetch(..)));
     }
 
-    #[test]
-    fn a_better_value_is_not_replaced_while_it_is_usable() {
+    #[tokio::test]
+    async fn a_worse_value_is_a_failure_while_the_better_one_is_usable() {
         let (slot, start) = slot();
         let land = |seconds: f64, value| {
             let landing = slot.refresh(after(start, seconds)).unwrap();
-            landing.land(Ok(value), after(start, seconds), |older, newer| older > newer);
+            let worse = |older: &i64, newer: &i64| (older > newer).then_some("less");
+            landing.land(Ok(value), after(start, seconds), worse);
             slot.kept().unwrap().value
         };
         assert_eq!(land(0.0, 5), 5);
         assert_eq!(land(10.0, 3), 5);
+        let stale = slot.turn(after(start, 11.0));
+        assert!(matches!(stale, Turn::Take(kept, How::Stale("less")) if kept.value == 5));
         assert_eq!(land(40.0, 2), 2);
         assert_eq!(land(50.0, 9), 9);
     }

@@ -11,7 +11,6 @@ use crate::{
         rules::Rule,
         selector::Selector,
     },
-    discovery,
     objects::Content,
     prometheus::Answer,
     wire::path::ExternalPath,
@@ -68,14 +67,8 @@ impl Reads {
 
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
-        if let Some(entry) = self.catalog().external().get(metric) {
-            return Ok(entry.clone());
-        }
-        // Who reads is one of few workers of the HPA controller: what takes longer is answered as it is known.
-        let rediscovery = self.discovery.rediscover();
-        tokio::time::timeout(discovery::RETRY, rediscovery).await.unwrap_or_default();
-        let catalog = self.catalog();
-        catalog.external().get(metric).cloned().ok_or_else(|| unknown(&catalog, metric))
+        let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric).cloned());
+        entry.await.ok_or_else(|| unknown(&self.catalog(), metric))
     }
 
     /// Says once per rule what is odd about its samples.

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{App, Launch, Reply, custom},
+    app::{App, Launch, custom},
     backend::{Answer, Backend, knows, pods},
     cluster::{Kubernetes, Object},
     exporter::{Exporter, Page},
@@ -197,13 +197,6 @@ const READS: &[&str] = &[
     "namespaces/team/pods/web-0/nowhere",
 ];
 
-/// The whole answer in two lines, times left out.
-fn shown(request: &str, reply: &Reply) -> String {
-    let timestamps = regex::Regex::new(r#""timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ""#).unwrap();
-    let body = timestamps.replace_all(&reply.body, r#""timestamp":"…""#);
-    format!("{request}\n  {} {}\n", reply.status.as_u16(), body.trim_end())
-}
-
 async fn table(app: &App) -> String {
     let mut text = String::new();
     for read in READS {
@@ -211,7 +204,7 @@ async fn table(app: &App) -> String {
         if reply.status != 200 {
             reply.failure();
         }
-        text.push_str(&shown(read, &reply));
+        text.push_str(&reply.shown(read));
     }
     text
 }
@@ -238,7 +231,7 @@ async fn reads() {
         "namespaces/team/pods/web-0/unknown",
     ] {
         let reply = app.get(&format!("/apis/custom.metrics.k8s.io/v1beta1/{read}")).await;
-        v1beta1.push_str(&shown(read, &reply));
+        v1beta1.push_str(&reply.shown(read));
     }
     insta::assert_snapshot!("reads_v1beta1", v1beta1);
 

@@ -156,6 +156,21 @@ async fn rust_ai_ide() {
     holds("rust-ai-ide").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn ades() {
+    holds("ades").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tide_scope() {
+    holds("tide-scope").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn llm_serving() {
+    holds("llm-serving").await;
+}
+
 /// Every folder has a test above.
 #[test]
 fn every_example_is_run() {

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
-    app::{App, Launch, Reply, custom, external},
+    app::{App, Launch, custom, external},
     backend::{Answer, Asked, Backend, knows},
     cluster::Kubernetes,
     exporter::{Exporter, Page},
@@ -134,13 +134,6 @@ const READS: &[&str] = &[
     "namespaces/team/no_template",
 ];
 
-/// The whole answer in two lines, times left out.
-fn shown(request: &str, reply: &Reply) -> String {
-    let timestamps = regex::Regex::new(r#""timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ""#).unwrap();
-    let body = timestamps.replace_all(&reply.body, r#""timestamp":"…""#);
-    format!("{request}\n  {} {}\n", reply.status.as_u16(), body.trim_end())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn reads() {
     let exporter = Exporter::start(page()).await;
@@ -154,7 +147,7 @@ async fn reads() {
         if reply.status != 200 {
             reply.failure();
         }
-        text.push_str(&shown(read, &reply));
+        text.push_str(&reply.shown(read));
     }
     insta::assert_snapshot!("reads", text);
     assert_eq!(cluster.take_lists(), [""; 0], "external metrics are about no objects");

@@ -4,6 +4,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use loadline::{
+    planner,
     prometheus::{Method, Source},
     server::Listener,
 };
@@ -116,6 +117,29 @@ async fn what_a_client_is_told() {
     let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
     assert_eq!(reply.values(), [("p".to_owned(), "1".to_owned())]);
     assert!(!reply.body.contains("SECRET"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_answer_does_not_replace_a_whole_one() {
+    let backend =
+        Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1"), ("q", "2")])))).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.planning = planner::Settings::with_ttl(Duration::from_millis(1));
+    let app = launch.start().await;
+    let path = custom("namespaces/n/pods/*/m");
+    let whole = app.get(&path).await.values();
+    assert_eq!(whole.len(), 2);
+    backend.play(knows(&["m"], |_| {
+        let data = pods(&[("p", "9")]);
+        let body = json!({"status": "success", "isPartial": true, "data": data});
+        Answer::Raw(200, "application/json", body.to_string())
+    }));
+    until("a partial answer has been refused", async || {
+        assert_eq!(app.get(&path).await.values(), whole);
+        let metrics = app.get("/metrics").await.body;
+        metrics.contains(r#"loadline_cache_reads_total{outcome="stale"}"#).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

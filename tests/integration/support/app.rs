@@ -13,6 +13,7 @@ use loadline::{
     rules_file::Source,
     server::{certificates, tls::options::Options},
 };
+use regex::Regex;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -161,6 +162,14 @@ impl Reply {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The request and the whole answer to it in two lines, times left out.
+    pub(crate) fn shown(&self, request: &str) -> String {
+        let timestamps =
+            Regex::new(r#""timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ""#).expect("ours");
+        let body = timestamps.replace_all(&self.body, r#""timestamp":"…""#);
+        format!("{request}\n  {} {}\n", self.status.as_u16(), body.trim_end())
     }
 
     /// Name and value of every item.
