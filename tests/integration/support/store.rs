@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{exporter::Exporter, install_tls_provider, process::Process, until};
@@ -18,14 +18,20 @@ pub(crate) struct Store {
 impl Store {
     /// A Prometheus that has scraped the exporter once.
     pub(crate) async fn prometheus(exporter: &Exporter) -> Self {
-        let folder = folder(exporter);
+        Self::prometheus_of(&[exporter.address()], &[]).await
+    }
+
+    /// A Prometheus that has scraped each of these once, with further flags.
+    pub(crate) async fn prometheus_of(targets: &[&str], flags: &[&str]) -> Self {
+        let folder = folder(targets);
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", folder.path().join("scrape.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"]);
+            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"])
+            .args(flags);
         let process = Process::start(command, "apt-get install prometheus");
-        Self::scraped(process, folder).await
+        Self::scraped(process, folder, targets.len()).await
     }
 
     /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
@@ -54,7 +60,7 @@ impl Store {
 
     /// A VictoriaMetrics that has scraped the exporter once.
     pub(crate) async fn victoria_metrics(exporter: &Exporter) -> Self {
-        let folder = folder(exporter);
+        let folder = folder(&[exporter.address()]);
         let mut command = Command::new("victoria-metrics");
         command
             .arg(format!("-promscrape.config={}", folder.path().join("scrape.yaml").display()))
@@ -62,12 +68,12 @@ impl Store {
             // Samples are seen at once instead of after 30 s.
             .args(["-search.latencyOffset=0s", "-httpListenAddr=127.0.0.1:0"]);
         let process = Process::start(command, "apt-get install victoria-metrics");
-        Self::scraped(process, folder).await
+        Self::scraped(process, folder, 1).await
     }
 
-    async fn scraped(process: Process, folder: TempDir) -> Self {
+    async fn scraped(process: Process, folder: TempDir, targets: usize) -> Self {
         let store = Self::listening(process, folder).await;
-        store.until("scrape_samples_scraped{*} > 0").await;
+        store.until(&format!("count(scrape_samples_scraped{{*}} > 0) == {targets}")).await;
         store
     }
 
@@ -103,12 +109,18 @@ impl Store {
     }
 }
 
-fn folder(exporter: &Exporter) -> TempDir {
+fn folder(targets: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: test\n  static_configs: [{{targets: [\"{}\"]}}]\n",
-        exporter.address()
-    );
-    fs::write(folder.path().join("scrape.yaml"), config).expect("a new file");
+    let job = json!({
+        "job_name": "test",
+        // Who speaks for several pods says for which.
+        "honor_labels": true,
+        "static_configs": [{"targets": targets}],
+    });
+    let config = json!({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [job],
+    });
+    fs::write(folder.path().join("scrape.yaml"), config.to_string()).expect("a new file");
     folder
 }
