@@ -29,7 +29,8 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-features --all-targets -- -D warnings
 
-# One benchmark: make bench ARGS=plan. Those of discovery and of queries need prometheus, and 4 GB of memory.
+# All benchmarks; ARGS picks some of the first one: make bench ARGS=plan. Those of discovery and of queries need prometheus, and
+# 4 GB of memory.
 bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)
 	$(CARGO) bench --locked --bench idle_connections

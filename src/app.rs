@@ -168,7 +168,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
 
     let now = jiff::Timestamp::now();
     let client = surroundings.client;
-    let certificate = certificates::Serving::load(settings.certificates, client, now).await?;
+    let certificate =
+        certificates::Serving::load(settings.certificates, client, Arc::clone(&metrics), now)
+            .await?;
     let authority = certificate.authority().to_owned();
     let tls = tls::config(certificate.resolver(), &settings.tls)?;
     let listener = Listener::bind(settings.address, tls)
@@ -191,6 +193,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         .as_ref()
         .map(|(_, seeds)| Announcer::new(Arc::clone(&planner), handle.clone(), seeds.clone()));
     let rules = Rules::new(settings.rules);
+    rules.count(&metrics);
     let reload = settings.source.map(|source| {
         let changed = Changed {
             rules: rules.clone(),
@@ -413,10 +416,14 @@ impl Bound {
         stop_keeping.cancel();
         let kept = tasks.all_ended().await;
         self.tasks.close();
-        self.tasks.wait().await;
+        // Nobody waits for what is still being fetched; what does not end soon ends with the runtime.
+        tokio::time::timeout(LAST_FETCHES, self.tasks.wait()).await.unwrap_or_default();
         result.and(served).and(kept)
     }
 }
+
+/// How long fetches that were begun for a reader may go on when all else has ended.
+const LAST_FETCHES: Duration = Duration::from_secs(1);
 
 /// The parts of a running server, by name.
 #[derive(Default)]

@@ -13,6 +13,7 @@ mod outage;
 mod peer;
 pub mod token;
 pub mod trust;
+mod turns;
 
 use std::{collections::BTreeMap, sync::Arc};
 

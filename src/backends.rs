@@ -37,7 +37,7 @@ pub struct Backends {
 impl Backends {
     /// The backend of the flags alone.
     pub fn new(flags: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
-        let prometheus = Arc::new(Prometheus::new(flags.clone(), Arc::clone(&metrics))?);
+        let prometheus = Arc::new(Prometheus::new(flags.clone(), &metrics)?);
         let default = Tenant::new(Arc::clone(&prometheus), Vec::new(), None);
         Ok(Self { flags, default, prometheus, named: ArcSwap::default(), metrics })
     }
@@ -71,7 +71,7 @@ impl Backends {
 
     fn connect(&self, backend: &Backend) -> Result<Arc<Prometheus>, ConfigError> {
         let config = Config::of_file(backend, &self.flags)?;
-        Ok(Arc::new(Prometheus::new(config, Arc::clone(&self.metrics))?))
+        Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
     }
 
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.

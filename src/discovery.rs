@@ -248,11 +248,15 @@ impl Discovery {
 
     /// Takes other rules, and says which of them have to be discovered.
     fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
+        let name = |state: &RuleState| state.discovered.rule.id.clone();
+        let before: BTreeSet<_> = self.rules.iter().map(name).collect();
         self.rules = state::of(rules, std::mem::take(&mut self.rules), &self.kinds);
         self.is_replaced = true;
         // They name rules by their place.
         self.alive.clear();
-        self.metrics.forget_discoveries();
+        for gone in before.difference(&self.rules.iter().map(name).collect()) {
+            self.metrics.forget_discovery(gone);
+        }
         let is_new = |state: &&RuleState| state.attempted.is_none();
         (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()
     }
@@ -434,7 +438,6 @@ impl Discovery {
                 continue;
             };
             let rule = &state.discovered.rule.id;
-            self.metrics.discovery(rule, found.is_ok());
             match found {
                 Ok(found) => {
                     if state.error.take().is_some() {
@@ -462,6 +465,10 @@ impl Discovery {
         let alive = &self.alive;
         let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
+        for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
+            let rule = &state.discovered.rule.id;
+            self.metrics.discovery(rule, state.error.is_none(), state.series_names());
+        }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
     }

@@ -38,7 +38,7 @@ use crate::{
     server::Answering,
     wire::{
         custom::{self, Version},
-        discovery::{self as documents, CUSTOM, EXTERNAL, Group, RESOURCE},
+        discovery::{self as documents, Aggregated, CUSTOM, EXTERNAL, Group, RESOURCE},
         path,
         status::Reason,
     },
@@ -142,31 +142,36 @@ async fn version() -> axum::Json<Value> {
 
 async fn groups(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accept.is_some_and(wants_aggregated) {
-        let body = documents::aggregated(&api.served()).to_string();
-        ([(header::CONTENT_TYPE, documents::AGGREGATED)], body).into_response()
-    } else {
-        axum::Json(documents::group_list(&api.served())).into_response()
+    match accept.and_then(aggregated) {
+        Some(form) => {
+            let body = documents::aggregated(&api.served(), form).to_string();
+            ([(header::CONTENT_TYPE, form.media_type())], body).into_response()
+        }
+        None => axum::Json(documents::group_list(&api.served())).into_response(),
     }
 }
 
-/// Whether the aggregated form of discovery comes before the plain one among the accepted media types.
-fn wants_aggregated(accept: &str) -> bool {
-    accept.split(',').map(|media| media.replace(' ', "")).find_map(|media| {
-        let mut parameters = media.split(';');
-        if !matches!(parameters.next(), Some("application/json" | "application/*" | "*/*")) {
-            return None;
-        }
-        let parameters: Vec<_> = parameters.collect();
-        if parameters.iter().any(|parameter| parameter.starts_with("as=")) {
-            let is_ours = parameters.contains(&"as=APIGroupDiscoveryList")
-                && parameters.contains(&"v=v2")
-                && parameters.contains(&"g=apidiscovery.k8s.io");
-            is_ours.then_some(true)
-        } else {
-            Some(false)
-        }
-    }) == Some(true)
+/// The aggregated form of discovery that comes first among the accepted media types, if it comes before the plain one.
+fn aggregated(accept: &str) -> Option<Aggregated> {
+    accept
+        .split(',')
+        .map(|media| media.replace(' ', ""))
+        .find_map(|media| {
+            let mut parameters = media.split(';');
+            if !matches!(parameters.next(), Some("application/json" | "application/*" | "*/*")) {
+                return None;
+            }
+            let parameters: Vec<_> = parameters.collect();
+            if !parameters.iter().any(|parameter| parameter.starts_with("as=")) {
+                return Some(None);
+            }
+            let has = |parameter| parameters.contains(&parameter);
+            let is_ours = has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io");
+            let versions = [("v=v2", Aggregated::V2), ("v=v2beta1", Aggregated::V2beta1)];
+            let version = versions.into_iter().find(|(parameter, _)| has(parameter));
+            version.filter(|_| is_ours).map(|(_, form)| Some(form))
+        })
+        .flatten()
 }
 
 async fn group(
@@ -323,29 +328,21 @@ mod tests {
 
     #[test]
     fn the_aggregated_form_is_given_to_whoever_prefers_it() {
+        let (old, new) = (Aggregated::V2beta1, Aggregated::V2);
+        let [v2beta1, v2] = [old, new].map(Aggregated::media_type);
         let cases = [
-            (
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
-                true,
-            ),
-            ("application/json; g=apidiscovery.k8s.io; v=v2; as=APIGroupDiscoveryList", true),
-            (
-                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
-                false,
-            ),
-            (
-                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-                true,
-            ),
-            ("application/json", false),
-            ("*/*", false),
-            (
-                "application/json,application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-                false,
-            ),
+            (format!("{v2},application/json"), Some(new)),
+            (v2.replace(';', "; "), Some(new)),
+            (format!("{v2beta1},application/json"), Some(old)),
+            (format!("{v2beta1},{v2}"), Some(old)),
+            (format!("{v2},{v2beta1},application/json"), Some(new)),
+            (format!("{},{v2}", v2.replace("v=v2", "v=v3")), Some(new)),
+            ("application/json".to_owned(), None),
+            ("*/*".to_owned(), None),
+            (format!("application/json,{v2}"), None),
         ];
         for (accept, wanted) in cases {
-            assert_eq!(wants_aggregated(accept), wanted, "{accept}");
+            assert_eq!(aggregated(&accept), wanted, "{accept}");
         }
     }
 }

@@ -26,13 +26,18 @@ pub fn render(server: &str, authority_pem: &str, token: &str) -> String {
     format!("{config:#}\n")
 }
 
-/// Writes a file that only its owner can read. It appears whole or not at all.
+/// Writes a file that only its owner can read. It appears whole or not at all. What somebody else has left where it is put
+/// together is removed, whatever it is.
 pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.tmp", std::process::id()));
     let partial = Path::new(&partial);
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(partial).and_then(|mut file| {
@@ -64,6 +69,19 @@ mod tests {
         assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
         assert_eq!(cluster.certificate_authority_data.as_deref(), Some("UEVN"));
         assert_eq!(config.current_context.as_deref(), Some("loadline"));
+    }
+
+    #[test]
+    fn what_is_left_of_another_run_lends_it_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("config"), folder.path().join("other"));
+        fs::write(&other, "before").unwrap();
+        let partial = folder.path().join(format!("config.{}.tmp", std::process::id()));
+        std::os::unix::fs::symlink(&other, &partial).unwrap();
+        write(&path, "token").unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "before");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!path.is_symlink());
     }
 
     #[test]

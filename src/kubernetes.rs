@@ -85,13 +85,18 @@ pub fn client(mut config: Config) -> Result<Client, Error> {
     Ok(Client::try_from(config)?)
 }
 
-/// The kinds that the API server serves, by aggregated discovery, in its order: two requests.
+/// The kinds that the API server serves, by aggregated discovery, in its order: two requests. One that does not know it
+/// answers in the older form, in which nothing is found: that is an error, and not a cluster without kinds.
 pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
     let core = deadline(client.list_core_api_versions_aggregated()).await?;
     let groups = deadline(client.list_api_groups_aggregated()).await?;
     let mut kinds = Vec::new();
     collect(&core, &mut kinds);
     collect(&groups, &mut kinds);
+    if kinds.is_empty() {
+        let text = "it does not tell its kinds by aggregated discovery; Kubernetes 1.27 or later is needed";
+        return Err(Error::Api(text.to_owned()));
+    }
     Ok(Kinds::new(kinds))
 }
 

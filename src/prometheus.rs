@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub use tenant::Tenant;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, backend};
 
 /// The most bytes of an answer to a metadata request that are read.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -37,8 +37,11 @@ pub const MAX_RESULT_BYTES: usize = 32 << 20;
 /// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 
+/// Where queries are evaluated. The endpoints are labels of metrics as prometheus-adapter has them, with the slash.
+const QUERY: &str = "/api/v1/query";
+
 /// Where metric names are asked for.
-const METRIC_NAMES: &str = "api/v1/label/__name__/values";
+const METRIC_NAMES: &str = "/api/v1/label/__name__/values";
 
 /// Headers that are put in place of those of all requests.
 type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -50,7 +53,7 @@ pub struct Prometheus {
     query_timeout: Duration,
     discovery_timeout: Duration,
     traffic: Traffic,
-    metrics: Arc<Metrics>,
+    metrics: backend::Backend,
     in_flight: Semaphore,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
     refreshes: Semaphore,
@@ -196,8 +199,9 @@ impl Error {
 
 impl Prometheus {
     /// Reads the credentials once, so that a file that is missing or broken is an error at start.
-    pub fn new(config: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
         let concurrency = config.concurrency;
+        let metrics = metrics.backend(&config.name, &config.public_url());
         Ok(Self {
             method: config.method,
             query_timeout: config.query_timeout,
@@ -235,10 +239,14 @@ impl Prometheus {
         let timeout = timeout.unwrap_or(self.query_timeout);
         // Waiting for others is not the query's fault, and so not within its time.
         let permit = tokio::time::timeout(timeout, self.in_flight.acquire()).await;
-        let _permit = permit.map_err(|_elapsed| Error::Busy(timeout))?;
+        let _permit = permit.map_err(|_elapsed| {
+            let error = Error::Busy(timeout);
+            self.metrics.unsent(QUERY, error.kind());
+            error
+        })?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let request = self.send_query(promql, headers, timeout);
-        let body = self.measured("query", timeout, request).await?;
+        let body = self.measured(QUERY, timeout, request).await?;
         Ok(decode::query(&body)?)
     }
 
@@ -351,7 +359,7 @@ impl Prometheus {
             Err(_elapsed) => Err(Error::Timeout(timeout)),
         };
         let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
-        self.metrics.backend(path, outcome, started.elapsed().as_secs_f64());
+        self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
         result
     }
 }
@@ -386,7 +394,7 @@ impl Connection {
 
     fn endpoint(&self, path: &str) -> reqwest::Url {
         let mut url = self.client.base_url().clone();
-        let path = format!("{}/{path}", url.path().trim_end_matches('/'));
+        let path = format!("{}{path}", url.path().trim_end_matches('/'));
         url.set_path(&path);
         url
     }

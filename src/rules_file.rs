@@ -24,6 +24,7 @@ use crate::{
     discovery,
     metrics::Metrics,
     reads::resource::Usage,
+    wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
 /// How often the file is looked at.
@@ -137,6 +138,17 @@ impl Rules {
         self.current.store(rules);
     }
 
+    /// Tells of the rules that are used now, which are those of the file as it is.
+    pub fn count(&self, metrics: &Metrics) {
+        let rules = self.current();
+        let usage = rules.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]);
+        metrics.rules(CUSTOM.name, rules.custom.len());
+        metrics.rules(EXTERNAL.name, rules.external.len());
+        metrics.rules(RESOURCE.name, usage.flatten().count());
+        metrics.left_out_rules(rules.broken.len());
+        metrics.reloaded(true);
+    }
+
     /// What usage of pods and nodes is read by; nothing without rules for it.
     pub fn usage(&self) -> Option<Arc<Usage>> {
         self.usage.load_full()
@@ -185,7 +197,6 @@ impl Reload {
 
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        self.changed.metrics.reloaded(true);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -255,7 +266,7 @@ impl Changed {
 
     fn accept(&self) {
         self.rules.problem.store(None);
-        self.metrics.reloaded(true);
+        self.rules.count(&self.metrics);
     }
 
     /// Says once what is wrong.

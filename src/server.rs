@@ -36,6 +36,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// an idle connection and for a slow head; clients such as Prometheus keep connections idle for longer than a head takes.
 const REQUEST_HEAD: Duration = Duration::from_secs(90);
 
+/// How many headers a request may have by HTTP/1.1, and how long they may be together by HTTP/2, in bytes. kube-apiserver sends
+/// each group of a user in a header, and some users are in hundreds.
+const MAX_HEADERS: usize = 1_000;
+const MAX_HEADER_BYTES: u32 = 256 << 10;
+
 /// How many connections may wait to be accepted: tokio's number.
 const BACKLOG: usize = 1_024;
 
@@ -198,10 +203,15 @@ async fn connection<S: Answering>(
     let builder = auto::Builder::new(TokioExecutor::new());
     // What was agreed on counts, not what the first bytes look like: HTTP/2 may be switched off.
     let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_HEAD)
+        .max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(250)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15));

@@ -12,7 +12,7 @@ use kube::{Api, Client, api::PostParams};
 use moka::{Equivalent, Expiry, future::Cache};
 use tokio_util::task::TaskTracker;
 
-use super::{User, outage::Outage};
+use super::{User, outage::Outage, turns::Turns};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -25,6 +25,9 @@ pub const MASTERS: &str = "system:masters";
 
 /// How many decisions are remembered.
 const MAX_DECISIONS: u64 = 50_000;
+
+/// A question about a longer path is put every time: nobody who reads metrics asks it, and what is remembered would be large.
+const MAX_QUESTION_BYTES: usize = 10_000;
 
 /// Decides who may do what.
 pub struct Authorizer {
@@ -70,8 +73,15 @@ pub type ReviewError = FlightError<kubernetes::Error>;
 
 /// Asks kube-apiserver.
 struct Reviews {
-    client: Client,
     decisions: SingleFlight<Arc<Question>, Arc<Decision>>,
+    asking: Asking,
+}
+
+/// What a review is made with.
+#[derive(Clone)]
+struct Asking {
+    client: Client,
+    turns: Turns,
     metrics: Arc<Metrics>,
     outage: Arc<Outage>,
 }
@@ -119,15 +129,16 @@ impl Authorizer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let decisions = Cache::builder().max_capacity(MAX_DECISIONS).expire_after(ttls).build();
-        let reviews = Reviews {
+        let asking = Asking {
             client,
-            decisions: SingleFlight::new(decisions, tasks),
+            turns: Turns::default(),
             metrics,
             outage: Arc::new(Outage::new(
                 "access cannot be reviewed; what is not remembered is refused until it can",
                 "access reviews work again",
             )),
         };
+        let reviews = Reviews { decisions: SingleFlight::new(decisions, tasks), asking };
         Self { always_allowed, reviews: Some(reviews), allowed: Decision::unasked() }
     }
 
@@ -164,13 +175,15 @@ impl Reviews {
     async fn decide(&self, question: Question) -> Result<Arc<Decision>, ReviewError> {
         let question = Arc::new(question);
         let spec = spec(&question);
-        let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
-        let outage = Arc::clone(&self.outage);
-        let review = async move {
-            let decision = review(client, spec, &metrics).await;
-            outage.note(&decision);
+        let asking = self.asking.clone();
+        let review = Box::pin(async move {
+            let decision = asking.review(spec).await;
+            asking.outage.note(&decision);
             decision
-        };
+        });
+        if question.attributes.bytes() > MAX_QUESTION_BYTES {
+            return review.await.map_err(|error| FlightError::Failed(Arc::new(error)));
+        }
         self.decisions.get(question, review).await
     }
 }
@@ -207,25 +220,27 @@ fn spec(question: &Question) -> SubjectAccessReviewSpec {
     spec
 }
 
-async fn review(
-    client: Client,
-    spec: SubjectAccessReviewSpec,
-    metrics: &Metrics,
-) -> Result<Arc<Decision>, kubernetes::Error> {
-    let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let parameters = PostParams::default();
-    let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
-    let reviewed: SubjectAccessReview = match reviewed {
-        Ok(reviewed) => reviewed,
-        Err(error) => {
-            metrics.review("access", "error");
-            return Err(error);
-        }
-    };
-    let status = reviewed.status.unwrap_or_default();
-    let allowed = status.allowed && !status.denied.unwrap_or(false);
-    metrics.review("access", if allowed { "allowed" } else { "denied" });
-    Ok(Arc::new(Decision { allowed, reason: status.reason.unwrap_or_default() }))
+impl Asking {
+    async fn review(
+        &self,
+        spec: SubjectAccessReviewSpec,
+    ) -> Result<Arc<Decision>, kubernetes::Error> {
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let parameters = PostParams::default();
+        let api = Api::all(self.client.clone());
+        let reviewed = deadline(self.turns.take(api.create(&parameters, &review))).await;
+        let reviewed: SubjectAccessReview = match reviewed {
+            Ok(reviewed) => reviewed,
+            Err(error) => {
+                self.metrics.review("access", "error");
+                return Err(error);
+            }
+        };
+        let status = reviewed.status.unwrap_or_default();
+        let allowed = status.allowed && !status.denied.unwrap_or(false);
+        self.metrics.review("access", if allowed { "allowed" } else { "denied" });
+        Ok(Arc::new(Decision { allowed, reason: status.reason.unwrap_or_default() }))
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use moka::future::Cache;
 use ring::digest;
 use tokio_util::task::TaskTracker;
 
-use super::{Peer, User, Verdict, outage::Outage};
+use super::{Peer, User, Verdict, outage::Outage, turns::Turns};
 use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
@@ -27,6 +27,7 @@ const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Asks who holds a token, and remembers the answer.
 pub struct Tokens {
     client: Client,
+    turns: Turns,
     answers: SingleFlight<[u8; 32], Option<Holder>>,
     ttl: Duration,
     metrics: Arc<Metrics>,
@@ -46,6 +47,7 @@ impl Tokens {
         let answers = Cache::builder().max_capacity(MAX_TOKENS).time_to_live(ttl).build();
         Self {
             client,
+            turns: Turns::default(),
             answers: SingleFlight::new(answers, tasks),
             ttl,
             metrics,
@@ -88,8 +90,9 @@ impl Tokens {
     ) -> Result<Option<Holder>, FlightError<kubernetes::Error>> {
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
         let (token, outage, ttl) = (token.to_owned(), Arc::clone(&self.outage), self.ttl);
+        let turns = self.turns.clone();
         let review = async move {
-            let answer = review(client, token, &metrics).await;
+            let answer = review(client, &turns, token, &metrics).await;
             outage.note(&answer);
             let until = Instant::now() + ttl;
             answer.map(|user| user.map(|user| Holder { user, until }))
@@ -100,13 +103,15 @@ impl Tokens {
 
 async fn review(
     client: Client,
+    turns: &Turns,
     token: String,
     metrics: &Metrics,
 ) -> Result<Option<Arc<User>>, kubernetes::Error> {
     let review =
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
     let parameters = PostParams::default();
-    let reviewed = deadline(Api::all(client).create(&parameters, &review)).await;
+    let api = Api::all(client);
+    let reviewed = deadline(turns.take(api.create(&parameters, &review))).await;
     let reviewed: TokenReview = match reviewed {
         Ok(reviewed) => reviewed,
         Err(error) => {

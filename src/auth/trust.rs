@@ -115,7 +115,7 @@ impl Trust {
                     &["X-Remote-User"],
                 )?,
                 list(&overrides.group_headers, "requestheader-group-headers", &["X-Remote-Group"])?,
-                list(&overrides.uid_headers, "requestheader-uid-headers", &["X-Remote-Uid"])?,
+                list(&overrides.uid_headers, "requestheader-uid-headers", &[])?,
                 list(
                     &overrides.extra_prefixes,
                     "requestheader-extra-headers-prefix",

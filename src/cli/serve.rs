@@ -50,7 +50,11 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         );
         return Err(UsageError(text).into());
     }
-    let certificates = flags.certificates.settings(address.ip(), is_standalone)?;
+    let certificates = flags.certificates.settings(
+        address.ip(),
+        is_standalone,
+        flags.cluster.lister_kubeconfig.is_some(),
+    )?;
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
     let ignored = flags.accepted.given();

@@ -1,6 +1,6 @@
 //! What discovery knows of each rule.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::core::{
     catalog::{Api, DiscoveredRule, Found, external},
@@ -91,6 +91,17 @@ impl RuleState {
     /// Whether the rule says nothing before the cluster's kinds are known.
     pub(super) fn needs_kinds(&self) -> bool {
         self.discovered.api == Api::Custom
+    }
+
+    /// Whether a discovery has succeeded or failed.
+    pub(super) fn is_judged(&self) -> bool {
+        self.error.is_some() || self.discovered.found.is_some()
+    }
+
+    /// How many names of series are known; nothing before a discovery has succeeded.
+    pub(super) fn series_names(&self) -> Option<usize> {
+        let found = self.discovered.found.as_ref()?;
+        Some(found.by_label.values().flatten().collect::<BTreeSet<_>>().len())
     }
 
     pub(super) fn problem(&self) -> Option<String> {

@@ -90,9 +90,17 @@ impl Manifests {
         for document in documents.into_iter().flatten() {
             if document.items.is_empty() {
                 self.objects.push(document);
-            } else {
-                self.objects.extend(document.items);
+                continue;
             }
+            // The items of a list as the API gives it do not say what they are: its kind does, as `PodList`.
+            let kind = document.kind.strip_suffix("List").unwrap_or_default();
+            self.objects.extend(document.items.into_iter().map(|mut item| {
+                if item.kind.is_empty() {
+                    item.kind = kind.to_owned();
+                    item.api_version.clone_from(&document.api_version);
+                }
+                item
+            }));
         }
         Ok(())
     }
@@ -220,6 +228,18 @@ items:
         assert_eq!(selected("pods", Some("other"), ""), Vec::new());
         assert_eq!(selected("deployments", Some("default"), ""), ["web".into()]);
         assert_eq!(selected("nodes", None, ""), ["n1".into()]);
+    }
+
+    #[test]
+    fn a_list_as_the_api_gives_it_says_the_kind_of_its_items() {
+        let mut manifests = Manifests::default();
+        let pod = r#"{"metadata": {"name": "web-0", "namespace": "team"}}"#;
+        let list = format!(r#"{{"kind": "PodList", "apiVersion": "v1", "items": [{pod}]}}"#);
+        manifests.add(&list).unwrap();
+        let kinds = Kinds::builtin();
+        let pods = kinds.resolve("", "pods").unwrap();
+        let all = manifests.select(pods, Scope::All, Some("team"), &Selector::default());
+        assert_eq!(all, ["web-0".into()]);
     }
 
     #[test]

@@ -18,9 +18,14 @@ use crate::core::rules::{Backend, Verb};
 /// Where Kubernetes puts the service account of a pod.
 pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// The name of the backend of the flags. None of a rules file can have it: those are DNS labels.
+const OF_FLAGS: &str = "--prometheus-url";
+
 /// Where a backend is and how to authenticate there.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the rules file calls it, or the flag that names it.
+    pub name: String,
     /// The base URL, without credentials.
     pub url: Url,
     /// User and password, from the URL.
@@ -150,6 +155,7 @@ impl Config {
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Ok(Self {
+            name: OF_FLAGS.to_owned(),
             url,
             basic,
             ca: None,
@@ -168,6 +174,7 @@ impl Config {
     /// never are, since they belong to another server.
     pub fn of_file(backend: &Backend, flags: &Self) -> Result<Self, ConfigError> {
         let mut config = Self::new(backend.url.as_str())?;
+        config.name = backend.name.to_string();
         config.headers.clone_from(&backend.headers);
         config.method = match backend.verb {
             Some(Verb::Get) => Method::Get,
@@ -193,6 +200,14 @@ impl Config {
             backend.token_file.as_deref(),
         ]);
         Ok(config)
+    }
+
+    /// The URL without what may be a secret: user, password and query.
+    pub fn public_url(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        url.as_str().trim_end_matches('/').to_owned()
     }
 
     /// Authenticates with the service account of the pod.
@@ -306,6 +321,9 @@ mod tests {
         assert_eq!((basic.user.as_str(), basic.password.as_str()), ("us@er", "pa:ss"));
         assert!(!format!("{config:?}").contains("pa:ss"));
         assert!(Config::new("http://host").unwrap().basic.is_none());
+        assert_eq!(config.public_url(), "https://host:9090/prom");
+        let shown = Config::new("http://u:p@host:9090/?token=t#f").unwrap().public_url();
+        assert_eq!(shown, "http://host:9090");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Tenant {
 
     /// The names of the labels that the series of a selector carry.
     pub async fn label_names(&self, selector: &str, range: Range) -> Result<Vec<String>, Error> {
-        let request = self.prometheus.metadata("api/v1/labels", selector, range, &self.headers);
+        let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
         Ok(decode::strings(&request.await?)?)
     }
 
@@ -52,7 +52,7 @@ impl Tenant {
         range: Range,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Found, Error> {
-        let request = self.prometheus.metadata("api/v1/series", selector, range, &self.headers);
+        let request = self.prometheus.metadata("/api/v1/series", selector, range, &self.headers);
         Ok(decode::series(&request.await?, is_wanted)?)
     }
 

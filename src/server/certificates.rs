@@ -31,7 +31,10 @@ use self::{
     pair::Pair, sni::Named,
 };
 pub use self::{files::Paths, names::Names, sni::NamedPaths};
-use crate::kubernetes::{apiservices::Registrations, secrets::SecretPlace};
+use crate::{
+    kubernetes::{apiservices::Registrations, secrets::SecretPlace},
+    metrics::Metrics,
+};
 
 /// How often files are read again.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -99,6 +102,9 @@ pub struct Serving {
     authority: String,
     /// What the registrations were last told.
     is_trusted: bool,
+    /// Until when the certificate is valid that is served to those who name no other host.
+    end: Timestamp,
+    metrics: Arc<Metrics>,
 }
 
 enum Source {
@@ -131,6 +137,7 @@ impl Serving {
     pub async fn load(
         settings: Settings,
         client: Option<Client>,
+        metrics: Arc<Metrics>,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let mut named = Vec::new();
@@ -150,7 +157,7 @@ impl Serving {
             default: ArcSwap::new(Arc::clone(&pair.key)),
             named: ArcSwap::from_pointee(by_host(&named)),
         };
-        Ok(Self {
+        let serving = Self {
             resolver: Arc::new(resolver),
             source,
             named,
@@ -158,7 +165,11 @@ impl Serving {
             interval: settings.interval,
             authority: pair.authority,
             is_trusted: false,
-        })
+            end: pair.leaf.not_after,
+            metrics,
+        };
+        serving.count();
+        Ok(serving)
     }
 
     /// What handshakes are answered from.
@@ -214,8 +225,16 @@ impl Serving {
             self.is_trusted = true;
         }
         if let Some(pair) = pair {
+            self.end = pair.leaf.not_after;
             self.resolver.default.store(pair.key);
         }
+        self.count();
+    }
+
+    /// Tells when the first of the certificates ends.
+    fn count(&self) {
+        let named = self.named.iter().map(|source| source.pair.leaf.not_after);
+        self.metrics.certificate_ends(named.fold(self.end, Timestamp::min).as_second());
     }
 
     async fn tick_named(&mut self, now: Timestamp) {

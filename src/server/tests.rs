@@ -21,7 +21,7 @@ async fn serving() -> Serving {
     let settings =
         Settings { names: Names::new("loadline", Some("monitoring"), &[]), ..Settings::default() };
     let now = jiff::Timestamp::now();
-    Serving::load(settings, None, now).await.unwrap()
+    Serving::load(settings, None, Arc::default(), now).await.unwrap()
 }
 
 /// A client of some versions and protocols that trusts an authority.

@@ -36,6 +36,19 @@ pub enum Target<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    /// How long the texts of the target are together, in bytes.
+    pub fn bytes(&self) -> usize {
+        match &self.target {
+            Target::Path(path) => path.len(),
+            Target::Resource { group, version, namespace, resource, name, subresource } => {
+                [group, version, namespace, resource, name, subresource]
+                    .iter()
+                    .map(|text| text.len())
+                    .sum()
+            }
+        }
+    }
+
     /// Takes a request apart: the path as it was sent, and whether its query asks to watch.
     pub fn of(method: &str, raw_path: &'a str, watch: bool) -> Result<Self, PathError> {
         let mut words: [Cow<'a, str>; 8] = Default::default();

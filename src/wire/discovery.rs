@@ -27,8 +27,34 @@ pub const EXTERNAL: Group =
 /// metrics.k8s.io as this server serves it.
 pub const RESOURCE: Group = Group { name: super::resource::GROUP, versions: &["v1", "v1beta1"] };
 
-/// The media type of [`aggregated`].
-pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// A version of apidiscovery.k8s.io. They differ in nothing else; Kubernetes before 1.30 only takes the first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Aggregated {
+    /// `v2beta1`.
+    V2beta1,
+    /// `v2`.
+    V2,
+}
+
+impl Aggregated {
+    /// The version.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V2beta1 => "v2beta1",
+            Self::V2 => "v2",
+        }
+    }
+
+    /// The media type of [`aggregated`].
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::V2beta1 => {
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+            }
+            Self::V2 => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        }
+    }
+}
 
 /// `/apis`.
 pub fn group_list(groups: &[Group]) -> Value {
@@ -47,7 +73,7 @@ pub fn group(group: Group) -> Value {
 }
 
 /// `/apis` in the aggregated form.
-pub fn aggregated(groups: &[Group]) -> Value {
+pub fn aggregated(groups: &[Group], form: Aggregated) -> Value {
     let items: Vec<_> = groups
         .iter()
         .map(|group| {
@@ -64,7 +90,7 @@ pub fn aggregated(groups: &[Group]) -> Value {
         .collect();
     json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": "apidiscovery.k8s.io/v2",
+        "apiVersion": format!("apidiscovery.k8s.io/{}", form.version()),
         "metadata": {},
         "items": items,
     })
@@ -174,7 +200,10 @@ mod tests {
             r#"{"kind":"APIGroup","apiVersion":"v1","name":"custom.metrics.k8s.io","versions":[{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"},{"groupVersion":"custom.metrics.k8s.io/v1beta1","version":"v1beta1"}],"preferredVersion":{"groupVersion":"custom.metrics.k8s.io/v1beta2","version":"v1beta2"}}"#
         );
         assert_eq!(group_list(&[CUSTOM])["groups"][0]["name"], "custom.metrics.k8s.io");
-        assert_eq!(aggregated(&[CUSTOM])["items"][0]["versions"][0]["resources"], json!([]));
+        assert_eq!(
+            aggregated(&[CUSTOM], Aggregated::V2)["items"][0]["versions"][0]["resources"],
+            json!([])
+        );
     }
 
     #[test]
@@ -184,7 +213,7 @@ mod tests {
             r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","resources":[{"name":"nodes","singularName":"","namespaced":false,"kind":"NodeMetrics","verbs":["get","list"]},{"name":"pods","singularName":"","namespaced":true,"kind":"PodMetrics","verbs":["get","list"]}]}"#
         );
         assert_eq!(usage_resources("v1", false)["resources"], json!([]));
-        let versions = &aggregated(&[RESOURCE])["items"][0]["versions"];
+        let versions = &aggregated(&[RESOURCE], Aggregated::V2)["items"][0]["versions"];
         assert_eq!(versions[0]["version"], "v1");
         assert_eq!(versions[1]["resources"][1]["responseKind"]["kind"], "PodMetrics");
         assert_eq!(versions[1]["resources"][0]["scope"], "Cluster");

@@ -51,8 +51,6 @@ pub enum Reason {
     NotAcceptable,
     /// 415: a body of a media type that no API server takes.
     UnsupportedMediaType,
-    /// 429: too many requests are in flight.
-    TooManyRequests,
     /// 500: something behind this server failed.
     InternalError,
     /// 503: something behind this server is not there.
@@ -72,7 +70,6 @@ impl Reason {
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
             Self::UnsupportedMediaType => 415,
-            Self::TooManyRequests => 429,
             Self::InternalError => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,

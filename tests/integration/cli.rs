@@ -202,6 +202,26 @@ async fn signals_end_a_server() {
     request.await.unwrap().unwrap_err();
 }
 
+/// What is fetched for a reader who has gone does not hold up the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_query_without_a_reader() {
+    let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than a test waits for anything.
+    let (process, address) = server(&backend, &folder, &["--prometheus-query-timeout=50s"]).await;
+    let client = client();
+    let url = format!("https://{address}/apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/p/m");
+    let request = tokio::spawn(async move { client.get(url).send().await.map(drop) });
+    until("the query has come to the backend", async || {
+        (backend.count(Asked::is_query) > 0).then_some(())
+    })
+    .await;
+    request.abort();
+    process.signal("TERM");
+    let ended = process.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;

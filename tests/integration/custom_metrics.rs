@@ -281,12 +281,19 @@ async fn documents(app: &App) {
     for (path, accept) in [
         ("/apis/", "*/*"),
         ("/apis", "application/vnd.kubernetes.protobuf,application/json"),
-        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v3;as=APIGroupDiscoveryList"),
     ] {
         let reply = app.request(Method::GET, path, &[("accept", accept)]).await;
         assert_eq!(reply.body, plain, "{path} as {accept}");
         assert_eq!(reply.headers["content-type"], "application/json");
     }
+    // Before Kubernetes 1.30 the aggregator does not know v2.
+    let old = aggregated.replace("v=v2", "v=v2beta1");
+    let new = app.request(Method::GET, "/apis", &[("accept", aggregated)]).await.body;
+    let reply = app.request(Method::GET, "/apis", &[("accept", &old)]).await;
+    assert_eq!(reply.headers["content-type"], old);
+    assert_eq!(reply.body, new.replace("apidiscovery.k8s.io/v2", "apidiscovery.k8s.io/v2beta1"));
+
     let v1beta1 = app.get("/apis/custom.metrics.k8s.io/v1beta1/").await.body;
     let v1beta2 = app.get("/apis/custom.metrics.k8s.io/v1beta2").await.body;
     assert_eq!(v1beta1, v1beta2.replace("v1beta2", "v1beta1"));
@@ -349,6 +356,15 @@ async fn protocol(app: &App) {
     assert!(!plain.headers().contains_key("content-encoding"));
     let plain = plain.bytes().await.unwrap();
     assert_eq!(plain, app.get(long).await.body.as_bytes());
+
+    // kube-apiserver sends each group of a user in a header of its own.
+    for client in [&app.client, &old] {
+        let groups = (0..500).map(|number| format!("{number:036}"));
+        let request = groups.fold(client.get(app.url(long)), |request, group| {
+            request.header("x-remote-group", group)
+        });
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
 
     // Nobody who trusts other authorities gets that far.
     let stranger = reqwest::Client::builder().no_proxy().build().unwrap();

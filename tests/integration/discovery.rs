@@ -310,6 +310,20 @@ async fn a_failing_api_server_is_not_hammered() {
     .await;
 }
 
+/// In the answer of an old API server there are no kinds, which does not mean that it has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_without_aggregated_discovery_is_an_error() {
+    let backend = Backend::start(scripted("m", |_| None)).await;
+    let cluster = Kubernetes::start(&[], 500).await;
+    cluster.grow_old();
+    let text = rules(&[rule("m", "{as: m}")]);
+    let app = Launch::new(&text, &backend.url).cluster(&cluster).start().await;
+    let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
+    assert!(reply.failure().contains("the cluster's kinds are not known"), "{reply:?}");
+    let ready = app.get("/readyz?verbose").await.body;
+    assert!(ready.contains("does not tell which kinds the cluster has"), "{ready}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_ignores_selectors_is_asked_for_series() {
     let backend = Backend::start(|asked| match asked.path.as_str() {

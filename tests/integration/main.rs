@@ -1,7 +1,8 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
-//! The tests need `prometheus`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its program fails and
-//! says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored unless asked for.
+//! The tests need `prometheus`, `promtool`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its
+//! program fails and says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored
+//! unless asked for.
 
 #[cfg(test)]
 mod answers;
@@ -33,6 +34,8 @@ mod kubectl;
 mod manifests;
 #[cfg(test)]
 mod manners;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]

@@ -106,6 +106,30 @@ async fn changed_rules_are_taken_over_and_what_has_not_changed_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_rules_follows_them() {
+    let stage = Stage::new(&format!("rules:\n{}{}", rule("a", ""), rule("b", ""))).await;
+    let of = |name: &str, rule: usize| format!("{name}{{rule=\"rules[{rule}]\"}} 1\n");
+    let told = ["loadline_discovery_successful", "loadline_discovery_series_names"];
+    let custom =
+        |rules: usize| format!("loadline_rules{{group=\"custom.metrics.k8s.io\"}} {rules}\n");
+    stage.until_metric(&custom(2)).await;
+    for name in told {
+        stage.until_metric(&of(name, 1)).await;
+    }
+    // One that cannot compile is left out, and what stays is told of as before.
+    let broken = "- {seriesQuery: 'c{}', metricsQuery: '<<', resources: {overrides: {}}}\n";
+    stage.write(&format!("rules:\n{}{broken}", rule("a", "")));
+    stage.until_metric("loadline_rules_left_out 1\n").await;
+    stage.until_metric(&custom(1)).await;
+    let metrics = stage.app.get("/metrics").await.body;
+    for name in told {
+        assert!(metrics.contains(&of(name, 0)), "{metrics}");
+        assert!(!metrics.contains("rules[1]"), "{metrics}");
+    }
+    stage.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_file_changes_nothing_but_what_is_told_of_it() {
     let good = format!("rules:\n{}", rule("a", ""));
     let stage = Stage::new(&good).await;

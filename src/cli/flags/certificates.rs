@@ -64,11 +64,13 @@ pub(in crate::cli) struct CertificateFlags {
 }
 
 impl CertificateFlags {
-    /// Where the certificate comes from. `address` is the one that is listened on.
+    /// Where the certificate comes from. `address` is the one that is listened on. The Secret is only for who serves in the
+    /// cluster: with a kubeconfig (`is_outside`) that is not known, and nothing is kept there unless a namespace is named.
     pub(in crate::cli) fn settings(
         &self,
         address: IpAddr,
         is_standalone: bool,
+        is_outside: bool,
     ) -> Result<Settings, UsageError> {
         let files = match (&self.tls_cert_file, &self.tls_private_key_file) {
             (Some(certificate), Some(key)) => {
@@ -95,7 +97,9 @@ impl CertificateFlags {
         Ok(Settings {
             files,
             folder: self.cert_dir.clone(),
-            secret: Some(self.tls_secret_name.clone()).filter(|name| !name.is_empty()),
+            secret: Some(self.tls_secret_name.clone()).filter(|name| {
+                !name.is_empty() && (!is_outside || self.service_namespace.is_some())
+            }),
             names: Names::new(&self.service_name, namespace.as_deref(), &addresses),
             service: self.service_name.clone(),
             namespace,
@@ -163,7 +167,7 @@ mod tests {
     }
 
     fn settings(line: &str, is_standalone: bool) -> Result<Settings, UsageError> {
-        parsed(line).unwrap().settings(Ipv4Addr::LOCALHOST.into(), is_standalone)
+        parsed(line).unwrap().settings(Ipv4Addr::LOCALHOST.into(), is_standalone, false)
     }
 
     #[test]
@@ -181,6 +185,15 @@ mod tests {
         assert_eq!(found.folder.unwrap().to_str(), Some("/tmp/cert"));
         assert_eq!(found.named.len(), 2);
         assert_eq!(found.named[0].hosts, ["c", "d"]);
+    }
+
+    #[test]
+    fn a_cluster_that_is_served_from_outside_is_left_alone() {
+        let outside =
+            |line| parsed(line).unwrap().settings(Ipv4Addr::LOCALHOST.into(), false, true);
+        assert_eq!(outside("").unwrap().secret, None);
+        let named = outside("--service-namespace=monitoring").unwrap();
+        assert_eq!(named.secret.as_deref(), Some("loadline-serving"));
     }
 
     #[test]

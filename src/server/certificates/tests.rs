@@ -27,7 +27,7 @@ fn settings() -> Settings {
 }
 
 async fn load(settings: Settings, cluster: &Cluster, day: &str) -> Serving {
-    Serving::load(settings, Some(cluster.client()), at(day)).await.unwrap()
+    Serving::load(settings, Some(cluster.client()), Arc::default(), at(day)).await.unwrap()
 }
 
 fn place(serving: &Serving) -> Place {
@@ -119,11 +119,27 @@ async fn without_a_secret_the_folder_keeps_the_certificate() {
 }
 
 #[tokio::test]
+async fn when_the_certificate_ends_is_told() {
+    let metrics = Arc::<Metrics>::default();
+    let mut serving = Serving::load(settings(), None, Arc::clone(&metrics), at(NOW)).await.unwrap();
+    let assert_told = |serving: &Serving| {
+        let leaf = pair::Facts::read(&serving.resolver.default.load().cert[0]).unwrap();
+        let name = "loadline_serving_certificate_expiration_timestamp_seconds";
+        let line = format!("{name} {}\n", leaf.not_after.as_second());
+        assert!(metrics.encode().contains(&line), "{line}: {}", metrics.encode());
+        line
+    };
+    let first = assert_told(&serving);
+    serving.tick(true, at("2026-10-01")).await;
+    assert_ne!(assert_told(&serving), first);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_no_reason_to_end() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let settings = Settings { folder: Some(folder.path().join("file/folder")), ..settings() };
-    let loaded = Serving::load(settings, None, at(NOW)).await.unwrap();
+    let loaded = Serving::load(settings, None, Arc::default(), at(NOW)).await.unwrap();
     assert_eq!(place(&loaded), Place::Memory);
 }
 
@@ -279,7 +295,7 @@ async fn replicas_that_share_nothing_are_all_trusted() {
 
 #[tokio::test]
 async fn without_a_cluster_it_is_left_alone() {
-    let mut serving = Serving::load(settings(), None, at(NOW)).await.unwrap();
+    let mut serving = Serving::load(settings(), None, Arc::default(), at(NOW)).await.unwrap();
     assert_eq!(place(&serving), Place::Memory);
     serving.tick(true, at("2026-10-01")).await;
     let own = Own::create(&["a".to_owned()], at(NOW)).unwrap();
@@ -297,7 +313,7 @@ async fn keeping_looks_again_and_ends_when_it_is_told_to() {
     };
     write(&self_signed(&["first"]));
     let settings = Settings { files: Some(paths.clone()), ..Settings::default() };
-    let serving = Serving::load(settings, None, Timestamp::now()).await.unwrap();
+    let serving = Serving::load(settings, None, Arc::default(), Timestamp::now()).await.unwrap();
     let resolver = serving.resolver();
     let stop = CancellationToken::new();
     let kept = tokio::spawn(serving.keep(stop.clone()));

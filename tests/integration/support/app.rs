@@ -126,6 +126,7 @@ impl Launch {
         App {
             address: bound.address(),
             token: bound.token().to_owned(),
+            authority_pem: bound.authority().to_owned(),
             authority,
             client: client.build().expect("a client"),
             prometheus: bound.prometheus(),
@@ -141,6 +142,7 @@ impl Launch {
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
+    pub(crate) authority_pem: String,
     pub(crate) authority: reqwest::Certificate,
     pub(crate) client: reqwest::Client,
     pub(crate) prometheus: Arc<Prometheus>,

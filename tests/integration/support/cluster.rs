@@ -6,7 +6,10 @@ mod content;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -66,6 +69,7 @@ struct Shared {
     discoveries: Mutex<usize>,
     lists_fail: Mutex<Option<u16>>,
     discovery_fails: Mutex<Option<u16>>,
+    is_old: AtomicBool,
     /// Kinds that were installed later.
     more: Mutex<Vec<Kind>>,
     delegation: Delegation,
@@ -173,6 +177,11 @@ impl Kubernetes {
         *self.shared.lists_fail.lock().expect("not poisoned") = status;
     }
 
+    /// API discovery is answered as before Kubernetes 1.27 from now on, whatever is accepted.
+    pub(crate) fn grow_old(&self) {
+        self.shared.is_old.store(true, Ordering::SeqCst);
+    }
+
     /// API discovery fails with this status from now on.
     pub(crate) fn fail_discovery(&self, status: Option<u16>) {
         *self.shared.discovery_fails.lock().expect("not poisoned") = status;
@@ -209,6 +218,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             }
             if let Some(status) = *shared.discovery_fails.lock().expect("not poisoned") {
                 return failure(status, "discovery fails as told");
+            }
+            if shared.is_old.load(Ordering::SeqCst) {
+                let body = json!({"kind": "APIVersions", "versions": ["v1"], "groups": []});
+                return axum::Json(body).into_response();
             }
             aggregated(&shared, segments == ["api"])
         }

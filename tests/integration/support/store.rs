@@ -23,15 +23,30 @@ impl Store {
 
     /// A Prometheus that has scraped each of these once, with further flags.
     pub(crate) async fn prometheus_of(targets: &[&str], flags: &[&str]) -> Self {
-        let folder = folder(targets);
+        let store = Self::started(&scraping(targets), &[], flags).await;
+        let count = targets.len();
+        store.until(&format!("count(scrape_samples_scraped{{*}} > 0) == {count}")).await;
+        store
+    }
+
+    /// A Prometheus with this configuration, and files beside it that it can name.
+    pub(crate) async fn configured(config: &str, files: &[(&str, &str)]) -> Self {
+        Self::started(config, files, &[]).await
+    }
+
+    async fn started(config: &str, files: &[(&str, &str)], flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, content) in [("prometheus.yaml", config)].iter().chain(files) {
+            fs::write(folder.path().join(name), content).expect("a new file");
+        }
         let mut command = Command::new("prometheus");
         command
-            .arg(format!("--config.file={}", folder.path().join("scrape.yaml").display()))
+            .arg(format!("--config.file={}", folder.path().join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"])
             .args(flags);
         let process = Process::start(command, "apt-get install prometheus");
-        Self::scraped(process, folder, targets.len()).await
+        Self::listening(process, folder).await
     }
 
     /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
@@ -60,7 +75,7 @@ impl Store {
 
     /// A VictoriaMetrics that has scraped the exporter once.
     pub(crate) async fn victoria_metrics(exporter: &Exporter) -> Self {
-        let folder = folder(&[exporter.address()]);
+        let folder = folder(exporter);
         let mut command = Command::new("victoria-metrics");
         command
             .arg(format!("-promscrape.config={}", folder.path().join("scrape.yaml").display()))
@@ -68,12 +83,12 @@ impl Store {
             // Samples are seen at once instead of after 30 s.
             .args(["-search.latencyOffset=0s", "-httpListenAddr=127.0.0.1:0"]);
         let process = Process::start(command, "apt-get install victoria-metrics");
-        Self::scraped(process, folder, 1).await
+        Self::scraped(process, folder).await
     }
 
-    async fn scraped(process: Process, folder: TempDir, targets: usize) -> Self {
+    async fn scraped(process: Process, folder: TempDir) -> Self {
         let store = Self::listening(process, folder).await;
-        store.until(&format!("count(scrape_samples_scraped{{*}} > 0) == {targets}")).await;
+        store.until("scrape_samples_scraped{*} > 0").await;
         store
     }
 
@@ -109,8 +124,14 @@ impl Store {
     }
 }
 
-fn folder(targets: &[&str]) -> TempDir {
+fn folder(exporter: &Exporter) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("scrape.yaml"), scraping(&[exporter.address()]))
+        .expect("a new file");
+    folder
+}
+
+fn scraping(targets: &[&str]) -> String {
     let job = json!({
         "job_name": "test",
         // Who speaks for several pods says for which.
@@ -121,6 +142,5 @@ fn folder(targets: &[&str]) -> TempDir {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
         "scrape_configs": [job],
     });
-    fs::write(folder.path().join("scrape.yaml"), config.to_string()).expect("a new file");
-    folder
+    config.to_string()
 }

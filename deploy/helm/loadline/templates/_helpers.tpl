@@ -33,10 +33,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (merge $own $others) -}}
 {{- end -}}
 
-{{/* Labels and annotations of an object: (dict "root" $ "annotations" (list of maps)) */}}
+{{/* Labels and annotations of an object: (dict "root" $ "labels" (map, optional) "annotations" (list of maps, optional)) */}}
 {{- define "loadline.metadata" -}}
 labels:
-  {{- include "loadline.labels" .root | nindent 2 }}
+  {{- toYaml (merge (include "loadline.labels" .root | fromYaml) (.labels | default dict)) | nindent 2 }}
 {{- $annotations := dict -}}
 {{- range prepend (.annotations | default list) .root.Values.customAnnotations -}}
 {{- $annotations = merge $annotations (. | default dict) -}}

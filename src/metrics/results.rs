@@ -1,0 +1,127 @@
+//! Query results, and the answers that are made of them.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::{Metrics, OutcomeLabels, level};
+
+/// Upper bounds of the ages of stale results, in seconds.
+const STALE_SECONDS: [f64; 6] = [5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PlanLabels {
+    plan: &'static str,
+}
+
+pub(super) struct Results {
+    reads: Family<OutcomeLabels, Counter>,
+    waits: Counter,
+    stale_seconds: Histogram,
+    entries: Gauge,
+    bytes: Gauge,
+    tended: Gauge,
+    plans: Family<PlanLabels, Counter>,
+    answers: Family<OutcomeLabels, Counter>,
+}
+
+impl Results {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            reads: Family::default(),
+            waits: Counter::default(),
+            stale_seconds: Histogram::new(STALE_SECONDS),
+            entries: Gauge::default(),
+            bytes: Gauge::default(),
+            tended: Gauge::default(),
+            plans: Family::default(),
+            answers: Family::default(),
+        };
+        registry.register(
+            "loadline_cache_reads",
+            "Query results that were read: fresh, previous (the next one is being fetched), stale (no newer one can be had) or error (there was none to be had)",
+            metrics.reads.clone(),
+        );
+        registry.register(
+            "loadline_cache_waits",
+            "Reads that waited for Prometheus",
+            metrics.waits.clone(),
+        );
+        registry.register(
+            "loadline_cache_stale_age_seconds",
+            "How old the results were that were read because no newer ones could be had",
+            metrics.stale_seconds.clone(),
+        );
+        registry.register(
+            "loadline_cache_entries",
+            "Query results that are kept",
+            metrics.entries.clone(),
+        );
+        registry.register(
+            "loadline_cache_bytes",
+            "Memory that the kept query results take, about",
+            metrics.bytes.clone(),
+        );
+        registry.register(
+            "loadline_cache_refreshed_queries",
+            "Queries that are sent before they are read, because they are read regularly",
+            metrics.tended.clone(),
+        );
+        registry.register(
+            "loadline_plans",
+            "Answers that were made by their queries: exact, or shared with the readers of the namespace or of all namespaces",
+            metrics.plans.clone(),
+        );
+        registry.register(
+            "loadline_answers",
+            "Answers to reads of metrics: made from query results, or kept and sent again while these are the same",
+            metrics.answers.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A query result was read.
+    pub fn cache_read(&self, outcome: &'static str) {
+        self.results.reads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// A read waits for the backend.
+    pub fn waited_read(&self) {
+        self.results.waits.inc();
+    }
+
+    /// How many reads have waited for the backend.
+    pub fn waited_reads(&self) -> u64 {
+        self.results.waits.get()
+    }
+
+    /// A result of this age was read because no newer one could be had.
+    pub fn stale_read(&self, age_seconds: f64) {
+        self.results.stale_seconds.observe(age_seconds);
+    }
+
+    /// So much is kept.
+    pub fn cache_size(&self, entries: u64, bytes: u64) {
+        self.results.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.results.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many queries are refreshed before they are read.
+    pub fn tended_queries(&self, queries: usize) {
+        self.results.tended.set(level(queries));
+    }
+
+    /// A question was put in this way.
+    pub fn plan(&self, plan: &'static str) {
+        self.results.plans.get_or_create(&PlanLabels { plan }).inc();
+    }
+
+    /// Counts answers that came about so.
+    pub fn answers(&self, outcome: &'static str) -> Counter {
+        self.results.answers.get_or_create_owned(&OutcomeLabels { outcome })
+    }
+}

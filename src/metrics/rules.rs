@@ -1,0 +1,135 @@
+//! The rules file, and what there is of its rules.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::{Metrics, level};
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct GroupLabels {
+    group: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RuleLabels {
+    rule: String,
+}
+
+impl RuleLabels {
+    fn of(rule: &str) -> Self {
+        Self { rule: rule.to_owned() }
+    }
+}
+
+pub(super) struct Rules {
+    reload_successful: Gauge,
+    reload_success_time: Gauge,
+    used: Family<GroupLabels, Gauge>,
+    left_out: Gauge,
+    discovered: Family<RuleLabels, Gauge>,
+    series_names: Family<RuleLabels, Gauge>,
+    catalog: Gauge,
+    catalog_bytes: Gauge,
+}
+
+impl Rules {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            reload_successful: Gauge::default(),
+            reload_success_time: Gauge::default(),
+            used: Family::default(),
+            left_out: Gauge::default(),
+            discovered: Family::default(),
+            series_names: Family::default(),
+            catalog: Gauge::default(),
+            catalog_bytes: Gauge::default(),
+        };
+        registry.register(
+            "loadline_config_last_reload_successful",
+            "Whether the rules file is in use as it is now",
+            metrics.reload_successful.clone(),
+        );
+        registry.register(
+            "loadline_config_last_reload_success_timestamp_seconds",
+            "When the rules in use were read",
+            metrics.reload_success_time.clone(),
+        );
+        registry.register("loadline_rules", "Rules in use by API group", metrics.used.clone());
+        registry.register(
+            "loadline_rules_left_out",
+            "Rules of the file that are not used because they do not compile",
+            metrics.left_out.clone(),
+        );
+        registry.register(
+            "loadline_discovery_successful",
+            "Whether the last discovery of a rule succeeded",
+            metrics.discovered.clone(),
+        );
+        registry.register(
+            "loadline_discovery_series_names",
+            "Names of series that the last successful discovery of a rule found",
+            metrics.series_names.clone(),
+        );
+        registry.register(
+            "loadline_catalog_metrics",
+            "How many metrics exist",
+            metrics.catalog.clone(),
+        );
+        registry.register(
+            "loadline_catalog_bytes",
+            "Memory that the catalog of metrics takes, about",
+            metrics.catalog_bytes.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The rules file was read, and is in use or not.
+    pub fn reloaded(&self, successful: bool) {
+        self.rules.reload_successful.set(successful.into());
+        if successful {
+            self.rules.reload_success_time.set(jiff::Timestamp::now().as_second());
+        }
+    }
+
+    /// So many rules of an API group are in use.
+    pub fn rules(&self, group: &'static str, rules: usize) {
+        self.rules.used.get_or_create(&GroupLabels { group }).set(level(rules));
+    }
+
+    /// So many rules of the file do not compile.
+    pub fn left_out_rules(&self, rules: usize) {
+        self.rules.left_out.set(level(rules));
+    }
+
+    /// There is no such rule any more.
+    pub fn forget_discovery(&self, rule: &str) {
+        let labels = RuleLabels::of(rule);
+        self.rules.discovered.remove(&labels);
+        self.rules.series_names.remove(&labels);
+    }
+
+    /// How the last discovery of a rule went, and how many series names are known, if any discovery has succeeded.
+    pub fn discovery(&self, rule: &str, succeeded: bool, series_names: Option<usize>) {
+        let labels = RuleLabels::of(rule);
+        self.rules.discovered.get_or_create(&labels).set(succeeded.into());
+        match series_names {
+            Some(names) => {
+                self.rules.series_names.get_or_create(&labels).set(level(names));
+            }
+            None => {
+                self.rules.series_names.remove(&labels);
+            }
+        }
+    }
+
+    /// The catalog was swapped.
+    pub fn catalog(&self, metrics: usize, bytes: usize) {
+        self.rules.catalog.set(level(metrics));
+        self.rules.catalog_bytes.set(level(bytes));
+    }
+}

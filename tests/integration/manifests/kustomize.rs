@@ -1,0 +1,58 @@
+//! The base, its components and the overlays.
+
+use std::{fs, io::ErrorKind, path::Path, process::Command};
+
+use super::{documents::Documents, file};
+
+#[test]
+fn the_base_and_every_overlay_are_sound() {
+    let mut folders = vec![file("deploy/base")];
+    let overlays = fs::read_dir(file("deploy/overlays")).expect("the folder of overlays");
+    folders.extend(overlays.map(|entry| entry.expect("an entry").path()));
+    assert!(folders.len() > 3, "{folders:?}");
+    for folder in folders {
+        kustomize(&folder).check();
+    }
+}
+
+#[test]
+fn components_can_be_combined() {
+    let combined = |name: &str, components: &str| {
+        let text = format!("resources: [../base]\ncomponents: [{components}]\n");
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        let status = Command::new("cp").arg("-r").arg(file("deploy")).arg(copy.path()).status();
+        assert!(status.expect("cp").success());
+        let folder = copy.path().join("deploy").join(name);
+        fs::create_dir(&folder).expect("a new folder");
+        fs::write(folder.join("kustomization.yaml"), text).expect("a new file");
+        let documents = kustomize(&folder);
+        documents.check();
+        documents
+    };
+    let all = combined(
+        "all",
+        "../components/more-kinds, ../components/external-metrics, ../components/resource-metrics, ../monitoring, \
+        ../components/self-managed-certificates",
+    );
+    assert_eq!(all.of("APIService").count(), 5);
+    for components in ["../monitoring", "../monitoring, ../components/cert-manager"] {
+        let monitored = combined("monitored", components);
+        for kind in ["ServiceMonitor", "PrometheusRule"] {
+            assert_eq!(monitored.of(kind).count(), 1, "{components}: {kind}");
+        }
+        let labels = monitored.of("ConfigMap").map(|map| &map["metadata"]["labels"]);
+        assert_eq!(labels.filter(|labels| labels["grafana_dashboard"] == "1").count(), 1);
+    }
+}
+
+pub(super) fn kustomize(folder: &Path) -> Documents {
+    let from = folder.display().to_string();
+    let output = Command::new("kubectl").arg("kustomize").arg(folder).output();
+    let output = output.unwrap_or_else(|error| match error.kind() {
+        ErrorKind::NotFound => panic!("`kubectl` is missing on the PATH"),
+        _ => panic!("`kubectl` does not start: {error}"),
+    });
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && message.is_empty(), "{from}: {message}");
+    Documents::parse(&from, &String::from_utf8(output.stdout).expect("text"))
+}
