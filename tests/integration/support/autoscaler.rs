@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
 };
-use loadline::core::quantity::{format_milli, parse_milli};
+use loadline::core::quantity::{format_binary, format_milli, parse_milli};
 use serde_json::Value;
 
 /// The part by which usage may be off its target.
@@ -301,16 +301,6 @@ fn one_value(label: &str, value: i64, target: &MetricTarget, current: u32) -> (S
     (format!("{label}: {shown}, target {} for each pod", format_milli(wanted)), pods)
 }
 
-/// Memory in the unit that people write it in.
-fn format_usage(milli: i64) -> String {
-    const MEBIBYTE: i64 = 1024 * 1024 * 1000;
-    if milli > 0 && milli % MEBIBYTE == 0 {
-        format!("{}Mi", milli / MEBIBYTE)
-    } else {
-        format_milli(milli)
-    }
-}
-
 /// Usage of CPU or memory, of whole pods or of one of their containers.
 fn usage(
     metric: &MetricSpec,
@@ -336,11 +326,12 @@ fn usage(
         return Err("no usage".to_owned());
     }
     let current = count(target.pods.len());
-    let shown: Vec<_> = used.iter().map(|usage| format_usage(*usage)).collect();
+    let format = if resource == "memory" { format_binary } else { format_milli };
+    let shown: Vec<_> = used.iter().map(|usage| format(*usage)).collect();
     let shown = shown.join(", ");
     if wanted.type_ == "AverageValue" {
         let average = quantity(wanted.average_value.as_ref());
-        let line = format!("{label}: {shown}; target {}", format_milli(average));
+        let line = format!("{label}: {shown}; target {}", format(average));
         return Ok((line, by_pods(&used, average, current)));
     }
     let requests = target.requests.iter().filter(|(name, _)| is_meant(name));
@@ -358,7 +349,7 @@ fn usage(
     };
     let pods = by_ratio(&used, current, absent, |used| ratio(percent(used), aim));
     let percent = percent(&used);
-    let requested = format_usage(requested);
+    let requested = format(requested);
     Ok((format!("{label}: {shown} of {requested}; {percent} %, target {aim} %"), pods))
 }
 
