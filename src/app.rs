@@ -43,6 +43,7 @@ use crate::{
     reads::Reads,
     rules_file::{self, Changed, Reload, Rules},
     server::{Listener, certificates, tls},
+    traces::{self, Exporter, Traces},
 };
 
 /// Everything that a server is made from.
@@ -71,7 +72,12 @@ pub struct Settings {
     pub write_kubeconfig: Option<PathBuf>,
     /// The time from the request to stop to the end of accepting connections.
     pub shutdown_delay: Duration,
+    /// Where traces go, if they are wanted.
+    pub traces: Option<Box<traces::Settings>>,
 }
+
+/// The part that ends last, because all others make spans.
+const EXPORT: &str = "the export of traces";
 
 /// Where kinds and objects come from, and who may read.
 pub enum Cluster {
@@ -125,6 +131,7 @@ pub struct Bound {
     authority: String,
     token: LocalToken,
     shutdown_delay: Duration,
+    exporter: Option<Exporter>,
 }
 
 /// What the cluster, or its absence, gives to the other parts.
@@ -145,6 +152,9 @@ struct Surroundings {
 pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let metrics = Arc::new(Metrics::default());
     let tasks = TaskTracker::new();
+    let (traces, exporter) =
+        settings.traces.map(|traces| Traces::new(*traces)).transpose()?.unzip();
+    let traces = traces.unwrap_or_default();
     let token = LocalToken::generate()
         .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
     let backends = Arc::new(Backends::new(settings.prometheus, Arc::clone(&metrics))?);
@@ -164,6 +174,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         &settings.rules,
         discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age },
         Arc::clone(&metrics),
+        traces.clone(),
     );
 
     let now = jiff::Timestamp::now();
@@ -181,7 +192,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         write_kubeconfig(path, address, &authority, &token)?;
     }
 
-    let (cache, refresher) = QueryCache::new(tasks.clone(), Arc::clone(&metrics));
+    let (cache, refresher) = QueryCache::new(tasks.clone(), Arc::clone(&metrics), traces.clone());
     let planner = Arc::new(Planner::new(
         cache,
         Arc::clone(&backends),
@@ -216,6 +227,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
             trust: surroundings.trust_known,
             stopping: Arc::new(AtomicBool::new(false)),
         },
+        traces,
     });
     Ok(Bound {
         listener,
@@ -234,6 +246,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         authority,
         token,
         shutdown_delay: settings.shutdown_delay,
+        exporter,
     })
 }
 
@@ -372,7 +385,11 @@ impl Bound {
         let stop_serving = CancellationToken::new();
         // These go on while open requests end: a request may wait for them.
         let stop_keeping = CancellationToken::new();
+        let stop_exporting = CancellationToken::new();
         let stopping = Arc::clone(&self.api.health.stopping);
+        if let Some(exporter) = self.exporter {
+            tasks.spawn(EXPORT, exporter.run(stop_exporting.clone()));
+        }
         tasks.spawn("discovery", self.discovery.run(stop_keeping.clone()));
         tasks.spawn("the refresh of queries", self.refresher.run(stop_keeping.clone()));
         if let Some(trust) = self.trust {
@@ -414,11 +431,13 @@ impl Bound {
         stop_serving.cancel();
         let served = tasks.ended("the server").await;
         stop_keeping.cancel();
-        let kept = tasks.all_ended().await;
+        let kept = tasks.ended_but(EXPORT).await;
         self.tasks.close();
         // Nobody waits for what is still being fetched; what does not end soon ends with the runtime.
         tokio::time::timeout(LAST_FETCHES, self.tasks.wait()).await.unwrap_or_default();
-        result.and(served).and(kept)
+        stop_exporting.cancel();
+        let exported = tasks.all_ended().await;
+        result.and(served).and(kept).and(exported)
     }
 }
 
@@ -461,20 +480,26 @@ impl Tasks {
 
     /// Waits until a part does not run any more. A part that fails meanwhile is an error.
     async fn ended(&mut self, name: &str) -> anyhow::Result<()> {
+        self.none(|running| running == name).await
+    }
+
+    /// Waits until no other part runs any more.
+    async fn ended_but(&mut self, name: &str) -> anyhow::Result<()> {
+        self.none(|running| running != name).await
+    }
+
+    async fn none(&mut self, of: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let mut all = Ok(());
-        while self.names.values().any(|running| *running == name) {
+        while self.names.values().any(|running| of(running)) {
             let Some((_, result)) = self.next().await else { break };
             all = all.and(result);
         }
         all
     }
 
+    /// Waits until nothing runs any more.
     async fn all_ended(&mut self) -> anyhow::Result<()> {
-        let mut all = Ok(());
-        while let Some((_, result)) = self.next().await {
-            all = all.and(result);
-        }
-        all
+        self.none(|_| true).await
     }
 }
 
@@ -515,5 +540,17 @@ mod tests {
         tasks.spawn("the rest", async {});
         tasks.ended("the server").await.unwrap();
         tasks.all_ended().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_part_goes_on_while_the_others_end() {
+        let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
+        tasks.spawn("the last", stop.clone().cancelled_owned());
+        tasks.spawn("the first", async {});
+        tasks.ended_but("the last").await.unwrap();
+        assert_eq!(tasks.names.values().copied().collect::<Vec<_>>(), ["the last"]);
+        stop.cancel();
+        tasks.all_ended().await.unwrap();
+        assert!(tasks.names.is_empty());
     }
 }

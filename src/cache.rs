@@ -19,6 +19,7 @@ use moka::{Expiry, future::Cache};
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
+use tracing::Instrument as _;
 
 use crate::{
     core::{
@@ -28,6 +29,7 @@ use crate::{
     metrics::Metrics,
     prometheus::{Answer, Error, Tenant},
     single_flight::FlightError,
+    traces::{Cause, KeyValue, Span, SpanContext, SpanKind, Traces},
 };
 
 /// The most bytes of results that are kept.
@@ -56,6 +58,8 @@ pub struct Held {
     answer: Answer,
     fetched_ms: i64,
     index: OnceLock<Index>,
+    /// What it was fetched for, where that is traced.
+    origin: Option<Box<SpanContext>>,
 }
 
 /// A result, as a reader gets it.
@@ -90,6 +94,7 @@ struct Shared {
     /// Cancelled when nothing is refreshed any more.
     stop: CancellationToken,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 /// Drops results that are not read any more.
@@ -142,7 +147,8 @@ pub struct Refresher {
 impl Held {
     fn new(answer: Answer) -> Self {
         let fetched_ms = jiff::Timestamp::now().as_millisecond();
-        Self { answer, fetched_ms, index: OnceLock::new() }
+        let origin = Cause::current().context().cloned().map(Box::new);
+        Self { answer, fetched_ms, index: OnceLock::new(), origin }
     }
 
     /// When the answer came, in milliseconds since the epoch: for answers without a sample, which have no time of their own.
@@ -180,7 +186,7 @@ impl Held {
 
 impl QueryCache {
     /// An empty cache, and the task that has to run for it. Fetches are tasks of `fetches`.
-    pub fn new(fetches: TaskTracker, metrics: Arc<Metrics>) -> (Self, Refresher) {
+    pub fn new(fetches: TaskTracker, metrics: Arc<Metrics>, traces: Traces) -> (Self, Refresher) {
         let slots = Cache::builder()
             .name("query results")
             .expire_after(Idle)
@@ -191,8 +197,8 @@ impl QueryCache {
             })
             .build();
         let (sender, tended) = mpsc::unbounded_channel();
-        let shared =
-            Shared { slots, fetches, tended: sender, stop: CancellationToken::new(), metrics };
+        let stop = CancellationToken::new();
+        let shared = Shared { slots, fetches, tended: sender, stop, metrics, traces };
         let cache = Self { shared: Arc::new(shared) };
         (cache.clone(), Refresher { cache, tended })
     }
@@ -279,26 +285,32 @@ impl QueryCache {
         if let Some(kept) = slot.fresh(now()) {
             return Ok((kept, How::Fresh));
         }
-        let wait: Wait<_, _> = match slot.turn(now()) {
+        let (landing, wait): (_, Wait<_, _>) = match slot.turn(now()) {
             Turn::Take(kept, how) => return Ok((kept, how)),
             Turn::Fail(error) => return Err(error),
-            Turn::Wait(wait) => wait,
-            Turn::Fetch(landing, wait) => {
-                self.fetch(query.clone(), landing);
-                wait
-            }
+            Turn::Wait(wait) => (None, wait),
+            Turn::Fetch(landing, wait) => (Some(landing), wait),
         };
+        let mut span = Span::none();
         if wait.takes_time(now()) {
             self.shared.metrics.waited_read();
+            span = Span::part(SpanKind::Internal, "wait for query");
+        }
+        let joins = landing.is_none();
+        if let Some(landing) = landing {
+            self.fetch(query.clone(), landing, span.cause());
         }
         let abandoned = || FetchError::Abandoned("the task that fetched has ended".to_owned());
-        wait.outcome().await.ok_or_else(abandoned)?
+        let outcome = wait.outcome().await.ok_or_else(abandoned)?;
+        waited(&mut span, joins, &outcome);
+        outcome
     }
 
     /// Fetches in a task of its own: who goes away neither cancels nor repeats it.
-    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>) {
+    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>, cause: Cause) {
         let cache = self.clone();
-        self.shared.fetches.spawn(async move { cache.land(query, landing).await });
+        let fetch = async move { cache.land(query, landing).await }.in_current_span();
+        self.shared.fetches.spawn(cause.during(fetch));
     }
 
     /// Fetches before anybody reads, when it is the turn of this query: until then a reader who comes fetches himself.
@@ -318,7 +330,8 @@ impl QueryCache {
                 && let Some(landing) = slot.refresh(now())
             {
                 drop(slot);
-                cache.land(query, landing).await;
+                let span = cache.shared.traces.background("refresh");
+                span.during(cache.land(query, landing)).instrument(span.log_span()).await;
             }
         });
     }
@@ -383,6 +396,29 @@ impl Refresher {
         }
         self.cache.refresh(query.clone(), Arc::clone(slot));
         Some(now + query.life.ttl)
+    }
+}
+
+/// Says of a reader's wait how it was ended: whose query it was, if it was not his, and what he got.
+fn waited(
+    span: &mut Span,
+    joins: bool,
+    outcome: &Result<(Arc<Kept<Held>>, How<FetchError>), FetchError>,
+) {
+    let result = match outcome {
+        Ok((_, How::Fresh)) => "fresh",
+        Ok((_, How::Previous)) => "previous",
+        Ok((_, How::Stale(_))) => "stale",
+        Err(_) => "error",
+    };
+    span.record(|| {
+        let joined = KeyValue::new("loadline.query.joined", joins);
+        [joined, KeyValue::new("loadline.query.result", result)]
+    });
+    if let (true, Ok((kept, How::Fresh))) = (joins, outcome)
+        && let Some(origin) = &kept.value().origin
+    {
+        span.link(origin);
     }
 }
 

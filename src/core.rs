@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod duration;
+pub mod embedded;
 pub mod external;
 pub mod fields;
 pub mod go_quote;

@@ -25,6 +25,7 @@ use futures::{StreamExt as _, future::join_all, stream};
 use state::RuleState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use vain::Vain;
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
     kubernetes::KindsSource,
     metrics::Metrics,
     prometheus::{self, Range, Tenant},
+    traces::Traces,
 };
 
 /// The least time between two discoveries of a rule that readers ask for.
@@ -159,6 +161,7 @@ pub struct Discovery {
     problems: Arc<ArcSwap<Vec<String>>>,
     kinds_problem: Option<String>,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 /// The rules that failed, by the error's text.
@@ -172,6 +175,7 @@ impl Discovery {
         rules: &RuleSet,
         settings: Settings,
         metrics: Arc<Metrics>,
+        traces: Traces,
     ) -> (Self, Handle) {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
@@ -205,6 +209,7 @@ impl Discovery {
             problems,
             kinds_problem: None,
             metrics,
+            traces,
         };
         (task, handle)
     }
@@ -230,9 +235,11 @@ impl Discovery {
             let is_relist = done.is_none();
             // Without rules there are still kinds to learn.
             if !due.is_empty() || is_relist || self.is_replaced {
+                let span = self.traces.background("discovery");
+                let discovery = span.during(self.discover(&due)).instrument(span.log_span());
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.discover(&due) => {}
+                    () = discovery => {}
                 }
             }
             if is_relist {

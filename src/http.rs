@@ -36,6 +36,7 @@ use crate::{
     reads::{Question, ReadError, Reads},
     rules_file::Rules,
     server::Answering,
+    traces::Traces,
     wire::{
         custom::{self, Version},
         discovery::{self as documents, Aggregated, CUSTOM, EXTERNAL, Group, RESOURCE},
@@ -67,6 +68,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Whether it is well.
     pub health: Health,
+    /// What is told of requests in traces.
+    pub traces: Traces,
 }
 
 impl Api {

@@ -26,4 +26,5 @@ pub mod reads;
 pub mod rules_file;
 pub mod server;
 pub mod single_flight;
+pub mod traces;
 pub mod wire;

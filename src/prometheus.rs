@@ -7,6 +7,7 @@
 pub mod config;
 mod connection;
 pub mod decode;
+mod span;
 mod tenant;
 
 use std::{
@@ -26,7 +27,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub use tenant::Tenant;
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::metrics::{Metrics, backend};
+use crate::{
+    metrics::{Metrics, backend},
+    traces,
+};
 
 /// The most bytes of an answer to a metadata request that are read.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -245,9 +249,14 @@ impl Prometheus {
             error
         })?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-        let request = self.send_query(promql, headers, timeout);
-        let body = self.measured(QUERY, timeout, request).await?;
-        Ok(decode::query(&body)?)
+        let mut span = span::begin(self.connections.config(), QUERY, promql);
+        let request = span.during(self.send_query(promql, headers, timeout));
+        let body = self.measured(QUERY, timeout, request).await;
+        let answer = body.and_then(|body| Ok(decode::query(&body)?));
+        span::end(&mut span, &answer);
+        let outcome = answer.as_ref().map_or_else(Error::kind, |_| "success");
+        tracing::debug!(query = promql, outcome, "asked Prometheus");
+        answer
     }
 
     async fn send_query(
@@ -292,8 +301,11 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Bytes, Error> {
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        let request = self.send_metadata(path, selector, range, headers);
-        self.measured(path, self.discovery_timeout, request).await
+        let mut span = span::begin(self.connections.config(), path, selector);
+        let request = span.during(self.send_metadata(path, selector, range, headers));
+        let body = self.measured(path, self.discovery_timeout, request).await;
+        span::end(&mut span, &body);
+        body
     }
 
     async fn send_metadata(
@@ -383,12 +395,14 @@ fn beginning(body: &[u8]) -> String {
 }
 
 impl Connection {
-    /// The headers of a request that has some of its own: they count in place of others of the same names.
+    /// The headers of a request that has some of its own: they count in place of others of the same names. Those that say
+    /// for whom it is sent give way to both.
     fn headers_with(&self, own: &Headers) -> HeaderMap {
         let mut headers = self.headers.clone();
         for (name, value) in own {
             headers.insert(name, value.clone());
         }
+        traces::add_headers(&mut headers);
         headers
     }
 

@@ -241,9 +241,11 @@ impl Reads {
         entry.await.ok_or_else(|| unknown(&self.catalog(), path))
     }
 
-    /// What the objects are selected from.
+    /// What the objects are selected from. A named object has to exist only where 0 stands for a sample that is not there; that
+    /// is not known of the content.
     fn content(&self, question: &Question, entry: &Entry) -> Option<Content> {
         match &question.path.name {
+            Name::One(_) if entry.rule.on_empty == OnEmpty::Zero => None,
             Name::One(_) => Some(Content::fixed()),
             Name::All => self.objects.content(&entry.kind, question.path.namespace.as_deref()),
         }

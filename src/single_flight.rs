@@ -6,6 +6,8 @@ use std::{hash::Hash, sync::Arc};
 use moka::{Equivalent, future::Cache};
 use tokio_util::task::TaskTracker;
 
+use crate::traces;
+
 /// Results by key. Clones share them.
 #[derive(Clone)]
 pub struct SingleFlight<K, V> {
@@ -61,7 +63,8 @@ where
             return Ok(kept);
         }
         let results = self.results.clone();
-        let flight = self.tasks.spawn(async move { results.try_get_with(key, fetch).await });
+        let fetch = async move { results.try_get_with(key, fetch).await };
+        let flight = self.tasks.spawn(traces::carry(fetch));
         match flight.await {
             Ok(result) => result.map_err(FlightError::Failed),
             Err(error) => Err(FlightError::Abandoned(error.to_string())),

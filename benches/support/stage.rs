@@ -66,6 +66,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
         planning: planner::Settings::with_ttl(hour),
         write_kubeconfig: None,
         shutdown_delay: Duration::ZERO,
+        traces: None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
+    traces::{Span, SpanKind},
     wire::attributes::{Attributes, Target},
 };
 
@@ -228,10 +229,12 @@ impl Asking {
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let parameters = PostParams::default();
         let api = Api::all(self.client.clone());
+        let mut span = Span::part(SpanKind::Client, "SubjectAccessReview");
         let reviewed = deadline(self.turns.take(api.create(&parameters, &review))).await;
         let reviewed: SubjectAccessReview = match reviewed {
             Ok(reviewed) => reviewed,
             Err(error) => {
+                span.fail("review", "access could not be reviewed");
                 self.metrics.review("access", "error");
                 return Err(error);
             }

@@ -16,6 +16,7 @@ use crate::{
     kubernetes::{self, deadline},
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
+    traces::{Span, SpanKind},
 };
 
 /// How many tokens are remembered.
@@ -111,10 +112,12 @@ async fn review(
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
     let parameters = PostParams::default();
     let api = Api::all(client);
+    let mut span = Span::part(SpanKind::Client, "TokenReview");
     let reviewed = deadline(turns.take(api.create(&parameters, &review))).await;
     let reviewed: TokenReview = match reviewed {
         Ok(reviewed) => reviewed,
         Err(error) => {
+            span.fail("review", "the token could not be reviewed");
             metrics.review("token", "error");
             return Err(error);
         }

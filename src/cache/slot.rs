@@ -71,11 +71,20 @@ pub struct Slot<V, E> {
 #[derive(Debug)]
 struct State<V, E> {
     flight: Option<Flight<V, E>>,
-    failure: Option<(Instant, E)>,
+    failure: Option<Failure<E>>,
     cadence: Cadence,
     attempted: Option<Instant>,
     /// Whether somebody sees to it that the value is refreshed.
     is_tended: bool,
+}
+
+/// A fetch that failed.
+#[derive(Clone, Debug)]
+struct Failure<E> {
+    at: Instant,
+    error: E,
+    /// It gave a value, but a worse one than there was.
+    is_worse: bool,
 }
 
 /// How a fetch ended.
@@ -174,11 +183,13 @@ impl<V, E: Clone> Slot<V, E> {
             return Turn::Take(kept, How::Fresh);
         }
         let older = self.kept.load_full().filter(|kept| kept.age(now) <= self.life.max_stale);
-        if let Some(error) = state.remembered(self.life, now) {
-            return match older {
-                Some(kept) => Turn::Take(kept, How::Stale(error)),
-                None => Turn::Fail(error),
-            };
+        if let Some(failure) = state.remembered(self.life, now) {
+            match (&older, failure.is_worse) {
+                (Some(kept), _) => return Turn::Take(Arc::clone(kept), How::Stale(failure.error)),
+                (None, false) => return Turn::Fail(failure.error),
+                // What it was worse than is too old by now.
+                (None, true) => {}
+            }
         }
         let flight = state.flight.as_ref().filter(|flight| !flight.is_over());
         let (landing, started, outcome) = if let Some(flight) = flight {
@@ -257,10 +268,10 @@ impl<V, E: Clone> Slot<V, E> {
 
 impl<V, E: Clone> State<V, E> {
     /// A failure that is recent enough not to try again.
-    fn remembered(&self, life: Life, now: Instant) -> Option<E> {
-        let (failed, error) = self.failure.as_ref()?;
+    fn remembered(&self, life: Life, now: Instant) -> Option<Failure<E>> {
+        let failure = self.failure.as_ref()?;
         let memory = life.ttl.min(FAILURE_MEMORY);
-        (now.saturating_duration_since(*failed) < memory).then(|| error.clone())
+        (now.saturating_duration_since(failure.at) < memory).then(|| failure.clone())
     }
 
     fn take_off(&mut self, slot: &Arc<Slot<V, E>>, now: Instant) -> (Landing<V, E>, Landed<V, E>) {
@@ -291,6 +302,7 @@ impl<V, E: Clone> Landing<V, E> {
         let mut state = slot.lock();
         state.flight = None;
         let older = slot.kept.load_full().filter(|kept| kept.age(now) <= slot.life.max_stale);
+        let is_value = result.is_ok();
         let result = result.and_then(|value| {
             older.and_then(|older| worse(&older.value, &value)).map_or(Ok(value), Err)
         });
@@ -306,7 +318,7 @@ impl<V, E: Clone> Landing<V, E> {
                 Ok(kept)
             }
             Err(error) => {
-                state.failure = Some((now, error.clone()));
+                state.failure = Some(Failure { at: now, error: error.clone(), is_worse: is_value });
                 Err(error)
             }
         };
@@ -458,6 +470,9 @@ mod tests {
         assert_eq!(land(10.0, 3), 5);
         let stale = slot.turn(after(start, 11.0));
         assert!(matches!(stale, Turn::Take(kept, How::Stale("less")) if kept.value == 5));
+        // What it was worse than is too old: the next reader fetches.
+        assert_eq!(land(29.5, 3), 5);
+        assert!(matches!(slot.turn(after(start, 30.5)), Turn::Fetch(..)));
         assert_eq!(land(40.0, 2), 2);
         assert_eq!(land(50.0, 9), 9);
     }

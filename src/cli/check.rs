@@ -19,7 +19,7 @@ use crate::core::{lint::Severity, yaml};
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Flags {
-    /// A rules file, or - for standard input. May be given several times
+    /// A rules file, or a manifest or Helm values that have the rules; - is standard input. May be given several times
     #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
     config: Vec<PathBuf>,
 

@@ -117,6 +117,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         planning: planner::Settings::with_ttl(Duration::from_secs(1)),
         write_kubeconfig: Some(kubeconfig),
         shutdown_delay: Duration::ZERO,
+        traces: None,
     })
 }
 

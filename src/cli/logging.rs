@@ -1,5 +1,7 @@
 //! The log: on standard error, in text or JSON.
 
+mod json;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, fmt};
@@ -33,7 +35,10 @@ fn start(filter: EnvFilter, format: LogFormat) {
         .with_ansi(std::io::stderr().is_terminal());
     let started = match format {
         LogFormat::Text => tracing::subscriber::set_global_default(log.finish()),
-        LogFormat::Json => tracing::subscriber::set_global_default(log.json().finish()),
+        LogFormat::Json => {
+            let log = log.json().map_event_format(json::Lines);
+            tracing::subscriber::set_global_default(log.finish())
+        }
     };
     // A log that was started before, as in tests, goes on.
     started.unwrap_or_default();

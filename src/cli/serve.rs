@@ -15,6 +15,7 @@ use crate::{
     app::{self, Cluster, Settings},
     rules_file::{RulesFile, Source},
     server::limits,
+    traces,
 };
 
 /// Serves until a signal.
@@ -57,6 +58,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     )?;
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
+    let traces = traces::Settings::read(variable).map_err(|error| UsageError(error.to_string()))?;
     let ignored = flags.accepted.given();
     if !ignored.is_empty() {
         tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
@@ -79,7 +81,13 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         planning: flags.prometheus.planning()?,
         write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
         shutdown_delay: flags.serving.shutdown_delay,
+        traces: traces.map(Box::new),
     })
+}
+
+/// A variable of the environment.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {

@@ -64,8 +64,8 @@ async fn compressed(accepted: Vec<HeaderValue>, response: Response) -> Response 
     for encoding in accepted {
         request.headers_mut().append(header::ACCEPT_ENCODING, encoding);
     }
-    let plain = service_fn(async |request: http::Request<Response>| {
-        Ok::<_, Infallible>(request.into_body())
+    let plain = service_fn(|request: http::Request<Response>| {
+        std::future::ready(Ok::<_, Infallible>(request.into_body()))
     });
     match Compression::new(plain).gzip(true).oneshot(request).await {
         Ok(response) => response.map(Body::new),

@@ -1,22 +1,24 @@
-//! Around every request: a line in the log, counts, and the headers that every answer carries.
+//! Around every request: a line in the log, counts, a span, and the headers that every answer carries.
+
+mod span;
 
 use std::time::Instant;
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderValue, header},
     response::Response,
 };
 use tracing::Instrument as _;
 
 use super::{GROUPS, edge::Edge, guard};
-use crate::wire::{
-    attributes::{Attributes, Target},
-    path::PathError,
+use crate::{
+    traces::AUDIT_ID,
+    wire::{
+        attributes::{Attributes, Target},
+        path::PathError,
+    },
 };
-
-/// Where kube-apiserver says by which name its audit log knows a request.
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// Answers a request and tells of it.
 pub(super) async fn observe(edge: &Edge, request: Request) -> Response {
@@ -26,18 +28,24 @@ pub(super) async fn observe(edge: &Edge, request: Request) -> Response {
     let attributes =
         Attributes::of(request.method().as_str(), uri.path(), guard::asks_to_watch(uri.query()));
     let (group, verb) = labels(&attributes);
-    let span = tracing::info_span!(
+    let cause = edge.api.traces.request(request.headers());
+    let mut span = span::begin(cause, &request, attributes.as_ref().ok());
+    let cause = span.cause();
+    let line = tracing::info_span!(
         "request",
         method = %request.method(),
         path = uri.path(),
-        audit_id = audit_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+        audit_id = cause.audit_id(),
+        trace_id = cause.trace_id().map(tracing::field::display),
     );
 
-    let mut response = guard::check(edge, attributes, request).instrument(span.clone()).await;
+    let answer = guard::check(edge, attributes, request).instrument(line.clone());
+    let mut response = cause.during(answer).await;
 
     let seconds = started.elapsed().as_secs_f64();
     let code = response.status().as_u16();
-    span.in_scope(|| tracing::debug!(code, seconds, "answered"));
+    span::end(&mut span, code);
+    line.in_scope(|| tracing::debug!(code, seconds, "answered"));
     edge.api.metrics.request(group, verb, code, seconds);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -21,6 +21,7 @@ use crate::{
     kubernetes::{self, list},
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
+    traces::{self, KeyValue, Span, SpanKind},
 };
 
 /// The most names of LISTs that are kept.
@@ -206,7 +207,16 @@ impl Lister {
     ) -> Result<Arc<[T]>, kubernetes::Error> {
         let ListKey { scope, namespace, selector, .. } = key;
         let (namespace, fields) = (namespace.as_deref(), scope.fields());
+        let mut span = Span::part(SpanKind::Client, "list objects");
+        span.record(|| {
+            let resource = kind.resource.to_string();
+            let namespace = namespace.unwrap_or_default();
+            [KeyValue::new("resource", resource), traces::text("namespace", namespace)]
+        });
         let listed = list::metadata(&self.client, &kind, namespace, &selector, fields, take).await;
+        if listed.is_err() {
+            span.fail("list", "the objects could not be listed");
+        }
         self.metrics.list(kind.resource.to_string(), listed.is_ok());
         listed.map(Arc::from)
     }

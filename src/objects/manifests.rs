@@ -96,7 +96,7 @@ impl Manifests {
             let kind = document.kind.strip_suffix("List").unwrap_or_default();
             self.objects.extend(document.items.into_iter().map(|mut item| {
                 if item.kind.is_empty() {
-                    item.kind = kind.to_owned();
+                    kind.clone_into(&mut item.kind);
                     item.api_version.clone_from(&document.api_version);
                 }
                 item

@@ -65,6 +65,11 @@ impl Connections {
         })
     }
 
+    /// Where they lead.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The connection to use now. Where a file has changed, a new one; where the new content cannot be used, the old one
     /// goes on.
     pub(super) async fn current(&self) -> Arc<Connection> {

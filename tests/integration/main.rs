@@ -23,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod examples;
 #[cfg(test)]
 mod external_metrics;
@@ -48,5 +50,7 @@ mod resource_metrics;
 mod sharing;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod victoria_metrics;

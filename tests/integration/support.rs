@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod autoscaler;
 pub(crate) mod backend;
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod console;
 pub(crate) mod control_plane;
 pub(crate) mod delegation;
@@ -12,6 +13,7 @@ pub(crate) mod exporter;
 pub(crate) mod kubectl;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod store;
 

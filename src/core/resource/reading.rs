@@ -20,8 +20,8 @@ pub struct Containers {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Pod {
     at_ms: i64,
-    /// Thousandths by container.
-    values: BTreeMap<Box<str>, i64>,
+    /// Thousandths by container; nothing where its sample is no value.
+    values: BTreeMap<Box<str>, Option<i64>>,
 }
 
 /// What one resource's samples say of nodes.
@@ -78,7 +78,7 @@ pub struct NodeUsage {
 impl Containers {
     /// Reads the samples of the pods that are asked for.
     ///
-    /// What is not finite is no value. Negative values, which only a mistaken query can give, are 0. Of several samples for one
+    /// What is not finite is no value, and leaves the pod without usage. Negative values, which only a mistaken query can give, are 0. Of several samples for one
     /// container the one whose labels sort last is taken.
     pub fn read(
         vector: &Vector,
@@ -111,10 +111,8 @@ impl Containers {
     }
 
     fn add(&mut self, name: &Arc<str>, sample: &Sample, container_label: &str) {
-        let Some(milli) = milli(sample.value) else {
-            self.odd.not_finite += 1;
-            return;
-        };
+        let milli = milli(sample.value);
+        self.odd.not_finite += usize::from(milli.is_none());
         let pod = self
             .pods
             .entry(Arc::clone(name))
@@ -187,36 +185,38 @@ fn milli(value: f64) -> Option<i64> {
 ///
 /// A container that only one of both is known of has 0 of the other, as at prometheus-adapter: in the first minute there is no
 /// rate yet, and after a container has ended there still is one. What cAdvisor says without the name of a container is the sum of
-/// the pod, and `POD` is its sandbox: they are left out where containers are told apart, because who reads adds them up.
+/// the pod, and `POD` is its sandbox: they are left out where containers are told apart, because who reads adds them up. A pod of
+/// which a container has a sample that is no value is left out: the rest is not what it uses.
 pub fn pods(cpu: &Containers, memory: &Containers) -> Vec<PodUsage> {
     let both = cpu.pods.iter().filter_map(|(name, cpu)| Some((name, cpu, memory.pods.get(name)?)));
     both.filter_map(|(name, cpu, memory)| {
-        let mut containers: BTreeMap<&str, (Option<i64>, Option<i64>)> = BTreeMap::new();
-        for (container, value) in &cpu.values {
-            containers.entry(container).or_default().0 = Some(*value);
-        }
-        for (container, value) in &memory.values {
-            containers.entry(container).or_default().1 = Some(*value);
+        let mut containers: BTreeMap<&str, [Option<i64>; 2]> = BTreeMap::new();
+        for (resource, values) in [&cpu.values, &memory.values].into_iter().enumerate() {
+            for (container, value) in values {
+                let pair = containers.entry(container).or_insert([Some(0); 2]);
+                if let Some(place) = pair.get_mut(resource) {
+                    *place = *value;
+                }
+            }
         }
         containers.remove("POD");
         if containers.len() > 1 {
             containers.remove("");
         }
-        let is_known = containers.values().any(|(cpu, _)| cpu.is_some())
-            && containers.values().any(|(_, memory)| memory.is_some());
-        is_known.then(|| PodUsage {
+        let knows = |values: &BTreeMap<Box<str>, _>| {
+            containers.keys().any(|name| values.contains_key(*name))
+        };
+        if !knows(&cpu.values) || !knows(&memory.values) {
+            return None;
+        }
+        let containers = containers.into_iter().map(|(name, [cpu, memory])| {
+            let usage = Usage { cpu_milli: cpu?, memory_milli: memory? };
+            Some(ContainerUsage { name: name.into(), usage })
+        });
+        Some(PodUsage {
             name: Arc::clone(name),
             at_ms: cpu.at_ms.min(memory.at_ms),
-            containers: containers
-                .into_iter()
-                .map(|(name, (cpu, memory))| ContainerUsage {
-                    name: name.into(),
-                    usage: Usage {
-                        cpu_milli: cpu.unwrap_or_default(),
-                        memory_milli: memory.unwrap_or_default(),
-                    },
-                })
-                .collect(),
+            containers: containers.collect::<Option<_>>()?,
         })
     })
     .collect()

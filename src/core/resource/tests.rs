@@ -161,10 +161,12 @@ fn sandboxes_and_sums_are_no_containers() {
 #[test]
 fn what_is_not_finite_is_no_value_and_negative_is_zero() {
     let memory = containers(0, &[("a", "x", 1.0), ("a", "y", 1.0), ("b", "x", 1.0)], &Objects::Any);
-    let cpu = [("a", "x", f64::NAN), ("a", "y", -1.0), ("b", "x", f64::INFINITY)];
+    let cpu = [("a", "x", f64::NAN), ("a", "y", 1.0), ("b", "x", f64::INFINITY)];
     let cpu = containers(0, &cpu, &Objects::Any);
-    assert_eq!(shown(&pods(&cpu, &memory)), ["a: x 0 1000, y 0 1000"]);
+    assert_eq!(shown(&pods(&cpu, &memory)), Vec::<String>::new());
     assert_eq!(cpu.odd.not_finite, 2);
+    let negative = containers(0, &[("a", "x", -1.0), ("a", "POD", f64::NAN)], &Objects::Any);
+    assert_eq!(shown(&pods(&negative, &memory)), ["a: x 0 1000, y 0 1000"]);
     let large = containers(0, &[("a", "x", 1e300)], &Objects::Any);
     assert_eq!(pods(&large, &large)[0].containers[0].usage.cpu_milli, i64::MAX);
 }

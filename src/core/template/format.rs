@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use gotmpl::Value;
 
-use super::engine::MARKER;
+use super::engine::{MARKER, MAX_LENGTH};
 use crate::core::go_quote::{is_print, quote, quote_ascii, quote_char};
 
 /// Go's own limit for width and precision.
@@ -23,6 +23,9 @@ pub(super) fn sprint(arguments: &[Value]) -> String {
             printer.out.push(' ');
         }
         printer.value(argument, 'v');
+        if printer.is_full() {
+            break;
+        }
         after_string = is_string;
     }
     printer.out
@@ -36,6 +39,9 @@ pub(super) fn sprintln(arguments: &[Value]) -> String {
             printer.out.push(' ');
         }
         printer.value(argument, 'v');
+        if printer.is_full() {
+            break;
+        }
     }
     printer.out.push('\n');
     printer.out
@@ -49,6 +55,9 @@ pub(super) fn sprintf(format: &str, arguments: &[Value]) -> String {
     while let Some((literal, directive)) = rest.split_once('%') {
         printer.out.push_str(literal);
         rest = printer.directive(directive, &mut arguments);
+        if printer.is_full() {
+            return printer.out;
+        }
     }
     printer.out.push_str(rest);
     if !arguments.reordered {
@@ -118,6 +127,11 @@ struct Printer {
 }
 
 impl Printer {
+    /// Whether the text is too long already, so that nobody will get it, whatever follows.
+    fn is_full(&self) -> bool {
+        self.out.len() > MAX_LENGTH
+    }
+
     /// Executes what follows a `%`, and returns the text behind it.
     fn directive<'f>(&mut self, directive: &'f str, arguments: &mut Arguments<'_>) -> &'f str {
         let mut rest = self.read_flags(directive);
@@ -523,6 +537,16 @@ mod tests {
 
     fn string(text: &str) -> Value {
         Value::String(text.into())
+    }
+
+    #[test]
+    fn nothing_is_written_once_the_text_is_too_long() {
+        let wide = [Value::Int(1)];
+        let most = MAX_LENGTH + MAX_WIDTH + 1;
+        assert!(sprintf(&"%1000000[1]d".repeat(100), &wide).len() <= most);
+        let long: Vec<_> = vec![Value::String("x".repeat(MAX_LENGTH / 2).into()); 100];
+        assert!(sprint(&long).len() <= 2 * MAX_LENGTH);
+        assert!(sprintln(&long).len() <= 2 * MAX_LENGTH);
     }
 
     #[test]

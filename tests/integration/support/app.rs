@@ -12,6 +12,7 @@ use loadline::{
     prometheus::{self, Prometheus},
     rules_file::Source,
     server::{certificates, tls::options::Options},
+    traces,
 };
 use regex::Regex;
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -38,6 +39,7 @@ pub(crate) struct Launch {
     pub(crate) token_ttl: Duration,
     pub(crate) access_ttls: Ttls,
     pub(crate) trust: trust::Overrides,
+    traces: Option<Box<traces::Settings>>,
 }
 
 /// How long answers are kept where nothing else is said: longer than any test.
@@ -64,7 +66,18 @@ impl Launch {
             token_ttl: KEPT,
             access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
             trust: trust::Overrides::default(),
+            traces: None,
         }
+    }
+
+    /// Exports traces as these variables of the environment say.
+    pub(crate) fn traced(mut self, variables: &[(&str, &str)]) -> Self {
+        let settings = traces::Settings::read(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        self.traces = settings.expect("variables that can be meant").map(Box::new);
+        self
     }
 
     /// Takes kinds and objects from a cluster.
@@ -107,6 +120,7 @@ impl Launch {
             planning: self.planning,
             write_kubeconfig: None,
             shutdown_delay: Duration::ZERO,
+            traces: self.traces,
         }
     }
 

@@ -1,0 +1,391 @@
+//! The documentation: its commands work and show what it says, its files are sound, its links lead somewhere, and its flags and
+//! error messages exist.
+//!
+//! A comment above a block says how its commands are proven, see `page::Marker`. The commands that are to be run are run here, a page
+//! in one shell, against a real Prometheus with the series of the page.
+
+mod flags;
+mod links;
+mod messages;
+mod page;
+mod session;
+mod yaml;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::{
+    page::Page,
+    session::{Session, looks_like},
+};
+use crate::support::{control_plane::free_port, store::Store};
+
+/// The pages whose commands are run by a test of their own below.
+const RUN: &[&str] = &[
+    "README.md",
+    "docs/debugging.md",
+    "docs/first-rule.md",
+    "docs/from-keda.md",
+    "docs/from-prometheus-adapter.md",
+    "docs/install.md",
+    "docs/outage.md",
+    "docs/several-prometheus.md",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(path: &str) -> Page {
+    let text =
+        fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    Page::parse(path, &text)
+}
+
+fn pages() -> Vec<Page> {
+    let files = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let in_docs = files.filter(|file| file.extension().is_some_and(|extension| extension == "md"));
+    let others =
+        ["README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/helm/loadline/README.md"];
+    let mut files: Vec<PathBuf> = in_docs.chain(others.map(|path| root().join(path))).collect();
+    files.sort();
+    let path = |file: PathBuf| file.strip_prefix(root()).unwrap().display().to_string();
+    files.into_iter().map(path).map(|path| page(&path)).collect()
+}
+
+/// Fails with all complaints about all pages.
+#[track_caller]
+fn assert_sound(complaints: impl Fn(&Page) -> Vec<String>) {
+    let complaints: Vec<_> = pages().iter().flat_map(complaints).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+fn chart_values() -> Value {
+    let text = fs::read_to_string(root().join("deploy/helm/loadline/values.yaml")).unwrap();
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_block_says_how_its_commands_are_proven() {
+    assert_sound(Page::complaints);
+}
+
+#[test]
+fn every_page_that_is_to_be_run_has_a_test() {
+    let pages = pages();
+    let to_run: Vec<_> =
+        pages.iter().filter(|page| page.is_run()).map(|page| &*page.path).collect();
+    assert_eq!(to_run, RUN);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_sound(|page| links::complaints(page, root()));
+}
+
+#[test]
+fn flags_exist() {
+    let known = flags::known();
+    assert_sound(|page| flags::complaints(page, &known));
+}
+
+#[test]
+fn rules_manifests_and_values_are_sound() {
+    let values = chart_values();
+    assert_sound(|page| yaml::complaints(page, &values));
+}
+
+/// The blocks of PromQL that are none.
+fn no_queries(page: &Page) -> Vec<String> {
+    let blocks = page.blocks.iter().filter(|block| block.language == "promql");
+    blocks
+        .filter_map(|block| {
+            let why = promql_parser::parser::parse(&block.text).err()?;
+            Some(format!("{}:{}: {why}", page.path, block.line))
+        })
+        .collect()
+}
+
+#[test]
+fn queries_are_queries() {
+    assert_sound(no_queries);
+    let complaints = |text: &str| no_queries(&Page::parse("bad.md", &block("", "promql", text)));
+    assert_eq!(complaints("sum(up)"), Vec::<String>::new());
+    told(&complaints("sum(up"), "bad.md:1: ");
+}
+
+#[test]
+fn messages_are_those_of_the_program() {
+    let page = page("docs/debugging.md");
+    let messages = messages::of(&page);
+    assert!(messages.len() > 15, "{messages:?}");
+    let complaints = messages::complaints(&page, &messages::source(&root().join("src")));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Samples of the pods and queues in the namespace `ide`, every 15 s from half an hour ago on and for longer than a test takes.
+fn samples(queue_depth: f64) -> String {
+    let series = [
+        (
+            r#"lsp_requests_total{instance="10.1.0.7:8080",job="lsp-server",namespace="ide",pod="lsp-server-0"}"#,
+            100_000.0,
+            40.0,
+        ),
+        (
+            r#"lsp_requests_total{instance="10.1.0.8:8080",job="lsp-server",namespace="ide",pod="lsp-server-1"}"#,
+            100_000.0,
+            65.0,
+        ),
+        (
+            r#"lsp_sessions{kubernetes_namespace="ide",kubernetes_pod_name="lsp-server-0"}"#,
+            12.0,
+            0.0,
+        ),
+        (r#"queue_depth{namespace="ide",queue="jobs"}"#, queue_depth, 0.0),
+        (r#"queue_depth{namespace="ide",queue="mail"}"#, 7.0, 0.0),
+    ];
+    let begin = Timestamp::now().as_second() - 1800;
+    let mut text = String::new();
+    for (name, value, per_second) in series {
+        for second in (0..2 * 3600).step_by(15) {
+            let value = value + per_second * f64::from(second);
+            text += &format!("{name} {value} {}\n", begin + i64::from(second));
+        }
+    }
+    text + "# EOF\n"
+}
+
+fn port(store: &Store) -> u16 {
+    store.url.rsplit_once(':').expect("a port").1.parse().expect("a port")
+}
+
+/// Runs a page beside a Prometheus with the samples.
+async fn run(path: &str) {
+    let store = Store::stored(&samples(120.0)).await;
+    Session::start(vec![("9090", port(&store))]).run(&page(path)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme() {
+    run("README.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rule() {
+    run("docs/first-rule.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debugging() {
+    run("docs/debugging.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_keda() {
+    run("docs/from-keda.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_prometheus_adapter() {
+    run("docs/from-prometheus-adapter.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installing() {
+    Session::start(Vec::new()).run(&page("docs/install.md")).await;
+}
+
+/// The page starts and stops a Prometheus of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage() {
+    Session::start(vec![("9090", free_port())]).run(&page("docs/outage.md")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_prometheus() {
+    let (one, other) = (Store::stored(&samples(120.0)).await, Store::stored(&samples(30.0)).await);
+    let ports = vec![("9090", port(&one)), ("9091", port(&other))];
+    Session::start(ports).run(&page("docs/several-prometheus.md")).await;
+}
+
+/// A block with a comment above it.
+fn block(comment: &str, language: &str, text: &str) -> String {
+    let comment = if comment.is_empty() { String::new() } else { format!("<!-- {comment} -->\n") };
+    format!("{comment}```{language}\n{text}\n```\n")
+}
+
+#[track_caller]
+fn told(complaints: &[String], wanted: &str) {
+    assert!(complaints.len() == 1 && complaints[0].contains(wanted), "{wanted}: {complaints:?}");
+}
+
+#[test]
+fn commands_without_a_proof_are_found() {
+    let complaints = |text: &str| Page::parse("bad.md", text).complaints();
+    for good in [
+        block("run", "sh", "true"),
+        block("run", "console", "$ true"),
+        block("by hand: a cluster", "console", "$ kubectl get pods\n…"),
+        block("not run: a registry", "sh", "docker push x"),
+        block("newcomer", "sh", "make test"),
+        block("file: a/b.yaml", "yaml", "a: b"),
+        block("", "yaml", "a: b"),
+    ] {
+        assert_eq!(complaints(&good), Vec::<String>::new(), "{good}");
+    }
+    let no_proof = "nothing says how";
+    told(&complaints(&block("", "sh", "true")), no_proof);
+    told(&complaints(&format!("<!-- run -->\n\n{}", block("", "console", "$ true"))), no_proof);
+    told(&complaints(&block("file: x", "sh", "true")), no_proof);
+    for unknown in ["runs", "by hand", "by hand: ", "run: x", "file", "a remark"] {
+        told(&complaints(&block(unknown, "sh", "true")), "is no marker");
+    }
+    for language in ["", "bash", "shell", "console {.x}"] {
+        told(&complaints(&block("run", language, "true")), "the language");
+    }
+    told(&complaints(&block("run", "yaml", "a: b")), "no commands");
+    told(&complaints(&block("run", "console", "output\n$ true")), "does not begin");
+    told(&complaints(&block("run", "sh", "# nothing")), "does not begin");
+    told(&complaints(&block("run", "console", "$ true\n…")), "shown by everything");
+    told(&complaints("# A\n```text\nx\n"), "does not end");
+    assert!(complaints(&block("", "sh", "true"))[0].starts_with("bad.md:1: "));
+}
+
+#[test]
+fn links_to_nowhere_are_found() {
+    let complaints = |text: &str| links::complaints(&Page::parse("docs/bad.md", text), root());
+    let good = "# One\n# `Two` of it!\n# One\n[a](#one) [b](#two-of-it) [c](#one-1) [d](../README.md#figures) [e](https://x/#y)\n";
+    assert_eq!(complaints(good), Vec::<String>::new());
+    told(&complaints("[a](nowhere.md)"), "docs/bad.md:1: nowhere.md: there is no such file");
+    told(&complaints("# One\n[a](#two)"), "there is no such heading");
+    told(&complaints("[a](../README.md#nowhere)"), "there is no such heading");
+    told(&complaints("[a](README.md#figures)"), "there is no such");
+}
+
+#[test]
+fn flags_that_do_not_exist_are_found() {
+    let known = flags::known();
+    let complaints = |text: &str| flags::complaints(&Page::parse("bad.md", text), &known);
+    let good = block(
+        "run",
+        "sh",
+        "kubectl --nonsense get | loadline check --strict -c x\nloadline serve --cache-ttl=1s",
+    );
+    let good = format!("`--cache-ttl=5s` `-v=4` `kubectl get --raw`\n{good}");
+    assert_eq!(complaints(&good), Vec::<String>::new());
+    told(&complaints("`--cash-ttl`"), "bad.md:1: loadline has no --cash-ttl");
+    told(&complaints("`-v=4 --cash-ttl`"), "--cash-ttl");
+    told(&complaints("`loadline serve --cash-ttl`"), "--cash-ttl");
+    told(
+        &complaints(&block("run", "sh", "true && loadline serve \\\n  --nonsense=1")),
+        "--nonsense",
+    );
+    told(
+        &complaints(&block("run", "console", "$ cat x | loadline check --nonsense")),
+        "--nonsense",
+    );
+    told(&complaints(&block("", "yaml", "args: [--nonsense=x]")), "--nonsense");
+    told(&complaints(&block("", "yaml", "args:\n- --nonsense=x")), "--nonsense");
+}
+
+#[test]
+fn unsound_yaml_is_found() {
+    let values = chart_values();
+    let complaints =
+        |text: &str| yaml::complaints(&Page::parse("bad.md", &block("", "yaml", text)), &values);
+    let rule = "- seriesQuery: 'm_total{namespace!=\"\",pod!=\"\"}'\n  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}\n  metricsQuery: QUERY\n";
+    let sum =
+        rule.replace("QUERY", "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n";
+    let scaled = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\n";
+    let in_values = format!("rules:\n  custom:\n  {}", sum.replace('\n', "\n  "));
+    for good in [
+        &sum,
+        &format!("rules:\n{sum}"),
+        pod,
+        &format!("{pod}---\n{scaled}"),
+        &in_values,
+        "replicas: 3",
+    ] {
+        assert_eq!(complaints(good), Vec::<String>::new(), "{good}");
+    }
+    told(&complaints("a: b: c"), "mapping values");
+    told(&complaints("nothing: known"), "the chart has no value .nothing");
+    told(&complaints("image: {repo: x}"), "the chart has no value .image.repo");
+    told(&complaints("- a"), "nobody knows");
+    told(&complaints(&format!("{pod}spec: {{containrs: []}}\n")), "unknown fields");
+    told(&complaints("apiVersion: v1\nkind: Spaceship\n"), "Spaceship");
+    told(&complaints("rules:\n- seriesQeury: x\n"), "seriesQeury");
+    told(&complaints(&rule.replace("QUERY", "sum(<<.Serie>>)")), "broken-rule");
+    let unaggregated = "rate(<<.Series>>{<<.LabelMatchers>>}[2m])";
+    told(&complaints(&rule.replace("QUERY", unaggregated)), "several-samples-per-object");
+    let in_values = in_values.replace("by (<<.GroupBy>>)", "");
+    assert!(
+        complaints(&in_values)[0].contains("label-aggregated-away"),
+        "{:?}",
+        complaints(&in_values)
+    );
+}
+
+#[test]
+fn messages_that_nothing_says_are_found() {
+    let complaints = |text: &str| {
+        let page = Page::parse("bad.md", text);
+        messages::complaints(&page, "\"no rule gives {name}\", \"of this name\"")
+    };
+    assert_eq!(
+        complaints("| `no rule gives …` | x |\n| `… of this name` | x |\n"),
+        Vec::<String>::new()
+    );
+    told(&complaints("| `no rule makes …` | x |"), "bad.md:1: nothing says `no rule makes …`");
+    told(&complaints("| `…` | x |"), "nothing says");
+    told(&complaints("| `no rule gives … by that name` | x |"), "nothing says");
+}
+
+#[test]
+fn outputs_are_compared_but_for_times() {
+    for (shown, output, is_alike) in [
+        ("a\nb", "a\nb\n", true),
+        ("a", "b", false),
+        ("a", "a\nb", false),
+        ("", "", true),
+        ("", "a", false),
+        ("at 2026-11-21T08:23:53Z", "at 2027-01-01T00:00:00.123Z", true),
+        ("at 2026-11-21T08:23:53Z", "at noon", false),
+        ("a…c", "abbc", true),
+        ("a…c", "ab", false),
+        ("a…b…c", "abxbc", true),
+        ("a…b…c", "axc", false),
+        ("…c", "abc", true),
+        ("a…", "abc", true),
+        ("a…b", "a", false),
+    ] {
+        assert_eq!(looks_like(shown, output), is_alike, "{shown:?} {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_share_a_shell_and_files_are_there() {
+    let text = [
+        block("run", "sh", "export shared=\\\nyes\ncat late.txt 9090.txt >both.txt"),
+        block("run", "console", "$ echo $shared; cat both.txt 2>&1\nyes\none\nat 127.0.0.1:9090"),
+        block("file: late.txt", "text", "two"),
+        block("run", "console", "$ cat late.txt\ntwo\n$ ls kubeconfig\nls: …No such file…"),
+        block("file: 9090.txt", "text", "at 127.0.0.1:9090"),
+        block("by hand: nothing", "sh", "exit 1"),
+    ];
+    let text = format!("{}{}", block("file: late.txt", "text", "one"), text.concat());
+    Session::start(vec![("9090", 12345)]).run(&Page::parse("good.md", &text)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "bad.md:2: false")]
+async fn a_command_that_fails_is_found() {
+    let text = block("run", "sh", "true\nfalse");
+    Session::start(Vec::new()).run(&Page::parse("bad.md", &text)).await;
+}
