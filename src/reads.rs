@@ -29,6 +29,9 @@ use crate::{
     wire::path::{MetricPath, Name},
 };
 
+/// How many rules an error names.
+const MAX_NAMED: usize = 5;
+
 /// Everything that a read needs.
 pub struct Reads {
     discovery: discovery::Handle,
@@ -238,7 +241,7 @@ impl Reads {
     async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
         let entry =
             self.discovery.find((&path.resource, &path.metric), |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| unknown(&self.catalog(), path))
+        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
     }
 
     /// What the objects are selected from. A named object has to exist only where 0 stands for a sample that is not there; that
@@ -360,13 +363,29 @@ fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
     (kind.namespaced == path.namespace.is_some()).then_some(kind)
 }
 
-fn unknown(catalog: &Catalog, path: &MetricPath) -> ReadError {
+/// Why nothing is known yet of rules: the first of their problems, if one was told of.
+fn waiting(rules: &[String], problems: &[String]) -> ReadError {
+    let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
+    let mut cause = format!("waiting for {}", named.join(", "));
+    if !rest.is_empty() {
+        cause.push_str(&format!(" and {} more", rest.len()));
+    }
+    let why = problems.iter().find_map(|problem| {
+        let (rule, why) = problem.split_once(": ")?;
+        rules.iter().any(|waiting| waiting == rule).then_some(why)
+    });
+    if let Some(why) = why {
+        cause.push_str(&format!(": {why}"));
+    }
+    ReadError::NotDiscovered { cause }
+}
+
+fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadError {
     if catalog.kinds().is_empty() {
         return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
     }
     if !catalog.undiscovered().is_empty() {
-        let cause = format!("waiting for {}", catalog.undiscovered().join(", "));
-        return ReadError::NotDiscovered { cause };
+        return waiting(catalog.undiscovered(), problems);
     }
     let GroupResource { group, resource } = &path.resource;
     let resolved = catalog.kinds().resolve(group, resource);

@@ -62,6 +62,9 @@ pub(super) struct Serve {
     stray: Vec<String>,
 }
 
+/// How long a cluster takes to withdraw the endpoints of a server that ends.
+const WITHDRAWAL: Duration = Duration::from_secs(5);
+
 /// The longest that a value may be taken for fresh, as for rules.
 const LONGEST_TTL: Duration = Duration::from_secs(3_600);
 
@@ -178,9 +181,10 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub(super) secure_port: u16,
 
-    /// The time from the signal to stop to the end of accepting connections, while readiness says no
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_go)]
-    pub(super) shutdown_delay: Duration,
+    /// The time from the signal to stop to the end of accepting connections, while readiness says no [default: 5s, and 0s
+    /// with --standalone]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
+    shutdown_delay: Option<Duration>,
 
     /// Serve HTTP/1.1 only
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
@@ -423,6 +427,12 @@ impl ServingFlags {
     pub(super) fn address(&self, standalone: bool) -> SocketAddr {
         let default = if standalone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         SocketAddr::new(self.bind_address.unwrap_or(default.into()), self.secure_port)
+    }
+
+    /// How long after the signal connections are still accepted. Without a cluster nobody withdraws endpoints first.
+    pub(super) fn shutdown_delay(&self, standalone: bool) -> Duration {
+        let default = if standalone { Duration::ZERO } else { WITHDRAWAL };
+        self.shutdown_delay.unwrap_or(default)
     }
 
     /// Whether HTTP/2 is offered.

@@ -80,7 +80,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         max_age,
         planning: flags.prometheus.planning()?,
         write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
-        shutdown_delay: flags.serving.shutdown_delay,
+        shutdown_delay: flags.serving.shutdown_delay(is_standalone),
         traces: traces.map(Box::new),
     })
 }

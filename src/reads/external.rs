@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{ReadError, Reads, failed, refused};
+use super::{ReadError, Reads, failed, refused, waiting};
 use crate::{
     answers::Basis,
     core::{
@@ -68,7 +68,7 @@ impl Reads {
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
         let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric).cloned());
-        entry.await.ok_or_else(|| unknown(&self.catalog(), metric))
+        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
     }
 
     /// Says once per rule what is odd about its samples.
@@ -94,11 +94,10 @@ impl Reads {
 }
 
 /// Says of no resource that it lacks the metric, as prometheus-adapter does.
-fn unknown(catalog: &Catalog, metric: &str) -> ReadError {
+fn unknown(catalog: &Catalog, problems: &[String], metric: &str) -> ReadError {
     let undiscovered = catalog.external().undiscovered();
     if !undiscovered.is_empty() {
-        let cause = format!("waiting for {}", undiscovered.join(", "));
-        return ReadError::NotDiscovered { cause };
+        return waiting(undiscovered, problems);
     }
     ReadError::UnknownMetric {
         metric: metric.to_owned(),

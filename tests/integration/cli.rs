@@ -143,7 +143,7 @@ async fn server(backend: &Backend, folder: &TempDir, flags: &[&str]) -> (Process
     fs::write(&rules, format!("rules:\n{RULE}{}", RULE.replace(".Series", ".Serie"))).unwrap();
     let (config, url) =
         (format!("--config={}", rules.display()), format!("--prometheus-url={}", backend.url));
-    let own = ["/adapter", "--standalone", "--secure-port=0", "--shutdown-delay=0s", &config, &url];
+    let own = ["/adapter", "--standalone", "--secure-port=0", &config, &url];
     let mut process = Process::loadline(&[&own[..], flags].concat());
     let address = until("the server says where it serves", async || {
         assert!(process.runs(), "{}", process.stderr());

@@ -162,7 +162,7 @@ async fn one_failing_rule_leaves_the_others_alone() {
         assert_eq!(reply.status, 500, "nobody can say whether {metric} exists");
         assert_eq!(
             reply.failure(),
-            "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for rules[1]"
+            "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for rules[1]: Prometheus refused the query"
         );
     }
 

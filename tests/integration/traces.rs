@@ -420,7 +420,6 @@ async fn server(backend: &Backend, variables: &[(&str, &str)]) -> Server {
     let mut command = loadline(&[
         "--standalone",
         "--secure-port=0",
-        "--shutdown-delay=0s",
         "--log-format=json",
         "-v=4",
         &format!("--config={}", rules.display()),

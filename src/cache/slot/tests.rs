@@ -1,0 +1,132 @@
+use super::*;
+
+const LIFE: Life = Life { ttl: Duration::from_secs(5), max_stale: Duration::from_secs(30) };
+
+type Numbers = Slot<i64, &'static str>;
+
+fn slot() -> (Arc<Numbers>, Instant) {
+    (Arc::new(Slot::new(LIFE)), Instant::now())
+}
+
+fn after(start: Instant, seconds: f64) -> Instant {
+    start + Duration::from_secs_f64(seconds)
+}
+
+/// Reads, and fetches `result` at once where that is to be done.
+async fn read(
+    slot: &Arc<Numbers>,
+    now: Instant,
+    result: Result<i64, &'static str>,
+) -> Result<(i64, How<&'static str>), &'static str> {
+    if let Some(kept) = slot.fresh(now) {
+        return Ok((kept.value, How::Fresh));
+    }
+    let wait = match slot.turn(now) {
+        Turn::Take(kept, how) => return Ok((kept.value, how)),
+        Turn::Fail(error) => return Err(error),
+        Turn::Wait(wait) => wait,
+        Turn::Fetch(landing, wait) => {
+            landing.land(result, now, |_, _| None);
+            wait
+        }
+    };
+    wait.outcome().await.unwrap().map(|(kept, how)| (kept.value, how))
+}
+
+#[tokio::test]
+async fn a_value_is_fetched_once_in_its_life() {
+    let (slot, start) = slot();
+    assert!(matches!(read(&slot, start, Ok(1)).await, Ok((1, How::Fresh))));
+    assert!(matches!(read(&slot, after(start, 4.9), Ok(2)).await, Ok((1, How::Fresh))));
+    assert!(matches!(read(&slot, after(start, 5.0), Ok(3)).await, Ok((3, How::Fresh))));
+}
+
+#[tokio::test]
+async fn all_who_come_while_it_is_fetched_wait_for_the_same() {
+    let (slot, start) = slot();
+    let Turn::Fetch(landing, first) = slot.turn(start) else { panic!("the first one fetches") };
+    let Turn::Wait(second) = slot.turn(after(start, 0.1)) else { panic!("the second waits") };
+    assert!(slot.refresh(after(start, 0.2)).is_none());
+    landing.land(Ok(7), after(start, 0.3), |_, _| None);
+    for wait in [first, second] {
+        let (kept, how) = wait.outcome().await.unwrap().unwrap();
+        assert!(matches!((kept.value, how), (7, How::Fresh)));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_answered_by_the_last_value_until_it_is_too_old() {
+    let (slot, start) = slot();
+    read(&slot, start, Ok(1)).await.unwrap();
+    let stale = read(&slot, after(start, 20.0), Err("down")).await;
+    assert!(matches!(stale, Ok((1, How::Stale("down")))), "{stale:?}");
+    // The failure is remembered, and nobody asks again for a moment.
+    assert!(matches!(slot.turn(after(start, 21.9)), Turn::Take(_, How::Stale("down"))));
+    assert!(matches!(slot.turn(after(start, 22.0)), Turn::Fetch(..)));
+    assert_eq!(read(&slot, after(start, 30.1), Err("down")).await.unwrap_err(), "down");
+    assert!(matches!(slot.turn(after(start, 31.0)), Turn::Fail("down")));
+    assert!(matches!(read(&slot, after(start, 36.0), Ok(2)).await, Ok((2, How::Fresh))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_regularly_never_waits_and_others_not_for_long() {
+    let start = tokio::time::Instant::now().into_std();
+    let steady = Arc::new(Numbers::new(LIFE));
+    read(&steady, start, Ok(1)).await.unwrap();
+    read(&steady, after(start, 15.0), Ok(2)).await.unwrap();
+    let Turn::Fetch(hanging, wait) = steady.turn(after(start, 30.0)) else { panic!("stale") };
+    assert!(!wait.takes_time(after(start, 30.0)));
+    assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 2));
+    drop(hanging);
+
+    let seldom = Arc::new(Numbers::new(LIFE));
+    read(&seldom, start, Ok(1)).await.unwrap();
+    let now = after(start, 10.0);
+    let Turn::Fetch(_hanging, wait) = seldom.turn(now) else { panic!("stale") };
+    assert!(wait.takes_time(now));
+    // tokio's clock goes on by itself to the end of the patience.
+    assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 1));
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_abandoned_is_begun_again() {
+    let (slot, start) = slot();
+    let Turn::Fetch(landing, wait) = slot.turn(start) else { panic!("the first one fetches") };
+    drop(landing);
+    assert!(wait.outcome().await.is_none());
+    assert!(matches!(slot.turn(start), Turn::Fetch(..)));
+}
+
+#[tokio::test]
+async fn a_worse_value_is_a_failure_while_the_better_one_is_usable() {
+    let (slot, start) = slot();
+    let land = |seconds: f64, value| {
+        let landing = slot.refresh(after(start, seconds)).unwrap();
+        let worse = |older: &i64, newer: &i64| (older > newer).then_some("less");
+        landing.land(Ok(value), after(start, seconds), worse);
+        slot.kept().unwrap().value
+    };
+    assert_eq!(land(0.0, 5), 5);
+    assert_eq!(land(10.0, 3), 5);
+    let stale = slot.turn(after(start, 11.0));
+    assert!(matches!(stale, Turn::Take(kept, How::Stale("less")) if kept.value == 5));
+    // What it was worse than is too old: the next reader fetches.
+    assert_eq!(land(29.5, 3), 5);
+    assert!(matches!(slot.turn(after(start, 30.5)), Turn::Fetch(..)));
+    assert_eq!(land(40.0, 2), 2);
+    assert_eq!(land(50.0, 9), 9);
+}
+
+#[tokio::test]
+async fn it_is_tended_from_the_second_read_until_reads_stay_away() {
+    let (slot, start) = slot();
+    read(&slot, start, Ok(1)).await.unwrap();
+    assert!(!slot.tend(start));
+    read(&slot, after(start, 15.0), Ok(2)).await.unwrap();
+    assert!(slot.tend(after(start, 15.0)));
+    assert!(!slot.tend(after(start, 15.0)), "somebody does already");
+    assert_eq!(slot.due(after(start, 16.0)), Due::At(after(start, 27.5)));
+    assert_eq!(slot.due(after(start, 200.0)), Due::Ended);
+    slot.expect(after(start, 201.0), Duration::from_secs(15));
+    assert!(slot.tend(after(start, 201.0)));
+}
