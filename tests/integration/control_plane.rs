@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod certificates;
+mod examples;
 mod load;
 mod replacement;
 mod set_up;

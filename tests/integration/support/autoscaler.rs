@@ -16,6 +16,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 0.1;
 
 /// What is scaled.
+#[derive(Clone)]
 pub(crate) struct Target {
     /// The names of its pods.
     pub(crate) pods: Vec<String>,

@@ -207,6 +207,14 @@ impl ControlPlane {
         kubectl::succeeds(&self.kubeconfig, &["apply", "-f", file]).await;
     }
 
+    /// Changes an object as a JSON merge patch says.
+    pub(crate) async fn patch(&self, path: &str, change: &Value) {
+        let content = "application/merge-patch+json";
+        let answer = self.admin.ask(Method::PATCH, path, content, change).await;
+        let (status, answer) = answer.expect("an answer");
+        assert_eq!(status, 200, "{answer}");
+    }
+
     pub(crate) async fn create_namespace(&self, name: &str) {
         kubectl::succeeds(&self.kubeconfig, &["create", "namespace", name]).await;
     }

@@ -42,9 +42,32 @@ impl Example {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
+    /// The names of the files that a cluster is given, the workload first.
+    pub(crate) fn manifests(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.folder).expect("the example");
+        let names =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+        let is_manifest = |name: &String| {
+            Path::new(name).extension() == Some("yaml".as_ref())
+                && !["rules.yaml", "objects.yaml"].contains(&name.as_str())
+        };
+        let mut names: Vec<_> = names.filter(is_manifest).collect();
+        names.sort_by_key(|name| (name != "workload.yaml", name.clone()));
+        names
+    }
+
     pub(crate) fn documents(&self, file: &str) -> Vec<Value> {
         serde_saphyr::from_multiple(&self.text(file))
             .unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// The namespace in which all of it is.
+    pub(crate) fn namespace(&self) -> String {
+        let workload = self.documents("workload.yaml");
+        let namespaces = workload.iter().filter(|document| document["kind"] == "Namespace");
+        let names: Vec<_> = namespaces.map(|found| found["metadata"]["name"].as_str()).collect();
+        assert_eq!(names.len(), 1, "{}: {names:?}", self.name);
+        names[0].expect("a name").to_owned()
     }
 
     /// The autoscalers. What the API does not know would be a mistake.

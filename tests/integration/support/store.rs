@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{exporter::Exporter, install_tls_provider, process::Process, until};
@@ -18,13 +18,23 @@ pub(crate) struct Store {
 impl Store {
     /// A Prometheus that has scraped the exporter once.
     pub(crate) async fn prometheus(exporter: &Exporter) -> Self {
-        let store = Self::configured(&scraping(exporter), &[]).await;
-        store.until("scrape_samples_scraped{*} > 0").await;
+        Self::prometheus_of(&[exporter.address()], &[]).await
+    }
+
+    /// A Prometheus that has scraped each of these once, with further flags.
+    pub(crate) async fn prometheus_of(targets: &[&str], flags: &[&str]) -> Self {
+        let store = Self::started(&scraping(targets), &[], flags).await;
+        let count = targets.len();
+        store.until(&format!("count(scrape_samples_scraped{{*}} > 0) == {count}")).await;
         store
     }
 
     /// A Prometheus with this configuration, and files beside it that it can name.
     pub(crate) async fn configured(config: &str, files: &[(&str, &str)]) -> Self {
+        Self::started(config, files, &[]).await
+    }
+
+    async fn started(config: &str, files: &[(&str, &str)], flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, content) in [("prometheus.yaml", config)].iter().chain(files) {
             fs::write(folder.path().join(name), content).expect("a new file");
@@ -33,7 +43,8 @@ impl Store {
         command
             .arg(format!("--config.file={}", folder.path().join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"]);
+            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"])
+            .args(flags);
         let process = Process::start(command, "apt-get install prometheus");
         Self::listening(process, folder).await
     }
@@ -115,13 +126,21 @@ impl Store {
 
 fn folder(exporter: &Exporter) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    fs::write(folder.path().join("scrape.yaml"), scraping(exporter)).expect("a new file");
+    fs::write(folder.path().join("scrape.yaml"), scraping(&[exporter.address()]))
+        .expect("a new file");
     folder
 }
 
-fn scraping(exporter: &Exporter) -> String {
-    format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: test\n  static_configs: [{{targets: [\"{}\"]}}]\n",
-        exporter.address()
-    )
+fn scraping(targets: &[&str]) -> String {
+    let job = json!({
+        "job_name": "test",
+        // Who speaks for several pods says for which.
+        "honor_labels": true,
+        "static_configs": [{"targets": targets}],
+    });
+    let config = json!({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [job],
+    });
+    config.to_string()
 }
