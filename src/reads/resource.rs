@@ -14,7 +14,7 @@ use crate::{
     core::{
         fields::FieldSelector,
         kinds::Kind,
-        plan::{Objects, Source as _},
+        plan::{Objects, Source as _, cost},
         resource::{
             self, Containers, NodeUsage, Nodes, Object, Odd, Pair, PodUsage, ResourceSource,
         },
@@ -45,7 +45,7 @@ pub struct UsageQuestion {
 struct Pods {
     /// By namespace, in order.
     places: Vec<Place>,
-    /// Whether all namespaces are asked for, and one query for all of them fetches little that nobody wants.
+    /// Whether all namespaces are asked for, and one query for all of them costs less than one for each.
     is_everywhere: bool,
     reader: u64,
 }
@@ -159,11 +159,13 @@ impl Reads {
         let Described { objects, population } = known;
         let groups: Vec<_> =
             objects.chunk_by(|one, other| one.namespace == other.namespace).collect();
+        // What one query for all costs is not known where the pods of the cluster are not.
+        let pays = match *population {
+            Some(all) => cost::pays_at_once(groups.iter().map(|group| group.len()), all),
+            None => groups.len() > NAMESPACES,
+        };
         let pods = Pods {
-            is_everywhere: question.namespace.is_none()
-                && (question.selects_all()
-                    || groups.len() > NAMESPACES
-                    || population.is_some_and(|all| objects.len() * 2 >= all)),
+            is_everywhere: question.namespace.is_none() && (question.selects_all() || pays),
             places: groups.iter().map(|group| Place::new(group, question, *population)).collect(),
             reader: question.reader(),
         };

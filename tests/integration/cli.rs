@@ -8,6 +8,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::support::{
     backend::{Answer, Asked, Backend, knows},
@@ -164,6 +165,18 @@ fn client() -> reqwest::Client {
     builder.build().unwrap()
 }
 
+/// Somebody who reads, and waits for a query that has come to the backend.
+async fn reading(backend: &Backend, address: &str) -> JoinHandle<reqwest::Result<()>> {
+    let client = client();
+    let url = format!("https://{address}/apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/p/m");
+    let request = tokio::spawn(async move { client.get(url).send().await.map(drop) });
+    until("the query has come to the backend", async || {
+        (backend.count(Asked::is_query) > 0).then_some(())
+    })
+    .await;
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_end_a_server() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
@@ -184,13 +197,7 @@ async fn signals_end_a_server() {
 
     // An open request holds it up, until the second signal.
     let (mut process, address) = server(&backend, &folder, &["--cache-ttl=0s"]).await;
-    let client = client();
-    let url = format!("https://{address}/apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/p/m");
-    let request = tokio::spawn(async move { client.get(url).send().await.map(drop) });
-    until("the query has come to the backend", async || {
-        (backend.count(Asked::is_query) > 0).then_some(())
-    })
-    .await;
+    let request = reading(&backend, &address).await;
     process.signal("TERM");
     until("nobody listens any more", async || TcpStream::connect(&address).is_err().then_some(()))
         .await;
@@ -209,13 +216,7 @@ async fn nobody_waits_for_a_query_without_a_reader() {
     let folder = tempfile::tempdir().unwrap();
     // Longer than a test waits for anything.
     let (process, address) = server(&backend, &folder, &["--prometheus-query-timeout=50s"]).await;
-    let client = client();
-    let url = format!("https://{address}/apis/custom.metrics.k8s.io/v1beta1/namespaces/n/pods/p/m");
-    let request = tokio::spawn(async move { client.get(url).send().await.map(drop) });
-    until("the query has come to the backend", async || {
-        (backend.count(Asked::is_query) > 0).then_some(())
-    })
-    .await;
+    let request = reading(&backend, &address).await;
     request.abort();
     process.signal("TERM");
     let ended = process.end().await;

@@ -15,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod relay;
+pub(crate) mod schema;
 pub(crate) mod store;
 
 use std::{

@@ -8,10 +8,10 @@ use k8s_openapi::{
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use loadline::core::lint::{self, Severity};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::page::{Block, Page};
+use crate::support::schema::{is_within, reread};
 
 /// Kinds that k8s-openapi does not know.
 const OTHER_KINDS: &[&str] =
@@ -83,24 +83,6 @@ fn manifest(kind: &str, document: &Value) -> Option<String> {
         Ok(read) if is_within(document, &read) => None,
         Ok(read) => Some(format!("unknown fields; known are {read}")),
         Err(error) => Some(error.to_string()),
-    }
-}
-
-fn reread<T: DeserializeOwned + Serialize>(document: &Value) -> Result<Value, serde_json::Error> {
-    serde_json::to_value(T::deserialize(document)?)
-}
-
-/// Whether all that is written is also in what was read.
-fn is_within(written: &Value, read: &Value) -> bool {
-    match (written, read) {
-        (Value::Object(written), Value::Object(read)) => written
-            .iter()
-            .all(|(key, value)| read.get(key).is_some_and(|read| is_within(value, read))),
-        (Value::Array(written), Value::Array(read)) => {
-            written.len() == read.len()
-                && written.iter().zip(read).all(|(written, read)| is_within(written, read))
-        }
-        (written, read) => written == read,
     }
 }
 

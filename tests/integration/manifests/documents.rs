@@ -13,10 +13,10 @@ use k8s_openapi::{
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use loadline::{core::rules, wire::discovery};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{assert_arguments_are_taken, list, name, text};
+use crate::support::schema::{is_within, reread};
 
 /// The documents of an install.
 pub(super) struct Documents {
@@ -291,10 +291,6 @@ fn assert_known(from: &str, document: &Value) {
     }
 }
 
-fn reread<T: DeserializeOwned + Serialize>(document: &Value) -> Result<Value, serde_json::Error> {
-    serde_json::to_value(T::deserialize(document)?)
-}
-
 /// A document with nothing in its `spec` but these keys.
 fn only(document: &Value, keys: &[&str]) -> Value {
     let spec = document["spec"].as_object().into_iter().flatten();
@@ -305,18 +301,4 @@ fn only(document: &Value, keys: &[&str]) -> Value {
     let mut document = document.clone();
     document["spec"] = known.into();
     document
-}
-
-/// Whether all that is written is also in what was read.
-pub(super) fn is_within(written: &Value, read: &Value) -> bool {
-    match (written, read) {
-        (Value::Object(written), Value::Object(read)) => written
-            .iter()
-            .all(|(key, value)| read.get(key).is_some_and(|read| is_within(value, read))),
-        (Value::Array(written), Value::Array(read)) => {
-            written.len() == read.len()
-                && written.iter().zip(read).all(|(written, read)| is_within(written, read))
-        }
-        (written, read) => written == read,
-    }
 }

@@ -121,7 +121,7 @@ impl Documents {
             let selector = &monitor["spec"]["selector"]["matchLabels"];
             assert_eq!(monitor["metadata"]["namespace"], *namespace, "{from}");
             assert!(
-                super::documents::is_within(selector, &service["metadata"]["labels"]),
+                crate::support::schema::is_within(selector, &service["metadata"]["labels"]),
                 "{from}"
             );
             let endpoints: Vec<_> = list(&monitor["spec"]["endpoints"]).collect();
