@@ -37,7 +37,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const REQUEST_HEAD: Duration = Duration::from_secs(90);
 
 /// How many headers a request may have by HTTP/1.1, and how long they may be together by HTTP/2, in bytes. kube-apiserver sends
-/// each group of a user in a header, and some users are in hundreds.
+/// each group of a user in a header, and some users are in hundreds. It speaks HTTP/2 where that is offered, and room for many
+/// headers costs every request by HTTP/1.1: that is made only where nothing else is offered.
 const MAX_HEADERS: usize = 1_000;
 const MAX_HEADER_BYTES: u32 = 256 << 10;
 
@@ -183,6 +184,7 @@ async fn connection<S: Answering>(
     };
     let (_, session) = tls.get_ref();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let offers_http2 = acceptor.config().alpn_protocols.iter().any(|protocol| protocol == b"h2");
     let peer = Arc::new(Peer::new(session.peer_certificates().unwrap_or_default()));
     let told = Arc::new(stop.clone());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -203,11 +205,10 @@ async fn connection<S: Answering>(
     let builder = auto::Builder::new(TokioExecutor::new());
     // What was agreed on counts, not what the first bytes look like: HTTP/2 may be switched off.
     let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD)
-        .max_headers(MAX_HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(REQUEST_HEAD);
+    if !offers_http2 {
+        builder.http1().max_headers(MAX_HEADERS);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())

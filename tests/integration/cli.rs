@@ -209,6 +209,19 @@ async fn signals_end_a_server() {
     request.await.unwrap().unwrap_err();
 }
 
+/// Users in hundreds of groups come with as many headers, which HTTP/1.1 counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_headers_without_http2() {
+    let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (_process, address) = server(&backend, &folder, &["--disable-http2"]).await;
+    let request = client().get(format!("https://{address}/healthz"));
+    let groups = (0..500).map(|number| format!("{number:036}"));
+    let request = groups.fold(request, |request, group| request.header("x-remote-group", group));
+    let response = request.send().await.unwrap();
+    assert_eq!((response.version(), response.status().as_u16()), (http::Version::HTTP_11, 200));
+}
+
 /// What is fetched for a reader who has gone does not hold up the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_query_without_a_reader() {
