@@ -1,0 +1,141 @@
+//! A cluster that cannot be asked, or not yet.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_that_cannot_be_had() {
+    let stage = Stage::new().await;
+    let delegation = stage.cluster.delegation();
+    let app = ready(stage.launch()).await;
+    let path = read();
+    for status in [500, 503, 429, 403, 404] {
+        delegation.fail_access_reviews(status);
+        let reply = get(&app, "good", &path).await;
+        assert_eq!(reply.status, 500, "{status}");
+        assert_eq!(reply.json()["reason"], "InternalError");
+        assert_eq!(reply.failure(), "Internal error occurred: access could not be reviewed");
+    }
+    assert_eq!(stage.reviewed().len(), 5, "no repetition, and failures are not remembered");
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(app.get(path).await.status, 200, "{path}");
+    }
+    delegation.fail_access_reviews(0);
+    assert_eq!(get(&app, "good", &path).await.status, 200);
+
+    delegation.fail_token_reviews(500);
+    delegation.token("later", json!({"username": "later"}));
+    assert_eq!(get(&app, "later", &path).await.status, 401, "as by Kubernetes");
+    assert_eq!(get(&app, "good", &path).await.status, 200, "it is remembered");
+    let jane = stage.clients.issue("jane", [""; 2]);
+    assert_eq!(ask(&app, Some(&jane), &[]).await.status, 200, "a certificate needs no review");
+    delegation.fail_token_reviews(0);
+    assert_eq!(get(&app, "later", &path).await.status, 200);
+}
+
+/// The log of a runtime of one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.text().matches(text).count()
+    }
+
+    /// How many errors there are of ours, within whatever spans.
+    fn errors(&self) -> usize {
+        let is_ours = |line: &&str| line.contains(" ERROR ") && line.contains(" loadline::");
+        self.text().lines().filter(is_ours).count()
+    }
+}
+
+#[tokio::test]
+async fn what_fails_is_said_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    let stage = Stage::new().await;
+    let delegation = stage.cluster.delegation();
+    let app = ready(stage.launch()).await;
+    let remembered = async || assert_eq!(get(&app, "good", &read()).await.status, 200);
+    remembered().await;
+    let mut fresh = 0;
+    for round in 1..3 {
+        for status in [500, 0] {
+            delegation.fail_access_reviews(status);
+            delegation.fail_token_reviews(status);
+            for _ in 0..3 {
+                fresh += 1;
+                app.get(&custom(&format!("namespaces/n/pods/p-{fresh}/m"))).await;
+                remembered().await;
+                get(&app, &format!("token-{fresh}"), &read()).await;
+                remembered().await;
+            }
+        }
+        for text in [
+            "access cannot be reviewed",
+            "tokens cannot be reviewed",
+            "access reviews work again",
+            "token reviews work again",
+        ] {
+            assert_eq!(log.count(text), round, "{text}");
+        }
+        assert_eq!(log.errors(), 2 * round);
+    }
+    assert_eq!(log.count("token-"), 0, "no token is in the log");
+}
+
+/// The way to a server that is not there yet.
+async fn way(url: &str) -> Relay {
+    let target: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
+    Relay::start(target, false).await
+}
+
+/// The cluster comes later than loadline: first nothing of it, then all but the ConfigMap, then that too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_comes_later() {
+    const MISSING: &str = "[-]authentication failed: kube-system/extension-apiserver-authentication has not been read yet";
+    let stage = Stage::new().await;
+    let delegation = stage.cluster.delegation();
+    let relay = way(&stage.cluster.url).await;
+    stage.cluster.reached_by(&format!("http://{}", relay.address));
+    delegation.fail_config(403);
+    let mut launch = stage.launch();
+    launch.relist_interval = Duration::from_secs(1);
+    let app = launch.start().await;
+    let verbose = async || app.get("/readyz?verbose").await;
+    let reply = verbose().await;
+    assert_eq!(reply.status, 500);
+    assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);
+    assert!(reply.body.contains("the API server does not tell which kinds"), "{}", reply.body);
+    assert_eq!(app.get("/readyz/authentication").await.status, 500);
+    assert_eq!(app.get("/livez").await.status, 200);
+
+    relay.open();
+    until("kinds are known", async || {
+        let reply = verbose().await;
+        assert_eq!(reply.status, 500);
+        assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);
+        (!reply.body.contains("which kinds")).then_some(())
+    })
+    .await;
+    delegation.fail_config(0);
+    until("the server is ready", async || (verbose().await.status == 200).then_some(())).await;
+    let proxied = ask(&app, Some(&stage.proxy()), &[("x-remote-user", "ann")]).await;
+    assert_eq!(proxied.values().len(), 1);
+}
