@@ -133,15 +133,21 @@ async fn a_shared_query_that_is_refused_makes_way_for_exact_ones_at_once() {
     app.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_prometheus_that_hangs_is_asked_one_exact_query_for_all_readers() {
-    let world = World { namespaces: 2, apps: 20, pods: 2 };
+/// A world whose backend is not waited for long, and has not been asked anything yet.
+async fn impatient(world: World) -> (Backend, Kubernetes, App) {
     let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
     let mut launch = launch(&backend, &cluster);
     launch.prometheus.query_timeout = TIMEOUT;
     let app = launch.start().await;
     watch_pods(&app, &cluster).await;
     queries(&backend);
+    (backend, cluster, app)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_that_hangs_is_asked_one_exact_query_for_all_readers() {
+    let world = World { namespaces: 2, apps: 20, pods: 2 };
+    let (backend, _cluster, app) = impatient(world).await;
     backend.play(knows(&["m"], |_| Answer::Hang));
     let paths: Vec<_> = (0..20).map(|reader| path(1, reader)).collect();
     for reply in join_all(paths.iter().map(|path| app.get(path))).await {
@@ -156,12 +162,7 @@ async fn a_prometheus_that_hangs_is_asked_one_exact_query_for_all_readers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_query_that_is_too_slow_makes_way_for_exact_ones() {
     let world = World { namespaces: 2, apps: 20, pods: 2 };
-    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
-    let mut launch = launch(&backend, &cluster);
-    launch.prometheus.query_timeout = TIMEOUT;
-    let app = launch.start().await;
-    watch_pods(&app, &cluster).await;
-    queries(&backend);
+    let (backend, _cluster, app) = impatient(world).await;
     backend.play(knows(&["m"], hanging(world, is_wide)));
     let paths: Vec<_> = (0..20).map(|reader| path(1, reader)).collect();
     for wide in [1, 0] {
