@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
+use serde_json::json;
+
 use super::{
-    load::{Done, Load, until_scaled},
+    load::{Done, Load, autoscaled, until_scaled},
     set_up::{PEER_ACCESS, Server, as_prometheus_adapter, until_registered},
 };
 use crate::support::{
@@ -26,63 +28,21 @@ externalRules:
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 "#;
 
-/// A Deployment whose pods serve 10 requests a second each, and one whose pods take 10 entries of a backlog each; both are scaled
-/// as fast as the controller can.
-const AUTOSCALED: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: ide}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: lsp-server, namespace: ide}
-spec:
-  selector: {matchLabels: {app: lsp-server}}
-  template:
-    metadata: {labels: {app: lsp-server}}
-    spec: {containers: [{name: lsp, image: lsp}]}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: lsp-server, namespace: ide}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: lsp-server}
-  minReplicas: 1
-  maxReplicas: 8
-  metrics:
-  - type: Pods
-    pods:
-      metric: {name: lsp_requests_per_second}
-      target: {type: AverageValue, averageValue: "10"}
-  behavior:
-    scaleUp: {stabilizationWindowSeconds: 0}
-    scaleDown: {stabilizationWindowSeconds: 0}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: worker, namespace: ide}
-spec:
-  selector: {matchLabels: {app: worker}}
-  template:
-    metadata: {labels: {app: worker}}
-    spec: {containers: [{name: worker, image: worker}]}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: worker, namespace: ide}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}
-  minReplicas: 1
-  maxReplicas: 8
-  metrics:
-  - type: External
-    external:
-      metric: {name: backlog, selector: {matchLabels: {queue: jobs}}}
-      target: {type: AverageValue, averageValue: "10"}
-  behavior:
-    scaleUp: {stabilizationWindowSeconds: 0}
-    scaleDown: {stabilizationWindowSeconds: 0}
-"#;
+/// A Deployment whose pods serve 10 requests a second each, and one whose pods take 10 entries of a backlog each.
+async fn apply_autoscaled(plane: &ControlPlane) {
+    plane.create_namespace("ide").await;
+    let target = json!({"type": "AverageValue", "averageValue": "10"});
+    let requests = json!({"type": "Pods", "pods": {
+        "metric": {"name": "lsp_requests_per_second"}, "target": target,
+    }});
+    let backlog = json!({"type": "External", "external": {
+        "metric": {"name": "backlog", "selector": {"matchLabels": {"queue": "jobs"}}}, "target": target,
+    }});
+    for (name, metric) in NAMES.iter().zip([requests, backlog]) {
+        let containers = json!([{"name": name, "image": name}]);
+        plane.apply(&autoscaled(name, &containers, &metric)).await;
+    }
+}
 
 const NAMES: [&str; 2] = ["lsp-server", "worker"];
 
@@ -120,7 +80,7 @@ async fn autoscalers_follow_lsp_requests_and_a_backlog() {
     let load = Load::start(Arc::clone(&exporter), page);
     load.set(8.0);
     let _kubelet = Kubelet::start(&plane, "ide", load.pods());
-    plane.apply(AUTOSCALED).await;
+    apply_autoscaled(&plane).await;
     println!("ready to scale after {:?}", started.elapsed());
     until_scaled(&plane, &NAMES, 1).await;
     for (per_second, replicas) in [(45.0, 5), (25.0, 3), (8.0, 1)] {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{
@@ -84,6 +84,30 @@ impl Shared {
 /// `web` of `web-5d4f8c7b9-x2x4p`.
 fn deployment(pod: &str) -> &str {
     pod.rsplitn(3, '-').nth(2).expect("a pod of a Deployment")
+}
+
+/// A Deployment in the namespace `ide`, and an autoscaler of the same name that scales it as fast as the controller can: one to
+/// eight pods of these containers, by this metric.
+pub(crate) fn autoscaled(name: &str, containers: &Value, metric: &Value) -> String {
+    let meta = json!({"name": name, "namespace": "ide"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers}},
+        },
+    });
+    let at_once = json!({"stabilizationWindowSeconds": 0});
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta,
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": 1, "maxReplicas": 8,
+            "metrics": [metric],
+            "behavior": {"scaleUp": at_once, "scaleDown": at_once},
+        },
+    });
+    format!("{deployment}\n{autoscaler}\n")
 }
 
 /// Waits until all of these autoscalers have read their metrics, want so many replicas, and so many are ready.

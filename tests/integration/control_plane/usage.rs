@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use serde_json::json;
 
 use super::{
-    load::{Done, Load, until_scaled},
+    load::{Done, Load, autoscaled, until_scaled},
     set_up::{
         Server, a_namespace_goes_away, as_loadline, registered_in, registrations_in, service,
         until_all_available,
@@ -38,67 +38,25 @@ const USAGE: &str = r#"resourceRules:
 "#;
 
 /// A Deployment whose pods use one core each, its two containers together, and one of whose pods one container counts.
-const AUTOSCALED: &str = r#"
-apiVersion: v1
-kind: Namespace
-metadata: {name: ide}
----
-apiVersion: v1
-kind: Node
-metadata: {name: n1}
-status: {capacity: {cpu: "8", memory: 16Gi}, allocatable: {cpu: "8", memory: 16Gi}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: whole, namespace: ide}
-spec:
-  selector: {matchLabels: {app: whole}}
-  template:
-    metadata: {labels: {app: whole}}
-    spec:
-      containers:
-      - {name: web, image: web, resources: {requests: {cpu: 500m}}}
-      - {name: proxy, image: proxy, resources: {requests: {cpu: 500m}}}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: whole, namespace: ide}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: whole}
-  minReplicas: 1
-  maxReplicas: 8
-  metrics:
-  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 100}}}
-  behavior:
-    scaleUp: {stabilizationWindowSeconds: 0}
-    scaleDown: {stabilizationWindowSeconds: 0}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: part, namespace: ide}
-spec:
-  selector: {matchLabels: {app: part}}
-  template:
-    metadata: {labels: {app: part}}
-    spec:
-      containers:
-      - {name: web, image: web, resources: {requests: {cpu: 500m}}}
-      - {name: proxy, image: proxy, resources: {requests: {cpu: 500m}}}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: part, namespace: ide}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: part}
-  minReplicas: 1
-  maxReplicas: 8
-  metrics:
-  - type: ContainerResource
-    containerResource: {name: cpu, container: web, target: {type: Utilization, averageUtilization: 100}}
-  behavior:
-    scaleUp: {stabilizationWindowSeconds: 0}
-    scaleDown: {stabilizationWindowSeconds: 0}
-"#;
+async fn apply_autoscaled(plane: &ControlPlane) {
+    plane.create_namespace("ide").await;
+    let whole = json!({"cpu": "8", "memory": "16Gi"});
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+        "status": {"capacity": whole, "allocatable": whole},
+    });
+    plane.apply(&node.to_string()).await;
+    let target = json!({"type": "Utilization", "averageUtilization": 100});
+    let of_pods = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+    let of_one = json!({"type": "ContainerResource", "containerResource": {
+        "name": "cpu", "container": "web", "target": target,
+    }});
+    let container = |name: &str| json!({"name": name, "image": name, "resources": {"requests": {"cpu": "500m"}}});
+    let containers = json!([container("web"), container("proxy")]);
+    for (name, metric) in NAMES.iter().zip([of_pods, of_one]) {
+        plane.apply(&autoscaled(name, &containers, &metric)).await;
+    }
+}
 
 const NAMES: [&str; 2] = ["whole", "part"];
 
@@ -139,7 +97,7 @@ async fn it_takes_the_place_of_metrics_server() {
     let work = Load::start(Arc::clone(&exporter), page);
     work.set(0.8);
     let _kubelet = Kubelet::start(&plane, "ide", work.pods());
-    plane.apply(AUTOSCALED).await;
+    apply_autoscaled(&plane).await;
     println!("ready to scale after {:?}", started.elapsed());
     until_scaled(&plane, &NAMES, 1).await;
     kubectl_tops(&plane).await;
