@@ -4,6 +4,7 @@
 //! when it executes, and it can be seen in the text, it is found here at compile time, so that it is an error of the
 //! rule and not of a request.
 
+mod budget;
 mod check;
 mod engine;
 mod format;
@@ -361,9 +362,43 @@ mod tests {
             "<<$s := \"ab\">><<range 64>><<$s = print $s $s>><<end>>",
             "<<printf \"%1000000d%1000000d\" 1 2>>",
             "<<define \"a\">><<template \"a\">><<end>><<template \"a\">>",
+            "<<range 4000>><<$x := printf \"%1000000d\" 1>><<end>>",
+            "<<$x := printf \"%1000000d\" 1>><<range 100000>><<if eq $x $x>><<end>><<end>>",
+            "<<$x := printf \"%1000000d\" 1>><<range 100000>><<$y := slice $x 1>><<end>>",
+            "<<range 1000>><<range 100>><<end>><<end>><<range 1000>><<end>>",
         ] {
             assert!(matches!(query(source), Err(TemplateError::Execution { .. })), "{source}");
         }
+    }
+
+    /// Each calls the next one twice: 2^40 calls without a loop, and only 41 deep.
+    #[test]
+    fn definitions_that_double_are_errors() {
+        let mut source = String::new();
+        for n in 0..40 {
+            let next = n + 1;
+            source.push_str(&format!(
+                "<<define \"{n}\">><<template \"{next}\">><<template \"{next}\">><<end>>"
+            ));
+        }
+        source.push_str("<<define \"40\">><<end>><<template \"0\">>x");
+        let error = query(&source).unwrap_err().to_string();
+        assert_eq!(error, "cannot render: the template does too much for one query");
+    }
+
+    #[test]
+    fn many_names_are_within_the_budget() {
+        let names: Vec<_> = (0..10_000).map(|n| format!("deployment-5d4f8c7b9-{n:05}")).collect();
+        let matchers = format!("pod=~\"{}\"", names.join("|"));
+        let source = "<<range .GroupBySlice>><<printf \"%s\" .>><<if eq . \"x\">>y<<end>><<end>>{<<.LabelMatchers>>}";
+        let query = QueryTemplate::compile(source).unwrap().render(&QueryArguments {
+            series: "requests",
+            label_matchers: &matchers,
+            label_values_by_name: &BTreeMap::from([("pod".to_owned(), names.join("|"))]),
+            group_by: "pod,namespace",
+            group_by_slice: &["pod".to_owned(), "namespace".to_owned()],
+        });
+        assert_eq!(query.unwrap(), format!("podnamespace{{{matchers}}}"));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! is parsed with a sentinel appended, which must come out as text at the top. The rest is in [`super::check`].
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use gotmpl::parse::{ListNode, Node, Parser};
 use gotmpl::{Template, TemplateError as GoError, Value};
 
+use super::budget::{self, Output, Refusal};
 use super::check::Checker;
 use super::{TemplateError, functions};
 
@@ -46,7 +46,7 @@ impl Engine {
     pub(super) fn compile(source: &str, fields: &[&str]) -> Result<Self, TemplateError> {
         check_size(source)?;
         // Also finds what only gotmpl's merging of definitions refuses.
-        let template = functions::register(Template::new(""))
+        let mut template = functions::register(Template::new(""))
             .delims(LEFT, RIGHT)
             .max_range_iters(100_000)
             .parse(source)
@@ -69,16 +69,37 @@ impl Engine {
         for define in &mut defines {
             Checker::new(source, None).check(&mut define.body)?;
         }
+        budget::mark(&mut tree);
+        let names: Vec<_> = template.templates().into_iter().map(str::to_owned).collect();
+        for name in names {
+            let Some(mut body) = template.lookup(&name).cloned() else { continue };
+            budget::mark(&mut body);
+            template = template.add_parse_tree(&name, body);
+        }
         Ok(Self { template: template.add_parse_tree(MAIN, tree) })
     }
 
     pub(super) fn execute(&self, root: BTreeMap<Arc<str>, Value>) -> Result<String, TemplateError> {
-        let mut out = Bounded(String::with_capacity(256));
-        match self.template.execute_template_fmt(&mut out, MAIN, &Value::Map(Arc::new(root))) {
-            Ok(()) => Ok(out.0),
-            Err(GoError::Write) => Err(TemplateError::Execution { reason: too_long() }),
-            Err(error) => Err(TemplateError::Execution { reason: error.to_string() }),
-        }
+        let mut out = Output::begin(root.values().map(bytes).sum());
+        let root = Value::Map(Arc::new(root));
+        let result = self.template.execute_template_fmt(&mut out, MAIN, &root);
+        let reason = match (result, out.refusal()) {
+            (Ok(()), _) => return Ok(out.into_text()),
+            (Err(_), Some(Refusal::TooLong)) => too_long(),
+            (Err(_), Some(Refusal::TooMuchWork)) => TOO_MUCH_WORK.to_owned(),
+            (Err(error), None) => error.to_string(),
+        };
+        Err(TemplateError::Execution { reason })
+    }
+}
+
+/// The bytes of all texts in a value.
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::List(values) => values.iter().map(bytes).sum(),
+        Value::Map(values) => values.iter().map(|(key, value)| key.len() + bytes(value)).sum(),
+        _ => 0,
     }
 }
 
@@ -97,21 +118,11 @@ pub(super) fn text(text: &str) -> Value {
     Value::String(Arc::from(text))
 }
 
+/// Said of a rendering that has used up its budget.
+pub(super) const TOO_MUCH_WORK: &str = "the template does too much for one query";
+
 pub(super) fn too_long() -> String {
     format!("the text would be longer than {MAX_LENGTH} bytes")
-}
-
-/// Output that refuses to grow beyond [`MAX_LENGTH`].
-struct Bounded(String);
-
-impl fmt::Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > MAX_LENGTH {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
 }
 
 fn syntax_error(error: GoError) -> TemplateError {

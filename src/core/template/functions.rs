@@ -2,7 +2,8 @@
 
 use gotmpl::{Result, Template, TemplateError, Value, html_escape, js_escape, url_encode};
 
-use super::engine::{MARKER, MAX_LENGTH, text, too_long};
+use super::budget;
+use super::engine::{MARKER, MAX_LENGTH, TOO_MUCH_WORK, text, too_long};
 use super::format;
 
 /// Replaces them in `template`.
@@ -65,7 +66,10 @@ fn escapable(arguments: &[Value]) -> String {
 }
 
 fn bounded(result: &str) -> Result<Value> {
-    if result.len() > MAX_LENGTH { Err(failure(&too_long())) } else { Ok(text(result)) }
+    if result.len() > MAX_LENGTH {
+        return Err(failure(&too_long()));
+    }
+    if budget::made(result.len()) { Ok(text(result)) } else { Err(failure(TOO_MUCH_WORK)) }
 }
 
 fn failure(reason: &str) -> TemplateError {
