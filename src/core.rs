@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod duration;
 pub mod embedded;
+pub mod excerpt;
 pub mod external;
 pub mod fields;
 pub mod go_quote;

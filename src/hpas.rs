@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::seeds::Seed,
-    kubernetes::watch::{Backoff, Broken, Event, Watch},
+    kubernetes::watch::{Broken, Event, Pauses, Watch},
     metrics::Metrics,
 };
 use autoscaler::{Autoscaler, Spec, Status, kind, seeds};
@@ -81,7 +81,7 @@ impl Hpas {
 
 /// Keeps what is known; without end.
 async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &Notify) {
-    let mut backoff = Backoff::default();
+    let mut pauses = Pauses::default();
     let mut is_refused = false;
     loop {
         let broken = watch
@@ -94,7 +94,8 @@ async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &N
                 }
             })
             .await;
-        let pause = match broken {
+        let pause = pauses.after(&broken, REFUSED);
+        match broken {
             broken @ (Broken::Refused { .. } | Broken::Missing) => {
                 if !std::mem::replace(&mut is_refused, true) {
                     tracing::info!(
@@ -102,14 +103,11 @@ async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &N
                         "HorizontalPodAutoscalers cannot be watched: their first questions will wait for Prometheus"
                     );
                 }
-                REFUSED
             }
-            broken @ (Broken::Expired | Broken::Failed(_)) => {
-                tracing::debug!(%broken, "the watch of HorizontalPodAutoscalers is broken; trying on");
-                // It has no end.
-                backoff.next().unwrap_or(REFUSED)
+            broken @ (Broken::Expired | Broken::Failed { .. }) => {
+                tracing::debug!(%broken, ?pause, "the watch of HorizontalPodAutoscalers is broken; retrying");
             }
-        };
+        }
         sleep(pause).await;
     }
 }

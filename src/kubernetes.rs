@@ -1,6 +1,7 @@
 //! The Kubernetes API server: the only user of kube.
 
 pub mod apiservices;
+mod bounds;
 pub mod list;
 pub mod refusal;
 pub mod secrets;
@@ -10,11 +11,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     core::discovery::v2::APIGroupDiscoveryList,
 };
 
-use crate::core::kinds::{GroupResource, Kind, Kinds};
+use crate::core::{
+    excerpt::{NAME, SAID, excerpt},
+    kinds::{GroupResource, Kind, Kinds},
+};
 
 /// How long a request to the API server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,8 +34,8 @@ pub enum Error {
     #[error("the API server: {0}")]
     Api(String),
     /// The deadline passed.
-    #[error("the API server did not answer within {} s", TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
     /// The task that asked has panicked.
     #[error("the request was abandoned: {0}")]
     Abandoned(String),
@@ -38,7 +43,26 @@ pub enum Error {
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
-        Self::Api(said(&error))
+        Self::Api(told(&error))
+    }
+}
+
+/// What a request failed by, without what the answer repeats of the request: a review holds the caller's token.
+fn told(error: &kube::Error) -> String {
+    match error {
+        // kube's word for an answer that is no `Status`; the message is the whole body then.
+        kube::Error::Api(status) if status.reason == "Failed to parse error data" => {
+            format!("HTTP status {}, with a body that is no Status", status.code)
+        }
+        kube::Error::Api(status) => {
+            let (reason, message) = (excerpt(&status.reason, NAME), excerpt(&status.message, SAID));
+            format!("HTTP status {}: {reason}: {message}", status.code)
+        }
+        kube::Error::SerdeError(error) => {
+            let (line, column) = (error.line(), error.column());
+            format!("the answer cannot be read (line {line}, column {column})")
+        }
+        error => said(error),
     }
 }
 
@@ -82,7 +106,7 @@ pub fn client(mut config: Config) -> Result<Client, Error> {
     config.connect_timeout = Some(TIMEOUT);
     // kube would repeat what was answered by 429 or 503 until our deadline, with a reader waiting for it.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(ClientBuilder::try_from(config)?.with_layer(&bounds::Bounds).build())
 }
 
 /// The kinds that the API server serves, by aggregated discovery, in its order: two requests. One that does not know it
@@ -142,7 +166,7 @@ pub(crate) async fn deadline<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => Ok(result?),
-        Err(_elapsed) => Err(Error::Timeout),
+        Err(_elapsed) => Err(Error::Timeout(TIMEOUT)),
     }
 }
 

@@ -8,13 +8,16 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use super::flags::LogFormat;
 
+/// Targets that are never logged, whatever level is asked for: they print headers and bodies, and with them tokens and Secrets.
+/// kube prints each answer that it cannot read, the TokenReview that it repeats included.
+const SILENT: [&str; 4] = ["kube_client", "hyper", "h2", "tower_http"];
+
 /// Starts the log at klog's verbosity; `RUST_LOG` overrides it.
 pub(super) fn init(verbosity: i32, format: LogFormat) {
-    // kube has an error for every request that fails, and for every try of a watch; we say what fails once, and what it
-    // means.
+    // A watcher of kube logs each try; we say once what fails, and what it means.
     let default = match verbosity {
-        ..=3 => "info,kube_client::client::builder=off,kube_runtime::watcher=off",
-        4..=7 => "info,kube_client::client::builder=off,kube_runtime::watcher=off,loadline=debug",
+        ..=3 => "info,kube_runtime::watcher=off",
+        4..=7 => "info,kube_runtime::watcher=off,loadline=debug",
         _ => "debug,loadline=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
@@ -29,6 +32,8 @@ pub(super) fn init_quiet() {
 }
 
 fn start(filter: EnvFilter, format: LogFormat) {
+    let silent = SILENT.iter().filter_map(|target| format!("{target}=off").parse().ok());
+    let filter = silent.fold(filter, EnvFilter::add_directive);
     let log = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,6 +1,6 @@
 //! LISTs, page by page, and of each object only what is used.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::{
@@ -9,12 +9,21 @@ use kube::{
     core::{ApiResource, DynamicObject, Request, Resource as _},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::{Instant, timeout_at};
 
+#[cfg(doc)]
+use super::TIMEOUT;
 use super::{Error, deadline};
 use crate::core::{kinds::Kind, selector::Selector};
 
 /// How many objects a page holds.
 pub(super) const PAGE: u32 = 500;
+
+/// The most pages of a list: a million objects.
+const MAX_PAGES: usize = 2_000;
+
+/// How long a LIST that a reader waits for may take, all of its pages together.
+const WHOLE_LIST: Duration = Duration::from_secs(30);
 
 /// An object as it is read: the metadata that is used, and of the rest what the parameters take.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,10 +61,27 @@ pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
 }
 
-impl<T> Page<T> {
-    /// Where the next page begins; nothing after the last.
-    pub(super) fn next(&self) -> Option<&str> {
-        self.metadata.continue_.as_deref().filter(|token| !token.is_empty())
+/// Which page of a list comes next.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    token: Option<String>,
+    read: usize,
+}
+
+impl Pages {
+    /// Takes a page's metadata. Returns the token of the next page, or nothing after the last.
+    ///
+    /// # Errors
+    ///
+    /// The list has no end: the token is that of the page before, or there are more than [`MAX_PAGES`].
+    pub(super) fn next(&mut self, page: &ListMeta) -> Result<Option<String>, Error> {
+        self.read += 1;
+        let token = page.continue_.clone().filter(|token| !token.is_empty());
+        if token.is_some() && (token == self.token || self.read >= MAX_PAGES) {
+            return Err(Error::Api(format!("a list does not end after {} pages", self.read)));
+        }
+        self.token.clone_from(&token);
+        Ok(token)
     }
 }
 
@@ -78,6 +104,10 @@ pub(super) fn path(kind: &Kind, namespace: Option<&str>) -> String {
 
 /// The metadata of the objects of a kind that match a selector of labels and one of fields: a paged LIST. What `take` makes of
 /// it is sorted, each once.
+///
+/// # Errors
+///
+/// The API server refuses, fails, or does not answer in time: [`TIMEOUT`] for each page, [`WHOLE_LIST`] for all.
 pub async fn metadata<T: Ord>(
     client: &Client,
     kind: &Kind,
@@ -91,10 +121,13 @@ pub async fn metadata<T: Ord>(
     parameters.label_selector = (!labels.is_empty()).then(|| labels.to_string());
     parameters.field_selector = fields.map(str::to_owned);
     let mut taken = Vec::new();
+    let mut pages = Pages::default();
+    let end = Instant::now() + WHOLE_LIST;
     loop {
         let request = request.list_metadata(&parameters).map_err(kube::Error::BuildRequest)?;
-        let page: Page<Object> = deadline(client.request(request)).await?;
-        parameters.continue_token = page.next().map(str::to_owned);
+        let page = timeout_at(end, deadline(client.request::<Page<Object>>(request))).await;
+        let page = page.map_err(|_elapsed| Error::Timeout(WHOLE_LIST))??;
+        parameters.continue_token = pages.next(&page.metadata)?;
         taken.extend(page.items.into_iter().map(|object| take(object.metadata)));
         if parameters.continue_token.is_none() {
             break;
@@ -103,4 +136,35 @@ pub async fn metadata<T: Ord>(
     taken.sort_unstable();
     taken.dedup();
     Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(token: &str) -> ListMeta {
+        ListMeta { continue_: Some(token.to_owned()), ..ListMeta::default() }
+    }
+
+    #[test]
+    fn a_list_goes_from_page_to_page_until_there_is_no_token() {
+        let mut pages = Pages::default();
+        for token in ["a", "b", "a"] {
+            assert_eq!(pages.next(&page(token)).unwrap().as_deref(), Some(token));
+        }
+        assert_eq!(pages.next(&page("")).unwrap(), None);
+        assert_eq!(Pages::default().next(&ListMeta::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_list_without_end_is_an_error() {
+        let mut same = Pages::default();
+        same.next(&page("again")).unwrap();
+        same.next(&page("again")).unwrap_err();
+
+        let mut many = Pages::default();
+        let read =
+            (0..2 * MAX_PAGES).take_while(|n| many.next(&page(&n.to_string())).is_ok()).count();
+        assert_eq!(read, MAX_PAGES - 1);
+    }
 }

@@ -1,6 +1,7 @@
 //! What an API server says instead of doing what it was asked.
 
 use super::{Error, TIMEOUT};
+use crate::core::excerpt::{SAID, excerpt};
 
 /// A request that was not done.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,7 @@ impl From<kube::Error> for Refusal {
         match &error {
             kube::Error::Api(status) if status.code == 409 => Self::Conflict,
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Self::Forbidden(status.message.clone())
+                Self::Forbidden(excerpt(&status.message, SAID))
             }
             _ => Self::Other(error.into()),
         }
@@ -34,6 +35,6 @@ pub(super) async fn deadline<T>(
 ) -> Result<T, Refusal> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => Ok(result?),
-        Err(_elapsed) => Err(Error::Timeout.into()),
+        Err(_elapsed) => Err(Error::Timeout(TIMEOUT).into()),
     }
 }

@@ -16,18 +16,24 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Error, TIMEOUT,
-    list::{Object, PAGE, Page, path},
-    said,
+    list::{Object, PAGE, Page, Pages, path},
+    told,
 };
-use crate::core::kinds::Kind;
+use crate::core::{
+    excerpt::{SAID, excerpt},
+    kinds::Kind,
+};
 
-pub use kube::runtime::watcher::DefaultBackoff as Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 
 /// After this time the API server ends a watch, which is then resumed. A dead connection is noticed a little later.
 const WATCH_SECONDS: u32 = 30;
 
 /// How much longer than [`WATCH_SECONDS`] a watch may say nothing.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The longest pause before a watch is tried again that was not refused.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A watch that ends sooner has failed.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -67,8 +73,39 @@ pub enum Broken {
     #[error("changes were missed")]
     Expired,
     /// Everything else.
-    #[error(transparent)]
-    Failed(#[from] Error),
+    #[error("{error}")]
+    Failed {
+        /// What happened.
+        error: Error,
+        /// When the API server wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Failed { error, retry_after: None }
+    }
+}
+
+/// How long a watch pauses after it broke.
+#[derive(Default)]
+pub struct Pauses {
+    backoff: DefaultBackoff,
+}
+
+impl Pauses {
+    /// The pause before the watch is followed again. A refusal lasts for as long as somebody needs to grant access.
+    pub fn after(&mut self, broken: &Broken, refused: Duration) -> Duration {
+        let (Broken::Failed { .. } | Broken::Expired) = broken else { return refused };
+        let pause = self.backoff.next().unwrap_or(LONGEST_PAUSE);
+        match broken {
+            Broken::Failed { retry_after: Some(wanted), .. } => {
+                pause.max((*wanted).min(LONGEST_PAUSE))
+            }
+            _ => pause,
+        }
+    }
 }
 
 /// The objects of a kind in all namespaces. Of each only what the parameters take is read.
@@ -130,7 +167,7 @@ where
                 return error;
             }
             if start.elapsed() < SHORTEST {
-                return Broken::Failed(Error::Api("the watch has ended at once".to_owned()));
+                return Error::Api("the watch has ended at once".to_owned()).into();
             }
         }
     }
@@ -143,6 +180,7 @@ where
         take(Event::Listing);
         let mut parameters = ListParams::default().limit(PAGE);
         parameters.field_selector = self.fields.map(str::to_owned);
+        let mut pages = Pages::default();
         loop {
             let request = if self.is_partial {
                 self.request.list_metadata(&parameters)
@@ -152,9 +190,9 @@ where
             let request = request.map_err(kube::Error::BuildRequest).map_err(Error::from)?;
             let page: Page<_> = match timeout(TIMEOUT, self.client.request(request)).await {
                 Ok(page) => page.map_err(|error| broken("list", &error))?,
-                Err(_elapsed) => return Err(Error::Timeout.into()),
+                Err(_elapsed) => return Err(Error::Timeout(TIMEOUT).into()),
             };
-            parameters.continue_token = page.next().map(str::to_owned);
+            parameters.continue_token = pages.next(&page.metadata)?;
             for object in page.items {
                 take(Event::Listed(object));
             }
@@ -198,7 +236,7 @@ where
                 };
                 Err((broken("watch", &error), is_seen))
             }
-            Err(_elapsed) => Err((Error::Timeout.into(), true)),
+            Err(_elapsed) => Err((Error::Timeout(TIMEOUT).into(), true)),
         }
     }
 
@@ -243,13 +281,49 @@ where
 
 /// What an error of a request means.
 fn broken(verb: &'static str, error: &kube::Error) -> Broken {
-    match error {
-        kube::Error::Api(status) => match status.code {
-            401 | 403 | 405 => Broken::Refused { verb, message: status.message.clone() },
-            404 => Broken::Missing,
-            410 => Broken::Expired,
-            _ => Broken::Failed(Error::Api(said(error))),
-        },
-        _ => Broken::Failed(Error::Api(said(error))),
+    let failed = |retry_after| Broken::Failed { error: Error::Api(told(error)), retry_after };
+    let kube::Error::Api(status) = error else { return failed(None) };
+    match status.code {
+        401 | 403 | 405 => Broken::Refused { verb, message: excerpt(&status.message, SAID) },
+        404 => Broken::Missing,
+        410 => Broken::Expired,
+        _ => {
+            let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            failed((seconds > 0).then(|| Duration::from_secs(seconds.into())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_is_as_long_as_the_server_asks_for_within_a_minute() {
+        let refused = Duration::from_secs(300);
+        let failed = |seconds| Broken::Failed {
+            error: Error::Api("busy".to_owned()),
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let after = |broken| Pauses::default().after(&broken, refused);
+        assert_eq!(after(failed(45)), Duration::from_secs(45));
+        assert_eq!(after(failed(86_400)), LONGEST_PAUSE);
+        assert_eq!(after(Broken::Missing), refused);
+        let mut pauses = Pauses::default();
+        let all: Vec<_> = (0..20).map(|_| pauses.after(&Broken::Expired, refused)).collect();
+        assert!(all.iter().all(|pause| !pause.is_zero() && *pause <= LONGEST_PAUSE), "{all:?}");
+        assert!(all.last() > all.first(), "{all:?}");
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_ask_again() {
+        let status = json!({"code": 429, "details": {"retryAfterSeconds": 7}});
+        let status = serde_json::from_value::<Status>(status).unwrap();
+        let broken = broken("watch", &kube::Error::Api(status.boxed()));
+        let Broken::Failed { retry_after, .. } = broken else { panic!("{broken:?}") };
+        assert_eq!(retry_after, Some(Duration::from_secs(7)));
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         plan,
         selector::Selector,
     },
-    kubernetes::watch::{Backoff, Broken, Event, Watch},
+    kubernetes::watch::{Broken, Event, Pauses, Watch},
     metrics::{Metrics, Watched},
 };
 
@@ -260,7 +260,7 @@ impl Task {
     /// Keeps the store, until the cluster does not serve the resource.
     async fn keep(mut self) {
         let resource = self.key.0.clone();
-        let mut backoff = Backoff::default();
+        let mut pauses = Pauses::default();
         let mut is_refused = false;
         loop {
             let Self { watch, writer, shared, watched, times, .. } = &mut self;
@@ -279,7 +279,8 @@ impl Task {
                     }
                 })
                 .await;
-            let pause = match broken {
+            let pause = pauses.after(&broken, times.refused);
+            match broken {
                 Broken::Missing => {
                     shared.state.send_replace(State::Useless);
                     return;
@@ -296,9 +297,8 @@ impl Task {
                             "we may not {verb} {resource} in all namespaces; they are listed for every question instead, at a cost for the API server: grant {verb}"
                         );
                     }
-                    times.refused
                 }
-                broken @ (Broken::Expired | Broken::Failed(_)) => {
+                broken @ (Broken::Expired | Broken::Failed { .. }) => {
                     shared.state.send_modify(|state| {
                         *state = match *state {
                             State::Synced => State::Broken(Instant::now()),
@@ -306,11 +306,9 @@ impl Task {
                             state @ (State::Broken(_) | State::Useless) => state,
                         };
                     });
-                    tracing::debug!(%resource, %broken, "the watch is broken; trying on");
-                    // It has no end.
-                    backoff.next().unwrap_or(times.tolerance)
+                    tracing::debug!(%resource, %broken, ?pause, "the watch is broken; retrying");
                 }
-            };
+            }
             watched.broken();
             sleep(pause).await;
         }

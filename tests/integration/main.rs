@@ -31,6 +31,8 @@ mod external_metrics;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod hostile_api_server;
+#[cfg(test)]
 mod kubectl;
 #[cfg(test)]
 mod manifests;

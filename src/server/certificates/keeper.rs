@@ -51,7 +51,9 @@ impl Keeper {
         if let Some(place) = &secret {
             let sync = secret::sync(place, &names.shared, now);
             let synced = tokio::time::timeout(START, sync).await;
-            match synced.unwrap_or_else(|_elapsed| Err(Refusal::Other(Error::Timeout).into())) {
+            match synced
+                .unwrap_or_else(|_elapsed| Err(Refusal::Other(Error::Timeout(START)).into()))
+            {
                 Ok(synced) => {
                     is_reported = synced.unwritten.is_some();
                     report_unwritten(place, synced.unwritten.as_ref());
