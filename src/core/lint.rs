@@ -15,6 +15,7 @@ mod resource;
 mod resources;
 mod selectors;
 mod sharing;
+mod values;
 mod written;
 
 use std::{fmt, sync::Arc};
@@ -104,6 +105,9 @@ pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
 fn check_carried(carried: Carried, rules: &RuleSet, findings: &mut Vec<Finding>) {
     let help = "correct it: until then the rule is left out";
     findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
+    if let Some(values) = &carried.values {
+        values::check(values, findings);
+    }
     let written = Written::new(carried.rules);
     let mut report = Report { written: &written, findings: std::mem::take(findings) };
     let kinds = Kinds::builtin();
