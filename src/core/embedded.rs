@@ -1,175 +1,352 @@
-//! Rules inside of another file: a ConfigMap, or values of prometheus-adapter's chart and ours.
+//! Where a file has its rules: it is a rules file, or it carries one or several, as a ConfigMap does and as values of
+//! prometheus-adapter's chart and ours do.
 //!
-//! What is taken out of the file stays on its line and in its column, so that places in it are places in the file. YAML allows
-//! that: a mapping may be indented as a whole.
+//! What is taken out of a file keeps its places in the file.
+
+use super::yaml::{self, InnerText, Key, Node, Place, Value, YamlError};
+
+/// A rules file, and what it stands in.
+#[derive(Debug)]
+pub struct Carried {
+    /// The rules file.
+    pub rules: Node,
+    /// The values of the chart that it was put together from.
+    pub values: Option<Node>,
+}
+
+/// What a text carries.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The rules files, in the order of the text.
+    pub files: Vec<Carried>,
+    /// Why the text, or a part of it that should have rules, cannot be read; or that there are no rules at all.
+    pub problems: Vec<YamlError>,
+    /// Why texts cannot be read of which nothing says that they should have rules.
+    unread: Vec<YamlError>,
+    /// The kinds of the manifests.
+    kinds: Vec<String>,
+}
+
+/// A place in manifests of a kind where rules may be.
+struct Carrier {
+    kind: &'static str,
+    /// Keys, of which `*` is any. The items of a list are looked at one by one.
+    path: &'static str,
+    holds: Holds,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    /// A text, which is a rules file, values or manifests.
+    AnyText,
+    /// A text of values.
+    ValuesText,
+    /// Values.
+    Values,
+    /// Manifests.
+    Manifests,
+}
+
+const fn carrier(kind: &'static str, path: &'static str, holds: Holds) -> Carrier {
+    Carrier { kind, path, holds }
+}
+
+/// What is known of manifests. What they refer to, such as `valuesFrom` and `valueFiles`, is in other files.
+const CARRIERS: &[Carrier] = &[
+    carrier("ConfigMap", "data.*", Holds::AnyText),
+    carrier("Secret", "stringData.*", Holds::AnyText),
+    // Of whatever kind: kubectl writes `List`, the API server `ConfigMapList`.
+    carrier("List", "items", Holds::Manifests),
+    carrier("ConfigMapList", "items", Holds::Manifests),
+    // Flux and its controller before.
+    carrier("HelmRelease", "spec.values", Holds::Values),
+    // Argo CD.
+    carrier("Application", "spec.source.helm.values", Holds::ValuesText),
+    carrier("Application", "spec.source.helm.valuesObject", Holds::Values),
+    carrier("Application", "spec.sources.helm.values", Holds::ValuesText),
+    carrier("Application", "spec.sources.helm.valuesObject", Holds::Values),
+    carrier("ApplicationSet", "spec.template.spec.source.helm.values", Holds::ValuesText),
+    carrier("ApplicationSet", "spec.template.spec.source.helm.valuesObject", Holds::Values),
+    carrier("ApplicationSet", "spec.template.spec.sources.helm.values", Holds::ValuesText),
+    carrier("ApplicationSet", "spec.template.spec.sources.helm.valuesObject", Holds::Values),
+    // k3s and RKE2.
+    carrier("HelmChart", "spec.valuesContent", Holds::ValuesText),
+    carrier("HelmChartConfig", "spec.valuesContent", Holds::ValuesText),
+    carrier("Kustomization", "helmCharts.valuesInline", Holds::Values),
+];
 
 /// What the chart has under `rules`, and what a rules file calls it.
 const SECTIONS: &[(&str, &str)] =
-    &[("custom:", "rules: "), ("external:", "externalRules:"), ("resource:", "resourceRules:")];
+    &[("custom", "rules"), ("external", "externalRules"), ("resource", "resourceRules")];
 
-/// What else the chart has there: nothing that could be looked at.
-const OTHERS: &[&str] = &["default:", "existing:"];
+/// What else the chart has there.
+const SWITCHES: &[&str] = &["default", "existing"];
 
-/// A text with nothing but the rules in it, where they are in the file; nothing where the file is neither a ConfigMap that has
-/// them in a literal block (`config.yaml: |`), as kubectl prints it, nor values with a block of `rules`. Of several documents
-/// the first that has rules counts. What stands behind `external:` or `resource:` on the same line moves to the right.
-pub fn rules_in(text: &str) -> Option<String> {
-    let lines: Vec<_> = text.lines().collect();
-    of_config_map(&lines).or_else(|| of_values(&lines))
+/// What no other file has than one with rules.
+const RULE_KEYS: &[&str] = &["seriesQuery", "metricsQuery", "containerQuery"];
+
+/// How many texts are looked at that stand in each other.
+const MAX_INNER_TEXTS: usize = 4;
+
+/// Everything that a text carries.
+pub fn find(text: &str) -> Found {
+    let mut found = Found::default();
+    match yaml::documents(text) {
+        Err(error) => found.problems.push(error),
+        Ok(documents) => found.file(documents, text),
+    }
+    found
 }
 
-fn of_config_map(lines: &[&str]) -> Option<String> {
-    lines.iter().find(|line| line.trim_end() == "kind: ConfigMap")?;
-    let opens = |line: &str| {
-        let header = line.rsplit_once(": |").map(|(_, header)| header.trim_end());
-        header.is_some_and(|header| header.chars().all(|c| matches!(c, '-' | '+' | '1'..='9')))
-    };
-    blocks(lines, opens).find(|block| block.iter().any(|(_, line)| is_rules(line))).map(|block| {
-        let kept = block.into_iter().map(|(at, line)| (at, line.to_owned()));
-        in_place(lines.len(), kept)
-    })
+/// The rules file that a text is or carries, for somebody who needs exactly one.
+pub fn one(text: &str) -> Result<Carried, Vec<YamlError>> {
+    let Found { files, mut problems, .. } = find(text);
+    let mut files = files.into_iter();
+    let first = files.next();
+    if let Some(second) = files.next() {
+        let message = "a second rules file in this one, and only one can be used";
+        problems.push(YamlError::new(second.rules.place, message));
+    }
+    match first {
+        Some(first) if problems.is_empty() => Ok(first),
+        _ => Err(problems),
+    }
 }
 
-fn is_rules(line: &str) -> bool {
-    ["rules:", "externalRules:", "resourceRules:"].iter().any(|key| line.trim().starts_with(key))
-}
-
-fn of_values(lines: &[&str]) -> Option<String> {
-    let is_key = |line: &str| {
-        let names = SECTIONS.iter().map(|(key, _)| key).chain(OTHERS);
-        names.into_iter().any(|key| line.trim_start().starts_with(key))
-    };
-    let mut blocks = blocks(lines, |line| line.trim() == "rules:");
-    let (first, block) = blocks.find_map(|block| {
-        let first = *block.iter().map(|(_, line)| line).find(|line| says_something(line))?;
-        is_key(first).then(|| (indentation(first), block))
-    })?;
-    let mut is_kept = false;
-    let kept = block.into_iter().filter_map(|(at, line)| {
-        if indentation(line) == first && says_something(line) && !line.trim_start().starts_with('-')
+impl Found {
+    fn file(&mut self, mut documents: Vec<Node>, text: &str) {
+        if let [only] = documents.as_slice()
+            && kind(only).is_none()
         {
-            let section = SECTIONS.iter().find_map(|(key, ours)| {
-                let rest = line.trim_start().strip_prefix(key)?;
-                Some(format!("{:first$}{ours}{rest}", ""))
-            });
-            is_kept = section.is_some();
-            return Some((at, section?));
+            return documents.drain(..).for_each(|only| self.plain_file(only));
         }
-        is_kept.then(|| (at, line.to_owned()))
-    });
-    Some(in_place(lines.len(), kept))
+        let Some(first) = documents.first().map(|node| node.place) else {
+            let nothing = Node { place: Place::START, quote: None, value: Value::Null };
+            return self.files.push(Carried { rules: nothing, values: None });
+        };
+        if let Some(second) = documents.get(1)
+            && documents.iter().any(|document| kind(document).is_none())
+        {
+            let message = "the file holds several YAML documents; one is expected";
+            return self.problems.push(YamlError::new(second.place, message));
+        }
+        for document in &documents {
+            self.manifest(document, text, 0);
+        }
+        self.say_if_empty(first);
+    }
+
+    /// A file that is no manifest. What is neither values nor has any known key is taken for a rules file with problems where
+    /// that helps more than to be told that it is none.
+    fn plain_file(&mut self, node: Node) {
+        let Value::Mapping(entries) = &node.value else {
+            return self.files.push(Carried { rules: node, values: None });
+        };
+        if is_values(&node) {
+            return self.add_values(&node);
+        }
+        if let Some(rules) = node.get("rules")
+            && matches!(rules.value, Value::Mapping(_))
+        {
+            let message = "`rules` is neither a list, as in a rules file, nor a mapping with `custom`, `external` or `resource`, as in the chart's values";
+            return self.problems.push(YamlError::new(rules.place, message));
+        }
+        let is_near = |key: &Key| {
+            let mut known = SECTIONS.iter().map(|(_, known)| *known).chain(["backends"]);
+            known.any(|known| strsim::damerau_levenshtein(known, &key.text) <= 2)
+        };
+        if entries.iter().any(|(key, _)| is_near(key)) {
+            return self.files.push(Carried { rules: node, values: None });
+        }
+        self.umbrella(&node);
+        self.say_if_empty(node.place);
+    }
+
+    fn say_if_empty(&mut self, place: Place) {
+        if !self.files.is_empty() || !self.problems.is_empty() {
+            return;
+        }
+        self.problems.append(&mut self.unread);
+        self.kinds.sort();
+        self.kinds.dedup();
+        let looked_at: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|kind| {
+                let paths: Vec<_> =
+                    carriers(kind).map(|carrier| format!("`{}`", carrier.path)).collect();
+                if paths.is_empty() {
+                    format!("{kind}, which is not looked into")
+                } else {
+                    format!("{} of {kind}", paths.join(" and "))
+                }
+            })
+            .collect();
+        let message = if looked_at.is_empty() {
+            "no rules found: a rules file has `rules`, `externalRules` or `resourceRules`, and the chart's values have `custom`, `external` or `resource` under `rules`".to_owned()
+        } else {
+            format!("no rules found in {}", looked_at.join("; "))
+        };
+        self.problems.push(YamlError::new(place, message));
+    }
+
+    fn manifest(&mut self, node: &Node, text: &str, depth: usize) {
+        let Some(kind) = kind(node) else { return };
+        self.kinds.push(kind.to_owned());
+        for carrier in carriers(kind) {
+            for held in at(node, carrier.path) {
+                match carrier.holds {
+                    Holds::Manifests => self.manifest(held, text, depth),
+                    Holds::Values => self.values(held),
+                    Holds::AnyText | Holds::ValuesText => {
+                        self.text(held, carrier.holds, text, depth);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A text that is a scalar of another one.
+    fn text(&mut self, scalar: &Node, holds: Holds, outer: &str, depth: usize) {
+        let Some(text) = scalar.text() else {
+            if is_values(scalar) || is_rules(scalar) {
+                let message = "a text is expected here: write `|` behind the key";
+                self.problems.push(YamlError::new(scalar.place, message));
+            }
+            return;
+        };
+        if depth == MAX_INNER_TEXTS {
+            return;
+        }
+        let mut found = Self::default();
+        match yaml::documents(text) {
+            Ok(documents) => {
+                for document in documents {
+                    found.document(document, holds, text, depth + 1);
+                }
+            }
+            Err(error) if RULE_KEYS.iter().any(|key| text.contains(key)) => {
+                found.problems.push(error);
+            }
+            Err(error) => found.unread.push(error),
+        }
+        if found.files.is_empty() && found.problems.is_empty() && found.unread.is_empty() {
+            return;
+        }
+        let places = InnerText::new(scalar, outer);
+        let outer = |place| places.outer(place);
+        for mut carried in found.files {
+            carried.rules.relocate(&outer);
+            if let Some(values) = &mut carried.values {
+                values.relocate(&outer);
+            }
+            self.files.push(carried);
+        }
+        self.problems.extend(found.problems.into_iter().map(|error| error.relocated(&outer)));
+        self.unread.extend(found.unread.into_iter().map(|error| error.relocated(&outer)));
+    }
+
+    fn document(&mut self, node: Node, holds: Holds, text: &str, depth: usize) {
+        if holds == Holds::ValuesText || is_values(&node) {
+            self.values(&node);
+        } else if kind(&node).is_some() {
+            self.manifest(&node, text, depth);
+        } else if is_rules(&node) {
+            self.files.push(Carried { rules: node, values: None });
+        } else {
+            self.umbrella(&node);
+        }
+    }
+
+    /// Values of a chart, which may be another one.
+    fn values(&mut self, node: &Node) {
+        if is_values(node) {
+            self.add_values(node);
+        } else if let Some(rules) = node.get("rules")
+            && is_rules(node)
+        {
+            let message = "`rules` of the chart's values is a mapping with `custom`, `external` and `resource`, not a list";
+            self.problems.push(YamlError::new(rules.place, message));
+        } else {
+            self.umbrella(node);
+        }
+    }
+
+    /// Values of a chart that has others in it, whose values stand under their names.
+    fn umbrella(&mut self, node: &Node) {
+        let Value::Mapping(entries) = &node.value else { return };
+        for (_, node) in entries {
+            if is_values(node) {
+                self.add_values(node);
+            } else {
+                self.umbrella(node);
+            }
+        }
+    }
+
+    fn add_values(&mut self, values: &Node) {
+        let Some(Node { place, value: Value::Mapping(entries), .. }) = values.get("rules") else {
+            return;
+        };
+        let file = entries.iter().filter_map(|(key, node)| {
+            let (_, ours) = SECTIONS.iter().find(|(section, _)| *section == key.text)?;
+            Some((Key { place: key.place, text: (*ours).to_owned() }, node.clone()))
+        });
+        let rules = Node { place: *place, quote: None, value: Value::Mapping(file.collect()) };
+        self.files.push(Carried { rules, values: Some(values.clone()) });
+    }
 }
 
-/// The lines below each line that opens a block, with their positions: blank ones, and those that are indented more.
-fn blocks<'a>(
-    lines: &'a [&'a str],
-    opens: impl Fn(&str) -> bool + 'a,
-) -> impl Iterator<Item = Vec<(usize, &'a str)>> {
-    let numbered = || lines.iter().copied().enumerate();
-    numbered().filter(move |(_, line)| opens(line)).map(move |(at, opening)| {
-        let is_inside =
-            |line: &str| line.trim().is_empty() || indentation(line) > indentation(opening);
-        numbered().skip(at + 1).take_while(|(_, line)| is_inside(line)).collect()
+/// The kind of a manifest. Values of a chart may have a key of that name, too.
+fn kind(node: &Node) -> Option<&str> {
+    let is_manifest = node.get("apiVersion").is_some() || node.get("rules").is_none();
+    node.get("kind").filter(|_| is_manifest)?.text()
+}
+
+fn carriers(kind: &str) -> impl Iterator<Item = &'static Carrier> {
+    CARRIERS.iter().filter(move |carrier| carrier.kind == kind)
+}
+
+/// What stands at a path of a [`Carrier`].
+fn at<'n>(node: &'n Node, path: &str) -> Vec<&'n Node> {
+    path.split('.').fold(vec![node], |nodes, step| {
+        let found = nodes.into_iter().flat_map(|node| match (&node.value, step) {
+            (Value::Mapping(entries), "*") => entries.iter().map(|(_, node)| node).collect(),
+            _ => Vec::from_iter(node.get(step)),
+        });
+        let items = found.flat_map(|node| match &node.value {
+            Value::Sequence(items) => items.iter().collect(),
+            _ => vec![node],
+        });
+        items.collect()
     })
 }
 
-fn indentation(line: &str) -> usize {
-    line.len() - line.trim_start_matches(' ').len()
+/// Whether these are values of our chart or prometheus-adapter's.
+fn is_values(node: &Node) -> bool {
+    let known = || SECTIONS.iter().map(|(section, _)| section).chain(SWITCHES);
+    matches!(
+        node.get("rules").map(|rules| &rules.value),
+        Some(Value::Mapping(entries))
+            if entries.iter().any(|(key, _)| known().any(|known| *known == key.text))
+    )
 }
 
-fn says_something(line: &str) -> bool {
-    let line = line.trim_start();
-    !line.is_empty() && !line.starts_with('#')
+/// Whether this is a rules file, and not something else with a key `rules`.
+fn is_rules(node: &Node) -> bool {
+    let Value::Mapping(entries) = &node.value else { return false };
+    entries.iter().any(|(key, node)| match (key.text.as_str(), &node.value) {
+        ("externalRules" | "resourceRules", _) | ("rules", Value::Null) => true,
+        ("rules", Value::Sequence(items)) => items.is_empty() || items.iter().any(is_rule),
+        _ => false,
+    })
 }
 
-/// A text with these lines at their positions, and blank ones elsewhere.
-fn in_place(count: usize, kept: impl Iterator<Item = (usize, String)>) -> String {
-    let mut kept = kept.peekable();
-    (0..count)
-        .map(|at| {
-            kept.next_if(|(position, _)| *position == at).map_or_else(String::new, |(_, line)| line)
-        })
-        .map(|line| line + "\n")
-        .collect()
+fn is_rule(node: &Node) -> bool {
+    let Value::Mapping(entries) = &node.value else { return false };
+    let is_known = |key: &str| RULE_KEYS.iter().any(|known| key.eq_ignore_ascii_case(known));
+    entries.iter().any(|(key, _)| is_known(&key.text))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::{lint, rules};
-
-    const RULE: &str = "- seriesQuery: 'm{namespace!=\"\",pod!=\"\"}'\n  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}\n  metricsQuery: QUERY\n";
-    const SUM: &str = "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)";
-
-    /// A rule whose query is this one, indented.
-    fn rule(query: &str, indentation: usize) -> String {
-        let text = RULE.replace("QUERY", query);
-        text.lines().map(|line| format!("{:indentation$}{line}\n", "")).collect()
-    }
-
-    fn config_map(rules: &str) -> String {
-        format!(
-            "apiVersion: v1\ndata:\n  README: |\n    no rules\n  config.yaml: |\n    rules:\n{rules}\nkind: ConfigMap\nmetadata:\n  name: adapter\n"
-        )
-    }
-
-    #[track_caller]
-    fn count(text: &str) -> (usize, usize) {
-        let rules = rules::load(&rules_in(text).unwrap()).unwrap();
-        assert_eq!(rules.broken, [], "{text}");
-        (rules.custom.len(), rules.external.len())
-    }
-
-    #[test]
-    fn rules_are_found_in_config_maps_and_values() {
-        assert_eq!(count(&config_map(&rule(SUM, 4))), (1, 0));
-        assert_eq!(count(&config_map(&rule(SUM, 4)).replace(": |\n", ": |-\n")), (1, 0));
-        let several =
-            format!("kind: Service\n---\n{}---\nkind: Secret\n", config_map(&rule(SUM, 6)));
-        assert_eq!(count(&several), (1, 0));
-        for indented in [2, 4] {
-            let values = format!(
-                "image: {{tag: x}}\nrules:\n  # ours\n  default: true\n\n  custom:\n{}{}  existing:\n  external:\n{}replicas: 2\n",
-                rule(SUM, indented),
-                rule(SUM, indented),
-                rule(SUM, indented),
-            );
-            assert_eq!(count(&values), (2, 1), "{values}");
-            let below = values.lines().map(|line| format!("  {line}\n")).collect::<String>();
-            assert_eq!(count(&format!("prometheus-adapter:\n{below}")), (2, 1));
-        }
-        assert_eq!(count("rules:\n  default: true\n  custom: []\n  external: []\n"), (0, 0));
-        let usage = "rules:\n  resource:\n    window: 5m\n    cpu: {containerQuery: up, containerLabel: c}\n";
-        assert!(rules::load(&rules_in(usage).unwrap()).unwrap().resource.is_some());
-    }
-
-    #[test]
-    fn other_files_are_left_as_they_are() {
-        for text in [
-            "",
-            "rules:\n- seriesQuery: x\n",
-            "rules: []\n",
-            "rules:\n",
-            "rules:\n  nothing: x\n",
-            "kind: ConfigMap\ndata:\n  a: |\n    x\n",
-            "kind: ConfigMap\ndata:\n  config.yaml: 'rules: []'\n",
-            "kind: Secret\ndata:\n  config.yaml: |\n    rules:\n",
-        ] {
-            assert_eq!(rules_in(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn places_are_those_of_the_file() {
-        let unaggregated = "<<.Series>>{<<.LabelMatchers>>}";
-        let values = format!("a: b\nrules:\n  custom:\n{}", rule(unaggregated, 2));
-        for file in [config_map(&rule(unaggregated, 4)), values] {
-            let found = lint::check(&rules_in(&file).unwrap());
-            let finding = found.iter().find(|found| found.code == "several-samples-per-object");
-            let place = finding.and_then(|found| found.place).unwrap();
-            let line = file.lines().nth(usize::try_from(place.line).unwrap() - 1).unwrap();
-            let before = usize::try_from(place.column).unwrap() - 1;
-            assert_eq!(line.get(before..), Some(unaggregated), "{place:?}\n{file}");
-        }
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ mod resource;
 mod resources;
 mod selectors;
 mod sharing;
+mod values;
 mod written;
 
 use std::{fmt, sync::Arc};
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use self::{resources::Subjects, written::Written};
 use super::{
+    embedded::{self, Carried, Found},
     kinds::Kinds,
     nesting,
     rules::{self, OnEmpty, Problem, Rule, RuleSet},
@@ -71,40 +73,55 @@ pub struct Finding {
     pub help: String,
 }
 
-/// Everything that is to be said of a rules file, in the order of the file. Only errors where it cannot be read as one; the other
-/// rules are looked at where some do not compile.
+/// Everything that is to be said of a rules file, or of those that a text carries, in the order of the text. Only errors where it
+/// cannot be read as one; the other rules are looked at where some do not compile.
 pub fn check(text: &str) -> Vec<Finding> {
-    match rules::load(text) {
-        Ok(rules) => check_rules(text, &rules),
-        Err(problems) => {
-            let help = "correct it: a file with such a problem is refused as a whole";
-            problems.iter().map(|problem| error("invalid-file", problem, help)).collect()
+    let Found { files, problems, .. } = embedded::find(text);
+    let refused = |problem: &Problem| {
+        let help = "correct it: a file with such a problem is refused as a whole";
+        error("invalid-file", problem, help)
+    };
+    let mut findings: Vec<_> = problems.into_iter().map(|error| refused(&error.into())).collect();
+    for carried in files {
+        match rules::compile(&carried.rules) {
+            Ok(rules) => check_carried(carried, &rules, &mut findings),
+            Err(problems) => findings.extend(problems.iter().map(refused)),
         }
     }
+    findings.sort_by_key(|finding| (finding.place, finding.severity));
+    findings
 }
 
 /// [`check`] of a file that has been loaded already.
 pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
-    let help = "correct it: until then the rule is left out";
-    let mut findings: Vec<_> =
-        rules.broken.iter().map(|problem| error("broken-rule", problem, help)).collect();
-    if let Some(written) = Written::read(text) {
-        let mut report = Report { written: &written, findings };
-        let kinds = Kinds::builtin();
-        for rule in &rules.custom {
-            check_custom(rule, &kinds, &mut report);
-        }
-        for rule in &rules.external {
-            check_external(rule, &kinds, &mut report);
-        }
-        if let Some(resource) = &rules.resource {
-            resource::check(resource, &kinds, &mut report);
-        }
-        conflicts::check(rules, &kinds, &mut report);
-        findings = report.findings;
+    let mut findings = Vec::new();
+    if let Ok(carried) = embedded::one(text) {
+        check_carried(carried, rules, &mut findings);
     }
     findings.sort_by_key(|finding| (finding.place, finding.severity));
     findings
+}
+
+fn check_carried(carried: Carried, rules: &RuleSet, findings: &mut Vec<Finding>) {
+    let help = "correct it: until then the rule is left out";
+    findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
+    if let Some(values) = &carried.values {
+        values::check(values, findings);
+    }
+    let written = Written::new(carried.rules);
+    let mut report = Report { written: &written, findings: std::mem::take(findings) };
+    let kinds = Kinds::builtin();
+    for rule in &rules.custom {
+        check_custom(rule, &kinds, &mut report);
+    }
+    for rule in &rules.external {
+        check_external(rule, &kinds, &mut report);
+    }
+    if let Some(resource) = &rules.resource {
+        resource::check(resource, &kinds, &mut report);
+    }
+    conflicts::check(rules, &kinds, &mut report);
+    *findings = report.findings;
 }
 
 fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {

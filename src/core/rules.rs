@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use backend::{Backend, Verb};
 pub use content::Content;
-pub(crate) use form::is_label_name;
+pub(crate) use form::{excerpt, is_label_name, join, nearest};
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
@@ -29,11 +29,11 @@ pub use resource::{ResourceRule, ResourceRules};
 pub use schema::schema;
 
 use super::{
-    go_regex, nesting,
+    embedded, go_regex, nesting,
     series::SeriesSelector,
     template::{QueryArguments, QueryTemplate},
     window,
-    yaml::{self, Place},
+    yaml::{Node, Place, YamlError},
 };
 
 /// A compiled rules file.
@@ -154,6 +154,12 @@ impl Problem {
     }
 }
 
+impl From<YamlError> for Problem {
+    fn from(error: YamlError) -> Self {
+        Self::new(error.place, String::new(), error.to_string())
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = self.place {
@@ -166,12 +172,17 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads and compiles a rules file. Fails with every problem of the file's form; rules that do not compile are left out
-/// and stand in [`RuleSet::broken`].
+/// Reads and compiles a rules file, or the one that a text carries (see [`embedded`]). Fails with every problem of the file's
+/// form; rules that do not compile are left out and stand in [`RuleSet::broken`].
 pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
-    let root = yaml::parse(text)
-        .map_err(|error| vec![Problem::new(error.place, String::new(), error.message)])?;
-    let file = file::read(&root)?;
+    let carried = embedded::one(text)
+        .map_err(|errors| errors.into_iter().map(Problem::from).collect::<Vec<_>>())?;
+    compile(&carried.rules)
+}
+
+/// [`load`] of a text that has been read as YAML.
+pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
+    let file = file::read(root)?;
     let backends = backend::compile_all(&file.backends)?;
     let mut compiler =
         Compiler { backends: &backends, patterns: go_regex::Budget::default(), broken: Vec::new() };
@@ -305,7 +316,7 @@ fn static_metric(
     let Some(metric) = namer?.metric_name(series) else {
         let message = format!(
             "a static rule needs a name, and `seriesFilters` and `name` give none to `{}`",
-            form::excerpt(series)
+            excerpt(series)
         );
         problem(rule.is_static.place, "static", message);
         return None;

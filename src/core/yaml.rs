@@ -4,10 +4,18 @@
 //! Scalars keep the text they were written with: to Go's YAML, and so to prometheus-adapter, an unquoted `1.50` or `yes`
 //! in the place of a string is that text.
 
-use std::{collections::HashSet, fmt};
+mod explain;
+mod inner;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Error, NonFiniteFloatPolicy, Options, Spanned, budget::BudgetBreach};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    ops::Range,
+};
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+pub use inner::InnerText;
 
 /// The largest rules file that is read, in bytes. A ConfigMap holds 1 MiB at most.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -18,9 +26,9 @@ const MAX_NODES: usize = 250_000;
 /// The most bytes of a file's scalars, each counted as often as aliases repeat it.
 const MAX_SCALAR_BYTES: usize = 4 * MAX_BYTES;
 
-/// How deep mappings and sequences may stand in each other. A rules file has six; each takes dozens of kilobytes of the
-/// stack, and a thread of the runtime has 2 MiB.
-const MAX_DEPTH: usize = 16;
+/// How deep mappings and sequences may stand in each other. A rules file has six, and the definitions of Kubernetes' custom
+/// resources, which may stand beside a ConfigMap, about forty. Whatever walks a tree does so by recursion.
+const MAX_DEPTH: usize = 64;
 
 /// Line and column of a node in its file, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -29,6 +37,16 @@ pub struct Place {
     pub line: u64,
     /// The column in characters, from 1.
     pub column: u64,
+}
+
+impl Place {
+    /// Where a file begins.
+    pub const START: Self = Self { line: 1, column: 1 };
+
+    fn of(marker: &granit_parser::Marker) -> Self {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Self { line: count(marker.line()), column: count(marker.col()).saturating_add(1) }
+    }
 }
 
 impl fmt::Display for Place {
@@ -40,8 +58,10 @@ impl fmt::Display for Place {
 /// A YAML node and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where the node begins; for an alias, where the alias stands.
+    /// Where the node begins: its first quote, for a block scalar its first character, for an alias the alias.
     pub place: Place,
+    /// The quotes that a scalar is written in.
+    pub quote: Option<char>,
     /// What stands there.
     pub value: Value,
 }
@@ -55,7 +75,7 @@ pub enum Value {
     Scalar(String),
     /// A sequence.
     Sequence(Vec<Node>),
-    /// A mapping in the order of the file. Duplicate keys are refused by the parser.
+    /// A mapping in the order of the file, with what merge keys (`<<`) add at its end. Duplicate keys are refused.
     Mapping(Vec<(Key, Node)>),
 }
 
@@ -68,238 +88,295 @@ pub struct Key {
     pub text: String,
 }
 
-/// A file that is not YAML, or not within the limits (size, depth, aliases).
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
+impl Node {
+    /// The value of a mapping's key; nothing of what is no mapping, and where the value is null.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Mapping(entries) = &self.value else { return None };
+        let (_, node) = entries.iter().find(|(known, _)| known.text == key)?;
+        (!matches!(node.value, Value::Null)).then_some(node)
+    }
+
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text) => Some(text),
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// Moves the tree to other places.
+    pub fn relocate(&mut self, to: &impl Fn(Place) -> Place) {
+        self.place = to(self.place);
+        match &mut self.value {
+            Value::Null | Value::Scalar(_) => {}
+            Value::Sequence(items) => items.iter_mut().for_each(|item| item.relocate(to)),
+            Value::Mapping(entries) => {
+                for (key, node) in entries {
+                    key.place = to(key.place);
+                    node.relocate(to);
+                }
+            }
+        }
+    }
+}
+
+/// A text that is not YAML, or not within the limits (size, depth, aliases); or that has not the form that is expected.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct YamlError {
-    /// Where reading stopped, if the parser knows.
+    /// Where the fault is, as near as the parser knows.
     pub place: Option<Place>,
     /// What is wrong, in one line.
     pub message: String,
+    /// What else is to be looked at, and where it stands.
+    pub related: Option<(&'static str, Place)>,
 }
 
-/// Reads one YAML document. An empty document is [`Value::Null`].
-pub fn parse(text: &str) -> Result<Node, YamlError> {
+impl std::error::Error for YamlError {}
+
+impl fmt::Display for YamlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match self.related {
+            Some((what, place)) => write!(f, "; {what} {place}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl YamlError {
+    /// Something that is wrong at one place.
+    pub fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place: Some(place), message: message.into(), related: None }
+    }
+
+    /// Moves the error to other places.
+    #[must_use]
+    pub fn relocated(mut self, to: &impl Fn(Place) -> Place) -> Self {
+        self.place = self.place.map(to);
+        self.related = self.related.map(|(what, place)| (what, to(place)));
+        self
+    }
+}
+
+/// Reads a text of any number of YAML documents. Empty ones are left out.
+pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
     if text.len() > MAX_BYTES {
-        return Err(YamlError {
-            place: None,
-            message: format!(
-                "the file has {} bytes; {MAX_BYTES} are the most that is read",
-                text.len()
-            ),
-        });
+        let message =
+            format!("the file has {} bytes; {MAX_BYTES} are the most that is read", text.len());
+        return Err(YamlError { place: None, message, related: None });
     }
-    let documents: Result<Vec<Spanned<Raw>>, _> =
-        serde_saphyr::from_multiple_with_options(text, options());
-    let documents = match documents {
-        Ok(documents) => documents,
-        Err(error) => {
-            let place = error.location().filter(|at| at.line() > 0).map(|at| place(&at));
-            return Err(YamlError { place, message: message(error.without_snippet()) });
+    let events = events(text)?;
+    let mut composer = Composer { events: &events, ..Composer::default() };
+    composer.compose(0..events.len(), None)?;
+    Ok(composer.documents)
+}
+
+/// What the parser has read, and where it begins.
+type Events<'t> = Vec<(Event<'t>, Place)>;
+
+fn events(text: &str) -> Result<Events<'_>, YamlError> {
+    let mut events = Events::new();
+    for next in Parser::new_from_str(text) {
+        let (event, span) = match next {
+            Ok(next) => next,
+            Err(error) => return Err(explain::error(&error, text, &events)),
+        };
+        let place = Place::of(&span.start);
+        // A collection is two events.
+        if events.len() > 2 * MAX_NODES {
+            return Err(too_many_nodes(place));
         }
-    };
-    let mut documents = documents.into_iter().filter(|tree| !matches!(tree.value, Raw::Null));
-    let Some(tree) = documents.next() else {
-        return Ok(Node { place: Place { line: 1, column: 1 }, value: Value::Null });
-    };
-    if let Some(second) = documents.next() {
-        return Err(YamlError {
-            place: Some(place(&second.referenced)),
-            message: "the file holds several YAML documents; one is expected".to_owned(),
-        });
+        events.push((event, place));
     }
-    Ok(node(tree, text))
+    Ok(events)
 }
 
-fn options() -> Options {
-    serde_saphyr::options! {
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        budget: serde_saphyr::budget! {
-            max_nodes: MAX_NODES,
-            max_total_scalar_bytes: MAX_SCALAR_BYTES,
-            max_depth: MAX_DEPTH,
-            // Hundreds of rules may share one mapping of resources. What aliases repeat is counted by the other limits.
-            enforce_alias_anchor_ratio: false,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_NODES,
-        },
-    }
+fn too_many_nodes(place: Place) -> YamlError {
+    YamlError::new(place, format!("more than {MAX_NODES} values, counting what aliases repeat"))
 }
 
-/// The tree as the parser gives it: scalars that look like numbers or booleans arrive as such, and get back the text they
-/// were written with in [`node`].
-enum Raw {
-    Null,
-    Text(String),
-    Typed,
-    Sequence(Vec<Spanned<Raw>>),
-    Mapping(Vec<(Spanned<String>, Spanned<Raw>)>),
+fn too_deep(place: Place) -> YamlError {
+    YamlError::new(place, format!("more than {MAX_DEPTH} mappings and lists in each other"))
 }
 
-fn node(raw: Spanned<Raw>, source: &str) -> Node {
-    let value = match raw.value {
-        Raw::Null => Value::Null,
-        Raw::Text(text) => Value::Scalar(text),
-        Raw::Typed => Value::Scalar(written(source, &raw.defined).to_owned()),
-        Raw::Sequence(items) => {
-            Value::Sequence(items.into_iter().map(|item| node(item, source)).collect())
-        }
-        Raw::Mapping(entries) => Value::Mapping(
-            entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let key = Key { place: place(&key.referenced), text: key.value };
-                    (key, node(value, source))
-                })
-                .collect(),
-        ),
-    };
-    Node { place: place(&raw.referenced), value }
+/// Makes trees of events.
+#[derive(Default)]
+struct Composer<'e> {
+    events: &'e [(Event<'e>, Place)],
+    /// The events of what has an anchor and is complete.
+    anchors: HashMap<usize, Range<usize>>,
+    /// The collections that have begun, the innermost last.
+    open: Vec<Open>,
+    documents: Vec<Node>,
+    nodes: usize,
+    bytes: usize,
 }
 
-fn written<'a>(source: &'a str, at: &serde_saphyr::Location) -> &'a str {
-    let span = at.span();
-    let start = span.byte_offset().and_then(|start| usize::try_from(start).ok());
-    let length = span.byte_len().and_then(|length| usize::try_from(length).ok());
-    start
-        .zip(length)
-        .and_then(|(start, length)| source.get(start..start.checked_add(length)?))
-        .unwrap_or_default()
-        .trim()
+/// A collection that has begun.
+struct Open {
+    place: Place,
+    /// The event it began with.
+    at: usize,
+    anchor: usize,
+    entries: Entries,
 }
 
-fn place(at: &serde_saphyr::Location) -> Place {
-    Place { line: at.line(), column: at.column() }
+enum Entries {
+    Sequence(Vec<Node>),
+    Mapping(Mapping),
 }
 
-fn message(error: &Error) -> String {
-    match error {
-        Error::Budget { breach, .. } => limit(breach),
-        Error::AliasError { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => "aliases repeat too much".to_owned(),
-        // Without what the library's users could do about it.
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key `{key}`"),
-        error => one_line(&error.to_string()),
-    }
+#[derive(Default)]
+struct Mapping {
+    entries: Vec<(Key, Node)>,
+    known: HashSet<String>,
+    /// The key whose value is next.
+    key: Option<Key>,
+    /// The values of merge keys.
+    merged: Vec<Node>,
 }
 
-fn limit(breach: &BudgetBreach) -> String {
-    match breach {
-        BudgetBreach::Depth { .. } => {
-            format!("more than {MAX_DEPTH} mappings and lists in each other")
-        }
-        BudgetBreach::Nodes { .. } => {
-            format!("more than {MAX_NODES} values, counting what aliases repeat")
-        }
-        BudgetBreach::ScalarBytes { .. } => {
-            format!("more than {MAX_SCALAR_BYTES} bytes of text, counting what aliases repeat")
-        }
-        breach => format!("more than is read of one file: {}", one_line(&format!("{breach:?}"))),
-    }
-}
-
-/// The parser's sentence without its own `at line L, column C`, which [`YamlError::place`] says.
-fn one_line(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.rsplit_once(" at line ") {
-        Some((sentence, _)) => sentence.to_owned(),
-        None => text,
-    }
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML node")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(deserializer)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
-        Ok(Raw::Text(text))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Typed)
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Raw, E> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Raw::Text(text.to_owned())),
-            Err(error) => Err(E::custom(format_args!("not UTF-8: {error}"))),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut sequence = Vec::new();
-        while let Some(item) = items.next_element()? {
-            sequence.push(item);
-        }
-        Ok(Raw::Sequence(sequence))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut mapping: Vec<(Spanned<String>, Spanned<Raw>)> = Vec::new();
-        let mut keys = HashSet::new();
-        while let Some(key) = entries.next_key::<Spanned<String>>()? {
-            if !keys.insert(key.value.clone()) {
-                return Err(A::Error::custom(format_args!("duplicate key `{}`", key.value)));
+impl Composer<'_> {
+    /// Takes these events, of which the first stands where an alias does if they are what the alias repeats.
+    fn compose(&mut self, range: Range<usize>, mut alias: Option<Place>) -> Result<(), YamlError> {
+        let events = self.events.iter().enumerate().take(range.end).skip(range.start);
+        for (at, (event, place)) in events {
+            let place = alias.take().unwrap_or(*place);
+            let mut open = |entries, anchor| {
+                self.open.push(Open { place, at, anchor, entries });
+                if self.open.len() > MAX_DEPTH { Err(too_deep(place)) } else { Ok(()) }
+            };
+            match event {
+                Event::SequenceStart(_, anchor, _) => open(Entries::Sequence(Vec::new()), *anchor)?,
+                Event::MappingStart(_, anchor, _) => {
+                    open(Entries::Mapping(Mapping::default()), *anchor)?;
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    if let Some(Open { place, at: first, anchor, entries }) = self.open.pop() {
+                        self.name(anchor, first..at + 1);
+                        let value = match entries {
+                            Entries::Sequence(items) => Value::Sequence(items),
+                            Entries::Mapping(mapping) => Value::Mapping(mapping.merged()?),
+                        };
+                        self.add(Node { place, quote: None, value })?;
+                    }
+                }
+                Event::Scalar(text, style, anchor, tag) => {
+                    self.name(*anchor, at..at + 1);
+                    let quote = match style {
+                        ScalarStyle::SingleQuoted => Some('\''),
+                        ScalarStyle::DoubleQuoted => Some('"'),
+                        _ => None,
+                    };
+                    let value = scalar(text, *style, tag.as_deref());
+                    self.add(Node { place, quote, value })?;
+                }
+                Event::Alias(anchor) => {
+                    let Some(repeated) = self.anchors.get(anchor).cloned() else {
+                        let message = "an alias stands inside what it repeats";
+                        return Err(YamlError::new(place, message));
+                    };
+                    self.compose(repeated, Some(place))?;
+                }
+                _ => {}
             }
-            mapping.push((key, entries.next_value()?));
         }
-        Ok(Raw::Mapping(mapping))
+        Ok(())
+    }
+
+    fn name(&mut self, anchor: usize, events: Range<usize>) {
+        // What has no anchor has the number 0.
+        if anchor > 0 {
+            self.anchors.insert(anchor, events);
+        }
+    }
+
+    fn add(&mut self, node: Node) -> Result<(), YamlError> {
+        self.nodes += 1;
+        self.bytes += node.text().map_or(0, str::len);
+        if self.nodes > MAX_NODES {
+            return Err(too_many_nodes(node.place));
+        }
+        if self.bytes > MAX_SCALAR_BYTES {
+            let message =
+                format!("more than {MAX_SCALAR_BYTES} bytes of text, counting what aliases repeat");
+            return Err(YamlError::new(node.place, message));
+        }
+        match self.open.last_mut().map(|open| &mut open.entries) {
+            Some(Entries::Sequence(items)) => items.push(node),
+            Some(Entries::Mapping(mapping)) => mapping.add(node)?,
+            None if matches!(node.value, Value::Null) => {}
+            None => self.documents.push(node),
+        }
+        Ok(())
+    }
+}
+
+impl Mapping {
+    fn add(&mut self, node: Node) -> Result<(), YamlError> {
+        let Some(key) = self.key.take() else {
+            let Node { place, value, .. } = node;
+            let text = match value {
+                Value::Scalar(text) => text,
+                Value::Null => "null".to_owned(),
+                Value::Sequence(_) | Value::Mapping(_) => {
+                    return Err(YamlError::new(
+                        place,
+                        "a mapping or list as a key: a text that begins with `{` or `[` has to be quoted",
+                    ));
+                }
+            };
+            if !self.known.insert(text.clone()) {
+                return Err(YamlError::new(place, format!("duplicate key `{text}`")));
+            }
+            self.key = Some(Key { place, text });
+            return Ok(());
+        };
+        if key.text == "<<" {
+            self.merged.push(node);
+        } else {
+            self.entries.push((key, node));
+        }
+        Ok(())
+    }
+
+    /// All entries: own ones win over merged ones, and among these the first.
+    fn merged(mut self) -> Result<Vec<(Key, Node)>, YamlError> {
+        let merged = self.merged.into_iter().flat_map(|node| match node.value {
+            Value::Sequence(items) => items,
+            _ => vec![node],
+        });
+        for node in merged {
+            let Value::Mapping(entries) = node.value else {
+                return Err(YamlError::new(node.place, "`<<` merges mappings only"));
+            };
+            for (key, node) in entries {
+                if self.known.insert(key.text.clone()) {
+                    self.entries.push((key, node));
+                }
+            }
+        }
+        Ok(self.entries)
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let is_null = matches!(text, "" | "~" | "null" | "Null" | "NULL");
+    let may_be_null = tag.is_none_or(|tag| tag.is_yaml_core_schema_tag("null"));
+    if style == ScalarStyle::Plain && is_null && may_be_null {
+        Value::Null
+    } else {
+        Value::Scalar(text.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Node, YamlError> {
+        documents(text).map(|documents| documents.into_iter().next().unwrap())
+    }
 
     fn scalars(text: &str) -> Vec<String> {
         let Value::Sequence(items) = parse(text).unwrap().value else { panic!("a sequence") };
@@ -342,24 +419,35 @@ mod tests {
     }
 
     #[test]
-    fn one_document_is_expected() {
+    fn empty_documents_are_left_out() {
         for text in ["", "---\n", "# nothing\n", "~\n---\n"] {
-            assert!(matches!(parse(text).unwrap().value, Value::Null), "{text:?}");
+            assert!(documents(text).unwrap().is_empty(), "{text:?}");
         }
-        assert!(matches!(parse("a: 1\n---\n").unwrap().value, Value::Mapping(_)));
-        let error = parse("a: 1\n---\nb: 2\n").unwrap_err();
-        assert!(error.message.contains("several") && error.place.unwrap().line == 3, "{error}");
+        assert_eq!(documents("a: 1\n---\n").unwrap().len(), 1);
+        let both = documents("a: 1\n---\nb: 2\n").unwrap();
+        assert_eq!(both[1].place.line, 3);
+    }
+
+    #[test]
+    fn aliases_stand_where_they_are_written() {
+        let node = parse("a: &a {b: &b 1}\nc: *a\nd: [*b]\n*b : 2\n").unwrap();
+        let c = node.get("c").unwrap();
+        assert_eq!(c.place, Place { line: 2, column: 4 });
+        assert_eq!(c.get("b").unwrap().place.line, 1);
+        assert_eq!(node.get("1").and_then(Node::text), Some("2"));
+        assert!(parse("a: &a [*a]").is_err());
+        assert!(parse("a: *b").unwrap_err().message.contains("`*b`"));
     }
 
     #[test]
     fn merge_keys_are_merged() {
-        let Value::Mapping(top) = parse("x: &x {a: 1}\ny:\n  <<: *x\n  b: 2\n").unwrap().value
-        else {
-            panic!("a mapping")
-        };
-        let Value::Mapping(y) = &top[1].1.value else { panic!("a mapping") };
-        let keys: Vec<_> = y.iter().map(|(key, _)| key.text.as_str()).collect();
-        assert!(keys.contains(&"a") && keys.contains(&"b"), "{keys:?}");
+        let text = "x: &x {a: 1, b: 1, c: 1}\ny: &y {c: 2, d: 2}\nz:\n  <<: [*x, *y]\n  b: 3\n";
+        let node = parse(text).unwrap();
+        let Value::Mapping(entries) = &node.get("z").unwrap().value else { panic!("a mapping") };
+        let entries: Vec<_> =
+            entries.iter().map(|(key, node)| (key.text.as_str(), node.text().unwrap())).collect();
+        assert_eq!(entries, [("b", "3"), ("a", "1"), ("c", "1"), ("d", "2")]);
+        assert!(parse("a: {<<: b}").is_err());
     }
 
     #[test]
@@ -370,6 +458,9 @@ mod tests {
             laughs += &format!("a{i}: &a{i} [{}]\n", vec![alias; 10].join(","));
         }
         assert!(parse(&laughs).is_err());
+        // Each anchor wraps the one before.
+        let chain: String = (1..700).map(|i| format!("a{i}: &a{i} [*a{}]\n", i - 1)).collect();
+        assert!(parse(&format!("a0: &a0 [x]\n{chain}")).is_err());
         assert!(parse(&"[".repeat(20_000)).is_err());
         assert!(parse(&"- ".repeat(20_000)).is_err());
         assert!(parse(&"a".repeat(MAX_BYTES + 1)).is_err());
@@ -380,5 +471,12 @@ mod tests {
         let text: String = (0..20_000).map(|key| format!("k{key}: 1\n")).collect();
         let Value::Mapping(top) = parse(&text).unwrap().value else { panic!("a mapping") };
         assert_eq!(top.len(), 20_000);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[-a-c:#&*!|>'\"%@`{}\\[\\],?<~ \n\t\\\\0-2]{0,40}") {
+            drop(documents(&text));
+        }
     }
 }

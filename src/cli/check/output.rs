@@ -6,7 +6,6 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::core::{
-    embedded,
     lint::{self, Finding, Severity},
     yaml::Place,
 };
@@ -22,9 +21,7 @@ pub(super) struct Checked {
 
 impl Checked {
     pub(super) fn new(name: String, text: String, tells_all: bool) -> Self {
-        // The text that is shown stays the file's: places are the same in both.
-        let rules = embedded::rules_in(&text);
-        let mut findings = lint::check(rules.as_deref().unwrap_or(&text));
+        let mut findings = lint::check(&text);
         let all = findings.len();
         findings.retain(|finding| tells_all || finding.severity < Severity::Info);
         Self { name, text, untold: all - findings.len(), findings }

@@ -1,6 +1,6 @@
 //! The file as it is written, to say where something stands and to look at what a rule does not keep.
 
-use crate::core::yaml::{self, Node, Place, Value};
+use crate::core::yaml::{Node, Place, Value};
 
 /// A file that has been read as YAML.
 pub(super) struct Written {
@@ -8,8 +8,8 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn read(text: &str) -> Option<Self> {
-        yaml::parse(text).ok().map(|root| Self { root })
+    pub(super) fn new(root: Node) -> Self {
+        Self { root }
     }
 
     /// What stands at a path such as `rules[2].name.as`.

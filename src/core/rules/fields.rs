@@ -90,7 +90,7 @@ impl<'n> Fields<'n> {
 
     pub(super) fn text(&self, key: &str) -> Text {
         match self.get(key) {
-            Some(Node { place, value: Value::Scalar(value) }) => {
+            Some(Node { place, value: Value::Scalar(value), .. }) => {
                 Text { value: value.clone(), place: *place }
             }
             Some(node) => Text { value: String::new(), place: node.place },

@@ -233,22 +233,20 @@ fn check_header(name: &str) -> Result<HeaderName, String> {
 }
 
 fn unknown(key: &str, shape: &Shape) -> String {
-    match nearest(key, shape) {
+    match nearest(key, shape.keys.iter().map(|key| key.name)) {
         Some(known) => format!("unknown key; did you mean `{known}`?"),
         None => format!("unknown key; expected one of {}", quoted(shape)),
     }
 }
 
 /// The known key that differs least, if it does not differ by more than a third of its letters.
-fn nearest(word: &str, shape: &Shape) -> Option<&'static str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > LONGEST_SLIP {
         return None;
     }
     let word = word.to_lowercase();
-    shape
-        .keys
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(&word, &key.name.to_lowercase()), key.name))
+    known
+        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
         .filter(|(distance, name)| distance * 3 <= name.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -258,12 +256,12 @@ fn quoted(shape: &Shape) -> String {
     shape.keys.iter().map(|key| format!("`{}`", key.name)).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The beginning of a text of the file, for a message.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut characters = text.chars();
     let mut excerpt: String = characters.by_ref().take(EXCERPT).collect();
     if characters.next().is_some() {

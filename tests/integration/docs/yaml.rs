@@ -58,7 +58,8 @@ fn one(document: &Value, text: &str, values: &Value) -> Vec<String> {
         Some(kind) => manifest(kind, document).into_iter().collect(),
         None if only(RULES_FILE) && !document["rules"].is_object() => rules(text),
         None if only(KUSTOMIZATION) || only(PROMETHEUS) => Vec::new(),
-        None => unknown_values("", keys, values).into_iter().chain(rules_of(document)).collect(),
+        None if document["rules"].is_object() => rules(text),
+        None => unknown_values("", keys, values),
     }
 }
 
@@ -94,18 +95,6 @@ fn rules(text: &str) -> Vec<String> {
         .filter(|found| found.severity < Severity::Info && !is_used_elsewhere(found.code))
         .map(|found| format!("{}: {} [{}]", found.path, found.message, found.code))
         .collect()
-}
-
-/// What is wrong with the rules in values of the chart.
-fn rules_of(values: &Value) -> Vec<String> {
-    let of = &values["rules"];
-    let sections =
-        [("custom", "rules"), ("external", "externalRules"), ("resource", "resourceRules")];
-    let file: Map<String, Value> = sections
-        .iter()
-        .filter_map(|(value, section)| Some(((*section).to_owned(), of.get(value)?.clone())))
-        .collect();
-    rules(&Value::Object(file).to_string())
 }
 
 /// The keys that the chart has no value for.

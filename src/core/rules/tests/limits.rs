@@ -64,7 +64,7 @@ fn deep_nesting_is_refused() {
     }
     refused(
         &("a: ".to_owned() + &"[".repeat(100) + &"]".repeat(100)),
-        "more than 16 mappings and lists",
+        "more than 64 mappings and lists",
     );
 }
 
