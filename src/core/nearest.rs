@@ -13,7 +13,7 @@ const MOST_EDITS: usize = 4;
 
 /// How many names the edits are counted to. Others with about the same letters are not looked at: who asks decides the name, and
 /// the answer must not take long.
-const MOST_COMPARED: usize = 2_000;
+const MOST_COMPARED: usize = 500;
 
 /// Letters in classes: upper and lower case are one.
 type Letters = [i16; 32];

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Api, error::ApiError};
-use crate::{discovery, registrations, rules_file::Rules, wire::status::Reason};
+use crate::{discovery, registrations::Problems, rules_file::Rules, wire::status::Reason};
 
 /// What health is judged by.
 pub struct Health {
@@ -29,7 +29,7 @@ pub struct Health {
     /// The rules, and what is wrong with their file.
     pub rules: Rules,
     /// What is wrong with the registrations of our APIs; nothing where nobody looks at them.
-    pub registrations: Option<registrations::Problems>,
+    pub registrations: Option<Problems>,
     /// Whether the end has begun.
     pub stopping: Arc<AtomicBool>,
 }
@@ -85,8 +85,7 @@ impl Health {
             counts: false,
         });
         // Who has our APIs is for people to decide.
-        if let Some(registrations) = &self.registrations {
-            let problems = registrations.get();
+        if let Some(problems) = self.registrations.as_ref().and_then(Problems::get) {
             checks.push(Check {
                 name: "registration",
                 problem: (!problems.is_empty()).then(|| problems.join("; ")),
