@@ -10,9 +10,10 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    kubernetes::{apiservices::Registrations, refusal::Refusal},
+    kubernetes::apiservices::Registrations,
     metrics::Metrics,
     rules_file::Rules,
+    wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
 /// How often the registrations are read.
@@ -102,7 +103,8 @@ impl RegistrationsTask {
         let mut before = std::mem::take(&mut self.known);
         let mut unregistered = Vec::new();
         let mut problems = Vec::new();
-        for group in self.rules.served() {
+        let served = self.rules.served();
+        for group in &served {
             let mut is_absent = true;
             for version in group.versions {
                 let name = format!("{version}.{}", group.name);
@@ -135,9 +137,10 @@ impl RegistrationsTask {
             );
         }
         self.unregistered = unregistered;
-        // There are no rules for these any more.
-        for name in before.keys() {
-            self.metrics.forget_registration(name);
+        for group in [CUSTOM, EXTERNAL, RESOURCE].iter().filter(|group| !served.contains(group)) {
+            for version in group.versions {
+                self.metrics.forget_registration(&format!("{version}.{}", group.name));
+            }
         }
         self.problems.0.store((!self.known.is_empty()).then(|| Arc::new(problems)));
     }
@@ -151,11 +154,7 @@ impl RegistrationsTask {
             Ok(Some(found)) => Some(Owner::Another(found.service().map(|(namespace, name)| {
                 Service { namespace: namespace.to_owned(), name: name.to_owned() }
             }))),
-            // Who may not read them was not meant to.
-            Err(error @ Refusal::Forbidden(_)) => {
-                tracing::debug!(apiservice = name, %error, "not permitted to read it");
-                None
-            }
+            // Who may not read them was not meant to, so that this is no warning.
             Err(error) => {
                 tracing::debug!(apiservice = name, %error, "it cannot be read");
                 None
@@ -163,7 +162,7 @@ impl RegistrationsTask {
         }
     }
 
-    /// Says once that an API is another's, and once that it is ours again.
+    /// Says once that an API is another's, and once that it is ours after that.
     fn tell(&self, apiservice: &str, before: Option<&Owner>, now: &Owner) {
         match now {
             Owner::Another(service) if before != Some(now) => {
@@ -172,7 +171,7 @@ impl RegistrationsTask {
                     "another Service has this API: kube-apiserver serves none of our metrics of it");
             }
             Owner::Ours if before.is_some_and(|before| *before != Owner::Ours) => {
-                tracing::info!(apiservice, service = %self.ours, "this API is ours again");
+                tracing::info!(apiservice, service = %self.ours, "this API is ours now");
             }
             _ => {}
         }
@@ -210,7 +209,7 @@ mod tests {
     const RULES: &str = "externalRules:
 - {seriesQuery: q, metricsQuery: q, resources: {namespaced: false}}
 ";
-    const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
+    const OURS: &str = "v1beta1.external.metrics.k8s.io";
 
     /// The registrations by name, or why they cannot be read.
     type Script = Arc<Mutex<Result<BTreeMap<String, Option<Service>>, StatusCode>>>;
@@ -295,23 +294,23 @@ mod tests {
     #[tokio::test]
     async fn an_api_that_another_service_has_is_told_as_long_as_it_has_it() {
         let mut stage = Stage::new(RULES);
-        stage.register(EXTERNAL, Some(service("monitoring", "adapter")));
+        stage.register(OURS, Some(service("monitoring", "adapter")));
         assert_eq!(stage.look().await, [""; 0]);
-        stage.assert_owner(EXTERNAL, "ours");
-        stage.register(EXTERNAL, Some(service("keda", "keda-operator")));
-        let told = format!("{EXTERNAL} is sent to keda/keda-operator, not to monitoring/adapter");
+        stage.assert_owner(OURS, "ours");
+        stage.register(OURS, Some(service("keda", "keda-operator")));
+        let told = format!("{OURS} is sent to keda/keda-operator, not to monitoring/adapter");
         assert_eq!(stage.look().await, [told.as_str()]);
-        stage.assert_owner(EXTERNAL, "another");
+        stage.assert_owner(OURS, "another");
         // What cannot be read is as it was read last.
         *stage.script.lock().unwrap() = Err(StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(stage.look().await, [told]);
-        stage.assert_owner(EXTERNAL, "unknown");
-        stage.register(EXTERNAL, None);
+        stage.assert_owner(OURS, "unknown");
+        stage.register(OURS, None);
         let itself = stage.look().await;
         assert!(itself[0].contains("kube-apiserver itself"), "{itself:?}");
-        stage.register(EXTERNAL, Some(service("monitoring", "adapter")));
+        stage.register(OURS, Some(service("monitoring", "adapter")));
         assert_eq!(stage.look().await, [""; 0]);
-        stage.assert_owner(EXTERNAL, "ours");
+        stage.assert_owner(OURS, "ours");
     }
 
     #[tokio::test]
@@ -319,7 +318,7 @@ mod tests {
         let mut stage = Stage::new(RULES);
         stage.register("v1.metrics.k8s.io", Some(service("kube-system", "metrics-server")));
         assert_eq!(stage.look().await, ["there is no APIService of external.metrics.k8s.io"]);
-        stage.assert_owner(EXTERNAL, "absent");
+        stage.assert_owner(OURS, "absent");
         assert!(!stage.metrics.encode().contains("apiservice=\"v1.metrics.k8s.io\""));
         // The rules change.
         let usage = "resourceRules: {}\n";
@@ -330,7 +329,7 @@ mod tests {
         );
         // One version is enough, as metrics-server has it.
         stage.assert_owner("v1beta1.metrics.k8s.io", "absent");
-        assert!(!stage.metrics.encode().contains(EXTERNAL));
+        assert!(!stage.metrics.encode().contains(OURS));
         stage.task.rules = stage.rules.clone();
         assert_eq!(stage.look().await.len(), 1);
     }
@@ -341,6 +340,6 @@ mod tests {
         *stage.script.lock().unwrap() = Err(StatusCode::FORBIDDEN);
         stage.look().await;
         assert_eq!(stage.task.problems().get(), None);
-        stage.assert_owner(EXTERNAL, "unknown");
+        stage.assert_owner(OURS, "unknown");
     }
 }

@@ -37,12 +37,13 @@ impl Selector {
             let texts = requirements.iter().map(|requirement| format!("`{requirement}`"));
             let texts = texts.collect::<Vec<_>>().join(" and ");
             let why = match given {
-                Some(Given { value, of, .. }) if is_possible(requirements, None) => match value {
-                    Some(value) => format!("{texts} excludes {of}, which is `{label}={value}`"),
-                    None => format!(
-                        "{texts} excludes every value of {of}, which is the label `{label}`"
-                    ),
-                },
+                Some(Given { value, of, .. }) if is_possible(requirements, None) => {
+                    let is = value.map_or_else(
+                        || format!("the label `{label}` names {of}"),
+                        |value| format!("{of} is `{label}={value}`"),
+                    );
+                    format!("{is}, and the selector asks for {texts}")
+                }
                 _ => format!("{texts} exclude each other"),
             };
             Some(Contradiction { label, why: format!("no series can match the selector: {why}") })
@@ -92,7 +93,7 @@ mod tests {
 
     const NAMESPACE: Given<'_> =
         Given { label: "namespace", value: Some("app"), of: "the namespace" };
-    const POD: Given<'_> = Given { label: "pod", value: None, of: "the pods' names" };
+    const POD: Given<'_> = Given { label: "pod", value: None, of: "the pods" };
 
     fn contradiction(text: &str) -> Option<String> {
         let selector = Selector::parse(text).unwrap();
@@ -103,16 +104,22 @@ mod tests {
     #[test]
     fn what_excludes_itself_or_what_is_given_is_named() {
         let cases = [
-            ("namespace=nsq", "`namespace=nsq` excludes the namespace, which is `namespace=app`"),
+            (
+                "namespace=nsq",
+                "the namespace is `namespace=app`, and the selector asks for `namespace=nsq`",
+            ),
             ("namespace==nsq", "`namespace==nsq`"),
             ("namespace in (a,b)", "`namespace in (a,b)`"),
             ("namespace!=app", "`namespace!=app`"),
             ("namespace notin (app,b)", "`namespace notin (app,b)`"),
             ("!namespace", "`!namespace`"),
             ("namespace=", "`namespace=`"),
-            ("namespace in (app,b),namespace!=app", "`namespace!=app` excludes the namespace"),
+            (
+                "namespace in (app,b),namespace!=app",
+                "asks for `namespace in (app,b)` and `namespace!=app`",
+            ),
             ("namespace=a,namespace=b", "`namespace=a` and `namespace=b` exclude each other"),
-            ("!pod", "`!pod` excludes every value of the pods' names"),
+            ("!pod", "the label `pod` names the pods, and the selector asks for `!pod`"),
             ("pod in (,)", "`pod in ()`"),
             ("a=1,a=2", "`a=1` and `a=2` exclude each other"),
             ("a=1,b=1,a==2", "`a=1` and `a==2`"),
