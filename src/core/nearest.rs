@@ -11,9 +11,10 @@ const LONGEST: usize = 200;
 /// The most edits between a name and one that is proposed for it.
 const MOST_EDITS: usize = 4;
 
-/// How many names the edits are counted to. Others with about the same letters are not looked at: who asks decides the name, and
-/// the answer must not take long.
+/// How many names the edits are counted to, and the letters of. Who asks decides the name, and the answer must not take long: of
+/// hundreds of thousands of names some may not be looked at.
 const MOST_COMPARED: usize = 500;
+const MOST_COUNTED: usize = 50_000;
 
 /// Letters in classes: upper and lower case are one.
 type Letters = [i16; 32];
@@ -28,7 +29,7 @@ pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<
     }
     let word = word.to_lowercase();
     let letters = letters(&word);
-    let mut compared = 0;
+    let (mut compared, mut counted) = (0, 0);
     let mut found: Vec<_> = known
         .into_iter()
         .filter_map(|name| {
@@ -37,9 +38,14 @@ pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<
             }
             let most_edits = (name.len() / 3).min(MOST_EDITS);
             if compared == MOST_COMPARED
+                || counted == MOST_COUNTED
                 || word.len().abs_diff(name.len()) > most_edits
-                || least_edits(letters, name) > most_edits
+                || !has_an_end_of(name.as_bytes(), word.as_bytes())
             {
+                return None;
+            }
+            counted += 1;
+            if least_edits(letters, name) > most_edits {
                 return None;
             }
             compared += 1;
@@ -52,6 +58,13 @@ pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<
     let differs_by_case_only = found.first().is_some_and(|(edits, _)| *edits == 0);
     let names = found.into_iter().filter(|(edits, _)| !differs_by_case_only || *edits == 0);
     names.map(|(_, name)| name).take(MOST).collect()
+}
+
+/// Whether the first or the last letter is the same: few slips are in both.
+fn has_an_end_of(name: &[u8], word: &[u8]) -> bool {
+    let same =
+        |a: Option<&u8>, b: Option<&u8>| a.zip(b).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+    same(name.first(), word.first()) || same(name.last(), word.last())
 }
 
 fn letters(text: &str) -> Letters {
@@ -71,10 +84,9 @@ fn count(letters: &mut Letters, text: &str, by: i16) {
 /// Fewer edits than this cannot make a name of a word with these letters: an edit takes one letter away, and adds one.
 fn least_edits(mut letters: Letters, name: &str) -> usize {
     count(&mut letters, name, -1);
-    let sum = |sign: i16| -> usize {
-        letters.iter().filter_map(|class| usize::try_from(class * sign).ok()).sum()
-    };
-    sum(1).max(sum(-1))
+    let missing: i16 = letters.iter().map(|class| (*class).max(0)).sum();
+    let superfluous: i16 = letters.iter().map(|class| (*class).min(0)).sum();
+    usize::from(missing.max(-superfluous).unsigned_abs())
 }
 
 /// `; did you mean …?` for the end of a sentence that says what is not known; nothing where no name is near.

@@ -102,9 +102,13 @@ externalRules:
         .unwrap();
         let mut found = [Found::default(), Found::default()];
         for (label, names) in [("pod", pods), ("node", nodes)] {
-            names.iter().for_each(|name| found[0].insert(label, name));
+            for name in names {
+                found[0].insert(label, name);
+            }
         }
-        external.iter().for_each(|name| found[1].insert(NAME, name));
+        for name in external {
+            found[1].insert(NAME, name);
+        }
         let kinds = Kinds::builtin();
         let rules = [(Api::Custom, &rules.custom[0]), (Api::External, &rules.external[0])];
         let discovered: Vec<_> = rules

@@ -51,6 +51,7 @@ impl Selector {
     }
 
     /// The same but for a label.
+    #[must_use]
     pub fn without(&self, label: &str) -> Self {
         let others = self.requirements.iter().filter(|requirement| requirement.key != label);
         Self { requirements: others.cloned().collect() }
