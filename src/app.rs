@@ -41,6 +41,7 @@ use crate::{
     planner::{self, Planner},
     prometheus::{self, Prometheus},
     reads::Reads,
+    registrations::{self, RegistrationsTask},
     rules_file::{self, Changed, Reload, Rules},
     server::{Listener, certificates, tls},
     traces::{self, Exporter, Traces},
@@ -60,6 +61,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// Where the serving certificate comes from.
     pub certificates: certificates::Settings,
+    /// The Service that the cluster reaches us by, if that is known.
+    pub service: Option<registrations::Service>,
     /// The versions and suites of TLS, and whether HTTP/2 is offered.
     pub tls: tls::options::Options,
     /// The time between two discoveries.
@@ -125,6 +128,7 @@ pub struct Bound {
     hpas: Option<(Hpas, Seeds)>,
     announcer: Option<Announcer>,
     reload: Option<Reload>,
+    registrations: Option<RegistrationsTask>,
     tasks: TaskTracker,
     backends: Arc<Backends>,
     certificate: certificates::Serving,
@@ -178,7 +182,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     );
 
     let now = jiff::Timestamp::now();
-    let client = surroundings.client;
+    let client = surroundings.client.clone();
     let certificate =
         certificates::Serving::load(settings.certificates, client, Arc::clone(&metrics), now)
             .await?;
@@ -199,20 +203,19 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         settings.planning,
         Arc::clone(&metrics),
     ));
-    let announcer = surroundings
-        .hpas
-        .as_ref()
-        .map(|(_, seeds)| Announcer::new(Arc::clone(&planner), handle.clone(), seeds.clone()));
+    let seeds = surroundings.hpas.as_ref().map(|(_, seeds)| seeds.clone());
+    let announcer = seeds.map(|seeds| Announcer::new(Arc::clone(&planner), handle.clone(), seeds));
     let rules = Rules::new(settings.rules);
     rules.count(&metrics);
-    let reload = settings.source.map(|source| {
-        let changed = Changed {
-            rules: rules.clone(),
-            backends: Arc::clone(&backends),
-            discovery: handle.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        Reload::new(source, changed)
+    let changed = Changed {
+        rules: rules.clone(),
+        backends: Arc::clone(&backends),
+        discovery: handle.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let reload = settings.source.map(|source| Reload::new(source, changed));
+    let registrations = surroundings.client.zip(settings.service).map(|(client, service)| {
+        RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
     });
     let api = Arc::new(Api {
         rules: rules.clone(),
@@ -225,6 +228,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
             discovery: handle,
             rules,
             trust: surroundings.trust_known,
+            registrations: registrations.as_ref().map(RegistrationsTask::problems),
             stopping: Arc::new(AtomicBool::new(false)),
         },
         traces,
@@ -240,6 +244,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         hpas: surroundings.hpas,
         announcer,
         reload,
+        registrations,
         tasks,
         backends,
         certificate,
@@ -404,6 +409,9 @@ impl Bound {
         }
         if let Some(reload) = self.reload {
             tasks.spawn("the rules file", reload.run(stop_keeping.clone()));
+        }
+        if let Some(registrations) = self.registrations {
+            tasks.spawn("the registrations of our APIs", registrations.run(stop_keeping.clone()));
         }
         if let Some((hpas, _)) = self.hpas {
             let part = "the watch of HorizontalPodAutoscalers";

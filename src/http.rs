@@ -48,8 +48,8 @@ use crate::{
 /// How long a request may take. kube-apiserver's aggregator gives up after 60 s.
 const DEADLINE: Duration = Duration::from_secs(55);
 
-/// The API groups that this server knows. Their version documents are always answered, possibly empty: an APIService that is
-/// registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
+/// The API groups that this server knows. The version documents of custom and external metrics are always answered, possibly empty:
+/// an APIService that is registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
 const GROUPS: &[Group] = &[CUSTOM, EXTERNAL, RESOURCE];
 
 /// What requests are answered from.
@@ -70,19 +70,6 @@ pub struct Api {
     pub health: Health,
     /// What is told of requests in traces.
     pub traces: Traces,
-}
-
-impl Api {
-    /// The API groups that there are rules for.
-    fn served(&self) -> Vec<Group> {
-        let rules = self.rules.current();
-        let groups = [
-            (CUSTOM, !rules.custom.is_empty()),
-            (EXTERNAL, !rules.external.is_empty()),
-            (RESOURCE, rules.resource.is_some()),
-        ];
-        groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()
-    }
 }
 
 /// What answers all requests. It stands before any router, which the reads that HorizontalPodAutoscalers live on do not need.
@@ -147,10 +134,10 @@ async fn groups(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     match accept.and_then(aggregated) {
         Some(form) => {
-            let body = documents::aggregated(&api.served(), form).to_string();
+            let body = documents::aggregated(&api.rules.served(), form).to_string();
             ([(header::CONTENT_TYPE, form.media_type())], body).into_response()
         }
-        None => axum::Json(documents::group_list(&api.served())).into_response(),
+        None => axum::Json(documents::group_list(&api.rules.served())).into_response(),
     }
 }
 
@@ -181,7 +168,7 @@ async fn group(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Result<axum::Json<Value>, ApiError> {
-    match api.served().iter().find(|group| group.name == name) {
+    match api.rules.served().iter().find(|group| group.name == name) {
         Some(group) => Ok(axum::Json(documents::group(*group))),
         None => Err(ApiError::not_found()),
     }

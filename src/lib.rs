@@ -23,6 +23,7 @@ pub mod objects;
 pub mod planner;
 pub mod prometheus;
 pub mod reads;
+pub mod registrations;
 pub mod rules_file;
 pub mod server;
 pub mod single_flight;

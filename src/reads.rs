@@ -11,10 +11,11 @@ use std::{
 
 use crate::{
     answers::Basis,
-    cache::{FetchError, slot::How},
+    cache::{FetchError, Got, slot::How},
     core::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
+        nearest::did_you_mean,
         plan::{self, PlanError},
         reading::{self, Reading, Readings},
         rules::{self, OnEmpty},
@@ -187,6 +188,13 @@ impl Reads {
         let catalog = Arc::downgrade(&self.catalog());
         let entry = self.entry(&question.path).await?;
         let namespace = question.path.namespace.as_deref();
+        if !question.metric.is_empty() {
+            let object = match &question.path.name {
+                Name::One(name) => Some(name.as_str()),
+                Name::All => None,
+            };
+            plan::check_selector(&entry, namespace, object, &question.metric).map_err(refused)?;
+        }
         let content = self.content(question, &entry);
         let selected = self.select(question, &entry).await?;
         let asked = Asked {
@@ -211,7 +219,7 @@ impl Reads {
             readings.extend(more);
         }
         // Nothing is only then a fact when the answer is new and whole.
-        let knows_all = found.parts.iter().all(Part::is_new_and_whole);
+        let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
         let is_missing = !matches!(question.path.name, Name::One(_))
             || (readings.values.is_empty() && readings.valueless.is_empty());
         if entry.rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
@@ -335,13 +343,14 @@ impl Question {
     }
 }
 
-impl Part {
-    fn is_new_and_whole(&self) -> bool {
-        let is_partial =
-            matches!(self.got.kept.value().answer(), Answer::Vector(vector) if vector.is_partial);
-        matches!(self.got.how, How::Fresh) && !is_partial
-    }
+/// Whether what is not in a result is not there at all.
+fn is_new_and_whole(got: &Got) -> bool {
+    let is_partial =
+        matches!(got.kept.value().answer(), Answer::Vector(vector) if vector.is_partial);
+    matches!(got.how, How::Fresh) && !is_partial
+}
 
+impl Part {
     fn vector(&self, rule: &str) -> Result<&Vector, ReadError> {
         match self.got.kept.value().answer() {
             Answer::Vector(vector) => Ok(vector),
@@ -391,20 +400,17 @@ fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadErr
     let resolved = catalog.kinds().resolve(group, resource);
     let name = resolved.map_or(&path.resource, |kind| &kind.resource);
     let cause = match resolved {
-        None => format!("the cluster has no resource {}", path.resource),
+        None => {
+            let near = catalog.kinds().near(&path.resource);
+            format!("the cluster has no resource {}{}", path.resource, did_you_mean(&near))
+        }
         Some(kind) if kind.namespaced && path.namespace.is_none() => {
             format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")
         }
         Some(kind) if !kind.namespaced && path.namespace.is_some() => {
             format!("{name} are not in a namespace")
         }
-        Some(_) => match catalog.kinds_with(&path.metric).as_slice() {
-            [] => "no rule gives a metric of this name".to_owned(),
-            kinds => {
-                let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
-                format!("there is a metric of this name for {}", kinds.join(", "))
-            }
-        },
+        Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
     };
     ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
 }

@@ -24,11 +24,14 @@ use crate::{
     },
     discovery,
     metrics::Metrics,
-    wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
+    wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a changed file has to stay as it is before it is compiled: not everybody writes a file at once.
+const SETTLED: Duration = Duration::from_millis(200);
 
 /// How many findings about a file go to the log.
 const MOST_TOLD: usize = 50;
@@ -61,13 +64,24 @@ impl RulesFile {
     }
 
     /// Compiles a text of the file. What is left out, or odd and no error, goes to the log.
-    pub fn compile(&self, text: &str) -> Result<RuleSet, Unusable> {
+    ///
+    /// A text without a rule does not replace the rules in use, of which there are `in_use`: more likely it was truncated. Only
+    /// an empty list says that no rules are meant.
+    pub fn compile(&self, text: &str, in_use: usize) -> Result<RuleSet, Unusable> {
         let lines = |problems: &[Problem]| {
             Unusable(problems.iter().map(|problem| self.line(problem)).collect())
         };
         let rules = rules::load(text).map_err(|problems| lines(&problems))?;
         if self.strict && !rules.broken.is_empty() {
             return Err(lines(&rules.broken));
+        }
+        if in_use > 0 && rules.count() == 0 && !rules.is_empty_on_purpose {
+            let message = format!(
+                "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
+            );
+            let lost = Problem::new(None, String::new(), message);
+            let problems: Vec<_> = std::iter::once(lost).chain(rules.broken).collect();
+            return Err(lines(&problems));
         }
         let findings = lint::check_rules(text, &rules);
         let told: Vec<_> =
@@ -154,6 +168,17 @@ impl Rules {
         self.usage.load_full()
     }
 
+    /// The API groups that there are rules for.
+    pub fn served(&self) -> Vec<Group> {
+        let rules = self.current();
+        let groups = [
+            (CUSTOM, !rules.custom.is_empty()),
+            (EXTERNAL, !rules.external.is_empty()),
+            (RESOURCE, rules.resource.is_some()),
+        ];
+        groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()
+    }
+
     /// The rules that are used now.
     pub fn current(&self) -> Arc<RuleSet> {
         self.current.load_full()
@@ -214,14 +239,7 @@ impl Reload {
 
     /// Takes over the file if it has changed. One that cannot be used changes nothing but what is told of it.
     async fn look(&mut self) {
-        let file = self.file.clone();
-        let Ok(text) = self.blocking(move || file.read()).await else {
-            self.tried = None;
-            return;
-        };
-        if self.tried.as_ref() == Some(&text) {
-            return;
-        }
+        let Some(text) = self.changed_text().await else { return };
         self.tried = Some(text.clone());
         if text == self.used {
             tracing::info!(file = %self.file.path.display(), "the rules file is the one in use again");
@@ -243,13 +261,34 @@ impl Reload {
         tracing::info!(%file, custom, external, "the rules file has changed and is in use");
     }
 
+    /// The text of the file, if it is not the one that was tried last and nobody is writing it.
+    async fn changed_text(&mut self) -> Option<String> {
+        let mut before = None;
+        loop {
+            let file = self.file.clone();
+            let Ok(text) = self.blocking(move || file.read()).await else {
+                self.tried = None;
+                return None;
+            };
+            if self.tried.as_ref() == Some(&text) {
+                return None;
+            }
+            if before.as_ref() == Some(&text) {
+                return Some(text);
+            }
+            before = Some(text);
+            tokio::time::sleep(SETTLED).await;
+        }
+    }
+
     /// The rules of a text. Of one that was compiled before nothing is told again.
     async fn compile(&mut self, text: &str) -> Result<RuleSet, ()> {
         if let Some((_, rules)) = self.waiting.take().filter(|(waiting, _)| waiting == text) {
             return Ok(rules);
         }
         let (file, text) = (self.file.clone(), text.to_owned());
-        self.blocking(move || file.compile(&text)).await
+        let in_use = self.changed.rules.current().count();
+        self.blocking(move || file.compile(&text, in_use)).await
     }
 
     /// Reading and compiling take a while where there are many rules. What comes of it is told if it is a problem.
@@ -288,7 +327,7 @@ impl Changed {
         }
         let first = problem.0.first().map_or("", String::as_str);
         let more = Some(problem.0.len().saturating_sub(1)).filter(|more| *more > 0);
-        tracing::error!(more, "{first}; the rules before are used on");
+        tracing::error!(more, "{first}; keeping the previous rules");
         self.rules.problem.store(Some(Arc::new(problem)));
     }
 }

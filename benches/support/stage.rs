@@ -56,6 +56,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
         prometheus: prometheus::Config::new(prometheus_url).unwrap(),
         cluster,
         address: (Ipv4Addr::LOCALHOST, 0).into(),
+        service: None,
         certificates: certificates::Settings {
             names: certificates::Names::new("loadline", None, &[]),
             ..certificates::Settings::default()

@@ -106,6 +106,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         prometheus: prometheus::Config::new(&backend.url())?,
         cluster: Cluster::Standalone { objects: None },
         address: (Ipv4Addr::LOCALHOST, 0).into(),
+        service: None,
         certificates: certificates::Settings {
             names: certificates::Names::new("loadline", None, &[]),
             ..certificates::Settings::default()

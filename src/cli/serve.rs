@@ -65,7 +65,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     }
     let file = RulesFile { path: path.clone(), strict: flags.strict };
     let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
-    let rules = file.compile(&text)?;
+    let rules = file.compile(&text, 0)?;
     let max_age =
         flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
     Ok(Settings {
@@ -75,6 +75,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         cluster,
         address,
         certificates,
+        service: flags.certificates.service(),
         tls,
         relist_interval: flags.discovery.metrics_relist_interval,
         max_age,

@@ -7,6 +7,7 @@
 //! ([`contests`]).
 
 pub mod external;
+mod hints;
 mod texts;
 
 use std::{

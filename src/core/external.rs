@@ -6,9 +6,9 @@ use super::{
     catalog::external::ExternalEntry,
     plan::{Matchers, PlanError},
     quantity,
-    rules::{Aggregate, Nan, Rule},
+    rules::{Aggregate, Nan, OnEmpty, Rule},
     samples::Vector,
-    selector::Selector,
+    selector::{Contradiction, Given, Selector},
     template::QueryArguments,
 };
 
@@ -36,7 +36,26 @@ pub struct ExternalReadings {
 ///
 /// Matchers come in the order selector (by key), namespace. The namespace, as it stands in the request (`*` is no wildcard), is
 /// matched unless the rule says `namespaced: false`. There is nothing to group by.
+///
+/// A selector that no series can match is refused, unless the query does not depend on it.
 pub fn query(
+    entry: &ExternalEntry,
+    namespace: &str,
+    selector: &Selector,
+) -> Result<String, PlanError> {
+    let query = render(entry, namespace, selector)?;
+    let label = entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
+    let of = "the namespace that is asked about";
+    let given = label.map(|label| Given { label, value: Some(namespace), of });
+    for Contradiction { label, why } in selector.contradictions(given.as_slice()) {
+        if query != render(entry, namespace, &selector.without(label))? {
+            return Err(PlanError::Selector(why));
+        }
+    }
+    Ok(query)
+}
+
+fn render(
     entry: &ExternalEntry,
     namespace: &str,
     selector: &Selector,
@@ -64,7 +83,15 @@ pub fn query(
 }
 
 /// Reads every sample of a vector, and makes one value of all where the rule says so.
-pub fn of_vector(vector: &Vector, rule: &Rule) -> ExternalReadings {
+///
+/// Where there is no sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as `or vector(0)` would give,
+/// at the time `zero_at`; there is none if the vector may be missing samples.
+pub fn of_vector(vector: &Vector, rule: &Rule, zero_at: Option<i64>) -> ExternalReadings {
+    let is_empty = vector.samples.is_empty() && vector.histograms == 0;
+    if let (OnEmpty::Zero, true, Some(at_ms)) = (rule.on_empty, is_empty, zero_at) {
+        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms };
+        return ExternalReadings { values: vec![zero], not_finite: 0 };
+    }
     let mut samples = Samples::default();
     for sample in &vector.samples {
         samples.add(&sample.labels, sample.at_ms, sample.value, rule.nan);
@@ -176,7 +203,7 @@ mod tests {
             ("k notin (v)", r#"{k!~"v",ns="n"}"#),
             ("k,!l", r#"{k!="",l="",ns="n"}"#),
             // Who names a namespace in the selector does not get out of that of the request.
-            ("ns=other", r#"{ns="other",ns="n"}"#),
+            ("ns in (n,other)", r#"{ns=~"n|other",ns="n"}"#),
         ];
         for (selector, wanted) in cases {
             assert_eq!(rendered("{<<.LabelMatchers>>}", NAMESPACED, selector), wanted);
@@ -206,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn a_selector_that_no_series_can_match_is_refused_where_the_query_has_it() {
+        let ask = |template: &str, resources: &str, selector: &str| {
+            query(&entry(template, resources), "app", &Selector::parse(selector).unwrap())
+        };
+        let template = "sum(up{<<.LabelMatchers>>})";
+        for selector in ["ns=nsq", "ns!=app", "!ns", "k=1,k=2"] {
+            let error = ask(template, NAMESPACED, selector).unwrap_err();
+            assert!(matches!(error, PlanError::Selector(_)), "{error}");
+            ask("sum(up)", NAMESPACED, selector).unwrap();
+        }
+        ask(template, NAMESPACED, "ns=app").unwrap();
+        ask(template, "namespaced: false, overrides: {ns: {resource: namespace}}", "ns=nsq")
+            .unwrap();
+    }
+
+    #[test]
     fn a_namespaced_rule_without_a_label_never_reads_all_namespaces() {
         let entry =
             ExternalEntry { namespace_label: None, ..entry("{<<.LabelMatchers>>}", NAMESPACED) };
@@ -227,7 +270,7 @@ mod tests {
             sample(&[("queue", "d")], f64::NEG_INFINITY),
             sample(&[], -3.0),
         ];
-        let readings = of_vector(&Vector { samples, ..Vector::default() }, &rule(""));
+        let readings = of_vector(&Vector { samples, ..Vector::default() }, &rule(""), Some(7));
         let shown: Vec<_> = readings
             .values
             .iter()
@@ -274,11 +317,30 @@ mod tests {
         ];
         for (aggregate, nan, wanted) in cases {
             let rule = rule(&format!(", aggregate: {aggregate}, nan: {nan}"));
-            let readings = of_vector(&vector, &rule).values;
+            let readings = of_vector(&vector, &rule, Some(7)).values;
             let wanted = ExternalReading { labels: Vec::new(), milli: wanted, at_ms: 2 };
             assert_eq!(readings, [wanted], "{aggregate} {nan}");
         }
         let sum = rule(", aggregate: sum");
-        assert_eq!(of_vector(&Vector::default(), &sum).values, [], "nothing has no sum");
+        assert_eq!(of_vector(&Vector::default(), &sum, Some(7)).values, [], "nothing has no sum");
+    }
+
+    #[test]
+    fn nothing_is_zero_where_the_rule_says_so_and_nothing_is_missing() {
+        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms: 7 };
+        for more in ["", ", aggregate: sum", ", aggregate: max", ", aggregate: avg"] {
+            let rule = rule(&format!(", onEmpty: zero{more}"));
+            let empty = Vector::default();
+            let read = |vector: &Vector, at| of_vector(vector, &rule, at).values;
+            assert_eq!(read(&empty, Some(7)), std::slice::from_ref(&zero), "{more}");
+            assert_eq!(read(&empty, None), [], "{more}");
+            let histogram = Vector { histograms: 1, ..Vector::default() };
+            assert_eq!(read(&histogram, Some(7)), [], "a sample, though none that is a value");
+            let nan = Sample { labels: Vec::new(), at_ms: 1, value: f64::NAN };
+            let nan = Vector { samples: vec![nan], ..Vector::default() };
+            assert_eq!(read(&nan, Some(7)), [], "{more}");
+        }
+        let omit = rule(", onEmpty: omit");
+        assert_eq!(of_vector(&Vector::default(), &omit, Some(7)).values, []);
     }
 }

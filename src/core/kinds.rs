@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use super::nearest::{MOST, nearest};
+
 /// A resource of an API group. The core group is empty.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct GroupResource {
@@ -95,6 +97,25 @@ impl Kinds {
             .clone()
             .find(|kind| kind.resource.group == group)
             .or_else(|| kinds.find(|kind| kind.resource.group.starts_with(group)))
+    }
+
+    /// What may have been meant by a resource that the cluster does not have: those of this name in other groups, as after the
+    /// end of `extensions`; else those of the nearest names.
+    pub fn near(&self, unknown: &GroupResource) -> Vec<&GroupResource> {
+        let word = unknown.resource.to_lowercase();
+        let words = match self.by_word.get_key_value(&word) {
+            Some((word, _)) => vec![word.as_str()],
+            None => nearest(&word, self.by_word.keys().map(String::as_str)),
+        };
+        let mut near: Vec<&GroupResource> = Vec::new();
+        let kinds = words.into_iter().filter_map(|word| self.by_word.get(word)).flatten();
+        for kind in kinds.filter_map(|index| self.all.get(*index)) {
+            if !near.contains(&&kind.resource) {
+                near.push(&kind.resource);
+            }
+        }
+        near.truncate(MOST);
+        near
     }
 
     /// All kinds in order of preference.
@@ -206,6 +227,21 @@ mod tests {
         assert_eq!(resolved("events.k8s.io", "event"), "events.events.k8s.io");
         assert_eq!(resolved("batch", "deployment"), "none");
         assert_eq!(resolved("", "po"), "none");
+    }
+
+    #[test]
+    fn a_resource_that_is_not_there_finds_its_neighbours() {
+        let kinds = Kinds::builtin();
+        let near = |text| {
+            let near = kinds.near(&GroupResource::parse(text));
+            near.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(near("ingresses.extensions"), "ingresses.networking.k8s.io");
+        assert_eq!(near("deployment.extensions"), "deployments.apps");
+        assert_eq!(near("Deployments.v1"), "deployments.apps");
+        assert_eq!(near("event.audit"), "events events.events.k8s.io");
+        assert_eq!(near("podz"), "pods");
+        assert_eq!(near("widgets.example.com"), "");
     }
 
     #[test]

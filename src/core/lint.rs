@@ -105,11 +105,20 @@ pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
 fn check_carried(carried: Carried, rules: &RuleSet, findings: &mut Vec<Finding>) {
     let help = "correct it: until then the rule is left out";
     findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
+    // The chart adds rules of its own to those of its values.
+    let may_have_more = carried.values.is_some();
     if let Some(values) = &carried.values {
         values::check(values, findings);
     }
     let written = Written::new(carried.rules);
     let mut report = Report { written: &written, findings: std::mem::take(findings) };
+    let is_empty = rules.count() == 0 && rules.broken.is_empty();
+    if is_empty && !rules.is_empty_on_purpose && !may_have_more {
+        let message = "the file has no rules, so that nothing is served";
+        let help = "write rules, or `rules: []` if none are wanted";
+        let (message, help) = (message.to_owned(), help.to_owned());
+        report.add(Severity::Warning, "no-rules", String::new(), message, help);
+    }
     let kinds = Kinds::builtin();
     for rule in &rules.custom {
         check_custom(rule, &kinds, &mut report);
@@ -167,6 +176,15 @@ fn check_external(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
     selectors::check(rule, report);
     naming::check(rule, report);
     external::check(rule, kinds, report);
+    if rule.on_empty == OnEmpty::Zero {
+        report.info(
+            rule,
+            "zero-for-missing",
+            "onEmpty",
+            "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped",
+            "leave `onEmpty` out, unless a missing sample does mean 0",
+        );
+    }
 }
 
 /// What has been found so far.

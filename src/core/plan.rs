@@ -16,7 +16,7 @@ use matchers::alternatives;
 pub use source::Source;
 
 use super::{
-    selector::Selector,
+    selector::{Contradiction, Given, Selector},
     template::{QueryArguments, TemplateError},
 };
 
@@ -115,6 +115,31 @@ pub fn exact(
         Objects::Any => Names::All,
     };
     plan(source, Place::of(namespace), names, metric_selector)
+}
+
+/// Refuses a metric selector that no series of the object can match, or of any object of the namespace. One that the query does not
+/// depend on is let pass.
+pub fn check_selector(
+    source: &dyn Source,
+    namespace: Option<&str>,
+    object: Option<&str>,
+    metric_selector: &Selector,
+) -> Result<(), PlanError> {
+    let of_namespace = source.namespace_label().zip(namespace).map(|(label, namespace)| Given {
+        label,
+        value: Some(namespace),
+        of: "the namespace that is asked about",
+    });
+    let of_object =
+        Given { label: source.label(), value: object, of: "the object that is asked about" };
+    let given: Vec<_> = of_namespace.into_iter().chain([of_object]).collect();
+    for Contradiction { label, why } in metric_selector.contradictions(&given) {
+        let query = |selector| render(source, Place::of(namespace), Names::All, selector);
+        if query(metric_selector)? != query(&metric_selector.without(label))? {
+            return Err(PlanError::Selector(why));
+        }
+    }
+    Ok(())
 }
 
 /// The most parts that an exact query is sent in; with more, one long query is the lesser evil.
@@ -300,6 +325,27 @@ mod tests {
             let selector = Selector::parse(selector).unwrap();
             let error = exact(&entry, Some("n"), &names, &selector).unwrap_err();
             assert!(error.to_string().contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_selector_that_no_series_can_match_is_refused_where_the_query_has_it() {
+        let check = |template: &str, object, selector: &str| {
+            let selector = Selector::parse(selector).unwrap();
+            check_selector(&entry(template, BOTH), Some("n"), object, &selector)
+        };
+        let template = "up{<<.LabelMatchers>>}";
+        for (object, selector) in
+            [(None, "ns=m"), (None, "!pod"), (Some("a"), "pod=b"), (None, "k=1,k=2")]
+        {
+            let error = check(template, object, selector).unwrap_err();
+            assert!(matches!(error, PlanError::Selector(_)), "{error}");
+            check("sum(up) by (pod)", object, selector).unwrap();
+        }
+        for (object, selector) in
+            [(None, "ns=n"), (None, "pod=b"), (Some("a"), "pod=a"), (Some("a"), "k=1")]
+        {
+            check(template, object, selector).unwrap();
         }
     }
 

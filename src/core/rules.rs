@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use backend::{Backend, Verb};
 pub use content::Content;
-pub(crate) use form::{excerpt, is_label_name, join, nearest};
+pub(crate) use form::{excerpt, is_label_name, join};
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
@@ -49,6 +49,17 @@ pub struct RuleSet {
     pub backends: Vec<Arc<Backend>>,
     /// Rules that were left out because they do not compile.
     pub broken: Vec<Problem>,
+    /// Whether the file says that there are no rules, as `rules: []` does. One that is empty, or has comments only, may have been
+    /// truncated.
+    pub is_empty_on_purpose: bool,
+}
+
+impl RuleSet {
+    /// How many rules there are, of all APIs.
+    pub fn count(&self) -> usize {
+        let usage = self.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]);
+        self.custom.len() + self.external.len() + usage.flatten().count()
+    }
 }
 
 /// A rule that compiled.
@@ -76,7 +87,7 @@ pub struct Rule {
     pub static_metric: Option<StaticMetric>,
     /// What becomes of NaN: of custom metrics 0 by default, of external metrics no value.
     pub nan: Nan,
-    /// Custom metrics: what becomes of objects without a sample.
+    /// What becomes of objects without a sample; of external metrics, of answers without one.
     pub on_empty: OnEmpty,
     /// External metrics: what becomes of several samples.
     pub aggregate: Aggregate,
@@ -102,13 +113,13 @@ pub enum Nan {
     Drop,
 }
 
-/// What becomes of objects that exist but have no sample.
+/// What becomes of objects that exist but have no sample, and of external metrics that have none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum OnEmpty {
     /// They are left out of the answer.
     #[default]
     Omit,
-    /// Their value is 0.
+    /// Their value is 0, if the answer is new and whole.
     ///
     /// This lifts the protection that the `HorizontalPodAutoscaler` gives to pods without a sample, which it takes for
     /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
@@ -191,7 +202,10 @@ pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
     let mut broken = compiler.broken;
     let resource =
         file.resource_rules.map(|rules| resource::compile(&rules, &backends, &mut broken));
-    Ok(RuleSet { custom, external, resource, backends, broken })
+    let mut rules =
+        RuleSet { custom, external, resource, backends, broken, is_empty_on_purpose: false };
+    rules.is_empty_on_purpose = file.names_rules && rules.count() == 0 && rules.broken.is_empty();
+    Ok(rules)
 }
 
 /// What the rules of a file have in common while they are compiled.

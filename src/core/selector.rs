@@ -1,10 +1,13 @@
 //! Label selectors as text, by the grammar of `k8s.io/apimachinery/pkg/labels`.
 
+mod contradiction;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
 };
 
+pub use contradiction::{Contradiction, Given};
 use serde::Serialize;
 
 /// A label selector: all requirements must hold. They are sorted by key.

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Api, error::ApiError};
-use crate::{discovery, rules_file::Rules, wire::status::Reason};
+use crate::{discovery, registrations::Problems, rules_file::Rules, wire::status::Reason};
 
 /// What health is judged by.
 pub struct Health {
@@ -28,6 +28,8 @@ pub struct Health {
     pub trust: Option<watch::Receiver<bool>>,
     /// The rules, and what is wrong with their file.
     pub rules: Rules,
+    /// What is wrong with the registrations of our APIs; nothing where nobody looks at them.
+    pub registrations: Option<Problems>,
     /// Whether the end has begun.
     pub stopping: Arc<AtomicBool>,
 }
@@ -74,14 +76,22 @@ impl Health {
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
             counts: false,
         });
-        // A broken file is told and does not count, either: the rules before go on.
+        // A broken file is told and does not count, either: the previous rules are kept.
         let problem = self.rules.problem();
         checks.push(Check {
             name: "rules",
             problem: problem
-                .map(|problem| format!("{}; the rules before are used", problem.0.join("; "))),
+                .map(|problem| format!("{}; keeping the previous rules", problem.0.join("; "))),
             counts: false,
         });
+        // Who has our APIs is for people to decide.
+        if let Some(problems) = self.registrations.as_ref().and_then(Problems::get) {
+            checks.push(Check {
+                name: "registration",
+                problem: (!problems.is_empty()).then(|| problems.join("; ")),
+                counts: false,
+            });
+        }
         checks
     }
 }

@@ -22,14 +22,17 @@ use crate::{
     },
 };
 
-/// The version document, which is answered whether or not there are rules: an `APIService` without them must not hurt the cluster.
+/// The version document. Without rules there is none, as with prometheus-adapter: an `APIService` that is left over is not Available
+/// then, where an empty document would hide that nobody serves usage.
 pub(super) async fn resources(
     State(api): State<Arc<Api>>,
     Path(version): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    let is_served = api.served().iter().any(|group| group.name == RESOURCE.name);
-    Ok(Json(documents::usage_resources(version.name(), is_served)))
+    if !api.rules.served().contains(&RESOURCE) {
+        return Err(ApiError::not_found());
+    }
+    Ok(Json(documents::usage_resources(version.name())))
 }
 
 pub(super) async fn usage(

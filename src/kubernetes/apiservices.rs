@@ -44,12 +44,18 @@ impl Registrations {
 }
 
 impl Registration {
+    /// Namespace and name of the service that answers for it; nothing where that is kube-apiserver itself.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        let found = self.0.spec.as_ref()?.service.as_ref()?;
+        Some((
+            found.namespace.as_deref().unwrap_or_default(),
+            found.name.as_deref().unwrap_or_default(),
+        ))
+    }
+
     /// Whether a service answers for it.
     pub fn is_served_by(&self, service: &str, namespace: &str) -> bool {
-        let spec = self.0.spec.as_ref();
-        spec.and_then(|spec| spec.service.as_ref()).is_some_and(|found| {
-            found.name.as_deref() == Some(service) && found.namespace.as_deref() == Some(namespace)
-        })
+        self.service() == Some((namespace, service))
     }
 
     /// Whether cert-manager writes its authorities.

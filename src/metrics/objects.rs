@@ -25,7 +25,17 @@ struct WatchLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RegistrationLabels {
+    apiservice: String,
+    owner: &'static str,
+}
+
+/// Who an `APIService` may send requests to.
+const OWNERS: [&str; 4] = ["ours", "another", "absent", "unknown"];
+
 pub(super) struct Objects {
+    registered: Family<RegistrationLabels, Gauge>,
     lists: Family<ListLabels, Counter>,
     watches: Family<WatchLabels, Gauge>,
     watched: Family<ResourceLabels, Gauge>,
@@ -37,6 +47,7 @@ pub(super) struct Objects {
 impl Objects {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
+            registered: Family::default(),
             lists: Family::default(),
             watches: Family::default(),
             watched: Family::default(),
@@ -44,6 +55,11 @@ impl Objects {
             autoscalers: Gauge::default(),
             asked_by_autoscalers: Gauge::default(),
         };
+        registry.register(
+            "loadline_apiservice_registered",
+            "Whether an APIService of ours sends requests to our Service, to another one, is absent, or is not known",
+            metrics.registered.clone(),
+        );
         registry.register(
             "loadline_kubernetes_lists",
             "LIST requests for objects that no watch could answer for, by resource and outcome",
@@ -79,6 +95,22 @@ impl Objects {
 }
 
 impl Metrics {
+    /// Who is registered for a version of a group: `ours`, `another`, `absent` or `unknown`.
+    pub fn registered(&self, apiservice: &str, whose: &'static str) {
+        for owner in OWNERS {
+            let labels = RegistrationLabels { apiservice: apiservice.to_owned(), owner };
+            self.objects.registered.get_or_create(&labels).set((owner == whose).into());
+        }
+    }
+
+    /// We do not serve this version of a group any more.
+    pub fn forget_registration(&self, apiservice: &str) {
+        for owner in OWNERS {
+            let labels = RegistrationLabels { apiservice: apiservice.to_owned(), owner };
+            self.objects.registered.remove(&labels);
+        }
+    }
+
     /// Objects were listed.
     pub fn list(&self, resource: String, succeeded: bool) {
         let outcome = if succeeded { "success" } else { "error" };

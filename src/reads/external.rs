@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{ReadError, Reads, failed, refused, waiting};
+use super::{ReadError, Reads, failed, is_new_and_whole, refused, waiting};
 use crate::{
     answers::Basis,
     core::{
@@ -52,7 +52,11 @@ impl Reads {
         let got = got.map_err(|failure| failed(rule, failure))?;
         let answer = got.kept.value().answer();
         let readings = match answer {
-            Answer::Vector(vector) => external::of_vector(vector, &entry.rule),
+            Answer::Vector(vector) => {
+                let fetched_ms = got.kept.value().fetched_ms();
+                let zero_at = is_new_and_whole(&got).then_some(fetched_ms);
+                external::of_vector(vector, &entry.rule, zero_at)
+            }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => {
                 let (rule, kind) = (rule.clone(), kind.clone());
@@ -102,6 +106,6 @@ fn unknown(catalog: &Catalog, problems: &[String], metric: &str) -> ReadError {
     ReadError::UnknownMetric {
         metric: metric.to_owned(),
         resource: String::new(),
-        cause: "no rule of externalRules gives a metric of this name".to_owned(),
+        cause: catalog.why_unknown_external(metric),
     }
 }

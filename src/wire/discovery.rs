@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::core::catalog::Catalog;
 
 /// A served API group and its versions, the preferred one first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Group {
     /// The group's name.
     pub name: &'static str,
@@ -117,8 +117,8 @@ fn aggregated_resources(group: Group) -> Vec<Value> {
 const USAGE: [(&str, &str, bool); 2] =
     [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
 
-/// `/apis/metrics.k8s.io/{version}`: pods and nodes, or nothing where there are no rules.
-pub fn usage_resources(version: &str, is_served: bool) -> Value {
+/// `/apis/metrics.k8s.io/{version}`: pods and nodes.
+pub fn usage_resources(version: &str) -> Value {
     let resource = |(name, kind, is_namespaced): (&str, &str, bool)| {
         json!({
             "name": name,
@@ -128,8 +128,7 @@ pub fn usage_resources(version: &str, is_served: bool) -> Value {
             "verbs": ["get", "list"],
         })
     };
-    let resources: Vec<_> = USAGE.into_iter().filter(|_| is_served).map(resource).collect();
-    resource_list(RESOURCE, version, &resources)
+    resource_list(RESOURCE, version, &USAGE.map(resource))
 }
 
 /// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
@@ -209,10 +208,9 @@ mod tests {
     #[test]
     fn usage_is_of_pods_and_nodes() {
         assert_eq!(
-            usage_resources("v1beta1", true).to_string(),
+            usage_resources("v1beta1").to_string(),
             r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","resources":[{"name":"nodes","singularName":"","namespaced":false,"kind":"NodeMetrics","verbs":["get","list"]},{"name":"pods","singularName":"","namespaced":true,"kind":"PodMetrics","verbs":["get","list"]}]}"#
         );
-        assert_eq!(usage_resources("v1", false)["resources"], json!([]));
         let versions = &aggregated(&[RESOURCE], Aggregated::V2)["items"][0]["versions"];
         assert_eq!(versions[0]["version"], "v1");
         assert_eq!(versions[1]["resources"][1]["responseKind"]["kind"], "PodMetrics");

@@ -7,6 +7,7 @@ mod autoscaling;
 mod certificates;
 mod examples;
 mod load;
+mod registration;
 mod replacement;
 mod set_up;
 mod usage;

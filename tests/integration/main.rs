@@ -45,6 +45,8 @@ mod objects;
 #[cfg(test)]
 mod pointwise;
 #[cfg(test)]
+mod registrations;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod resource_metrics;
@@ -54,5 +56,7 @@ mod sharing;
 mod support;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod unanswerable;
 #[cfg(test)]
 mod victoria_metrics;

@@ -53,6 +53,27 @@ fn registered_is_what_is_served() {
     }
 }
 
+/// One that is left behind at a server that does not serve it hurts the whole cluster.
+#[test]
+fn the_ways_back_name_every_registration() {
+    let groups = [discovery::CUSTOM, discovery::EXTERNAL, discovery::RESOURCE];
+    for (page, heading) in [
+        ("deploy/README.md", "### Back"),
+        ("docs/from-prometheus-adapter.md", "## Back"),
+        ("docs/install.md", "## Take it away"),
+    ] {
+        let text = fs::read_to_string(file(page)).expect("the page");
+        let section = text.split_once(&format!("\n{heading}\n")).expect(heading).1;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        for group in groups {
+            for version in group.versions {
+                let name = format!("`{version}.{}`", group.name);
+                assert!(section.contains(&name), "{page}: {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_arguments_of_the_prometheus_adapter_chart_are_taken() {
     assert_arguments_are_taken(&[

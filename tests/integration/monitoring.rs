@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use loadline::registrations::Service;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -65,6 +66,8 @@ impl Stage {
         let backend = Backend::start(knows(&["good", "bad"], query)).await;
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
         launch.guarded = true;
+        let (namespace, name) = ("monitoring".to_owned(), "loadline".to_owned());
+        launch.service = Some(Service { namespace, name });
         launch.planning.life.ttl = Duration::from_secs(600);
         let app = launch.start().await;
         let stage = Self { _cluster: cluster, _backend: backend, app };
@@ -74,6 +77,10 @@ impl Stage {
         until("the watch is refused", async || {
             let unsynced = r#"loadline_watch_restarts_total{resource="pods"} 1"#;
             stage.metrics().await.contains(unsynced).then_some(())
+        })
+        .await;
+        until("the registrations are read", async || {
+            stage.metrics().await.contains("loadline_apiservice_registered{").then_some(())
         })
         .await;
         stage

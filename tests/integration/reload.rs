@@ -235,6 +235,44 @@ async fn a_broken_file_changes_nothing_but_what_is_told_of_it() {
     stage.app.stop().await;
 }
 
+/// As a tool leaves it that truncates the file before it writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_lost_its_rules_replaces_none() {
+    let good = format!("rules:\n{}", rule("a", ""));
+    let stage = Stage::new(&good).await;
+    let lost = [
+        "",
+        " \n---\n",
+        "# only a comment\n",
+        "{}\n",
+        "rules:\nexternalRules: ~\n",
+        "backends: [{name: other, url: 'http://127.0.0.1:1'}]\n",
+        // Cut in the middle of the first rule.
+        "rules:\n- seriesQuery: 'a{}'\n",
+    ];
+    for text in lost {
+        stage.write(text);
+        stage.until_metric("loadline_config_last_reload_successful 0\n").await;
+        assert_eq!(stage.status("a").await, 200, "{text:?}");
+        let ready = stage.ready().await;
+        let line = ready.lines().find(|line| line.starts_with("[!]rules")).unwrap();
+        assert!(line.contains("rules.yaml: it has no usable rule"), "{line}");
+        assert!(ready.contains("readyz check passed"), "{ready}");
+        stage.write(&good);
+        stage.until_metric("loadline_config_last_reload_successful 1\n").await;
+    }
+    for text in ["rules: []\n", "externalRules: []\n", "resourceRules: {}\n"] {
+        stage.write(text);
+        stage.until_status("a", 404).await;
+        assert!(stage.ready().await.contains("[+]rules ok"));
+        // What has no rules has none to lose.
+        stage.write("# nothing yet\n");
+        stage.write(&good);
+        stage.until_status("a", 200).await;
+    }
+    stage.app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_is_swapped_is_noticed_and_the_first_external_rule_starts_its_api() {
     let custom = format!("rules:\n{}", rule("a", ""));

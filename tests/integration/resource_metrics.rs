@@ -396,17 +396,19 @@ async fn a_prometheus_that_fails_is_no_empty_answer() {
     app.stop().await;
 }
 
-/// An `APIService` for which there are no rules is available and empty, and does not take part in discovery.
+/// An `APIService` for which there are no rules is not Available: the aggregator asks for the document of its version.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_rules_there_is_an_empty_document_and_nothing_else() {
+async fn without_rules_there_is_nothing() {
     let backend = Backend::start(|_| vector(&[])).await;
     let app = Launch::new("rules: []\n", &backend.url).start().await;
-    for version in ["v1beta1", "v1"] {
-        let document = app.get(&format!("/apis/metrics.k8s.io/{version}")).await;
-        assert_eq!((document.status.as_u16(), &document.json()["resources"]), (200, &json!([])));
-        let reply = app.get(&format!("/apis/metrics.k8s.io/{version}/pods")).await;
-        assert_eq!(reply.status, 404);
+    for path in ["", "/v1beta1", "/v1", "/v1/", "/v1beta1/pods", "/v1/pods"] {
+        let reply = app.get(&format!("/apis/metrics.k8s.io{path}")).await;
+        assert_eq!(reply.status, 404, "{path}");
         assert_eq!(reply.failure(), "the server could not find the requested resource");
+    }
+    for path in ["/apis/custom.metrics.k8s.io/v1beta1", "/apis/external.metrics.k8s.io/v1beta1"] {
+        let document = app.get(path).await;
+        assert_eq!((document.status.as_u16(), &document.json()["resources"]), (200, &json!([])));
     }
     assert_eq!(app.get("/apis").await.json()["groups"], json!([]));
     app.stop().await;

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{UsageError, boolean};
 use crate::prometheus::config::SERVICE_ACCOUNT;
+use crate::registrations::Service;
 use crate::server::{
     certificates::{NamedPaths, Names, Paths, Settings},
     tls::options::{Minimum, MinimumFlag, Options, Suites},
@@ -35,9 +36,10 @@ pub(in crate::cli) struct CertificateFlags {
     #[arg(long, value_name = "NAME", default_value = "loadline-serving")]
     tls_secret_name: String,
 
-    /// The Service that we are reached by, for the names of our own certificate
-    #[arg(long, value_name = "NAME", default_value = "loadline")]
-    service_name: String,
+    /// The Service that we are reached by: for the names of our own certificate [default: loadline], and, where it is given,
+    /// to notice that an APIService of ours points at another one
+    #[arg(long, value_name = "NAME")]
+    service_name: Option<String>,
 
     /// The namespace of the Service and the Secret [default: POD_NAMESPACE of the environment, else
     /// that of the service account]
@@ -100,8 +102,8 @@ impl CertificateFlags {
             secret: Some(self.tls_secret_name.clone()).filter(|name| {
                 !name.is_empty() && (!is_outside || self.service_namespace.is_some())
             }),
-            names: Names::new(&self.service_name, namespace.as_deref(), &addresses),
-            service: self.service_name.clone(),
+            names: Names::new(self.service_name(), namespace.as_deref(), &addresses),
+            service: self.service_name().to_owned(),
             namespace,
             manage_apiservices: self.manage_apiservice,
             named: self.tls_sni_cert_key.clone(),
@@ -132,6 +134,17 @@ impl CertificateFlags {
             suites = Some(parsed.offered);
         }
         Ok(Options { minimum: self.tls_min_version.minimum, suites, http2 })
+    }
+
+    /// The Service that we are reached by, if somebody has said so.
+    pub(in crate::cli) fn service(&self) -> Option<Service> {
+        let is_said = self.service_name.is_some() || self.manage_apiservice;
+        let name = self.service_name().to_owned();
+        self.namespace().filter(|_| is_said).map(|namespace| Service { namespace, name })
+    }
+
+    fn service_name(&self) -> &str {
+        self.service_name.as_deref().unwrap_or("loadline")
     }
 
     fn namespace(&self) -> Option<String> {
@@ -185,6 +198,16 @@ mod tests {
         assert_eq!(found.folder.unwrap().to_str(), Some("/tmp/cert"));
         assert_eq!(found.named.len(), 2);
         assert_eq!(found.named[0].hosts, ["c", "d"]);
+    }
+
+    #[test]
+    fn who_we_are_is_known_when_it_is_said() {
+        let service = |line| parsed(line).unwrap().service().map(|service| service.to_string());
+        assert_eq!(service("--service-namespace=n"), None);
+        let named = service("--service-namespace=n --service-name=adapter");
+        assert_eq!(named.as_deref(), Some("n/adapter"));
+        let managed = service("--service-namespace=n --manage-apiservice");
+        assert_eq!(managed.as_deref(), Some("n/loadline"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const NAME: &str = "__name__";
 /// All external metrics.
 #[derive(Debug, Default)]
 pub struct External {
-    metrics: BTreeMap<String, ExternalEntry>,
+    pub(super) metrics: BTreeMap<String, ExternalEntry>,
     undiscovered: Vec<String>,
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value as Schema;
 
 use super::{Finding, Severity};
 use crate::core::{
+    nearest::nearest,
     rules,
     yaml::{Key, Node, Value},
 };
@@ -58,8 +59,8 @@ fn unknown_keys(values: &Node, path: &str, schema: &Schema, findings: &mut Vec<F
             Some(schema) => unknown_keys(node, &path, schema, findings),
             None if path == key.text && is_of_others(key) => {}
             None => {
-                let nearest = rules::nearest(&key.text, known.keys().map(String::as_str));
-                let message = nearest.map_or_else(
+                let nearest = nearest(&key.text, known.keys().map(String::as_str));
+                let message = nearest.first().map_or_else(
                     || "unknown key: the chart does not read it".to_owned(),
                     |nearest| format!("unknown key; did you mean `{nearest}`?"),
                 );

@@ -18,6 +18,8 @@ pub(super) struct RulesFile {
     pub(super) external_rules: Vec<Rule>,
     pub(super) resource_rules: Option<ResourceRules>,
     pub(super) backends: Vec<Backend>,
+    /// Whether one of the keys for rules has a value, if only an empty one.
+    pub(super) names_rules: bool,
 }
 
 /// One entry of `rules` or `externalRules`.
@@ -137,6 +139,9 @@ pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
         external_rules: fields.items("externalRules").map(|rule| self::rule(&rule, true)).collect(),
         resource_rules: fields.object("resourceRules").map(|rules| resource_rules(&rules)),
         backends: fields.items("backends").map(|backend| self::backend(&backend)).collect(),
+        names_rules: ["rules", "externalRules", "resourceRules"]
+            .iter()
+            .any(|key| fields.get(key).is_some()),
     })
 }
 
@@ -172,7 +177,7 @@ fn rule(fields: &Fields<'_>, external: bool) -> Rule {
             "drop" => Some(Nan::Drop),
             _ => None,
         },
-        on_empty: if !external && fields.text("onEmpty").value == "zero" {
+        on_empty: if fields.text("onEmpty").value == "zero" {
             OnEmpty::Zero
         } else {
             OnEmpty::Omit

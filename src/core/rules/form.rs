@@ -8,6 +8,7 @@ use super::{
 };
 use crate::core::{
     duration,
+    nearest::nearest,
     yaml::{Key, Node, Place, Value},
 };
 
@@ -19,9 +20,6 @@ const EXCERPT: usize = 60;
 
 /// The most headers of one rule or backend.
 const MAX_HEADERS: usize = 50;
-
-/// The longest word that a known key is proposed for: more is no slip of the keyboard.
-const LONGEST_SLIP: usize = 64;
 
 /// Everything that is wrong with a file's form.
 #[derive(Debug, Default)]
@@ -233,23 +231,10 @@ fn check_header(name: &str) -> Result<HeaderName, String> {
 }
 
 fn unknown(key: &str, shape: &Shape) -> String {
-    match nearest(key, shape.keys.iter().map(|key| key.name)) {
+    match nearest(key, shape.keys.iter().map(|key| key.name)).first() {
         Some(known) => format!("unknown key; did you mean `{known}`?"),
         None => format!("unknown key; expected one of {}", quoted(shape)),
     }
-}
-
-/// The known key that differs least, if it does not differ by more than a third of its letters.
-pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    if word.len() > LONGEST_SLIP {
-        return None;
-    }
-    let word = word.to_lowercase();
-    known
-        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
-        .filter(|(distance, name)| distance * 3 <= name.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
 }
 
 fn quoted(shape: &Shape) -> String {

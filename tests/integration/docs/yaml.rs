@@ -89,7 +89,8 @@ fn manifest(kind: &str, document: &Value) -> Option<String> {
 
 /// What `loadline check` finds that counts. Backends by themselves are used by rules that stand elsewhere.
 fn rules(text: &str) -> Vec<String> {
-    let is_used_elsewhere = |code: &str| code == "unused-backend" && !text.contains("rules:");
+    let is_used_elsewhere =
+        |code: &str| matches!(code, "unused-backend" | "no-rules") && !text.contains("rules:");
     lint::check(text)
         .into_iter()
         .filter(|found| found.severity < Severity::Info && !is_used_elsewhere(found.code))

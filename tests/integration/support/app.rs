@@ -10,6 +10,7 @@ use loadline::{
     hpas::Seeds,
     planner,
     prometheus::{self, Prometheus},
+    registrations,
     rules_file::Source,
     server::{certificates, tls::options::Options},
     traces,
@@ -36,6 +37,8 @@ pub(crate) struct Launch {
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
     pub(crate) certificates: certificates::Settings,
+    /// The Service that the cluster reaches it by.
+    pub(crate) service: Option<registrations::Service>,
     pub(crate) token_ttl: Duration,
     pub(crate) access_ttls: Ttls,
     pub(crate) trust: trust::Overrides,
@@ -63,6 +66,7 @@ impl Launch {
                 names: certificates::Names::new("loadline", None, &[]),
                 ..certificates::Settings::default()
             },
+            service: None,
             token_ttl: KEPT,
             access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
             trust: trust::Overrides::default(),
@@ -114,6 +118,7 @@ impl Launch {
             cluster,
             address: ([127, 0, 0, 1], 0).into(),
             certificates: self.certificates,
+            service: self.service,
             tls: Options::default(),
             relist_interval: self.relist_interval,
             max_age: self.max_age,

@@ -73,6 +73,8 @@ struct Shared {
     /// Kinds that were installed later.
     more: Mutex<Vec<Kind>>,
     delegation: Delegation,
+    /// Namespace and name of the Services that APIServices point at.
+    registrations: Mutex<BTreeMap<String, (String, String)>>,
 }
 
 /// The server and its kubeconfig.
@@ -110,6 +112,12 @@ impl Kubernetes {
     /// Leads whoever reads the kubeconfig from now on another way to this server.
     pub(crate) fn reached_by(&self, url: &str) {
         write_kubeconfig(&self.kubeconfig, url);
+    }
+
+    /// Points an APIService at a Service.
+    pub(crate) fn register(&self, apiservice: &str, namespace: &str, name: &str) {
+        let mut registrations = self.shared.registrations.lock().expect("not poisoned");
+        registrations.insert(apiservice.to_owned(), (namespace.to_owned(), name.to_owned()));
     }
 
     /// Path and query of the LISTs since the last call.
@@ -233,6 +241,18 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         ["api", "v1", "namespaces", "kube-system", "configmaps"] => {
             shared.delegation.config_maps(&request)
+        }
+        ["apis", "apiregistration.k8s.io", "v1", "apiservices", name] => {
+            let registrations = shared.registrations.lock().expect("not poisoned");
+            let Some((namespace, service)) = registrations.get(*name) else {
+                return failure(404, "not found");
+            };
+            let spec = json!({
+                "service": {"namespace": namespace, "name": service},
+                "groupPriorityMinimum": 100, "versionPriority": 100,
+            });
+            let kind = "APIService";
+            axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec})).into_response()
         }
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => {
             let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes);

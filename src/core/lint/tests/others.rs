@@ -41,11 +41,30 @@ fn rules_among_each_other() {
 }
 
 #[test]
+fn a_file_without_rules_says_that_none_are_wanted() {
+    let backends = "backends: [{name: other, url: \"http://x\"}]\n";
+    let empty = ["", "# nothing\n", "rules:\n", "{}", "rules: ~\nexternalRules:\n", backends];
+    for text in empty {
+        for meant in ["rules: []", "externalRules: []", "resourceRules: {}", &rule("up", SUM, "")] {
+            tells("no-rules", Severity::Warning, text, meant);
+        }
+    }
+    // What does not compile is a rule all the same.
+    assert_eq!(codes(&rule("up", "<<.X>>", "")), ["broken-rule"]);
+}
+
+#[test]
 fn external_rules() {
     let rule =
         |query: &str, more: &str| rule("queue", query, more).replace("rules:", "externalRules:");
     let sum = "sum(<<.Series>>{<<.LabelMatchers>>})";
     let warning = Severity::Warning;
+    tells(
+        "zero-for-missing",
+        Severity::Info,
+        &rule(sum, "onEmpty: zero"),
+        &rule(sum, "onEmpty: omit"),
+    );
     tells("namespace-ignored", warning, &rule("sum(queue)", ""), &rule(sum, ""));
     tells(
         "namespace-ignored",

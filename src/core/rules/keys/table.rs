@@ -87,6 +87,11 @@ static EXTERNAL_RULE: Shape = Shape {
             "What becomes of NaN: no value (`drop`, the default), or 0 (`zero`).",
         ),
         key(
+            "onEmpty",
+            Kind::Choice(&["omit", "zero"]),
+            "What becomes of an answer without a sample: no value (`omit`, the default: an autoscaler holds still), or one value 0 without labels (`zero`). Only a new and whole answer becomes 0; one that is stale, partial or has failed does not. A series that has ended is an unknown metric after a while, unless the rule is static.",
+        ),
+        key(
             "aggregate",
             Kind::Choice(&["none", "sum", "max", "avg"]),
             "What becomes of several samples: a value each (`none`, the default; an autoscaler adds them up), or one value: their sum, maximum or average.",

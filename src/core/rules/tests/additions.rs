@@ -51,7 +51,8 @@ fn what_is_said_is_compiled() {
     }
     let custom = rule("rules", "nan: drop, onEmpty: zero");
     assert_eq!((custom.nan, custom.on_empty), (Nan::Drop, OnEmpty::Zero));
-    assert_eq!(rule("externalRules", "nan: zero").nan, Nan::Zero);
+    let external = rule("externalRules", "nan: zero, onEmpty: zero");
+    assert_eq!((external.nan, external.on_empty), (Nan::Zero, OnEmpty::Zero));
     for (word, aggregate) in [
         ("none", Aggregate::None),
         ("sum", Aggregate::Sum),
@@ -66,7 +67,7 @@ fn what_is_said_is_compiled() {
 #[test]
 fn every_problem_is_reported_with_its_place_and_what_was_expected() {
     insta::assert_snapshot!(problems(
-        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: zero\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
+        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: one\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
     ).join("\n"));
 }
 

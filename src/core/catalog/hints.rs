@@ -1,0 +1,181 @@
+//! What may have been meant by a name that the catalog does not have. Only names are told that discovery lists anyway.
+
+use super::{Catalog, GroupResource};
+use crate::core::nearest::{MOST, did_you_mean, nearest};
+
+impl Catalog {
+    /// Why a resource has no metric of this name, and what may have been meant.
+    pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
+        let is_external = self.external.get(metric).is_some();
+        let kinds = self.kinds_with(metric);
+        let of_resource = self.metrics.get(resource);
+        let hint = hint(metric, || {
+            of_resource.into_iter().flatten().map(|(name, entry)| (name.as_str(), &*entry.series))
+        });
+        let mut elsewhere = Vec::new();
+        if !kinds.is_empty() {
+            elsewhere.push(format!("there is a metric of this name for {}", listed(&kinds)));
+        }
+        if is_external {
+            elsewhere.push("external.metrics.k8s.io has a metric of this name".to_owned());
+        }
+        match (elsewhere.is_empty(), hint.is_empty()) {
+            (false, true) => elsewhere.join("; "),
+            (false, false) => {
+                format!(
+                    "no rule gives {resource} a metric of this name{hint}; {}",
+                    elsewhere.join("; ")
+                )
+            }
+            (true, false) => format!("{NONE}{hint}"),
+            (true, true) => format!("{NONE}{}", self.hint_from_elsewhere(resource, metric)),
+        }
+    }
+
+    /// Why there is no external metric of this name, and what may have been meant.
+    pub fn why_unknown_external(&self, metric: &str) -> String {
+        let hint = hint(metric, || {
+            self.external.metrics.iter().map(|(name, entry)| (name.as_str(), &*entry.series))
+        });
+        let kinds = self.kinds_with(metric);
+        let custom = match kinds.as_slice() {
+            [] => String::new(),
+            kinds => format!("; custom.metrics.k8s.io has one for {}", listed(kinds)),
+        };
+        format!("no rule of externalRules gives a metric of this name{hint}{custom}")
+    }
+
+    /// The nearest names of other resources, or of the other API.
+    fn hint_from_elsewhere(&self, resource: &GroupResource, metric: &str) -> String {
+        let others = || self.metrics.iter().filter(|(other, _)| *other != resource);
+        let names = others().flat_map(|(_, metrics)| metrics.keys().map(String::as_str));
+        let mut near: Vec<_> = nearest(metric, names)
+            .into_iter()
+            .map(|name| format!("{name} of {}", listed(&self.kinds_with(name))))
+            .collect();
+        if near.is_empty() {
+            let names = nearest(metric, self.external.names()).into_iter();
+            near = names.map(|name| format!("{name} of external.metrics.k8s.io")).collect();
+        }
+        did_you_mean(&near)
+    }
+}
+
+const NONE: &str = "no rule gives a metric of this name";
+
+/// What a rule calls the series of this name, which is what people know; else the nearest names.
+fn hint<'c, I: Iterator<Item = (&'c str, &'c str)>>(metric: &str, names: impl Fn() -> I) -> String {
+    let mut served: Vec<_> =
+        names().filter(|(_, series)| *series == metric).map(|(name, _)| name).collect();
+    served.sort_unstable();
+    served.truncate(MOST);
+    if served.is_empty() {
+        served = nearest(metric, names().map(|(name, _)| name));
+    }
+    did_you_mean(&served)
+}
+
+fn listed(kinds: &[&GroupResource]) -> String {
+    kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use super::*;
+    use crate::core::{
+        catalog::{Api, DiscoveredRule, Found, external::NAME},
+        kinds::Kinds,
+        rules::load,
+    };
+
+    /// Names of pods' series by the label `pod`, of nodes' by `node`, and of external metrics.
+    fn catalog(pods: &[&str], nodes: &[&str], external: &[&str]) -> Catalog {
+        let rules = load(
+            "rules:
+- {seriesQuery: a, resources: {overrides: {pod: {resource: pod}, node: {resource: node}}}, metricsQuery: a, name: {matches: '^(.*?)(_total)?$', as: '$1'}}
+externalRules:
+- {seriesQuery: b, resources: {namespaced: false}, metricsQuery: b}
+",
+        )
+        .unwrap();
+        let mut found = [Found::default(), Found::default()];
+        for (label, names) in [("pod", pods), ("node", nodes)] {
+            for name in names {
+                found[0].insert(label, name);
+            }
+        }
+        for name in external {
+            found[1].insert(NAME, name);
+        }
+        let kinds = Kinds::builtin();
+        let rules = [(Api::Custom, &rules.custom[0]), (Api::External, &rules.external[0])];
+        let discovered: Vec<_> = rules
+            .into_iter()
+            .zip(found)
+            .map(|((api, rule), found)| DiscoveredRule {
+                rule: Arc::clone(rule),
+                api,
+                mapping: Arc::new(rule.mapping.resolve(&kinds)),
+                found: Some(Arc::new(found)),
+            })
+            .collect();
+        Catalog::build(Arc::new(kinds), &discovered, &BTreeSet::new())
+    }
+
+    #[test]
+    fn an_unknown_metric_names_its_neighbours() {
+        let catalog = catalog(
+            &["DCGM_ACTIVE", "requests_total", "both"],
+            &["disk_bytes", "both"],
+            &["queue_depth", "both"],
+        );
+        let cases = [
+            ("dcgm_active", "a metric of this name; did you mean DCGM_ACTIVE?"),
+            ("DCGM_ACTIV", "did you mean DCGM_ACTIVE?"),
+            ("requests_total", "did you mean requests?"),
+            ("disk_bytes", "there is a metric of this name for nodes"),
+            ("disk_byte", "did you mean disk_bytes of nodes?"),
+            ("queue_depth", "external.metrics.k8s.io has a metric of this name"),
+            ("queue_dept", "did you mean queue_depth of external.metrics.k8s.io?"),
+            ("memory", "no rule gives a metric of this name"),
+        ];
+        let pods = GroupResource::parse("pods");
+        for (metric, wanted) in cases {
+            let why = catalog.why_unknown(&pods, metric);
+            assert!(why.ends_with(wanted), "{metric}: {why}");
+        }
+        let services = GroupResource::parse("services");
+        assert_eq!(
+            catalog.why_unknown(&services, "both"),
+            "there is a metric of this name for nodes, pods; external.metrics.k8s.io has a metric of this name"
+        );
+        assert!(
+            catalog.why_unknown(&services, "bot").ends_with("did you mean both of nodes, pods?")
+        );
+    }
+
+    #[test]
+    fn what_is_near_comes_before_what_is_elsewhere() {
+        let catalog = catalog(&["requests"], &["request"], &[]);
+        assert_eq!(
+            catalog.why_unknown(&GroupResource::parse("pods"), "request"),
+            "no rule gives pods a metric of this name; did you mean requests?; there is a metric of this name for nodes"
+        );
+    }
+
+    #[test]
+    fn an_unknown_external_metric_names_its_neighbours() {
+        let catalog = catalog(&["requests"], &[], &["queue_depth"]);
+        let cases = [
+            ("Queue_Depth", "did you mean queue_depth?"),
+            ("requests", "custom.metrics.k8s.io has one for pods"),
+            ("other", "no rule of externalRules gives a metric of this name"),
+        ];
+        for (metric, wanted) in cases {
+            let why = catalog.why_unknown_external(metric);
+            assert!(why.ends_with(wanted), "{metric}: {why}");
+        }
+    }
+}
