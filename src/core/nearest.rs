@@ -1,0 +1,146 @@
+//! Which known names are nearest to one that is not known: slips of the keyboard, and upper for lower case.
+
+use std::fmt::Display;
+
+/// How many names are proposed.
+pub const MOST: usize = 3;
+
+/// The longest name that others are proposed for: more is no slip of the keyboard.
+const LONGEST: usize = 200;
+
+/// The most edits between a name and one that is proposed for it.
+const MOST_EDITS: usize = 4;
+
+/// How many names the edits are counted to. Others with about the same letters are not looked at: who asks decides the name, and
+/// the answer must not take long.
+const MOST_COMPARED: usize = 500;
+
+/// Letters in classes: upper and lower case are one.
+type Letters = [i16; 32];
+
+/// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case only, else those that
+/// differ by no more than a third of their letters.
+///
+/// The work is linear in the known names, but for a bounded number of them.
+pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+    if word.len() > LONGEST {
+        return Vec::new();
+    }
+    let word = word.to_lowercase();
+    let letters = letters(&word);
+    let mut compared = 0;
+    let mut found: Vec<_> = known
+        .into_iter()
+        .filter_map(|name| {
+            if name.eq_ignore_ascii_case(&word) {
+                return Some((0, name));
+            }
+            let most_edits = (name.len() / 3).min(MOST_EDITS);
+            if compared == MOST_COMPARED
+                || word.len().abs_diff(name.len()) > most_edits
+                || least_edits(letters, name) > most_edits
+            {
+                return None;
+            }
+            compared += 1;
+            let edits = strsim::osa_distance(&word, &name.to_lowercase());
+            (edits <= most_edits).then_some((edits, name))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    let differs_by_case_only = found.first().is_some_and(|(edits, _)| *edits == 0);
+    let names = found.into_iter().filter(|(edits, _)| !differs_by_case_only || *edits == 0);
+    names.map(|(_, name)| name).take(MOST).collect()
+}
+
+fn letters(text: &str) -> Letters {
+    let mut letters = Letters::default();
+    count(&mut letters, text, 1);
+    letters
+}
+
+fn count(letters: &mut Letters, text: &str, by: i16) {
+    for byte in text.bytes() {
+        if let Some(class) = letters.get_mut(usize::from(byte % 32)) {
+            *class += by;
+        }
+    }
+}
+
+/// Fewer edits than this cannot make a name of a word with these letters: an edit takes one letter away, and adds one.
+fn least_edits(mut letters: Letters, name: &str) -> usize {
+    count(&mut letters, name, -1);
+    let sum = |sign: i16| -> usize {
+        letters.iter().filter_map(|class| usize::try_from(class * sign).ok()).sum()
+    };
+    sum(1).max(sum(-1))
+}
+
+/// `; did you mean …?` for the end of a sentence that says what is not known; nothing where no name is near.
+pub fn did_you_mean<S: Display>(names: &[S]) -> String {
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => format!("; did you mean {last}?"),
+        Some((last, others)) => {
+            let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+            format!("; did you mean {} or {last}?", others.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn slips_find_their_name() {
+        let known = [
+            "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+            "DCGM_FI_PROF_SM_ACTIVE",
+            "http_requests_per_second",
+            "http_requests_per_minute",
+            "queue",
+            "up",
+        ];
+        let cases: [(&str, &[&str]); 9] = [
+            ("dcgm_fi_prof_gr_engine_active", &known[..1]),
+            ("DCGM_FI_PROF_GR_ENGINE_ACTIV", &known[..1]),
+            ("http_request_per_second", &known[2..3]),
+            ("htpt_requests_per_minute", &known[3..4]),
+            ("quere", &["queue"]),
+            ("UP", &["up"]),
+            ("u", &[]),
+            ("memory", &[]),
+            ("", &[]),
+        ];
+        for (word, wanted) in cases {
+            assert_eq!(nearest(word, known), wanted, "{word}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_few_are_proposed_in_the_order_of_their_names() {
+        let known = ["job_4", "job_3", "job_2", "job_1"];
+        assert_eq!(nearest("job_", known), ["job_1", "job_2", "job_3"]);
+        assert_eq!(did_you_mean(&nearest("job_", known)), "; did you mean job_1, job_2 or job_3?");
+        assert_eq!(did_you_mean(&nearest("other", known)), "");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_compared() {
+        let long = "a".repeat(LONGEST + 1);
+        assert_eq!(nearest(&long, [long.as_str()]), [""; 0]);
+    }
+
+    proptest! {
+        /// The filter by letters never drops what the distance would take.
+        #[test]
+        fn letters_never_promise_more_edits_than_there_are(a in "[a-z_0-9]{0,20}", b in "[a-zA-Z_0-9]{0,20}") {
+            let edits = strsim::osa_distance(&a, &b.to_lowercase());
+            prop_assert!(least_edits(letters(&a), &b) <= edits);
+        }
+    }
+}
