@@ -57,9 +57,9 @@ pub(super) struct Serve {
     #[command(flatten)]
     pub(super) accepted: AcceptedFlags,
 
-    /// What stands beside the flags is ignored: manifests of prometheus-adapter pass `/adapter`
-    #[arg(hide = true)]
-    stray: Vec<String>,
+    /// Arguments that are no flags, as they may be shown. They have no effect.
+    #[arg(skip)]
+    pub(super) strays: Vec<String>,
 }
 
 /// How long a cluster takes to withdraw the endpoints of a server that ends.
