@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn lists_are_separated_by_commas_and_headers_add_up() {
         let flags = served(
-            "--config=x --requestheader-allowed-names=a,b --prometheus-header=A=1 --prometheus-header=B=2,3",
+            "--config=x --requestheader-allowed-names=\"a\",b --prometheus-header=A=1 --prometheus-header=B=2,3",
         );
         let settings = flags.access.settings(None);
         assert_eq!(settings.trust.allowed_names, ["a", "b"]);

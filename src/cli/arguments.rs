@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use clap::Command;
+use clap::{Arg, Command};
 
 use crate::core::nearest::nearest;
 
@@ -80,7 +80,7 @@ impl Arguments {
                 }
                 _ => {}
             }
-            let separate = separate.filter(|_| flag.takes_next);
+            let separate = separate.filter(|_| flag.takes_next());
             known.check_value(&flag, flag.value.or(separate.as_deref()).unwrap_or_default())?;
             let takes_next = separate.is_some();
             read.flags.push(match argument.to_str() {
@@ -111,15 +111,27 @@ struct Flag<'c, 't> {
     name: &'c str,
     /// What stands behind its `=`.
     value: Option<&'t str>,
-    /// Whether its value may be the next argument.
-    takes_next: bool,
-    /// Whether it is a list, from which Go takes quotes away, or has no effect.
-    may_be_quoted: bool,
+    /// What the command knows of it; nothing of `--help`.
+    argument: Option<&'c Arg>,
     /// Whether it is written with underscores, which Kubernetes' components take for hyphens.
     is_renamed: bool,
 }
 
 impl Flag<'_, '_> {
+    /// Whether its value may be the next argument.
+    fn takes_next(&self) -> bool {
+        self.argument.is_some_and(|argument| !argument.is_require_equals_set())
+    }
+
+    /// Whether a value may begin so: flags without effect take anything, and Go reads lists as CSV.
+    fn may_be(&self, value: &str) -> bool {
+        let is_list = |argument: &Arg| argument.get_value_delimiter().is_some();
+        !value.starts_with(QUOTES)
+            || self.argument.is_some_and(|argument| {
+                argument.is_hide_set() || (is_list(argument) && value.starts_with('"'))
+            })
+    }
+
     fn takes_negative(&self, value: &str) -> bool {
         self.name == "v" && value.parse::<i32>().is_ok()
     }
@@ -136,20 +148,14 @@ impl<'c> Known<'c> {
         let (name, value) = parts(text)?;
         let hyphens = name.replace('_', "-");
         if hyphens == "help" || hyphens == "h" {
-            let (takes_next, may_be_quoted, is_renamed) = (false, true, false);
-            return Some(Flag { name: "help", value, takes_next, may_be_quoted, is_renamed });
+            return Some(Flag { name: "help", value, argument: None, is_renamed: false });
         }
         let argument = self.command.get_arguments().find(|argument| {
             let aliases = argument.get_all_aliases().unwrap_or_default();
             argument.get_long() == Some(&hyphens) || aliases.contains(&hyphens.as_str())
         })?;
-        Some(Flag {
-            name: argument.get_long()?,
-            value,
-            takes_next: !argument.is_require_equals_set(),
-            may_be_quoted: argument.is_hide_set() || argument.get_value_delimiter().is_some(),
-            is_renamed: hyphens != name,
-        })
+        let is_renamed = hyphens != name;
+        Some(Flag { name: argument.get_long()?, value, argument: Some(argument), is_renamed })
     }
 
     fn names(&self) -> impl Iterator<Item = &'c str> {
@@ -159,7 +165,7 @@ impl<'c> Known<'c> {
     /// Whether a value is one, and not what quotes or lines have made of several arguments.
     fn check_value(&self, flag: &Flag<'_, '_>, value: &str) -> Result<(), String> {
         let name = flag.name;
-        if value.starts_with(QUOTES) && !flag.may_be_quoted {
+        if !flag.may_be(value) {
             return Err(format!(
                 "the value of --{name} begins with a quote, which a shell or YAML has left there: take the quotes away"
             ));

@@ -565,9 +565,10 @@ fn method(text: &str) -> Result<prometheus::Method, &'static str> {
     }
 }
 
-/// A list of a flag; nothing between two commas is nothing.
+/// A list of a flag; nothing between two commas is nothing. As in Go, which reads CSV, an item may stand in quotes.
 fn listed(items: &[String]) -> Vec<String> {
-    items.iter().filter(|item| !item.is_empty()).cloned().collect()
+    let items = items.iter().map(|item| item.trim_matches('"'));
+    items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 /// The spellings of Go's `strconv.ParseBool`.

@@ -51,6 +51,7 @@ fn what_was_meant_as_a_flag_is_refused_with_the_reason() {
         (&["--prometheus-url", "'http://u:secret@h'"], "quote"),
         (&["--prometheus-header=\"Authorization=secret\""], "quote"),
         (&["--metrics-relist-interval='1m'"], "quote"),
+        (&["--requestheader-allowed-names='a'"], "quote"),
         (&[" --prometheus-url=secret"], "a blank before"),
         (&["\u{feff}--prometheus-url=secret"], "a blank before"),
         (&["-- prometheus-url=secret"], "a blank before"),

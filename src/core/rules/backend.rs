@@ -173,13 +173,14 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
 fn misplaced(rest: &str) -> Option<(char, &'static str)> {
     let end = rest.find(['/', '?', '#', '\\'])?;
     let (authority, behind) = rest.split_at_checked(end)?;
-    let (_, host) = behind.rsplit_once('@')?;
     let has_port = |text: &str| {
         let port = text.rsplit_once(':').map(|(_, port)| port);
         port.map(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
     };
     let is_host = has_port(authority) != Some(false);
-    // A path may have an `@`, too, but hardly one before something with a port.
+    // A path may have an `@`, too, but hardly one before something with a port; parameters may have anything.
+    let path = behind.split(['?', '#']).next().unwrap_or_default();
+    let (_, host) = if is_host { path } else { behind }.rsplit_once('@')?;
     let host = host.split('/').next().unwrap_or_default();
     if authority.contains('@') || (is_host && has_port(host) != Some(true)) {
         return None;
@@ -232,6 +233,7 @@ mod tests {
             "https://host/team@eu",
             "https://host:9090/team@eu/",
             "http://[::1]:9090/a@b",
+            "http://host:9090/a?label=b@c:1",
             " http://host ",
         ] {
             http_url(text).unwrap_or_else(|error| panic!("{text}: {error}"));
