@@ -264,13 +264,20 @@ async fn delegated(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Surroundings> {
     let lister = settings.lister_kubeconfig.as_deref();
-    let client = kubernetes::connect(lister).await?;
-    let other = |own: Option<PathBuf>| async move {
+    let connect = async |flag: &'static str, own: Option<&Path>| {
         // Whoever names a cluster for its objects means that cluster.
-        kubernetes::connect(own.as_deref().or(lister)).await
+        let client = kubernetes::connect(own.or(lister)).await;
+        // Without a file the error is about the cluster that we run in.
+        match own {
+            Some(_) => client.context(flag),
+            None => Ok(client?),
+        }
     };
-    let authentication = other(settings.authentication_kubeconfig).await?;
-    let authorization = other(settings.authorization_kubeconfig).await?;
+    let client = connect("--lister-kubeconfig", lister).await?;
+    let authentication = settings.authentication_kubeconfig.as_deref();
+    let authentication = connect("--authentication-kubeconfig", authentication).await?;
+    let authorization = settings.authorization_kubeconfig.as_deref();
+    let authorization = connect("--authorization-kubeconfig", authorization).await?;
 
     let lookup = (!settings.skip_lookup).then(|| authentication.clone());
     let waits = lookup.is_some() && !settings.tolerate_lookup_failure;

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod arguments;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -10,7 +11,9 @@ mod signals;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+
+use arguments::{Arguments, is_no_word};
 
 /// Turns Prometheus queries into the metric values that HorizontalPodAutoscalers scale on.
 ///
@@ -71,7 +74,8 @@ fn one_line(error: &clap::Error) -> String {
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty())
+        // A flag that does not exist is no value either.
+        .filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"))
         .collect::<Vec<_>>()
         .join("; ");
     said.strip_prefix("error: ").unwrap_or(&said).to_owned()
@@ -86,18 +90,41 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(with_subcommand(arguments))?;
-    Cli::from_arg_matches(&matches)
+    let mut command = Cli::command();
+    let mut arguments = with_subcommand(arguments);
+    let mut strays = Vec::new();
+    if arguments.get(1).is_some_and(|first| first == SERVE)
+        && let Some(serve) = command.find_subcommand(SERVE)
+    {
+        let own = arguments.split_off(2);
+        match Arguments::read(own, serve) {
+            Ok(read) => {
+                arguments.extend(read.flags);
+                strays = read.strays;
+            }
+            Err(message) => return Err(command.error(ErrorKind::UnknownArgument, message)),
+        }
+    }
+    let matches = command.try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Serve(flags) = &mut cli.command {
+        flags.strays = strays;
+    }
+    Ok(cli)
 }
+
+const SERVE: &str = "serve";
 
 /// Puts `serve` in where no subcommand is: before flags, and before what prometheus-adapter's manifests pass as
 /// first argument, the path of its own binary.
 fn with_subcommand(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
-    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or_default();
-    let is_ours = matches!(first, "-h" | "--help" | "-V" | "--version");
-    if arguments.len() < 2 || (first.starts_with(['-', '/']) && !is_ours) {
-        arguments.insert(arguments.len().min(1), "serve".into());
+    let is_missing = arguments.get(1).is_none_or(|first| {
+        let is_ours = ["-h", "--help", "-V", "--version"].iter().any(|ours| first == ours);
+        is_no_word(first) && !is_ours
+    });
+    if is_missing {
+        arguments.insert(arguments.len().min(1), SERVE.into());
     }
     arguments
 }
@@ -174,7 +201,7 @@ mod tests {
     #[test]
     fn lists_are_separated_by_commas_and_headers_add_up() {
         let flags = served(
-            "--config=x --requestheader-allowed-names=a,b --prometheus-header=A=1 --prometheus-header=B=2,3",
+            "--config=x --requestheader-allowed-names=\"a\",b --prometheus-header=A=1 --prometheus-header=B=2,3",
         );
         let settings = flags.access.settings(None);
         assert_eq!(settings.trust.allowed_names, ["a", "b"]);
@@ -275,15 +302,17 @@ mod tests {
         let line: String = PEER.iter().map(|flag| format!("--{flag} ")).collect();
         let flags = served(&format!("/adapter {line}"));
         assert_eq!(flags.discovery.max_age(true).unwrap().as_secs(), 3600);
-        assert!(!flags.serving.http2());
+        assert!(!flags.serving.http2() && flags.strays.is_empty());
         let missing = flags.prometheus.config().unwrap_err().to_string();
-        assert!(missing.starts_with("/etc/kubeconfig: "), "{missing}");
+        assert!(missing.starts_with("--prometheus-auth-config: /etc/kubeconfig: "), "{missing}");
     }
 
     #[test]
     fn an_unknown_flag_names_the_nearest() {
         let error = parsed("--prometheus-uri=http://x").unwrap_err().to_string();
         assert!(error.contains("--prometheus-url"), "{error}");
+        let error = one_line(&parsed("check --stricd").unwrap_err());
+        assert!(error.contains("--strict") && !error.contains("as a value"), "{error}");
         let error = parsed("serv").unwrap_err().to_string();
         assert!(error.contains("serve"), "{error}");
     }

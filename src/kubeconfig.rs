@@ -1,4 +1,4 @@
-//! A kubeconfig for this server, so that `kubectl` on the same machine can read from it.
+//! Kubeconfigs: those that we are given, and the one for this server, so that `kubectl` on the same machine can read from it.
 
 use std::{
     fs,
@@ -7,7 +7,55 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kube::config::{Kubeconfig, KubeconfigError};
 use serde_json::json;
+
+use crate::core::yaml::{self, Key, Node, Value};
+
+/// What a kubeconfig has at least one of.
+const KEYS: [&str; 3] = ["clusters", "contexts", "users"];
+
+/// Why a file cannot be used as a kubeconfig. No text repeats what stands in the file: it may be a secret.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is something else.
+    #[error("this is no kubeconfig: it has none of `clusters`, `contexts` and `users`")]
+    Other,
+    /// It is one, and not well written.
+    #[error("this kubeconfig is not well written{0}")]
+    Malformed(String),
+}
+
+/// Reads a kubeconfig. Paths in it are those from its folder.
+pub fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
+    let text = fs::read(path).map_err(|error| ReadError::Unreadable(error.to_string()))?;
+    let text = String::from_utf8_lossy(&text);
+    let is_key = |(key, _): &(Key, Node)| KEYS.contains(&key.text.as_str());
+    let is_kubeconfig = |root: &Node| match &root.value {
+        Value::Mapping(entries) => entries.iter().any(is_key),
+        _ => false,
+    };
+    let is_other = match yaml::documents(&text) {
+        Ok(documents) => !documents.iter().any(is_kubeconfig),
+        // One that is not well written may still be one.
+        Err(_) => !KEYS.iter().any(|key| text.contains(key)),
+    };
+    if is_other {
+        return Err(ReadError::Other);
+    }
+    Kubeconfig::read_from(path).map_err(|error| match error {
+        KubeconfigError::ReadConfig(error, _) => ReadError::Unreadable(error.to_string()),
+        KubeconfigError::Parse(error) => {
+            ReadError::Malformed(error.location().map_or_else(String::new, |at| {
+                format!(", at line {}, column {}, or before", at.line(), at.column())
+            }))
+        }
+        _ => ReadError::Malformed(String::new()),
+    })
+}
 
 /// The kubeconfig's text: JSON, which is YAML.
 pub fn render(server: &str, authority_pem: &str, token: &str) -> String {
@@ -58,13 +106,47 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_kubeconfig_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let read_text = |text: &str| {
+            fs::write(&path, text).unwrap();
+            read(&path)
+        };
+        for text in [
+            "tlsConfig: {caFile: secret}\nauthConfig: {authorization: {credentialsFile: secret}}",
+            "secret",
+            "- secret",
+            "",
+            "user: secret",
+            "-----BEGIN CERTIFICATE-----\nsecret: [\n",
+            "\u{0}secret",
+        ] {
+            let error = read_text(text).unwrap_err();
+            assert!(matches!(error, ReadError::Other), "{text}: {error}");
+        }
+        for text in [
+            "users: secret",
+            "users: [{name: a, user: secret}]",
+            "users:\n- name: a\n  user: {token: secret\n",
+        ] {
+            let error = read_text(text).unwrap_err();
+            assert!(matches!(error, ReadError::Malformed(_)), "{text}: {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let good = read_text(&render("https://host", "PEM", "secret")).unwrap();
+        assert_eq!(good.current_context.as_deref(), Some("loadline"));
+        assert!(matches!(read(Path::new("/nowhere")), Err(ReadError::Unreadable(_))));
+    }
+
+    #[test]
     fn kube_reads_what_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         write(&path, &render("https://127.0.0.1:6443", "PEM", "secret")).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let config = kube::config::Kubeconfig::read_from(&path).unwrap();
+        let config = Kubeconfig::read_from(&path).unwrap();
         let cluster = config.clusters[0].cluster.as_ref().unwrap();
         assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
         assert_eq!(cluster.certificate_authority_data.as_deref(), Some("UEVN"));

@@ -10,15 +10,16 @@ pub mod watch;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    Client, Config, client::ClientBuilder, config::KubeConfigOptions,
     core::discovery::v2::APIGroupDiscoveryList,
 };
 
-use crate::core::{
-    excerpt::{NAME, SAID, excerpt},
-    kinds::{GroupResource, Kind, Kinds},
+use crate::{
+    core::{
+        excerpt::{NAME, SAID, excerpt},
+        kinds::{GroupResource, Kind, Kinds},
+    },
+    kubeconfig,
 };
 
 /// How long a request to the API server may take.
@@ -81,13 +82,13 @@ pub(crate) fn said(error: &dyn std::error::Error) -> String {
 }
 
 /// A client of the cluster that a kubeconfig names, or of the one that we run in.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
-    let config = match kubeconfig {
+pub async fn connect(file: Option<&Path>) -> Result<Client, Error> {
+    let config = match file {
         Some(path) => {
             let said = |error: &dyn std::error::Error| {
                 Error::Config(format!("{}: {error}", path.display()))
             };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| said(&error))?;
+            let kubeconfig = kubeconfig::read(path).map_err(|error| said(&error))?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                 .await
                 .map_err(|error| said(&error))?

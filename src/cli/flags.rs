@@ -7,7 +7,7 @@ mod certificates;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -19,7 +19,9 @@ use crate::{
     auth::{access, trust},
     cache::slot::Life,
     core::duration,
-    planner, prometheus,
+    kubeconfig::ReadError,
+    planner,
+    prometheus::{self, ConfigError},
 };
 
 /// A command line that cannot be meant.
@@ -57,9 +59,9 @@ pub(super) struct Serve {
     #[command(flatten)]
     pub(super) accepted: AcceptedFlags,
 
-    /// What stands beside the flags is ignored: manifests of prometheus-adapter pass `/adapter`
-    #[arg(hide = true)]
-    stray: Vec<String>,
+    /// Arguments that are no flags, as they may be shown. They have no effect.
+    #[arg(skip)]
+    pub(super) strays: Vec<String>,
 }
 
 /// How long a cluster takes to withdraw the endpoints of a server that ends.
@@ -463,10 +465,18 @@ impl PrometheusFlags {
 
     /// How to reach Prometheus.
     pub(super) fn config(&self) -> anyhow::Result<prometheus::Config> {
-        let usage = |error: prometheus::ConfigError| UsageError(error.to_string());
+        let usage = |error: ConfigError| UsageError(error.to_string());
         let mut config = prometheus::Config::new(&self.prometheus_url).map_err(usage)?;
         for header in &self.prometheus_header {
             config.add_header(header).map_err(usage)?;
+            if let Some((name, value)) = header.split_once('=')
+                && value.starts_with(['"', '\''])
+            {
+                tracing::warn!(
+                    header = name,
+                    "--prometheus-header: the value begins with a quote, which is sent as a part of it"
+                );
+            }
         }
         config.method = self.prometheus_verb;
         config.query_timeout = self.prometheus_query_timeout;
@@ -480,17 +490,72 @@ impl PrometheusFlags {
             config.add_service_account();
         }
         if let Some(path) = &self.prometheus_auth_config {
-            config.add_kubeconfig(path)?;
+            config.add_kubeconfig(path).map_err(|error| {
+                let flag = "--prometheus-auth-config";
+                match &error {
+                    ConfigError::Kubeconfig { error: ReadError::Other, .. } => {
+                        anyhow::anyhow!("{flag}: {error}; {OTHER_CREDENTIALS}")
+                    }
+                    _ => anyhow::anyhow!("{flag}: {error}"),
+                }
+            })?;
         }
-        config.add_files([
+        let files = [
             self.prometheus_ca_file.as_deref(),
             self.prometheus_client_tls_cert_file.as_deref(),
             self.prometheus_client_tls_key_file.as_deref(),
             self.prometheus_token_file.as_deref(),
-        ]);
+        ];
+        for ((flag, wanted), path) in CREDENTIALS.into_iter().zip(files) {
+            if let Some(path) = path {
+                check_file(wanted, path).map_err(|error| anyhow::anyhow!("{flag}: {error}"))?;
+            }
+        }
+        config.add_files(files);
         Ok(config)
     }
 }
+
+/// What a file of credentials holds.
+#[derive(Clone, Copy)]
+enum Credential {
+    /// A block of PEM whose name ends so.
+    Pem(&'static str),
+    Token,
+}
+
+/// The flags that take files of credentials.
+const CREDENTIALS: [(&str, Credential); 4] = [
+    ("--prometheus-ca-file", Credential::Pem("CERTIFICATE")),
+    ("--prometheus-client-tls-cert-file", Credential::Pem("CERTIFICATE")),
+    ("--prometheus-client-tls-key-file", Credential::Pem("PRIVATE KEY")),
+    ("--prometheus-token-file", Credential::Token),
+];
+
+/// Fails where a file is none of the kind that its flag takes. No error repeats what it holds.
+fn check_file(wanted: Credential, path: &Path) -> Result<(), String> {
+    let content = prometheus::Source::File(path.to_owned()).read();
+    let content = content.map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&content);
+    let path = path.display();
+    match wanted {
+        Credential::Pem(name) => {
+            let (begin, end) = ("-----BEGIN ", format!("{name}-----"));
+            let mut lines = text.lines().map(str::trim);
+            if lines.any(|line| line.starts_with(begin) && line.ends_with(&end)) {
+                return Ok(());
+            }
+            Err(format!("{path} holds no {}, as PEM", name.to_lowercase()))
+        }
+        Credential::Token if text.trim().contains(char::is_whitespace) => Err(format!(
+            "{path} holds no bearer token: one word is expected, which is sent behind `Bearer `"
+        )),
+        Credential::Token => Ok(()),
+    }
+}
+
+/// What takes the credentials that people put into files of other forms.
+const OTHER_CREDENTIALS: &str = "a bearer token in a file is taken by --prometheus-token-file, authorities by --prometheus-ca-file, a client certificate by --prometheus-client-tls-cert-file and --prometheus-client-tls-key-file, and a user with a password stands in --prometheus-url";
 
 fn method(text: &str) -> Result<prometheus::Method, &'static str> {
     match text {
@@ -500,9 +565,10 @@ fn method(text: &str) -> Result<prometheus::Method, &'static str> {
     }
 }
 
-/// A list of a flag; nothing between two commas is nothing.
+/// A list of a flag; nothing between two commas is nothing. As in Go, which reads CSV, an item may stand in quotes.
 fn listed(items: &[String]) -> Vec<String> {
-    items.iter().filter(|item| !item.is_empty()).cloned().collect()
+    let items = items.iter().map(|item| item.trim_matches('"'));
+    items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 /// The spellings of Go's `strconv.ParseBool`.
@@ -511,5 +577,41 @@ fn boolean(text: &str) -> Result<bool, &'static str> {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
         _ => Err("true or false is expected"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_credentials_are_of_the_kind_that_the_flag_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let pem = |name: &str| format!("-----BEGIN {name}-----\nsecret\n-----END {name}-----\n");
+        let (certificate, key) = (Credential::Pem("CERTIFICATE"), Credential::Pem("PRIVATE KEY"));
+        for (wanted, text, is_good) in [
+            (certificate, format!("# ours\r\n{}", pem("CERTIFICATE")), true),
+            (certificate, pem("PRIVATE KEY"), false),
+            (certificate, "secret".to_owned(), false),
+            (key, pem("PRIVATE KEY"), true),
+            (key, pem("CERTIFICATE") + &pem("EC PRIVATE KEY"), true),
+            (key, pem("CERTIFICATE"), false),
+            (Credential::Token, "secret\n".to_owned(), true),
+            // It may be filled later.
+            (Credential::Token, String::new(), true),
+            (Credential::Token, "Bearer secret".to_owned(), false),
+            (Credential::Token, pem("CERTIFICATE"), false),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            match check_file(wanted, &path) {
+                Ok(()) => assert!(is_good, "{text}"),
+                Err(error) => {
+                    assert!(!is_good && !error.contains("secret"), "{text}: {error}");
+                }
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(check_file(certificate, &path).unwrap_err().contains("file"));
     }
 }

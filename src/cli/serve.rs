@@ -21,6 +21,7 @@ use crate::{
 /// Serves until a signal.
 pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
+    tell_ignored(flags);
     let hangup = Arc::new(Notify::new());
     let settings = settings(flags, &hangup)?;
     limits::raise_open_files();
@@ -35,6 +36,18 @@ pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
             () = signals.watch(stop, &hangup) => bail!("ended by a second signal"),
         }
     })
+}
+
+/// Says what of the command line has no effect.
+fn tell_ignored(flags: &Serve) {
+    if !flags.strays.is_empty() {
+        let arguments = flags.strays.join(" ");
+        tracing::warn!(arguments, "these arguments are no flags and have no effect");
+    }
+    let ignored = flags.accepted.given();
+    if !ignored.is_empty() {
+        tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
+    }
 }
 
 fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
@@ -59,10 +72,6 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
     let traces = traces::Settings::read(variable).map_err(|error| UsageError(error.to_string()))?;
-    let ignored = flags.accepted.given();
-    if !ignored.is_empty() {
-        tracing::warn!(flags = ignored.join(" "), "these flags have no effect");
-    }
     let file = RulesFile { path: path.clone(), strict: flags.strict };
     let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
     let rules = file.compile(&text, 0)?;

@@ -8,13 +8,18 @@ mod conflicts;
 mod counters;
 mod elements;
 mod external;
+mod filters;
+mod kinds;
 mod labels;
+mod metric_selector;
 mod naming;
 mod queries;
 mod resource;
 mod resources;
 mod selectors;
 mod sharing;
+mod sides;
+mod targets;
 mod values;
 mod written;
 
@@ -159,6 +164,7 @@ fn check_custom(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
     selectors::check(rule, report);
     naming::check(rule, report);
     let subjects = Subjects::of(rule, kinds, report);
+    targets::check(rule, kinds, report);
     queries::check(rule, &subjects, report);
     sharing::check(rule, &subjects, report);
     if rule.on_empty == OnEmpty::Zero {

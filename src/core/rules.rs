@@ -19,6 +19,7 @@ mod schema;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use content::Content;
 pub(crate) use form::{excerpt, is_label_name, join};

@@ -9,11 +9,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
-use kube::config::Kubeconfig;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::core::rules::{Backend, Verb};
+use crate::{
+    core::rules::{Backend, Verb, http_url},
+    kubeconfig,
+};
 
 /// Where Kubernetes puts the service account of a pod.
 pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -128,6 +130,14 @@ pub enum ConfigError {
         /// Why not.
         message: String,
     },
+    /// A kubeconfig cannot be used.
+    #[error("{}: {error}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: kubeconfig::ReadError,
+    },
     /// Certificate without key, or the other way round.
     #[error(
         "a client certificate needs both --prometheus-client-tls-cert-file and --prometheus-client-tls-key-file"
@@ -141,11 +151,7 @@ pub enum ConfigError {
 impl Config {
     /// A backend at a URL, with everything else at its default. User and password in the URL become basic auth.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let mut url = Url::parse(url).map_err(|error| ConfigError::Url(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            let message = "an http:// or https:// URL is expected";
-            return Err(ConfigError::Url(message.to_owned()));
-        }
+        let mut url = http_url(url).map_err(ConfigError::Url)?;
         let basic = (!url.username().is_empty() || url.password().is_some()).then(|| Basic {
             user: percent_decoded(url.username()),
             password: percent_decoded(url.password().unwrap_or_default()),
@@ -231,7 +237,8 @@ impl Config {
     /// and data that it names are used: a user who authenticates by running a program is an error.
     pub fn add_kubeconfig(&mut self, path: &Path) -> Result<(), ConfigError> {
         let file = |message: String| ConfigError::File { path: path.to_owned(), message };
-        let kubeconfig = Kubeconfig::read_from(path).map_err(|error| file(error.to_string()))?;
+        let kubeconfig = kubeconfig::read(path)
+            .map_err(|error| ConfigError::Kubeconfig { path: path.to_owned(), error })?;
         let current = kubeconfig.current_context.as_deref().unwrap_or_default();
         let context = kubeconfig
             .contexts
@@ -273,15 +280,19 @@ impl Config {
         Ok(())
     }
 
-    /// Takes a `--prometheus-header`, `name=value`.
+    /// Takes a `--prometheus-header`, `NAME=VALUE`. No error repeats the value, or what may be a part of it.
     pub fn add_header(&mut self, header: &str) -> Result<(), ConfigError> {
+        let refused = |text: &str| ConfigError::Header(text.to_owned());
         let Some((name, value)) = header.split_once('=') else {
-            return Err(ConfigError::Header("`name=value` is expected".to_owned()));
+            return Err(refused("NAME=VALUE is expected: there is no `=`"));
         };
+        if name.contains(':') {
+            return Err(refused("NAME=VALUE is expected, and not `NAME: VALUE`"));
+        }
         let name: HeaderName = name
             .trim()
             .parse()
-            .map_err(|error| ConfigError::Header(format!("`{name}`: {error}")))?;
+            .map_err(|_invalid| refused("what stands before the `=` is no name of a header"))?;
         let mut value: HeaderValue = value
             .trim()
             .parse()
@@ -340,7 +351,20 @@ mod tests {
         assert_eq!(config.headers[0].0, "x-scope-orgid");
         assert_eq!(config.headers[0].1, "team=a");
         assert!(!format!("{config:?}").contains("team=a"));
-        assert!(config.add_header("nothing").is_err());
-        assert!(config.add_header("a b=c").is_err());
+        for header in [
+            "secret",
+            "a secret=c",
+            "Authorization: Basic secret==",
+            "X-Scope-OrgID:secret",
+            "secret:a=b",
+            "a=secret\n",
+            "a=\u{0}secret",
+        ] {
+            let Err(error) = config.add_header(header) else { continue };
+            let error = error.to_string();
+            let wanted = if header.contains(':') { "NAME=VALUE" } else { "--prometheus-header: " };
+            assert!(error.contains(wanted) && !error.contains("secret"), "{error}");
+        }
+        assert_eq!(config.headers.len(), 2);
     }
 }

@@ -79,6 +79,12 @@ async fn a_command_line_that_cannot_be_meant() {
             &["--metrics-max-age", "--metrics-relist-interval"],
         ),
         (&[config, "--standalone", "--metrics-relist-interval=0s"], &["--metrics-relist-interval"]),
+        (&["'--standalone'", config], &["--standalone", "quotes"]),
+        (&[" --standalone", config], &["--standalone", "blank"]),
+        (&["–standalone", config], &["--standalone", "word processor"]),
+        (&[config, "--enable-external-metrics"], &["no such flag", "externalRules"]),
+        (&[config, "--prometheus-url=http://user:p/a#b@host"], &["--prometheus-url", "%2F"]),
+        (&[config, "--prometheus-header=A: b="], &["--prometheus-header", "NAME=VALUE"]),
         (&["demo", "--interval=0s"], &["--interval"]),
         (&["demo", "--fore=5s"], &["--for"]),
     ];
@@ -119,11 +125,17 @@ async fn what_keeps_a_server_from_starting() {
     refused(&run(&[&config, "--bind-address=0.0.0.0"]).await, 2, &["--bind-address=0.0.0.0"], 1);
     refused(&run(&[&config, "--objects=/nowhere"]).await, 1, &["/nowhere"], 1);
     refused(&run(&[&config, "--write-kubeconfig=/nowhere/k"]).await, 1, &["/nowhere/k"], 1);
-    refused(&run(&[&config, "--prometheus-ca-file=/nowhere/ca"]).await, 1, &["/nowhere/ca"], 1);
+    let ca = "--prometheus-ca-file";
+    refused(&run(&[&config, &format!("{ca}=/nowhere/ca")]).await, 1, &[ca, "/nowhere/ca"], 1);
+    let rules = config.trim_start_matches("--config=");
+    let auth = "--prometheus-auth-config";
+    let ended = run(&[&config, &format!("{auth}={rules}")]).await;
+    refused(&ended, 1, &[auth, rules, "no kubeconfig", "--prometheus-token-file"], 1);
     let files = ["--tls-cert-file=/nowhere/c", "--tls-private-key-file=/nowhere/k"];
     refused(&run(&[&config, files[0], files[1]]).await, 1, &["/nowhere/c"], 1);
     let cluster = ["serve", "--secure-port=0", &config, "--lister-kubeconfig=/nowhere/config"];
-    refused(&crate::cli::run(&cluster).await, 1, &["/nowhere/config"], 1);
+    let wanted = ["--lister-kubeconfig", "/nowhere/config"];
+    refused(&crate::cli::run(&cluster).await, 1, &wanted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +252,8 @@ async fn nobody_waits_for_a_query_without_a_reader() {
 async fn the_log() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
     let folder = tempfile::tempdir().unwrap();
-    let flags = ["--log-format=json", "-v=4", "--profiling=false", "--logtostderr=true"];
+    let flags = ["--log-format=json", "-v=4", "--profiling=false", "--logtostderr=true", "stray"];
+    let flags = [&flags[..], &["--prometheus-header=X-A=\"secret\""]].concat();
     let (process, _) = server(&backend, &folder, &flags).await;
     process.signal("TERM");
     let ended = process.end().await;
@@ -249,6 +262,9 @@ async fn the_log() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{line}"));
     }
     assert!(ended.stderr.contains("--logtostderr --profiling"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("begins with a quote") && !ended.stderr.contains("secret"));
+    let ignored = ended.stderr.lines().find(|line| line.contains("stray")).unwrap();
+    assert!(ignored.contains("WARN") && !ignored.contains("/adapter"), "{ignored}");
 }
 
 /// Nobody reads what is written: neither a panic nor an end by SIGPIPE comes of it.

@@ -116,7 +116,7 @@ impl CertificateFlags {
         if self.tls_min_version.is_raised {
             tracing::warn!("--tls-min-version: versions before TLS 1.2 are not offered");
         }
-        let names = self.tls_cipher_suites.iter().map(|name| name.trim());
+        let names = self.tls_cipher_suites.iter().map(|name| name.trim().trim_matches('"'));
         let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
         let mut suites = None;
         if !names.is_empty() {

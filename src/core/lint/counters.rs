@@ -205,7 +205,8 @@ fn reads_change(function: &str) -> bool {
         )
 }
 
-fn name(selector: &VectorSelector) -> Option<&str> {
+/// The name of the series that a selector takes, where it says one.
+pub(super) fn name(selector: &VectorSelector) -> Option<&str> {
     use promql_parser::label::{METRIC_NAME, MatchOp};
     let mut matchers = selector.matchers.matchers.iter();
     selector.name.as_deref().or_else(|| {
@@ -233,7 +234,7 @@ fn children(tree: &Expr) -> Vec<&Expr> {
 }
 
 /// Everything in a tree, itself first.
-fn all(tree: &Expr) -> Vec<&Expr> {
+pub(super) fn all(tree: &Expr) -> Vec<&Expr> {
     let mut all = Vec::new();
     let mut left = vec![tree];
     while let Some(next) = left.pop() {

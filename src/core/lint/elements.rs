@@ -51,6 +51,14 @@ impl Elements {
         Self::new(self.labels.and(labels), self.constant.clone())
     }
 
+    /// A label, but for the name, whose value is one on all of these elements and another one on all of the others.
+    pub(super) fn conflict<'e>(&'e self, other: &'e Self) -> Option<(&'e str, [&'e str; 2])> {
+        let labels = self.constant.iter().filter(|(label, _)| *label != METRIC_NAME);
+        labels.filter_map(|(label, one)| Some((label, one, other.constant.get(label)?))).find_map(
+            |(label, one, other)| (one != other).then(|| (label.as_str(), [one.as_str(), other])),
+        )
+    }
+
     fn nameless(&self) -> Self {
         let key = self.key.clone().without(METRIC_NAME);
         Self { key, ..self.kept(&Labels::all().without(METRIC_NAME)) }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Report, counters, elements,
+    Report, counters, elements, filters,
     labels::Labels,
-    parsed,
+    metric_selector, parsed,
     queries::{all_match, fails, not_understood},
     resources::Series,
+    sides,
 };
 use crate::core::{
     catalog::external::ExternalEntry,
@@ -46,6 +47,21 @@ pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
             "put <<.LabelMatchers>> into the braces of each selector, or set `namespaced: false`",
         );
     }
+    let render = |selector: &Selector| external::query(&entry, NAMESPACE, selector).ok();
+    // A query that reads no series, such as one of the time of day, has nothing to select.
+    if !counters::selectors(&tree).is_empty()
+        && metric_selector::is_ignored(&metric_selector::template(rule, report), render)
+    {
+        report.warning(
+            rule,
+            "selector-ignored",
+            "metricsQuery",
+            "the autoscaler's selector never reaches the query: whatever it selects, the value is the same",
+            "put <<.LabelMatchers>> into the braces of each selector",
+        );
+    }
+    filters::check(rule, &tree, &series, report);
+    sides::check(rule, &tree, report);
     counters::check(rule, "metricsQuery", &tree, &series, report);
     let is_one = elements::of(&tree).is_none_or(|elements| elements.key.is_within(&Labels::none()));
     if rule.aggregate == Aggregate::None && !is_one {

@@ -8,10 +8,11 @@ use promql_parser::{
 };
 
 use super::{
-    Report, counters, elements,
+    Report, counters, elements, filters,
     labels::Labels,
-    listed, parsed,
+    listed, metric_selector, parsed,
     resources::{Series, Subjects},
+    sides,
 };
 use crate::core::{
     catalog::Entry,
@@ -37,7 +38,7 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     let mut faults: BTreeMap<Fault, Vec<&Entry>> = BTreeMap::new();
     let mut tree = None;
     for entry in &subjects.entries {
-        let Some(query) = rendered(entry) else { continue };
+        let Some(query) = rendered(entry, &Selector::default()) else { continue };
         let query = match query {
             Ok(query) => query,
             Err(message) => return fails(rule, message, report),
@@ -65,12 +66,29 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     for (fault, entries) in &faults {
         tell(rule, *fault, entries, report);
     }
+    // Where nothing reaches the query that has been said.
+    if let Some(entry) = subjects.entries.first()
+        && !faults.contains_key(&Fault::IgnoresAll)
+    {
+        let render = |selector: &Selector| rendered(entry, selector)?.ok();
+        if metric_selector::is_ignored(&metric_selector::template(rule, report), render) {
+            report.info(
+                rule,
+                "selector-ignored",
+                "metricsQuery",
+                "the autoscaler's `metric.selector` never reaches the query: whatever it selects, the values are the same",
+                "nothing, if no autoscaler has one; otherwise put <<.LabelMatchers>> into the braces of each selector",
+            );
+        }
+    }
     if let Some(tree) = tree {
+        filters::check(rule, &tree, &subjects.series, report);
+        sides::check(rule, &tree, report);
         counters::check(rule, "metricsQuery", &tree, &subjects.series, report);
     }
     if !faults.contains_key(&Fault::Drops)
         && let Some(entry) = &subjects.namespaces
-        && let Some(Ok(query)) = rendered(entry)
+        && let Some(Ok(query)) = rendered(entry, &Selector::default())
         && parsed(&query).is_ok_and(|tree| drops(&tree, &entry.label))
     {
         report.info(
@@ -100,13 +118,13 @@ pub(super) fn not_understood(rule: &Rule, key: &str, reason: &str, report: &mut 
 }
 
 /// The query for two objects; nothing for those that cannot be asked for.
-fn rendered(entry: &Entry) -> Option<Result<String, String>> {
+fn rendered(entry: &Entry, selector: &Selector) -> Option<Result<String, String>> {
     let namespace = entry.kind.namespaced.then_some(NAMESPACE);
     if namespace.is_some() && entry.namespace_label.is_none() {
         return None;
     }
     let names = Objects::Named(NAMES.map(Arc::from).to_vec());
-    let plan = plan::exact(entry, namespace, &names, &Selector::default());
+    let plan = plan::exact(entry, namespace, &names, selector);
     Some(plan.map(|plan| plan.query.to_string()).map_err(|error| error.to_string()))
 }
 
@@ -207,7 +225,8 @@ fn one_name(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     let reads_series = subjects
         .entries
         .iter()
-        .any(|entry| matches!(rendered(entry), Some(Ok(query)) if query.contains(name.as_str())));
+        .filter_map(|entry| rendered(entry, &Selector::default())?.ok())
+        .any(|query| query.contains(name.as_str()));
     if !is_known && reads_series && !rule.namer.template().contains('$') {
         report.info(
             rule,

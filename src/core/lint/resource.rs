@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use promql_parser::parser::Expr;
 
-use super::{Report, Severity, counters, elements, labels::Labels, parsed};
+use super::{Report, Severity, counters, elements, labels::Labels, parsed, sides};
 use crate::core::{
     kinds::{GroupResource, Kinds},
     rules::{ResourceRule, ResourceRules},
@@ -67,6 +67,12 @@ impl Check<'_, '_> {
             self.warning("no-label-matchers", key, message.to_owned(), help);
         }
         self.labels(key, &tree, labels);
+        // Series of one exporter have the same labels, as the memory that a node has and the part that is free.
+        if let Some(unmatched) = sides::unmatched(&tree)
+            && unmatched.severity == Severity::Warning
+        {
+            self.warning(sides::CODE, key, unmatched.message, sides::HELP);
+        }
         self.rates(key, &tree);
     }
 

@@ -84,6 +84,7 @@ impl Subjects {
                 "name the labels of the objects in `overrides`, such as `pod: {resource: pod}`, or give a `template`",
             );
         }
+        super::kinds::check(rule, &mapping, kinds, report);
         several_labels(rule, &mapping, &labels, report);
         let namespace: Option<Arc<str>> = mapping.namespace_label().map(Arc::from);
         let written = mapping.labels().filter(|(label, kind)| {

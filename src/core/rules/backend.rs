@@ -139,16 +139,58 @@ fn compile(
     })
 }
 
-/// No message repeats the text: it may hold a password.
 fn url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text.trim()).map_err(|error| format!("not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err("an http:// or https:// URL is expected".to_owned());
-    }
+    let url = http_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err("a URL without `?` and `#` is expected".to_owned());
     }
     Ok(url)
+}
+
+/// The URL of a web server, with a host.
+///
+/// # Errors
+///
+/// Why it is none. No message repeats the text: it may hold a password.
+pub(crate) fn http_url(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    let Some((_, rest)) = text.split_once("://") else {
+        return Err("http:// or https:// is missing at its beginning".to_owned());
+    };
+    if let Some((character, code)) = misplaced(rest) {
+        return Err(format!(
+            "a `{character}` in its user or password ends them: percent-encode it there, as {code}"
+        ));
+    }
+    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err("an http:// or https:// URL is expected".to_owned());
+    }
+    Ok(url)
+}
+
+/// The character that ends the part of a URL in which user and password stand before these do, and how it is written there.
+fn misplaced(rest: &str) -> Option<(char, &'static str)> {
+    let end = rest.find(['/', '?', '#', '\\'])?;
+    let (authority, behind) = rest.split_at_checked(end)?;
+    let has_port = |text: &str| {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        port.map(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_host = has_port(authority) != Some(false);
+    // A path may have an `@`, too, but hardly one before something with a port; parameters may have anything.
+    let path = behind.split(['?', '#']).next().unwrap_or_default();
+    let (_, host) = if is_host { path } else { behind }.rsplit_once('@')?;
+    let host = host.split('/').next().unwrap_or_default();
+    if authority.contains('@') || (is_host && has_port(host) != Some(true)) {
+        return None;
+    }
+    Some(match behind.chars().next()? {
+        '/' => ('/', "%2F"),
+        '?' => ('?', "%3F"),
+        '#' => ('#', "%23"),
+        _ => ('\\', "%5C"),
+    })
 }
 
 /// A text as the value of a header, without white space around it and marked as sensitive.
@@ -157,4 +199,44 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     let mut value: HeaderValue = if text.is_ascii() { text.parse().ok()? } else { return None };
     value.set_sensitive(true);
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_say_what_is_wrong_without_their_text() {
+        let missing = "is missing at its beginning";
+        for (text, wanted) in [
+            ("", missing),
+            ("127.0.0.1:9090", missing),
+            ("prometheus:9090", missing),
+            ("//host", missing),
+            ("user:secret@host", missing),
+            ("ftp://host", "http:// or https://"),
+            ("http://", "not a URL"),
+            ("http://host:99999", "not a URL"),
+            ("http://user:sec/ret#x@host:9090", "%2F"),
+            ("http://user:12/secret@host:9090/prom", "%2F"),
+            ("http://user/secret@host:9090", "%2F"),
+            ("http://user:secret?@host", "%3F"),
+            ("http://user:se#cret@host", "%23"),
+            ("http://user:sec\\ret@host", "%5C"),
+        ] {
+            let error = http_url(text).unwrap_err();
+            assert!(error.contains(wanted) && !error.contains("secret"), "{text}: {error}");
+        }
+        for text in [
+            "http://user:p%2Fa%23b@host:9090",
+            "http://us@er:p@ss@host:9090/a@b",
+            "https://host/team@eu",
+            "https://host:9090/team@eu/",
+            "http://[::1]:9090/a@b",
+            "http://host:9090/a?label=b@c:1",
+            " http://host ",
+        ] {
+            http_url(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
 }
