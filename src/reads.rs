@@ -391,7 +391,7 @@ fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadErr
     let resolved = catalog.kinds().resolve(group, resource);
     let name = resolved.map_or(&path.resource, |kind| &kind.resource);
     let cause = match resolved {
-        None => format!("the cluster has no resource {}", path.resource),
+        None => catalog.kinds().lacks(&path.resource),
         Some(kind) if kind.namespaced && path.namespace.is_none() => {
             format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")
         }
