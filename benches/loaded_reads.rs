@@ -100,7 +100,7 @@ impl Served {
         let kubeconfig = around.block_on(stage::api_server(PODS, stop.clone()));
         ours.block_on(async {
             let mut settings = stage::settings(&url, stage::cluster(kubeconfig.path()));
-            settings.relist_interval = relist;
+            settings.discovery.interval = relist;
             settings.planning = planner::Settings::with_ttl(TTL);
             let bound = app::build(settings).await.unwrap();
             let served = Self {

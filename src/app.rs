@@ -65,10 +65,8 @@ pub struct Settings {
     pub service: Option<registrations::Service>,
     /// The versions and suites of TLS, and whether HTTP/2 is offered.
     pub tls: tls::options::Options,
-    /// The time between two discoveries.
-    pub relist_interval: Duration,
-    /// How far back discovery looks for series.
-    pub max_age: Duration,
+    /// When metrics are discovered, and how far back.
+    pub discovery: discovery::Settings,
     /// How queries are shared and how long their results may be used.
     pub planning: planner::Settings,
     /// Where to write a kubeconfig for this server.
@@ -176,7 +174,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Arc::clone(&backends),
         surroundings.kinds,
         &settings.rules,
-        discovery::Settings { interval: settings.relist_interval, max_age: settings.max_age },
+        settings.discovery,
         Arc::clone(&metrics),
         traces.clone(),
     );
@@ -321,12 +319,11 @@ fn standalone(
             address.ip()
         );
     }
+    let manifests = objects.map(Manifests::read).transpose()?;
+    let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
     Ok(Surroundings {
-        kinds: KindsSource::Builtin(Arc::new(Kinds::builtin())),
-        objects: match objects {
-            Some(path) => Objects::Manifests(Manifests::read(path)?),
-            None => Objects::Unknown,
-        },
+        kinds: KindsSource::Builtin(Arc::new(kinds)),
+        objects: manifests.map_or(Objects::Unknown, Objects::Manifests),
         watches: None,
         hpas: None,
         authenticator: Authenticator::Local(token),

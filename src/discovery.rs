@@ -12,6 +12,7 @@
 mod ask;
 mod confirm;
 mod handle;
+mod idle;
 mod round;
 mod state;
 mod vain;
@@ -48,6 +49,9 @@ pub const RETRY: Duration = Duration::from_secs(5);
 /// The longest pause between two discoveries while something fails.
 const RETRY_FAILED: Duration = Duration::from_secs(15);
 
+/// How old a sample may be that Prometheus takes for a selector without a range, by default.
+pub const LOOKBACK: Duration = Duration::from_secs(5 * 60);
+
 /// How many selectors are discovered at the same time.
 const CONCURRENCY: usize = 4;
 
@@ -55,8 +59,11 @@ const CONCURRENCY: usize = 4;
 pub struct Settings {
     /// The time between two discoveries.
     pub interval: Duration,
-    /// How far back series are looked for.
+    /// How far back series are looked for at the least.
     pub max_age: Duration,
+    /// How old a sample may be that a query without a range reads. No rule's series are looked for in less time than that, or
+    /// than its own query looks back.
+    pub lookback: Duration,
 }
 
 /// The task and its state.
@@ -75,6 +82,7 @@ pub struct Discovery {
     asked: mpsc::Receiver<Ask>,
     tried: watch::Sender<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
+    idle: Arc<ArcSwap<Vec<String>>>,
     kinds_problem: Option<String>,
     metrics: Arc<Metrics>,
     traces: Traces,
@@ -93,12 +101,13 @@ impl Discovery {
         let (asks, asked) = mpsc::channel(64);
         let (tried, was_tried) = watch::channel(false);
         let kinds = Arc::new(Kinds::default());
-        let rules = state::of(rules, Vec::new(), &kinds);
+        let rules = state::of(rules, Vec::new(), &kinds, &settings);
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
-        let problems = Arc::new(ArcSwap::default());
-        let handle = Handle::new(Arc::clone(&catalog), asks, was_tried, Arc::clone(&problems));
+        let (problems, idle) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
+        let told = (Arc::clone(&problems), Arc::clone(&idle));
+        let handle = Handle::new(Arc::clone(&catalog), asks, was_tried, told);
         let kinds_known = false;
         let task = Self {
             backends,
@@ -113,6 +122,7 @@ impl Discovery {
             asked,
             tried,
             problems,
+            idle,
             kinds_problem: None,
             metrics,
             traces,
@@ -133,6 +143,7 @@ impl Discovery {
                     None => return,
                 },
             };
+            let is_asked = matches!(ask, Some(Ask::Look(_)));
             let (due, done) = match ask {
                 None => (self.due(false), None),
                 Some(Ask::Look(done)) => (self.due(true), Some(done)),
@@ -156,6 +167,15 @@ impl Discovery {
                 // The reader may have gone.
                 done.send(()).unwrap_or_default();
             }
+            let idle = if is_asked { Vec::new() } else { self.idle_to_examine() };
+            if !idle.is_empty() {
+                let span = self.traces.background("idle rules");
+                let examination = span.during(self.examine(idle)).instrument(span.log_span());
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = examination => {}
+                }
+            }
         }
     }
 
@@ -163,7 +183,8 @@ impl Discovery {
     fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
         let name = |state: &RuleState| state.discovered.rule.id.clone();
         let before: BTreeSet<_> = self.rules.iter().map(name).collect();
-        self.rules = state::of(rules, std::mem::take(&mut self.rules), &self.kinds);
+        let before_rules = std::mem::take(&mut self.rules);
+        self.rules = state::of(rules, before_rules, &self.kinds, &self.settings);
         self.is_replaced = true;
         for gone in before.difference(&self.rules.iter().map(name).collect()) {
             self.metrics.forget_discovery(gone);
@@ -213,6 +234,7 @@ impl Discovery {
         let rules = self.rules.iter().flat_map(RuleState::problems);
         let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
         self.problems.store(Arc::new(problems));
+        self.tell_idle();
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
@@ -243,12 +265,15 @@ impl Discovery {
     async fn swap(&mut self) {
         let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
         let contests = contests(&rules);
-        let max_age = self.settings.max_age;
-        self.judge(confirm::confirm(&self.backends, &rules, &contests, max_age).await);
+        let window = |rule: usize| self.rules.get(rule).map_or(LOOKBACK, |state| state.window);
+        let confirmed = confirm::confirm(&self.backends, &rules, &contests, window).await;
+        self.judge(confirmed);
         let alive = (0..).zip(&self.rules).flat_map(|(rule, state)| {
             state.alive.iter().cloned().map(move |(label, series)| Claim { rule, series, label })
         });
-        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive.collect());
+        let alive = alive.collect();
+        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
+        self.find_idle(&catalog, &contests, &alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
             let rule = &state.discovered.rule.id;

@@ -402,7 +402,7 @@ fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadErr
     let cause = match resolved {
         None => {
             let near = catalog.kinds().near(&path.resource);
-            format!("the cluster has no resource {}{}", path.resource, did_you_mean(&near))
+            format!("{}{}", catalog.kinds().lacks(&path.resource), did_you_mean(&near))
         }
         Some(kind) if kind.namespaced && path.namespace.is_none() => {
             format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")

@@ -15,7 +15,7 @@ use loadline::{
     app::{Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
     core::rules,
-    planner, prometheus,
+    discovery, planner, prometheus,
     server::{certificates, tls::options::Options},
 };
 use serde_json::{Value, json};
@@ -62,8 +62,11 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
             ..certificates::Settings::default()
         },
         tls: Options::default(),
-        relist_interval: hour,
-        max_age: hour,
+        discovery: discovery::Settings {
+            interval: hour,
+            max_age: hour,
+            lookback: discovery::LOOKBACK,
+        },
         planning: planner::Settings::with_ttl(hour),
         write_kubeconfig: None,
         shutdown_delay: Duration::ZERO,

@@ -12,7 +12,7 @@ use crate::{
     app::{self, Bound, Cluster, Settings},
     core::{duration, rules},
     demo::{Backend, Connection, RULES, reader},
-    planner, prometheus,
+    discovery, planner, prometheus,
     server::{certificates, tls::options::Options},
 };
 
@@ -112,8 +112,11 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
             ..certificates::Settings::default()
         },
         tls: Options::default(),
-        relist_interval: Duration::from_secs(30),
-        max_age: Duration::from_secs(60),
+        discovery: discovery::Settings {
+            interval: Duration::from_secs(30),
+            max_age: Duration::from_secs(60),
+            lookback: discovery::LOOKBACK,
+        },
         // Shorter than the reader's interval: every line shows a new value.
         planning: planner::Settings::with_ttl(Duration::from_secs(1)),
         write_kubeconfig: Some(kubeconfig),

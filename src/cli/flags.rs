@@ -146,7 +146,7 @@ pub(super) struct DiscoveryFlags {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration::parse_go)]
     pub(super) metrics_relist_interval: Duration,
 
-    /// How far back discovery looks for series [default: the relist interval]
+    /// How far back discovery looks for series, at least as far as queries do [default: the relist interval]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
     metrics_max_age: Option<Duration>,
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     app::{self, Cluster, Settings},
+    discovery,
     rules_file::{RulesFile, Source},
     server::limits,
     traces,
@@ -86,8 +87,11 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         certificates,
         service: flags.certificates.service(),
         tls,
-        relist_interval: flags.discovery.metrics_relist_interval,
-        max_age,
+        discovery: discovery::Settings {
+            interval: flags.discovery.metrics_relist_interval,
+            max_age,
+            lookback: discovery::LOOKBACK,
+        },
         planning: flags.prometheus.planning()?,
         write_kubeconfig: flags.cluster.write_kubeconfig.clone(),
         shutdown_delay: flags.serving.shutdown_delay(is_standalone),

@@ -11,7 +11,7 @@ mod hints;
 mod texts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -134,7 +134,7 @@ fn claims(rules: &[DiscoveredRule]) -> Claims {
                 continue;
             }
             for series in names {
-                let Some(metric) = metric_name(&discovered.rule, series) else {
+                let Some(metric) = discovered.rule.namer.metric_name(series) else {
                     continue;
                 };
                 claims.entry((kind.resource.clone(), metric)).or_default().push(Claim {
@@ -162,19 +162,8 @@ fn undiscovered(api: Api, rules: &[DiscoveredRule]) -> Vec<String> {
 }
 
 /// Who provides a contested metric: the last of the claims that are alive, or of all where none is.
-fn winner<'c>(claims: &'c [Claim], alive: &BTreeSet<Claim>) -> Option<&'c Claim> {
+pub fn winner<'c>(claims: &'c [Claim], alive: &BTreeSet<Claim>) -> Option<&'c Claim> {
     claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last())
-}
-
-/// What a rule calls a series. Names that could not stand before the braces of a selector, where templates put them, are none.
-fn metric_name(rule: &Rule, series: &str) -> Option<String> {
-    if is_metric_name(series) { rule.namer.metric_name(series) } else { None }
-}
-
-/// Whether this is a name of Prometheus' classic data model, the only one that a query can write without quotes.
-fn is_metric_name(text: &str) -> bool {
-    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
-    text.starts_with(is_first) && text.chars().all(|c| is_first(c) || c.is_ascii_digit())
 }
 
 /// The metrics that more than one series claims: the ones for which it matters which series are alive.
@@ -255,6 +244,12 @@ impl Catalog {
             .collect();
         kinds.sort();
         kinds
+    }
+
+    /// The rules that give metrics, by what they are called in messages.
+    pub fn rules(&self) -> HashSet<&str> {
+        let custom = self.metrics.values().flat_map(HashMap::values).map(|entry| &entry.rule);
+        custom.chain(self.external.rules()).map(|rule| rule.id.as_str()).collect()
     }
 
     /// All custom metrics, sorted by resource and name.

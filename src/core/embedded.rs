@@ -155,7 +155,8 @@ impl Found {
             let mut known = SECTIONS.iter().map(|(_, known)| *known).chain(["backends"]);
             known.any(|known| strsim::damerau_levenshtein(known, &key.text) <= 2)
         };
-        if entries.iter().any(|(key, _)| is_near(key)) {
+        // An empty mapping is an empty file.
+        if entries.is_empty() || entries.iter().any(|(key, _)| is_near(key)) {
             return self.files.push(Carried { rules: node, values: None });
         }
         self.umbrella(&node);

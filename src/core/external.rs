@@ -43,31 +43,50 @@ pub fn query(
     namespace: &str,
     selector: &Selector,
 ) -> Result<String, PlanError> {
-    let query = render(entry, namespace, selector)?;
+    let query = matched(entry, namespace, selector)?;
     let label = entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
     let of = "the namespace that is asked about";
     let given = label.map(|label| Given { label, value: Some(namespace), of });
     for Contradiction { label, why } in selector.contradictions(given.as_slice()) {
-        if query != render(entry, namespace, &selector.without(label))? {
+        if query != matched(entry, namespace, &selector.without(label))? {
             return Err(PlanError::Selector(why));
         }
     }
     Ok(query)
 }
 
-fn render(
+fn matched(
     entry: &ExternalEntry,
     namespace: &str,
     selector: &Selector,
 ) -> Result<String, PlanError> {
     let mut matchers = Matchers::default();
     matchers.selector(selector)?;
-    if entry.rule.mapping.namespaced() {
-        let Some(label) = &entry.namespace_label else {
-            return Err(PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() });
-        };
+    if let Some(label) = namespace_label(entry)? {
         matchers.push(label, "=", namespace, namespace.to_owned());
     }
+    render(entry, &matchers)
+}
+
+/// Renders the query for the series of all namespaces.
+pub fn query_everywhere(entry: &ExternalEntry) -> Result<String, PlanError> {
+    let mut matchers = Matchers::default();
+    if let Some(label) = namespace_label(entry)? {
+        matchers.push(label, "!=", "", ".+".to_owned());
+    }
+    render(entry, &matchers)
+}
+
+/// The label that the namespace is matched by, where it is.
+fn namespace_label(entry: &ExternalEntry) -> Result<Option<&str>, PlanError> {
+    if !entry.rule.mapping.namespaced() {
+        return Ok(None);
+    }
+    let missing = || PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() };
+    entry.namespace_label.as_deref().map(Some).ok_or_else(missing)
+}
+
+fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanError> {
     let arguments = QueryArguments {
         series: &entry.series,
         label_matchers: &matchers.text,
@@ -202,6 +221,7 @@ mod tests {
             ("z!=1,b in (x.y,v)", r#"{b=~"v|x\\.y",z!="1",ns="n"}"#),
             ("k notin (v)", r#"{k!~"v",ns="n"}"#),
             ("k,!l", r#"{k!="",l="",ns="n"}"#),
+            ("x.io/y=v,service.name", r#"{"service.name"!="","x.io/y"="v",ns="n"}"#),
             // Who names a namespace in the selector does not get out of that of the request.
             ("ns in (n,other)", r#"{ns=~"n|other",ns="n"}"#),
         ];
@@ -225,11 +245,8 @@ mod tests {
     #[test]
     fn what_matchers_cannot_say_is_refused() {
         let entry = entry("{<<.LabelMatchers>>}", NAMESPACED);
-        for selector in ["k>1", "app.kubernetes.io/name=x"] {
-            let selector = Selector::parse(selector).unwrap();
-            let error = query(&entry, "n", &selector).unwrap_err();
-            assert!(matches!(error, PlanError::Selector(_)), "{error}");
-        }
+        let error = query(&entry, "n", &Selector::parse("k>1").unwrap()).unwrap_err();
+        assert!(matches!(error, PlanError::Selector(_)), "{error}");
     }
 
     #[test]

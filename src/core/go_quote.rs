@@ -34,6 +34,13 @@ pub fn quote_char(c: char) -> String {
     out
 }
 
+/// `text` without the quotes around it, to stand in a string between quotes of this kind: `"` or `'`.
+pub fn escape(text: &str, delimiter: char) -> String {
+    let mut out = String::with_capacity(text.len());
+    escape_into(&mut out, text, delimiter, is_print);
+    out
+}
+
 /// Whether Go's `strconv.IsPrint` holds: letters, marks, numbers, punctuation, symbols and the ASCII space.
 ///
 /// The tables are those of Unicode 16; Go's own depend on its version. Characters that only one of the two knows are
@@ -69,6 +76,11 @@ static PRINTABLE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
 
 fn quote_with(out: &mut String, text: &str, delimiter: char, verbatim: impl Fn(char) -> bool) {
     out.push(delimiter);
+    escape_into(out, text, delimiter, verbatim);
+    out.push(delimiter);
+}
+
+fn escape_into(out: &mut String, text: &str, delimiter: char, verbatim: impl Fn(char) -> bool) {
     for c in text.chars() {
         match c {
             '\\' => out.push_str("\\\\"),
@@ -95,7 +107,6 @@ fn quote_with(out: &mut String, text: &str, delimiter: char, verbatim: impl Fn(c
             }
         }
     }
-    out.push(delimiter);
 }
 
 #[cfg(test)]

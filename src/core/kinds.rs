@@ -65,6 +65,8 @@ impl Kind {
 pub struct Kinds {
     all: Vec<Arc<Kind>>,
     by_word: HashMap<String, Vec<usize>>,
+    /// Whether they are known without a cluster.
+    is_builtin: bool,
 }
 
 impl Kinds {
@@ -80,7 +82,7 @@ impl Kinds {
             }
             by_word.entry(plural).or_default().push(index);
         }
-        Self { all, by_word }
+        Self { all, by_word, is_builtin: false }
     }
 
     /// The kind that a singular or plural resource of a group means.
@@ -128,15 +130,64 @@ impl Kinds {
         self.all.is_empty()
     }
 
+    /// Why a resource is not among the kinds, in a sentence for whoever asks for it.
+    pub fn lacks(&self, resource: &GroupResource) -> String {
+        if self.is_builtin {
+            format!(
+                "neither Kubernetes' built-in kinds nor the manifests of --objects have a resource {resource}: add its CustomResourceDefinition, or an object of this kind, to the manifests"
+            )
+        } else {
+            format!("the cluster has no resource {resource}")
+        }
+    }
+
     /// The kinds that every Kubernetes cluster has, for use without a cluster.
     pub fn builtin() -> Self {
-        Self::new(BUILTIN.iter().map(|(group, version, plural, kind, namespaced)| Kind {
-            resource: GroupResource { group: (*group).to_owned(), resource: (*plural).to_owned() },
-            version: (*version).to_owned(),
-            singular: kind.to_lowercase(),
-            kind: (*kind).to_owned(),
-            namespaced: *namespaced,
-        }))
+        Self::builtin_and(&[])
+    }
+
+    /// The kinds that every Kubernetes cluster has, and those of these that are not among them.
+    pub fn builtin_and(more: &[Kind]) -> Self {
+        let mut kinds: Vec<_> = BUILTIN
+            .iter()
+            .map(|(group, version, plural, kind, namespaced)| Kind {
+                resource: GroupResource {
+                    group: (*group).to_owned(),
+                    resource: (*plural).to_owned(),
+                },
+                version: (*version).to_owned(),
+                singular: kind.to_lowercase(),
+                kind: (*kind).to_owned(),
+                namespaced: *namespaced,
+            })
+            .collect();
+        for kind in more {
+            let is_same = |known: &Kind| {
+                known.resource.group == kind.resource.group
+                    && (known.kind == kind.kind || known.resource == kind.resource)
+            };
+            if !kinds.iter().any(is_same) {
+                kinds.push(kind.clone());
+            }
+        }
+        Self { is_builtin: true, ..Self::new(kinds) }
+    }
+}
+
+/// The plural resource that a kind probably has: what `meta.UnsafeGuessKindToResource` of Kubernetes takes it for, but for those
+/// that end in a vowel and `y`, as `Gateway` does.
+pub fn guess_plural(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    if singular.ends_with("endpoints") {
+        singular
+    } else if singular.ends_with('s') {
+        singular + "es"
+    } else if let Some(stem) = singular.strip_suffix('y')
+        && !stem.ends_with(['a', 'e', 'o', 'u'])
+    {
+        format!("{stem}ies")
+    } else {
+        singular + "s"
     }
 }
 
@@ -242,6 +293,41 @@ mod tests {
         assert_eq!(near("event.audit"), "events events.events.k8s.io");
         assert_eq!(near("podz"), "pods");
         assert_eq!(near("widgets.example.com"), "");
+    }
+
+    #[test]
+    fn plurals_are_guessed_as_they_are_in_most_definitions() {
+        for (kind, plural) in [
+            ("Model", "models"),
+            ("Bus", "buses"),
+            ("Policy", "policies"),
+            ("Gateway", "gateways"),
+            ("MyEndpoints", "myendpoints"),
+        ] {
+            assert_eq!(guess_plural(kind), plural);
+        }
+    }
+
+    #[test]
+    fn kinds_that_are_added_do_not_replace_builtin_ones() {
+        let kind = |group: &str, plural: &str, kind: &str| Kind {
+            resource: GroupResource { group: group.to_owned(), resource: plural.to_owned() },
+            version: "v1alpha1".to_owned(),
+            singular: kind.to_lowercase(),
+            kind: kind.to_owned(),
+            namespaced: true,
+        };
+        let kinds = Kinds::builtin_and(&[
+            kind("apps", "deploys", "Deployment"),
+            kind("x.io", "models", "Model"),
+            kind("x.io", "modelses", "Model"),
+            kind("y.io", "models", "Model"),
+        ]);
+        assert_eq!(kinds.iter().count(), Kinds::builtin().iter().count() + 2);
+        assert!(kinds.resolve("apps", "deploys").is_none());
+        assert_eq!(kinds.resolve("", "model").unwrap().resource.to_string(), "models.x.io");
+        assert!(kinds.lacks(&GroupResource::parse("w.z.io")).contains("--objects"));
+        assert!(Kinds::new([]).lacks(&GroupResource::parse("w.z.io")).contains("the cluster"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use matchers::alternatives;
 pub use source::Source;
 
 use super::{
+    names,
     selector::{Contradiction, Given, Selector},
     template::{QueryArguments, TemplateError},
 };
@@ -81,7 +82,7 @@ impl<'a> Place<'a> {
 /// A question that cannot be put to Prometheus.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The metric selector asks for something that label matchers cannot say, or for a key that no Prometheus label can have.
+    /// The metric selector asks for something that label matchers cannot say.
     #[error("{0}")]
     Selector(String),
     /// The request names a namespace, but the rule maps no label to namespaces.
@@ -140,6 +141,12 @@ pub fn check_selector(
         }
     }
     Ok(())
+}
+
+/// The query for all objects, in all namespaces where they are in some, whether or not it can be shared.
+pub fn everything(source: &dyn Source) -> Result<Plan, PlanError> {
+    let place = if source.is_namespaced() { Place::EveryNamespace } else { Place::Cluster };
+    plan(source, place, Names::All, &Selector::default())
 }
 
 /// The most parts that an exact query is sent in; with more, one long query is the lesser evil.
@@ -212,8 +219,8 @@ fn render(
     let namespace_label = || source.namespace_label().ok_or_else(no_namespace_label);
     let label = source.label();
     let mut matchers = Matchers::default();
-    let mut group_by = vec![label.to_string()];
-    group_by.extend(source.part_label().map(str::to_owned));
+    let mut group_by = vec![names::label(label).into_owned()];
+    group_by.extend(source.part_label().map(|part| names::label(part).into_owned()));
     matchers.selector(metric_selector)?;
     match place {
         Place::Cluster => {}
@@ -223,7 +230,7 @@ fn render(
         Place::EveryNamespace => {
             let label = namespace_label()?;
             matchers.push(label, "!=", "", ".+".to_owned());
-            group_by.push(label.to_string());
+            group_by.push(names::label(label).into_owned());
         }
     }
     match names {
@@ -300,6 +307,7 @@ mod tests {
             ("k", &["a"], r#"k!="",ns="n",pod="a""#),
             ("!k", &["a"], r#"k="",ns="n",pod="a""#),
             ("z=1,b=2", &["a"], r#"b="2",z="1",ns="n",pod="a""#),
+            ("x.io/y=v", &["a"], r#""x.io/y"="v",ns="n",pod="a""#),
         ];
         for (selector, names, wanted) in cases {
             assert_eq!(query(matchers, Some("n"), names, selector), wanted, "{selector}");
@@ -318,14 +326,39 @@ mod tests {
     fn what_matchers_cannot_say_is_refused() {
         let entry = entry("<<.LabelMatchers>>", BOTH);
         let names = Objects::Named(vec!["a".into()]);
-        for (selector, wanted) in [
-            ("k>1", "compares `k`"),
-            ("app.kubernetes.io/name=x", "`app.kubernetes.io/name` in the metric selector is not"),
-        ] {
-            let selector = Selector::parse(selector).unwrap();
-            let error = exact(&entry, Some("n"), &names, &selector).unwrap_err();
-            assert!(error.to_string().contains(wanted), "{error}");
-        }
+        let selector = Selector::parse("k>1").unwrap();
+        let error = exact(&entry, Some("n"), &names, &selector).unwrap_err();
+        assert!(error.to_string().contains("compares `k`"), "{error}");
+    }
+
+    #[test]
+    fn labels_are_quoted_where_they_have_to_be() {
+        let labels =
+            r#""k8s.pod.name": {resource: pod}, "k8s.namespace.name": {resource: namespace}"#;
+        let template = r#"<<.LabelMatchers>> <<.GroupBy>> <<index .GroupBySlice 0>> <<index .LabelValuesByName "k8s.pod.name">> <<index .LabelValuesByName (index .GroupBySlice 0)>>"#;
+        let names = Objects::Named(vec!["a".into(), "b".into()]);
+        let plan = exact(&entry(template, labels), Some("n"), &names, &Selector::default());
+        let plan = plan.unwrap();
+        assert_eq!(
+            &*plan.query,
+            r#""k8s.namespace.name"="n","k8s.pod.name"=~"a|b" "k8s.pod.name" "k8s.pod.name" a|b a|b"#
+        );
+        assert_eq!(&*plan.key.name, "k8s.pod.name", "the samples have the name as it is");
+    }
+
+    #[test]
+    fn queries_with_quoted_names_are_shared() {
+        let labels =
+            r#""k8s.pod.name": {resource: pod}, "k8s.namespace.name": {resource: namespace}"#;
+        let template = "sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[2m]))";
+        let entry = Entry { series: "http.requests".into(), ..entry(template, labels) };
+        let shared = sharing::shared(&entry, Some("n"), &Selector::default()).unwrap();
+        assert!(shared.depends_on_names);
+        assert_eq!(
+            &*shared.plan.query,
+            r#"sum by ("k8s.pod.name") (rate({__name__="http.requests","k8s.namespace.name"="n","k8s.pod.name"!=""}[2m]))"#
+        );
+        sharing::everywhere(&entry, &Selector::default()).unwrap();
     }
 
     #[test]

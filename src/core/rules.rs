@@ -17,12 +17,12 @@ mod options;
 mod resource;
 mod schema;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use content::Content;
-pub(crate) use form::{excerpt, is_label_name, join};
+pub(crate) use form::{excerpt, join};
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
@@ -94,6 +94,14 @@ pub struct Rule {
     pub aggregate: Aggregate,
     /// How the queries are sent, and how long their answers are used.
     pub options: QueryOptions,
+}
+
+impl Rule {
+    /// The age of the oldest sample that the rule's queries read, where that is known. Without a range they take the last
+    /// sample of `lookback`.
+    pub fn oldest_sample(&self, lookback: Duration) -> Option<Duration> {
+        window::oldest(&of_anything(&self.query)?, lookback)
+    }
 }
 
 /// The metric of a rule that says `static: true`.
@@ -323,8 +331,7 @@ fn static_metric(
     }
     let selector = selector?;
     let Some(series) = selector.name() else {
-        let message =
-            "a static rule has to begin with the name of its series, as `http_requests_total{…}`";
+        let message = "a static rule has to name its series, as in `http_requests_total{…}`";
         problem(rule.series_query.place, "seriesQuery", message.to_owned());
         return None;
     };
@@ -339,8 +346,12 @@ fn static_metric(
     Some(StaticMetric { series: series.into(), metric: metric.into() })
 }
 
-/// The window is a matter of the template, not of what it is rendered with.
 fn window_seconds(query: &QueryTemplate) -> Option<i64> {
+    window::seconds(&of_anything(query)?)
+}
+
+/// The query for something: ranges are a matter of the template, not of what it is rendered with.
+fn of_anything(query: &QueryTemplate) -> Option<String> {
     let rendered = query.render(&QueryArguments {
         series: "series",
         label_matchers: "label=\"value\"",
@@ -348,8 +359,7 @@ fn window_seconds(query: &QueryTemplate) -> Option<i64> {
         group_by: "label",
         group_by_slice: &["label".to_owned()],
     });
-    let rendered = rendered.ok()?;
-    if nesting::is_safe(&rendered) { window::seconds(&rendered) } else { None }
+    rendered.ok().filter(|rendered| nesting::is_safe(rendered))
 }
 
 #[cfg(test)]

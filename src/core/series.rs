@@ -9,7 +9,7 @@ use promql_parser::{
     parser::{Expr, VectorSelector, parse},
 };
 
-use super::{go_quote::quote, go_regex::quote_meta};
+use super::{go_quote::quote, go_regex::quote_meta, names};
 
 /// A series selector: the text, and where further matchers can go if that is known to be safe.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +46,10 @@ impl SeriesSelector {
         let Some(parsed) = plain_selector(text) else {
             return selector;
         };
-        selector.name.clone_from(&parsed.name);
+        selector.name = matchers(&parsed)
+            .into_iter()
+            .find(|matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal)
+            .map(|matcher| matcher.value);
         // The place is only believed where the parser agrees that the matcher has landed in the same selector.
         let Some(insert) = find_insert(text) else {
             return selector;
@@ -69,17 +72,14 @@ impl SeriesSelector {
         &self.text
     }
 
-    /// The metric name, where the selector is of the form `name{…}`.
+    /// The metric name, where the selector asks for one: `name{…}`, `{"name",…}` or `{__name__="name",…}`.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     /// The matchers, the one of the metric name among them; nothing where the text does not parse.
     pub fn matchers(&self) -> Option<Vec<label::Matcher>> {
-        let selector = plain_selector(&self.text)?;
-        let name =
-            selector.name.map(|name| label::Matcher::new(MatchOp::Equal, METRIC_NAME, &name));
-        Some(name.into_iter().chain(selector.matchers.matchers).collect())
+        plain_selector(&self.text).as_ref().map(matchers)
     }
 
     /// The selector with further matchers, or nothing where they cannot be placed safely (alternatives by `or`, text that
@@ -105,7 +105,7 @@ pub struct Matcher {
 impl Matcher {
     /// `label!=""`: the series carries the label.
     pub fn carries(label: &str) -> Self {
-        Self { text: format!("{label}!=\"\"") }
+        Self { text: format!("{}!=\"\"", names::label(label)) }
     }
 
     /// `__name__=~"a|b"`: the series has one of these names.
@@ -117,6 +117,12 @@ impl Matcher {
     fn text(&self) -> &str {
         &self.text
     }
+}
+
+fn matchers(selector: &VectorSelector) -> Vec<label::Matcher> {
+    let name = selector.name.as_deref();
+    let name = name.map(|name| label::Matcher::new(MatchOp::Equal, METRIC_NAME, name));
+    name.into_iter().chain(selector.matchers.matchers.iter().cloned()).collect()
 }
 
 fn plain_selector(text: &str) -> Option<VectorSelector> {
@@ -220,8 +226,24 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_known_where_it_stands_before_the_braces() {
-        assert_eq!(SeriesSelector::new("up{a=\"b\"}").name(), Some("up"));
-        assert_eq!(SeriesSelector::new("{__name__=\"up\"}").name(), None);
+    fn the_name_is_known_where_there_is_one() {
+        for (text, name) in [
+            ("up{a=\"b\"}", Some("up")),
+            ("{a=\"b\",__name__=\"up\"}", Some("up")),
+            ("{\"http.requests\",\"k8s.pod.name\"!=\"\"}", Some("http.requests")),
+            ("{__name__=~\"up\"}", None),
+            ("{__name__!=\"up\",a=\"b\"}", None),
+        ] {
+            assert_eq!(SeriesSelector::new(text).name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_that_need_quotes_are_quoted() {
+        let selector = SeriesSelector::new("{\"http.requests\",\"k8s.pod.name\"!=\"\"}");
+        assert_eq!(
+            selector.narrowed(&[Matcher::carries("k8s.pod.name")]).as_deref(),
+            Some("{\"http.requests\",\"k8s.pod.name\"!=\"\",\"k8s.pod.name\"!=\"\"}")
+        );
     }
 }

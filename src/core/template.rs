@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use gotmpl::Value;
 
+use super::names;
 use engine::{Engine, MARKER, text};
 pub use header::HeaderTemplate;
 
@@ -66,7 +67,7 @@ impl QueryTemplate {
         self.names.as_ref().copied()
     }
 
-    /// The query for these arguments.
+    /// The query for these arguments. A series whose name has to be quoted is written into the braces that follow it.
     ///
     /// # Errors
     ///
@@ -76,7 +77,20 @@ impl QueryTemplate {
         if query.is_empty() {
             return Err(TemplateError::Empty { what: "query" });
         }
-        Ok(query)
+        let series = arguments.series;
+        if series.is_empty() || names::is_metric(series) || !query.contains(series) {
+            return Ok(query);
+        }
+        let stand_in = names::stand_in(&[arguments.label_matchers, series]);
+        let stood_in = self.render_any(&QueryArguments { series: &stand_in, ..*arguments })?;
+        // A template that computes with the name would not write another one in its place.
+        let is_plain = stood_in.replace(&stand_in, series) == query;
+        let quoted = names::with_series(&stood_in, &stand_in, series).filter(|_| is_plain);
+        quoted.ok_or_else(|| TemplateError::Execution {
+            reason: format!(
+                "`{series}` has to be quoted, which a template can do only where it prints .Series as it is"
+            ),
+        })
     }
 
     /// As Go's engine has it, which does not mind an empty text.
@@ -352,6 +366,38 @@ mod tests {
         ] {
             assert_eq!(query(source).unwrap_err().to_string(), message, "{source}");
         }
+    }
+
+    #[test]
+    fn a_series_is_quoted_where_it_has_to_be() {
+        let render = |source: &str, series: &str| {
+            QueryTemplate::compile(source).unwrap().render(&QueryArguments {
+                series,
+                label_matchers: "pod=\"loadline_series\"",
+                label_values_by_name: &BTreeMap::new(),
+                group_by: "pod",
+                group_by_slice: &[],
+            })
+        };
+        for (source, plain, quoted) in [
+            (
+                "sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)",
+                "sum(rate(up{pod=\"loadline_series\"}[2m])) by (pod)",
+                "sum(rate({__name__=\"a.b\",pod=\"loadline_series\"}[2m])) by (pod)",
+            ),
+            ("<<.Series>> / {\"<<.Series>>\"}", "up / {\"up\"}", "{__name__=\"a.b\"} / {\"a.b\"}"),
+            (
+                "sum(up{<<.LabelMatchers>>})",
+                "sum(up{pod=\"loadline_series\"})",
+                "sum(up{pod=\"loadline_series\"})",
+            ),
+        ] {
+            assert_eq!(render(source, "up").unwrap(), plain);
+            assert_eq!(render(source, "a.b").unwrap(), quoted);
+        }
+        let computed = "<<if eq .Series \"a.b\">><<.Series>><<else>>up<<end>>";
+        assert_eq!(render(computed, "up").unwrap(), "up");
+        assert!(matches!(render(computed, "a.b"), Err(TemplateError::Execution { .. })));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The requests of a discovery.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     core::{
@@ -14,16 +14,33 @@ use crate::{
 pub(super) struct Group {
     pub(super) tenant: Tenant,
     selector: SeriesSelector,
+    /// How far back series are looked for.
+    window: Duration,
     pub(super) rules: Vec<usize>,
-    /// Whether a rule recognises labels by a template, so that many of `labels` may not exist.
-    pub(super) has_template: bool,
+    /// Whether `labels` may hold some that must not be asked for before it is known that there are such.
+    pub(super) labels_may_be_absent: bool,
     pub(super) labels: BTreeSet<String>,
 }
 
 impl Group {
-    pub(super) fn new(tenant: Tenant, selector: SeriesSelector) -> Self {
-        Self { tenant, selector, rules: Vec::new(), has_template: false, labels: BTreeSet::new() }
+    pub(super) fn new(tenant: Tenant, selector: SeriesSelector, window: Duration) -> Self {
+        Self {
+            tenant,
+            selector,
+            window,
+            rules: Vec::new(),
+            labels_may_be_absent: false,
+            labels: BTreeSet::new(),
+        }
     }
+}
+
+/// The time from so long ago until now.
+pub(super) fn range(window: Duration) -> Range {
+    let now = jiff::Timestamp::now().as_second();
+    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
+    // Up to the next whole second: a series that began within this one is there too. Nothing is older than time itself.
+    Range { start: now.saturating_sub(window).max(0), end: now.saturating_add(1) }
 }
 
 /// What there is of a selector, as far as the backend says.
@@ -32,10 +49,10 @@ pub(super) type Discovered = Result<Metadata<Found>, Arc<Error>>;
 /// Finds which metric names carry which of the wanted labels.
 pub(super) async fn discover(
     group: &Group,
-    range: Range,
     ignores_selectors: bool,
 ) -> Result<Metadata<Found>, Error> {
     let Group { tenant, .. } = group;
+    let range = range(group.window);
     if let Some(found) = by_labels(tenant, group, range, ignores_selectors).await? {
         return Ok(found);
     }
@@ -55,7 +72,7 @@ async fn by_labels(
     }
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
     let mut found = Metadata { data: Found::default(), is_partial: false };
-    if group.has_template {
+    if group.labels_may_be_absent {
         let existing = tenant.label_names(group.selector.text(), range).await?;
         found.is_partial |= existing.is_partial;
         let existing: BTreeSet<_> = existing.data.iter().map(String::as_str).collect();

@@ -73,7 +73,7 @@ pub(super) async fn confirm(
     backends: &Backends,
     rules: &[DiscoveredRule],
     contests: &[Contest],
-    max_age: Duration,
+    window: impl Fn(usize) -> Duration,
 ) -> BTreeMap<usize, Confirmed> {
     let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {
@@ -87,7 +87,7 @@ pub(super) async fn confirm(
         for chunk in chunks(&names) {
             let series = chunk.iter().map(|name| (label.to_owned(), (*name).to_owned())).collect();
             let selector = &discovered.rule.selector;
-            let Some(text) = confirmation(selector, label, &chunk, max_age) else {
+            let Some(text) = confirmation(selector, label, &chunk, window(rule)) else {
                 // Found by the series endpoint, which knows only what has samples in the window.
                 known.alive.extend(series);
                 continue;
@@ -150,17 +150,17 @@ fn confirmation(
     selector: &SeriesSelector,
     label: &str,
     names: &[&str],
-    max_age: Duration,
+    window: Duration,
 ) -> Option<String> {
     // Only for a selector that was discovered by label endpoints is there something to confirm.
     selector.narrowed(&[])?;
     let mut matchers = carries(label);
-    // A second name next to `name{…}` is an error in PromQL, and there is only that one.
+    // A second name is an error in PromQL, and there is only that one.
     if selector.name().is_none() {
         matchers.push(Matcher::named(names));
     }
     let selector = narrowed(selector, &matchers)?;
-    Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", max_age.as_secs().max(1)))
+    Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", window.as_secs().max(1)))
 }
 
 fn chunks<'a>(names: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {

@@ -22,18 +22,22 @@ pub struct Handle {
     catalog: Arc<ArcSwap<Catalog>>,
     asks: mpsc::Sender<Ask>,
     tried: watch::Receiver<bool>,
-    problems: Arc<ArcSwap<Vec<String>>>,
+    problems: Told,
+    idle: Told,
     vain: Vain,
 }
+
+/// Sentences that change with every discovery.
+type Told = Arc<ArcSwap<Vec<String>>>;
 
 impl Handle {
     pub(super) fn new(
         catalog: Arc<ArcSwap<Catalog>>,
         asks: mpsc::Sender<Ask>,
         tried: watch::Receiver<bool>,
-        problems: Arc<ArcSwap<Vec<String>>>,
+        (problems, idle): (Told, Told),
     ) -> Self {
-        Self { catalog, asks, tried, problems, vain: Vain::new() }
+        Self { catalog, asks, tried, problems, idle, vain: Vain::new() }
     }
 
     /// The catalog as it is now.
@@ -92,6 +96,11 @@ impl Handle {
     /// What failed in the last discovery, in sentences that may be told to anybody.
     pub fn problems(&self) -> Arc<Vec<String>> {
         self.problems.load_full()
+    }
+
+    /// The rules that give no metric though nothing has failed, each with the cause, in sentences that may be told to anybody.
+    pub fn idle_rules(&self) -> Arc<Vec<String>> {
+        self.idle.load_full()
     }
 
     /// Waits until the first discovery has been tried.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt as _, future::join_all, stream};
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     core::catalog::{Api, DiscoveredRule, external},
-    prometheus::{Error, Range, Tenant},
+    prometheus::{Error, Tenant},
 };
 
 /// The rules that failed, by the error's text.
@@ -23,9 +24,8 @@ type Failures = BTreeMap<String, Vec<String>>;
 impl Discovery {
     /// Asks what there is of the rules that are due.
     pub(super) async fn find(&mut self, due: &[usize]) {
-        let range = self.range();
         let groups = self.selectors(due);
-        let results = self.ask(groups, range).await;
+        let results = self.ask(groups).await;
         let mut failures = Failures::default();
         for (group, found) in &results {
             self.note(group, found, &mut failures);
@@ -38,7 +38,7 @@ impl Discovery {
 
     /// Asks for all selectors, in the time that one request may take: a backend that hangs costs a round once, not for each
     /// selector.
-    async fn ask(&self, groups: Vec<Group>, range: Range) -> Vec<(Group, Discovered)> {
+    async fn ask(&self, groups: Vec<Group>) -> Vec<(Group, Discovered)> {
         let mut by_tenant: HashMap<Tenant, Vec<Group>> = HashMap::new();
         for group in groups {
             by_tenant.entry(group.tenant.clone()).or_default().push(group);
@@ -51,7 +51,7 @@ impl Discovery {
                 Ok(Err(error)) => Err(Arc::new(error)),
                 Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
             };
-            let ignores = tenant.ignores_selectors(range);
+            let ignores = tenant.ignores_selectors(ask::range(self.settings.max_age));
             let ignores = match tokio::time::timeout_at(deadline, ignores).await {
                 Ok(ignores) => ignores.map_err(Arc::new),
                 Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
@@ -63,7 +63,7 @@ impl Discovery {
                         let found = match ignores {
                             Err(error) => Err(error),
                             Ok(ignores) => {
-                                let found = ask::discover(&group, range, ignores);
+                                let found = ask::discover(&group, ignores);
                                 in_time(tokio::time::timeout_at(deadline, found).await)
                             }
                         };
@@ -80,13 +80,14 @@ impl Discovery {
     /// The distinct selectors of the rules that have to be asked for, each with the rules and labels that it is asked for.
     fn selectors(&mut self, due: &[usize]) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<(Tenant, String), usize> = HashMap::new();
+        let mut places: HashMap<(Tenant, String, Duration), usize> = HashMap::new();
         for index in due {
             let Some(state) = self.rules.get_mut(*index).filter(|state| state.is_asked_for())
             else {
                 continue;
             };
             let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
+            let window = state.window;
             let tenant = match self.backends.discovery_tenant(&rule.options) {
                 Ok(tenant) => tenant,
                 Err(error) => {
@@ -95,16 +96,16 @@ impl Discovery {
                     continue;
                 }
             };
-            let key = (tenant.clone(), rule.selector.text().to_owned());
+            let key = (tenant.clone(), rule.selector.text().to_owned(), window);
             let place = *places.entry(key).or_insert_with(|| {
-                groups.push(Group::new(tenant, rule.selector.clone()));
+                groups.push(Group::new(tenant, rule.selector.clone(), window));
                 groups.len() - 1
             });
             let Some(group) = groups.get_mut(place) else { continue };
             group.rules.push(*index);
             match api {
                 Api::Custom => {
-                    group.has_template |= rule.mapping.has_template();
+                    group.labels_may_be_absent |= rule.mapping.may_name_absent_labels();
                     group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
                 }
                 Api::External => {
@@ -165,12 +166,5 @@ impl Discovery {
                 "discovery failed to tell live series from dead ones; keeping what is known"
             );
         }
-    }
-
-    fn range(&self) -> Range {
-        let now = jiff::Timestamp::now().as_second();
-        let max_age = i64::try_from(self.settings.max_age.as_secs()).unwrap_or(i64::MAX);
-        // Up to the next whole second: a series that began within this one is there too.
-        Range { start: now.saturating_sub(max_age), end: now.saturating_add(1) }
     }
 }

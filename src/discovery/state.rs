@@ -1,8 +1,16 @@
 //! What discovery knows of each rule.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::confirm::{Confirmed, Doubt, Series};
+use super::{
+    Settings,
+    confirm::{Confirmed, Doubt, Series},
+    idle::Idle,
+};
 use crate::{
     core::{
         catalog::{Api, DiscoveredRule, Found, external},
@@ -15,6 +23,8 @@ use crate::{
 /// A rule, what was found for it, and how the last try went.
 pub(super) struct RuleState {
     pub(super) discovered: DiscoveredRule,
+    /// How far back its series are looked for.
+    pub(super) window: Duration,
     pub(super) attempted: Option<Instant>,
     /// What may be told of the last failure.
     pub(super) error: Option<&'static str>,
@@ -22,18 +32,25 @@ pub(super) struct RuleState {
     pub(super) alive: BTreeSet<Series>,
     /// What may be told of why it cannot be told now.
     doubt: Option<&'static str>,
+    /// Why it gives no metric.
+    pub(super) idle: Idle,
 }
 
 /// The rules of a file. What is known of rules that say the same is kept; a rule that has kept its name, too, is the same one
 /// as before.
-pub(super) fn of(rules: &RuleSet, mut before: Vec<RuleState>, kinds: &Kinds) -> Vec<RuleState> {
+pub(super) fn of(
+    rules: &RuleSet,
+    mut before: Vec<RuleState>,
+    kinds: &Kinds,
+    settings: &Settings,
+) -> Vec<RuleState> {
     let mut state = |rule: &Arc<Rule>, api| {
         let is_same = |state: &RuleState| {
             state.discovered.api == api && state.discovered.rule.content == rule.content
         };
         let mut state = match before.iter().position(is_same) {
             Some(at) => before.swap_remove(at),
-            None => RuleState::new(Arc::clone(rule), api),
+            None => RuleState::new(Arc::clone(rule), api, settings),
         };
         let known = &state.discovered.rule;
         if known.id != rule.id || known.place != rule.place {
@@ -48,14 +65,25 @@ pub(super) fn of(rules: &RuleSet, mut before: Vec<RuleState>, kinds: &Kinds) -> 
 }
 
 impl RuleState {
-    fn new(rule: Arc<Rule>, api: Api) -> Self {
+    fn new(rule: Arc<Rule>, api: Api, settings: &Settings) -> Self {
+        // What a query can read has to be found.
+        let oldest = rule.oldest_sample(settings.lookback).unwrap_or_default();
+        let window = oldest.max(settings.lookback).max(settings.max_age);
         let mapping = match api {
             Api::Custom => Arc::default(),
             // Namespaces are all that an external rule has to know, and every cluster has them.
             Api::External => Arc::new(rule.mapping.resolve(&Kinds::builtin())),
         };
         let discovered = DiscoveredRule { rule, api, mapping, found: None };
-        Self { discovered, attempted: None, error: None, alive: BTreeSet::new(), doubt: None }
+        Self {
+            discovered,
+            window,
+            attempted: None,
+            error: None,
+            alive: BTreeSet::new(),
+            doubt: None,
+            idle: Idle::default(),
+        }
     }
 
     /// Ties the rule to the kinds that the cluster has. Says which resources it has not.
@@ -68,8 +96,8 @@ impl RuleState {
                     rule = %rule.id,
                     at = %unknown.place,
                     label = %unknown.label,
-                    resource = %unknown.resource,
-                    "the cluster has no such resource; the label is left out until it has",
+                    "{}; the label is left out until then",
+                    kinds.lacks(&unknown.resource),
                 );
             }
             *mapping = Arc::new(resolved);
@@ -145,6 +173,12 @@ impl RuleState {
     /// Whether all that there was to learn was learned the last time.
     pub(super) fn is_well(&self) -> bool {
         self.error.is_none() && self.doubt.is_none()
+    }
+
+    /// Why there is no metric though nothing has failed, in a sentence that may be told to anybody.
+    pub(super) fn idle(&self) -> Option<String> {
+        let cause = self.idle.cause()?;
+        Some(format!("{}: {cause}", self.discovered.rule.id))
     }
 
     /// What failed the last time, in sentences that may be told to anybody.

@@ -76,12 +76,15 @@ impl Health {
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
             counts: false,
         });
-        // A broken file is told and does not count, either: the previous rules are kept.
-        let problem = self.rules.problem();
+        // A broken file is told and does not count, either: the previous rules are kept. Nor do rules that give no metric.
+        let broken = self.rules.problem();
+        let broken =
+            broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
+        let told: Vec<_> =
+            broken.into_iter().chain(self.discovery.idle_rules().iter().cloned()).collect();
         checks.push(Check {
             name: "rules",
-            problem: problem
-                .map(|problem| format!("{}; keeping the previous rules", problem.0.join("; "))),
+            problem: (!told.is_empty()).then(|| told.join("; ")),
             counts: false,
         });
         // Who has our APIs is for people to decide.

@@ -1,6 +1,8 @@
 //! Discovery against real stores, and against a backend that plays tricks.
 
 mod contests;
+mod idle;
+mod names;
 mod partial;
 
 use std::{sync::Arc, time::Duration};
@@ -390,6 +392,40 @@ async fn a_template_is_matched_with_the_labels_that_there_are() {
     assert_eq!(listed, 2);
     app.get(&custom("namespaces/n/pods/p/m")).await;
     assert_eq!(backend.take()[0].parameter("query"), "m{k_namespace=\"n\",k_pod=\"p\"}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_of_manifests_are_known_without_a_cluster() {
+    let objects = tempfile::NamedTempFile::new().unwrap();
+    let manifest = "{apiVersion: example.com/v1, kind: Gadget, metadata: {name: g, namespace: n}}";
+    std::fs::write(objects.path(), manifest).unwrap();
+    let backend = Backend::start(scripted("m", |asked| match asked.path.as_str() {
+        "/api/v1/labels" => Some(Answer::Data(json!(["namespace", "gadget"]))),
+        "/api/v1/query" => {
+            let row = json!({"metric": {"gadget": "g"}, "value": [1, "1"]});
+            Some(Answer::Data(json!({"resultType": "vector", "result": [row]})))
+        }
+        _ => None,
+    }))
+    .await;
+    for resources in [
+        "overrides: {namespace: {resource: namespace}, gadget: {group: example.com, resource: gadget}}",
+        "template: <<.Resource>>",
+    ] {
+        let text = format!(
+            "rules:\n- seriesQuery: m\n  resources: {{{resources}}}\n  metricsQuery: <<.Series>>{{<<.LabelMatchers>>}}\n"
+        );
+        let mut launch = Launch::new(&text, &backend.url);
+        launch.objects = Some(objects.path().to_owned());
+        let app = launch.start().await;
+        for path in ["gadgets.example.com/g/m", "gadget.example.com/*/m", "gadgets/*/m"] {
+            let reply = app.get(&custom(&format!("namespaces/n/{path}"))).await;
+            assert_eq!(reply.values(), [("g".to_owned(), "1".to_owned())], "{path}");
+        }
+        let reply = app.get(&custom("namespaces/n/widgets.example.com/w/m")).await;
+        assert!(reply.status == 404 && reply.failure().contains("--objects"), "{reply:?}");
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

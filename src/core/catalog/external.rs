@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Api, Claim, DiscoveredRule, metric_name, of, texts::Texts, undiscovered, winner};
+use super::{Api, Claim, DiscoveredRule, of, texts::Texts, undiscovered, winner};
 use crate::core::rules::Rule;
 
 /// The label that every series carries; external metrics are claimed through it.
@@ -36,7 +36,7 @@ pub(super) fn claims(rules: &[DiscoveredRule]) -> BTreeMap<String, Vec<Claim>> {
     for (index, DiscoveredRule { rule, found, .. }) in of(Api::External, rules) {
         let names = found.iter().filter_map(|found| found.by_label.get(NAME)).flatten();
         for series in names {
-            if let Some(metric) = metric_name(rule, series) {
+            if let Some(metric) = rule.namer.metric_name(series) {
                 let (series, label) = (series.clone(), NAME.to_owned());
                 claims.entry(metric).or_default().push(Claim { rule: index, series, label });
             }
@@ -76,6 +76,11 @@ impl External {
     /// How to read a metric.
     pub fn get(&self, metric: &str) -> Option<&ExternalEntry> {
         self.metrics.get(metric)
+    }
+
+    /// The rule of each metric.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.metrics.values().map(|entry| &entry.rule)
     }
 
     /// The names of all metrics, sorted.
@@ -156,13 +161,13 @@ externalRules:
             rules([Some(("pod", names)), Some((NAME, names)), Some((NAME, &["b_z", "other"]))]);
         let catalog = catalog(&rules, &[]);
         let external = catalog.external();
-        assert_eq!(external.names().collect::<Vec<_>>(), ["a_x", "a_y", "a_z"]);
+        assert_eq!(external.names().collect::<Vec<_>>(), ["a.dotted", "a_x", "a_y", "a_z"]);
         assert_eq!(&*external.get("a_y").unwrap().series, "a_y_total");
         assert_eq!(external.get("a_x").unwrap().namespace_label.as_deref(), Some("ns"));
         assert_eq!(external.get("a_z").unwrap().namespace_label, None);
         assert!(external.get("a_y_total").is_none());
-        assert_eq!((catalog.list().len(), catalog.len()), (2, 5));
-        assert!(catalog.bytes() > 5 * size_of::<ExternalEntry>());
+        assert_eq!((catalog.list().len(), catalog.len()), (3, 7));
+        assert!(catalog.bytes() > 7 * size_of::<ExternalEntry>());
         assert!(contests(&rules).is_empty(), "the APIs do not compete");
     }
 

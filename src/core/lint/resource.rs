@@ -7,6 +7,7 @@ use promql_parser::parser::Expr;
 use super::{Report, Severity, counters, elements, labels::Labels, parsed, sides};
 use crate::core::{
     kinds::{GroupResource, Kinds},
+    names,
     rules::{ResourceRule, ResourceRules},
     template::{QueryArguments, QueryTemplate},
 };
@@ -20,15 +21,18 @@ pub(super) fn check(rules: &ResourceRules, kinds: &Kinds, report: &mut Report<'_
         if let (Some(query), Some(pod), Some(namespace)) =
             (&rule.container_query, label("pods"), label("namespaces"))
         {
-            let matchers =
-                format!("{namespace}=\"n\",{pod}=~\"loadline-opaque-one|loadline-opaque-two\"");
+            let matchers = format!("{}=\"n\",{}", names::label(&namespace), opaque(&pod));
             check.query("containerQuery", query, &matchers, &[pod, rule.container_label.clone()]);
         }
         if let (Some(query), Some(node)) = (&rule.node_query, label("nodes")) {
-            let matchers = format!("{node}=~\"loadline-opaque-one|loadline-opaque-two\"");
-            check.query("nodeQuery", query, &matchers, &[node]);
+            check.query("nodeQuery", query, &opaque(&node), &[node]);
         }
     }
+}
+
+/// Matches two objects whose names nothing else has.
+fn opaque(label: &str) -> String {
+    format!("{}=~\"loadline-opaque-one|loadline-opaque-two\"", names::label(label))
 }
 
 struct Check<'r, 'w> {
@@ -39,12 +43,13 @@ struct Check<'r, 'w> {
 
 impl Check<'_, '_> {
     fn query(&mut self, key: &str, query: &QueryTemplate, matchers: &str, labels: &[String]) {
+        let written: Vec<_> = labels.iter().map(|label| names::label(label).into_owned()).collect();
         let rendered = query.render(&QueryArguments {
             series: "",
             label_matchers: matchers,
             label_values_by_name: &BTreeMap::new(),
-            group_by: &labels.join(","),
-            group_by_slice: labels,
+            group_by: &written.join(","),
+            group_by_slice: &written,
         });
         let query = match rendered {
             Ok(query) => query,

@@ -29,21 +29,21 @@ impl Written {
         node.place
     }
 
-    /// The scalar at a path; empty where there is none.
+    /// The scalar at a path, without blanks at its ends; empty where there is none.
     pub(super) fn text(&self, path: &str) -> &str {
         match self.node(path).map(|node| &node.value) {
-            Some(Value::Scalar(text)) => text,
+            Some(Value::Scalar(text)) => text.trim(),
             _ => "",
         }
     }
 
-    /// The keys of the mapping at a path.
+    /// The keys of the mapping at a path, without blanks at their ends.
     pub(super) fn keys(&self, path: &str) -> impl Iterator<Item = &str> {
         let entries = match self.node(path).map(|node| &node.value) {
             Some(Value::Mapping(entries)) => entries.as_slice(),
             _ => Default::default(),
         };
-        entries.iter().map(|(key, _)| key.text.as_str())
+        entries.iter().map(|(key, _)| key.text.trim())
     }
 
     /// How many entries the list at a path has.

@@ -6,7 +6,7 @@ use super::PlanError;
 use crate::core::{
     go_quote::quote,
     go_regex::quote_meta,
-    rules::is_label_name,
+    names,
     selector::{Operator, Selector},
 };
 
@@ -33,9 +33,14 @@ impl Matchers {
         if !self.text.is_empty() {
             self.text.push(',');
         }
-        self.text.push_str(label);
+        let written = names::label(label);
+        self.text.push_str(&written);
         self.text.push_str(operator);
         self.text.push_str(&quote(value));
+        if written != label {
+            // Templates also look values up by what `.GroupBySlice` holds.
+            self.values.insert(written.into_owned(), plain.clone());
+        }
         self.values.insert(label.to_owned(), plain);
     }
 
@@ -43,11 +48,6 @@ impl Matchers {
         for requirement in selector.requirements() {
             let key = requirement.key.as_str();
             let values = &requirement.values;
-            if !is_label_name(key) {
-                return Err(PlanError::Selector(format!(
-                    "`{key}` in the metric selector is not a Prometheus label name"
-                )));
-            }
             let first = values.first().map_or("", String::as_str);
             let plain = values.join("|");
             match requirement.operator {

@@ -29,7 +29,7 @@ mod tests {
             ("resources: {overrides: {ns: {resource: namespace}}}", true),
             ("resources: {overrides: {ns: {resource: Namespaces}}}", true),
             ("resources: {template: 'kube_<<.Resource>>'}", true),
-            ("resources: {template: '<<.Resource>>-x'}", false),
+            ("resources: {template: 'k8s.<<.Resource>>.name'}", true),
             ("resources: {namespaced: false}", true),
         ];
         for (resources, is_sound) in cases {

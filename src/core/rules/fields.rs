@@ -12,7 +12,8 @@ use crate::core::{
     yaml::{Key, Node, Place, Value},
 };
 
-/// A string and where it stands; empty where the key is absent, with the place of what should hold it.
+/// A string and where it stands; empty where the key is absent, with the place of what should hold it. Blanks at its ends are
+/// left out: a block scalar (`|`) ends in a newline, and no name, pattern or query is meant to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     pub(super) value: String,
@@ -91,7 +92,7 @@ impl<'n> Fields<'n> {
     pub(super) fn text(&self, key: &str) -> Text {
         match self.get(key) {
             Some(Node { place, value: Value::Scalar(value), .. }) => {
-                Text { value: value.clone(), place: *place }
+                Text { value: trimmed(value).to_owned(), place: *place }
             }
             Some(node) => Text { value: String::new(), place: node.place },
             None => Text { value: String::new(), place: self.place },
@@ -118,4 +119,10 @@ impl<'n> Fields<'n> {
             })
             .collect()
     }
+}
+
+/// Without blanks at the ends, but for one that is escaped there.
+fn trimmed(text: &str) -> &str {
+    let trimmed = text.trim();
+    if trimmed.ends_with('\\') { text.trim_start() } else { trimmed }
 }

@@ -227,7 +227,7 @@ fn resources(rule: &Fields<'_>) -> Resources {
             group: fields.text("group").value,
             resource: fields.text("resource").value,
         };
-        (label.text.clone(), written)
+        (label.text.trim().to_owned(), written)
     });
     Resources {
         template: fields.text("template"),

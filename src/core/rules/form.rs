@@ -102,8 +102,8 @@ impl Problems {
         };
         for (label, node) in entries {
             let path = join(path, &excerpt(&label.text));
-            if !is_label_name(&label.text) {
-                let message = format!("`{}` is not a Prometheus label name", excerpt(&label.text));
+            if label.text.trim().is_empty() {
+                let message = "the name of a label is expected".to_owned();
                 self.add(label.place, path.clone(), message);
             }
             self.check(node, &path, shape);
@@ -253,13 +253,6 @@ pub(crate) fn excerpt(text: &str) -> String {
         excerpt.push('…');
     }
     excerpt
-}
-
-/// Whether this is a label name of Prometheus' classic data model, the only one that a query can write without quotes.
-pub(crate) fn is_label_name(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && characters.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
 }
 
 fn is_dns_label(text: &str) -> bool {

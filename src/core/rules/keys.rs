@@ -68,7 +68,7 @@ pub(super) enum Kind {
     Object(&'static Shape),
     /// A list of mappings, at most so many.
     List(&'static Shape, usize),
-    /// A mapping from a Prometheus label name to a mapping.
+    /// A mapping from the name of a label to a mapping.
     ByLabel(&'static Shape),
     /// A mapping from the name of an HTTP header to a scalar.
     Headers,

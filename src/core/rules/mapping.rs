@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{file, is_label_name};
+use super::file;
 use crate::core::{
     kinds::{GroupResource, Kind, Kinds},
+    names,
     template::ResourceTemplate,
     yaml::Place,
 };
@@ -61,9 +62,15 @@ impl Mapping {
         self.namespaced
     }
 
-    /// Whether labels are recognised by a template, so that discovery has to ask which labels there are.
+    /// Whether labels are recognised by a template.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
+    }
+
+    /// Whether discovery has to ask which labels there are before it asks for one: a template means many that there are not,
+    /// and a name that needs quotes is refused by servers that have none such.
+    pub fn may_name_absent_labels(&self) -> bool {
+        self.template.is_some() || self.overrides.keys().any(|label| !names::is_label(label))
     }
 
     /// Whether a label may name objects of a core resource, given in the singular. What a template gives is only known once
@@ -108,9 +115,6 @@ impl Mapping {
                 let Ok(label) = template.render(&kind.resource.group, &kind.singular) else {
                     continue;
                 };
-                if !is_label_name(&label) {
-                    continue;
-                }
                 resolved.by_label.entry(label.clone()).or_insert_with(|| Arc::clone(kind));
                 resolved.by_resource.entry(kind.resource.clone()).or_insert(label);
             }
@@ -177,6 +181,30 @@ mod tests {
         assert_eq!(mapping.namespace_label(), Some("kube__namespace"));
         assert_eq!(mapping.kind("kube_apps_deployment").unwrap().kind, "Deployment");
         assert_eq!(mapping.kind("kube_networking_k8s_io_ingress").unwrap().kind, "Ingress");
+    }
+
+    #[test]
+    fn labels_may_need_quotes() {
+        let mapping = resolved(
+            "template: \"k8s.<<.Resource>>.name\", overrides: {\"k8s.ns\": {resource: namespace}}",
+        );
+        assert_eq!(mapping.namespace_label(), Some("k8s.ns"));
+        assert_eq!(mapping.kind("k8s.pod.name").unwrap().kind, "Pod");
+        let asks = |resources: &str| {
+            let rule = format!("{{seriesQuery: up, metricsQuery: x, resources: {{{resources}}}}}");
+            load(&format!("rules: [{rule}]")).unwrap().custom[0].mapping.may_name_absent_labels()
+        };
+        assert!(asks("overrides: {pod: {resource: pod}, k8s.pod.name: {resource: pod}}"));
+        assert!(!asks("overrides: {pod: {resource: pod}}"));
+    }
+
+    #[test]
+    fn blanks_around_labels_are_none_of_theirs() {
+        let mapping = resolved(
+            "template: \" <<.Resource>>\\n\", overrides: {\"ns\\n\": {resource: \"namespace\\n\"}}",
+        );
+        assert_eq!(mapping.namespace_label(), Some("ns"));
+        assert_eq!(mapping.kind("pod").unwrap().kind, "Pod");
     }
 
     #[test]

@@ -140,6 +140,14 @@ mod tests {
     }
 
     #[test]
+    fn newlines_of_block_scalars_are_not_matched() {
+        let keys = "seriesFilters:\n  - is: |\n      ^x_\n  - isNot: |\n      _bucket$\n  name:\n    matches: |\n      ^(.*)_total$\n    as: |\n      $1\n";
+        assert_eq!(named(keys, "x_y_total").as_deref(), Some("x_y"));
+        assert_eq!(named(keys, "y_total"), None);
+        assert_eq!(named("name: {matches: \"a\\\\ \"}", "a b"), Some("a ".to_owned()));
+    }
+
+    #[test]
     fn filters_search_and_all_must_hold() {
         let keys = "seriesFilters: [{is: \"^container_\"}, {isNot: \"_total$\"}, {isNot: \"cpu\"}]";
         assert_eq!(named(keys, "container_memory").as_deref(), Some("container_memory"));

@@ -96,7 +96,7 @@ fn compile_rule(
         label_of("nodeQuery", "node", nodes.place);
     }
     let label = &written.container_label;
-    if !containers.value.is_empty() && !super::is_label_name(&label.value) {
+    if !containers.value.is_empty() && label.value.is_empty() {
         let message = "the label that holds a container's name is required, such as `container`";
         problem(label.place, "containerLabel", message.to_owned());
     }

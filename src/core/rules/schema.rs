@@ -76,7 +76,7 @@ fn property(key: &Key) -> Value {
         }
         Kind::ByLabel(shape) => json!({
             "type": "object",
-            "propertyNames": {"pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$"},
+            "propertyNames": {"pattern": "\\S"},
             "additionalProperties": reference(shape),
         }),
         Kind::Headers => json!({

@@ -33,6 +33,9 @@ pub(crate) struct Launch {
     pub(crate) objects: Option<PathBuf>,
     pub(crate) relist_interval: Duration,
     pub(crate) max_age: Duration,
+    /// How far back discovery looks at the least; no further than `max_age` where nothing is said, for tests in which series
+    /// end.
+    pub(crate) lookback: Option<Duration>,
     pub(crate) planning: planner::Settings,
     /// Whether the cluster is asked who asks and may read; else everybody may read everything.
     pub(crate) guarded: bool,
@@ -60,6 +63,7 @@ impl Launch {
             objects: None,
             relist_interval: Duration::from_secs(600),
             max_age: Duration::from_secs(600),
+            lookback: None,
             planning: planner::Settings::with_ttl(Duration::ZERO),
             guarded: false,
             certificates: certificates::Settings {
@@ -120,8 +124,11 @@ impl Launch {
             certificates: self.certificates,
             service: self.service,
             tls: Options::default(),
-            relist_interval: self.relist_interval,
-            max_age: self.max_age,
+            discovery: discovery::Settings {
+                interval: self.relist_interval,
+                max_age: self.max_age,
+                lookback: self.lookback.unwrap_or(self.max_age),
+            },
             planning: self.planning,
             write_kubeconfig: None,
             shutdown_delay: Duration::ZERO,

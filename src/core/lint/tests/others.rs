@@ -121,3 +121,14 @@ fn resource_rules() {
     let paths: Vec<_> = check(&cpu("sum(")).into_iter().map(|finding| finding.path).collect();
     assert_eq!(paths, ["resourceRules.cpu.containerQuery"]);
 }
+
+#[test]
+fn names_in_quotes_are_names() {
+    let labels =
+        "resources: {overrides: {k8s.ns: {resource: namespace}, k8s.pod.name: {resource: pod}}}";
+    let custom = rule("{\"http.requests\"}", RATE, labels);
+    let usage = format!(
+        "resourceRules:\n  cpu:\n    containerQuery: 'sum(rate({{\"cpu.time\",<<.LabelMatchers>>}}[3m])) by (<<.GroupBy>>)'\n    containerLabel: k8s.container.name\n    {labels}\n"
+    );
+    assert_eq!(check(&format!("{custom}{usage}")), []);
+}

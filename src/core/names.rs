@@ -1,0 +1,161 @@
+//! Names of series and labels as queries write them: as they are where the classic data model of Prometheus has them, and else
+//! in quotes, as Prometheus 3 reads them.
+
+use std::borrow::Cow;
+
+use super::go_quote::{escape, quote};
+
+/// A label's name as it stands in matchers and groupings.
+pub fn label(name: &str) -> Cow<'_, str> {
+    if is_label(name) { Cow::Borrowed(name) } else { Cow::Owned(quote(name)) }
+}
+
+/// Whether a label's name needs no quotes.
+pub fn is_label(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a series' name needs no quotes, so that it can stand before the braces of a selector.
+pub fn is_metric(text: &str) -> bool {
+    text.starts_with(|c: char| is_in_metrics(c) && !c.is_ascii_digit())
+        && text.chars().all(is_in_metrics)
+}
+
+fn is_in_metrics(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == ':'
+}
+
+/// A name that needs no quotes, and that stands in none of the texts.
+pub fn stand_in(texts: &[&str]) -> String {
+    let mut name = "loadline_series".to_owned();
+    while texts.iter().any(|text| text.contains(&name)) {
+        name.push('_');
+    }
+    name
+}
+
+/// The query with a series that needs quotes in place of its stand-in: `stand_in{a="b"}` is `{__name__="the.name",a="b"}`,
+/// which all versions of Prometheus read, and in strings the name is escaped. Nothing where a string cannot hold it.
+pub fn with_series(query: &str, stand_in: &str, series: &str) -> Option<String> {
+    let mut out = String::with_capacity(query.len() + series.len());
+    let mut rest = query;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' | '\'' | '`' => string_length(rest, first),
+            '#' => rest.find('\n'),
+            first if is_in_metrics(first) => rest.find(|c| !is_in_metrics(c)),
+            first => Some(first.len_utf8()),
+        };
+        let (token, after) = rest.split_at_checked(length.unwrap_or(rest.len()))?;
+        rest = after;
+        if !token.contains(stand_in) {
+            out.push_str(token);
+        } else if is_in_metrics(first) {
+            // The template may have added to the name: `<<.Series>>_bucket`.
+            out.push_str("{__name__=");
+            out.push_str(&quote(&token.replace(stand_in, series)));
+            rest = match rest.trim_start().strip_prefix('{') {
+                Some(inner) if inner.trim_start().starts_with(['}', ',']) => inner,
+                Some(inner) => {
+                    out.push(',');
+                    inner
+                }
+                None => {
+                    out.push('}');
+                    rest
+                }
+            };
+        } else if first == '`' {
+            if series.contains('`') {
+                return None;
+            }
+            out.push_str(&token.replace(stand_in, series));
+        } else if first != '#' {
+            out.push_str(&token.replace(stand_in, &escape(series, first)));
+        }
+    }
+    Some(out)
+}
+
+/// The bytes of the string that the text begins with, its quotes included; nothing where it does not end.
+fn string_length(text: &str, quote: char) -> Option<usize> {
+    let mut characters = text.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        if character == quote {
+            return Some(at + 1);
+        }
+        if character == '\\' && quote != '`' {
+            characters.next();
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use promql_parser::{label::METRIC_NAME, parser::Expr};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_where_they_have_to_be() {
+        for plain in ["pod", "_x", "le", "__name__", "a1"] {
+            assert_eq!(label(plain), plain);
+        }
+        for (name, quoted) in [
+            ("k8s.pod.name", r#""k8s.pod.name""#),
+            ("app.kubernetes.io/name", r#""app.kubernetes.io/name""#),
+            ("1st", r#""1st""#),
+            ("a:b", r#""a:b""#),
+            ("a\"} or b{\\\n", r#""a\"} or b{\\\n""#),
+            ("", r#""""#),
+        ] {
+            assert_eq!(label(name), quoted);
+        }
+        assert!(is_metric("job:x_total") && is_metric("_"));
+        assert!(!is_metric("a.b") && !is_metric("1a") && !is_metric("") && !is_metric("é"));
+    }
+
+    #[test]
+    fn a_series_goes_into_the_braces() {
+        let cases = [
+            (r#"S{a="b"}"#, r#"{__name__="x.y",a="b"}"#),
+            ("rate(S {}[2m])", r#"rate({__name__="x.y"}[2m])"#),
+            ("S[2m] + S", r#"{__name__="x.y"}[2m] + {__name__="x.y"}"#),
+            ("S{ ,a='b'}", r#"{__name__="x.y" ,a='b'}"#),
+            ("S_bucket{le=\"1\"}", r#"{__name__="x.y_bucket",le="1"}"#),
+            (r#"{__name__="S",a="S{}"}"#, r#"{__name__="x.y",a="x.y{}"}"#),
+            (r#"{"S","a.b"="\"S"}"#, r#"{"x.y","a.b"="\"x.y"}"#),
+            ("{a=`S`} # S", "{a=`x.y`} "),
+            ("up{a='S", "up{a='x.y"),
+        ];
+        for (query, wanted) in cases {
+            let query = query.replace('S', "loadline_series");
+            let query = with_series(&query, "loadline_series", "x.y");
+            assert_eq!(query.as_deref(), Some(wanted));
+        }
+        assert_eq!(with_series("`s`", "s", "`"), None);
+        assert_eq!(with_series("'s'", "s", "'\"\n").unwrap(), r#"'\'"\n'"#);
+        assert_eq!(stand_in(&["up", "loadline_series=\"x\""]), "loadline_series_");
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_gets_out_of_its_quotes(name in "\\PC{1,12}|[\"'`\\\\{}(),\n]{1,8}") {
+            let query = with_series("s{a=\"b\"}", "s", &name).unwrap();
+            let Ok(Expr::VectorSelector(selector)) = promql_parser::parser::parse(&query) else {
+                return Err(TestCaseError::fail(query));
+            };
+            let values: Vec<_> = selector.matchers.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())).collect();
+            prop_assert_eq!(values, vec![(METRIC_NAME, name.as_str()), ("a", "b")]);
+
+            let text = format!("{{{}=\"x\"}}", label(&name));
+            let Ok(Expr::VectorSelector(selector)) = promql_parser::parser::parse(&text) else {
+                return Err(TestCaseError::fail(text));
+            };
+            prop_assert_eq!(&selector.matchers.matchers[0].name, &name);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Rules that give no metric though nothing has failed: why, as far as that can be told.
+//!
+//! Most is known from what was found. A rule for which no series was found is looked at more closely, now and then: there may be
+//! series without the labels that it wants, or its query may have an answer all the same.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream};
+
+use super::{
+    CONCURRENCY, Discovery, RETRY,
+    ask::{self, Group},
+    state::RuleState,
+};
+use crate::{
+    core::{
+        catalog::{
+            self, Api, Catalog, Claim, Contest, DiscoveredRule, Entry,
+            external::{ExternalEntry, NAME},
+        },
+        duration, external,
+        kinds::Kind,
+        plan,
+        rules::Rule,
+    },
+    prometheus::{Answer, Tenant},
+};
+
+/// The least time between two looks at one rule.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// The most labels that a cause lists.
+const MOST_LABELS: usize = 5;
+
+/// The most characters of a name in a cause.
+const LONGEST_NAME: usize = 80;
+
+/// Why a rule gives no metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Cause {
+    /// None of its resources is known.
+    NoResource,
+    /// Its series carry no label that names objects.
+    NoLabel { series: String, labels: Vec<String> },
+    /// It gives none of its series a name.
+    NoName { series: String },
+    /// Other rules give all of its metrics.
+    Taken { metric: String, by: String },
+    /// No series was found, but the query has an answer.
+    Unseen { window: Duration },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoResource => f.write_str("none of its resources is known"),
+            Self::NoLabel { series, labels } => {
+                write!(f, "its series, such as `{}`, carry none of the labels", shown(series))?;
+                if labels.len() > MOST_LABELS {
+                    return f.write_str(" that its `resources` name");
+                }
+                let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+                write!(f, " {}", labels.join(", "))
+            }
+            Self::NoName { series } => write!(
+                f,
+                "its `seriesFilters` and `name` leave out all of its series, such as `{}`",
+                shown(series)
+            ),
+            Self::Taken { metric, by } => {
+                write!(f, "{by} gives all of its metrics, such as `{}`", shown(metric))
+            }
+            Self::Unseen { window } => write!(
+                f,
+                "no series of `seriesQuery` was found within {}, but `metricsQuery` has an answer",
+                duration::prometheus(*window)
+            ),
+        }
+    }
+}
+
+/// A name of the backend's for people to read.
+fn shown(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect()
+}
+
+/// What is known of why a rule gives no metric.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    cause: Option<Cause>,
+    /// What was warned of last: the same is said once.
+    told: Option<std::mem::Discriminant<Cause>>,
+    /// When it was looked at last.
+    examined: Option<Instant>,
+    /// Whether it was told that others give some of its metrics.
+    is_overtaken: bool,
+}
+
+impl Idle {
+    /// Why, in a sentence that may be told to anybody.
+    pub(super) fn cause(&self) -> Option<String> {
+        self.cause.as_ref().map(ToString::to_string)
+    }
+
+    fn set(&mut self, rule: &Rule, cause: Option<Cause>) {
+        if let Some(cause) = &cause {
+            let kind = std::mem::discriminant(cause);
+            if self.told.replace(kind) != Some(kind) {
+                tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule gives no metric");
+            }
+        }
+        self.cause = cause;
+    }
+}
+
+impl Discovery {
+    /// Notes which rules give no metric, as far as it shows in what was found.
+    pub(super) fn find_idle(
+        &mut self,
+        catalog: &Catalog,
+        contests: &[Contest],
+        alive: &BTreeSet<Claim>,
+    ) {
+        let giving = catalog.rules();
+        let taken = taken(contests, alive);
+        let id = |rule: usize| self.rules.get(rule).map(|state| state.discovered.rule.id.clone());
+        let by: HashMap<_, _> = taken
+            .into_iter()
+            .filter_map(|(rule, (metric, winner))| Some((rule, (metric, winner, id(winner.rule)?))))
+            .collect();
+        for (index, state) in self.rules.iter_mut().enumerate() {
+            let DiscoveredRule { rule, found: Some(found), .. } = &state.discovered else {
+                continue;
+            };
+            let gives = giving.contains(rule.id.as_str());
+            let taken = by.get(&index);
+            let first = found.by_label.values().flatten().next();
+            let cause = match (first, taken) {
+                _ if gives => None,
+                (Some(_), Some((metric, _, by))) => {
+                    Some(Cause::Taken { metric: (*metric).to_owned(), by: by.clone() })
+                }
+                (Some(series), None) => unclaimed(state, series, contests, index),
+                (None, _)
+                    if state.needs_kinds()
+                        && state.discovered.mapping.labels().next().is_none() =>
+                {
+                    // A rule without `resources` is told of with the file.
+                    (!state.discovered.mapping.unknown().is_empty()).then_some(Cause::NoResource)
+                }
+                // That it was found out stays so until it is looked at again.
+                (None, _) => {
+                    state.idle.cause.take().filter(|cause| {
+                        matches!(cause, Cause::NoLabel { .. } | Cause::Unseen { .. })
+                    })
+                }
+            };
+            let rule = Arc::clone(rule);
+            if let (true, Some((metric, winner, by)), false) =
+                (gives, taken, state.idle.is_overtaken)
+            {
+                state.idle.is_overtaken = true;
+                tracing::info!(rule = %rule.id, %metric, %by, series = %winner.series, "series of one metric: the last one is read");
+            }
+            state.idle.set(&rule, cause);
+        }
+    }
+
+    /// The rules for which no series was found, each at most once in [`PAUSE`].
+    pub(super) fn idle_to_examine(&mut self) -> Vec<(usize, Examination)> {
+        let now = Instant::now();
+        let states = self.rules.iter_mut().enumerate();
+        states
+            .filter(|(_, state)| state.is_to_be_examined(now))
+            .filter_map(|(index, state)| {
+                state.idle.examined = Some(now);
+                let options = &state.discovered.rule.options;
+                let tenant = self.backends.discovery_tenant(options).ok()?;
+                Some((index, Examination::new(state, tenant)))
+            })
+            .collect()
+    }
+
+    /// Looks at rules for which no series was found, for no longer than [`RETRY`].
+    pub(super) async fn examine(&mut self, idle: Vec<(usize, Examination)>) {
+        let deadline = Instant::now() + RETRY;
+        let looks = stream::iter(idle).map(async |(index, examination)| {
+            let look = tokio::time::timeout_at(deadline.into(), examination.look());
+            (index, (Instant::now() < deadline).then_some(look.await.ok().flatten()))
+        });
+        let looks: Vec<_> = looks.buffer_unordered(CONCURRENCY).collect().await;
+        for (index, look) in looks {
+            let Some(state) = self.rules.get_mut(index) else { continue };
+            match look {
+                Some(Some(cause)) => {
+                    let rule = Arc::clone(&state.discovered.rule);
+                    state.idle.set(&rule, cause);
+                }
+                // It failed, as discovery itself may the next time.
+                Some(None) => {}
+                // It was not its turn.
+                None => state.idle.examined = None,
+            }
+        }
+        self.tell_idle();
+    }
+
+    /// Says which rules give no metric now.
+    pub(super) fn tell_idle(&self) {
+        let idle = self.rules.iter().filter_map(RuleState::idle).collect();
+        self.idle.store(Arc::new(idle));
+    }
+}
+
+/// By rule, a metric that a living series of it claims and another one gives, and which that is.
+fn taken<'c>(
+    contests: &'c [Contest],
+    alive: &BTreeSet<Claim>,
+) -> HashMap<usize, (&'c str, &'c Claim)> {
+    let mut taken = HashMap::new();
+    for contest in contests {
+        let Some(winner) = catalog::winner(&contest.claims, alive) else { continue };
+        for claim in contest.claims.iter().filter(|claim| *claim != winner && alive.contains(claim))
+        {
+            taken.entry(claim.rule).or_insert((contest.metric.as_str(), winner));
+        }
+    }
+    taken
+}
+
+/// Why series that were found are no metrics. Those that have ended are for others to replace.
+fn unclaimed(state: &RuleState, series: &str, contests: &[Contest], index: usize) -> Option<Cause> {
+    let mut claims = contests.iter().flat_map(|contest| &contest.claims);
+    if claims.any(|claim| claim.rule == index) {
+        return None;
+    }
+    let DiscoveredRule { rule, found, .. } = &state.discovered;
+    let mut names = found.iter().flat_map(|found| found.by_label.values().flatten());
+    Some(match names.find(|name| rule.namer.metric_name(name).is_some()) {
+        Some(series) => Cause::NoLabel { series: series.clone(), labels: labels(state) },
+        None => Cause::NoName { series: series.to_owned() },
+    })
+}
+
+/// The labels by which objects are found.
+fn labels(state: &RuleState) -> Vec<String> {
+    let mapping = &state.discovered.mapping;
+    mapping
+        .labels()
+        .filter(|(label, kind)| mapping.label(&kind.resource) == Some(label))
+        .map(|(label, _)| label.to_owned())
+        .collect()
+}
+
+impl RuleState {
+    /// Whether a discovery has found nothing, and nobody has looked for the cause of late.
+    fn is_to_be_examined(&self, now: Instant) -> bool {
+        let DiscoveredRule { found, mapping, .. } = &self.discovered;
+        let has_labels = !self.needs_kinds() || mapping.labels().next().is_some();
+        let is_due = |last| now.saturating_duration_since(last) >= PAUSE;
+        self.is_asked_for()
+            && self.error.is_none()
+            && has_labels
+            && found.as_ref().is_some_and(|found| found.by_label.values().all(BTreeSet::is_empty))
+            && self.idle.examined.is_none_or(is_due)
+    }
+}
+
+/// What is asked about a rule for which no series was found.
+pub(super) struct Examination {
+    /// The series, whatever labels they have; nothing where discovery has asked so itself.
+    series: Option<Group>,
+    labels: Vec<String>,
+    window: Duration,
+    tenant: Tenant,
+    /// The query for everything, and the label that samples have to have.
+    query: Option<(String, Option<Arc<str>>)>,
+}
+
+impl Examination {
+    fn new(state: &RuleState, tenant: Tenant) -> Self {
+        let DiscoveredRule { rule, .. } = &state.discovered;
+        let series = state.needs_kinds().then(|| {
+            let mut group = Group::new(tenant.clone(), rule.selector.clone(), state.window);
+            group.labels.insert(NAME.to_owned());
+            group
+        });
+        let query = query(&state.discovered);
+        Self { series, labels: labels(state), window: state.window, tenant, query }
+    }
+
+    /// The cause, if there is one; nothing where a request failed.
+    async fn look(self) -> Option<Option<Cause>> {
+        if let Some(group) = &self.series {
+            let ignores = self.tenant.ignores_selectors(ask::range(self.window)).await.ok()?;
+            let found = ask::discover(group, ignores).await.ok()?;
+            if let Some(series) = found.data.by_label.get(NAME).and_then(BTreeSet::first) {
+                return Some(Some(Cause::NoLabel { series: series.clone(), labels: self.labels }));
+            }
+        }
+        let Some((query, label)) = self.query else { return Some(None) };
+        let Answer::Vector(vector) = self.tenant.query(&query).await.ok()? else {
+            return Some(None);
+        };
+        let has_answer = vector.samples.iter().any(|sample| {
+            let value =
+                |label: &Arc<str>| sample.label(label).is_some_and(|value| !value.is_empty());
+            label.as_ref().is_none_or(value)
+        });
+        Some(has_answer.then_some(Cause::Unseen { window: self.window }))
+    }
+}
+
+/// The query for all objects, where it is known without its series: `seriesQuery` has a name, or the query does not need one.
+fn query(discovered: &DiscoveredRule) -> Option<(String, Option<Arc<str>>)> {
+    let of = |series: &str| match discovered.api {
+        Api::Custom => of_objects(discovered, series),
+        Api::External => {
+            let namespace_label = discovered.mapping.namespace_label().map(Arc::from);
+            let rule = Arc::clone(&discovered.rule);
+            let entry = ExternalEntry { rule, series: series.into(), namespace_label };
+            Some((external::query_everywhere(&entry).ok()?, None))
+        }
+    };
+    match discovered.rule.selector.name() {
+        Some(series) => of(series),
+        None => of("one").filter(|one| of("other").as_ref() == Some(one)),
+    }
+}
+
+fn of_objects(discovered: &DiscoveredRule, series: &str) -> Option<(String, Option<Arc<str>>)> {
+    let DiscoveredRule { rule, mapping, .. } = discovered;
+    let is_namespaces = |kind: &Kind| mapping.namespace_label() == mapping.label(&kind.resource);
+    // Most rules map the label of namespaces for the matcher alone.
+    let (label, kind) = mapping
+        .labels()
+        .find(|(_, kind)| !is_namespaces(kind))
+        .or_else(|| mapping.labels().next())?;
+    let entry = Entry {
+        rule: Arc::clone(rule),
+        series: series.into(),
+        kind: Arc::clone(kind),
+        label: label.into(),
+        namespace_label: mapping.namespace_label().map(Arc::from),
+    };
+    let plan = plan::everything(&entry).ok()?;
+    Some((plan.query.to_string(), Some(plan.key.name)))
+}
