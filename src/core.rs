@@ -12,6 +12,8 @@ pub mod kinds;
 pub mod lint;
 pub mod nearest;
 pub mod nesting;
+pub mod oddity;
+pub mod order;
 pub mod plan;
 pub mod pointwise;
 pub mod quantity;
