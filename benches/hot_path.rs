@@ -60,7 +60,7 @@ fn main() {
 }
 
 fn key() -> Key {
-    Key { name: "pod".into(), namespace: None }
+    Key { name: "pod".into(), ..Key::default() }
 }
 
 fn pods(count: usize) -> Vec<String> {

@@ -215,9 +215,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let registrations = surroundings.client.zip(settings.service).map(|(client, service)| {
         RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
     });
+    let reads = Reads::new(handle.clone(), surroundings.objects, planner, rules.clone(), &metrics);
     let api = Arc::new(Api {
         rules: rules.clone(),
-        reads: Reads::new(handle.clone(), surroundings.objects, planner, rules.clone()),
+        reads,
         answers: Answers::new(&metrics),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,

@@ -13,6 +13,8 @@ pub mod lint;
 pub mod names;
 pub mod nearest;
 pub mod nesting;
+pub mod oddity;
+pub mod order;
 pub mod plan;
 pub mod pointwise;
 pub mod quantity;

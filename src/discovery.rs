@@ -187,7 +187,7 @@ impl Discovery {
         self.rules = state::of(rules, before_rules, &self.kinds, &self.settings);
         self.is_replaced = true;
         for gone in before.difference(&self.rules.iter().map(name).collect()) {
-            self.metrics.forget_discovery(gone);
+            self.metrics.forget_rule(gone);
         }
         let is_new = |state: &&RuleState| state.attempted.is_none();
         (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()

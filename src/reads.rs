@@ -1,13 +1,17 @@
 //! A read of a metric, front to back: which metric, which objects, which query, which values.
 
 pub mod external;
+mod look;
+mod oddities;
 pub mod resource;
 
 use std::{
-    collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+
+use look::Looks;
+use oddities::{Recorder, Subject};
 
 use crate::{
     answers::Basis,
@@ -16,13 +20,15 @@ use crate::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
-        plan::{self, PlanError},
+        oddity::Oddity,
+        plan::{self, PlanError, sharing},
         reading::{self, Reading, Readings},
-        rules::{self, OnEmpty},
+        rules::OnEmpty,
         samples::Vector,
         selector::{LabelSelector, Selector},
     },
     discovery, kubernetes,
+    metrics::Metrics,
     objects::{Content, Objects, Selected},
     planner::{Asked, Failure, Part, Planner},
     prometheus::Answer,
@@ -39,8 +45,8 @@ pub struct Reads {
     objects: Objects,
     planner: Arc<Planner>,
     rules: Rules,
-    /// What has been warned about, by rule.
-    warned: Mutex<HashSet<(rules::Content, &'static str)>>,
+    oddities: Recorder,
+    looks: Looks,
 }
 
 /// A request for values, its selectors parsed.
@@ -174,8 +180,11 @@ impl Reads {
         objects: Objects,
         planner: Arc<Planner>,
         rules: Rules,
+        metrics: &Arc<Metrics>,
     ) -> Self {
-        Self { discovery, objects, planner, rules, warned: Mutex::default() }
+        let oddities = Recorder::new(Arc::clone(metrics));
+        let looks = Looks::new(Arc::clone(&planner));
+        Self { discovery, objects, planner, rules, oddities, looks }
     }
 
     /// The catalog as it is now.
@@ -207,15 +216,12 @@ impl Reads {
         let found =
             self.planner.find(asked).await.map_err(|failure| failed(&entry.rule.id, failure))?;
         let mut readings = Readings::default();
-        let mut samples = 0;
         for part in &found.parts {
             let vector = part.vector(&entry.rule.id)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
             let more = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
                 reading::read(vector, index, namespace.unwrap_or_default(), objects, entry.rule.nan)
             });
-            self.warn(&entry, &more, vector);
-            samples += vector.samples.len();
             readings.extend(more);
         }
         // Nothing is only then a fact when the answer is new and whole.
@@ -226,15 +232,27 @@ impl Reads {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
             readings.fill(&self.existing(question, &entry, &selected).await?, at_ms);
         }
-        if let (Name::One(name), true) = (&question.path.name, readings.values.is_empty()) {
+        let nothing = if readings.values.is_empty() {
+            Some(self.why_nothing(&entry, namespace, &readings, knows_all).await)
+        } else {
+            None
+        };
+        let (nothing, label) = nothing.unzip();
+        let subject = Subject::of(&entry, &question.path.metric);
+        let subject = label.as_deref().map_or(subject, |label| subject.about(label));
+        self.oddities.record(subject, &readings.odd, nothing);
+        if let (Name::One(name), Some(why)) = (&question.path.name, nothing) {
+            let label = label.as_deref().unwrap_or(&entry.label);
             return Err(ReadError::NoSample {
                 metric: question.path.metric.clone(),
                 resource: entry.kind.resource.to_string(),
                 name: name.clone(),
-                cause: no_sample(&entry, &readings, samples),
+                cause: format!("the query of {} {}", entry.rule.id, why.explains(label)),
             });
         }
-        let content = content.filter(|content| selected.version == Some(content.version()));
+        // An answer without a value is made each time, so that it is counted.
+        let content = content
+            .filter(|content| nothing.is_none() && selected.version == Some(content.version()));
         let leases = found.parts.into_iter().map(|part| part.got.lease);
         Ok(Values {
             basis: Basis::new(catalog, content, leases),
@@ -304,28 +322,32 @@ impl Reads {
         })
     }
 
-    /// Says once per rule what is odd about its samples.
-    fn warn(&self, entry: &Entry, readings: &Readings, vector: &Vector) {
-        let rule = &entry.rule.id;
-        let once = |what: &'static str| {
-            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((entry.rule.content, what))
-        };
-        if let Some(object) = &readings.ambiguous
-            && once("several samples")
+    /// Why there is no value, and the label that this is about, whichever query was sent: one that many readers share returns
+    /// other objects' samples anyway.
+    async fn why_nothing(
+        &self,
+        entry: &Entry,
+        namespace: Option<&str>,
+        readings: &Readings,
+        is_fact: bool,
+    ) -> (Oddity, Arc<str>) {
+        let own = |why| (why, Arc::clone(&entry.label));
+        let why = readings.odd.why_nothing();
+        if why != Oddity::NoSample {
+            return own(why);
+        }
+        if let Some(others) = readings.others
+            && !sharing::depends_on_names(entry, namespace)
         {
-            tracing::warn!(%rule, label = %entry.label, %object, "the query gives several samples for one object; one of them is taken");
+            return own(others);
         }
-        if readings.unlabelled > 0 && once("no label") {
-            tracing::warn!(%rule, label = %entry.label, samples = readings.unlabelled, "the query gives samples without the label that names the object");
-        }
-        if let Some(warning) = vector.warnings.first()
-            && once("warnings")
-        {
-            tracing::warn!(%rule, warning, "Prometheus warns about the query");
-        }
-        if vector.histograms > 0 && once("histograms") {
-            tracing::warn!(%rule, samples = vector.histograms, "the query gives native histograms, which are no values");
+        let renamed = plan::renamed(entry).filter(|_| is_fact);
+        let Some(query) = renamed else { return own(why) };
+        let read =
+            async |vector: &Vector| vector.samples.first()?.label(plan::RENAMED).map(str::to_owned);
+        match self.looks.look(entry, namespace.unwrap_or_default(), &query, read).await {
+            Some(label) => (Oddity::ExportedLabel, label.into()),
+            None => own(why),
         }
     }
 }
@@ -424,19 +446,6 @@ fn no_objects(question: &Question, kind: &Kind) -> String {
         format!("there are no {}{place}", kind.resource)
     } else {
         format!("no {}{place} match the label selector `{}`", kind.resource, question.objects)
-    }
-}
-
-fn no_sample(entry: &Entry, readings: &Readings, samples: usize) -> String {
-    let rule = &entry.rule.id;
-    if !readings.valueless.is_empty() {
-        format!("the query of {rule} gives NaN or an infinite value")
-    } else if readings.unlabelled > 0 {
-        format!("the query of {rule} gives samples without the label `{}`", entry.label)
-    } else if samples > 0 {
-        format!("the query of {rule} gives samples of other objects only")
-    } else {
-        format!("the query of {rule} gives no sample")
     }
 }
 

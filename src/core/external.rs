@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     catalog::external::ExternalEntry,
+    oddity::{Oddities, Oddity},
     plan::{Matchers, PlanError},
     quantity,
     rules::{Aggregate, Nan, OnEmpty, Rule},
-    samples::Vector,
+    samples::{Labels, Vector, label},
     selector::{Contradiction, Given, Selector},
     template::QueryArguments,
 };
@@ -28,8 +29,8 @@ pub struct ExternalReading {
 pub struct ExternalReadings {
     /// One reading for every usable sample.
     pub values: Vec<ExternalReading>,
-    /// How many samples were NaN or infinite and so are no value.
-    pub not_finite: usize,
+    /// What was odd about the samples.
+    pub odd: Oddities,
 }
 
 /// Renders the query for a question, in the form that prometheus-adapter gives it.
@@ -103,19 +104,43 @@ fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanErro
 
 /// Reads every sample of a vector, and makes one value of all where the rule says so.
 ///
-/// Where there is no sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as `or vector(0)` would give,
-/// at the time `zero_at`; there is none if the vector may be missing samples.
-pub fn of_vector(vector: &Vector, rule: &Rule, zero_at: Option<i64>) -> ExternalReadings {
-    let is_empty = vector.samples.is_empty() && vector.histograms == 0;
-    if let (OnEmpty::Zero, true, Some(at_ms)) = (rule.on_empty, is_empty, zero_at) {
-        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms };
-        return ExternalReadings { values: vec![zero], not_finite: 0 };
-    }
-    let mut samples = Samples::default();
+/// A sample whose own label says another namespace than that of the request is left out, unless the rule says
+/// `namespaced: false`.
+///
+/// Where there is no other sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as `or vector(0)` would
+/// give, at the time `zero_at`; there is none if the vector may be missing samples.
+pub fn of_vector(
+    vector: &Vector,
+    entry: &ExternalEntry,
+    namespace: &str,
+    zero_at: Option<i64>,
+) -> ExternalReadings {
+    let mut samples = Samples { odd: vector.oddities(), ..Samples::default() };
+    let namespace_label =
+        entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
+    let other_namespace = |labels: &Labels| {
+        let said = namespace_label.and_then(|name| label(labels, name)).unwrap_or_default();
+        (!said.is_empty() && said != namespace).then(|| said.to_owned())
+    };
     for sample in &vector.samples {
-        samples.add(&sample.labels, sample.at_ms, sample.value, rule.nan);
+        match other_namespace(&sample.labels) {
+            Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
+            None => samples.add(&sample.labels, sample.at_ms, sample.value, entry.rule.nan),
+        }
     }
-    samples.readings(rule.aggregate)
+    for histogram in &vector.histograms {
+        match other_namespace(histogram) {
+            Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
+            None => samples.note(Oddity::NativeHistogram, histogram),
+        }
+    }
+    let mut all = vector.samples.iter().map(|sample| &sample.labels).chain(&vector.histograms);
+    let is_empty = all.all(|labels| other_namespace(labels).is_some());
+    if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.on_empty, is_empty, zero_at) {
+        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms };
+        return ExternalReadings { values: vec![zero], odd: samples.odd };
+    }
+    samples.readings(entry.rule.aggregate)
 }
 
 /// Reads a scalar, which has no labels.
@@ -125,14 +150,11 @@ pub fn of_scalar(at_ms: i64, value: f64, rule: &Rule) -> ExternalReadings {
     samples.readings(rule.aggregate)
 }
 
-/// The labels of a sample.
-type Labels = Vec<(Arc<str>, Box<str>)>;
-
-/// Samples that are values, and how many are not: infinite ones, and NaN unless the rule makes it 0.
+/// Samples that are values, and what was odd about them all.
 #[derive(Default)]
 struct Samples {
     finite: Vec<(Labels, i64, f64)>,
-    not_finite: usize,
+    odd: Oddities,
 }
 
 impl Samples {
@@ -143,8 +165,16 @@ impl Samples {
             labels.sort_unstable();
             self.finite.push((labels, at_ms, value));
         } else {
-            self.not_finite += 1;
+            self.note(Oddity::of_value(value), labels);
         }
+    }
+
+    fn note(&mut self, oddity: Oddity, labels: &[(Arc<str>, Box<str>)]) {
+        if self.odd.has(oddity) {
+            return;
+        }
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.odd.note(oddity, &labels.join(","));
     }
 
     fn readings(mut self, aggregate: Aggregate) -> ExternalReadings {
@@ -160,15 +190,18 @@ impl Samples {
             };
             self.finite = vec![(Labels::new(), at_ms, value)];
         }
-        let mut readings = ExternalReadings { values: Vec::new(), not_finite: self.not_finite };
+        let mut readings = ExternalReadings { values: Vec::new(), odd: self.odd };
         for (labels, at_ms, value) in self.finite {
             match quantity::milli(value) {
                 Some(milli) => readings.values.push(ExternalReading { labels, milli, at_ms }),
                 // A sum of finite values may have got infinite.
-                None => readings.not_finite += 1,
+                None => readings.odd.note(Oddity::Infinite, ""),
             }
         }
         readings.values.sort_unstable();
+        if readings.values.len() > 1 {
+            readings.odd.note(Oddity::SeveralValues, &readings.values.len().to_string());
+        }
         readings
     }
 }
@@ -196,12 +229,20 @@ mod tests {
     }
 
     fn rule(options: &str) -> Arc<Rule> {
+        rule_of("namespaced: false", options)
+    }
+
+    fn rule_of(resources: &str, options: &str) -> Arc<Rule> {
         let text = format!(
-            "externalRules:\n- {{seriesQuery: up, metricsQuery: up, resources: {{namespaced: false}}{options}}}\n"
+            "externalRules:\n- {{seriesQuery: up, metricsQuery: up, resources: {{{resources}}}{options}}}\n"
         );
         let rules = load(&text).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         Arc::clone(&rules.external[0])
+    }
+
+    fn global(options: &str) -> ExternalEntry {
+        ExternalEntry { series: "up".into(), namespace_label: None, rule: rule(options) }
     }
 
     const NAMESPACED: &str = "overrides: {ns: {resource: namespace}}";
@@ -287,7 +328,8 @@ mod tests {
             sample(&[("queue", "d")], f64::NEG_INFINITY),
             sample(&[], -3.0),
         ];
-        let readings = of_vector(&Vector { samples, ..Vector::default() }, &rule(""), Some(7));
+        let vector = Vector { samples, ..Vector::default() };
+        let readings = of_vector(&vector, &global(""), "n", Some(7));
         let shown: Vec<_> = readings
             .values
             .iter()
@@ -298,18 +340,45 @@ mod tests {
             .collect();
         let wanted = [("", -3000), ("app=x,queue=a", 1500), ("app=x,queue=b", 2000)];
         assert_eq!(shown, wanted.map(|(labels, milli)| (labels.to_owned(), milli)));
-        assert_eq!(readings.not_finite, 2);
+        let odd: Vec<_> = readings.odd.iter().collect();
+        let wanted = [
+            (Oddity::NotANumber, "queue=c"),
+            (Oddity::Infinite, "queue=d"),
+            (Oddity::SeveralValues, "3"),
+        ];
+        assert_eq!(odd, wanted);
+    }
+
+    #[test]
+    fn what_says_another_namespace_is_not_of_this_one_unless_there_are_none() {
+        let labels = |namespace: &str| -> Labels {
+            if namespace.is_empty() { vec![] } else { vec![("ns".into(), namespace.into())] }
+        };
+        let sample = |namespace, value| Sample { labels: labels(namespace), at_ms: 1, value };
+        let samples = vec![sample("n", 1.0), sample("other", 2.0), sample("", 4.0)];
+        let vector = Vector { samples, histograms: vec![labels("other")], ..Vector::default() };
+        let read = |resources: &str, namespace| {
+            let readings = of_vector(&vector, &entry("x", resources), namespace, None);
+            let milli = readings.values.iter().map(|reading| reading.milli).collect::<Vec<_>>();
+            (milli, readings.odd)
+        };
+        let (milli, odd) = read(NAMESPACED, "n");
+        assert_eq!((milli, odd.why_nothing()), (vec![4000, 1000], Oddity::OtherNamespaces));
+        assert_eq!(odd.example(Oddity::OtherNamespaces), Some("other"));
+        assert!(!odd.has(Oddity::NativeHistogram), "it is of another");
+        assert_eq!(read(NAMESPACED, "nobody").0, [4000]);
+        let (milli, odd) = read(NOT_NAMESPACED, "n");
+        assert_eq!((milli, odd.has(Oddity::OtherNamespaces)), (vec![4000, 1000, 2000], false));
+        assert!(odd.has(Oddity::NativeHistogram));
     }
 
     #[test]
     fn a_scalar_is_one_value_without_labels() {
         let readings = of_scalar(5, 0.25, &rule(""));
         let wanted = ExternalReading { labels: Vec::new(), milli: 250, at_ms: 5 };
-        assert_eq!((readings.values, readings.not_finite), (vec![wanted], 0));
-        assert_eq!(
-            of_scalar(5, f64::NAN, &rule("")),
-            ExternalReadings { values: vec![], not_finite: 1 }
-        );
+        assert_eq!((readings.values, readings.odd), (vec![wanted], Oddities::default()));
+        let readings = of_scalar(5, f64::NAN, &rule(""));
+        assert_eq!((readings.values, readings.odd.why_nothing()), (vec![], Oddity::NotANumber));
     }
 
     #[test]
@@ -333,31 +402,42 @@ mod tests {
             ("avg", "zero", 1_833),
         ];
         for (aggregate, nan, wanted) in cases {
-            let rule = rule(&format!(", aggregate: {aggregate}, nan: {nan}"));
-            let readings = of_vector(&vector, &rule, Some(7)).values;
+            let entry = global(&format!(", aggregate: {aggregate}, nan: {nan}"));
+            let readings = of_vector(&vector, &entry, "n", Some(7)).values;
             let wanted = ExternalReading { labels: Vec::new(), milli: wanted, at_ms: 2 };
             assert_eq!(readings, [wanted], "{aggregate} {nan}");
         }
-        let sum = rule(", aggregate: sum");
-        assert_eq!(of_vector(&Vector::default(), &sum, Some(7)).values, [], "nothing has no sum");
+        let sum = global(", aggregate: sum");
+        assert_eq!(
+            of_vector(&Vector::default(), &sum, "n", Some(7)).values,
+            [],
+            "nothing has no sum"
+        );
     }
 
     #[test]
     fn nothing_is_zero_where_the_rule_says_so_and_nothing_is_missing() {
         let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms: 7 };
         for more in ["", ", aggregate: sum", ", aggregate: max", ", aggregate: avg"] {
-            let rule = rule(&format!(", onEmpty: zero{more}"));
+            let entry = global(&format!(", onEmpty: zero{more}"));
             let empty = Vector::default();
-            let read = |vector: &Vector, at| of_vector(vector, &rule, at).values;
+            let read = |vector: &Vector, at| of_vector(vector, &entry, "n", at).values;
             assert_eq!(read(&empty, Some(7)), std::slice::from_ref(&zero), "{more}");
             assert_eq!(read(&empty, None), [], "{more}");
-            let histogram = Vector { histograms: 1, ..Vector::default() };
+            let histogram = Vector { histograms: vec![Labels::new()], ..Vector::default() };
             assert_eq!(read(&histogram, Some(7)), [], "a sample, though none that is a value");
             let nan = Sample { labels: Vec::new(), at_ms: 1, value: f64::NAN };
             let nan = Vector { samples: vec![nan], ..Vector::default() };
             assert_eq!(read(&nan, Some(7)), [], "{more}");
         }
-        let omit = rule(", onEmpty: omit");
-        assert_eq!(of_vector(&Vector::default(), &omit, Some(7)).values, []);
+        let omit = global(", onEmpty: omit");
+        assert_eq!(of_vector(&Vector::default(), &omit, "n", Some(7)).values, []);
+        // What is of another namespace is nothing here.
+        let mut namespaced = entry("x", NAMESPACED);
+        namespaced.rule = rule_of(NAMESPACED, ", onEmpty: zero");
+        let labels = vec![("ns".into(), "other".into())];
+        let samples = vec![Sample { labels, at_ms: 1, value: 5.0 }];
+        let other = Vector { samples, ..Vector::default() };
+        assert_eq!(of_vector(&other, &namespaced, "n", Some(7)).values, [zero]);
     }
 }

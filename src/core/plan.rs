@@ -16,6 +16,7 @@ use matchers::alternatives;
 pub use source::Source;
 
 use super::{
+    go_quote::quote,
     names,
     selector::{Contradiction, Given, Selector},
     template::{QueryArguments, TemplateError},
@@ -48,13 +49,20 @@ pub struct PartialPlan {
     pub names: Vec<Arc<str>>,
 }
 
-/// The labels that tell which object a sample belongs to.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// How it is told which object a sample belongs to, and which of several samples of an object counts.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Key {
     /// The label that holds the object's name.
     pub name: Arc<str>,
-    /// The label that holds the namespace, where the result has objects of more than one.
+    /// The label that holds the namespace, where the objects are in one. What says that it is of another namespace is not of
+    /// the one that is asked for.
     pub namespace: Option<Arc<str>>,
+    /// Whether the result was asked for objects of every namespace. Then what does not say its namespace is of no object;
+    /// else it is of the namespace that the question is about.
+    pub spans: bool,
+    /// Whether the query puts its samples in an order. Then the last one of an object counts; else the choice does not depend
+    /// on the order.
+    pub is_sorted: bool,
 }
 
 /// The objects that a rendering of the query asks for.
@@ -149,6 +157,26 @@ pub fn everything(source: &dyn Source) -> Result<Plan, PlanError> {
     plan(source, place, Names::All, &Selector::default())
 }
 
+/// The label by which [`renamed`] says which label it is about.
+pub const RENAMED: &str = "label";
+
+/// A query that has a sample for each label of a metric's objects and namespaces that its series carry as `exported_…`, which is
+/// what Prometheus makes of a label of the exporter's that it sets itself. Nothing where the series is not known.
+pub fn renamed(source: &dyn Source) -> Option<String> {
+    let series = source.series();
+    let labels = [Some(source.label()), source.namespace_label()].into_iter().flatten();
+    let of = |label: &Arc<str>| {
+        let (name, value) = (quote(series), quote(label));
+        let exported = format!("exported_{label}");
+        let exported = names::label(&exported);
+        format!(
+            "label_replace(count({{__name__={name},{exported}!=\"\"}}),\"{RENAMED}\",{value},\"\",\"\")"
+        )
+    };
+    let parts: Vec<_> = labels.map(of).collect();
+    (!series.is_empty()).then(|| parts.join(" or "))
+}
+
 /// The most parts that an exact query is sent in; with more, one long query is the lesser evil.
 const MAX_PARTS: usize = 64;
 
@@ -200,12 +228,17 @@ fn plan(
     metric_selector: &Selector,
 ) -> Result<Plan, PlanError> {
     let namespace = match place {
-        Place::EveryNamespace => source.namespace_label().cloned(),
-        Place::Cluster | Place::Namespace(_) => None,
+        Place::Cluster => None,
+        Place::Namespace(_) | Place::EveryNamespace => source.namespace_label().cloned(),
     };
     Ok(Plan {
         query: render(source, place, names, metric_selector)?.into(),
-        key: Key { name: Arc::clone(source.label()), namespace },
+        key: Key {
+            name: Arc::clone(source.label()),
+            namespace,
+            spans: matches!(place, Place::EveryNamespace),
+            is_sorted: source.is_sorted(),
+        },
     })
 }
 
@@ -320,6 +353,41 @@ mod tests {
         let template =
             r#"<<index .LabelValuesByName "pod">> <<index .LabelValuesByName "k">> <<.GroupBy>>"#;
         assert_eq!(query(template, Some("n"), &["a.b", "c"], "k in (x,y)"), "a.b|c x|y pod");
+    }
+
+    #[test]
+    fn samples_say_their_namespace_where_objects_are_in_one() {
+        let names = Objects::Named(vec!["a".into()]);
+        let key = |query: &str, labels: &str, namespace| {
+            exact(&entry(query, labels), namespace, &names, &Selector::default()).unwrap().key
+        };
+        let wanted = Key { name: "pod".into(), namespace: Some("ns".into()), ..Key::default() };
+        assert_eq!(key("x", BOTH, Some("n")), wanted);
+        // Also the objects of the kind Namespace, whose own label that is.
+        assert_eq!(key("x", BOTH, None).namespace, None);
+        assert!(key("sort_desc(x{<<.LabelMatchers>>})", BOTH, Some("n")).is_sorted);
+    }
+
+    #[test]
+    fn queries_that_ask_by_name_are_told_from_those_that_do_not() {
+        for (query, wanted) in [
+            ("sum by (pod) (x{<<.LabelMatchers>>})", true),
+            (r#"x{pod=~"<<index .LabelValuesByName "pod">>"}"#, true),
+            (r#"x{ns="<<index .LabelValuesByName "ns">>"}"#, false),
+            ("sum by (<<.GroupBy>>) (x)", false),
+        ] {
+            let depends = sharing::depends_on_names(&entry(query, BOTH), Some("n"));
+            assert_eq!(depends, wanted, "{query}");
+        }
+    }
+
+    #[test]
+    fn renamed_labels_are_those_of_objects_and_namespaces() {
+        let query = renamed(&entry("x", BOTH)).unwrap();
+        promql_parser::parser::parse(&query).unwrap();
+        for label in ["exported_pod", "exported_ns"] {
+            assert!(query.contains(&format!(r#"{{__name__="up",{label}!=""}}"#)), "{query}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    oddity::{Oddities, Oddity},
     plan::Objects,
     quantity,
     rules::Nan,
@@ -25,19 +26,21 @@ pub struct Reading {
 pub struct Readings {
     /// One reading for every object with a usable sample.
     pub values: Vec<Reading>,
-    /// An object that several samples belong to, if there is one: the query does not aggregate to one sample an object.
-    pub ambiguous: Option<String>,
-    /// How many samples do not carry the object's label: the query aggregates it away.
-    pub unlabelled: usize,
-    /// The objects whose sample is no value: infinite, or NaN where the rule drops it.
+    /// The objects whose sample is no value: a native histogram, infinite, or NaN where the rule drops it.
     pub valueless: Vec<Arc<str>>,
+    /// What was odd about the samples of the objects that were asked for, and about those of none.
+    pub odd: Oddities,
+    /// Where objects have no sample, what there is instead: samples of other objects, or of other namespaces only. It explains
+    /// that only where the query does not ask for the objects by name.
+    pub others: Option<Oddity>,
 }
 
 /// Picks the samples of the objects that were asked for by the labels that name them.
 ///
 /// NaN is what the rule says: by default 0, because an idle ratio or percentile is NaN and an HPA that gets no value for it
-/// holds its peak. An infinite sample is no value. Of several samples for one object the one whose labels sort last is taken, so that the choice does
-/// not depend on the backend's order.
+/// holds its peak. An infinite sample is no value. A sample whose own label says another namespace is not this one's. Of several
+/// samples for one object the last one is taken where the query sorts them, else the one whose labels sort last, so that the
+/// choice does not depend on the backend's order.
 pub fn read(
     vector: &Vector,
     index: &Index,
@@ -45,29 +48,44 @@ pub fn read(
     objects: &Objects,
     nan: Nan,
 ) -> Readings {
-    let mut readings = Readings { unlabelled: index.unlabelled(), ..Readings::default() };
+    let mut readings = Readings { odd: vector.oddities(), ..Readings::default() };
+    if index.unlabelled() > 0 {
+        readings.odd.note(Oddity::NoLabel, "");
+    }
+    let is_chosen = index.key().is_sorted;
     match objects {
         Objects::Named(names) => {
             readings.values.reserve(names.len());
+            let mut missing = Vec::new();
             for name in names {
                 let mut samples = index.of(vector, namespace, name);
-                let Some(first) = samples.next() else { continue };
+                let Some(first) = samples.next() else {
+                    missing.push(name);
+                    continue;
+                };
                 let last = samples.last();
-                if last.is_some() {
-                    readings.ambiguous.get_or_insert_with(|| name.to_string());
+                if last.is_some() && !is_chosen {
+                    readings.odd.note(Oddity::SeveralSamples, name);
                 }
                 readings.add(name, last.unwrap_or(first), nan);
+            }
+            if !missing.is_empty() {
+                let is_missing =
+                    |name: &str| missing.binary_search_by(|known| (***known).cmp(name)).is_ok();
+                readings.explain(vector, index, namespace, is_missing);
             }
         }
         Objects::Any => {
             let mut samples = index.objects(vector, namespace).peekable();
             while let Some((name, sample)) = samples.next() {
-                if samples.peek().is_some_and(|(next, _)| *next == name) {
-                    readings.ambiguous.get_or_insert_with(|| name.to_owned());
-                } else {
+                if samples.peek().is_none_or(|(next, _)| *next != name) {
                     readings.add(&Arc::from(name), sample, nan);
+                } else if !is_chosen {
+                    readings.odd.note(Oddity::SeveralSamples, name);
                 }
             }
+            let is_missing = |name: &str| index.of(vector, namespace, name).next().is_none();
+            readings.explain(vector, index, namespace, is_missing);
         }
     }
     readings
@@ -75,14 +93,43 @@ pub fn read(
 
 impl Readings {
     fn add(&mut self, name: &Arc<str>, sample: &Sample, nan: Nan) {
-        let name = Arc::clone(name);
         let value = match nan {
             Nan::Zero if sample.value.is_nan() => 0.0,
             Nan::Zero | Nan::Drop => sample.value,
         };
-        match quantity::milli(value) {
-            Some(milli) => self.values.push(Reading { name, milli, at_ms: sample.at_ms }),
-            None => self.valueless.push(name),
+        let name = Arc::clone(name);
+        if let Some(milli) = quantity::milli(value) {
+            self.values.push(Reading { name, milli, at_ms: sample.at_ms });
+        } else {
+            self.odd.note(Oddity::of_value(value), &name);
+            self.valueless.push(name);
+        }
+    }
+
+    /// Notes what there is instead of float samples of objects that are missing.
+    fn explain(
+        &mut self,
+        vector: &Vector,
+        index: &Index,
+        namespace: &str,
+        is_missing: impl Fn(&str) -> bool,
+    ) {
+        for name in index.histograms(vector, namespace) {
+            if name.is_empty() || is_missing(name) {
+                self.odd.note(Oddity::NativeHistogram, name);
+            }
+            if !name.is_empty() && is_missing(name) {
+                self.valueless.push(name.into());
+            }
+        }
+        let mut elsewhere = index.elsewhere(vector, namespace).peekable();
+        self.others = if index.objects(vector, namespace).next().is_some() {
+            Some(Oddity::OtherObjects)
+        } else {
+            elsewhere.peek().map(|_| Oddity::OtherNamespaces)
+        };
+        if let Some((place, name)) = elsewhere.find(|(_, name)| is_missing(name)) {
+            self.odd.note(Oddity::OtherNamespaces, &format!("{place}/{name}"));
         }
     }
 
@@ -101,11 +148,11 @@ impl Readings {
 
     /// Takes in what was read of further objects, whose names sort behind those that are here.
     pub fn extend(&mut self, more: Self) {
-        let Self { values, ambiguous, unlabelled, valueless } = more;
+        let Self { values, valueless, odd, others } = more;
         self.values.extend(values);
-        self.ambiguous = self.ambiguous.take().or(ambiguous);
-        self.unlabelled += unlabelled;
         self.valueless.extend(valueless);
+        self.odd.extend(odd);
+        self.others = self.others.or(others);
     }
 }
 
@@ -134,7 +181,7 @@ mod tests {
     }
 
     fn read(vector: &Vector, label: &str, objects: &Objects) -> Readings {
-        let key = Key { name: label.into(), namespace: None };
+        let key = Key { name: label.into(), ..Key::default() };
         super::read(vector, &Index::new(vector, &key), "", objects, Nan::Zero)
     }
 
@@ -162,7 +209,7 @@ mod tests {
         let readings = read(&vector, "pod", &Objects::Any);
         assert_eq!(values(&readings), [("a", 0), ("c", 0), ("d", i64::MAX)]);
         assert_eq!(readings.valueless, [Arc::from("b")]);
-        let key = Key { name: "pod".into(), namespace: None };
+        let key = Key { name: "pod".into(), ..Key::default() };
         let index = Index::new(&vector, &key);
         let mut readings = super::read(&vector, &index, "", &Objects::Any, Nan::Drop);
         assert_eq!(values(&readings), [("c", 0), ("d", i64::MAX)]);
@@ -179,14 +226,14 @@ mod tests {
         for samples in [[one, two], [two, one]] {
             let readings = read(&vector(&samples), "pod", &Objects::Any);
             assert_eq!(values(&readings), [("a", 2000)]);
-            assert_eq!(readings.ambiguous.as_deref(), Some("a"));
+            assert_eq!(readings.odd.example(Oddity::SeveralSamples), Some("a"));
         }
     }
 
     #[test]
     fn samples_without_the_label_are_counted() {
         let readings = read(&vector(&[(&[], 1.0), (&[("pod", "")], 2.0)]), "pod", &Objects::Any);
-        assert_eq!((readings.values.len(), readings.unlabelled), (0, 2));
+        assert_eq!((readings.values.len(), readings.odd.why_nothing()), (0, Oddity::NoLabel));
     }
 
     #[test]
@@ -197,7 +244,8 @@ mod tests {
             (&[("pod", "b"), ("ns", "one")], 3.0),
             (&[("pod", "c")], 4.0),
         ]);
-        let key = Key { name: "pod".into(), namespace: Some("ns".into()) };
+        let key =
+            Key { name: "pod".into(), namespace: Some("ns".into()), spans: true, is_sorted: false };
         let index = Index::new(&vector, &key);
         let read = |namespace, objects: &Objects| {
             let readings = super::read(&vector, &index, namespace, objects, Nan::Zero);
@@ -207,6 +255,84 @@ mod tests {
         assert_eq!(read("two", &named(&["a", "b"])).0, [2000]);
         let (all, readings) = read("one", &Objects::Any);
         assert_eq!(all, [1000, 3000]);
-        assert_eq!((readings.unlabelled, readings.ambiguous), (1, None));
+        assert!(readings.odd.has(Oddity::NoLabel) && !readings.odd.has(Oddity::SeveralSamples));
+    }
+
+    #[test]
+    fn what_says_another_namespace_is_not_of_this_one() {
+        let of = |namespace, pod, value| (vec![("ns", namespace), ("pod", pod)], value);
+        let samples = [
+            of("one", "a", 1.0),
+            of("two", "a", 2.0),
+            of("two", "b", 3.0),
+            of("", "c", 4.0),
+            (vec![("pod", "d")], 5.0),
+        ];
+        let samples: Vec<_> = samples.iter().map(|(labels, value)| (&**labels, *value)).collect();
+        let vector = vector(&samples);
+        let key = Key { name: "pod".into(), namespace: Some("ns".into()), ..Key::default() };
+        let index = Index::new(&vector, &key);
+        let read = |namespace, objects: &Objects| {
+            super::read(&vector, &index, namespace, objects, Nan::Zero)
+        };
+        let all = named(&["a", "b", "c", "d"]);
+        for (namespace, objects, wanted) in [
+            ("one", &all, &[("a", 1000), ("c", 4000), ("d", 5000)][..]),
+            ("one", &Objects::Any, &[("a", 1000), ("c", 4000), ("d", 5000)]),
+            ("two", &all, &[("a", 2000), ("b", 3000), ("c", 4000), ("d", 5000)]),
+            ("neither", &all, &[("c", 4000), ("d", 5000)]),
+        ] {
+            assert_eq!(values(&read(namespace, objects)), wanted, "{namespace}");
+        }
+        let odd = read("one", &all).odd;
+        assert_eq!(odd.example(Oddity::OtherNamespaces), Some("two/b"));
+        assert!(!read("one", &named(&["a"])).odd.has(Oddity::OtherNamespaces), "it has its own");
+        assert_eq!(read("one", &named(&["b"])).odd.why_nothing(), Oddity::OtherNamespaces);
+        let nobody = read("one", &named(&["e"]));
+        assert_eq!(
+            (nobody.odd.why_nothing(), nobody.others),
+            (Oddity::NoSample, Some(Oddity::OtherObjects))
+        );
+    }
+
+    #[test]
+    fn where_the_query_sorts_the_last_sample_counts() {
+        let one = (&[("ns", "n"), ("pod", "a"), ("q", "y")][..], 1.0);
+        let two = (&[("pod", "a"), ("q", "x")][..], 2.0);
+        for (samples, wanted) in [([one, two], 2000), ([two, one], 1000)] {
+            let vector = vector(&samples);
+            let key = Key {
+                name: "pod".into(),
+                namespace: Some("ns".into()),
+                spans: false,
+                is_sorted: true,
+            };
+            let index = Index::new(&vector, &key);
+            for objects in [named(&["a"]), Objects::Any] {
+                let readings = super::read(&vector, &index, "n", &objects, Nan::Zero);
+                assert_eq!(values(&readings), [("a", wanted)]);
+                assert_eq!(readings.odd, Oddities::default(), "it was chosen");
+            }
+        }
+    }
+
+    #[test]
+    fn a_histogram_is_told_of_its_own_object() {
+        let mut vector = vector(&[(&[("pod", "a")], 1.0), (&[("pod", "b")], f64::INFINITY)]);
+        let labels = |name: &str, pod: &str| vec![(name.into(), pod.into())];
+        vector.histograms = vec![labels("pod", "a"), labels("pod", "h")];
+        let why = |vector: &Vector, name| read(vector, "pod", &named(&[name])).odd.why_nothing();
+        assert_eq!(why(&vector, "h"), Oddity::NativeHistogram);
+        assert_eq!(why(&vector, "b"), Oddity::Infinite);
+        assert_eq!(why(&vector, "other"), Oddity::NoSample);
+        let with_float = read(&vector, "pod", &named(&["a"]));
+        assert_eq!(values(&with_float), [("a", 1000)]);
+        assert_eq!(with_float.odd, Oddities::default());
+        // What is no value is not idle, either.
+        let mut readings = read(&vector, "pod", &named(&["h", "other"]));
+        readings.fill(&["h", "other"].map(Arc::from), 7);
+        assert_eq!(values(&readings), [("other", 0)]);
+        vector.histograms = vec![labels("job", "x")];
+        assert_eq!(why(&vector, "other"), Oddity::NativeHistogram, "it is nobody else's");
     }
 }

@@ -6,7 +6,9 @@ mod usage_rules;
 
 use std::{sync::Arc, time::Duration};
 
-pub use reading::{ContainerUsage, Containers, NodeUsage, Nodes, Odd, PodUsage, nodes, pods};
+pub use reading::{
+    ContainerUsage, Containers, NodeUsage, Nodes, PodUsage, nodes, pods, why_no_node, why_no_pod,
+};
 pub use source::ResourceSource;
 pub use usage_rules::UsageRules;
 

@@ -30,7 +30,7 @@ pub use resource::{ResourceRule, ResourceRules};
 pub use schema::schema;
 
 use super::{
-    embedded, go_regex, nesting,
+    embedded, go_regex, nesting, order,
     series::SeriesSelector,
     template::{QueryArguments, QueryTemplate},
     window,
@@ -81,6 +81,8 @@ pub struct Rule {
     pub mapping: Mapping,
     /// The query's template.
     pub query: QueryTemplate,
+    /// Whether the query puts its samples in an order, by `sort` or one of its relatives outermost.
+    pub is_sorted: bool,
     /// The range that the rule's queries look over in seconds: `window`, or read from the query where it is known.
     pub window_seconds: Option<i64>,
     /// `static: true`: the one metric of the rule, which needs no discovery. The labels that name objects are all those of
@@ -100,7 +102,7 @@ impl Rule {
     /// The age of the oldest sample that the rule's queries read, where that is known. Without a range they take the last
     /// sample of `lookback`.
     pub fn oldest_sample(&self, lookback: Duration) -> Option<Duration> {
-        window::oldest(&of_anything(&self.query)?, lookback)
+        window::oldest(&specimen(&self.query)?, lookback)
     }
 }
 
@@ -275,6 +277,7 @@ impl Compiler<'_> {
             selector: selector?,
             namer: namer?,
             mapping: mapping?,
+            is_sorted: is_sorted(&query),
             query,
             static_metric,
             nan: rule.nan.unwrap_or(if rule.external { Nan::Drop } else { Nan::Zero }),
@@ -347,11 +350,16 @@ fn static_metric(
 }
 
 fn window_seconds(query: &QueryTemplate) -> Option<i64> {
-    window::seconds(&of_anything(query)?)
+    window::seconds(&specimen(query)?)
 }
 
-/// The query for something: ranges are a matter of the template, not of what it is rendered with.
-fn of_anything(query: &QueryTemplate) -> Option<String> {
+/// Whether a query puts its samples in an order. That, too, is a matter of the template.
+pub(in crate::core) fn is_sorted(query: &QueryTemplate) -> bool {
+    specimen(query).is_some_and(|query| order::is_sorted(&query))
+}
+
+/// The query for something: ranges and order are a matter of the template, not of what it is rendered with.
+fn specimen(query: &QueryTemplate) -> Option<String> {
     let rendered = query.render(&QueryArguments {
         series: "series",
         label_matchers: "label=\"value\"",

@@ -2,26 +2,32 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use super::plan::Key;
+use super::{
+    oddity::{Oddities, Oddity},
+    plan::Key,
+};
 
 /// The result of an instant query that is a vector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vector {
     /// The samples with float values, in the backend's order.
     pub samples: Vec<Sample>,
-    /// How many samples were native histograms, which no metrics API can say.
-    pub histograms: usize,
+    /// The labels of those samples that were native histograms, which no metrics API can say.
+    pub histograms: Vec<Labels>,
     /// What the backend warned of; a partial answer is said here, too.
     pub warnings: Vec<String>,
     /// Whether the backend says that something is missing.
     pub is_partial: bool,
 }
 
+/// A series' labels in the backend's order; the names are shared within a vector.
+pub type Labels = Vec<(Arc<str>, Box<str>)>;
+
 /// One sample of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The series' labels in the backend's order; the names are shared within a vector.
-    pub labels: Vec<(Arc<str>, Box<str>)>,
+    /// The series' labels.
+    pub labels: Labels,
     /// The evaluation time of the query, in milliseconds since the epoch.
     pub at_ms: i64,
     /// The value.
@@ -31,27 +37,36 @@ pub struct Sample {
 impl Sample {
     /// A label's value; nothing where the series does not carry the label.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+        label(&self.labels, name)
     }
 }
 
+/// A label's value; nothing where it is not there.
+pub(super) fn label<'l>(labels: &'l [(Arc<str>, Box<str>)], name: &str) -> Option<&'l str> {
+    labels.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+}
+
 impl Vector {
+    /// What the backend itself says of its answer.
+    pub fn oddities(&self) -> Oddities {
+        let mut odd = Oddities::default();
+        if let Some(warning) = self.warnings.first() {
+            odd.note(if self.is_partial { Oddity::Partial } else { Oddity::Warning }, warning);
+        }
+        odd
+    }
+
     /// Roughly how many bytes the vector takes in memory.
     pub fn weight(&self) -> usize {
-        let samples: usize = self
-            .samples
-            .iter()
-            .map(|sample| {
-                size_of::<Sample>()
-                    + sample
-                        .labels
-                        .iter()
-                        .map(|(_, value)| size_of::<(Arc<str>, Box<str>)>() + value.len())
-                        .sum::<usize>()
-            })
-            .sum();
+        let of_labels = |labels: &Labels| {
+            let values = labels.iter().map(|(_, value)| value.len()).sum::<usize>();
+            size_of::<Labels>() + labels.len() * size_of::<(Arc<str>, Box<str>)>() + values
+        };
+        let samples: usize = self.samples.iter().map(|sample| of_labels(&sample.labels)).sum();
+        let histograms: usize = self.histograms.iter().map(of_labels).sum();
         let warnings: usize = self.warnings.iter().map(String::len).sum();
-        size_of::<Self>() + samples + warnings
+        let fixed = self.samples.len() * (size_of::<Sample>() - size_of::<Labels>());
+        size_of::<Self>() + fixed + samples + histograms + warnings
     }
 }
 
@@ -60,8 +75,11 @@ impl Vector {
 #[derive(Clone, Debug)]
 pub struct Index {
     key: Key,
-    /// Positions of the samples that carry the labels of the key, sorted by namespace, name, and then all labels.
+    /// Positions of the samples that belong to an object, sorted by namespace, name, and then by the order in which samples of an
+    /// object count. The namespace is empty where a sample does not say it.
     order: Vec<u32>,
+    /// How many of them do not say a namespace.
+    bare: usize,
     unlabelled: usize,
     objects: usize,
 }
@@ -73,15 +91,22 @@ impl Index {
             .samples
             .iter()
             .zip(0_u32..)
-            .filter_map(|(sample, at)| Some((object(sample, key)?, sample, at)))
+            .filter_map(|(sample, at)| Some((object(&sample.labels, key)?, sample, at)))
             .collect();
-        keyed.sort_unstable_by(|(a, left, _), (b, right, _)| {
-            a.cmp(b).then_with(|| sorted_labels(left).cmp(&sorted_labels(right)))
+        keyed.sort_unstable_by(|(a, left, at), (b, right, other)| {
+            a.cmp(b).then_with(|| {
+                if key.is_sorted {
+                    at.cmp(other)
+                } else {
+                    sorted_labels(left).cmp(&sorted_labels(right))
+                }
+            })
         });
         let objects = keyed.chunk_by(|(a, ..), (b, ..)| a == b).count();
+        let bare = keyed.partition_point(|((namespace, _), ..)| namespace.is_empty());
         let order: Vec<_> = keyed.into_iter().map(|(_, _, at)| at).collect();
         let unlabelled = vector.samples.len() - order.len();
-        Self { key: key.clone(), order, unlabelled, objects }
+        Self { key: key.clone(), order, bare, unlabelled, objects }
     }
 
     /// The key that the samples are sorted by.
@@ -99,46 +124,114 @@ impl Index {
         self.objects
     }
 
-    /// The samples of one object, sorted by their labels. `namespace` counts where the key has one.
+    /// The samples of one object; of several the one that counts is the last. `namespace` is that of the question.
     pub fn of<'v>(
         &'v self,
         vector: &'v Vector,
         namespace: &'v str,
         name: &'v str,
     ) -> impl Iterator<Item = &'v Sample> {
-        let wanted = (if self.key.namespace.is_some() { namespace } else { "" }, name);
-        let compare = move |at: &u32| {
-            let found = sample(vector, *at).and_then(|sample| object(sample, &self.key));
-            found.map_or(Ordering::Greater, |found| found.cmp(&wanted))
-        };
-        let start = self.order.partition_point(|at| compare(at) == Ordering::Less);
-        let rest = self.order.get(start..).unwrap_or_default();
-        rest.iter()
-            .take_while(move |at| compare(at) == Ordering::Equal)
-            .filter_map(|at| sample(vector, *at))
+        let (bare, said) = self.halves();
+        let own = self.run(vector, said, |object| object.cmp(&(namespace, name)));
+        let bare = self.run(vector, bare, |object| object.cmp(&("", name)));
+        self.merged(vector, own, bare)
     }
 
-    /// The namespaces that there are samples of, where the key has one.
+    /// The namespaces that there are samples of, where the samples say them.
     pub fn namespaces<'v>(&'v self, vector: &'v Vector) -> impl Iterator<Item = &'v str> {
-        let all = self.order.iter().filter_map(|at| object(sample(vector, *at)?, &self.key));
+        let all = self.order.iter().filter_map(|at| self.object(vector, *at));
         let mut last = None;
         all.filter_map(move |(namespace, _)| {
             (last.replace(namespace) != Some(namespace)).then_some(namespace)
         })
     }
 
-    /// All samples of a namespace with the names of their objects, in the order of names and then labels.
+    /// All samples of a namespace with the names of their objects, sorted by name; of several of one object the one that counts
+    /// is the last.
     pub fn objects<'v>(
         &'v self,
         vector: &'v Vector,
         namespace: &'v str,
     ) -> impl Iterator<Item = (&'v str, &'v Sample)> {
-        let spans = self.key.namespace.is_some();
-        self.order.iter().filter_map(move |at| {
-            let sample = sample(vector, *at)?;
-            let (place, name) = object(sample, &self.key)?;
-            (!spans || place == namespace).then_some((name, sample))
+        let (bare, said) = self.halves();
+        let own = self.run(vector, said, |(found, _)| found.cmp(namespace));
+        let named = |sample: &'v Sample| Some((object(&sample.labels, &self.key)?.1, sample));
+        self.merged(vector, own, bare).filter_map(named)
+    }
+
+    /// Namespaces and names of the samples which say that they are of other namespaces than that of the question, although it
+    /// was not asked for objects of others.
+    pub fn elsewhere<'v>(
+        &'v self,
+        vector: &'v Vector,
+        namespace: &'v str,
+    ) -> impl Iterator<Item = (&'v str, &'v str)> {
+        let (_, said) = if self.key.spans { Default::default() } else { self.halves() };
+        let others = said.iter().filter_map(|at| self.object(vector, *at));
+        others.filter(move |(found, _)| *found != namespace)
+    }
+
+    /// Of native histograms, which have no place in the order, those in a namespace: the names of their objects, empty where
+    /// they do not carry the label.
+    pub fn histograms<'v>(
+        &'v self,
+        vector: &'v Vector,
+        namespace: &'v str,
+    ) -> impl Iterator<Item = &'v str> {
+        vector.histograms.iter().filter_map(move |labels| match object(labels, &self.key) {
+            None => Some(""),
+            Some((found, name)) => (found.is_empty() || found == namespace).then_some(name),
         })
+    }
+
+    /// The samples that do not say a namespace, and those that do.
+    fn halves(&self) -> (&[u32], &[u32]) {
+        self.order.split_at_checked(self.bare).unwrap_or_default()
+    }
+
+    fn object<'v>(&self, vector: &'v Vector, at: u32) -> Option<(&'v str, &'v str)> {
+        object(&sample(vector, at)?.labels, &self.key)
+    }
+
+    /// Of samples those whose object is equal by an order that is that of the objects.
+    fn run<'i, 'v>(
+        &self,
+        vector: &'v Vector,
+        among: &'i [u32],
+        compare: impl Fn((&'v str, &'v str)) -> Ordering,
+    ) -> &'i [u32] {
+        let compare = |at: &u32| self.object(vector, *at).map_or(Ordering::Greater, &compare);
+        let start = among.partition_point(|at| compare(at) == Ordering::Less);
+        let rest = among.get(start..).unwrap_or_default();
+        // Nearly always one sample.
+        let length = rest.iter().take_while(|at| compare(at) == Ordering::Equal).count();
+        rest.get(..length).unwrap_or_default()
+    }
+
+    /// Two runs as one, sorted by name, and then by the order in which samples count.
+    fn merged<'v>(
+        &'v self,
+        vector: &'v Vector,
+        own: &'v [u32],
+        bare: &'v [u32],
+    ) -> impl Iterator<Item = &'v Sample> {
+        let (mut own, mut bare) = (own.iter().peekable(), bare.iter().peekable());
+        let is_first = |one: u32, other: u32| {
+            let name = |at| self.object(vector, at).map(|(_, name)| name);
+            name(one).cmp(&name(other)).then_with(|| {
+                if self.key.is_sorted {
+                    return one.cmp(&other);
+                }
+                let labels = |at| sample(vector, at).map(sorted_labels);
+                labels(one).cmp(&labels(other))
+            }) == Ordering::Less
+        };
+        std::iter::from_fn(move || match (own.peek(), bare.peek()) {
+            (Some(&&one), Some(&&other)) if is_first(one, other) => own.next(),
+            (_, Some(_)) => bare.next(),
+            (_, None) => own.next(),
+        })
+        .filter_map(|at| sample(vector, *at))
     }
 }
 
@@ -146,14 +239,14 @@ fn sample(vector: &Vector, at: u32) -> Option<&Sample> {
     vector.samples.get(usize::try_from(at).ok()?)
 }
 
-/// Namespace and name of the object that a sample belongs to.
-fn object<'s>(sample: &'s Sample, key: &Key) -> Option<(&'s str, &'s str)> {
-    let label = |name: &str| sample.label(name).filter(|value| !value.is_empty());
-    let namespace = match &key.namespace {
-        Some(namespace) => label(namespace)?,
-        None => "",
-    };
-    Some((namespace, label(&key.name)?))
+/// Namespace and name of the object that a sample belongs to. The namespace is empty where it is not said and need not be.
+fn object<'s>(labels: &'s Labels, key: &Key) -> Option<(&'s str, &'s str)> {
+    let label = |name: &str| label(labels, name).filter(|value| !value.is_empty());
+    let namespace = key
+        .namespace
+        .as_deref()
+        .map_or(Some(""), |namespace| label(namespace).or((!key.spans).then_some("")));
+    Some((namespace?, label(&key.name)?))
 }
 
 fn sorted_labels(sample: &Sample) -> Vec<(&str, &str)> {

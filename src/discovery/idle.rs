@@ -23,7 +23,9 @@ use crate::{
             self, Api, Catalog, Claim, Contest, DiscoveredRule, Entry,
             external::{ExternalEntry, NAME},
         },
-        duration, external,
+        duration,
+        excerpt::{self, excerpt},
+        external,
         kinds::Kind,
         plan,
         rules::Rule,
@@ -36,9 +38,6 @@ const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// The most labels that a cause lists.
 const MOST_LABELS: usize = 5;
-
-/// The most characters of a name in a cause.
-const LONGEST_NAME: usize = 80;
 
 /// Why a rule gives no metric.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +59,11 @@ impl fmt::Display for Cause {
         match self {
             Self::NoResource => f.write_str("none of its resources is known"),
             Self::NoLabel { series, labels } => {
-                write!(f, "its series, such as `{}`, carry none of the labels", shown(series))?;
+                write!(
+                    f,
+                    "its series, such as `{}`, carry none of the labels",
+                    excerpt(series, excerpt::NAME)
+                )?;
                 if labels.len() > MOST_LABELS {
                     return f.write_str(" that its `resources` name");
                 }
@@ -70,10 +73,14 @@ impl fmt::Display for Cause {
             Self::NoName { series } => write!(
                 f,
                 "its `seriesFilters` and `name` leave out all of its series, such as `{}`",
-                shown(series)
+                excerpt(series, excerpt::NAME)
             ),
             Self::Taken { metric, by } => {
-                write!(f, "{by} gives all of its metrics, such as `{}`", shown(metric))
+                write!(
+                    f,
+                    "{by} gives all of its metrics, such as `{}`",
+                    excerpt(metric, excerpt::NAME)
+                )
             }
             Self::Unseen { window } => write!(
                 f,
@@ -82,11 +89,6 @@ impl fmt::Display for Cause {
             ),
         }
     }
-}
-
-/// A name of the backend's for people to read.
-fn shown(name: &str) -> String {
-    name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect()
 }
 
 /// What is known of why a rule gives no metric.

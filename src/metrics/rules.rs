@@ -2,11 +2,12 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{family::Family, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
 use super::{Metrics, level};
+use crate::core::oddity::Oddity;
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct GroupLabels {
@@ -24,6 +25,18 @@ impl RuleLabels {
     }
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CauseLabels {
+    rule: String,
+    cause: &'static str,
+}
+
+impl CauseLabels {
+    fn of(rule: &str, cause: Oddity) -> Self {
+        Self { rule: rule.to_owned(), cause: cause.code() }
+    }
+}
+
 pub(super) struct Rules {
     reload_successful: Gauge,
     reload_success_time: Gauge,
@@ -33,6 +46,8 @@ pub(super) struct Rules {
     series_names: Family<RuleLabels, Gauge>,
     catalog: Gauge,
     catalog_bytes: Gauge,
+    odd_reads: Family<CauseLabels, Counter>,
+    empty_reads: Family<CauseLabels, Counter>,
 }
 
 impl Rules {
@@ -46,6 +61,8 @@ impl Rules {
             series_names: Family::default(),
             catalog: Gauge::default(),
             catalog_bytes: Gauge::default(),
+            odd_reads: Family::default(),
+            empty_reads: Family::default(),
         };
         registry.register(
             "loadline_config_last_reload_successful",
@@ -83,6 +100,16 @@ impl Rules {
             "Memory that the catalog of metrics takes, about",
             metrics.catalog_bytes.clone(),
         );
+        registry.register(
+            "loadline_read_oddities",
+            "Reads of metrics in whose samples something was odd, by rule and what it was",
+            metrics.odd_reads.clone(),
+        );
+        registry.register(
+            "loadline_empty_reads",
+            "Reads of metrics that ended without a value, by rule and cause",
+            metrics.empty_reads.clone(),
+        );
         metrics
     }
 }
@@ -107,10 +134,25 @@ impl Metrics {
     }
 
     /// There is no such rule any more.
-    pub fn forget_discovery(&self, rule: &str) {
+    pub fn forget_rule(&self, rule: &str) {
         let labels = RuleLabels::of(rule);
         self.rules.discovered.remove(&labels);
         self.rules.series_names.remove(&labels);
+        for cause in Oddity::ALL {
+            let labels = CauseLabels::of(rule, cause);
+            self.rules.odd_reads.remove(&labels);
+            self.rules.empty_reads.remove(&labels);
+        }
+    }
+
+    /// Something was odd about the samples that a read looked at.
+    pub fn odd_read(&self, rule: &str, oddity: Oddity) {
+        self.rules.odd_reads.get_or_create(&CauseLabels::of(rule, oddity)).inc();
+    }
+
+    /// A read ended without a value.
+    pub fn empty_read(&self, rule: &str, cause: Oddity) {
+        self.rules.empty_reads.get_or_create(&CauseLabels::of(rule, cause)).inc();
     }
 
     /// How the last discovery of a rule went, and how many series names are known, if any discovery has succeeded.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::core::{
     catalog::Found,
-    samples::{Sample, Vector},
+    samples::{Labels as SampleLabels, Sample, Vector},
 };
 
 /// What an instant query gave.
@@ -218,19 +218,19 @@ impl<'de> Visitor<'de> for Rows<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
         while let Some(row) = rows.next_element_seed(Row(self.names))? {
             match row {
-                Some(sample) => self.vector.samples.push(sample),
-                None => self.vector.histograms += 1,
+                Ok(sample) => self.vector.samples.push(sample),
+                Err(histogram) => self.vector.histograms.push(histogram),
             }
         }
         Ok(())
     }
 }
 
-/// One row of a vector: a sample, or nothing where it is a native histogram.
+/// One row of a vector: a sample, or the labels of what is a native histogram.
 struct Row<'n>(&'n mut Names);
 
 impl<'de> DeserializeSeed<'de> for Row<'_> {
-    type Value = Option<Sample>;
+    type Value = Result<Sample, SampleLabels>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -238,7 +238,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
 }
 
 impl<'de> Visitor<'de> for Row<'_> {
-    type Value = Option<Sample>;
+    type Value = Result<Sample, SampleLabels>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a sample with `metric` and `value`")
@@ -256,14 +256,17 @@ impl<'de> Visitor<'de> for Row<'_> {
                 }
             }
         }
-        Ok(point.map(|Point(at_ms, value)| Sample { labels, at_ms, value }))
+        Ok(match point {
+            Some(Point(at_ms, value)) => Ok(Sample { labels, at_ms, value }),
+            None => Err(labels),
+        })
     }
 }
 
 struct Labels<'n>(&'n mut Names);
 
 impl<'de> DeserializeSeed<'de> for Labels<'_> {
-    type Value = Vec<(Arc<str>, Box<str>)>;
+    type Value = SampleLabels;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -271,7 +274,7 @@ impl<'de> DeserializeSeed<'de> for Labels<'_> {
 }
 
 impl<'de> Visitor<'de> for Labels<'_> {
-    type Value = Vec<(Arc<str>, Box<str>)>;
+    type Value = SampleLabels;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("labels")
@@ -398,7 +401,8 @@ mod tests {
               {"metric":{"pod":"a"},"value":[1,"1"]}],"resultType":"vector","stats":{}},
               "warnings":["slow"],"infos":["x"]}"#,
         );
-        assert_eq!((vector.samples.len(), vector.histograms), (1, 1));
+        assert_eq!(vector.samples.len(), 1);
+        assert_eq!(vector.histograms, [vec![("pod".into(), "h".into())]]);
         assert_eq!(vector.warnings, ["slow", "the answer is partial"]);
     }
 

@@ -1,14 +1,13 @@
 //! A read of an external metric.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::{ReadError, Reads, failed, is_new_and_whole, refused, waiting};
+use super::{ReadError, Reads, failed, is_new_and_whole, oddities::Subject, refused, waiting};
 use crate::{
     answers::Basis,
     core::{
         catalog::{Catalog, external::ExternalEntry},
-        external::{self, ExternalReading, ExternalReadings},
-        rules::Rule,
+        external::{self, ExternalReading},
         selector::Selector,
     },
     objects::Content,
@@ -55,7 +54,7 @@ impl Reads {
             Answer::Vector(vector) => {
                 let fetched_ms = got.kept.value().fetched_ms();
                 let zero_at = is_new_and_whole(&got).then_some(fetched_ms);
-                external::of_vector(vector, &entry.rule, zero_at)
+                external::of_vector(vector, &entry, &path.namespace, zero_at)
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => {
@@ -63,9 +62,13 @@ impl Reads {
                 return Err(ReadError::NotAVector { rule, kind });
             }
         };
-        self.warn_of_external(&entry.rule, &readings, answer);
+        let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
+        let subject = Subject::external(&entry.rule, &path.metric);
+        self.oddities.record(subject, &readings.odd, nothing);
         let window_seconds = entry.rule.window_seconds;
-        let basis = Basis::new(catalog, Some(Content::fixed()), [got.lease]);
+        // An answer without a value is made each time, so that it is counted.
+        let content = nothing.is_none().then(Content::fixed);
+        let basis = Basis::new(catalog, content, [got.lease]);
         Ok(ExternalValues { readings: readings.values, window_seconds, basis })
     }
 
@@ -73,27 +76,6 @@ impl Reads {
     async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
         let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric).cloned());
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
-    }
-
-    /// Says once per rule what is odd about its samples.
-    fn warn_of_external(&self, rule: &Rule, readings: &ExternalReadings, answer: &Answer) {
-        let once = |what: &'static str| {
-            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((rule.content, what))
-        };
-        let rule = &rule.id;
-        if readings.not_finite > 0 && once("not finite") {
-            tracing::warn!(%rule, samples = readings.not_finite, "the query gives NaN or infinite samples, which are no values");
-        }
-        let Answer::Vector(vector) = answer else { return };
-        if let Some(warning) = vector.warnings.first()
-            && once("warnings")
-        {
-            tracing::warn!(%rule, warning, "Prometheus warns about the query");
-        }
-        if vector.histograms > 0 && once("histograms") {
-            tracing::warn!(%rule, samples = vector.histograms, "the query gives native histograms, which are no values");
-        }
     }
 }
 

@@ -1,24 +1,23 @@
 //! A read of the usage of pods or nodes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
 
-use super::{ReadError, Reads, public, refused};
+use super::{ReadError, Reads, oddities::Subject, public, refused};
 use crate::{
     core::{
         fields::FieldSelector,
         kinds::Kind,
-        plan::{Objects, Source as _, cost},
-        resource::{
-            self, Containers, NodeUsage, Nodes, Object, Odd, Pair, PodUsage, ResourceSource,
-        },
-        samples::Vector,
+        oddity::{Oddities, Oddity},
+        plan::{self, Objects, Source as _, cost},
+        resource::{self, Containers, NodeUsage, Nodes, Object, Pair, PodUsage, ResourceSource},
+        samples::{Index, Vector},
         selector::Selector,
     },
     objects::{Described, Scope, Selected},
@@ -55,6 +54,35 @@ struct Place {
     selected: Selected,
 }
 
+/// Usage that was read, and what is to be told of it.
+struct Read<U> {
+    usage: Vec<(Object, U)>,
+    /// What was odd about the samples, of CPU and of memory.
+    odd: [Oddities; 2],
+    /// Why objects are missing from it that were asked for: what is wrong with their CPU, and with their memory.
+    missing: [Oddities; 2],
+}
+
+impl<U> Read<U> {
+    fn new() -> Self {
+        Self { usage: Vec::new(), odd: Default::default(), missing: Default::default() }
+    }
+
+    fn miss(&mut self, name: &str, why: [Option<Oddity>; 2]) {
+        for (missing, why) in self.missing.iter_mut().zip(why) {
+            if let Some(why) = why {
+                missing.note(why, name);
+            }
+        }
+    }
+
+    fn odd(&mut self, cpu: Oddities, memory: Oddities) {
+        for (odd, more) in self.odd.iter_mut().zip([cpu, memory]) {
+            odd.extend(more);
+        }
+    }
+}
+
 impl Reads {
     /// The range that answers about usage report; nothing without `resourceRules`.
     pub fn usage_window(&self) -> Option<Duration> {
@@ -71,26 +99,25 @@ impl Reads {
         let pair = usage.sources.pods.as_ref();
         let pair = pair.map_err(|why| ReadError::NoUsageRule(why.clone()))?;
         let known = self.describe(Scope::Running, &usage.pods, question).await?;
-        let is_unknown = known.as_ref().is_some_and(|known| known.objects.is_empty());
+        let unknown = |cause| {
+            let namespace = question.namespace.as_deref().unwrap_or_default();
+            let name = question.name.as_ref()?;
+            let name = format!("{namespace}/{name}");
+            Some(ReadError::UnknownUsage { resource: "podmetrics", name, cause })
+        };
         let read = match &known {
-            Some(_) if is_unknown => Vec::new(),
+            Some(known) if known.objects.is_empty() => {
+                let cause = "there is no running pod of this name";
+                return unknown(cause.to_owned()).map_or(Ok(Vec::new()), Err);
+            }
             Some(known) => self.known_pods(pair, question, known).await?,
             None => self.whatever_pods(pair, question).await?,
         };
-        if let (Some(name), true) = (&question.name, read.is_empty()) {
-            let namespace = question.namespace.as_deref().unwrap_or_default();
-            let cause = if is_unknown {
-                "there is no running pod of this name"
-            } else {
-                "the queries of resourceRules give it no cpu or no memory"
-            };
-            return Err(ReadError::UnknownUsage {
-                resource: "podmetrics",
-                name: format!("{namespace}/{name}"),
-                cause: cause.to_owned(),
-            });
+        let cause = self.tell(pair, &usage.pods, question, &read).await;
+        match unknown(cause) {
+            Some(error) if read.usage.is_empty() => Err(error),
+            _ => Ok(read.usage),
         }
-        Ok(read)
     }
 
     /// The usage of the nodes that are asked for, sorted by name. It leaves out and fails as [`Reads::pods`] does.
@@ -102,38 +129,105 @@ impl Reads {
         let pair = usage.sources.nodes.as_ref();
         let pair = pair.map_err(|why| ReadError::NoUsageRule(why.clone()))?;
         let known = self.describe(Scope::All, &usage.nodes, question).await?;
-        let is_unknown = known.as_ref().is_some_and(|known| known.objects.is_empty());
-        let read = if is_unknown {
-            Vec::new()
-        } else {
-            let selected = question.selected(known.as_ref());
-            let reader = question.reader();
-            let (cpu, memory) = try_join(
-                self.node_values(&pair.cpu, &selected, reader),
-                self.node_values(&pair.memory, &selected, reader),
-            )
-            .await?;
-            let nodes = resource::nodes(&cpu, &memory);
-            match known {
-                Some(known) => with_objects(nodes, known.objects, |node| &node.name),
-                None => {
-                    nodes.into_iter().map(|node| (bare(Arc::default(), &node.name), node)).collect()
-                }
+        let unknown = |cause| {
+            let name = question.name.clone()?;
+            Some(ReadError::UnknownUsage { resource: "nodemetrics", name, cause })
+        };
+        if known.as_ref().is_some_and(|known| known.objects.is_empty()) {
+            let cause = "there is no node of this name";
+            return unknown(cause.to_owned()).map_or(Ok(Vec::new()), Err);
+        }
+        let selected = question.selected(known.as_ref());
+        let reader = question.reader();
+        let (cpu, memory) = try_join(
+            self.node_values(&pair.cpu, &selected, reader),
+            self.node_values(&pair.memory, &selected, reader),
+        )
+        .await?;
+        let mut read = Read::new();
+        let nodes = resource::nodes(&cpu, &memory);
+        if let Objects::Named(names) = &selected.objects {
+            let is_missing =
+                |name: &&Arc<str>| nodes.binary_search_by(|node| node.name.cmp(name)).is_err();
+            for name in names.iter().filter(is_missing) {
+                read.miss(name, resource::why_no_node(&cpu, &memory, name));
+            }
+        }
+        read.odd(cpu.odd, memory.odd);
+        read.usage = match known {
+            Some(known) => with_objects(nodes, known.objects, |node| &node.name),
+            None => {
+                nodes.into_iter().map(|node| (bare(Arc::default(), &node.name), node)).collect()
             }
         };
-        if let (Some(name), true) = (&question.name, read.is_empty()) {
-            let cause = if is_unknown {
-                "there is no node of this name"
-            } else {
-                "the queries of resourceRules give it no cpu or no memory"
-            };
-            return Err(ReadError::UnknownUsage {
-                resource: "nodemetrics",
-                name: name.clone(),
-                cause: cause.to_owned(),
-            });
+        let cause = self.tell(pair, &usage.nodes, question, &read).await;
+        match unknown(cause) {
+            Some(error) if read.usage.is_empty() => Err(error),
+            _ => Ok(read.usage),
         }
-        Ok(read)
+    }
+
+    /// Tells what is odd about usage, and gives the cause why there is none, if so.
+    async fn tell<U>(
+        &self,
+        pair: &Pair,
+        kind: &Kind,
+        question: &UsageQuestion,
+        read: &Read<U>,
+    ) -> String {
+        let mut causes = Vec::new();
+        let sources = [&pair.cpu, &pair.memory].into_iter();
+        for (source, (odd, missing)) in sources.zip(read.odd.iter().zip(&read.missing)) {
+            let mut odd = odd.clone();
+            odd.extend(missing.clone());
+            let (rule, label) = (source.rule(), source.label());
+            let is_well = missing.iter().next().is_none();
+            let mut why = missing.why_nothing();
+            let mut more = String::new();
+            if read.usage.is_empty()
+                && !is_well
+                && why == Oddity::NoSample
+                && let Some(stranger) = self.stranger(source, kind, question).await
+            {
+                why = Oddity::OtherObjects;
+                odd.note(why, &stranger);
+                let object = if kind.namespaced { "running pod" } else { "node" };
+                more = format!(": none has the name of a {object} in its label `{label}`");
+                // Whoever reads one node may know what others are called, which is not so of pods.
+                if !kind.namespaced {
+                    more += &format!(", one has `{}`", odd.example(why).unwrap_or_default());
+                }
+            }
+            let nothing = (read.usage.is_empty() && !is_well).then_some(why);
+            self.oddities.record(Subject::of(source, &kind.resource.resource), &odd, nothing);
+            if !is_well {
+                causes.push(format!("the query of {rule} {}{more}", why.explains(label)));
+            }
+        }
+        if causes.is_empty() { "there is no sample of it".to_owned() } else { causes.join("; ") }
+    }
+
+    /// Where the label of the objects holds something else than their names: one of its values.
+    async fn stranger(
+        &self,
+        source: &ResourceSource,
+        kind: &Kind,
+        question: &UsageQuestion,
+    ) -> Option<String> {
+        let namespace = question.namespace.as_deref().filter(|_| kind.namespaced);
+        let plan = plan::exact(source, namespace, &Objects::Any, &Selector::default()).ok()?;
+        let place = namespace.unwrap_or_default();
+        let read = async |vector: &Vector| {
+            let all = UsageQuestion { namespace: question.namespace.clone(), ..Default::default() };
+            let scope = if kind.namespaced { Scope::Running } else { Scope::All };
+            let known = self.describe(scope, kind, &all).await.ok()??;
+            let names: HashSet<&str> = known.objects.iter().map(|object| &*object.name).collect();
+            let index = Index::new(vector, &plan.key);
+            let mut found = index.objects(vector, place).map(|(name, _)| name).peekable();
+            let first = found.peek().map(|name| (*name).to_owned());
+            first.filter(|_| !found.any(|name| names.contains(name)))
+        };
+        self.looks.look(source, place, &plan.query, read).await
     }
 
     /// The objects that are asked for; nothing where nobody knows which there are.
@@ -155,7 +249,7 @@ impl Reads {
         pair: &Pair,
         question: &UsageQuestion,
         known: &Described,
-    ) -> Result<Vec<(Object, PodUsage)>, ReadError> {
+    ) -> Result<Read<PodUsage>, ReadError> {
         let Described { objects, population } = known;
         let groups: Vec<_> =
             objects.chunk_by(|one, other| one.namespace == other.namespace).collect();
@@ -172,10 +266,18 @@ impl Reads {
         let (cpu, memory) =
             try_join(self.containers(&pair.cpu, &pods), self.containers(&pair.memory, &pods))
                 .await?;
-        let read = groups.iter().zip(cpu.iter().zip(&memory)).flat_map(|(group, (cpu, memory))| {
-            with_objects(resource::pods(cpu, memory), group.iter().cloned(), |pod| &pod.name)
-        });
-        Ok(read.collect())
+        let mut read = Read::new();
+        for (group, (cpu, memory)) in groups.iter().zip(cpu.into_iter().zip(memory)) {
+            let pods = resource::pods(&cpu, &memory);
+            let is_missing =
+                |object: &&Object| pods.binary_search_by(|pod| pod.name.cmp(&object.name)).is_err();
+            for Object { name, .. } in group.iter().filter(is_missing) {
+                read.miss(name, resource::why_no_pod(&cpu, &memory, name));
+            }
+            read.odd(cpu.odd, memory.odd);
+            read.usage.extend(with_objects(pods, group.iter().cloned(), |pod| &pod.name));
+        }
+        Ok(read)
     }
 
     /// The pods that the queries return, where nobody knows which there are. There are no labels to select by.
@@ -183,9 +285,9 @@ impl Reads {
         &self,
         pair: &Pair,
         question: &UsageQuestion,
-    ) -> Result<Vec<(Object, PodUsage)>, ReadError> {
+    ) -> Result<Read<PodUsage>, ReadError> {
         let reader = question.reader();
-        let (cpu, memory) = if let Some(namespace) = &question.namespace {
+        let (cpu, mut memory) = if let Some(namespace) = &question.namespace {
             let namespace: Arc<str> = namespace.as_str().into();
             let place =
                 Place { namespace: Arc::clone(&namespace), selected: question.selected(None) };
@@ -202,15 +304,19 @@ impl Reads {
             )
             .await?
         };
-        let mut read = Vec::new();
-        for (namespace, cpu) in &cpu {
-            let Some(memory) = memory.get(namespace) else { continue };
-            let pods = resource::pods(cpu, memory);
+        let mut read = Read::new();
+        for (namespace, cpu) in cpu {
+            let memory = memory.remove(&namespace).unwrap_or_default();
+            let pods = resource::pods(&cpu, &memory);
+            if let Some(name) = question.name.as_deref().filter(|_| pods.is_empty()) {
+                read.miss(name, resource::why_no_pod(&cpu, &memory, name));
+            }
             let objects: Vec<_> =
-                pods.iter().map(|pod| bare(Arc::clone(namespace), &pod.name)).collect();
-            read.extend(objects.into_iter().zip(pods));
+                pods.iter().map(|pod| bare(Arc::clone(&namespace), &pod.name)).collect();
+            read.usage.extend(objects.into_iter().zip(pods));
+            read.odd(cpu.odd, memory.odd);
         }
-        read.retain(|(object, _)| question.fields.matches(&object.namespace, &object.name));
+        read.usage.retain(|(object, _)| question.fields.matches(&object.namespace, &object.name));
         Ok(read)
     }
 
@@ -226,7 +332,7 @@ impl Reads {
                 Ok(part) => {
                     let read = |place: &Place| {
                         let (namespace, objects) = (&place.namespace, &place.selected.objects);
-                        self.read_containers(source, &part, namespace, objects)
+                        Self::read_containers(source, &part, namespace, objects)
                     };
                     return pods.places.iter().map(read).collect();
                 }
@@ -254,7 +360,7 @@ impl Reads {
         let mut containers = Containers::default();
         for part in self.find(source, Some(namespace), selected, reader).await? {
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            containers.extend(self.read_containers(source, &part, namespace, objects)?);
+            containers.extend(Self::read_containers(source, &part, namespace, objects)?);
         }
         Ok(containers)
     }
@@ -279,14 +385,13 @@ impl Reads {
         namespaces
             .into_iter()
             .map(|namespace| {
-                let read = self.read_containers(source, &part, &namespace, &Objects::Any)?;
+                let read = Self::read_containers(source, &part, &namespace, &Objects::Any)?;
                 Ok((namespace, read))
             })
             .collect()
     }
 
     fn read_containers(
-        &self,
         source: &ResourceSource,
         part: &Part,
         namespace: &str,
@@ -294,11 +399,9 @@ impl Reads {
     ) -> Result<Containers, ReadError> {
         let vector = part.vector(source.rule())?;
         let label = source.part_label().unwrap_or_default();
-        let read = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
+        Ok(part.got.kept.value().with_index(vector, &part.plan.key, |index| {
             Containers::read(vector, index, namespace, objects, label)
-        });
-        self.warn_of_usage(source, &read.odd, vector);
-        Ok(read)
+        }))
     }
 
     async fn node_values(
@@ -315,7 +418,6 @@ impl Reads {
                 part.got.kept.value().with_index(vector, &part.plan.key, |index| {
                     Nodes::read(vector, index, objects)
                 });
-            self.warn_of_usage(source, &read.odd, vector);
             nodes.extend(read);
         }
         Ok(nodes)
@@ -332,43 +434,6 @@ impl Reads {
         let asked = Asked { entry: source, namespace, selected, metric_selector, reader };
         let found = self.planner.find(asked).await.map_err(|why| failed(source, why))?;
         Ok(found.parts)
-    }
-
-    /// Says once per rule what is odd about its samples.
-    fn warn_of_usage(&self, source: &ResourceSource, odd: &Odd, vector: &Vector) {
-        let rule = source.rule();
-        let once = |what: &'static str| {
-            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-            warned.insert((source.content(), what))
-        };
-        if let Some(object) = &odd.ambiguous
-            && once("several samples")
-        {
-            tracing::warn!(rule, %object, "the query gives several samples for one container or node; one of them is taken");
-        }
-        if odd.unlabelled > 0 && once("no label") {
-            let label = source.label();
-            tracing::warn!(rule, %label, samples = odd.unlabelled, "the query gives samples without the label that names the object");
-        }
-        if odd.not_finite > 0 && once("not finite") {
-            tracing::warn!(
-                rule,
-                samples = odd.not_finite,
-                "the query gives NaN or infinite samples, which are no values"
-            );
-        }
-        if let Some(warning) = vector.warnings.first()
-            && once("warnings")
-        {
-            tracing::warn!(rule, warning, "Prometheus warns about the query");
-        }
-        if vector.histograms > 0 && once("histograms") {
-            tracing::warn!(
-                rule,
-                samples = vector.histograms,
-                "the query gives native histograms, which are no values"
-            );
-        }
     }
 }
 

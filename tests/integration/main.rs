@@ -9,6 +9,8 @@ mod answers;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod causes;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cli;

@@ -61,7 +61,7 @@ impl Stage {
             if asked.parameter("query").contains("bad") {
                 return Answer::Raw(503, "text/plain", "down".to_owned());
             }
-            Answer::Data(pods(&[("p", "1")]))
+            Answer::Data(pods(&[("p", "1"), ("p", "2")]))
         };
         let backend = Backend::start(knows(&["good", "bad"], query)).await;
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
@@ -74,6 +74,7 @@ impl Stage {
         let read = async |path: &str| stage.get("reader", &custom(path)).await.status;
         assert_eq!(read("namespaces/n/pods/*/good").await, 200);
         assert_eq!(read("namespaces/n/pods/*/bad").await, 500);
+        assert_eq!(read("namespaces/n/pods/other/good").await, 404);
         until("the watch is refused", async || {
             let unsynced = r#"loadline_watch_restarts_total{resource="pods"} 1"#;
             stage.metrics().await.contains(unsynced).then_some(())

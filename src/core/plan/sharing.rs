@@ -94,6 +94,13 @@ pub fn everywhere(source: &dyn Source, metric_selector: &Selector) -> Result<Sha
     Ok(Shared { plan, depends_on_names })
 }
 
+/// Whether the query asks for the objects by name: whether it is another one for another object.
+pub fn depends_on_names(source: &dyn Source, namespace: Option<&str>) -> bool {
+    let place = Place::of(namespace);
+    let of = |name: &str| exact(source, place, &[name], &Selector::default()).ok();
+    of(ONE) != of(HERE)
+}
+
 fn exact(
     source: &dyn Source,
     place: Place<'_>,

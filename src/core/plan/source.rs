@@ -6,6 +6,7 @@ use crate::core::{
     catalog::Entry,
     rules::{Content, QueryOptions},
     template::QueryTemplate,
+    yaml::Place,
 };
 
 /// Something that is read of objects of a kind by a rule's query: a metric of the catalog, or the usage of pods or nodes.
@@ -16,8 +17,14 @@ pub trait Source: Send + Sync {
     /// What the file says of the rule. Sources with the same content, series and label have the same queries.
     fn content(&self) -> Content;
 
+    /// Where the rule stands in its file.
+    fn place(&self) -> Place;
+
     /// The template of the query.
     fn query(&self) -> &QueryTemplate;
+
+    /// Whether the query puts its samples in an order, so that of several samples of an object the last one counts.
+    fn is_sorted(&self) -> bool;
 
     /// The series behind the metric; empty where the template has it.
     fn series(&self) -> &Arc<str>;
@@ -47,8 +54,16 @@ impl Source for Entry {
         self.rule.content
     }
 
+    fn place(&self) -> Place {
+        self.rule.place
+    }
+
     fn query(&self) -> &QueryTemplate {
         &self.rule.query
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.rule.is_sorted
     }
 
     fn series(&self) -> &Arc<str> {

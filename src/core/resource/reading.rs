@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Usage;
 use crate::core::{
+    oddity::{Oddities, Oddity},
     plan::Objects,
     quantity,
     samples::{Index, Sample, Vector},
@@ -13,8 +14,10 @@ use crate::core::{
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Containers {
     pods: BTreeMap<Arc<str>, Pod>,
+    /// What there is instead of values, where that is known of a pod.
+    instead: BTreeMap<Arc<str>, Oddity>,
     /// What was odd about the samples.
-    pub odd: Odd,
+    pub odd: Oddities,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,19 +32,10 @@ struct Pod {
 pub struct Nodes {
     /// Time and thousandths by node.
     values: BTreeMap<Arc<str>, (i64, i64)>,
+    /// What there is instead of a value, where that is known of a node.
+    instead: BTreeMap<Arc<str>, Oddity>,
     /// What was odd about the samples.
-    pub odd: Odd,
-}
-
-/// What can be odd about samples.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Odd {
-    /// An object that several samples belong to where one was expected, if there is one: the query does not aggregate.
-    pub ambiguous: Option<String>,
-    /// How many samples do not carry the object's label: the query aggregates it away.
-    pub unlabelled: usize,
-    /// How many samples were NaN or infinite and so are no value.
-    pub not_finite: usize,
+    pub odd: Oddities,
 }
 
 /// The usage of a pod.
@@ -88,12 +82,12 @@ impl Containers {
         container_label: &str,
     ) -> Self {
         let mut containers = Self::default();
-        containers.odd.unlabelled = index.unlabelled();
+        let is_chosen = index.key().is_sorted;
         match objects {
             Objects::Named(names) => {
                 for name in names {
                     for sample in index.of(vector, namespace, name) {
-                        containers.add(name, sample, container_label);
+                        containers.add(name, sample, container_label, is_chosen);
                     }
                 }
             }
@@ -103,30 +97,39 @@ impl Containers {
                     if *known != *name {
                         known = Arc::from(name);
                     }
-                    containers.add(&known, sample, container_label);
+                    containers.add(&known, sample, container_label, is_chosen);
                 }
             }
         }
+        let is_missing = |name: &str| !containers.pods.contains_key(name);
+        let (instead, odd) = explain(vector, index, namespace, objects, is_missing);
+        containers.instead.extend(instead);
+        containers.odd.extend(odd);
         containers
     }
 
-    fn add(&mut self, name: &Arc<str>, sample: &Sample, container_label: &str) {
+    fn add(&mut self, name: &Arc<str>, sample: &Sample, container_label: &str, is_chosen: bool) {
         let milli = milli(sample.value);
-        self.odd.not_finite += usize::from(milli.is_none());
+        if milli.is_none() {
+            let oddity = Oddity::of_value(sample.value);
+            self.odd.note(oddity, name);
+            self.instead.insert(Arc::clone(name), oddity);
+        }
         let pod = self
             .pods
             .entry(Arc::clone(name))
             .or_insert_with(|| Pod { at_ms: sample.at_ms, values: BTreeMap::new() });
         pod.at_ms = pod.at_ms.min(sample.at_ms);
         let container = sample.label(container_label).unwrap_or_default();
-        if pod.values.insert(container.into(), milli).is_some() {
-            self.odd.ambiguous.get_or_insert_with(|| name.to_string());
+        if pod.values.insert(container.into(), milli).is_some() && !is_chosen {
+            self.odd.note(Oddity::SeveralSamples, name);
         }
     }
 
     /// Takes in what was read of further pods of the namespace.
     pub fn extend(&mut self, more: Self) {
         self.pods.extend(more.pods);
+        self.instead.extend(more.instead);
         self.odd.extend(more.odd);
     }
 }
@@ -135,46 +138,87 @@ impl Nodes {
     /// Reads the samples of the nodes that are asked for, as [`Containers::read`] does those of pods.
     pub fn read(vector: &Vector, index: &Index, objects: &Objects) -> Self {
         let mut nodes = Self::default();
-        nodes.odd.unlabelled = index.unlabelled();
+        let is_chosen = index.key().is_sorted;
         match objects {
             Objects::Named(names) => {
                 for name in names {
-                    index.of(vector, "", name).for_each(|sample| nodes.add(name, sample));
+                    let samples = index.of(vector, "", name);
+                    samples.for_each(|sample| nodes.add(name, sample, is_chosen));
                 }
             }
             Objects::Any => {
                 for (name, sample) in index.objects(vector, "") {
-                    nodes.add(&Arc::from(name), sample);
+                    nodes.add(&Arc::from(name), sample, is_chosen);
                 }
             }
         }
+        let is_missing = |name: &str| !nodes.values.contains_key(name);
+        let (instead, odd) = explain(vector, index, "", objects, is_missing);
+        nodes.instead.extend(instead);
+        nodes.odd.extend(odd);
         nodes
     }
 
-    fn add(&mut self, name: &Arc<str>, sample: &Sample) {
+    fn add(&mut self, name: &Arc<str>, sample: &Sample, is_chosen: bool) {
         let Some(milli) = milli(sample.value) else {
-            self.odd.not_finite += 1;
+            let oddity = Oddity::of_value(sample.value);
+            self.odd.note(oddity, name);
+            self.instead.insert(Arc::clone(name), oddity);
             return;
         };
-        if self.values.insert(Arc::clone(name), (sample.at_ms, milli)).is_some() {
-            self.odd.ambiguous.get_or_insert_with(|| name.to_string());
+        if self.values.insert(Arc::clone(name), (sample.at_ms, milli)).is_some() && !is_chosen {
+            self.odd.note(Oddity::SeveralSamples, name);
         }
     }
 
     /// Takes in what was read of further nodes.
     pub fn extend(&mut self, more: Self) {
         self.values.extend(more.values);
+        self.instead.extend(more.instead);
         self.odd.extend(more.odd);
     }
 }
 
-impl Odd {
-    fn extend(&mut self, more: Self) {
-        let Self { ambiguous, unlabelled, not_finite } = more;
-        self.ambiguous = self.ambiguous.take().or(ambiguous);
-        self.unlabelled += unlabelled;
-        self.not_finite += not_finite;
+/// What is odd about samples beside the values: what there is instead of samples of the objects that are asked for, and all
+/// of it.
+fn explain(
+    vector: &Vector,
+    index: &Index,
+    namespace: &str,
+    objects: &Objects,
+    is_missing: impl Fn(&str) -> bool,
+) -> (BTreeMap<Arc<str>, Oddity>, Oddities) {
+    let (mut instead, mut odd) = (BTreeMap::new(), vector.oddities());
+    if index.unlabelled() > 0 {
+        odd.note(Oddity::NoLabel, "");
     }
+    let Objects::Named(names) = objects else { return (instead, odd) };
+    if !names.iter().any(|name| is_missing(name)) {
+        return (instead, odd);
+    }
+    let missing = |name: &str| {
+        let at = names.binary_search_by(|known| (**known).cmp(name)).ok()?;
+        names.get(at).filter(|name| is_missing(name))
+    };
+    for name in index.histograms(vector, namespace) {
+        let missing = missing(name);
+        if name.is_empty() || missing.is_some() {
+            odd.note(Oddity::NativeHistogram, name);
+        }
+        instead.extend(missing.map(|name| (Arc::clone(name), Oddity::NativeHistogram)));
+    }
+    for (place, name) in index.elsewhere(vector, namespace) {
+        let Some(missing) = missing(name) else { continue };
+        odd.note(Oddity::OtherNamespaces, &format!("{place}/{name}"));
+        instead.entry(Arc::clone(missing)).or_insert(Oddity::OtherNamespaces);
+    }
+    (instead, odd)
+}
+
+/// Why there is no value of an object.
+fn why(name: &str, instead: &BTreeMap<Arc<str>, Oddity>, odd: &Oddities) -> Oddity {
+    let of_all = [Oddity::NoLabel, Oddity::Partial].into_iter().find(|oddity| odd.has(*oddity));
+    instead.get(name).copied().or(of_all).unwrap_or(Oddity::NoSample)
 }
 
 fn milli(value: f64) -> Option<i64> {
@@ -220,6 +264,38 @@ pub fn pods(cpu: &Containers, memory: &Containers) -> Vec<PodUsage> {
         })
     })
     .collect()
+}
+
+/// Why a pod is not among [`pods`]: what is wrong with its CPU, and with its memory.
+pub fn why_no_pod(cpu: &Containers, memory: &Containers, name: &str) -> [Option<Oddity>; 2] {
+    let is_container = |container: &str| !matches!(container, "" | "POD");
+    let has_containers = [cpu, memory]
+        .iter()
+        .filter_map(|read| read.pods.get(name))
+        .any(|pod| pod.values.keys().any(|container| is_container(container)));
+    [cpu, memory].map(|read| {
+        let Some(pod) = read.pods.get(name) else {
+            return Some(why(name, &read.instead, &read.odd));
+        };
+        // The sum of a pod counts where neither CPU nor memory tells containers apart.
+        let counts = |container: &str| {
+            if has_containers { is_container(container) } else { container.is_empty() }
+        };
+        let mut values = pod.values.iter().filter(|(container, _)| counts(container)).peekable();
+        if values.peek().is_none() {
+            return Some(Oddity::NoContainerLabel);
+        }
+        let is_valueless = values.any(|(_, value)| value.is_none());
+        is_valueless.then(|| why(name, &read.instead, &read.odd))
+    })
+}
+
+/// Why a node is not among [`nodes`]: what is wrong with its CPU, and with its memory.
+pub fn why_no_node(cpu: &Nodes, memory: &Nodes, name: &str) -> [Option<Oddity>; 2] {
+    [cpu, memory].map(|read| {
+        let is_missing = !read.values.contains_key(name);
+        is_missing.then(|| why(name, &read.instead, &read.odd))
+    })
 }
 
 /// The nodes that CPU and memory are known of, sorted by name.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::core::{
     kinds::{GroupResource, Kinds},
     plan::Source,
-    rules::{Content, QueryOptions, ResolvedMapping, ResourceRule},
+    rules::{Content, QueryOptions, ResolvedMapping, ResourceRule, is_sorted},
     template::QueryTemplate,
+    yaml::Place,
 };
 
 /// One query of `resourceRules`. Clones are the same source.
@@ -19,7 +20,9 @@ pub struct ResourceSource(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     rule: String,
+    place: Place,
     query: Arc<QueryTemplate>,
+    is_sorted: bool,
     series: Arc<str>,
     label: Arc<str>,
     /// Nodes are in no namespace, and have no containers.
@@ -39,6 +42,8 @@ impl ResourceSource {
         let namespace_label = Some(self::label(rule, &mapping, "namespaces")?);
         Ok(Self(Arc::new(Inner {
             rule: rule.id.clone(),
+            place: rule.place,
+            is_sorted: is_sorted(query),
             query: Arc::clone(query),
             series: Arc::default(),
             label,
@@ -56,6 +61,8 @@ impl ResourceSource {
         let label = label(rule, &rule.mapping.resolve(kinds), "nodes")?;
         Ok(Self(Arc::new(Inner {
             rule: rule.id.clone(),
+            place: rule.place,
+            is_sorted: is_sorted(query),
             query: Arc::clone(query),
             series: Arc::default(),
             label,
@@ -88,8 +95,16 @@ impl Source for ResourceSource {
         self.0.content
     }
 
+    fn place(&self) -> Place {
+        self.0.place
+    }
+
     fn query(&self) -> &QueryTemplate {
         &self.0.query
+    }
+
+    fn is_sorted(&self) -> bool {
+        self.0.is_sorted
     }
 
     fn series(&self) -> &Arc<str> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::{
+    oddity::Oddity,
     plan::{self, Key, Objects, sharing},
     rules::load,
     samples::{Index, Sample, Vector},
@@ -115,7 +116,7 @@ fn containers(at_ms: i64, samples: &[(&str, &str, f64)], objects: &Objects) -> C
         })
         .collect();
     let vector = Vector { samples, ..Vector::default() };
-    let index = Index::new(&vector, &Key { name: "pod".into(), namespace: None });
+    let index = Index::new(&vector, &Key { name: "pod".into(), ..Key::default() });
     Containers::read(&vector, &index, "", objects, "container")
 }
 
@@ -164,7 +165,8 @@ fn what_is_not_finite_is_no_value_and_negative_is_zero() {
     let cpu = [("a", "x", f64::NAN), ("a", "y", 1.0), ("b", "x", f64::INFINITY)];
     let cpu = containers(0, &cpu, &Objects::Any);
     assert_eq!(shown(&pods(&cpu, &memory)), Vec::<String>::new());
-    assert_eq!(cpu.odd.not_finite, 2);
+    assert_eq!(cpu.odd.example(Oddity::NotANumber), Some("a"));
+    assert_eq!(cpu.odd.example(Oddity::Infinite), Some("b"));
     let negative = containers(0, &[("a", "x", -1.0), ("a", "POD", f64::NAN)], &Objects::Any);
     assert_eq!(shown(&pods(&negative, &memory)), ["a: x 0 1000, y 0 1000"]);
     let large = containers(0, &[("a", "x", 1e300)], &Objects::Any);
@@ -177,13 +179,13 @@ fn of_several_samples_the_choice_does_not_depend_on_their_order() {
     let two = (&[("container", "c"), ("id", "y"), ("pod", "a")][..], 2.0);
     for samples in [[one, two], [two, one]] {
         let vector = vector(&samples);
-        let index = Index::new(&vector, &Key { name: "pod".into(), namespace: None });
+        let index = Index::new(&vector, &Key { name: "pod".into(), ..Key::default() });
         let read = Containers::read(&vector, &index, "", &Objects::Any, "container");
         assert_eq!(shown(&pods(&read, &read)), ["a: c 2000 2000"]);
-        assert_eq!(read.odd.ambiguous.as_deref(), Some("a"));
+        assert_eq!(read.odd.example(Oddity::SeveralSamples), Some("a"));
         let nodes = Nodes::read(&vector, &index, &named(&["a"]));
         assert_eq!(super::nodes(&nodes, &nodes)[0].usage.cpu_milli, 2000);
-        assert_eq!(nodes.odd.ambiguous.as_deref(), Some("a"));
+        assert_eq!(nodes.odd.example(Oddity::SeveralSamples), Some("a"));
     }
 }
 
@@ -195,11 +197,12 @@ fn namespaces_are_told_apart() {
         (&[("container", "c"), ("namespace", "two"), ("pod", "a")], 2.0),
         (&[("container", "c"), ("pod", "a")], 4.0),
     ]);
-    let key = Key { name: "pod".into(), namespace: Some("namespace".into()) };
+    let namespace = Some("namespace".into());
+    let key = Key { name: "pod".into(), namespace, spans: true, is_sorted: false };
     let index = Index::new(&samples, &key);
     let read = Containers::read(&samples, &index, "two", &named(&["a"]), "container");
     assert_eq!(shown(&pods(&read, &read)), ["a: c 2000 2000"]);
-    assert_eq!(read.odd.unlabelled, 1);
+    assert!(read.odd.has(Oddity::NoLabel));
     assert_eq!(index.namespaces(&samples).collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(index.objects_len(), 2);
 }
@@ -208,7 +211,7 @@ fn namespaces_are_told_apart() {
 fn nodes_need_cpu_and_memory() {
     let cpu = vector(&[(&[("node", "n1")], 1.5), (&[("node", "n2")], 1.0), (&[], 7.0)]);
     let memory = vector(&[(&[("node", "n1")], 1024.0), (&[("node", "n3")], 1.0)]);
-    let key = Key { name: "node".into(), namespace: None };
+    let key = Key { name: "node".into(), ..Key::default() };
     let read = |vector: &Vector| Nodes::read(vector, &Index::new(vector, &key), &Objects::Any);
     let (cpu, memory) = (read(&cpu), read(&memory));
     let wanted = NodeUsage {
@@ -217,5 +220,47 @@ fn nodes_need_cpu_and_memory() {
         usage: Usage { cpu_milli: 1500, memory_milli: 1_024_000 },
     };
     assert_eq!(nodes(&cpu, &memory), [wanted]);
-    assert_eq!(cpu.odd.unlabelled, 1);
+    assert!(cpu.odd.has(Oddity::NoLabel));
+}
+
+#[test]
+fn usage_that_is_missing_says_why() {
+    let all = named(&["a", "b", "c", "d"]);
+    let cpu = [("a", "web", 0.5), ("b", "web", f64::NAN), ("c", "web", 1.0), ("d", "POD", 1.0)];
+    let memory = [("b", "web", 1.0), ("c", "", 1.0), ("c", "POD", 1.0), ("d", "POD", 1.0)];
+    let (cpu, memory) = (containers(0, &cpu, &all), containers(0, &memory, &all));
+    assert_eq!(shown(&pods(&cpu, &memory)), [""; 0]);
+    let unlabelled = Some(Oddity::NoContainerLabel);
+    for (name, wanted) in [
+        ("a", [None, Some(Oddity::NoSample)]),
+        ("b", [Some(Oddity::NotANumber), None]),
+        ("c", [None, unlabelled]),
+        ("d", [unlabelled, unlabelled]),
+    ] {
+        assert_eq!(why_no_pod(&cpu, &memory, name), wanted, "{name}");
+    }
+
+    let key = Key { name: "node".into(), ..Key::default() };
+    let mut histogram = vector(&[]);
+    histogram.histograms = vec![vec![("node".into(), "n1".into())]];
+    let read = |vector: &Vector| Nodes::read(vector, &Index::new(vector, &key), &named(&["n1"]));
+    let cpu = read(&histogram);
+    let memory = read(&vector(&[(&[("node", "n1")], 1.0)]));
+    assert_eq!(why_no_node(&cpu, &memory, "n1"), [Some(Oddity::NativeHistogram), None]);
+}
+
+#[test]
+fn usage_of_another_namespace_is_not_of_this_one() {
+    let samples = vector(&[
+        (&[("container", "c"), ("namespace", "one"), ("pod", "a")], 1.0),
+        (&[("container", "c"), ("namespace", "two"), ("pod", "a")], 2.0),
+        (&[("container", "c"), ("namespace", "two"), ("pod", "b")], 4.0),
+    ]);
+    let namespace = Some("namespace".into());
+    let key = Key { name: "pod".into(), namespace, ..Key::default() };
+    let index = Index::new(&samples, &key);
+    let read = Containers::read(&samples, &index, "one", &named(&["a", "b"]), "container");
+    assert_eq!(shown(&pods(&read, &read)), ["a: c 1000 1000"]);
+    let elsewhere = Some(Oddity::OtherNamespaces);
+    assert_eq!(why_no_pod(&read, &read, "b"), [elsewhere, elsewhere]);
 }

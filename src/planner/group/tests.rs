@@ -15,7 +15,7 @@ fn queries() -> impl Fn(&str) -> Exact {
     move |text| {
         let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::ZERO };
         let query = Query { text: text.into(), life, tenant: tenant.clone() };
-        let key = Key { name: "pod".into(), namespace: None };
+        let key = Key { name: "pod".into(), ..Key::default() };
         let plan = Arc::new(Plan { query: text.into(), key });
         Exact { plan, query, names: Vec::new() }
     }

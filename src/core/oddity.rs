@@ -1,0 +1,194 @@
+//! What can be odd about the samples of an answer, and why an answer has no value.
+
+use std::collections::BTreeMap;
+
+use super::excerpt::{NAME, excerpt};
+
+/// Something odd about the samples that a read looked at, or the reason why they hold no value.
+///
+/// Those up to [`Oddity::NoSample`] can be the reason for a missing value. Of several the first one is told: what is known of
+/// the object's own samples comes before what is known of others.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Oddity {
+    /// A sample is a native histogram.
+    NativeHistogram,
+    /// A sample is NaN, and the rule does not make it 0.
+    NotANumber,
+    /// A sample is infinite.
+    Infinite,
+    /// Samples of a pod do not carry the label of its containers, while other samples of the pod do.
+    NoContainerLabel,
+    /// A sample says by its own label that it is of another namespace.
+    OtherNamespaces,
+    /// Samples do not carry the label that names the object: the query aggregates it away.
+    NoLabel,
+    /// The series carry the label under the name that Prometheus gives to a label of the exporter's that it has itself.
+    ExportedLabel,
+    /// There are samples, but none of the object.
+    OtherObjects,
+    /// The backend says that a part of the answer is missing.
+    Partial,
+    /// There is no sample.
+    NoSample,
+    /// Several samples belong to one object: the query does not aggregate to one sample an object.
+    SeveralSamples,
+    /// An external metric has several values.
+    SeveralValues,
+    /// Prometheus warns about the query.
+    Warning,
+}
+
+impl Oddity {
+    /// Each of them.
+    pub const ALL: [Self; 13] = [
+        Self::NativeHistogram,
+        Self::NotANumber,
+        Self::Infinite,
+        Self::NoContainerLabel,
+        Self::OtherNamespaces,
+        Self::NoLabel,
+        Self::ExportedLabel,
+        Self::OtherObjects,
+        Self::Partial,
+        Self::NoSample,
+        Self::SeveralSamples,
+        Self::SeveralValues,
+        Self::Warning,
+    ];
+
+    /// What a float is that is no value.
+    pub fn of_value(value: f64) -> Self {
+        if value.is_nan() { Self::NotANumber } else { Self::Infinite }
+    }
+
+    /// A word for logs and metrics. It never changes.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NativeHistogram => "native-histogram",
+            Self::NotANumber => "nan",
+            Self::Infinite => "infinite",
+            Self::NoContainerLabel => "no-container-label",
+            Self::OtherNamespaces => "other-namespaces",
+            Self::NoLabel => "no-label",
+            Self::ExportedLabel => "exported-label",
+            Self::OtherObjects => "other-objects",
+            Self::Partial => "partial",
+            Self::NoSample => "no-sample",
+            Self::SeveralSamples => "several-samples",
+            Self::SeveralValues => "several-values",
+            Self::Warning => "warning",
+        }
+    }
+
+    /// What the query did where a value is missing, as the end of a sentence about it. `label` names the object.
+    pub fn explains(self, label: &str) -> String {
+        let words = match self {
+            Self::NativeHistogram => "returned a native histogram, which is no value",
+            Self::NotANumber => "returned NaN",
+            Self::Infinite => "returned an infinite value",
+            Self::NoContainerLabel => "returned no sample with the label of containers",
+            Self::OtherNamespaces => "returned samples of other namespaces only",
+            Self::NoLabel => return format!("returned samples without the label `{label}`"),
+            Self::ExportedLabel => {
+                return format!(
+                    "gives no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
+                );
+            }
+            Self::OtherObjects => "returned samples of other objects only",
+            Self::Partial => "gives no sample, and Prometheus says that its answer is partial",
+            Self::NoSample | Self::SeveralSamples | Self::SeveralValues | Self::Warning => {
+                "gives no sample"
+            }
+        };
+        words.to_owned()
+    }
+
+    /// What the query did where there are values all the same, as the end of a sentence about it.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::NativeHistogram => "returned native histograms, which are no values",
+            Self::NotANumber => "returned NaN, which is left out",
+            Self::Infinite => "returned infinite values, which are left out",
+            Self::NoContainerLabel => "returned no sample with the label of containers for a pod",
+            Self::OtherNamespaces => "returned samples of other namespaces, which are left out",
+            Self::NoLabel => "returned samples without the label that names the object",
+            Self::ExportedLabel => "gives no sample of an object whose label has been renamed",
+            Self::OtherObjects => "returned samples of other objects, and none of one that exists",
+            Self::Partial => "returned an answer that is partial",
+            Self::NoSample => "gives no sample of an object that exists",
+            Self::SeveralSamples => "returned several samples for one object; one of them is used",
+            Self::SeveralValues => "returned several values, which an autoscaler adds up",
+            Self::Warning => "has a warning of Prometheus",
+        }
+    }
+}
+
+/// The oddities of a read, each with an example.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Oddities(BTreeMap<Oddity, String>);
+
+impl Oddities {
+    /// Notes an oddity. The first example stays; it may be any text, and is shortened and escaped.
+    pub fn note(&mut self, oddity: Oddity, example: &str) {
+        self.0.entry(oddity).or_insert_with(|| excerpt(example, NAME));
+    }
+
+    /// Whether an oddity was noted.
+    pub fn has(&self, oddity: Oddity) -> bool {
+        self.0.contains_key(&oddity)
+    }
+
+    /// The example of an oddity that was noted.
+    pub fn example(&self, oddity: Oddity) -> Option<&str> {
+        self.0.get(&oddity).map(String::as_str)
+    }
+
+    /// Takes in those of further samples.
+    pub fn extend(&mut self, more: Self) {
+        for (oddity, example) in more.0 {
+            self.0.entry(oddity).or_insert(example);
+        }
+    }
+
+    /// All of them with their examples.
+    pub fn iter(&self) -> impl Iterator<Item = (Oddity, &str)> {
+        self.0.iter().map(|(oddity, example)| (*oddity, example.as_str()))
+    }
+
+    /// Why there is no value, if there is none.
+    pub fn why_nothing(&self) -> Oddity {
+        let first = self.0.keys().next().copied();
+        first.filter(|first| *first < Oddity::NoSample).unwrap_or(Oddity::NoSample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_the_object_itself_explains_first() {
+        let mut odd = Oddities::default();
+        assert_eq!(odd.why_nothing(), Oddity::NoSample);
+        for oddity in [Oddity::Warning, Oddity::SeveralSamples] {
+            odd.note(oddity, "");
+            assert_eq!(odd.why_nothing(), Oddity::NoSample, "{oddity:?}");
+        }
+        let rising = [Oddity::Partial, Oddity::NoLabel, Oddity::Infinite, Oddity::NativeHistogram];
+        for oddity in rising {
+            odd.note(oddity, "");
+            assert_eq!(odd.why_nothing(), oddity);
+        }
+    }
+
+    #[test]
+    fn examples_are_the_first_shortened_and_escaped() {
+        let mut odd = Oddities::default();
+        odd.note(Oddity::OtherObjects, "a\n\"b");
+        odd.note(Oddity::OtherObjects, "c");
+        assert_eq!(odd.example(Oddity::OtherObjects), Some(r#"a\n\"b"#));
+        odd.note(Oddity::NotANumber, &"x".repeat(64));
+        let long = format!("{}…", "x".repeat(63));
+        assert_eq!(odd.example(Oddity::NotANumber), Some(long.as_str()));
+    }
+}

@@ -1,0 +1,85 @@
+//! What is odd about the samples that reads find, and why reads end without a value: said once, and counted.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    core::{
+        oddity::{Oddities, Oddity},
+        plan::Source,
+        rules::{Content, Rule},
+        yaml::Place,
+    },
+    metrics::Metrics,
+};
+
+/// The query that a read was answered by.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    /// The rule.
+    rule: &'a str,
+    content: Content,
+    place: Place,
+    /// The label that names the objects; empty where there are none.
+    label: &'a str,
+    /// What was read.
+    metric: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// The query for a metric of objects, or for their usage.
+    pub(super) fn of(source: &'a dyn Source, metric: &'a str) -> Self {
+        let (rule, label) = (source.rule(), source.label());
+        Self { rule, content: source.content(), place: source.place(), label, metric }
+    }
+
+    /// The same, about another label than that of the objects.
+    pub(super) fn about(self, label: &'a str) -> Self {
+        Self { label, ..self }
+    }
+
+    /// The query for an external metric.
+    pub(super) fn external(rule: &'a Rule, metric: &'a str) -> Self {
+        Self { rule: &rule.id, content: rule.content, place: rule.place, label: "", metric }
+    }
+}
+
+/// Where oddities are told of: each once for a rule, by what the file says of it, and counted each time.
+pub(super) struct Recorder {
+    /// What has been told: the rule, the label of the objects, what it was, and whether a read has ended for it.
+    told: Mutex<HashSet<(Content, String, Oddity, bool)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Recorder {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { told: Mutex::default(), metrics }
+    }
+
+    /// Tells what was odd about the samples of a read and, if it has ended without a value, why.
+    pub(super) fn record(&self, subject: Subject<'_>, odd: &Oddities, nothing: Option<Oddity>) {
+        let Subject { rule, place, label, metric, .. } = subject;
+        for (oddity, example) in odd.iter() {
+            self.metrics.odd_read(rule, oddity);
+            if nothing != Some(oddity) && self.is_first(subject, oddity, false) {
+                let (cause, says) = (oddity.code(), oddity.says());
+                let example = Some(example).filter(|example| !example.is_empty());
+                tracing::warn!(%place, cause, metric, label, example, "the query of {rule} {says}");
+            }
+        }
+        let Some(cause) = nothing else { return };
+        self.metrics.empty_read(rule, cause);
+        if self.is_first(subject, cause, true) {
+            let example = odd.example(cause).filter(|example| !example.is_empty());
+            let (cause, explains) = (cause.code(), cause.explains(label));
+            tracing::warn!(%place, cause, metric, label, example, "the query of {rule} {explains}; the answer is empty");
+        }
+    }
+
+    fn is_first(&self, subject: Subject<'_>, oddity: Oddity, is_nothing: bool) -> bool {
+        let what = (subject.content, subject.label.to_owned(), oddity, is_nothing);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+    }
+}
