@@ -43,7 +43,7 @@ use crate::{
     reads::Reads,
     registrations::{self, RegistrationsTask},
     rules_file::{self, Changed, Reload, Rules},
-    server::{Listener, certificates, tls},
+    server::{Listener, certificates, limits::Limits, tls},
     traces::{self, Exporter, Traces},
 };
 
@@ -65,6 +65,8 @@ pub struct Settings {
     pub service: Option<registrations::Service>,
     /// The versions and suites of TLS, and whether HTTP/2 is offered.
     pub tls: tls::options::Options,
+    /// How many connections there may be.
+    pub limits: Limits,
     /// When metrics are discovered, and how far back.
     pub discovery: discovery::Settings,
     /// How queries are shared and how long their results may be used.
@@ -179,16 +181,14 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         traces.clone(),
     );
 
-    let now = jiff::Timestamp::now();
-    let client = surroundings.client.clone();
+    let (now, client) = (jiff::Timestamp::now(), surroundings.client.clone());
     let certificate =
         certificates::Serving::load(settings.certificates, client, Arc::clone(&metrics), now)
             .await?;
     let authority = certificate.authority().to_owned();
     let tls = tls::config(certificate.resolver(), &settings.tls)?;
-    let listener = Listener::bind(settings.address, tls)
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.address))?;
+    let listener = Listener::bind(settings.address, tls, settings.limits).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", settings.address))?;
     let address = listener.address()?;
     if let Some(path) = &settings.write_kubeconfig {
         write_kubeconfig(path, address, &authority, &token)?;
@@ -222,6 +222,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         answers: Answers::new(&metrics),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
+        under_way: http::UnderWay::default(),
         metrics,
         health: Health {
             discovery: handle,

@@ -11,9 +11,10 @@ pub mod front_proxy;
 pub mod local;
 mod outage;
 mod peer;
+mod review_limiter;
+pub mod shares;
 pub mod token;
 pub mod trust;
-mod turns;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,6 +24,9 @@ use rustls::pki_types::UnixTime;
 
 pub use self::peer::Peer;
 use self::{local::LocalToken, token::Tokens, trust::Trust};
+
+/// Who shows no credential.
+const ANONYMOUS: &str = "system:anonymous";
 
 /// Everybody who is not anonymous is in this group.
 const AUTHENTICATED: &str = "system:authenticated";
@@ -44,10 +48,27 @@ impl User {
     /// Who shows no credential.
     pub fn anonymous() -> Self {
         Self {
-            name: "system:anonymous".to_owned(),
+            name: ANONYMOUS.to_owned(),
             groups: vec!["system:unauthenticated".to_owned()],
             ..Self::default()
         }
+    }
+
+    /// Whether nobody knows who it is.
+    pub fn is_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
+    }
+
+    /// How much memory it takes, about, in bytes.
+    fn bytes(&self) -> usize {
+        let of_text = |text: &String| size_of::<String>() + text.len();
+        let of_list = |texts: &Vec<String>| texts.iter().map(of_text).sum::<usize>();
+        let extra = self.extra.iter().map(|(key, values)| of_text(key) + of_list(values));
+        size_of::<Self>()
+            + self.name.len()
+            + self.uid.len()
+            + of_list(&self.groups)
+            + extra.sum::<usize>()
     }
 
     /// A user with all rights.
@@ -58,18 +79,23 @@ impl User {
 
     /// Adds what every authenticated user is in.
     fn authenticated(mut self: Arc<Self>) -> Arc<Self> {
-        let is_anonymous = self.name == "system:anonymous";
-        if !is_anonymous && !self.groups.iter().any(|group| group == AUTHENTICATED) {
+        if !self.is_anonymous() && !self.groups.iter().any(|group| group == AUTHENTICATED) {
             Arc::make_mut(&mut self).groups.push(AUTHENTICATED.to_owned());
         }
         self
     }
 }
 
-/// A credential was shown and is not good. The text is for the log.
+/// Why nobody can say who asks.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Unauthenticated(String);
+pub enum Unauthenticated {
+    /// A credential was shown and is not good. The text is for the log.
+    #[error("{0}")]
+    Refused(String),
+    /// A token was shown that nobody has time to review; later it may be.
+    #[error("too many tokens are under review")]
+    Crowded,
+}
 
 /// Tells who asks.
 pub enum Authenticator {
@@ -105,9 +131,13 @@ impl Authenticator {
                 front_proxy::strip(headers, None);
                 match bearer(headers) {
                     Some(shown) if !token.is(shown) => {
-                        Err(Unauthenticated("the bearer token is not the local one".to_owned()))
+                        let text = "the bearer token is not the local one";
+                        Err(Unauthenticated::Refused(text.to_owned()))
                     }
-                    _ => Ok(User::master("system:loadline:local")),
+                    _ => {
+                        peer.recognise();
+                        Ok(User::master("system:loadline:local"))
+                    }
                 }
             }
             Self::Delegated(delegated) => delegated.authenticate(headers, peer, now).await,
@@ -142,14 +172,17 @@ impl Delegated {
         {
             let verdict = match &self.local {
                 Some(local) if local.is(token) => Ok(Some(User::master("system:loadline:local"))),
-                _ => self.tokens.authenticate(token, peer).await,
+                _ => self.tokens.authenticate(token, head_bytes(headers), peer).await?,
             };
             user = judge(verdict, &mut failures);
         }
         match user {
-            Some(user) => Ok(user.authenticated()),
+            Some(user) => {
+                peer.recognise();
+                Ok(user.authenticated())
+            }
             None if failures.is_empty() => Ok(Arc::new(User::anonymous())),
-            None => Err(Unauthenticated(failures.join("; "))),
+            None => Err(Unauthenticated::Refused(failures.join("; "))),
         }
     }
 }
@@ -159,6 +192,12 @@ fn judge(verdict: Verdict, failures: &mut Vec<String>) -> Option<Arc<User>> {
         failures.push(failure);
         None
     })
+}
+
+/// How long the headers of a request are, in bytes, as HTTP/2 counts them.
+pub fn head_bytes(headers: &HeaderMap) -> usize {
+    const EACH: usize = 32;
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH).sum()
 }
 
 /// Compares tokens in a time that does not depend on where they differ.

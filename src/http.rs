@@ -24,6 +24,7 @@ use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
 use futures::FutureExt as _;
+pub use guard::UnderWay;
 pub use health::Health;
 use serde_json::{Value, json};
 
@@ -64,6 +65,8 @@ pub struct Api {
     pub authenticator: Authenticator,
     /// May they.
     pub authorizer: Authorizer,
+    /// Whose requests are being answered.
+    pub under_way: UnderWay,
     /// What this process tells of itself.
     pub metrics: Arc<Metrics>,
     /// Whether it is well.

@@ -10,7 +10,11 @@ mod export;
 mod headers;
 mod settings;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 pub use export::Exporter;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -50,13 +54,43 @@ pub struct Cause {
     /// The span that is the parent of whatever begins now, ours or a client's.
     context: Option<SpanContext>,
     tracer: Option<SdkTracer>,
+    /// What has been done for it, as long as nobody knows whether it is to have a span.
+    early: Option<Arc<Mutex<Vec<Told>>>>,
+}
+
+/// Something that took time before it was known whether that is to be told.
+#[derive(Debug)]
+struct Told {
+    kind: SpanKind,
+    name: Cow<'static, str>,
+    began: SystemTime,
+    ended: SystemTime,
+    failure: Option<(opentelemetry::Value, &'static str)>,
+}
+
+/// What is told once it ends.
+#[derive(Debug)]
+struct Early {
+    told: Option<Told>,
+    to: Arc<Mutex<Vec<Told>>>,
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            let told = Told { ended: SystemTime::now(), ..told };
+            self.to.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        }
+    }
 }
 
 /// Something that takes time, from [`Cause::span`] until it is dropped.
 #[derive(Debug)]
 pub struct Span {
     /// Apart, because every request would carry the room for it.
-    span: Option<Box<sdk::Span>>,
+    made: Option<Box<sdk::Span>>,
+    /// In its place as long as nobody knows whether there is to be one.
+    early: Option<Box<Early>>,
     cause: Cause,
 }
 
@@ -86,7 +120,8 @@ impl Cause {
             (1..=MAX_AUDIT_ID_BYTES).contains(&id.len())
                 && id.as_bytes().iter().all(u8::is_ascii_graphic)
         });
-        Self { audit_id: audit_id.cloned(), context: headers::read(headers), tracer: None }
+        let context = headers::read(headers);
+        Self { audit_id: audit_id.cloned(), context, ..Self::default() }
     }
 
     /// That of the current task.
@@ -114,8 +149,47 @@ impl Cause {
         self.context.as_ref()
     }
 
+    /// What is done for it from now on is told only if [`Cause::span_since`] says so: a stranger's request is no trace's.
+    #[must_use]
+    pub fn undecided(self) -> Self {
+        let early = self.tracer.is_some().then(Arc::default);
+        Self { early, ..self }
+    }
+
     /// Begins a span. The name is one of few: what differs is for attributes.
     pub fn span(self, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Span {
+        let (began, name) = (SystemTime::now(), name.into());
+        let Some(early) = &self.early else {
+            return self.begin(kind, name, began);
+        };
+        let told = Told { kind, name, began, ended: began, failure: None };
+        let early = Early { told: Some(told), to: Arc::clone(early) };
+        Span { made: None, early: Some(Box::new(early)), cause: self }
+    }
+
+    /// Begins the span of something that began a while ago, and tells what has been done for it meanwhile.
+    pub fn span_since(
+        mut self,
+        began: SystemTime,
+        kind: SpanKind,
+        name: impl Into<Cow<'static, str>>,
+    ) -> Span {
+        let early = self.early.take().unwrap_or_default();
+        let span = self.begin(kind, name.into(), began);
+        let told = std::mem::take(&mut *early.lock().unwrap_or_else(PoisonError::into_inner));
+        for Told { kind, name, began, ended, failure } in told {
+            let mut part = span.cause().begin(kind, name, began);
+            if let Some((kind, meaning)) = failure {
+                part.fail(kind, meaning);
+            }
+            if let Some(part) = &mut part.made {
+                part.end_with_timestamp(ended);
+            }
+        }
+        span
+    }
+
+    fn begin(self, kind: SpanKind, name: Cow<'static, str>, began: SystemTime) -> Span {
         let Some(tracer) = &self.tracer else {
             return Span::from(self);
         };
@@ -125,9 +199,10 @@ impl Cause {
             }
             None => opentelemetry::Context::new(),
         };
-        let span = tracer.build_with_context(tracer.span_builder(name).with_kind(kind), &parent);
+        let builder = tracer.span_builder(name).with_kind(kind).with_start_time(began);
+        let span = tracer.build_with_context(builder, &parent);
         let context = Some(span.span_context().clone());
-        Span { span: Some(Box::new(span)), cause: Self { context, ..self } }
+        Span { made: Some(Box::new(span)), early: None, cause: Self { context, ..self } }
     }
 
     /// Whether what is done for it makes spans.
@@ -138,14 +213,14 @@ impl Cause {
     /// What is done for it makes no spans.
     #[must_use]
     pub fn untraced(self) -> Self {
-        Self { tracer: None, ..self }
+        Self { tracer: None, early: None, ..self }
     }
 }
 
 /// No span: what is done for it belongs to the cause.
 impl From<Cause> for Span {
     fn from(cause: Cause) -> Self {
-        Self { span: None, cause }
+        Self { made: None, early: None, cause }
     }
 }
 
@@ -172,14 +247,16 @@ impl Span {
 
     /// Adds attributes, if anybody will see them.
     pub fn record<I: IntoIterator<Item = KeyValue>>(&mut self, attributes: impl FnOnce() -> I) {
-        if let Some(span) = self.span.as_mut().filter(|span| span.is_recording()) {
+        if let Some(span) = self.made.as_mut().filter(|span| span.is_recording()) {
             span.set_attributes(attributes());
         }
     }
 
     /// Notes a failure: a word for it, one of few, and what it means.
     pub fn fail(&mut self, kind: impl Into<opentelemetry::Value>, meaning: &'static str) {
-        if let Some(span) = self.span.as_mut().filter(|span| span.is_recording()) {
+        if let Some(told) = self.early.as_mut().and_then(|early| early.told.as_mut()) {
+            told.failure = Some((kind.into(), meaning));
+        } else if let Some(span) = self.made.as_mut().filter(|span| span.is_recording()) {
             span.set_attribute(KeyValue::new("error.type", kind));
             span.set_status(Status::error(meaning));
         }
@@ -187,7 +264,7 @@ impl Span {
 
     /// Says that another span, which may be of another trace, has to do with this one.
     pub fn link(&mut self, other: &SpanContext) {
-        if let Some(span) = &mut self.span {
+        if let Some(span) = &mut self.made {
             span.add_link(other.clone(), Vec::new());
         }
     }

@@ -16,7 +16,7 @@ use loadline::{
     auth::{access::Ttls, trust},
     core::rules,
     discovery, planner, prometheus,
-    server::{certificates, tls::options::Options},
+    server::{certificates, limits::Limits, tls::options::Options},
 };
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -62,6 +62,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
             ..certificates::Settings::default()
         },
         tls: Options::default(),
+        limits: Limits::default(),
         discovery: discovery::Settings {
             interval: hour,
             max_age: hour,

@@ -12,9 +12,13 @@ use kube::{Api, Client, api::PostParams};
 use moka::{Equivalent, Expiry, future::Cache};
 use tokio_util::task::TaskTracker;
 
-use super::{User, outage::Outage, turns::Turns};
+use super::{
+    User,
+    outage::Outage,
+    review_limiter::{Asker, ReviewFailure, ReviewLimiter},
+};
 use crate::{
-    kubernetes::{self, deadline},
+    kubernetes::deadline,
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
     traces::{Span, SpanKind},
@@ -24,11 +28,11 @@ use crate::{
 /// The group that may do everything, without being asked about.
 pub const MASTERS: &str = "system:masters";
 
-/// How many decisions are remembered.
-const MAX_DECISIONS: u64 = 50_000;
+/// How much memory decisions may take that are remembered, in bytes: those about tens of thousands of metrics.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// A question about a longer path is put every time: nobody who reads metrics asks it, and what is remembered would be large.
-const MAX_QUESTION_BYTES: usize = 10_000;
+/// What the cache itself takes for a decision, about, in bytes.
+const ENTRY_BYTES: usize = 400;
 
 /// Decides who may do what.
 pub struct Authorizer {
@@ -70,7 +74,26 @@ pub struct Decision {
 }
 
 /// Why there is no decision.
-pub type ReviewError = FlightError<kubernetes::Error>;
+#[derive(Debug, thiserror::Error)]
+pub enum Undecided {
+    /// Too many reviews are under way for this user; later that may be otherwise.
+    #[error("too many reviews are under way")]
+    Crowded,
+    /// The cluster could not be asked. The text is for the log.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<FlightError<ReviewFailure>> for Undecided {
+    fn from(error: FlightError<ReviewFailure>) -> Self {
+        match error {
+            FlightError::Failed(failure) if matches!(*failure, ReviewFailure::Crowded) => {
+                Self::Crowded
+            }
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
 
 /// Asks kube-apiserver.
 struct Reviews {
@@ -82,7 +105,7 @@ struct Reviews {
 #[derive(Clone)]
 struct Asking {
     client: Client,
-    turns: Turns,
+    limiter: Arc<ReviewLimiter>,
     metrics: Arc<Metrics>,
     outage: Arc<Outage>,
 }
@@ -129,10 +152,10 @@ impl Authorizer {
         tasks: TaskTracker,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let decisions = Cache::builder().max_capacity(MAX_DECISIONS).expire_after(ttls).build();
+        let decisions = remembered(ttls);
         let asking = Asking {
             client,
-            turns: Turns::default(),
+            limiter: Arc::default(),
             metrics,
             outage: Arc::new(Outage::new(
                 "access cannot be reviewed; what is not remembered is refused until it can",
@@ -156,7 +179,7 @@ impl Authorizer {
         &self,
         user: &Arc<User>,
         attributes: &Attributes<'_>,
-    ) -> Result<Arc<Decision>, ReviewError> {
+    ) -> Result<Arc<Decision>, Undecided> {
         let Some(reviews) = &self.reviews else {
             return Ok(Arc::clone(&self.allowed));
         };
@@ -168,23 +191,42 @@ impl Authorizer {
         }
         let attributes = attributes.clone().into_owned();
         // Apart, because every request would carry the room for a review that few need.
-        Box::pin(reviews.decide(Question { user: Arc::clone(user), attributes })).await
+        Ok(Box::pin(reviews.decide(Question { user: Arc::clone(user), attributes })).await?)
     }
 }
 
+impl Question {
+    /// How much memory it takes, about, in bytes. Users are weighed as if none were shared.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.attributes.bytes() + self.user.bytes()
+    }
+}
+
+/// Decisions that are remembered, by what they take in memory.
+fn remembered(ttls: Ttls) -> Cache<Arc<Question>, Arc<Decision>> {
+    Cache::builder()
+        .max_capacity(MAX_BYTES)
+        .weigher(|question: &Arc<Question>, decision: &Arc<Decision>| {
+            let bytes = ENTRY_BYTES + question.bytes() + decision.reason.len();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        })
+        .expire_after(ttls)
+        .build()
+}
+
 impl Reviews {
-    async fn decide(&self, question: Question) -> Result<Arc<Decision>, ReviewError> {
+    async fn decide(
+        &self,
+        question: Question,
+    ) -> Result<Arc<Decision>, FlightError<ReviewFailure>> {
         let question = Arc::new(question);
-        let spec = spec(&question);
         let asking = self.asking.clone();
+        let asked = Arc::clone(&question);
         let review = Box::pin(async move {
-            let decision = asking.review(spec).await;
+            let decision = asking.review(&asked).await;
             asking.outage.note(&decision);
             decision
         });
-        if question.attributes.bytes() > MAX_QUESTION_BYTES {
-            return review.await.map_err(|error| FlightError::Failed(Arc::new(error)));
-        }
         self.decisions.get(question, review).await
     }
 }
@@ -222,21 +264,23 @@ fn spec(question: &Question) -> SubjectAccessReviewSpec {
 }
 
 impl Asking {
-    async fn review(
-        &self,
-        spec: SubjectAccessReviewSpec,
-    ) -> Result<Arc<Decision>, kubernetes::Error> {
-        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let parameters = PostParams::default();
-        let api = Api::all(self.client.clone());
+    async fn review(&self, question: &Question) -> Result<Arc<Decision>, ReviewFailure> {
+        let user = &question.user;
+        let asker = if user.is_anonymous() { Asker::Stranger } else { Asker::Known(&user.name) };
         let mut span = Span::part(SpanKind::Client, "SubjectAccessReview");
-        let reviewed = deadline(self.turns.take(api.create(&parameters, &review))).await;
+        let ask = async {
+            let spec = spec(question);
+            let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+            let api = Api::all(self.client.clone());
+            deadline(api.create(&PostParams::default(), &review)).await
+        };
+        let reviewed = self.limiter.review(asker, question.bytes(), ask).await;
         let reviewed: SubjectAccessReview = match reviewed {
             Ok(reviewed) => reviewed,
-            Err(error) => {
+            Err(failure) => {
                 span.fail("review", "access could not be reviewed");
-                self.metrics.review("access", "error");
-                return Err(error);
+                self.metrics.review("access", failure.outcome());
+                return Err(failure);
             }
         };
         let status = reviewed.status.unwrap_or_default();
@@ -248,7 +292,10 @@ impl Asking {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::{BuildHasher as _, RandomState};
+    use std::{
+        collections::BTreeMap,
+        hash::{BuildHasher as _, RandomState},
+    };
 
     use super::*;
 
@@ -270,6 +317,38 @@ mod tests {
             }
             assert!(!Asked { user: &other, attributes: &attributes }.equivalent(&question));
             assert!(!Asked { user: &user, attributes: &of("/x") }.equivalent(&question));
+        }
+    }
+
+    /// Whatever is asked by whoever: what is remembered does not grow beyond its limit.
+    #[tokio::test]
+    async fn what_is_remembered_is_weighed() {
+        let long = Duration::from_secs(600);
+        let decisions = remembered(Ttls { authorized: long, unauthorized: long });
+        let groups: Vec<_> = (0..100).map(|number| format!("{number:0400}")).collect();
+        let extra = BTreeMap::from([("key".to_owned(), groups.clone())]);
+        let users = [
+            User::anonymous(),
+            User { groups, ..User::anonymous() },
+            User { extra, ..User::anonymous() },
+            User { uid: "u".repeat(40_000), ..User::anonymous() },
+        ];
+        for user in users.map(Arc::new) {
+            let is_large = user.bytes() > 40_000;
+            for number in 0..5_000 {
+                let path = format!(
+                    "/{number}{}",
+                    if is_large { String::new() } else { "a".repeat(9_900) }
+                );
+                let attributes = Attributes::of("GET", &path, false).unwrap().into_owned();
+                let question = Question { user: Arc::clone(&user), attributes };
+                assert!(question.bytes() > if is_large { 40_000 } else { 9_900 });
+                decisions.insert(Arc::new(question), Decision::unasked()).await;
+            }
+            decisions.run_pending_tasks().await;
+            let (weight, count) = (decisions.weighted_size(), decisions.entry_count());
+            assert!((MAX_BYTES / 2..=MAX_BYTES).contains(&weight), "{weight}");
+            assert!(count < MAX_BYTES / 9_900, "{count}");
         }
     }
 

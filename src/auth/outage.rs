@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::kubernetes;
+use super::review_limiter::ReviewFailure;
 
 /// Whether reviews fail at present. Only those that were sent count: what is remembered says nothing of the cluster.
 pub(super) struct Outage {
@@ -18,7 +18,10 @@ impl Outage {
     }
 
     /// Notes the outcome of a review.
-    pub(super) fn note<T>(&self, outcome: &Result<T, kubernetes::Error>) {
+    pub(super) fn note<T>(&self, outcome: &Result<T, ReviewFailure>) {
+        if matches!(outcome, Err(ReviewFailure::Crowded)) {
+            return;
+        }
         let was_failing = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
         match outcome {
             Err(error) if !was_failing => tracing::error!(%error, "{}", self.begun),

@@ -1,7 +1,10 @@
 //! The other end of a connection: what it has shown in the handshake, and what that was found to be worth a moment ago.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -24,6 +27,8 @@ pub struct Peer {
     certificates: Box<[CertificateDer<'static>]>,
     judged: Mutex<Vec<Judged>>,
     shown: Mutex<Option<Shown>>,
+    /// Whether any credential that it has shown was good.
+    is_known: Arc<AtomicBool>,
 }
 
 /// The token of the last request, and who holds it. It is gone with the connection, or when the next request comes after its
@@ -44,9 +49,14 @@ struct Judged {
 }
 
 impl Peer {
-    /// Somebody who has shown these certificates, if any.
-    pub fn new(certificates: &[CertificateDer<'static>]) -> Self {
-        Self { certificates: certificates.into(), ..Self::default() }
+    /// Somebody who has shown these certificates, if any. `is_known` becomes true with the first credential that is good.
+    pub fn new(certificates: &[CertificateDer<'static>], is_known: Arc<AtomicBool>) -> Self {
+        Self { certificates: certificates.into(), is_known, ..Self::default() }
+    }
+
+    /// A credential that it has shown was good.
+    pub(super) fn recognise(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
     }
 
     /// Whom the certificates stand for by `judge`; nothing where none were shown. It is asked at most once in a second for each
@@ -153,7 +163,7 @@ mod tests {
     #[test]
     fn certificates_are_judged_once_a_second_by_each_verifier() {
         let ((one, certificate), (other, _)) = (verifier(), verifier());
-        let peer = Peer::new(&[certificate]);
+        let peer = Peer::new(&[certificate], Arc::default());
         let judged = Cell::new(0);
         let ask = |by, milliseconds, name: &str| {
             let now = UnixTime::since_unix_epoch(Duration::from_millis(milliseconds));

@@ -11,16 +11,33 @@ use moka::future::Cache;
 use ring::digest;
 use tokio_util::task::TaskTracker;
 
-use super::{Peer, User, Verdict, outage::Outage, turns::Turns};
+use super::{
+    Peer, Unauthenticated, User, Verdict,
+    outage::Outage,
+    review_limiter::{Asker, ReviewFailure, ReviewLimiter},
+    shares::Shares,
+};
 use crate::{
-    kubernetes::{self, deadline},
+    kubernetes::deadline,
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
     traces::{Span, SpanKind},
 };
 
-/// How many tokens are remembered.
-const MAX_TOKENS: u64 = 10_000;
+/// How much memory those who hold tokens may take that are remembered, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What the cache itself takes for a token, about, in bytes.
+const ENTRY_BYTES: usize = 300;
+
+/// How many tokens are known that were good some time ago, and for how long: who shows one is no stranger.
+const MAX_GOOD: u64 = 10_000;
+const GOOD_FOR: Duration = Duration::from_secs(3_600);
+
+/// The most that the heads of requests may hold whose tokens are reviewed, in bytes: of strangers, and of those whose token was
+/// good before.
+const MAX_STRANGERS_WAITING: usize = 4 << 20;
+const MAX_WAITING: usize = 16 << 20;
 
 /// Longer tokens are not asked about, in bytes.
 const MAX_TOKEN_BYTES: usize = 32 << 10;
@@ -28,12 +45,19 @@ const MAX_TOKEN_BYTES: usize = 32 << 10;
 /// Asks who holds a token, and remembers the answer.
 pub struct Tokens {
     client: Client,
-    turns: Turns,
-    answers: SingleFlight<[u8; 32], Option<Holder>>,
+    limiter: Arc<ReviewLimiter>,
+    answers: SingleFlight<Digest, Option<Holder>>,
+    /// Tokens that were good, for longer than who holds them is remembered.
+    good: Cache<Digest, ()>,
+    strangers_waiting: Arc<Shares>,
+    waiting: Arc<Shares>,
     ttl: Duration,
     metrics: Arc<Metrics>,
     outage: Arc<Outage>,
 }
+
+/// The digest of a token, by which it is remembered.
+type Digest = [u8; 32];
 
 /// Who holds a token, and how long that may be remembered.
 #[derive(Clone)]
@@ -45,11 +69,13 @@ struct Holder {
 impl Tokens {
     /// Remembers answers, good and bad, for `ttl`.
     pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
-        let answers = Cache::builder().max_capacity(MAX_TOKENS).time_to_live(ttl).build();
         Self {
             client,
-            turns: Turns::default(),
-            answers: SingleFlight::new(answers, tasks),
+            limiter: Arc::default(),
+            answers: SingleFlight::new(remembered(ttl), tasks),
+            good: Cache::builder().max_capacity(MAX_GOOD).time_to_live(GOOD_FOR).build(),
+            strangers_waiting: Shares::new(MAX_STRANGERS_WAITING, MAX_STRANGERS_WAITING),
+            waiting: Shares::new(MAX_WAITING, MAX_WAITING),
             ttl,
             metrics,
             outage: Arc::new(Outage::new(
@@ -59,67 +85,101 @@ impl Tokens {
         }
     }
 
-    /// The user who holds a token. The connection that it comes by remembers the last one, which saves digesting it.
-    pub(super) async fn authenticate(&self, token: &str, peer: &Peer) -> Verdict {
+    /// The user who holds a token; an error where too many tokens are under review. The connection that it comes by remembers
+    /// the last one, which saves digesting it. The head of the request has so many bytes, which wait with it.
+    pub(super) async fn authenticate(
+        &self,
+        token: &str,
+        head_bytes: usize,
+        peer: &Peer,
+    ) -> Result<Verdict, Unauthenticated> {
         if let Some(user) = peer.holder(token, Instant::now()) {
-            return Ok(Some(user));
+            return Ok(Ok(Some(user)));
         }
         if token.len() > MAX_TOKEN_BYTES {
-            return Err("the bearer token is too long".to_owned());
+            return Ok(Err("the bearer token is too long".to_owned()));
         }
         let mut key = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
         let answer = match self.answers.kept(&key).await {
             Some(answer) => Ok(answer),
             // Apart, because every request would carry the room for a review that few need.
-            None => Box::pin(self.ask(key, token)).await,
+            None => Box::pin(self.ask(key, token, head_bytes)).await,
         };
-        match answer {
+        Ok(match answer {
             Ok(Some(Holder { user, until })) => {
                 peer.remember(token, &user, until);
                 Ok(Some(user))
             }
             Ok(None) => Err("the bearer token is not known".to_owned()),
+            Err(FlightError::Failed(failure)) if matches!(*failure, ReviewFailure::Crowded) => {
+                return Err(Unauthenticated::Crowded);
+            }
             Err(error) => Err(format!("the bearer token could not be reviewed: {error}")),
-        }
+        })
     }
 
     async fn ask(
         &self,
-        key: [u8; 32],
+        key: Digest,
         token: &str,
-    ) -> Result<Option<Holder>, FlightError<kubernetes::Error>> {
+        head_bytes: usize,
+    ) -> Result<Option<Holder>, FlightError<ReviewFailure>> {
+        let was_good = self.good.contains_key(&key);
+        // Requests wait here that share a review, too.
+        let waiting = if was_good { &self.waiting } else { &self.strangers_waiting };
+        let Some(_share) = waiting.take("", head_bytes) else {
+            return Err(FlightError::Failed(Arc::new(ReviewFailure::Crowded)));
+        };
         let (client, metrics) = (self.client.clone(), Arc::clone(&self.metrics));
         let (token, outage, ttl) = (token.to_owned(), Arc::clone(&self.outage), self.ttl);
-        let turns = self.turns.clone();
-        let review = async move {
-            let answer = review(client, &turns, token, &metrics).await;
+        let (limiter, good) = (Arc::clone(&self.limiter), self.good.clone());
+        let review = Box::pin(async move {
+            let asker = if was_good { Asker::Known("") } else { Asker::Stranger };
+            let answer = review(client, &limiter, asker, token, &metrics).await;
             outage.note(&answer);
-            let until = Instant::now() + ttl;
-            answer.map(|user| user.map(|user| Holder { user, until }))
-        };
+            let user = answer?;
+            if user.is_some() {
+                good.insert(key, ()).await;
+            }
+            Ok(user.map(|user| Holder { user, until: Instant::now() + ttl }))
+        });
         self.answers.get(key, review).await
     }
 }
 
+/// Who holds which token, by what it takes in memory.
+fn remembered(ttl: Duration) -> Cache<Digest, Option<Holder>> {
+    Cache::builder()
+        .max_capacity(MAX_BYTES)
+        .weigher(|_, holder: &Option<Holder>| {
+            let user = holder.as_ref().map_or(0, |holder| holder.user.bytes());
+            u32::try_from(ENTRY_BYTES + user).unwrap_or(u32::MAX)
+        })
+        .time_to_live(ttl)
+        .build()
+}
+
 async fn review(
     client: Client,
-    turns: &Turns,
+    limiter: &ReviewLimiter,
+    asker: Asker<'_>,
     token: String,
     metrics: &Metrics,
-) -> Result<Option<Arc<User>>, kubernetes::Error> {
+) -> Result<Option<Arc<User>>, ReviewFailure> {
+    let bytes = token.len();
     let review =
         TokenReview { spec: TokenReviewSpec { token, audiences: None }, ..TokenReview::default() };
     let parameters = PostParams::default();
     let api = Api::all(client);
     let mut span = Span::part(SpanKind::Client, "TokenReview");
-    let reviewed = deadline(turns.take(api.create(&parameters, &review))).await;
-    let reviewed: TokenReview = match reviewed {
+    let ask = deadline(api.create(&parameters, &review));
+    let reviewed: TokenReview = match limiter.review(asker, bytes, ask).await {
         Ok(reviewed) => reviewed,
-        Err(error) => {
+        Err(failure) => {
             span.fail("review", "the token could not be reviewed");
-            metrics.review("token", "error");
-            return Err(error);
+            metrics.review("token", failure.outcome());
+            return Err(failure);
         }
     };
     let status = reviewed.status.unwrap_or_default();
@@ -138,6 +198,30 @@ impl From<UserInfo> for User {
             uid: user.uid.unwrap_or_default(),
             groups: user.groups.unwrap_or_default(),
             extra: user.extra.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many tokens are shown, and however large their holders are: what is remembered has its limit.
+    #[tokio::test]
+    async fn what_is_remembered_is_weighed() {
+        let answers = remembered(Duration::from_secs(600));
+        let large = User { groups: vec!["g".repeat(1_000); 50], ..User::anonymous() };
+        let holder = Holder { user: Arc::new(large), until: Instant::now() };
+        for (holder, bytes) in [(None, ENTRY_BYTES), (Some(holder), 50_000)] {
+            for number in 0..100_000_u32 {
+                let mut key = [0; 32];
+                key[..4].copy_from_slice(&number.to_le_bytes());
+                answers.insert(key, holder.clone()).await;
+            }
+            answers.run_pending_tasks().await;
+            let most = MAX_BYTES / u64::try_from(bytes).unwrap();
+            assert!((1..=most).contains(&answers.entry_count()), "{}", answers.entry_count());
+            assert!(answers.weighted_size() <= MAX_BYTES);
         }
     }
 }

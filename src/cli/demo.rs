@@ -13,7 +13,7 @@ use crate::{
     core::{duration, rules},
     demo::{Backend, Connection, RULES, reader},
     discovery, planner, prometheus,
-    server::{certificates, tls::options::Options},
+    server::{certificates, limits::Limits, tls::options::Options},
 };
 
 /// The flags of `demo`.
@@ -112,6 +112,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
             ..certificates::Settings::default()
         },
         tls: Options::default(),
+        limits: Limits::default(),
         discovery: discovery::Settings {
             interval: Duration::from_secs(30),
             max_age: Duration::from_secs(60),

@@ -22,6 +22,7 @@ use crate::{
     kubeconfig::ReadError,
     planner,
     prometheus::{self, ConfigError},
+    server::limits::Limits,
 };
 
 /// A command line that cannot be meant.
@@ -187,6 +188,14 @@ pub(super) struct ServingFlags {
     /// with --standalone]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
     shutdown_delay: Option<Duration>,
+
+    /// The most connections at a time. Three quarters of the files that the process may have open are the most
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
+    max_connections: usize,
+
+    /// The most connections from one address on which nobody has shown a good credential yet; one of them makes room for a new one
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().strangers_per_address)]
+    max_anonymous_connections: usize,
 
     /// Serve HTTP/1.1 only
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
@@ -435,6 +444,18 @@ impl ServingFlags {
     pub(super) fn shutdown_delay(&self, standalone: bool) -> Duration {
         let default = if standalone { Duration::ZERO } else { WITHDRAWAL };
         self.shutdown_delay.unwrap_or(default)
+    }
+
+    /// How many connections there may be.
+    pub(super) fn limits(&self) -> Result<Limits, UsageError> {
+        let (connections, strangers_per_address) =
+            (self.max_connections, self.max_anonymous_connections);
+        if connections < 2 || strangers_per_address == 0 {
+            let text =
+                "--max-connections has to be 2 at the least, and --max-anonymous-connections 1";
+            return Err(UsageError(text.to_owned()));
+        }
+        Ok(Limits { connections, strangers_per_address })
     }
 
     /// Whether HTTP/2 is offered.

@@ -87,6 +87,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         certificates,
         service: flags.certificates.service(),
         tls,
+        limits: flags.serving.limits()?,
         discovery: discovery::Settings {
             interval: flags.discovery.metrics_relist_interval,
             max_age,

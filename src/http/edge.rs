@@ -1,5 +1,5 @@
-//! What every request passes, in this order: panic guard, compression, log line and metrics, who and may they, form of the
-//! answer. It stands before the table of paths, so that the reads that HorizontalPodAutoscalers live on need not be looked up
+//! What every request passes, in this order: panic guard, compression, log line and metrics, is it served, who and may they, form
+//! of the answer. It stands before the table of paths, so that the reads that HorizontalPodAutoscalers live on need not be looked up
 //! there.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::wire::status::{Reason, Status};
+use crate::wire::status::{RETRY_AFTER_SECONDS, Reason, Status};
 
 /// A failed request.
 pub(super) struct ApiError {
@@ -22,6 +22,17 @@ impl ApiError {
     /// Nothing is there.
     pub(super) fn not_found() -> Self {
         Self::new(Reason::NotFound, "the server could not find the requested resource")
+    }
+
+    /// A limit is reached for whoever asks.
+    pub(super) fn crowded() -> Self {
+        let text = "too many requests are under way for this user; please try again later";
+        Self::new(Reason::TooManyRequests, text)
+    }
+
+    /// The HTTP status code.
+    pub(super) fn code(&self) -> u16 {
+        self.status.code
     }
 
     /// Keeps a failure that is expected, such as a probe's, out of the log.
@@ -47,7 +58,12 @@ impl IntoResponse for ApiError {
         }
         let body = serde_json::to_string(&status).unwrap_or_default();
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        let mut response =
+            (code, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if code == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        response
     }
 }
 

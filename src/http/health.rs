@@ -10,14 +10,14 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{Path, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Api, error::ApiError};
+use super::{Api, error::ApiError, guard::Reader};
 use crate::{discovery, registrations::Problems, rules_file::Rules, wire::status::Reason};
 
 /// What health is judged by.
@@ -108,16 +108,35 @@ pub(super) fn canonical(path: &str) -> &str {
     }
 }
 
-pub(super) async fn live(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain("livez", &api.health.checks(Question::Live), query.as_deref())
+/// What is said in place of a reason to those who may not read it.
+const WITHHELD: &str = "reason withheld";
+
+/// The checks of an endpoint, with the reasons that the sender of a request may read: those of the single checks that it may
+/// read. A probe may read none, and waits for nobody.
+async fn readable_checks(api: &Api, question: Question, mut request: Request) -> Vec<Check> {
+    let mut checks = api.health.checks(question);
+    if checks.iter().all(|check| check.problem.is_none()) {
+        return checks;
+    }
+    let reader = Reader::of(api, &mut request).await;
+    for check in &mut checks {
+        if check.problem.is_some() && !reader.may_get(&format!("/readyz/{}", check.name)).await {
+            check.problem = Some(WITHHELD.to_owned());
+        }
+    }
+    checks
 }
 
-pub(super) async fn healthy(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain("healthz", &api.health.checks(Question::Live), query.as_deref())
+pub(super) async fn live(State(api): State<Arc<Api>>, request: Request) -> Response {
+    plain(&api, "livez", Question::Live, request).await
 }
 
-pub(super) async fn ready(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    plain("readyz", &api.health.checks(Question::Ready), query.as_deref())
+pub(super) async fn healthy(State(api): State<Arc<Api>>, request: Request) -> Response {
+    plain(&api, "healthz", Question::Live, request).await
+}
+
+pub(super) async fn ready(State(api): State<Arc<Api>>, request: Request) -> Response {
+    plain(&api, "readyz", Question::Ready, request).await
 }
 
 pub(super) async fn single(
@@ -140,17 +159,20 @@ pub(super) async fn single(
     }
 }
 
-fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
-    let is_well = checks.iter().all(|check| check.problem.is_none() || !check.counts);
-    let is_verbose = query
+async fn plain(api: &Api, endpoint: &str, question: Question, request: Request) -> Response {
+    let is_verbose = request
+        .uri()
+        .query()
         .unwrap_or_default()
         .split('&')
         .any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="));
-    if is_well && !is_verbose {
+    if !is_verbose && is_well(&api.health.checks(question)) {
         return "ok".into_response();
     }
+    let checks = readable_checks(api, question, request).await;
+    let is_well = is_well(&checks);
     let mut text = String::new();
-    for check in checks {
+    for check in &checks {
         let Check { name, problem, counts } = check;
         // Writing to a String cannot fail.
         match problem {
@@ -165,15 +187,23 @@ fn plain(endpoint: &str, checks: &[Check], query: Option<&str>) -> Response {
     (code, text).into_response()
 }
 
-pub(super) async fn json_form(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Response {
+fn is_well(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.problem.is_none() || !check.counts)
+}
+
+pub(super) async fn json_form(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     let question = match name.as_str() {
         "live" => Question::Live,
         "ready" => Question::Ready,
         "startup" => Question::Startup,
         _ => return ApiError::not_found().into_response(),
     };
-    let checks = api.health.checks(question);
-    let is_well = checks.iter().all(|check| check.problem.is_none() || !check.counts);
+    let checks = readable_checks(&api, question, request).await;
+    let is_well = is_well(&checks);
     let word = |well: bool| if well { "ok" } else { "failed" };
     let details: Vec<_> = checks
         .iter()

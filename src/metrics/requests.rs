@@ -64,7 +64,7 @@ impl Requests {
         );
         registry.register(
             "loadline_reviews",
-            "Token and access reviews sent, by kind and outcome",
+            "Token and access reviews by kind and outcome",
             metrics.reviews.clone(),
         );
         metrics
@@ -88,7 +88,7 @@ impl Metrics {
         self.requests.authentications.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// A review was sent.
+    /// A review was made, or has failed.
     pub fn review(&self, kind: &'static str, outcome: &'static str) {
         self.requests.reviews.get_or_create(&ReviewLabels { kind, outcome }).inc();
     }

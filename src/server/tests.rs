@@ -8,6 +8,7 @@ use rustls::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     certificates::{Names, Serving, Settings},
@@ -22,6 +23,10 @@ async fn serving() -> Serving {
         Settings { names: Names::new("loadline", Some("monitoring"), &[]), ..Settings::default() };
     let now = jiff::Timestamp::now();
     Serving::load(settings, None, Arc::default(), now).await.unwrap()
+}
+
+async fn listener(config: Arc<ServerConfig>, limits: Limits) -> Listener {
+    Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), config, limits).await.unwrap()
 }
 
 /// A client of some versions and protocols that trusts an authority.
@@ -109,7 +114,7 @@ async fn versions_and_suites_can_be_narrowed() {
 async fn handshakes_that_hang_cost_nobody_else_anything() {
     let serving = serving().await;
     let config = tls::config(serving.resolver(), &Options::default()).unwrap();
-    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), config).await.unwrap();
+    let listener = listener(config, Limits::default()).await;
     let address = listener.address().unwrap();
     let stop = CancellationToken::new();
     let router = Router::new().route("/", get(|| async { "served" }));
@@ -133,7 +138,7 @@ async fn handshakes_that_hang_cost_nobody_else_anything() {
         stream.read_to_string(&mut answer).await?;
         io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(HANDSHAKE / 2, request).await;
+    let answer = tokio::time::timeout(FIRST_HEAD / 2, request).await;
     let answer = answer.unwrap().unwrap();
     assert!(answer.ends_with("served"), "{answer}");
     drop(silent);
@@ -153,8 +158,7 @@ async fn a_connection_made_before_the_stop_is_served_once() {
     let serving = serving().await;
     let config = tls::config(serving.resolver(), &Options::default()).unwrap();
     for progress in [Progress::Connected, Progress::Greeted] {
-        let listener =
-            Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&config)).await.unwrap();
+        let listener = listener(Arc::clone(&config), Limits::default()).await;
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "served" }));
@@ -182,4 +186,101 @@ async fn a_connection_made_before_the_stop_is_served_once() {
         served.await.unwrap();
         TcpStream::connect(address).await.unwrap_err();
     }
+}
+
+/// A server that answers `served`, and a client of it.
+struct Stage {
+    address: SocketAddr,
+    client: TlsConnector,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stage {
+    async fn start(protocol: &str, limits: Limits) -> Self {
+        let serving = serving().await;
+        let config = tls::config(serving.resolver(), &Options::default()).unwrap();
+        let listener = listener(config, limits).await;
+        let address = listener.address().unwrap();
+        let router = Router::new().fallback(async || "served");
+        let task = tokio::spawn(listener.serve(router, CancellationToken::new()));
+        let client = connector(serving.authority(), rustls::ALL_VERSIONS, &[protocol]);
+        Self { address, client, _task: AbortOnDropHandle::new(task) }
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.client.connect(ServerName::try_from(SERVICE).unwrap(), stream).await.unwrap()
+    }
+}
+
+/// One request by HTTP/1.1: the beginning of its answer.
+async fn ask(stream: &mut TlsStream<TcpStream>, header: &str) -> String {
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {header}\r\n\r\n");
+    // What is not read would end the connection before its answer is.
+    let most = text.len().min(usize::try_from(MAX_HEAD_BYTES).unwrap());
+    stream.write_all(&text.as_bytes()[..most]).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn heads_have_a_length_that_is_taken() {
+    let most = usize::try_from(MAX_HEAD_BYTES).unwrap();
+    // By HTTP/2 one that is far longer ends the connection.
+    for (length, wanted) in [(most - 1_024, "200"), (most + 1_024, "431")] {
+        let header = "a".repeat(length);
+        let stage = Stage::start("http/1.1", Limits::default()).await;
+        let answer = ask(&mut stage.connect().await, &header).await;
+        assert_eq!(answer, format!("HTTP/1.1 {wanted}"));
+
+        let stage = Stage::start("h2", Limits::default()).await;
+        let (sender, connection) = h2::client::handshake(stage.connect().await).await.unwrap();
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let request = Request::get("https://a/").header("x", &header).body(()).unwrap();
+        let mut sender = sender.ready().await.unwrap();
+        let (answer, _) = sender.send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status().as_str(), wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed() {
+    let stage = Stage::start("http/1.1", Limits::default()).await;
+    for beginning in ["", "GET / HTTP/1.1\r\nHost: "] {
+        let mut stream = stage.connect().await;
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        // Nobody can do anything any more, so that the next timer fires.
+        tokio::time::pause();
+        let start = Instant::now();
+        let closed = stream.read(&mut [0; 1]).await.unwrap_or_default();
+        assert_eq!(closed, 0);
+        assert!(start.elapsed() <= FIRST_HEAD + GRACE, "{beginning}");
+        tokio::time::resume();
+    }
+    // One that has had its answer may be idle for longer.
+    let mut stream = stage.connect().await;
+    assert_eq!(ask(&mut stream, "").await, "HTTP/1.1 200");
+    tokio::time::pause();
+    tokio::time::advance(FIRST_HEAD * 2).await;
+    tokio::time::resume();
+    let mut rest = [0; 1_024];
+    let length = stream.read(&mut rest).await.unwrap();
+    assert!(rest[..length].ends_with(b"served"));
+    assert_eq!(ask(&mut stream, "").await, "HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn the_oldest_stranger_makes_room() {
+    let limits = Limits { connections: 100, strangers_per_address: 2 };
+    let stage = Stage::start("http/1.1", limits).await;
+    let mut first = stage.connect().await;
+    let mut second = stage.connect().await;
+    assert_eq!(ask(&mut first, "").await, "HTTP/1.1 200");
+    assert_eq!(ask(&mut second, "").await, "HTTP/1.1 200");
+    let mut third = stage.connect().await;
+    assert_eq!(ask(&mut third, "").await, "HTTP/1.1 200", "a new one is served");
+    let mut rest = Vec::new();
+    // It may be closed in any way.
+    first.read_to_end(&mut rest).await.unwrap_or_default();
 }

@@ -25,14 +25,21 @@ pub struct Status {
 struct Empty {}
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Details {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 struct Cause {
     message: String,
 }
+
+/// When to come again after [`Reason::TooManyRequests`].
+pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The reasons that this server gives, with the HTTP code that belongs to each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -49,8 +56,17 @@ pub enum Reason {
     MethodNotAllowed,
     /// 406: none of the accepted media types can be given.
     NotAcceptable,
+    /// 413: the body of the request is too long.
+    RequestEntityTooLarge,
+    /// 414: path and query are too long.
+    #[serde(rename = "RequestURITooLong")]
+    UriTooLong,
     /// 415: a body of a media type that no API server takes.
     UnsupportedMediaType,
+    /// 429: a limit is reached for whoever asks; a second later it may not be.
+    TooManyRequests,
+    /// 431: the head of the request is too long.
+    RequestHeaderFieldsTooLarge,
     /// 500: something behind this server failed.
     InternalError,
     /// 503: something behind this server is not there.
@@ -69,7 +85,11 @@ impl Reason {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
+            Self::RequestEntityTooLarge => 413,
+            Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
+            Self::TooManyRequests => 429,
+            Self::RequestHeaderFieldsTooLarge => 431,
             Self::InternalError => 500,
             Self::ServiceUnavailable => 503,
             Self::Timeout => 504,
@@ -82,11 +102,17 @@ impl Status {
     /// the details, as an API server does.
     pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
-        let (message, details) = if reason == Reason::InternalError {
-            let details = Details { causes: vec![Cause { message: message.clone() }] };
-            (format!("Internal error occurred: {message}"), Some(details))
-        } else {
-            (message, None)
+        let (message, details) = match reason {
+            Reason::InternalError => {
+                let causes = vec![Cause { message: message.clone() }];
+                let details = Details { causes, retry_after_seconds: None };
+                (format!("Internal error occurred: {message}"), Some(details))
+            }
+            Reason::TooManyRequests => {
+                let retry_after_seconds = Some(RETRY_AFTER_SECONDS);
+                (message, Some(Details { causes: Vec::new(), retry_after_seconds }))
+            }
+            _ => (message, None),
         };
         Self {
             kind: "Status",
@@ -112,6 +138,11 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&not_found).unwrap(),
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the metric m for pods","reason":"NotFound","code":404}"#
+        );
+        let crowded = Status::failure(Reason::TooManyRequests, "later");
+        assert_eq!(
+            serde_json::to_string(&crowded).unwrap(),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"later","reason":"TooManyRequests","details":{"retryAfterSeconds":1},"code":429}"#
         );
         let internal = Status::failure(Reason::InternalError, "unable to fetch metrics");
         assert_eq!(

@@ -1,7 +1,9 @@
-//! Who asks, and may they: as a scripted kube-apiserver says, which is asked as little as possible and told all.
+//! Who asks, and may they: as a scripted kube-apiserver says, which is asked as little as possible and told all. What strangers
+//! can do with that.
 
 mod access;
 mod outages;
+mod strangers;
 mod who;
 
 use std::{

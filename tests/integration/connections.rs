@@ -41,12 +41,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(backend: &Backend, authority: &Authority, setup: &str) -> Self {
+    async fn start(backend: &Backend, authority: &Authority, setup: &str, more: &[&str]) -> Self {
         let (certificate, key, _) = authority.leaf();
         let volume = Volume::new(&certificate, &key);
         std::fs::write(volume.file("rules.yaml"), RULES).unwrap();
         let flag = |name: &str, file| format!("--{name}={}", volume.file(file).display());
-        let server = loadline(&[
+        let mut server = loadline(&[
             "serve",
             "--standalone",
             "--secure-port=0",
@@ -57,6 +57,7 @@ impl Server {
             &flag("tls-cert-file", "tls.crt"),
             &flag("tls-private-key-file", "tls.key"),
         ]);
+        server.args(more);
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]).arg(server.get_program());
         shell.args(server.get_args()).env_remove("RUST_LOG");
@@ -109,7 +110,8 @@ async fn a_stop_loses_no_request() {
     let (gate, is_open) = watch::channel(false);
     let backend = backend(is_open).await;
     let authority = Arc::new(Authority::new());
-    let Server { mut process, address, _volume } = Server::start(&backend, &authority, ":").await;
+    let Server { mut process, address, _volume } =
+        Server::start(&backend, &authority, ":", &[]).await;
     let ready = async || get(address, &authority, "http/1.1", "/readyz").await;
     until("the server is ready", async || (ready().await.status == 200).then_some(())).await;
 
@@ -224,7 +226,8 @@ async fn slow_clients_cost_nobody_else_anything() {
     let backend = backend(is_open).await;
     let authority = Authority::new();
     // The server has to raise the limit itself.
-    let server = Server::start(&backend, &authority, "ulimit -Sn 1024").await;
+    let room = format!("--max-anonymous-connections={needed}");
+    let server = Server::start(&backend, &authority, "ulimit -Sn 1024", &[&room]).await;
     let address = server.address;
     until("the server is ready", async || {
         let answer = get(address, &authority, "http/1.1", "/readyz").await;
@@ -236,7 +239,10 @@ async fn slow_clients_cost_nobody_else_anything() {
     for protocol in ["http/1.1", "h2"] {
         let connector = authority.connector(protocol);
         for _ in 0..IDLE / 2 {
-            idle.push(connect(address, &connector).await.unwrap());
+            let stream = connect(address, &connector).await.unwrap();
+            let mut sender = Sender::new(stream).await.unwrap();
+            assert_eq!(sender.get(address, "/version").await.unwrap().status, 200);
+            idle.push(sender);
         }
     }
     let connector = authority.connector("http/1.1");
@@ -269,8 +275,7 @@ async fn slow_clients_cost_nobody_else_anything() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
-    for stream in idle.into_iter().step_by(10) {
-        let mut sender = Sender::new(stream).await.unwrap();
+    for mut sender in idle.into_iter().step_by(10) {
         assert_eq!(sender.get(address, "/version").await.unwrap().status, 200);
     }
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use loadline::{
     planner,
     prometheus::{Method, Source},
-    server::Listener,
+    server::{Listener, limits::Limits},
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
@@ -377,7 +377,8 @@ async fn client_certificates() {
         .with_single_cert(chain, key)
         .unwrap();
     let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
-    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), Arc::new(tls)).await.unwrap();
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind(address, Arc::new(tls), Limits::default()).await.unwrap();
     let url = format!("https://{}", listener.address().unwrap());
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();

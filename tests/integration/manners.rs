@@ -296,6 +296,7 @@ async fn metrics() {
         reply.body
     };
     delegation.access(|_| json!({"allowed": true}));
+    let scraper = [("authorization", "Bearer scraper")];
     let ask = async |round: usize| {
         for (method, path) in [
             ("GET", format!("/nothing-{round}")),
@@ -306,11 +307,12 @@ async fn metrics() {
             ("GET", format!("{GROUP}/v1beta2/%ff{round}")),
         ] {
             let method: Method = method.parse().unwrap();
-            app.request(method, &path, &[]).await;
+            app.request(method, &path, &scraper).await;
         }
         let method: Method = format!("BREW{round}").parse().unwrap();
-        app.request(method.clone(), &custom("namespaces/n/pods/p/m"), &[]).await;
-        app.request(method, "/version", &[]).await;
+        app.request(method.clone(), &custom("namespaces/n/pods/p/m"), &scraper).await;
+        app.request(method, "/version", &scraper).await;
+        app.get("/version").await;
         let token = format!("Bearer token-{round}");
         get(&app, "/apis", &[("authorization", &token)]).await;
     };

@@ -1,6 +1,8 @@
 //! What a trace says of a request: by OpenTelemetry's conventions for servers of HTTP, and by the names that kube-apiserver's
 //! own traces have for what it knows of a request.
 
+use std::time::SystemTime;
+
 use axum::{
     extract::Request,
     http::{Method, header},
@@ -14,8 +16,13 @@ use crate::{
     },
 };
 
-/// Begins the span of a request. Probes, scrapes and paths that are not served have none.
-pub(super) fn begin(cause: Cause, request: &Request, attributes: Option<&Attributes<'_>>) -> Span {
+/// Begins the span of a request that came a while ago. Probes, scrapes and paths that are not served have none.
+pub(super) fn begin(
+    cause: Cause,
+    came: SystemTime,
+    request: &Request,
+    attributes: Option<&Attributes<'_>>,
+) -> Span {
     let known = attributes.filter(|_| cause.is_traced());
     let Some((attributes, route)) = known.and_then(|known| Some((known, route(&known.target)?)))
     else {
@@ -26,7 +33,7 @@ pub(super) fn begin(cause: Cause, request: &Request, attributes: Option<&Attribu
         Some(method) => (method, format!("{method} {route}")),
         None => ("_OTHER", format!("HTTP {route}")),
     };
-    let mut span = cause.span(SpanKind::Server, name);
+    let mut span = cause.span_since(came, SpanKind::Server, name);
     span.record(|| {
         let agent = request.headers().get(header::USER_AGENT);
         let agent = agent.and_then(|agent| agent.to_str().ok());

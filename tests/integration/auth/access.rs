@@ -63,7 +63,6 @@ async fn attributes() {
         ("GET", "/apis".to_owned(), path("get", "/apis")),
         ("GET", "/metrics".to_owned(), path("get", "/metrics")),
         ("HEAD", "/openapi/v3".to_owned(), path("head", "/openapi/v3")),
-        ("GET", "/nothing".to_owned(), path("get", "/nothing")),
         ("GET", "/readyz/ping".to_owned(), path("get", "/readyz/ping")),
         (
             "GET",
@@ -205,20 +204,5 @@ async fn reviews_are_forgotten() {
         .await;
         may(is_allowed);
         assert_eq!(status().await, after, "the other answer is kept for long");
-    }
-}
-
-/// What is remembered is not to be as large as strangers like.
-#[tokio::test(flavor = "multi_thread")]
-async fn questions_about_long_paths_are_not_remembered() {
-    let stage = Stage::new().await;
-    let app = ready(stage.launch()).await;
-    for (length, reviews) in [(9_000, 1), (11_000, 2)] {
-        let path = format!("/{}", "x".repeat(length));
-        stage.reviewed();
-        for _ in 0..2 {
-            assert_eq!(get(&app, "good", &path).await.status, 404, "{length}");
-        }
-        assert_eq!(stage.reviewed().len(), reviews, "{length}");
     }
 }

@@ -115,10 +115,16 @@ async fn a_cluster_that_comes_later() {
     let relay = way(&stage.cluster.url).await;
     stage.cluster.reached_by(&format!("http://{}", relay.address));
     delegation.fail_config(403);
+    let (clients, folder) = (Authority::new("of a file"), tempfile::tempdir().unwrap());
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, clients.pem()).unwrap();
     let mut launch = stage.launch();
     launch.relist_interval = Duration::from_secs(1);
+    launch.trust.client_ca_file = Some(file);
     let app = launch.start().await;
-    let verbose = async || app.get("/readyz?verbose").await;
+    // Reasons are for who may read them, which nobody else can say yet.
+    let master = client(&app, Some(&clients.issue("root", ["system:masters", ""])));
+    let verbose = async || App::send(&master, Method::GET, &app.url("/readyz?verbose"), &[]).await;
     let reply = verbose().await;
     assert_eq!(reply.status, 500);
     assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);

@@ -20,7 +20,7 @@ async fn it_makes_itself_trusted() {
         Exporter::start(Page::new().series("queue_depth", r#"namespace="ide",pod="web-0""#, "1"))
             .await;
     let prometheus = Store::prometheus(&exporter).await;
-    let account = as_loadline(&plane, &["self-managed-certificates"]).await;
+    let account = as_loadline(&plane, &[]).await;
     let flags = [
         "--tls-secret-name=loadline-serving",
         "--manage-apiservice",

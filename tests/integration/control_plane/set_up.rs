@@ -192,6 +192,8 @@ pub(crate) fn registrations(port: u16, change: impl Fn(&mut Value)) -> String {
 pub(crate) fn registrations_in(path: &str, port: u16, change: impl Fn(&mut Value)) -> String {
     let documents = documents(path).into_iter().map(|mut document| {
         document["spec"]["service"]["port"] = port.into();
+        // As prometheus-adapter's chart has it.
+        document["spec"]["insecureSkipTLSVerify"] = true.into();
         change(&mut document);
         document.to_string()
     });

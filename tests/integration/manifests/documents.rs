@@ -187,6 +187,16 @@ impl Documents {
                 );
             }
         }
+        // Metrics can only be read, and not watched.
+        for role in self.of("ClusterRole") {
+            let of_metrics = |rule: &&Value| {
+                list(&rule["apiGroups"]).any(|group| text(group).ends_with("metrics.k8s.io"))
+            };
+            for rule in list(&role["rules"]).filter(of_metrics) {
+                let is_reading = list(&rule["verbs"]).all(|verb| *verb == "get" || *verb == "list");
+                assert!(is_reading, "{}: {}: {rule}", self.from, name(role));
+            }
+        }
     }
 
     /// Every APIService leads to our Service, and is told once whom to trust.

@@ -77,7 +77,12 @@ metrics:
     metricRelabelings: [{action: labeldrop, regex: mark-metric-relabel}]
   prometheusRule: {enabled: true, labels: {mark-rule: "yes"}, annotations: {mark-rule-annotation: "yes"}}
   dashboards: {enabled: true, namespace: mark-grafana, labels: {mark-dashboard: "yes"}, annotations: {mark-folder: loadline}}
-networkPolicy: {enabled: true, extraEgress: [{ports: [{port: 8080, protocol: TCP}]}]}
+networkPolicy:
+  enabled: true
+  apiServerCIDRs: [10.0.0.10/32, 'fd00::10/128']
+  prometheusPeers: [{podSelector: {matchLabels: {mark-prometheus: "yes"}}}]
+  extraIngress: [{ports: [{port: 6444, protocol: TCP}], from: [{podSelector: {matchLabels: {mark-in: "yes"}}}]}]
+  extraEgress: [{ports: [{port: 8080, protocol: TCP}]}]
 rbac:
   extraRules: [{apiGroups: [apps], resources: [mark-kind], verbs: [list]}]
   customMetrics: {resources: [mark-custom-resource]}

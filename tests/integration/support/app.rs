@@ -12,7 +12,7 @@ use loadline::{
     prometheus::{self, Prometheus},
     registrations,
     rules_file::Source,
-    server::{certificates, tls::options::Options},
+    server::{certificates, limits::Limits, tls::options::Options},
     traces,
 };
 use regex::Regex;
@@ -45,6 +45,7 @@ pub(crate) struct Launch {
     pub(crate) token_ttl: Duration,
     pub(crate) access_ttls: Ttls,
     pub(crate) trust: trust::Overrides,
+    pub(crate) limits: Limits,
     traces: Option<Box<traces::Settings>>,
 }
 
@@ -74,6 +75,7 @@ impl Launch {
             token_ttl: KEPT,
             access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
             trust: trust::Overrides::default(),
+            limits: Limits::default(),
             traces: None,
         }
     }
@@ -124,6 +126,7 @@ impl Launch {
             certificates: self.certificates,
             service: self.service,
             tls: Options::default(),
+            limits: self.limits,
             discovery: discovery::Settings {
                 interval: self.relist_interval,
                 max_age: self.max_age,

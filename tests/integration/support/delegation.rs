@@ -41,6 +41,8 @@ pub(crate) struct Delegation {
     tokens_fail: AtomicU16,
     access_fails: AtomicU16,
     config_fails: AtomicU16,
+    /// Whether reviews of those that nobody knows have to wait.
+    strangers_held: watch::Sender<bool>,
     config: watch::Sender<Written>,
 }
 
@@ -54,6 +56,7 @@ impl Default for Delegation {
             tokens_fail: AtomicU16::default(),
             access_fails: AtomicU16::default(),
             config_fails: AtomicU16::default(),
+            strangers_held: watch::Sender::default(),
             config: watch::Sender::default(),
         }
     }
@@ -90,6 +93,16 @@ impl Delegation {
         self.access_fails.store(status, Ordering::SeqCst);
     }
 
+    /// Whether reviews of unknown tokens, and of what somebody anonymous may do, have to wait from now on.
+    pub(crate) fn hold_strangers(&self, held: bool) {
+        self.strangers_held.send_replace(held);
+    }
+
+    async fn wait(&self) {
+        let mut held = self.strangers_held.subscribe();
+        held.wait_for(|held| !held).await.expect("it is ours");
+    }
+
     /// The ConfigMap cannot be read from now on; 0 ends that.
     pub(crate) fn fail_config(&self, status: u16) {
         self.config_fails.store(status, Ordering::SeqCst);
@@ -110,6 +123,9 @@ impl Delegation {
             return failure;
         }
         let user = self.tokens.lock().expect("not poisoned").get(&token).cloned();
+        if user.is_none() {
+            self.wait().await;
+        }
         let status = match user {
             Some(user) => json!({"authenticated": true, "user": user}),
             None => json!({"error": "[invalid bearer token]"}),
@@ -122,6 +138,9 @@ impl Delegation {
         self.access_reviews.lock().expect("not poisoned").push(spec.clone());
         if let Some(failure) = failed(&self.access_fails) {
             return failure;
+        }
+        if spec["user"] == "system:anonymous" {
+            self.wait().await;
         }
         let status = (self.access.lock().expect("not poisoned"))(&spec);
         reviewed("SubjectAccessReview", "authorization.k8s.io/v1", &spec, &status)
