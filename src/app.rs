@@ -130,7 +130,6 @@ pub struct Bound {
     reload: Option<Reload>,
     registrations: Option<RegistrationsTask>,
     tasks: TaskTracker,
-    backends: Arc<Backends>,
     certificate: certificates::Serving,
     authority: String,
     token: LocalToken,
@@ -226,6 +225,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         metrics,
         health: Health {
             discovery: handle,
+            backends,
             rules,
             trust: surroundings.trust_known,
             registrations: registrations.as_ref().map(RegistrationsTask::problems),
@@ -246,7 +246,6 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         reload,
         registrations,
         tasks,
-        backends,
         certificate,
         authority,
         token,
@@ -371,7 +370,7 @@ impl Bound {
 
     /// The backend, with its counts of what was asked.
     pub fn prometheus(&self) -> Arc<Prometheus> {
-        Arc::clone(self.backends.prometheus())
+        Arc::clone(self.api.health.backends.prometheus())
     }
 
     /// What answers requests, for who has no need of a connection.

@@ -24,13 +24,21 @@ pub enum TenantError {
     },
 }
 
+/// The backends of the rules file.
+#[derive(Default)]
+struct Named {
+    /// By what the file says of them, those of the file before included: reads under way may still ask them.
+    known: Vec<(Content, Arc<Prometheus>)>,
+    /// How many are in the file, which come first.
+    in_use: usize,
+}
+
 /// All backends.
 pub struct Backends {
     flags: Config,
     default: Tenant,
     prometheus: Arc<Prometheus>,
-    /// By what the file says of them, those of the file before included: reads under way may still ask them.
-    named: ArcSwap<Vec<(Content, Arc<Prometheus>)>>,
+    named: ArcSwap<Named>,
     metrics: Arc<Metrics>,
 }
 
@@ -38,6 +46,7 @@ impl Backends {
     /// The backend of the flags alone.
     pub fn new(flags: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
         let prometheus = Arc::new(Prometheus::new(flags.clone(), &metrics)?);
+        prometheus.report();
         let default = Tenant::new(Arc::clone(&prometheus), Vec::new(), None);
         Ok(Self { flags, default, prometheus, named: ArcSwap::default(), metrics })
     }
@@ -50,10 +59,10 @@ impl Backends {
     /// Gets ready for the backends of a file. Those that have not changed go on as they are; nothing changes if one of them
     /// cannot be used.
     pub fn install(&self, backends: &[Arc<Backend>]) -> Result<(), Problem> {
-        let before = self.named.load_full();
+        let before = &self.named.load_full().known;
         let mut named = Vec::new();
         for backend in backends {
-            let prometheus = match find(&before, backend.content) {
+            let prometheus = match find(before, backend.content) {
                 Some(known) => known,
                 None => self.connect(backend).map_err(|error| {
                     let path = format!("backends.{}", backend.name);
@@ -64,14 +73,28 @@ impl Backends {
         }
         let is_new = |content: Content| named.iter().all(|(known, _)| *known != content);
         let gone: Vec<_> = before.iter().filter(|(content, _)| is_new(*content)).cloned().collect();
+        for (_, gone) in &gone {
+            gone.forget();
+        }
+        for (_, used) in &named {
+            used.report();
+        }
+        let in_use = named.len();
         named.extend(gone.into_iter().take(backends.len().max(16)));
-        self.named.store(Arc::new(named));
+        self.named.store(Arc::new(Named { known: named, in_use }));
         Ok(())
     }
 
     fn connect(&self, backend: &Backend) -> Result<Arc<Prometheus>, ConfigError> {
         let config = Config::of_file(backend, &self.flags)?;
         Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
+    }
+
+    /// The backends that answer nobody, since when and why, in sentences that may be told to anybody.
+    pub fn problems(&self) -> Vec<String> {
+        let named = self.named.load();
+        let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
+        std::iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem()).collect()
     }
 
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.
@@ -96,7 +119,7 @@ impl Backends {
         let Some(backend) = &options.backend else {
             return Ok(Arc::clone(&self.prometheus));
         };
-        find(&self.named.load(), backend.content)
+        find(&self.named.load().known, backend.content)
             .ok_or_else(|| TenantError::Gone { backend: Arc::clone(&backend.name) })
     }
 }

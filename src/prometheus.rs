@@ -1,31 +1,40 @@
 //! A Prometheus-compatible backend: the only user of prometheus-http-query.
 //!
 //! Requests are built by that crate where it takes what a rules file says (instant queries); the metadata endpoints take
-//! selectors as text and are asked by hand. Every request has a deadline, every body a limit, and answers are decoded by
-//! [`decode`], which keeps what the crate's own types drop: warnings, histograms, foreign error types.
+//! selectors as text and are asked by hand, and so is a backend whose URL has parameters, which the crate leaves out where
+//! there is no path before them. Every request has a deadline, every body a limit, and answers are decoded by [`decode`], which
+//! keeps what the crate's own types drop: warnings, histograms, foreign error types.
+//!
+//! A backend that does not answer is asked by one request at a time; [`availability`] decides which.
 
+mod availability;
 pub mod config;
 mod connection;
 pub mod decode;
+mod error;
+mod exchange;
 mod span;
 mod tenant;
+mod turns;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use availability::Availability;
 use bytes::{Bytes, BytesMut};
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
-use decode::DecodeError;
 pub use decode::{Answer, Metadata};
+pub use error::{Error, Obstacle, PublicError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 pub use tenant::Tenant;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, watch};
+use turns::Turns;
 
 use crate::{
     metrics::{Metrics, backend},
@@ -58,7 +67,9 @@ pub struct Prometheus {
     discovery_timeout: Duration,
     traffic: Traffic,
     metrics: backend::Backend,
+    availability: watch::Sender<Availability>,
     in_flight: Semaphore,
+    turns: Mutex<Turns>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
     refreshes: Semaphore,
     ignores_selectors: OnceCell<bool>,
@@ -98,109 +109,6 @@ pub struct Range {
     pub end: i64,
 }
 
-/// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No connection, or it broke.
-    #[error("cannot reach Prometheus: {0}")]
-    Unreachable(String),
-    /// The deadline passed.
-    #[error("Prometheus did not answer within {} s", .0.as_secs_f64())]
-    Timeout(Duration),
-    /// So many queries are under way that this one did not have its turn in time.
-    #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
-    Busy(Duration),
-    /// An HTTP status that is no success, with the beginning of a body that is not the API's.
-    #[error("Prometheus answered with HTTP status {status}: {body}")]
-    Http {
-        /// The status code.
-        status: u16,
-        /// The beginning of the body.
-        body: String,
-    },
-    /// The backend says that the request failed.
-    #[error("Prometheus answered with HTTP status {status}: {kind}: {message}")]
-    Api {
-        /// The HTTP status code.
-        status: u16,
-        /// The backend's `errorType`.
-        kind: String,
-        /// The backend's words.
-        message: String,
-    },
-    /// The body is longer than we read.
-    #[error("the answer of Prometheus is longer than {0} bytes")]
-    TooLarge(usize),
-    /// A part of the answer is missing, where a whole one may still be used.
-    #[error("the answer of Prometheus is partial")]
-    Partial,
-    /// The body is not what the API says.
-    #[error("{0}")]
-    Decode(#[from] DecodeError),
-    /// The credentials could not be used.
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-}
-
-impl Error {
-    /// A word for the failure, for counting.
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::Timeout(_) => "timeout",
-            Self::Busy(_) => "busy",
-            Self::Http { .. } => "http",
-            Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => "refused",
-            Self::TooLarge(_) => "too_large",
-            Self::Partial => "partial",
-            Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => "malformed",
-            Self::Config(_) => "credentials",
-        }
-    }
-
-    /// Whether it is the query that cannot be answered, so that one which asks for less may be: it is refused, gives several
-    /// samples where one is wanted, or is over a limit or too slow.
-    pub fn is_about_the_query(&self) -> bool {
-        // 401, 403 and 429 are about who asks, and how often.
-        let is_refusal =
-            |status: u16| (400..500).contains(&status) && !matches!(status, 401 | 403 | 429);
-        match self {
-            Self::Timeout(_) | Self::TooLarge(_) | Self::Decode(DecodeError::Api { .. }) => true,
-            Self::Http { status, .. } => is_refusal(*status),
-            Self::Api { status, kind, .. } => is_refusal(*status) || kind == "timeout",
-            Self::Unreachable(_)
-            | Self::Busy(_)
-            | Self::Partial
-            | Self::Decode(DecodeError::Json(_) | DecodeError::NoData)
-            | Self::Config(_) => false,
-        }
-    }
-
-    /// Whether there was no answer at all: the query may be too slow, or the backend hangs.
-    pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Timeout(_))
-    }
-
-    /// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
-    pub fn public(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "Prometheus cannot be reached",
-            Self::Timeout(_) => "Prometheus did not answer in time",
-            Self::Busy(_) => "too many queries are under way",
-            Self::Http { .. } => "Prometheus, or a proxy before it, answered with an HTTP error",
-            Self::Api { .. } | Self::Decode(DecodeError::Api { .. }) => {
-                "Prometheus refused the query"
-            }
-            Self::TooLarge(_) => "the answer of Prometheus is too large",
-            Self::Partial => "the answer of Prometheus is partial",
-            Self::Decode(DecodeError::Json(_) | DecodeError::NoData) => {
-                "the answer is not one of a Prometheus"
-            }
-            Self::Config(_) => "the credentials for Prometheus cannot be used",
-        }
-    }
-}
-
 impl Prometheus {
     /// Reads the credentials once, so that a file that is missing or broken is an error at start.
     pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
@@ -213,7 +121,9 @@ impl Prometheus {
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
             metrics,
+            availability: watch::Sender::new(Availability::Answering),
             in_flight: Semaphore::new(concurrency),
+            turns: Mutex::default(),
             refreshes: Semaphore::new(concurrency.div_ceil(2)),
             ignores_selectors: OnceCell::new(),
         })
@@ -229,9 +139,33 @@ impl Prometheus {
         self.discovery_timeout
     }
 
-    /// The failure of a discovery that took longer.
+    /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
     pub fn discovery_timed_out(&self) -> Error {
+        self.availability.send_modify(|availability| availability.doubt(now()));
         Error::Timeout(self.discovery_timeout)
+    }
+
+    /// Why the backend answers nobody; nothing if it does.
+    pub fn silence(&self) -> Option<PublicError> {
+        self.availability.borrow().silence().map(|(_, cause)| cause)
+    }
+
+    /// Since when the backend answers nobody and why, in a sentence that may be told to anybody.
+    pub fn problem(&self) -> Option<String> {
+        let (since, cause) = self.availability.borrow().silence()?;
+        let (name, since) = (&self.connections.config().name, timestamp(since));
+        Some(format!("{name}: no answer since {since}: {cause}"))
+    }
+
+    /// Puts into the metrics whether it answers.
+    pub fn report(&self) {
+        let silence = self.availability.borrow().silence();
+        self.metrics.down_since(silence.map_or(0, |(since, _)| timestamp(since).as_second()));
+    }
+
+    /// Takes out of the metrics whether it answers, because it is not asked any more.
+    pub fn forget(&self) {
+        self.metrics.forget();
     }
 
     async fn query(
@@ -241,17 +175,12 @@ impl Prometheus {
         timeout: Option<Duration>,
     ) -> Result<Answer, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
-        // Waiting for others is not the query's fault, and so not within its time.
-        let permit = tokio::time::timeout(timeout, self.in_flight.acquire()).await;
-        let _permit = permit.map_err(|_elapsed| {
-            let error = Error::Busy(timeout);
-            self.metrics.unsent(QUERY, error.kind());
-            error
-        })?;
+        self.admitted(QUERY, headers).await?;
+        let _permit = self.permit(timeout).await?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), QUERY, promql);
         let request = span.during(self.send_query(promql, headers, timeout));
-        let body = self.measured(QUERY, timeout, request).await;
+        let body = self.exchange(QUERY, timeout, headers, request).await;
         let answer = body.and_then(|body| Ok(decode::query(&body)?));
         span::end(&mut span, &answer);
         let outcome = answer.as_ref().map_or_else(Error::kind, |_| "success");
@@ -269,13 +198,21 @@ impl Prometheus {
         // A little less than we wait, so that a query that is too slow is told from a backend that does not answer.
         let timeout = timeout.mul_f64(0.9);
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
+        if connection.client.base_url().query().is_some() {
+            let timeout = format!("{timeout}ms");
+            let parameters = [("query", promql), ("timeout", timeout.as_str())];
+            let request = connection.request(QUERY, &parameters, by_post);
+            return self
+                .send(request.headers(connection.headers_with(headers)), MAX_RESULT_BYTES)
+                .await;
+        }
         let mut query = connection.client.query(promql).timeout(timeout);
         for (name, value) in &connection.headers_with(headers) {
             query = query.header(name, value.clone());
         }
-        let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
         let response = if by_post { query.post_raw().await } else { query.get_raw().await };
-        let response = response.map_err(|error| Error::Unreachable(chain(&error)))?;
+        let response = response.map_err(|error| Error::of_client(&error))?;
         self.receive(response, MAX_RESULT_BYTES).await
     }
 
@@ -309,10 +246,11 @@ impl Prometheus {
         range: Range,
         headers: &Headers,
     ) -> Result<Bytes, Error> {
+        self.admitted(path, headers).await?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
         let request = span.during(self.send_metadata(path, selector, range, headers));
-        let body = self.measured(path, self.discovery_timeout, request).await;
+        let body = self.exchange(path, self.discovery_timeout, headers, request).await;
         span::end(&mut span, &body);
         body
     }
@@ -325,19 +263,17 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Bytes, Error> {
         let connection = self.connections.current().await;
-        let url = connection.endpoint(path);
         let (start, end) = (range.start.to_string(), range.end.to_string());
         let parameters = [("match[]", selector), ("start", &start), ("end", &end)];
-        let http = connection.client.inner();
         // Prometheus takes no POST for label values.
-        let request = if self.method == Method::Post && !path.ends_with("/values") {
-            http.post(url).form(&parameters)
-        } else {
-            http.get(url).query(&parameters)
-        };
-        let response = request.headers(connection.headers_with(headers)).send().await;
-        let response = response.map_err(|error| Error::Unreachable(chain(&error)))?;
-        self.receive(response, MAX_ANSWER_BYTES).await
+        let by_post = self.method == Method::Post && !path.ends_with("/values");
+        let request = connection.request(path, &parameters, by_post);
+        self.send(request.headers(connection.headers_with(headers)), MAX_ANSWER_BYTES).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Bytes, Error> {
+        let response = request.send().await.map_err(|error| Error::transport(&error))?;
+        self.receive(response, limit).await
     }
 
     async fn receive(&self, mut response: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
@@ -345,7 +281,7 @@ impl Prometheus {
         let mut body = BytesMut::new();
         loop {
             let chunk = response.chunk().await;
-            let Some(chunk) = chunk.map_err(|error| Error::Unreachable(chain(&error)))? else {
+            let Some(chunk) = chunk.map_err(|error| Error::transport(&error))? else {
                 break;
             };
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
@@ -357,50 +293,23 @@ impl Prometheus {
             body.extend_from_slice(&chunk);
         }
         let body = body.freeze();
-        if status.is_success() {
-            return Ok(body);
+        if !status.is_success() {
+            return Err(Error::of_answer(status.as_u16(), &body));
         }
-        let status = status.as_u16();
-        Err(match decode::error(&body) {
-            Some((kind, message)) => Error::Api { status, kind, message },
-            None => Error::Http { status, body: beginning(&body) },
-        })
-    }
-
-    /// Gives a request its time limit, and counts it.
-    async fn measured<T>(
-        &self,
-        path: &'static str,
-        timeout: Duration,
-        request: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let started = Instant::now();
-        let result = match tokio::time::timeout(timeout, request).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(Error::Timeout(timeout)),
-        };
-        let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
-        self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
-        result
+        Error::of_page(&body).map_or(Ok(body), Err)
     }
 }
 
-/// The causes of a transport error, without the URL that reqwest puts into its own text: it may hold a token.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if cause.downcast_ref::<reqwest::Error>().is_none() {
-            causes.push(cause.to_string());
-        }
-        next = cause.source();
-    }
-    if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
+/// The time of day of an instant, to the second.
+fn timestamp(at: Instant) -> jiff::Timestamp {
+    let age = now().saturating_duration_since(at);
+    let second = jiff::Timestamp::now().as_second() - i64::try_from(age.as_secs()).unwrap_or(0);
+    jiff::Timestamp::from_second(second).unwrap_or_default()
 }
 
-fn beginning(body: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The time by tokio's clock.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 impl Connection {
@@ -415,10 +324,17 @@ impl Connection {
         headers
     }
 
-    fn endpoint(&self, path: &str) -> reqwest::Url {
+    /// A request without its headers. The parameters of the backend's URL stay in the URL, whatever the method.
+    fn request(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        by_post: bool,
+    ) -> reqwest::RequestBuilder {
         let mut url = self.client.base_url().clone();
         let path = format!("{}{path}", url.path().trim_end_matches('/'));
         url.set_path(&path);
-        url
+        let http = self.client.inner();
+        if by_post { http.post(url).form(parameters) } else { http.get(url).query(parameters) }
     }
 }

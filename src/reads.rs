@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     objects::{Content, Objects, Selected},
     planner::{Asked, Failure, Part, Planner},
-    prometheus::Answer,
+    prometheus::{Answer, PublicError},
     rules_file::Rules,
     wire::path::{MetricPath, Name},
 };
@@ -126,7 +126,7 @@ pub enum ReadError {
         /// The rule.
         rule: String,
         /// What may be told.
-        cause: &'static str,
+        cause: PublicError,
         /// What happened.
         source: FetchError,
     },
@@ -160,7 +160,7 @@ pub enum ReadError {
         /// The rule.
         rule: String,
         /// What may be told.
-        cause: &'static str,
+        cause: PublicError,
         /// What happened.
         source: FetchError,
     },
@@ -473,10 +473,10 @@ fn fetch_failed(rule: &str, source: FetchError) -> ReadError {
 }
 
 /// What may be told of a query that failed.
-fn public(error: &FetchError) -> &'static str {
+fn public(error: &FetchError) -> PublicError {
     match error {
         FetchError::Failed(error) => error.public(),
-        FetchError::Abandoned(_) => "the query was abandoned",
+        FetchError::Abandoned(_) => PublicError::Abandoned,
     }
 }
 

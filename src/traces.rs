@@ -65,7 +65,7 @@ struct Told {
     name: Cow<'static, str>,
     began: SystemTime,
     ended: SystemTime,
-    failure: Option<(opentelemetry::Value, &'static str)>,
+    failure: Option<(opentelemetry::Value, Cow<'static, str>)>,
 }
 
 /// What is told once it ends.
@@ -253,9 +253,13 @@ impl Span {
     }
 
     /// Notes a failure: a word for it, one of few, and what it means.
-    pub fn fail(&mut self, kind: impl Into<opentelemetry::Value>, meaning: &'static str) {
+    pub fn fail(
+        &mut self,
+        kind: impl Into<opentelemetry::Value>,
+        meaning: impl Into<Cow<'static, str>>,
+    ) {
         if let Some(told) = self.early.as_mut().and_then(|early| early.told.as_mut()) {
-            told.failure = Some((kind.into(), meaning));
+            told.failure = Some((kind.into(), meaning.into()));
         } else if let Some(span) = self.made.as_mut().filter(|span| span.is_recording()) {
             span.set_attribute(KeyValue::new("error.type", kind));
             span.set_status(Status::error(meaning));

@@ -18,7 +18,7 @@ use crate::{
         catalog::{Contest, DiscoveredRule},
         series::{Matcher, SeriesSelector},
     },
-    prometheus::{Answer, Error, Tenant},
+    prometheus::{Answer, Error, PublicError, Tenant},
 };
 
 /// The most bytes of metric names in one confirming query.
@@ -51,11 +51,11 @@ pub(super) enum Doubt {
 
 impl Doubt {
     /// A cause that may be told to anybody.
-    pub(super) fn public(&self) -> &'static str {
+    pub(super) fn public(&self) -> PublicError {
         match self {
-            Self::Tenant(_) => "its backend cannot be asked",
+            Self::Tenant(_) => PublicError::NoBackend,
             Self::Prometheus(error) => error.public(),
-            Self::NoVector => "the answer is not one of a Prometheus",
+            Self::NoVector => PublicError::NotPrometheus { is_page: false },
         }
     }
 }

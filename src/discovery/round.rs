@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::catalog::{Api, DiscoveredRule, external},
-    prometheus::{Error, Tenant},
+    prometheus::{Error, PublicError, Tenant},
 };
 
 /// The rules that failed, by the error's text.
@@ -92,7 +92,7 @@ impl Discovery {
                 Ok(tenant) => tenant,
                 Err(error) => {
                     tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
-                    state.error = Some("its backend cannot be asked");
+                    state.error = Some(PublicError::NoBackend);
                     continue;
                 }
             };

@@ -17,7 +17,7 @@ use crate::{
         kinds::Kinds,
         rules::{Rule, RuleSet},
     },
-    prometheus::Metadata,
+    prometheus::{Metadata, PublicError},
 };
 
 /// A rule, what was found for it, and how the last try went.
@@ -27,11 +27,11 @@ pub(super) struct RuleState {
     pub(super) window: Duration,
     pub(super) attempted: Option<Instant>,
     /// What may be told of the last failure.
-    pub(super) error: Option<&'static str>,
+    pub(super) error: Option<PublicError>,
     /// Of its contested series, those that were alive when that could last be told.
     pub(super) alive: BTreeSet<Series>,
     /// What may be told of why it cannot be told now.
-    doubt: Option<&'static str>,
+    doubt: Option<PublicError>,
     /// Why it gives no metric.
     pub(super) idle: Idle,
 }
@@ -186,7 +186,7 @@ impl RuleState {
         let rule = &self.discovered.rule.id;
         let error = self.error.map(|error| format!("{rule}: {error}"));
         // One cause is told once.
-        let doubt = self.doubt.filter(|doubt| self.error != Some(doubt));
+        let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
         let doubt =
             doubt.map(|doubt| format!("{rule}: cannot tell live series from dead ones: {doubt}"));
         error.into_iter().chain(doubt)

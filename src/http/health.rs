@@ -18,12 +18,16 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Api, error::ApiError, guard::Reader};
-use crate::{discovery, registrations::Problems, rules_file::Rules, wire::status::Reason};
+use crate::{
+    backends::Backends, discovery, registrations::Problems, rules_file::Rules, wire::status::Reason,
+};
 
 /// What health is judged by.
 pub struct Health {
     /// Readers' view of discovery.
     pub discovery: discovery::Handle,
+    /// Who is asked for values.
+    pub backends: Arc<Backends>,
     /// Whether the trusted authorities have been read; nothing where none are needed.
     pub trust: Option<watch::Receiver<bool>>,
     /// The rules, and what is wrong with their file.
@@ -70,7 +74,8 @@ impl Health {
             checks.push(check("shutdown", stopping.then_some("the process is stopping")));
         }
         // Prometheus' state is told and does not count: an adapter that is taken out of service answers nobody.
-        let problems = self.discovery.problems();
+        let mut problems = self.backends.problems();
+        problems.extend(self.discovery.problems().iter().cloned());
         checks.push(Check {
             name: "prometheus",
             problem: (!problems.is_empty()).then(|| problems.join("; ")),

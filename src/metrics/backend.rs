@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -32,12 +32,17 @@ pub(super) struct Requests {
     sent: Family<RequestLabels, Counter>,
     seconds: Latencies<LatencyLabels>,
     bytes: Family<BackendLabels, Counter>,
+    down_since: Family<BackendLabels, Gauge>,
 }
 
 impl Requests {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { sent: Family::default(), seconds: latencies(), bytes: Family::default() };
+        let metrics = Self {
+            sent: Family::default(),
+            seconds: latencies(),
+            bytes: Family::default(),
+            down_since: Family::default(),
+        };
         registry.register(
             "loadline_prometheus_requests",
             "Requests to Prometheus by backend (as the rules file calls it, or --prometheus-url), endpoint and outcome",
@@ -53,6 +58,11 @@ impl Requests {
             "Bytes of Prometheus' answers, once decompressed",
             metrics.bytes.clone(),
         );
+        registry.register(
+            "loadline_prometheus_down_since_timestamp_seconds",
+            "Since when a backend does not answer; 0 while it does, as far as its last requests tell",
+            metrics.down_since.clone(),
+        );
         metrics
     }
 }
@@ -63,15 +73,16 @@ pub struct Backend {
     name: String,
     server: String,
     bytes: Counter,
+    labels: BackendLabels,
 }
 
 impl Metrics {
     /// The counts of a backend: its name, and its URL, which must not hold a secret.
     pub fn backend(self: &Arc<Self>, name: &str, server: &str) -> Backend {
         let (name, server) = (name.to_owned(), server.to_owned());
-        let bytes =
-            self.backends.bytes.get_or_create_owned(&BackendLabels { backend: name.clone() });
-        Backend { metrics: Arc::clone(self), name, server, bytes }
+        let labels = BackendLabels { backend: name.clone() };
+        let bytes = self.backends.bytes.get_or_create_owned(&labels);
+        Backend { metrics: Arc::clone(self), name, server, bytes, labels }
     }
 }
 
@@ -86,6 +97,16 @@ impl Backend {
     /// A request could not be sent.
     pub fn unsent(&self, path: &'static str, outcome: &'static str) {
         self.count(path, outcome);
+    }
+
+    /// It has not answered since this second since the epoch; 0 where it does.
+    pub fn down_since(&self, second: i64) {
+        self.metrics.backends.down_since.get_or_create(&self.labels).set(second);
+    }
+
+    /// It is not asked any more.
+    pub fn forget(&self) {
+        self.metrics.backends.down_since.remove(&self.labels);
     }
 
     /// Bytes came.

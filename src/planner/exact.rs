@@ -42,7 +42,7 @@ impl Planner {
             && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_for(asked, names, group, shared).await?
+            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }

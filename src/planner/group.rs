@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::{self, BoxFuture};
-
 use super::{WhyExact, exact::Exact};
 use crate::{
     cache::Query,
@@ -105,8 +103,6 @@ struct State {
     /// The shared query is not sent before, because it has failed.
     paused: Option<Instant>,
     failures: u32,
-    /// Asked since the shared query was not answered in time.
-    probe: Option<Probe>,
     /// Whether there are readers who share.
     is_shared: bool,
     /// A crowd has come, and whoever else comes until then joins it.
@@ -116,9 +112,6 @@ struct State {
     /// The exact queries that readers had last; none for those that share.
     had: HashMap<u64, Vec<Exact>>,
 }
-
-/// Whether a narrower query than the shared one is answered.
-pub(super) type Probe = future::Shared<BoxFuture<'static, bool>>;
 
 /// Who waits for others to come. Dropping it is going away.
 #[derive(Debug)]
@@ -242,18 +235,6 @@ impl Group {
         let mut state = self.lock();
         state.size = Some((size, now));
         state.failures = 0;
-        state.probe = None;
-    }
-
-    /// Joins the probe that is under way, or begins one.
-    pub(super) fn probe(&self, begin: impl FnOnce() -> Probe) -> Probe {
-        self.lock().probe.get_or_insert_with(begin).clone()
-    }
-
-    /// A probe has ended, so that the next one asks anew.
-    pub(super) fn probed(&self, probe: &Probe) {
-        let mut state = self.lock();
-        state.probe = state.probe.take().filter(|known| !known.ptr_eq(probe));
     }
 
     /// The shared query has failed. Says how long it is left alone; nothing where somebody has noted it already.

@@ -88,6 +88,16 @@ impl Connections {
         self.current.load_full()
     }
 
+    /// Gives up all connections: of those that nobody uses nobody knows whether they still lead anywhere.
+    pub(super) async fn renew(&self) {
+        let (config, materials) = (self.config.clone(), self.current.load().materials.clone());
+        let renewed = tokio::task::spawn_blocking(move || connect(&config, materials)).await;
+        // What could be used once can be used again.
+        if let Ok(Ok(connection)) = renewed {
+            self.current.store(Arc::new(connection));
+        }
+    }
+
     /// Whether this caller is the one to look at the files.
     fn is_due(&self) -> bool {
         let config = &self.config;
@@ -133,11 +143,11 @@ impl Materials {
 }
 
 fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigError> {
-    let tls = |error: reqwest::Error| ConfigError::Tls(super::chain(&error));
+    let tls = |error: reqwest::Error| ConfigError::Tls(super::error::chain(&error));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        .redirect(redirects())
+        .redirect(redirects(&config.url))
         .tcp_keepalive(Duration::from_secs(30));
     if is_loopback(config) {
         // As in Go: what runs on this machine is never behind the proxy of the environment.
@@ -160,12 +170,20 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
     Ok(Connection { client, headers, materials })
 }
 
-/// Redirects are followed within the same server only: headers may hold credentials.
-fn redirects() -> Policy {
-    Policy::custom(|attempt| {
+/// Redirects are followed within the same server only, because headers may hold credentials, and where the parameters of the
+/// backend's URL are kept, because they may say whose series are asked for.
+fn redirects(base: &reqwest::Url) -> Policy {
+    let kept = base.clone();
+    Policy::custom(move |attempt| {
         let origin = |url: &reqwest::Url| url.origin();
         let is_same = attempt.previous().last().map(origin) == Some(origin(attempt.url()));
-        if is_same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+        let is_whole =
+            kept.query_pairs().all(|kept| attempt.url().query_pairs().any(|it| it == kept));
+        if is_same && is_whole && attempt.previous().len() <= 5 {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
     })
 }
 

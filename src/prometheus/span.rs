@@ -25,8 +25,8 @@ pub(super) fn begin(backend: &Config, path: &'static str, text: &str) -> Span {
 /// Notes how it ended. One that is given up meanwhile has no outcome.
 pub(super) fn end<T>(span: &mut Span, outcome: &Result<T, Error>) {
     let Err(error) = outcome else { return };
-    if let Error::Http { status, .. } | Error::Api { status, .. } = error {
-        span.record(|| [KeyValue::new("http.response.status_code", i64::from(*status))]);
+    if let Some(status) = error.status() {
+        span.record(|| [KeyValue::new("http.response.status_code", i64::from(status))]);
     }
-    span.fail(error.kind(), error.public());
+    span.fail(error.kind(), error.public().to_string());
 }

@@ -70,6 +70,11 @@ impl Tenant {
         self.prometheus.ignores_selectors(range, &self.headers).await
     }
 
+    /// Whether the backend answers nobody.
+    pub fn is_silent(&self) -> bool {
+        self.prometheus.silence().is_some()
+    }
+
     /// Waits for a turn to ask what nobody waits for; it ends when the permit is dropped.
     pub(crate) async fn refresh_turn(&self) -> Option<SemaphorePermit<'_>> {
         // Never closed, so there is always a permit to come.

@@ -167,7 +167,7 @@ async fn one_failing_rule_leaves_the_others_alone() {
         assert_eq!(reply.status, 500, "nobody can say whether {metric} exists");
         assert_eq!(
             reply.failure(),
-            "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for rules[1]: Prometheus refused the query"
+            "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for rules[1]: Prometheus refused the query (HTTP status 400)"
         );
     }
 

@@ -289,7 +289,7 @@ externalRules:
         assert_eq!(
             waits.failure(),
             format!(
-                "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for {rule}: Prometheus, or a proxy before it, answered with an HTTP error"
+                "Internal error occurred: unable to fetch metrics: not discovered yet: waiting for {rule}: Prometheus, or a proxy before it, answered with HTTP status 500 (it failed)"
             )
         );
         assert_eq!(knows.status, 404, "{knows:?}");

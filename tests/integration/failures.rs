@@ -6,22 +6,14 @@ use futures::future::join_all;
 use loadline::{
     planner,
     prometheus::{Method, Source},
-    server::{Listener, limits::Limits},
-};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer},
-    server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows, pods},
-    install_tls_provider, until,
+    until,
 };
 
 const RULE: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n";
@@ -48,39 +40,60 @@ fn data(data: &Value) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_is_told() {
     const REFUSED: &str = "Prometheus refused the query";
-    const HTTP: &str = "Prometheus, or a proxy before it, answered with an HTTP error";
     const NONSENSE: &str = "the answer is not one of a Prometheus";
+    const PAGE: &str = "the answer is not one of a Prometheus (HTML, as of a login page)";
+    const LATE: &str = "Prometheus did not answer in time";
+    let refused = |status: u16| format!("{REFUSED} (HTTP status {status})");
+    let late = |status: u16| format!("{LATE} (HTTP status {status})");
+    let status = |status: u16, meaning: &str| {
+        format!("Prometheus, or a proxy before it, answered with HTTP status {status} ({meaning})")
+    };
     let row = |value: Value| json!({"resultType": "vector", "result": [value]});
     let cases = [
-        (api_error(400, "bad_data"), REFUSED),
-        (api_error(422, "execution"), REFUSED),
-        (api_error(503, "timeout"), REFUSED),
-        (api_error(429, "too_many_requests"), REFUSED),
-        (api_error(422, "422"), REFUSED),
-        (api_error(200, "internal"), REFUSED),
-        (text(502, "<html><title>SECRET gateway</title></html>"), HTTP),
-        (text(401, "SECRET realm"), HTTP),
-        (text(500, ""), HTTP),
-        (text(404, "404 page not found"), HTTP),
-        (text(503, "{\"message\": \"SECRET\"}"), HTTP),
-        (text(200, "<html>SECRET login page</html>"), NONSENSE),
-        (text(200, ""), NONSENSE),
-        (text(200, "null"), NONSENSE),
-        (text(200, "{\"status\":\"success\"}"), NONSENSE),
+        (api_error(400, "bad_data"), refused(400)),
+        (api_error(422, "execution"), refused(422)),
+        (api_error(422, "422"), refused(422)),
+        (api_error(200, "internal"), REFUSED.to_owned()),
+        (api_error(429, "too_many_requests"), status(429, "it limits how often it is asked")),
+        (text(429, "SECRET"), status(429, "it limits how often it is asked")),
+        (api_error(403, "forbidden"), status(403, "the credentials do not permit it")),
+        (text(403, "<html>"), status(403, "the credentials do not permit it")),
+        (text(401, "SECRET realm"), status(401, "the credentials are missing or wrong")),
+        (
+            text(502, "<html><title>SECRET gateway</title></html>"),
+            status(502, "the proxy does not reach it"),
+        ),
+        (text(500, ""), status(500, "it failed")),
+        (api_error(500, "internal"), status(500, "it failed")),
+        (
+            text(404, "404 page not found"),
+            status(
+                404,
+                "is the path prefix of --prometheus-url, or of the backend's `url`, right?",
+            ),
+        ),
+        (text(503, "{\"message\": \"SECRET\"}"), status(503, "it is unavailable")),
+        (text(200, "<html>SECRET login page</html>"), PAGE.to_owned()),
+        (text(200, ""), NONSENSE.to_owned()),
+        (text(200, "null"), NONSENSE.to_owned()),
+        (text(200, "{\"status\":\"success\"}"), NONSENSE.to_owned()),
         (
             text(200, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}"),
-            NONSENSE,
+            NONSENSE.to_owned(),
         ),
-        (data(&json!(null)), NONSENSE),
-        (data(&json!(["SECRET"])), NONSENSE),
-        (data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))), NONSENSE),
-        (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE),
+        (data(&json!(null)), NONSENSE.to_owned()),
+        (data(&json!(["SECRET"])), NONSENSE.to_owned()),
+        (data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))), NONSENSE.to_owned()),
+        (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE.to_owned()),
         (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
-            "the query gives a string, not a vector",
+            "the query gives a string, not a vector".to_owned(),
         ),
-        (Answer::Hang, "Prometheus did not answer in time"),
-        (Answer::Endless(257 << 20), "the answer of Prometheus is too large"),
+        (Answer::Endless(257 << 20), "the answer of Prometheus is too large".to_owned()),
+        // After these nothing is sent for a while.
+        (api_error(503, "timeout"), late(503)),
+        (text(504, "SECRET"), late(504)),
+        (Answer::Hang, LATE.to_owned()),
     ];
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
     let with_secrets = backend.url.replace("http://", "http://SECRET-user:SECRET-password@");
@@ -100,6 +113,12 @@ async fn what_a_client_is_told() {
             assert_eq!(app.get(&read(pod)).await.failure(), wanted, "{shown}");
             continue;
         }
+        // What came before may have made nothing but probes go through.
+        backend.play(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")]))));
+        until("queries are answered", async || {
+            (app.get(&custom("namespaces/n/pods/p/m")).await.status == 200).then_some(())
+        })
+        .await;
         backend.play(knows(&["m"], move |_| answer.clone()));
         let reply = app.get(&read(pod)).await;
         assert_eq!(reply.status, 500, "{shown}");
@@ -114,7 +133,10 @@ async fn what_a_client_is_told() {
         let body = json!({"status": "success", "isPartial": true, "warnings": ["SECRET"], "infos": ["i"], "data": pods(&[("p", "1")])});
         Answer::Raw(200, "application/json", body.to_string())
     }));
-    let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
+    let reply = until("queries are answered", async || {
+        Some(app.get(&custom("namespaces/n/pods/p/m")).await).filter(|reply| reply.status == 200)
+    })
+    .await;
     assert_eq!(reply.values(), [("p".to_owned(), "1".to_owned())]);
     assert!(!reply.body.contains("SECRET"));
 }
@@ -156,7 +178,7 @@ async fn a_backend_that_goes_away() {
     .await;
     assert_eq!(
         reply.failure(),
-        "Internal error occurred: unable to fetch metrics: rules[0]: Prometheus cannot be reached"
+        "Internal error occurred: unable to fetch metrics: rules[0]: Prometheus cannot be reached (connection refused)"
     );
     assert!(!reply.body.contains("127.0.0.1"), "{}", reply.body);
     assert_eq!(app.get("/readyz").await.status, 200);
@@ -333,79 +355,4 @@ async fn token_files_are_read_again(backend: &Backend, token: &std::path::Path) 
         (sent == "Bearer second-token").then_some(())
     })
     .await;
-}
-
-/// An authority, and what it has signed: certificate and key as PEM.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: rcgen::Certificate,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut parameters = CertificateParams::default();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = parameters.self_signed(&key).unwrap();
-        Self { issuer: Issuer::new(parameters, key), certificate }
-    }
-
-    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new([name.to_owned()]).unwrap();
-        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
-        roots
-    }
-}
-
-/// A backend that only talks to those with a certificate of its authority.
-#[tokio::test(flavor = "multi_thread")]
-async fn client_certificates() {
-    install_tls_provider();
-    let (server, client, stranger) = (Authority::new(), Authority::new(), Authority::new());
-    let (certificate, key) = server.sign("127.0.0.1");
-    let verifier = WebPkiClientVerifier::builder(Arc::new(client.roots())).build().unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
-    let tls = ServerConfig::builder()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .unwrap();
-    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
-    let address = ([127, 0, 0, 1], 0).into();
-    let listener = Listener::bind(address, Arc::new(tls), Limits::default()).await.unwrap();
-    let url = format!("https://{}", listener.address().unwrap());
-    let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
-    tokio::spawn(listener.serve(backend.router(), stop));
-
-    let inline = |text: String| Some(Source::Inline(text.into_bytes()));
-    let read = async |authority: &Authority, holder: Option<&Authority>| {
-        let mut launch = Launch::new(RULE, &url);
-        launch.prometheus.ca = inline(authority.certificate.pem());
-        if let Some(holder) = holder {
-            let (certificate, key) = holder.sign("loadline");
-            launch.prometheus.certificate = inline(certificate.pem());
-            launch.prometheus.key = inline(key.serialize_pem());
-        }
-        launch.prometheus.token = inline("token".to_owned());
-        let app = launch.start().await;
-        app.get(&custom("namespaces/n/pods/p/m")).await
-    };
-    read(&server, Some(&client)).await.values();
-    assert!(backend.take().iter().all(|asked| asked.header("authorization") == "Bearer token"));
-    for (authority, holder, what) in [
-        (&server, None, "no certificate"),
-        (&server, Some(&stranger), "a certificate of another authority"),
-        (&stranger, Some(&client), "a server of another authority"),
-    ] {
-        let reply = read(authority, holder).await;
-        assert_eq!(reply.status, 500, "{what}");
-        assert_eq!(backend.count(|_| true), 0, "{what}");
-    }
 }

@@ -55,10 +55,14 @@ mod resource_metrics;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod unanswerable;
+#[cfg(test)]
+mod unreachable;
 #[cfg(test)]
 mod victoria_metrics;

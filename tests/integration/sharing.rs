@@ -122,7 +122,7 @@ fn launch(backend: &Backend, cluster: &Kubernetes) -> Launch {
 }
 
 fn queries(backend: &Backend) -> Vec<String> {
-    let queries = backend.take().into_iter().filter(Asked::is_query);
+    let queries = backend.take().into_iter().filter(|asked| asked.is_query() && !asked.is_probe());
     queries.map(|asked| asked.parameter("query").to_owned()).collect()
 }
 

@@ -76,7 +76,7 @@ async fn it_is_a_problem_where_nobody_can_tell_who_lives() {
     launch.relist_interval = Duration::from_secs(1);
     launch.max_age = Duration::from_secs(60);
     let app = launch.start().await;
-    let why = "cannot tell live series from dead ones: Prometheus, or a proxy before it, answered with an HTTP error";
+    let why = "cannot tell live series from dead ones: Prometheus, or a proxy before it, answered with HTTP status 503 (it is unavailable)";
     assert_eq!(doubts(&app), [format!("rules[0]: {why}"), format!("rules[1]: {why}")]);
     assert!(app.get("/readyz?verbose").await.body.contains(why));
     let told = "loadline_discovery_successful{rule=\"rules[1]\"}";

@@ -21,6 +21,8 @@ use super::serve;
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// What is behind the question mark.
+    pub(crate) query: String,
     /// Of the URL and of the body.
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
@@ -36,6 +38,11 @@ impl Asked {
         self.path.ends_with("/api/v1/query")
     }
 
+    /// Whether it only asks whether anything is answered.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.is_query() && self.parameter("query") == "loadline_matches_nothing"
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }
@@ -46,6 +53,8 @@ impl Asked {
 pub(crate) enum Answer {
     Data(Value),
     Raw(u16, &'static str, String),
+    /// A redirect to this URL or path.
+    Redirect(u16, String),
     /// So many bytes of a body that does not end before.
     Endless(usize),
     /// Not at all.
@@ -108,6 +117,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let asked = Asked {
         method: head.method,
         path: head.uri.path().to_owned(),
+        query: query.to_owned(),
         parameters: form.query_pairs().into_owned().collect(),
         headers: head.headers,
     };
@@ -118,6 +128,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Answer::Raw(status, content_type, body) => {
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [("content-type", content_type)], body).into_response()
+        }
+        Answer::Redirect(status, location) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            (status, [("location", location)]).into_response()
         }
         Answer::Endless(bytes) => {
             let chunk = bytes::Bytes::from(vec![b' '; 1 << 20]);

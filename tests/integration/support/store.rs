@@ -11,7 +11,7 @@ use super::{exporter::Exporter, install_tls_provider, process::Process, until};
 pub(crate) struct Store {
     pub(crate) url: String,
     client: reqwest::Client,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -96,7 +96,12 @@ impl Store {
         install_tls_provider();
         let url = format!("http://127.0.0.1:{}", process.port().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { url, client, _process: process, _folder: folder }
+        Self { url, client, process, _folder: folder }
+    }
+
+    /// Sends a signal to its process, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 
     /// The answer of the HTTP API; nothing where it is no success.

@@ -1,0 +1,479 @@
+//! What goes wrong between us and a backend, and what may be told of it.
+
+use std::{error::Error as StdError, fmt, io, time::Duration};
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use super::{config::ConfigError, decode::DecodeError};
+
+/// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or it broke.
+    #[error("cannot reach Prometheus: {message}")]
+    Unreachable {
+        /// What kind of failure it is.
+        obstacle: Obstacle,
+        /// The causes.
+        message: String,
+    },
+    /// The deadline passed.
+    #[error("Prometheus did not answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// It was not sent, or given up, because the backend answers nobody.
+    #[error("given up, because no answers come: {0}")]
+    Silent(PublicError),
+    /// So many queries are under way that this one did not have its turn in time.
+    #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
+    Busy(Duration),
+    /// An HTTP status that is no success, with the beginning of a body that is not the API's.
+    #[error("Prometheus answered with HTTP status {status}: {body}")]
+    Http {
+        /// The status code.
+        status: u16,
+        /// The beginning of the body.
+        body: String,
+    },
+    /// The backend says that the request failed.
+    #[error("Prometheus answered with HTTP status {status}: {kind}: {message}")]
+    Api {
+        /// The HTTP status code.
+        status: u16,
+        /// The backend's `errorType`.
+        kind: String,
+        /// The backend's words.
+        message: String,
+    },
+    /// A page for people.
+    #[error("the answer is a page: {0}")]
+    Page(String),
+    /// The body is longer than we read.
+    #[error("the answer of Prometheus is longer than {0} bytes")]
+    TooLarge(usize),
+    /// A part of the answer is missing, where a whole one may still be used.
+    #[error("the answer of Prometheus is partial")]
+    Partial,
+    /// The body is not what the API says.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// The credentials could not be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+}
+
+/// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PublicError {
+    /// No connection, or it broke.
+    Unreachable(Obstacle),
+    /// No answer in time; with the HTTP status by which a proxy or the backend itself says so.
+    TimedOut(Option<u16>),
+    /// Too many queries are under way.
+    Busy,
+    /// An HTTP status that is not about the query.
+    Status(u16),
+    /// The query is refused, by an HTTP status if that is no success.
+    Refused(Option<u16>),
+    /// The answer is too large.
+    TooLarge,
+    /// A part of the answer is missing.
+    Partial,
+    /// The answer is none of the API's.
+    NotPrometheus {
+        /// It is a page for people.
+        is_page: bool,
+    },
+    /// Our credentials cannot be used.
+    Credentials,
+    /// Nobody can be asked.
+    NoBackend,
+    /// The task that asked has ended.
+    Abandoned,
+}
+
+/// Why a backend cannot be reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Obstacle {
+    /// Its name has no address.
+    UnknownHost,
+    /// Nobody listens.
+    Refused,
+    /// No connection was made in time.
+    NoConnection,
+    /// The connection broke.
+    Broken,
+    /// We speak TLS, and it does not.
+    SpeaksPlain,
+    /// It speaks TLS, and we do not.
+    SpeaksTls,
+    /// Its certificate is of an authority that is not trusted.
+    UnknownAuthority,
+    /// Its certificate is for other names.
+    OtherName,
+    /// Its certificate has ended, or not begun.
+    Expired,
+    /// Its certificate cannot be used for another reason.
+    Certificate,
+    /// It does not take our certificate, or wants one.
+    ClientCertificate,
+    /// Something else.
+    Other,
+}
+
+impl Error {
+    /// The failure of a request that has no answer.
+    pub(super) fn transport(error: &reqwest::Error) -> Self {
+        Self::Unreachable { obstacle: Obstacle::of(error), message: chain(error) }
+    }
+
+    /// The same, of a query that the crate has sent.
+    pub(super) fn of_client(error: &prometheus_http_query::Error) -> Self {
+        let sent = causes(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+        sent.map_or_else(
+            || Self::Unreachable { obstacle: Obstacle::Other, message: chain(error) },
+            Self::transport,
+        )
+    }
+
+    /// The failure that an answer is which is no success.
+    pub(super) fn of_answer(status: u16, body: &[u8]) -> Self {
+        if let Some((kind, message)) = super::decode::error(body) {
+            return Self::Api { status, kind, message };
+        }
+        let body = beginning(body);
+        // What web servers say to those who do not speak TLS, in plain text and with this status.
+        let wants_tls = ["HTTPS server", "HTTPS port", "SSL-enabled server port"];
+        if status == 400 && wants_tls.iter().any(|words| body.contains(words)) {
+            return Self::Unreachable { obstacle: Obstacle::SpeaksTls, message: body };
+        }
+        Self::Http { status, body }
+    }
+
+    /// The failure that a page for people is, if the body is one.
+    pub(super) fn of_page(body: &[u8]) -> Option<Self> {
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        is_page.then(|| Self::Page(beginning(body)))
+    }
+
+    /// A word for the failure, for counting.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.public() {
+            _ if matches!(self, Self::Silent(_)) => "silent",
+            PublicError::Unreachable(_) => "unreachable",
+            PublicError::TimedOut(_) => "timeout",
+            PublicError::Busy => "busy",
+            PublicError::Status(_) => "http",
+            PublicError::Refused(_) => "refused",
+            PublicError::TooLarge => "too_large",
+            PublicError::Partial => "partial",
+            PublicError::NotPrometheus { .. } => "malformed",
+            PublicError::Credentials | PublicError::NoBackend => "credentials",
+            PublicError::Abandoned => "abandoned",
+        }
+    }
+
+    /// The HTTP status of the answer, if it is no success.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Http { status, .. } | Self::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the query that cannot be answered, so that one which asks for less may be: it is refused, gives several
+    /// samples where one is wanted, or is over a limit or too slow.
+    pub fn is_about_the_query(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::TooLarge(_) | Self::Decode(DecodeError::Api { .. }) => true,
+            Self::Http { status, .. } => is_about_the_query(*status),
+            Self::Api { status, kind, .. } => is_about_the_query(*status) || kind == "timeout",
+            _ => false,
+        }
+    }
+
+    /// Whether there was no answer at all: the query may be too slow, or the backend hangs.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether nothing has come from the backend in time, so that it may answer nobody. What it, or a proxy before it, says at
+    /// once is an answer, and so is a failure.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.public(), PublicError::TimedOut(_) | PublicError::Unreachable(_))
+    }
+
+    /// What may be told.
+    pub fn public(&self) -> PublicError {
+        match self {
+            Self::Unreachable { obstacle, .. } => PublicError::Unreachable(*obstacle),
+            Self::Timeout(_) => PublicError::TimedOut(None),
+            Self::Silent(cause) => *cause,
+            Self::Busy(_) => PublicError::Busy,
+            Self::Http { status: status @ (408 | 504), .. }
+            | Self::Api { status: status @ (408 | 504), .. } => {
+                PublicError::TimedOut(Some(*status))
+            }
+            Self::Api { status, kind, .. } if kind == "timeout" => {
+                PublicError::TimedOut(Some(*status))
+            }
+            Self::Http { status: status @ (400 | 422), .. }
+            | Self::Api { status: status @ (400 | 422), .. } => PublicError::Refused(Some(*status)),
+            Self::Http { status, .. } | Self::Api { status, .. } => PublicError::Status(*status),
+            Self::Decode(DecodeError::Api { kind, .. }) if kind == "timeout" => {
+                PublicError::TimedOut(None)
+            }
+            Self::Decode(DecodeError::Api { .. }) => PublicError::Refused(None),
+            Self::TooLarge(_) => PublicError::TooLarge,
+            Self::Partial => PublicError::Partial,
+            Self::Page(_) => PublicError::NotPrometheus { is_page: true },
+            Self::Decode(_) => PublicError::NotPrometheus { is_page: false },
+            Self::Config(_) => PublicError::Credentials,
+        }
+    }
+}
+
+/// Whether a shorter or simpler query may be answered where this status came.
+fn is_about_the_query(status: u16) -> bool {
+    matches!(status, 400 | 413 | 414 | 422 | 431)
+}
+
+impl fmt::Display for PublicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(obstacle) => match obstacle.meaning() {
+                "" => f.write_str("Prometheus cannot be reached"),
+                meaning => write!(f, "Prometheus cannot be reached ({meaning})"),
+            },
+            Self::TimedOut(None) => f.write_str("Prometheus did not answer in time"),
+            Self::TimedOut(Some(status)) => {
+                write!(f, "Prometheus did not answer in time (HTTP status {status})")
+            }
+            Self::Busy => f.write_str("too many queries are under way"),
+            Self::Status(status) => {
+                let by = "Prometheus, or a proxy before it, answered with HTTP status";
+                match meaning(*status) {
+                    "" => write!(f, "{by} {status}"),
+                    meaning => write!(f, "{by} {status} ({meaning})"),
+                }
+            }
+            Self::Refused(None) => f.write_str("Prometheus refused the query"),
+            Self::Refused(Some(status)) => {
+                write!(f, "Prometheus refused the query (HTTP status {status})")
+            }
+            Self::TooLarge => f.write_str("the answer of Prometheus is too large"),
+            Self::Partial => f.write_str("the answer of Prometheus is partial"),
+            Self::NotPrometheus { is_page: false } => {
+                f.write_str("the answer is not one of a Prometheus")
+            }
+            Self::NotPrometheus { is_page: true } => {
+                f.write_str("the answer is not one of a Prometheus (HTML, as of a login page)")
+            }
+            Self::Credentials => f.write_str("the credentials for Prometheus cannot be used"),
+            Self::NoBackend => f.write_str("its backend cannot be asked"),
+            Self::Abandoned => f.write_str("the query was abandoned"),
+        }
+    }
+}
+
+/// What a status says that is not about the query.
+fn meaning(status: u16) -> &'static str {
+    match status {
+        300..=399 => "it redirects to another server, as to https or to a login page",
+        401 => "the credentials are missing or wrong",
+        403 => "the credentials do not permit it",
+        404 => "is the path prefix of --prometheus-url, or of the backend's `url`, right?",
+        407 => "the credentials for the proxy are missing or wrong",
+        413 | 414 | 431 => "the query is too long for it",
+        429 => "it limits how often it is asked",
+        502 => "the proxy does not reach it",
+        503 => "it is unavailable",
+        500..=599 => "it failed",
+        _ => "",
+    }
+}
+
+impl Obstacle {
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "its host name is unknown",
+            Self::Refused => "connection refused",
+            Self::NoConnection => "no connection in time",
+            Self::Broken => "the connection broke",
+            Self::SpeaksPlain => "no TLS at this port: http:// instead of https://?",
+            Self::SpeaksTls => "only TLS at this port: https:// instead of http://?",
+            Self::UnknownAuthority => "its certificate is of an unknown authority",
+            Self::OtherName => "its certificate is for another name",
+            Self::Expired => "its certificate has expired, or is not valid yet",
+            Self::Certificate => "its certificate is not valid",
+            Self::ClientCertificate => "our client certificate is missing or not accepted",
+            Self::Other => "",
+        }
+    }
+
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::NoConnection;
+        }
+        let known = causes(error).find_map(Self::of_cause);
+        known.unwrap_or(if error.is_connect() { Self::Other } else { Self::Broken })
+    }
+
+    fn of_cause(cause: &(dyn StdError + 'static)) -> Option<Self> {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            return Some(Self::of_tls(error));
+        }
+        if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+            // What comes first in TLS is no line of HTTP.
+            return error.is_parse().then_some(Self::SpeaksTls);
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return match error.kind() {
+                io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+                io::ErrorKind::TimedOut => Some(Self::NoConnection),
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe => Some(Self::Broken),
+                _ => None,
+            };
+        }
+        // The connector's own type is not public.
+        (cause.to_string() == "dns error").then_some(Self::UnknownHost)
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(error) => match error {
+                // The latter where authorities of the same name have different keys.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    Self::UnknownAuthority
+                }
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Self::Expired,
+                _ => Self::Certificate,
+            },
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::SpeaksPlain,
+            rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::DecryptError
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied,
+            ) => Self::ClientCertificate,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The causes of an error, those that an I/O error carries included.
+fn causes<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause: &&'e (dyn StdError + 'static)| {
+        let cause: &'e (dyn StdError + 'static) = *cause;
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(carried) => Some(carried),
+            None => cause.source(),
+        }
+    })
+}
+
+/// The causes of a transport error, without the URL that reqwest puts into its own text: it may hold a token.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in causes(error).filter(|cause| cause.downcast_ref::<reqwest::Error>().is_none()) {
+        let text = cause.to_string();
+        // An I/O error repeats what it carries.
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") }
+}
+
+fn beginning(body: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(status: u16, kind: &str) -> Error {
+        let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"SECRET"}}"#);
+        Error::of_answer(status, body.as_bytes())
+    }
+
+    fn page(status: u16) -> Error {
+        Error::of_answer(status, b"<html>SECRET</html>")
+    }
+
+    #[test]
+    fn statuses_are_told_by_number_and_meaning_whatever_the_body() {
+        for (status, meaning, kind) in [
+            (302, "redirect", "http"),
+            (307, "redirect", "http"),
+            (400, "refused the query", "refused"),
+            (401, "credentials", "http"),
+            (403, "credentials", "http"),
+            (404, "path prefix", "http"),
+            (407, "credentials", "http"),
+            (408, "in time", "timeout"),
+            (414, "too long", "http"),
+            (418, "answered", "http"),
+            (422, "refused the query", "refused"),
+            (429, "limits", "http"),
+            (500, "failed", "http"),
+            (502, "proxy", "http"),
+            (503, "unavailable", "http"),
+            (504, "in time", "timeout"),
+        ] {
+            for error in [page(status), Error::of_answer(status, b""), api(status, "internal")] {
+                let told = error.public().to_string();
+                assert!(told.contains(&format!("HTTP status {status}")), "{told}");
+                assert!(told.contains(meaning) && !told.contains("SECRET"), "{told}");
+                assert_eq!(error.kind(), kind, "{told}");
+            }
+        }
+        for error in [api(503, "timeout"), api(422, "timeout")] {
+            assert!(error.public().to_string().contains("did not answer in time"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_query_may_be_answered_for_less() {
+        for error in [api(422, "execution"), page(400), page(414), api(503, "timeout")] {
+            assert!(error.is_about_the_query(), "{error}");
+        }
+        for error in [page(401), api(403, "forbidden"), page(404), page(429), page(503), page(302)]
+        {
+            assert!(!error.is_about_the_query(), "{error}");
+        }
+    }
+
+    #[test]
+    fn servers_that_want_tls_say_so_in_their_own_words() {
+        for words in [
+            "Client sent an HTTP request to an HTTPS server.\n",
+            "<center>The plain HTTP request was sent to HTTPS port</center>",
+            "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+        ] {
+            let error = Error::of_answer(400, words.as_bytes());
+            assert_eq!(error.public(), PublicError::Unreachable(Obstacle::SpeaksTls), "{words}");
+        }
+        assert_eq!(page(400).public(), PublicError::Refused(Some(400)));
+    }
+
+    #[test]
+    fn pages_are_told_from_answers() {
+        assert!(Error::of_page(b"\n <!DOCTYPE html>").is_some());
+        assert!(Error::of_page(b"{\"a\":\"<b>\"}").is_none() && Error::of_page(b"").is_none());
+    }
+}

@@ -1,0 +1,219 @@
+//! When a request is sent to a backend, how long it may take, and what its end says of the backend.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{SemaphorePermit, watch};
+
+use super::{
+    Error, Headers, Prometheus, PublicError, QUERY,
+    availability::{Admission, Availability},
+    now,
+    turns::Turns,
+};
+
+/// What is asked to learn whether a backend answers at all: it costs nothing, and has to look into the store as others do.
+const PROBE: &str = "loadline_matches_nothing";
+
+impl Prometheus {
+    /// Waits until a request may be sent; it fails at once where the backend answers nobody.
+    pub(super) async fn admitted(
+        &self,
+        path: &'static str,
+        headers: &Headers,
+    ) -> Result<(), Error> {
+        let silence = self.settled(headers).await;
+        silence.map_or(Ok(()), |cause| Err(self.unsent(path, Error::Silent(cause))))
+    }
+
+    /// Waits until it is known whether the backend answers, and probes it where nobody else does. Says why it does not.
+    async fn settled(&self, headers: &Headers) -> Option<PublicError> {
+        loop {
+            match self.admit() {
+                Admission::Pass => return None,
+                Admission::Refuse(cause) => return Some(cause),
+                Admission::Wait => {
+                    let mut seen = self.availability.subscribe();
+                    // The sender is our own, so this does not fail.
+                    let _known = seen.wait_for(|availability| !availability.is_waited_for()).await;
+                }
+                Admission::Probe(patience) => {
+                    self.probe(headers, patience).await;
+                    return self.silence();
+                }
+            }
+        }
+    }
+
+    fn admit(&self) -> Admission {
+        let mut admission = Admission::Pass;
+        self.availability.send_if_modified(|availability| {
+            admission = availability.admit(now());
+            false
+        });
+        admission
+    }
+
+    /// Waits for others, which is not the query's fault, and so not within its time.
+    pub(super) async fn permit(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Error> {
+        if let Ok(permit) = self.in_flight.try_acquire() {
+            return Ok(permit);
+        }
+        if !self.turns().join(timeout, now()) {
+            return Err(self.unsent(QUERY, Error::Busy(timeout)));
+        }
+        let _waiting = Waiting(&self.turns);
+        let permit = tokio::time::timeout(timeout, self.in_flight.acquire());
+        let error = tokio::select! {
+            biased;
+            // Those who have the permits are not answered.
+            cause = self.silenced() => Error::Silent(cause),
+            // The semaphore is never closed.
+            permit = permit => if let Ok(Ok(permit)) = permit {
+                self.turns().served(now());
+                return Ok(permit);
+            } else {
+                self.turns().waited_in_vain(now());
+                Error::Busy(timeout)
+            },
+        };
+        Err(self.unsent(QUERY, error))
+    }
+
+    /// Waits until the backend answers nobody, and says why.
+    async fn silenced(&self) -> PublicError {
+        let mut seen = self.availability.subscribe();
+        let silence = seen.wait_for(|availability| availability.silence().is_some()).await;
+        // The sender is our own, so there is one.
+        match silence.ok().and_then(|availability| availability.silence()) {
+            Some((_, cause)) => cause,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsent(&self, path: &'static str, error: Error) -> Error {
+        self.metrics.unsent(path, error.kind());
+        error
+    }
+
+    /// Sends a request, and learns from how it ends whether the backend answers.
+    pub(super) async fn exchange<T>(
+        &self,
+        path: &'static str,
+        timeout: Duration,
+        headers: &Headers,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let result = tokio::select! {
+            biased;
+            result = self.measured(path, timeout, request) => result,
+            // The backend does not answer others: nothing is to be hoped for from what was sent before.
+            cause = self.silenced() => return Err(self.unsent(path, Error::Silent(cause))),
+        };
+        match &result {
+            Err(error) if error.is_silence() => {
+                // Whoever waits for the permit that is held meanwhile is not to try the same.
+                self.availability.send_modify(|availability| availability.doubt(now()));
+                self.settled(headers).await;
+            }
+            _ => self.answered(),
+        }
+        result
+    }
+
+    /// Asks whether anything is answered. No permit is needed: all may be held by those who wait in vain.
+    async fn probe(&self, headers: &Headers, patience: Duration) {
+        let mut probing = Probing(Some(&self.availability));
+        // Discovery gives up what takes longer than all that it asks, and would never see the end.
+        let patience = patience.min(self.query_timeout).min(self.discovery_timeout / 2);
+        self.traffic.queries.fetch_add(1, Ordering::Relaxed);
+        let request = self.send_query(PROBE, headers, patience);
+        match self.measured(QUERY, patience, request).await {
+            Err(error) if error.is_silence() => {
+                if error.is_timeout() {
+                    // The next probe must not wait on a connection that leads nowhere.
+                    self.connections.renew().await;
+                }
+                self.silent(&error);
+            }
+            _ => self.answered(),
+        }
+        probing.0 = None;
+    }
+
+    fn answered(&self) {
+        let mut ended = None;
+        self.availability.send_if_modified(|availability| {
+            let is_news = !matches!(availability, Availability::Answering);
+            ended = availability.answered();
+            is_news
+        });
+        if let Some(since) = ended {
+            let seconds = now().saturating_duration_since(since).as_secs();
+            self.report();
+            tracing::info!(
+                backend = self.connections.config().name,
+                seconds,
+                "Prometheus answers again"
+            );
+        }
+    }
+
+    fn silent(&self, error: &Error) {
+        let mut begins = false;
+        self.availability.send_modify(|availability| {
+            begins = availability.probe_failed(error.public(), now());
+        });
+        if begins {
+            self.report();
+            tracing::warn!(
+                backend = self.connections.config().name,
+                %error,
+                "Prometheus does not answer; until it does, one query at a time is sent"
+            );
+        }
+    }
+
+    /// Gives a request its time limit, and counts it.
+    async fn measured<T>(
+        &self,
+        path: &'static str,
+        timeout: Duration,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let result = match tokio::time::timeout(timeout, request).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Error::Timeout(timeout)),
+        };
+        let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
+        self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
+        result
+    }
+}
+
+/// A probe under way. Where whoever waits for it goes away, it is for somebody else to send one.
+struct Probing<'p>(Option<&'p watch::Sender<Availability>>);
+
+impl Drop for Probing<'_> {
+    fn drop(&mut self) {
+        if let Some(availability) = self.0 {
+            availability.send_modify(Availability::probe_abandoned);
+        }
+    }
+}
+
+/// A query that waits for its turn. Dropping it is going away.
+struct Waiting<'p>(&'p Mutex<Turns>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).leave();
+    }
+}

@@ -1,0 +1,210 @@
+//! Backends that cannot be reached, and what is told of it: in words, without an address.
+
+use std::{sync::Arc, time::Duration};
+
+use loadline::{
+    prometheus::Source,
+    server::{Listener, limits::Limits},
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, sync::DropGuard};
+
+use crate::support::{
+    app::{Launch, custom},
+    backend::{Answer, Backend, knows, pods},
+    install_tls_provider,
+};
+
+const RULE: &str = "rules:\n- {seriesQuery: m, static: true, resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}\n";
+
+/// An authority, and what it has signed: certificate and key as PEM.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self { issuer: Issuer::new(parameters, key), certificate }
+    }
+
+    fn sign(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        change(&mut parameters);
+        (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key)
+    }
+}
+
+/// A backend behind TLS, which may want certificates of an authority.
+async fn behind_tls(
+    backend: &Backend,
+    (certificate, key): (String, KeyPair),
+    clients: Option<&Authority>,
+) -> (String, DropGuard) {
+    install_tls_provider();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let chain = rustls::pki_types::pem::PemObject::pem_slice_iter(certificate.as_bytes());
+    let chain: Vec<CertificateDer<'static>> = chain.map(Result::unwrap).collect();
+    let tls = match clients {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(clients.certificate.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+            ServerConfig::builder().with_client_cert_verifier(verifier)
+        }
+    };
+    let tls = tls.with_single_cert(chain, key).unwrap();
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind(address, Arc::new(tls), Limits::default()).await.unwrap();
+    let url = format!("https://{}", listener.address().unwrap());
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(listener.serve(backend.router(), stop));
+    (url, guard)
+}
+
+/// What is told of the first read.
+async fn told(launch: Launch) -> String {
+    let address = launch.prometheus.url.host_str().unwrap().to_owned();
+    let app = Box::pin(launch.start()).await;
+    let failure = app.get(&custom("namespaces/n/pods/p/m")).await.failure();
+    assert!(!failure.contains(&address), "{failure}");
+    let ready = app.get("/readyz?verbose").await.body;
+    let (_, cause) = failure.split_once("rules[0]: ").expect("a cause");
+    assert!(ready.contains(cause), "the same is told there: {cause}\n{ready}");
+    cause.to_owned()
+}
+
+fn inline(text: &str) -> Source {
+    Source::Inline(text.as_bytes().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn obstacles_are_told_apart() {
+    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
+    let (ours, stranger) = (Authority::new(), Authority::new());
+    let trusting = |url: &str, authority: &Authority| {
+        let mut launch = Launch::new(RULE, url);
+        launch.prometheus.ca = Some(inline(&authority.certificate.pem()));
+        launch
+    };
+    let unreachable = |why: &str| format!("Prometheus cannot be reached ({why})");
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    assert_eq!(told(Launch::new(RULE, &closed)).await, unreachable("connection refused"));
+
+    // A label of a name has 63 bytes at the most, so that no server is asked for it.
+    let nowhere = format!("http://{}.example:9090", "x".repeat(64));
+    assert_eq!(told(Launch::new(RULE, &nowhere)).await, unreachable("its host name is unknown"));
+
+    let encrypted = backend.url.replace("http://", "https://");
+    let why = unreachable("no TLS at this port: http:// instead of https://?");
+    assert_eq!(told(trusting(&encrypted, &ours)).await, why);
+
+    let good = ours.sign("127.0.0.1", |_| {});
+    let (url, _guard) = behind_tls(&backend, good, None).await;
+    let why = unreachable("only TLS at this port: https:// instead of http://?");
+    assert_eq!(told(Launch::new(RULE, &url.replace("https://", "http://"))).await, why);
+    let why = unreachable("its certificate is of an unknown authority");
+    assert_eq!(told(trusting(&url, &stranger)).await, why);
+
+    let (url, _guard) = behind_tls(&backend, ours.sign("prometheus.example", |_| {}), None).await;
+    let why = unreachable("its certificate is for another name");
+    assert_eq!(told(trusting(&url, &ours)).await, why);
+
+    let old = ours.sign("127.0.0.1", |parameters| {
+        parameters.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    });
+    let (url, _guard) = behind_tls(&backend, old, None).await;
+    let why = unreachable("its certificate has expired, or is not valid yet");
+    assert_eq!(told(trusting(&url, &ours)).await, why);
+
+    let certificate = ours.sign("127.0.0.1", |_| {});
+    let (url, _guard) = behind_tls(&backend, certificate, Some(&ours)).await;
+    let why = unreachable("our client certificate is missing or not accepted");
+    assert_eq!(told(trusting(&url, &ours)).await, why);
+    let mut launch = trusting(&url, &ours);
+    let (certificate, key) = stranger.sign("loadline", |_| {});
+    launch.prometheus.certificate = Some(inline(&certificate));
+    launch.prometheus.key = Some(inline(&key.serialize_pem()));
+    assert_eq!(told(launch).await, why);
+    assert_eq!(backend.count(|_| true), 0, "nothing has come through");
+
+    let mut launch = trusting(&url, &ours);
+    let (certificate, key) = ours.sign("loadline", |_| {});
+    launch.prometheus.certificate = Some(inline(&certificate));
+    launch.prometheus.key = Some(inline(&key.serialize_pem()));
+    launch.prometheus.token = Some(inline("token"));
+    launch.start().await.get(&custom("namespaces/n/pods/p/m")).await.values();
+    assert!(backend.take().iter().all(|asked| asked.header("authorization") == "Bearer token"));
+}
+
+/// Another server is not sent what may be credentials, and a page for people is no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_to_a_login() {
+    let login = Backend::start(|_| Answer::Raw(200, "text/html", "<html>SECRET".to_owned())).await;
+    let elsewhere = format!("{}/login", login.url);
+    let backend = Backend::start(move |asked| match asked.path.as_str() {
+        "/login" => Answer::Raw(200, "text/html", "\n<!doctype html>SECRET".to_owned()),
+        "/here/api/v1/query" => Answer::Redirect(302, "/login".to_owned()),
+        _ => Answer::Redirect(302, elsewhere.clone()),
+    })
+    .await;
+    for (prefix, cause) in [
+        (
+            "/away",
+            "Prometheus, or a proxy before it, answered with HTTP status 302 (it redirects to another server, as to https or to a login page)",
+        ),
+        ("/here", "the answer is not one of a Prometheus (HTML, as of a login page)"),
+    ] {
+        let mut launch = Launch::new(RULE, &format!("{}{prefix}", backend.url));
+        launch.prometheus.token = Some(inline("token"));
+        let app = launch.start().await;
+        let failure = app.get(&custom("namespaces/n/pods/p/m")).await.failure();
+        assert!(failure.ends_with(&format!(": {cause}")), "{failure}");
+    }
+    assert_eq!(login.count(|_| true), 0);
+}
+
+/// No connection comes about: what is sent to it is thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_whose_machine_is_gone() {
+    // A queue for one connection, which nobody takes out of it.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address))
+            .await
+    {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue has no end");
+    }
+    let mut launch = Launch::new(RULE, &format!("http://{address}"));
+    launch.prometheus.query_timeout = Duration::from_millis(300);
+    let app = launch.start().await;
+    let read = async || app.get(&custom("namespaces/n/pods/p/m")).await.failure();
+    assert!(read().await.ends_with("Prometheus did not answer in time"));
+    let sent = app.prometheus.traffic().queries();
+    for _ in 0..20 {
+        assert!(read().await.ends_with("Prometheus did not answer in time"));
+    }
+    assert!(app.prometheus.traffic().queries() - sent < 20);
+}
