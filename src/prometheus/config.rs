@@ -24,11 +24,11 @@ pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/service
 const OF_FLAGS: &str = "--prometheus-url";
 
 /// Where a backend is and how to authenticate there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// What the rules file calls it, or the flag that names it.
     pub name: String,
-    /// The base URL, without credentials.
+    /// The base URL, without user and password. Its parameters are sent with every request, and may be secrets.
     pub url: Url,
     /// User and password, from the URL.
     pub basic: Option<Basic>,
@@ -148,6 +148,13 @@ pub enum ConfigError {
     Tls(String),
 }
 
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, url) = (&self.name, self.public_url());
+        f.debug_struct("Config").field("name", name).field("url", &url).finish_non_exhaustive()
+    }
+}
+
 impl Config {
     /// A backend at a URL, with everything else at its default. User and password in the URL become basic auth.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
@@ -160,6 +167,7 @@ impl Config {
         url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
+        url.set_fragment(None);
         Ok(Self {
             name: OF_FLAGS.to_owned(),
             url,
@@ -212,7 +220,6 @@ impl Config {
     pub fn public_url(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
-        url.set_fragment(None);
         url.as_str().trim_end_matches('/').to_owned()
     }
 
@@ -333,8 +340,9 @@ mod tests {
         assert!(!format!("{config:?}").contains("pa:ss"));
         assert!(Config::new("http://host").unwrap().basic.is_none());
         assert_eq!(config.public_url(), "https://host:9090/prom");
-        let shown = Config::new("http://u:p@host:9090/?token=t#f").unwrap().public_url();
-        assert_eq!(shown, "http://host:9090");
+        let config = Config::new("http://u:p@host:9090/?token=secret#f").unwrap();
+        assert_eq!(config.public_url(), "http://host:9090");
+        assert!(!format!("{config:?}").contains("secret"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod answers;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod backend_urls;
+#[cfg(test)]
 mod causes;
 #[cfg(test)]
 mod check;

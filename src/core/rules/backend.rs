@@ -20,8 +20,8 @@ pub struct Backend {
     pub place: Place,
     /// What the file says of it.
     pub content: Content,
-    /// Its http or https URL, with a host and without query and fragment. User and password in it are for basic
-    /// authentication; it must not be shown before they are taken away.
+    /// Its http or https URL, with a host and without a fragment. User and password in it are for basic authentication, its
+    /// parameters are for every request; it must not be shown before all of these are taken away.
     pub url: Url,
     /// Headers of every request, with values marked as sensitive. No name occurs twice.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -141,8 +141,8 @@ fn compile(
 
 fn url(text: &str) -> Result<Url, String> {
     let url = http_url(text)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("a URL without `?` and `#` is expected".to_owned());
+    if url.fragment().is_some() {
+        return Err("a URL without `#` is expected".to_owned());
     }
     Ok(url)
 }

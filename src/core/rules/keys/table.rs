@@ -283,7 +283,7 @@ static BACKEND: Shape = Shape {
             name: "url",
             kind: Kind::NonEmpty,
             need: Need::Required,
-            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication.",
+            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request.",
         },
         key("headers", Kind::Headers, "Headers of every request, such as X-Scope-OrgID."),
         key("tokenFile", Kind::NonEmpty, "A file with a bearer token; read again when it changes."),

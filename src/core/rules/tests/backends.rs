@@ -5,12 +5,12 @@ use super::{super::*, problems};
 #[test]
 fn backends_are_described() {
     let rules = load(
-        "backends:\n- name: mimir\n  url: https://user:secret@mimir:8080/prometheus/\n  headers: {X-Scope-OrgID: secret-team}\n  tokenFile: /t\n  caFile: /ca\n  clientTLSCertFile: /c\n  clientTLSKeyFile: /k\n  authInCluster: true\n  verb: POST\n  timeout: 10s\n  discoveryTimeout: 1m\n  concurrency: 4\n- {name: plain, url: 'http://plain', authConfig: /kubeconfig}\n",
+        "backends:\n- name: mimir\n  url: https://user:secret@mimir:8080/prometheus/?token=secret\n  headers: {X-Scope-OrgID: secret-team}\n  tokenFile: /t\n  caFile: /ca\n  clientTLSCertFile: /c\n  clientTLSKeyFile: /k\n  authInCluster: true\n  verb: POST\n  timeout: 10s\n  discoveryTimeout: 1m\n  concurrency: 4\n- {name: plain, url: 'http://plain', authConfig: /kubeconfig}\n",
     )
     .unwrap();
     let [mimir, plain] = rules.backends.as_slice() else { panic!("two backends") };
     assert_eq!(&*mimir.name, "mimir");
-    assert_eq!(mimir.url.as_str(), "https://user:secret@mimir:8080/prometheus/");
+    assert_eq!(mimir.url.as_str(), "https://user:secret@mimir:8080/prometheus/?token=secret");
     assert_eq!(mimir.headers[0].0, "x-scope-orgid");
     assert_eq!(mimir.headers[0].1, "secret-team");
     let files = [
@@ -42,7 +42,7 @@ fn the_form_of_backends_is_checked() {
 #[test]
 fn backends_that_cannot_be_meant_are_refused_without_their_secrets() {
     let said = problems(
-        "backends:\n- {name: a, url: 'http://u:secret@'}\n- {name: a, url: 'ftp://u:secret@host'}\n- {name: b, url: 'u:secret@host'}\n- {name: c, url: 'http://host/?token=secret', clientTLSKeyFile: /k}\n- {name: d, url: 'http://host', clientTLSCertFile: /c, authInCluster: true, authConfig: /k, headers: {X-A: é-secret}}\n",
+        "backends:\n- {name: a, url: 'http://u:secret@'}\n- {name: a, url: 'ftp://u:secret@host'}\n- {name: b, url: 'u:secret@host'}\n- {name: c, url: 'http://host/?token=secret#', clientTLSKeyFile: /k}\n- {name: d, url: 'http://host', clientTLSCertFile: /c, authInCluster: true, authConfig: /k, headers: {X-A: é-secret}}\n",
     )
     .join("\n");
     assert!(!said.contains("secret"), "{said}");
