@@ -1,5 +1,5 @@
-//! Tells the planner what autoscalers will read, so that it is fetched before they do: after a restart, and when an
-//! autoscaler is new.
+//! Tells the planner what autoscalers will read, so that it is fetched before they do: after a restart, and when one that is
+//! healthy gets another metric.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -135,11 +135,11 @@ fn entry<'c>(catalog: &'c Catalog, resource: &GroupResource, metric: &str) -> Op
 fn topics(catalog: &Catalog, seeds: &[Seed]) -> HashMap<Topic, Vec<Announced>> {
     let mut topics: HashMap<Topic, Vec<Announced>> = HashMap::new();
     for seed in seeds {
-        let Seed { namespace, metric, selector, source } = seed;
+        let Seed { namespace, metric, selector, source, replicas } = seed;
         let mut resource = None;
         let mut place = Some(Arc::clone(namespace));
         let announced = match source {
-            Source::Pods { replicas } => {
+            Source::Pods => {
                 resource = Some(GroupResource::parse("pods"));
                 Announced::Selector(*replicas)
             }

@@ -18,11 +18,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    core::seeds::Seed,
+    core::seeds::{Expected, Seed, within_limits},
     kubernetes::watch::{Broken, Event, Pauses, Watch},
     metrics::Metrics,
 };
-use autoscaler::{Autoscaler, Spec, Status, kind, seeds};
+use autoscaler::{Autoscaler, Spec, Status, expected, kind};
 
 /// The least time between two publications.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long it takes until a watch that was refused is tried again.
 const REFUSED: Duration = Duration::from_secs(5 * 60);
 
-/// What is known; it changes at most once a second. Seeds come in the order of namespace and name of their
+/// What is known, within the limits; it changes at most once a second. Seeds come in the order of namespace and name of their
 /// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps
 /// its last content while the watch is broken.
 pub type Seeds = watch::Receiver<Arc<[Seed]>>;
@@ -45,7 +45,7 @@ pub struct Hpas {
 }
 
 /// By namespace and name.
-type Autoscalers = BTreeMap<(String, String), Vec<Seed>>;
+type Autoscalers = BTreeMap<(String, String), Expected>;
 
 #[derive(Default)]
 struct Known {
@@ -123,13 +123,16 @@ async fn publish(
         changed.notified().await;
         let (autoscalers, all) = {
             let known = lock(known);
-            let all: Arc<[Seed]> = known.autoscalers.values().flatten().cloned().collect();
-            (known.autoscalers.len(), all)
+            (known.autoscalers.len(), within_limits(known.autoscalers.values()))
         };
-        metrics.autoscalers(autoscalers, all.len());
+        metrics.autoscalers(autoscalers, all.seeds.len());
+        metrics.left_out("not_read", all.not_read);
+        metrics.left_out("limit", all.over_limit);
         seeds.send_if_modified(|before| {
-            let is_changed = *before != all;
-            *before = all;
+            let is_changed = **before != *all.seeds;
+            if is_changed {
+                *before = all.seeds.into();
+            }
             is_changed
         });
         sleep(PAUSE).await;
@@ -145,8 +148,8 @@ impl Known {
                 false
             }
             Event::Listed(autoscaler) => {
-                let (place, seeds) = entry(autoscaler);
-                self.listing.get_or_insert_default().insert(place, seeds);
+                let (place, expected) = entry(autoscaler);
+                self.listing.get_or_insert_default().insert(place, expected);
                 false
             }
             Event::Synced => match self.listing.take() {
@@ -158,11 +161,11 @@ impl Known {
                 None => false,
             },
             Event::Applied(autoscaler) => {
-                let (place, seeds) = entry(autoscaler);
+                let (place, expected) = entry(autoscaler);
                 let before = self.autoscalers.get(&place);
-                let is_changed = before != Some(&seeds);
+                let is_changed = before != Some(&expected);
                 if is_changed {
-                    self.autoscalers.insert(place, seeds);
+                    self.autoscalers.insert(place, expected);
                 }
                 is_changed
             }
@@ -174,10 +177,10 @@ impl Known {
     }
 }
 
-fn entry(autoscaler: Autoscaler) -> ((String, String), Vec<Seed>) {
+fn entry(autoscaler: Autoscaler) -> ((String, String), Expected) {
     let metadata = &autoscaler.metadata;
     let place = (metadata.namespace.clone(), metadata.name.clone());
-    (place, seeds(autoscaler))
+    (place, expected(autoscaler))
 }
 
 fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {

@@ -159,7 +159,10 @@ impl Fleet {
                 json!({
                     "metadata": {"name": format!("app-{app}"), "namespace": format!("team-{namespace}")},
                     "spec": {"metrics": [metric]},
-                    "status": {"currentReplicas": self.pods},
+                    "status": {
+                        "currentReplicas": self.pods,
+                        "conditions": [{"type": "ScalingActive", "status": "True"}],
+                    },
                 })
             })
             .collect()

@@ -1,9 +1,11 @@
 //! A HorizontalPodAutoscaler as the API server has it, and the questions that follow from it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use k8s_openapi::{
-    api::autoscaling::v2::{MetricIdentifier, MetricSpec},
+    api::autoscaling::v2::{
+        CrossVersionObjectReference, MetricIdentifier, MetricSpec, MetricStatus,
+    },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use serde::Deserialize;
@@ -11,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     core::{
         kinds::{GroupResource, Kind},
-        seeds::{Seed, Source},
+        seeds::{Expected, MAX_OF_AUTOSCALER, Seed, Source},
         selector::{Operator, Requirement, Selector},
     },
     kubernetes::list::Object,
@@ -27,11 +29,28 @@ pub(super) struct Spec {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Status {
     /// Nothing until the controller has seen it.
-    #[serde(default)]
     current_replicas: Option<i32>,
+    /// Of each metric what the controller has read last; of one that it could not read nothing.
+    current_metrics: Option<Vec<MetricStatus>>,
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+impl Status {
+    /// Whether the controller reads metrics, every time all of them.
+    fn is_active(&self) -> bool {
+        let mut conditions = self.conditions.iter().flatten();
+        conditions.any(|condition| condition.kind == "ScalingActive" && condition.status == "True")
+    }
 }
 
 /// The kind.
@@ -48,35 +67,61 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// What it will ask of us, in the order of its metrics. A metric that the controller refuses is left out.
-pub(super) fn seeds(autoscaler: Autoscaler) -> Vec<Seed> {
-    let namespace: Arc<str> = Arc::from(autoscaler.metadata.namespace);
-    let replicas = autoscaler.status.current_replicas.unwrap_or_default();
-    let replicas = usize::try_from(replicas).unwrap_or_default();
-    autoscaler
-        .spec
-        .metrics
-        .into_iter()
-        .filter_map(|metric| {
-            let (MetricIdentifier { name, selector: labels }, source) = match metric {
-                MetricSpec { pods: Some(pods), .. } => (pods.metric, Source::Pods { replicas }),
-                MetricSpec { object: Some(object), .. } => {
-                    let described = object.described_object;
-                    let source = Source::Object {
-                        api_version: described.api_version.unwrap_or_default(),
-                        kind: described.kind,
-                        name: described.name,
-                    };
-                    (object.metric, source)
-                }
-                MetricSpec { external: Some(external), .. } => (external.metric, Source::External),
-                // Resource metrics have an API of their own.
-                _ => return None,
-            };
-            let selector = selector(labels)?;
-            Some(Seed { namespace: Arc::clone(&namespace), metric: name, selector, source })
-        })
-        .collect()
+/// What it will ask of us, in the order of its metrics. Left out is what the controller has not read: the metrics of one whose
+/// workload does not exist are never read, and who may write one would have as many queries sent as he likes. A metric that the
+/// controller refuses is none.
+pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
+    let Autoscaler { metadata, spec, status } = autoscaler;
+    let namespace: Arc<str> = Arc::from(metadata.namespace);
+    let is_active = status.is_active();
+    let replicas = usize::try_from(status.current_replicas.unwrap_or_default()).unwrap_or_default();
+    let seed = |(identifier, source): (MetricIdentifier, Source)| {
+        let selector = selector(identifier.selector)?;
+        let namespace = Arc::clone(&namespace);
+        Some(Seed { namespace, metric: identifier.name, selector, source, replicas })
+    };
+    let read = status.current_metrics.unwrap_or_default().into_iter();
+    let read: HashSet<_> = read.filter_map(|metric| seed(read_last(metric)?)).collect();
+    let mut expected = Expected::default();
+    for seed in spec.metrics.into_iter().filter_map(|metric| seed(asked(metric)?)) {
+        if !is_active && !read.contains(&seed) {
+            expected.not_read += 1;
+        } else if expected.seeds.len() < MAX_OF_AUTOSCALER {
+            expected.seeds.push(seed);
+        } else {
+            expected.over_limit += 1;
+        }
+    }
+    expected
+}
+
+/// What is asked of us for a metric; nothing for resource metrics, which have an API of their own.
+fn asked(metric: MetricSpec) -> Option<(MetricIdentifier, Source)> {
+    match metric {
+        MetricSpec { pods: Some(pods), .. } => Some((pods.metric, Source::Pods)),
+        MetricSpec { object: Some(object), .. } => {
+            Some((object.metric, described(object.described_object)))
+        }
+        MetricSpec { external: Some(external), .. } => Some((external.metric, Source::External)),
+        _ => None,
+    }
+}
+
+/// What was asked of us for a metric that has been read.
+fn read_last(metric: MetricStatus) -> Option<(MetricIdentifier, Source)> {
+    match metric {
+        MetricStatus { pods: Some(pods), .. } => Some((pods.metric, Source::Pods)),
+        MetricStatus { object: Some(object), .. } => {
+            Some((object.metric, described(object.described_object)))
+        }
+        MetricStatus { external: Some(external), .. } => Some((external.metric, Source::External)),
+        _ => None,
+    }
+}
+
+fn described(object: CrossVersionObjectReference) -> Source {
+    let CrossVersionObjectReference { api_version, kind, name } = object;
+    Source::Object { api_version: api_version.unwrap_or_default(), kind, name }
 }
 
 /// The selector as it is read from the text that the controller sends, `metav1.LabelSelectorAsSelector(…).String()`; nothing
@@ -117,6 +162,15 @@ mod tests {
 
     use super::*;
 
+    fn of(autoscaler: serde_json::Value) -> Expected {
+        expected(serde_json::from_value(autoscaler).unwrap())
+    }
+
+    /// The conditions of one whose metrics are read.
+    fn active() -> serde_json::Value {
+        json!([{"type": "ScalingActive", "status": "True"}])
+    }
+
     #[test]
     fn every_metric_but_resources_is_a_seed() {
         let autoscaler = json!({
@@ -149,13 +203,17 @@ mod tests {
                     "target": {"type": "Value", "value": "1"},
                 }},
             ]},
-            "status": {"currentReplicas": 3, "desiredReplicas": 3},
+            "status": {
+                "currentReplicas": 3, "desiredReplicas": 3,
+                "currentMetrics": null, "conditions": active(),
+            },
         });
         let seed = |metric: &str, selector: &str, source| Seed {
             namespace: "team".into(),
             metric: metric.to_owned(),
             selector: Selector::parse(selector).unwrap(),
             source,
+            replicas: 3,
         };
         let object = Source::Object {
             api_version: "networking.k8s.io/v1".to_owned(),
@@ -163,13 +221,9 @@ mod tests {
             name: "shop".to_owned(),
         };
         assert_eq!(
-            seeds(serde_json::from_value(autoscaler).unwrap()),
+            of(autoscaler).seeds,
             [
-                seed(
-                    "rate",
-                    "code=,!debug,method=get,path notin (a,b),zone",
-                    Source::Pods { replicas: 3 }
-                ),
+                seed("rate", "code=,!debug,method=get,path notin (a,b),zone", Source::Pods),
                 seed("hits", "", object),
                 seed("queue", "queue in (jobs)", Source::External),
             ]
@@ -179,7 +233,73 @@ mod tests {
     #[test]
     fn a_new_one_has_no_replicas_and_maybe_no_metrics() {
         let autoscaler = json!({"metadata": {"name": "web", "namespace": "team"}, "spec": {}});
-        assert_eq!(seeds(serde_json::from_value(autoscaler).unwrap()), []);
+        assert_eq!(of(autoscaler), Expected::default());
+    }
+
+    #[test]
+    fn only_what_the_controller_has_read_is_expected() {
+        let external = |queue: &str| json!({"metric": {"name": "queue", "selector": {"matchLabels": {"queue": queue}}}});
+        let described = json!({"apiVersion": "v1", "kind": "Service", "name": "web"});
+        let object = json!({"metric": {"name": "hits"}, "describedObject": described});
+        let pods = json!({"metric": {"name": "rate"}});
+        let metrics = json!([
+            {"type": "External", "external": external("a")},
+            {"type": "External", "external": external("b")},
+            {"type": "Object", "object": object},
+            {"type": "Pods", "pods": pods},
+            {"type": "Resource", "resource": {"name": "cpu"}},
+        ]);
+        let inactive = json!([
+            {"type": "AbleToScale", "status": "True"}, {"type": "ScalingActive", "status": "False"},
+        ]);
+        let one = json!([
+            {"type": ""}, {"type": "External", "external": external("b")},
+            {"type": "Resource", "resource": {"name": "cpu"}},
+        ]);
+        let all = json!([
+            {"type": "External", "external": external("a")}, {"type": "External", "external": external("b")},
+            {"type": "Object", "object": object}, {"type": "Pods", "pods": pods},
+        ]);
+        for (status, read) in [
+            (json!({}), vec![]),
+            (json!({"currentMetrics": null, "conditions": null}), vec![]),
+            (json!({"conditions": inactive}), vec![]),
+            (json!({"conditions": inactive, "currentMetrics": one}), vec![1]),
+            (json!({"conditions": inactive, "currentMetrics": all}), vec![0, 1, 2, 3]),
+            (json!({"conditions": active(), "currentMetrics": one}), vec![0, 1, 2, 3]),
+        ] {
+            let everything = of(json!({
+                "metadata": {"name": "web", "namespace": "team"}, "spec": {"metrics": metrics},
+                "status": {"conditions": active()},
+            }));
+            let expected = of(json!({
+                "metadata": {"name": "web", "namespace": "team"}, "spec": {"metrics": metrics},
+                "status": status,
+            }));
+            let read: Vec<_> =
+                read.into_iter().map(|at: usize| everything.seeds[at].clone()).collect();
+            assert_eq!(expected.not_read, 4 - read.len(), "{status}");
+            assert_eq!(expected.seeds, read, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_first_metrics_of_one_count() {
+        let metrics = |range: std::ops::Range<usize>| {
+            let metric = |at: usize| {
+                let name = at.to_string();
+                json!({"type": "External", "external": {"metric": {"name": name}}})
+            };
+            range.map(metric).collect::<Vec<_>>()
+        };
+        let expected = of(json!({
+            "metadata": {"name": "web", "namespace": "team"},
+            "spec": {"metrics": metrics(0..100)},
+            "status": {"currentMetrics": metrics(10..100)},
+        }));
+        let names = expected.seeds.iter().map(|seed| seed.metric.parse().unwrap());
+        assert_eq!(names.collect::<Vec<usize>>(), (10..10 + MAX_OF_AUTOSCALER).collect::<Vec<_>>());
+        assert_eq!((expected.not_read, expected.over_limit), (10, 90 - MAX_OF_AUTOSCALER));
     }
 
     #[test]

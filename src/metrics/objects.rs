@@ -31,6 +31,14 @@ struct RegistrationLabels {
     owner: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct LeftOutLabels {
+    reason: &'static str,
+}
+
+/// Why metrics of autoscalers are not fetched before they are read: nobody has read them, or there are too many.
+const LEFT_OUT: [&str; 2] = ["not_read", "limit"];
+
 /// Who an `APIService` may send requests to.
 const OWNERS: [&str; 4] = ["ours", "another", "absent", "unknown"];
 
@@ -42,6 +50,7 @@ pub(super) struct Objects {
     watch_restarts: Family<ResourceLabels, Counter>,
     autoscalers: Gauge,
     asked_by_autoscalers: Gauge,
+    left_out: Family<LeftOutLabels, Gauge>,
 }
 
 impl Objects {
@@ -54,6 +63,7 @@ impl Objects {
             watch_restarts: Family::default(),
             autoscalers: Gauge::default(),
             asked_by_autoscalers: Gauge::default(),
+            left_out: Family::default(),
         };
         registry.register(
             "loadline_apiservice_registered",
@@ -87,9 +97,17 @@ impl Objects {
         );
         registry.register(
             "loadline_autoscaler_metrics",
-            "Pods, Object and External metrics that known HorizontalPodAutoscalers ask for",
+            "Pods, Object and External metrics of HorizontalPodAutoscalers that are fetched before they are read",
             metrics.asked_by_autoscalers.clone(),
         );
+        registry.register(
+            "loadline_autoscaler_metrics_left_out",
+            "Metrics of HorizontalPodAutoscalers that are fetched only when they are read, by reason",
+            metrics.left_out.clone(),
+        );
+        for reason in LEFT_OUT {
+            metrics.left_out.get_or_create(&LeftOutLabels { reason });
+        }
         metrics
     }
 }
@@ -140,6 +158,11 @@ impl Metrics {
     pub fn autoscalers(&self, autoscalers: usize, metrics: usize) {
         self.objects.autoscalers.set(level(autoscalers));
         self.objects.asked_by_autoscalers.set(level(metrics));
+    }
+
+    /// So many of their metrics are not fetched before they are read, for one of [`LEFT_OUT`].
+    pub fn left_out(&self, reason: &'static str, metrics: usize) {
+        self.objects.left_out.get_or_create(&LeftOutLabels { reason }).set(level(metrics));
     }
 }
 

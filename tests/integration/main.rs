@@ -35,6 +35,8 @@ mod external_metrics;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;

@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTra
 use crate::support::{
     app::{Launch, custom},
     backend::{Answer, Backend, knows, pods},
-    cluster::{Kubernetes, Object, Stored},
+    cluster::{Kubernetes, Object, Stored, read_with},
     install_tls_provider, until,
 };
 
@@ -387,7 +387,7 @@ async fn an_api_server_that_lists_nothing_is_an_error_of_ours() {
 
 fn autoscaler(name: &str, metric: &Value, replicas: usize) -> Stored {
     Stored::new("horizontalpodautoscalers", "n", name, &[]).with(json!({
-        "spec": {"metrics": [metric]}, "status": {"currentReplicas": replicas},
+        "spec": {"metrics": [metric]}, "status": read_with(replicas),
     }))
 }
 
@@ -404,7 +404,7 @@ async fn what_autoscalers_will_ask_for_is_known() {
     let mut seeds = app.seeds.clone().expect("there is a cluster");
     let known = seeds.wait_for(|seeds| !seeds.is_empty()).await.unwrap().clone();
     assert_eq!((known.len(), known[0].metric.as_str()), (1, "rate"));
-    assert_eq!(known[0].source, Source::Pods { replicas: 3 });
+    assert_eq!((&known[0].source, known[0].replicas), (&Source::Pods, 3));
     cluster.apply(autoscaler("jobs", &queue, 1));
     let known = seeds.wait_for(|seeds| seeds.len() == 2).await.unwrap().clone();
     assert_eq!(known[0].source, Source::External, "sorted by name");

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows},
-    cluster::{Kubernetes, Stored},
+    cluster::{Kubernetes, Stored, read_with},
     until,
 };
 
@@ -284,7 +284,7 @@ async fn what_autoscalers_will_read_is_fetched_before_they_do() {
         (0..30).map(|app| (format!("app-{app}"), &pods)).chain([("one".to_owned(), &object)])
     {
         cluster.apply(Stored::new("horizontalpodautoscalers", "ns-0", &name, &[]).with(json!({
-            "spec": {"metrics": [metric]}, "status": {"currentReplicas": 2},
+            "spec": {"metrics": [metric]}, "status": read_with(2),
         })));
     }
     let app = launch(&backend, &cluster).start().await;
@@ -316,7 +316,7 @@ async fn what_autoscalers_of_all_namespaces_will_read_is_one_query() {
             (format!("ns-{}", autoscaler % 3), format!("app-{}", autoscaler / 3));
         let autoscaler = Stored::new("horizontalpodautoscalers", &namespace, &name, &[]);
         cluster.apply(autoscaler.with(json!({
-            "spec": {"metrics": [pods]}, "status": {"currentReplicas": 2},
+            "spec": {"metrics": [pods]}, "status": read_with(2),
         })));
     }
     let mut launch = launch(&backend, &cluster);

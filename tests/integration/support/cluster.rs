@@ -51,6 +51,14 @@ const KINDS: &[Kind] = &[
     ("networking.k8s.io", "v1", "ingresses", "ingress", "Ingress", true),
 ];
 
+/// The status of an autoscaler whose metrics are read, with so many pods.
+pub(crate) fn read_with(replicas: usize) -> Value {
+    json!({
+        "currentReplicas": replicas, "currentMetrics": null,
+        "conditions": [{"type": "ScalingActive", "status": "True"}],
+    })
+}
+
 /// What the scripted API server says and has heard.
 #[derive(Default)]
 struct Shared {

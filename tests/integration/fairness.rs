@@ -1,0 +1,76 @@
+//! What one namespace can do to the others, counted in requests that the backend receives.
+
+use std::{collections::BTreeSet, ops::Range, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::Launch,
+    backend::{Answer, Asked, Backend, knows},
+    cluster::{Kubernetes, Stored, read_with},
+    until,
+};
+
+const RULE: &str = "externalRules:\n- seriesQuery: queue\n  resources: {overrides: {ns: {resource: namespace}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>})\n";
+
+/// A sample whatever is asked.
+fn sample() -> Answer {
+    let row = json!({"metric": {}, "value": [1_790_000_000, "1"]});
+    Answer::Data(json!({"resultType": "vector", "result": [row]}))
+}
+
+/// An autoscaler on the depths of these queues.
+fn autoscaler(namespace: &str, name: &str, queues: Range<usize>, status: &Value) -> Stored {
+    let metric = |queue: usize| {
+        let selector = json!({"matchLabels": {"queue": queue.to_string()}});
+        let target = json!({"type": "Value", "value": "1"});
+        let metric = json!({"name": "queue", "selector": selector});
+        json!({"type": "External", "external": {"metric": metric, "target": target}})
+    };
+    let metrics: Vec<_> = queues.map(metric).collect();
+    Stored::new("horizontalpodautoscalers", namespace, name, &[])
+        .with(json!({"spec": {"metrics": metrics}, "status": status}))
+}
+
+/// The queries that the backend has received, each once.
+fn queries(backend: &Backend) -> BTreeSet<String> {
+    let queries = backend.take().into_iter().filter(Asked::is_query);
+    queries.map(|asked| asked.parameter("query").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_before_it_is_read_is_limited_by_namespace() {
+    let cluster = Kubernetes::start(&[], 500).await;
+    cluster.apply(autoscaler("flood", "never-read", 0..2_000, &json!({"currentReplicas": 0})));
+    cluster.apply(autoscaler("flood", "wide", 2_000..2_100, &read_with(1)));
+    for index in 0..30 {
+        let first = 3_000 + index * 20;
+        let name = format!("x-{index}");
+        cluster.apply(autoscaler("flood", &name, first..first + 20, &read_with(1)));
+    }
+    cluster.apply(autoscaler("quiet", "web", 0..3, &read_with(1)));
+    let backend = Backend::start(knows(&["queue"], |_| sample())).await;
+    let mut launch = Launch::new(RULE, &backend.url).cluster(&cluster);
+    launch.planning.life.ttl = Duration::from_secs(600);
+    let app = launch.start().await;
+    let mut seeds = app.seeds.clone().expect("there is a cluster");
+    let known = seeds.wait_for(|seeds| !seeds.is_empty()).await.expect("it goes on").clone();
+    let of = |namespace: &str| known.iter().filter(|seed| &*seed.namespace == namespace).count();
+    assert_eq!((of("flood"), of("quiet")), (200, 3));
+    until("all of them", async || (backend.count(Asked::is_query) >= 203).then_some(())).await;
+    let asked = queries(&backend);
+    let of = |namespace: &str| {
+        let matcher = format!("ns=\"{namespace}\"");
+        asked.iter().filter(|query| query.contains(&matcher)).count()
+    };
+    assert_eq!((of("flood"), of("quiet")), (200, 3));
+    let metrics = app.get("/metrics").await.body;
+    for line in [
+        "loadline_autoscaler_metrics 203\n",
+        "loadline_autoscaler_metrics_left_out{reason=\"not_read\"} 2000\n",
+        "loadline_autoscaler_metrics_left_out{reason=\"limit\"} 500\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    app.stop().await;
+}
