@@ -100,10 +100,10 @@ impl Backends {
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.
     pub fn tenant(&self, options: &QueryOptions, namespace: &str) -> Result<Tenant, TenantError> {
         if options.backend.is_none() && options.headers.is_empty() && options.timeout.is_none() {
-            return Ok(self.default.clone());
+            return Ok(self.default.clone().asked_for(namespace));
         }
         let headers = options.render_headers(namespace)?;
-        Ok(Tenant::new(self.of(options)?, headers, options.timeout))
+        Ok(Tenant::new(self.of(options)?, headers, options.timeout).asked_for(namespace))
     }
 
     /// Who is asked which metrics there are for a rule: nobody knows for which namespace, so headers that depend on it are

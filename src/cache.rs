@@ -6,6 +6,7 @@
 
 pub mod cadence;
 mod lease;
+mod places;
 pub mod slot;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use cadence::Due;
 pub use lease::Lease;
 use moka::{Expiry, future::Cache};
+use places::Places;
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
@@ -38,7 +40,7 @@ const MAX_BYTES: u64 = 128 << 20;
 /// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// The most queries that are refreshed before they are read.
+/// How many queries are refreshed before they are read. Namespaces have fair shares of that ([`places`]).
 const MAX_TENDED: usize = 10_000;
 
 /// A query, and how long its result may be used.
@@ -359,23 +361,24 @@ impl Refresher {
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut queue = DelayQueue::new();
+        let mut places = Places::new(MAX_TENDED);
         let _ending = self.cache.shared.stop.clone().drop_guard();
         loop {
             let tended = tokio::select! {
                 () = stop.cancelled() => return,
-                Some(tended) = self.tended.recv() => {
-                    if queue.len() >= MAX_TENDED {
-                        tended.1.neglect();
-                        continue;
-                    }
+                Some(tended) = self.tended.recv() => tended,
+                Some(expired) = futures::StreamExt::next(&mut queue), if !queue.is_empty() => {
+                    let tended: Tended = expired.into_inner();
+                    places.give_back(tended.0.tenant.namespace());
                     tended
                 }
-                Some(expired) = futures::StreamExt::next(&mut queue), if !queue.is_empty() => {
-                    expired.into_inner()
-                }
             };
-            if let Some(at) = self.refresh(&tended, now()).await {
+            if !places.take(tended.0.tenant.namespace()) {
+                tended.1.neglect();
+            } else if let Some(at) = self.refresh(&tended, now()).await {
                 queue.insert_at(tended, at.into());
+            } else {
+                places.give_back(tended.0.tenant.namespace());
             }
             self.cache.shared.metrics.tended_queries(queue.len());
         }

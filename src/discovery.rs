@@ -2,7 +2,8 @@
 //!
 //! One task owns the state. It works at a fixed interval, and when a reader asks for a metric that the catalog does not
 //! have: then rules that were tried less than [`RETRY`] ago are left as they are, so that no name that is asked for,
-//! however often, costs more than one discovery a rule in that time, and one that stays unknown less and less.
+//! however often, costs more than one discovery a rule in that time, and one that stays unknown less and less. The readers of
+//! one namespace have one discovery a minute, whatever names they ask for ([`budgets`]).
 //!
 //! For each distinct series selector the label endpoints are asked for the metric names that carry each resource label, and
 //! for external rules for all names: bytes that do not grow with the number of series. The label endpoints remember series
@@ -10,6 +11,7 @@
 //! backend ignores selectors at its label endpoints, the series endpoint answers instead.
 
 mod ask;
+mod budgets;
 mod confirm;
 mod handle;
 mod idle;
@@ -24,6 +26,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use budgets::Budgets;
 use handle::Ask;
 pub use handle::Handle;
 use state::RuleState;
@@ -80,6 +83,7 @@ pub struct Discovery {
     is_replaced: bool,
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<Ask>,
+    budgets: Budgets,
     tried: watch::Sender<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
     idle: Arc<ArcSwap<Vec<String>>>,
@@ -120,6 +124,7 @@ impl Discovery {
             is_replaced: false,
             catalog,
             asked,
+            budgets: Budgets::default(),
             tried,
             problems,
             idle,
@@ -143,10 +148,10 @@ impl Discovery {
                     None => return,
                 },
             };
-            let is_asked = matches!(ask, Some(Ask::Look(_)));
+            let is_asked = matches!(ask, Some(Ask::Look(..)));
             let (due, done) = match ask {
                 None => (self.due(false), None),
-                Some(Ask::Look(done)) => (self.due(true), Some(done)),
+                Some(Ask::Look(namespace, done)) => (self.due_for(&namespace), Some(done)),
                 Some(Ask::Replace(rules, done)) => (self.replace(&rules), Some(done)),
             };
             let is_relist = done.is_none();
@@ -211,6 +216,17 @@ impl Discovery {
             .filter(|(_, rule)| is_due(rule.attempted) && (kinds_due || !rule.needs_kinds()))
             .map(|(index, _)| index)
             .collect()
+    }
+
+    /// The rules to discover now for a reader in a namespace.
+    fn due_for(&mut self, namespace: &Arc<str>) -> Vec<usize> {
+        let due = self.due(true);
+        // What costs nothing is not paid for.
+        if due.is_empty() || self.budgets.spend(namespace, Instant::now()) {
+            due
+        } else {
+            Vec::new()
+        }
     }
 
     async fn discover(&mut self, due: &[usize]) {

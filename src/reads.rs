@@ -265,8 +265,8 @@ impl Reads {
 
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
-        let entry =
-            self.discovery.find((&path.resource, &path.metric), |catalog| find(catalog, path));
+        let name = (&path.resource, &path.metric);
+        let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
     }
 

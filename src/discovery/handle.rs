@@ -10,8 +10,8 @@ use crate::core::{catalog::Catalog, rules::RuleSet};
 
 /// What the task is asked for. The answer comes when it is done, and the catalog has the result.
 pub(super) enum Ask {
-    /// Looks again for rules that were not just tried.
-    Look(oneshot::Sender<()>),
+    /// Looks again, for a reader in a namespace, for rules that were not just tried.
+    Look(Arc<str>, oneshot::Sender<()>),
     /// Takes other rules in place of those that there are.
     Replace(Arc<RuleSet>, oneshot::Sender<()>),
 }
@@ -47,9 +47,11 @@ impl Handle {
 
     /// A metric of the catalog, by what names it. If the catalog does not have it, every rule that was not tried within
     /// [`RETRY`] is discovered again first, for at most as long: who reads is one of few workers of the HPA controller. A
-    /// metric that was looked for in vain is not looked for again for a while.
+    /// metric that was looked for in vain is not looked for again for a while, and the readers of a namespace have one
+    /// discovery a minute. The namespace is empty for readers of what is in none.
     pub async fn find<T>(
         &self,
+        namespace: &str,
         name: impl Hash,
         find: impl Fn(&Catalog) -> Option<T>,
     ) -> Option<T> {
@@ -61,7 +63,8 @@ impl Handle {
         if !self.vain.is_over(key, now).await {
             return None;
         }
-        tokio::time::timeout(RETRY, self.ask(Ask::Look)).await.unwrap_or_default();
+        let look = self.ask(|done| Ask::Look(namespace.into(), done));
+        tokio::time::timeout(RETRY, look).await.unwrap_or_default();
         let found = find(&self.catalog.load());
         if found.is_none() {
             self.vain.note(key, now).await;

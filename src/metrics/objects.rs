@@ -106,7 +106,7 @@ impl Objects {
             metrics.left_out.clone(),
         );
         for reason in LEFT_OUT {
-            metrics.left_out.get_or_create(&LeftOutLabels { reason });
+            metrics.left_out.get_or_create(&LeftOutLabels { reason }).set(0);
         }
         metrics
     }

@@ -12,19 +12,35 @@ use tokio::sync::SemaphorePermit;
 use super::{Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode};
 use crate::core::catalog::Found;
 
-/// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions.
+/// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions; for whom they
+/// ask makes no difference.
 #[derive(Clone)]
 pub struct Tenant {
     prometheus: Arc<Prometheus>,
     headers: Headers,
     timeout: Option<Duration>,
+    namespace: Arc<str>,
 }
 
 impl Tenant {
     /// A backend, asked with these headers in place of its own of the same names, and for no longer than `timeout` for a
     /// query.
     pub fn new(prometheus: Arc<Prometheus>, headers: Headers, timeout: Option<Duration>) -> Self {
-        Self { prometheus, headers, timeout }
+        Self { prometheus, headers, timeout, namespace: Arc::default() }
+    }
+
+    /// The same, asked for readers of a namespace, whose share of the backend it is.
+    #[must_use]
+    pub fn asked_for(mut self, namespace: &str) -> Self {
+        if *self.namespace != *namespace {
+            self.namespace = namespace.into();
+        }
+        self
+    }
+
+    /// The namespace whose readers it is asked for; empty where that is none, or nobody knows which.
+    pub fn namespace(&self) -> &Arc<str> {
+        &self.namespace
     }
 
     /// Evaluates a query now, by the backend's clock.

@@ -43,7 +43,7 @@ impl Reads {
     ) -> Result<ExternalValues, ReadError> {
         let ExternalQuestion { path, selector } = question;
         let catalog = Arc::downgrade(&self.catalog());
-        let entry = self.external_entry(&path.metric).await?;
+        let entry = self.external_entry(path).await?;
         let rule = &entry.rule.id;
         let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
         tracing::debug!(%rule, query, "planned");
@@ -73,8 +73,10 @@ impl Reads {
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.
-    async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
-        let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric).cloned());
+    async fn external_entry(&self, path: &ExternalPath) -> Result<ExternalEntry, ReadError> {
+        let ExternalPath { namespace, metric } = path;
+        let find = |catalog: &Catalog| catalog.external().get(metric).cloned();
+        let entry = self.discovery.find(namespace, metric, find);
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
     }
 }

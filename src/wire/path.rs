@@ -18,6 +18,22 @@ pub struct MetricPath {
     pub metric: String,
 }
 
+impl MetricPath {
+    /// The namespace that is read: the one of the objects, or a namespace that is the object itself; empty for what is in none.
+    pub fn scope(&self) -> &str {
+        match (&self.namespace, &self.name) {
+            (Some(namespace), _) => namespace,
+            (None, Name::One(name)) if self.is_of_namespaces() => name,
+            (None, _) => "",
+        }
+    }
+
+    fn is_of_namespaces(&self) -> bool {
+        let GroupResource { group, resource } = &self.resource;
+        group.is_empty() && matches!(resource.as_str(), "namespaces" | "namespace")
+    }
+}
+
 /// A read of the external metrics API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExternalPath {
@@ -232,6 +248,20 @@ mod tests {
                 path.metric
             ),
             Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn the_namespace_that_is_read() {
+        for (rest, scope) in [
+            ("namespaces/n/pods/p/m", "n"),
+            ("namespaces/n/metrics/m", "n"),
+            ("namespaces/*/metrics/m", ""),
+            ("namespace/n/m", "n"),
+            ("namespaces.example.com/n/m", ""),
+            ("nodes/n/m", ""),
+        ] {
+            assert_eq!(parse(rest).unwrap().scope(), scope, "{rest}");
         }
     }
 

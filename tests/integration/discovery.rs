@@ -266,7 +266,7 @@ async fn a_look_that_discovers_nothing_is_no_round() {
     let mut rounds = app.discovery.rounds();
     rounds.borrow_and_update();
     for name in ["one", "two", "three"] {
-        assert_eq!(app.discovery.find(name, |_| None::<()>).await, None);
+        assert_eq!(app.discovery.find("n", name, |_| None::<()>).await, None);
     }
     assert!(!rounds.has_changed().unwrap());
     app.stop().await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, time::Duration};
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::Launch,
+    app::{Launch, external},
     backend::{Answer, Asked, Backend, knows},
     cluster::{Kubernetes, Stored, read_with},
     until,
@@ -71,6 +71,35 @@ async fn what_is_fetched_before_it_is_read_is_limited_by_namespace() {
         "loadline_autoscaler_metrics_left_out{reason=\"limit\"} 500\n",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_names_cost_one_discovery_for_each_namespace() {
+    let backend = Backend::start(knows(&["queue"], |_| sample())).await;
+    let app = Launch::new(RULE, &backend.url).start().await;
+    let discoveries = || backend.count(|asked| asked.parameter("match[]") == "queue");
+    let mut number = 0;
+    let mut read = async |namespace: &str| {
+        number += 1;
+        let path = external(&format!("namespaces/{namespace}/unknown_{number}"));
+        assert_eq!(app.get(&path).await.status, 404);
+        discoveries()
+    };
+    let mut known = discoveries();
+    let mut spent = Vec::new();
+    for other in ["a", "b", "c"] {
+        until("a discovery for another namespace", async || {
+            for namespace in &spent {
+                assert_eq!(read(namespace).await, known, "{namespace} has had its discovery");
+            }
+            (read(other).await > known).then_some(())
+        })
+        .await;
+        known += 1;
+        assert_eq!(discoveries(), known);
+        spent.push(other);
     }
     app.stop().await;
 }
