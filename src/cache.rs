@@ -54,6 +54,14 @@ pub struct Query {
     pub tenant: Tenant,
 }
 
+impl Query {
+    /// The same, asked for readers of a namespace.
+    #[must_use]
+    pub fn asked_for(self, namespace: &str) -> Self {
+        Self { tenant: self.tenant.asked_for(namespace), ..self }
+    }
+}
+
 /// A result, with what makes reading it cheap.
 #[derive(Debug)]
 pub struct Held {

@@ -73,6 +73,8 @@ pub struct Asked<'a> {
     pub entry: &'a dyn Source,
     /// The namespace of the objects; nothing for kinds without namespaces.
     pub namespace: Option<&'a str>,
+    /// The namespace whose share of the backend is used: also that of a namespace that is the object; empty where there is none.
+    pub scope: &'a str,
     /// Which objects.
     pub selected: &'a Selected,
     /// Which series.

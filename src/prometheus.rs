@@ -13,6 +13,7 @@ mod connection;
 pub mod decode;
 mod error;
 mod exchange;
+mod shares;
 mod span;
 mod tenant;
 mod turns;
@@ -32,8 +33,9 @@ use connection::{Connection, Connections};
 pub use decode::{Answer, Metadata};
 pub use error::{Error, Obstacle, PublicError};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use shares::Permits;
 pub use tenant::Tenant;
-use tokio::sync::{OnceCell, Semaphore, watch};
+use tokio::sync::{OnceCell, watch};
 use turns::Turns;
 
 use crate::{
@@ -68,10 +70,10 @@ pub struct Prometheus {
     traffic: Traffic,
     metrics: backend::Backend,
     availability: watch::Sender<Availability>,
-    in_flight: Semaphore,
+    in_flight: Permits,
     turns: Mutex<Turns>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
-    refreshes: Semaphore,
+    refreshes: Permits,
     ignores_selectors: OnceCell<bool>,
 }
 
@@ -122,9 +124,9 @@ impl Prometheus {
             traffic: Traffic::default(),
             metrics,
             availability: watch::Sender::new(Availability::Answering),
-            in_flight: Semaphore::new(concurrency),
+            in_flight: Permits::new(concurrency),
             turns: Mutex::default(),
-            refreshes: Semaphore::new(concurrency.div_ceil(2)),
+            refreshes: Permits::new(concurrency.div_ceil(2)),
             ignores_selectors: OnceCell::new(),
         })
     }
@@ -173,10 +175,11 @@ impl Prometheus {
         promql: &str,
         headers: &Headers,
         timeout: Option<Duration>,
+        namespace: &Arc<str>,
     ) -> Result<Answer, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
         self.admitted(QUERY, headers).await?;
-        let _permit = self.permit(timeout).await?;
+        let _permit = self.permit(namespace, timeout).await?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), QUERY, promql);
         let request = span.during(self.send_query(promql, headers, timeout));

@@ -209,6 +209,7 @@ impl Reads {
         let asked = Asked {
             entry: &entry,
             namespace,
+            scope: question.path.scope(),
             selected: &selected,
             metric_selector: &question.metric,
             reader: question.reader(),

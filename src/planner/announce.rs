@@ -60,6 +60,7 @@ impl Planner {
             query = query.or(shared.map(|shared| shared.query.clone()));
         }
         if let Some(query) = query {
+            let query = query.asked_for(namespace.unwrap_or_default());
             self.cache.expect(&query, cost::USUAL_PACE).await;
             return Ok(());
         }

@@ -42,7 +42,8 @@ impl Planner {
             && self.is_new(asked, &plans).await
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
-            && let Ok(part) = self.fetch_shared(group, shared, asked.entry, asked.reader).await?
+            && let Ok(part) =
+                self.fetch_shared(group, shared, asked.entry, asked.reader, asked.scope).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
@@ -121,6 +122,7 @@ impl Planner {
         objects: Option<Objects>,
     ) -> Result<Part, Failure> {
         let query = self.query(asked.entry.options(), asked.namespace, Arc::clone(&plan.query))?;
+        let query = query.asked_for(asked.scope);
         let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
         Ok(Part { plan: Arc::new(plan), got, query, objects })
     }

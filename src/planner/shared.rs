@@ -22,7 +22,7 @@ impl Planner {
     ) -> Result<Result<Part, WhyExact>, Failure> {
         let group = self.group(entry, None, &Selector::default()).await;
         let found = match group.usable(now()) {
-            Ok(shared) => self.fetch_shared(&group, shared, entry, reader).await?,
+            Ok(shared) => self.fetch_shared(&group, shared, entry, reader, "").await?,
             Err(why) => Err(why),
         };
         if found.is_ok() {
@@ -40,20 +40,24 @@ impl Planner {
         population: Option<usize>,
     ) -> Result<Result<Part, WhyExact>, Failure> {
         match group.weigh(asked.reader, names.len(), population, now()) {
-            Ok(shared) => self.fetch_shared(group, shared, asked.entry, asked.reader).await,
+            Ok(shared) => {
+                self.fetch_shared(group, shared, asked.entry, asked.reader, asked.scope).await
+            }
             Err(why) => Ok(Err(why)),
         }
     }
 
-    /// The result of the shared query, or why a narrower one is to be sent.
+    /// The result of the shared query, which uses the share of a namespace, or why a narrower one is to be sent.
     pub(super) async fn fetch_shared(
         &self,
         group: &Group,
         shared: &Shared,
         entry: &dyn Source,
         reader: u64,
+        scope: &str,
     ) -> Result<Result<Part, WhyExact>, Failure> {
-        let got = self.cache.get(&shared.query).await;
+        let query = shared.query.clone().asked_for(scope);
+        let got = self.cache.get(&query).await;
         let (error, why) = match got {
             Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
                 (error, WhyExact::Failed)
@@ -78,7 +82,7 @@ impl Planner {
                     group.fetched(size, now());
                 }
                 self.abandon(group.move_on(reader, &[])).await;
-                let (plan, query) = (Arc::clone(&shared.plan), shared.query.clone());
+                let plan = Arc::clone(&shared.plan);
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };

@@ -1,16 +1,17 @@
 //! When a request is sent to a backend, how long it may take, and what its end says of the backend.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use tokio::sync::{SemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
     Error, Headers, Prometheus, PublicError, QUERY,
     availability::{Admission, Availability},
     now,
+    shares::Permit,
     turns::Turns,
 };
 
@@ -57,21 +58,25 @@ impl Prometheus {
     }
 
     /// Waits for others, which is not the query's fault, and so not within its time.
-    pub(super) async fn permit(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, Error> {
-        if let Ok(permit) = self.in_flight.try_acquire() {
-            return Ok(permit);
-        }
-        if !self.turns().join(timeout, now()) {
+    pub(super) async fn permit(
+        &self,
+        namespace: &Arc<str>,
+        timeout: Duration,
+    ) -> Result<Permit<'_>, Error> {
+        let ahead = match self.in_flight.take(namespace) {
+            Ok(permit) => return Ok(permit),
+            Err(ahead) => ahead,
+        };
+        if !self.turns().join(ahead, timeout, now()) {
             return Err(self.unsent(QUERY, Error::Busy(timeout)));
         }
         let _waiting = Waiting(&self.turns);
-        let permit = tokio::time::timeout(timeout, self.in_flight.acquire());
+        let permit = tokio::time::timeout(timeout, self.in_flight.wait(namespace));
         let error = tokio::select! {
             biased;
             // Those who have the permits are not answered.
             cause = self.silenced() => Error::Silent(cause),
-            // The semaphore is never closed.
-            permit = permit => if let Ok(Ok(permit)) = permit {
+            permit = permit => if let Ok(permit) = permit {
                 self.turns().served(now());
                 return Ok(permit);
             } else {

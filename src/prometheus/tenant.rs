@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::SemaphorePermit;
-
-use super::{Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode};
+use super::{
+    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, shares::Permit,
+};
 use crate::core::catalog::Found;
 
 /// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions; for whom they
@@ -45,7 +45,7 @@ impl Tenant {
 
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
-        self.prometheus.query(promql, &self.headers, self.timeout).await
+        self.prometheus.query(promql, &self.headers, self.timeout, &self.namespace).await
     }
 
     /// The names of the labels that the series of a selector carry.
@@ -92,9 +92,8 @@ impl Tenant {
     }
 
     /// Waits for a turn to ask what nobody waits for; it ends when the permit is dropped.
-    pub(crate) async fn refresh_turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Never closed, so there is always a permit to come.
-        self.prometheus.refreshes.acquire().await.ok()
+    pub(crate) async fn refresh_turn(&self) -> Permit<'_> {
+        self.prometheus.refreshes.wait(&self.namespace).await
     }
 
     /// The error of a discovery that took longer than [`Tenant::discovery_timeout`].

@@ -21,11 +21,11 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// A query that can wait for so long wants to. Says whether that makes sense.
-    pub(super) fn join(&mut self, patience: Duration, now: Instant) -> bool {
+    /// A query that can wait for so long wants to, and so many have their turn before. Says whether that makes sense.
+    pub(super) fn join(&mut self, ahead: usize, patience: Duration, now: Instant) -> bool {
         let is_slow = self.in_vain.is_some_and(|at| now.saturating_duration_since(at) < MEMORY);
-        let ahead = u32::try_from(self.waiting).unwrap_or(u32::MAX).saturating_add(1);
-        if is_slow && self.gap.saturating_mul(ahead) > patience {
+        let turns = u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1);
+        if is_slow && self.gap.saturating_mul(turns) > patience {
             self.in_vain = Some(now);
             return false;
         }
@@ -64,6 +64,11 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
+    /// One comes behind all others.
+    fn join(turns: &mut Turns, now: Instant) -> bool {
+        turns.join(turns.waiting, PATIENCE, now)
+    }
+
     fn serve(turns: &mut Turns, now: Instant) {
         turns.served(now);
         turns.leave();
@@ -77,15 +82,15 @@ mod tests {
     #[test]
     fn a_crowd_may_wait_as_long_as_nobody_has_waited_in_vain() {
         let (mut turns, start) = (Turns::default(), Instant::now());
-        assert!((0..1_000).all(|_| turns.join(PATIENCE, start)));
+        assert!((0..1_000).all(|_| join(&mut turns, start)));
         serve(&mut turns, after(start, 1));
-        assert!(turns.join(PATIENCE, after(start, 1)), "it takes a thousand seconds, perhaps");
+        assert!(join(&mut turns, after(start, 1)), "it takes a thousand seconds, perhaps");
     }
 
     #[test]
     fn once_one_has_waited_in_vain_only_those_wait_whose_turn_comes_in_time() {
         let (mut turns, start) = (Turns::default(), Instant::now());
-        assert!((0..20).all(|_| turns.join(PATIENCE, start)));
+        assert!((0..20).all(|_| join(&mut turns, start)));
         for second in 1..=10 {
             serve(&mut turns, after(start, second));
         }
@@ -93,7 +98,7 @@ mod tests {
             disappoint(&mut turns, after(start, 10));
         }
         for round in [10, 20, 30] {
-            let joined = (0..20).filter(|_| turns.join(PATIENCE, after(start, round))).count();
+            let joined = (0..20).filter(|_| join(&mut turns, after(start, round))).count();
             assert_eq!(joined, 10, "a second each");
             for second in 1..=10 {
                 serve(&mut turns, after(start, round + second));
@@ -104,24 +109,33 @@ mod tests {
     #[test]
     fn a_backend_that_has_become_fast_again_is_given_what_comes() {
         let (mut turns, start) = (Turns::default(), Instant::now());
-        assert!((0..2).all(|_| turns.join(PATIENCE, start)));
+        assert!((0..2).all(|_| join(&mut turns, start)));
         serve(&mut turns, after(start, 8));
         disappoint(&mut turns, after(start, 10));
-        assert!(turns.join(PATIENCE, after(start, 10)) && !turns.join(PATIENCE, after(start, 10)));
+        assert!(join(&mut turns, after(start, 10)) && !join(&mut turns, after(start, 10)));
         turns.leave();
         for _ in 0..20 {
-            assert!(turns.join(PATIENCE, after(start, 10)));
+            assert!(join(&mut turns, after(start, 10)));
             serve(&mut turns, after(start, 10));
         }
-        assert!((0..100).all(|_| turns.join(PATIENCE, after(start, 10))));
+        assert!((0..100).all(|_| join(&mut turns, after(start, 10))));
     }
 
     #[test]
     fn that_it_was_slow_is_forgotten() {
         let (mut turns, start) = (Turns::default(), Instant::now());
-        assert!((0..2).all(|_| turns.join(PATIENCE, start)));
+        assert!((0..2).all(|_| join(&mut turns, start)));
         serve(&mut turns, after(start, 9));
         disappoint(&mut turns, after(start, 10));
-        assert!((0..100).all(|_| turns.join(PATIENCE, after(start, 70))));
+        assert!((0..100).all(|_| join(&mut turns, after(start, 70))));
+    }
+    #[test]
+    fn whose_turn_is_before_that_of_others_waits() {
+        let (mut turns, start) = (Turns::default(), Instant::now());
+        assert!((0..50).all(|_| join(&mut turns, start)));
+        serve(&mut turns, after(start, 1));
+        disappoint(&mut turns, after(start, 1));
+        assert!(!join(&mut turns, after(start, 1)), "48 wait, a second each");
+        assert!(turns.join(3, PATIENCE, after(start, 1)));
     }
 }

@@ -431,7 +431,8 @@ impl Reads {
         reader: u64,
     ) -> Result<Vec<Part>, ReadError> {
         let metric_selector = &Selector::default();
-        let asked = Asked { entry: source, namespace, selected, metric_selector, reader };
+        let scope = namespace.unwrap_or_default();
+        let asked = Asked { entry: source, namespace, scope, selected, metric_selector, reader };
         let found = self.planner.find(asked).await.map_err(|why| failed(source, why))?;
         Ok(found.parts)
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::{
     app::{Launch, external},
@@ -88,7 +89,7 @@ async fn unknown_names_cost_one_discovery_for_each_namespace() {
         discoveries()
     };
     let mut known = discoveries();
-    let mut spent = Vec::new();
+    let mut spent: Vec<&str> = Vec::new();
     for other in ["a", "b", "c"] {
         until("a discovery for another namespace", async || {
             for namespace in &spent {
@@ -102,4 +103,43 @@ async fn unknown_names_cost_one_discovery_for_each_namespace() {
         spent.push(other);
     }
     app.stop().await;
+}
+
+/// Answers queries about a namespace when the gate is open, and others at once.
+fn gated(
+    namespace: &'static str,
+    gate: watch::Receiver<bool>,
+) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    let is_held = move |asked: &Asked| asked.parameter("query").contains(namespace);
+    knows(&["queue"], move |asked| match sample() {
+        Answer::Data(data) if is_held(asked) => Answer::Gated(gate.clone(), data),
+        answer => answer,
+    })
+}
+
+/// All queries of one namespace hang, and more wait than may be under way: those of another one are sent and answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_of_one_namespace_leave_room_for_those_of_others() {
+    let (gate, closed) = watch::channel(false);
+    let backend = Backend::start(gated("flood", closed)).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.prometheus.concurrency = 4;
+    let app = launch.start().await;
+    let read = async |namespace: &str, number: usize| {
+        let selector = format!("labelSelector=queue%3D{number}");
+        app.get(&external(&format!("namespaces/{namespace}/queue?{selector}"))).await.status
+    };
+    let flood = futures::future::join_all((0..20).map(|number| read("flood", number)));
+    let others = async {
+        until("half of the flood", async || (backend.count(Asked::is_query) >= 2).then_some(()))
+            .await;
+        for number in 0..20 {
+            assert_eq!(read("quiet", number).await, 200);
+        }
+        let of_flood = |asked: &Asked| asked.parameter("query").contains("flood");
+        assert_eq!(backend.count(of_flood), 2, "half of what may be under way");
+        gate.send_replace(true);
+    };
+    let (flood, ()) = futures::future::join(flood, others).await;
+    assert!(flood.iter().all(|status| *status == 200), "{flood:?}");
 }

@@ -50,7 +50,8 @@ fn is_sent(asked: &Asked) -> bool {
 
 async fn launch(backend: &Backend) -> App {
     let mut launch = Launch::new(RULES, &backend.url);
-    launch.prometheus.concurrency = 4;
+    // Half of them for one namespace.
+    launch.prometheus.concurrency = 8;
     launch.start().await
 }
 
