@@ -74,7 +74,7 @@ impl Reads {
 
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn external_entry(&self, metric: &str) -> Result<ExternalEntry, ReadError> {
-        let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric).cloned());
+        let entry = self.discovery.find(metric, |catalog| catalog.external().get(metric));
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
     }
 }

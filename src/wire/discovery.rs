@@ -182,7 +182,7 @@ pub fn usage_resources(version: &str) -> impl Serialize {
 /// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
 pub fn custom_resources(version: &str, catalog: &Catalog) -> impl Serialize {
     resource_list(CUSTOM, version, || {
-        catalog.list().into_iter().map(|listed| Resource {
+        catalog.list().map(|listed| Resource {
             name: Cow::Owned(format!("{}/{}", listed.kind.resource, listed.metric)),
             singular_name: "",
             namespaced: listed.kind.namespaced,
