@@ -1,7 +1,7 @@
 //! The lists of metrics: encoded and compressed once for a catalog and a form, and shared by all who read them.
 //!
 //! They grow with the catalog, and every client that discovers the API reads them. Of a large one only the compressed form is
-//! kept, which is about a fifteenth; who does not take it has it unpacked piece by piece while it is sent.
+//! kept, which is about a twentieth; who does not take it has it unpacked piece by piece while it is sent.
 
 use std::{
     hash::{Hash, Hasher},
