@@ -107,13 +107,13 @@ impl Announcer {
             let Some(entry) = catalog.external().get(metric) else { return Ok(false) };
             if !readers.is_empty() {
                 let namespace = namespace.as_deref().unwrap_or_default();
-                let query = external::query(entry, namespace, selector)?;
+                let query = external::query(&entry, namespace, selector)?;
                 self.planner.expect(&entry.rule.options, namespace, query.into()).await?;
             }
             return Ok(true);
         };
         let Some(entry) = entry(catalog, resource, metric) else { return Ok(false) };
-        self.planner.announce(entry, namespace.as_deref(), selector, readers).await?;
+        self.planner.announce(&entry, namespace.as_deref(), selector, readers).await?;
         Ok(true)
     }
 }
@@ -126,7 +126,7 @@ fn content(catalog: &Catalog, topic: &Topic) -> Option<Content> {
     }
 }
 
-fn entry<'c>(catalog: &'c Catalog, resource: &GroupResource, metric: &str) -> Option<&'c Entry> {
+fn entry(catalog: &Catalog, resource: &GroupResource, metric: &str) -> Option<Entry> {
     let kind = catalog.kinds().resolve(&resource.group, &resource.resource)?;
     catalog.get(&kind.resource, metric)
 }

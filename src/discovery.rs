@@ -37,7 +37,7 @@ use tracing::Instrument as _;
 use crate::{
     backends::Backends,
     core::{
-        catalog::{Catalog, Claim, contests},
+        catalog::{Catalog, Claim, MOST_IN_ALL, contests, limit},
         kinds::Kinds,
         rules::RuleSet,
     },
@@ -86,7 +86,7 @@ pub struct Discovery {
     budgets: Budgets,
     tried: watch::Sender<bool>,
     problems: Arc<ArcSwap<Vec<String>>>,
-    idle: Arc<ArcSwap<Vec<String>>>,
+    remarks: Arc<ArcSwap<Vec<String>>>,
     kinds_problem: Option<String>,
     metrics: Arc<Metrics>,
     traces: Traces,
@@ -109,8 +109,8 @@ impl Discovery {
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
-        let (problems, idle) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
-        let told = (Arc::clone(&problems), Arc::clone(&idle));
+        let (problems, remarks) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
+        let told = (Arc::clone(&problems), Arc::clone(&remarks));
         let handle = Handle::new(Arc::clone(&catalog), asks, was_tried, told);
         let kinds_known = false;
         let task = Self {
@@ -127,7 +127,7 @@ impl Discovery {
             budgets: Budgets::default(),
             tried,
             problems,
-            idle,
+            remarks,
             kinds_problem: None,
             metrics,
             traces,
@@ -250,7 +250,7 @@ impl Discovery {
         let rules = self.rules.iter().flat_map(RuleState::problems);
         let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
         self.problems.store(Arc::new(problems));
-        self.tell_idle();
+        self.tell_remarks();
     }
 
     /// Learns which kinds the cluster has, and ties the rules to them where that has changed.
@@ -279,23 +279,46 @@ impl Discovery {
 
     /// Builds the catalog, asking first which of the contested series are alive.
     async fn swap(&mut self) {
-        let rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
-        let contests = contests(&rules);
+        let mut rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
+        let (rules, contests) = aside(move || {
+            limit(&mut rules, MOST_IN_ALL);
+            let contests = contests(&rules);
+            (rules, contests)
+        })
+        .await;
+        for (state, rule) in self.rules.iter_mut().zip(&rules) {
+            state.limit(rule.found.as_ref().map_or(0, |found| found.left_out));
+        }
         let window = |rule: usize| self.rules.get(rule).map_or(LOOKBACK, |state| state.window);
         let confirmed = confirm::confirm(&self.backends, &rules, &contests, window).await;
         self.judge(confirmed);
         let alive = (0..).zip(&self.rules).flat_map(|(rule, state)| {
             state.alive.iter().cloned().map(move |(label, series)| Claim { rule, series, label })
         });
-        let alive = alive.collect();
-        let catalog = Catalog::build(Arc::clone(&self.kinds), &rules, &alive);
+        let alive: BTreeSet<_> = alive.collect();
+        let kinds = Arc::clone(&self.kinds);
+        let build = move || (Catalog::build(kinds, &rules, &alive), alive);
+        let (catalog, alive) = aside(build).await;
         self.find_idle(&catalog, &contests, &alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
             let rule = &state.discovered.rule.id;
             self.metrics.discovery(rule, state.is_well(), state.series_names());
+            self.metrics.metrics_left_out(rule, state.left_out);
         }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
+    }
+}
+
+/// Works on a thread where it may take long: how much there is to do is for backends to decide.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and all that waits with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

@@ -5,6 +5,7 @@ mod error;
 mod external;
 mod guard;
 mod health;
+mod lists;
 mod negotiation;
 mod observe;
 mod openapi;
@@ -13,7 +14,7 @@ mod resource;
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue, Uri, header},
@@ -26,6 +27,8 @@ use error::ApiError;
 use futures::FutureExt as _;
 pub use guard::UnderWay;
 pub use health::Health;
+use lists::Listed;
+pub use lists::Lists;
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,6 +64,8 @@ pub struct Api {
     pub rules: Rules,
     /// What they were answered with.
     pub answers: Answers,
+    /// What is listed of the metrics that there are.
+    pub lists: Lists,
     /// Who asks.
     pub authenticator: Authenticator,
     /// May they.
@@ -177,12 +182,10 @@ async fn group(
     }
 }
 
-async fn custom_resources(
-    State(api): State<Arc<Api>>,
-    Path(version): Path<String>,
-) -> Result<axum::Json<Value>, ApiError> {
+async fn custom_resources(Path(version): Path<String>) -> Result<Extension<Listed>, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    Ok(axum::Json(documents::custom_resources(version.name(), &api.reads.catalog())))
+    // The form that was asked for is made elsewhere.
+    Ok(Extension(Listed::Custom(version)))
 }
 
 /// The parameters of a read. Others, such as `timeout` and `resourceVersion`, mean nothing here and are let pass, as an API

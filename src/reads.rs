@@ -385,7 +385,7 @@ impl Part {
 
 fn find(catalog: &Catalog, path: &MetricPath) -> Option<Entry> {
     let kind = kind(catalog, path)?;
-    catalog.get(&kind.resource, &path.metric).cloned()
+    catalog.get(&kind.resource, &path.metric)
 }
 
 /// The kind that a path names, if its scope is the path's.

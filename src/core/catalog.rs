@@ -7,15 +7,18 @@
 //! ([`contests`]).
 
 pub mod external;
+mod found;
 mod hints;
 mod texts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
 use external::External;
+pub use found::{Found, LONGEST, MOST_IN_ALL, MOST_OF_RULE, limit};
 use texts::Texts;
 
 use super::{
@@ -24,7 +27,7 @@ use super::{
 };
 
 /// The API that a rule gives metrics of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Api {
     /// custom.metrics.k8s.io
     Custom,
@@ -45,38 +48,24 @@ pub struct DiscoveredRule {
     pub found: Option<Arc<Found>>,
 }
 
-/// The series names that discovery found for a rule, by the label that they carry: that of a resource, or [`external::NAME`].
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Found {
-    /// Label to series names.
-    pub by_label: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Found {
-    /// Notes that a series carries a label.
-    pub fn insert(&mut self, label: &str, series: &str) {
-        self.by_label.entry(label.to_owned()).or_default().insert(series.to_owned());
-    }
-}
-
 /// One rule's series that claims a metric.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Claim {
     /// The position of the rule.
     pub rule: usize,
     /// The series' name.
-    pub series: String,
+    pub series: Arc<str>,
     /// The label through which it claims; [`external::NAME`] where that is an external metric.
-    pub label: String,
+    pub label: Arc<str>,
 }
 
 /// A metric that more than one series claims, in the order of rising precedence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Contest {
-    /// The resource that the metric describes; nothing for an external metric.
-    pub resource: Option<GroupResource>,
+    /// The kind that the metric describes; nothing for an external metric.
+    pub kind: Option<Arc<Kind>>,
     /// The metric's name in the API.
-    pub metric: String,
+    pub metric: Arc<str>,
     /// Who claims it; the last one wins.
     pub claims: Vec<Claim>,
 }
@@ -85,8 +74,9 @@ pub struct Contest {
 #[derive(Debug, Default)]
 pub struct Catalog {
     kinds: Arc<Kinds>,
-    metrics: HashMap<GroupResource, HashMap<String, Entry>>,
+    metrics: BTreeMap<GroupResource, Vec<Metric<Provider>>>,
     undiscovered: Vec<String>,
+    limited: Vec<String>,
     external: External,
     len: usize,
     bytes: usize,
@@ -116,36 +106,103 @@ pub struct Listed<'c> {
     pub metric: &'c str,
 }
 
-/// All claims on metrics, by resource and metric name, in the order of rising precedence.
-type Claims = BTreeMap<(GroupResource, String), Vec<Claim>>;
+/// A metric as it is kept; of one kind, and of the external ones, they are in the order of their names. What is the same for
+/// many of them is there once.
+#[derive(Debug)]
+struct Metric<P> {
+    name: Arc<str>,
+    series: Arc<str>,
+    provider: Arc<P>,
+}
 
-fn claims(rules: &[DiscoveredRule]) -> Claims {
-    let mut claims = Claims::new();
-    for (index, discovered) in of(Api::Custom, rules) {
-        let Some(found) = &discovered.found else {
-            continue;
-        };
-        for (label, names) in &found.by_label {
-            let Some(kind) = discovered.mapping.kind(label) else {
+/// What all metrics have in common that a rule gives through one label.
+#[derive(Debug)]
+struct Provider {
+    rule: Arc<Rule>,
+    kind: Arc<Kind>,
+    label: Arc<str>,
+    namespace_label: Option<Arc<str>>,
+}
+
+/// A claim, and the metric that it is on.
+struct Claimed<P> {
+    metric: Arc<str>,
+    claim: Claim,
+    provider: Arc<P>,
+}
+
+impl<P> Borrow<Claim> for Claimed<P> {
+    fn borrow(&self) -> &Claim {
+        &self.claim
+    }
+}
+
+/// All claims on metrics, by resource and metric name, in the order of rising precedence.
+fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>> {
+    let mut claims = Vec::new();
+    for (index, DiscoveredRule { rule, mapping, found, .. }) in of(Api::Custom, rules) {
+        let namespace_label = mapping.namespace_label().map(|label| texts.shared(label));
+        for (label, names) in found.iter().flat_map(|found| &found.by_label) {
+            let Some(kind) = mapping.kind(label) else {
                 continue;
             };
             // A template may read two labels as the same kind; only one of them is asked for.
-            if discovered.mapping.label(&kind.resource) != Some(label) {
+            if mapping.label(&kind.resource) != Some(label) {
                 continue;
             }
-            for series in names {
-                let Some(metric) = discovered.rule.namer.metric_name(series) else {
-                    continue;
-                };
-                claims.entry((kind.resource.clone(), metric)).or_default().push(Claim {
-                    rule: index,
-                    series: series.clone(),
-                    label: label.clone(),
-                });
-            }
+            let provider = Arc::new(Provider {
+                rule: Arc::clone(rule),
+                kind: Arc::clone(kind),
+                label: texts.shared(label.as_str()),
+                namespace_label: namespace_label.clone(),
+            });
+            claimed(&mut claims, (index, rule, &provider.label), names, &provider, texts);
         }
     }
+    claims.sort_unstable_by(|a, b| {
+        let resources = a.provider.kind.resource.cmp(&b.provider.kind.resource);
+        resources.then_with(|| (&a.metric, &a.claim).cmp(&(&b.metric, &b.claim)))
+    });
     claims
+}
+
+/// Adds the claims of a rule through a label.
+fn claimed<P>(
+    claims: &mut Vec<Claimed<P>>,
+    (index, rule, label): (usize, &Rule, &Arc<str>),
+    names: &BTreeSet<Arc<str>>,
+    provider: &Arc<P>,
+    texts: &mut Texts,
+) {
+    claims.extend(names.iter().filter_map(|series| {
+        let metric = rule.namer.metric_name(series)?;
+        let series = texts.shared(Arc::clone(series));
+        Some(Claimed {
+            metric: texts.shared(metric),
+            claim: Claim { rule: index, series, label: Arc::clone(label) },
+            provider: Arc::clone(provider),
+        })
+    }));
+}
+
+/// The metrics of sorted claims of one kind, or of external ones.
+fn won<P>(claims: &[Claimed<P>], alive: &BTreeSet<Claim>) -> Vec<Metric<P>> {
+    let metrics = claims.chunk_by(|a, b| a.metric == b.metric);
+    let won = metrics.filter_map(|claims| winner(claims, alive));
+    let mut won: Vec<_> = won
+        .map(|Claimed { metric, claim, provider }| Metric {
+            name: Arc::clone(metric),
+            series: Arc::clone(&claim.series),
+            provider: Arc::clone(provider),
+        })
+        .collect();
+    won.shrink_to_fit();
+    won
+}
+
+fn find<'c, P>(metrics: &'c [Metric<P>], name: &str) -> Option<&'c Metric<P>> {
+    let at = metrics.binary_search_by(|metric| (*metric.name).cmp(name)).ok()?;
+    metrics.get(at)
 }
 
 /// The rules of an API with their positions among all.
@@ -162,56 +219,63 @@ fn undiscovered(api: Api, rules: &[DiscoveredRule]) -> Vec<String> {
 }
 
 /// Who provides a contested metric: the last of the claims that are alive, or of all where none is.
-pub fn winner<'c>(claims: &'c [Claim], alive: &BTreeSet<Claim>) -> Option<&'c Claim> {
-    claims.iter().rev().find(|claim| alive.contains(claim)).or(claims.last())
+pub fn winner<'c, C: Borrow<Claim>>(claims: &'c [C], alive: &BTreeSet<Claim>) -> Option<&'c C> {
+    claims.iter().rev().find(|claim| alive.contains((*claim).borrow())).or(claims.last())
 }
 
 /// The metrics that more than one series claims: the ones for which it matters which series are alive.
 pub fn contests(rules: &[DiscoveredRule]) -> Vec<Contest> {
-    let custom = claims(rules).into_iter().map(|((resource, metric), claims)| Contest {
-        resource: Some(resource),
-        metric,
-        claims,
+    let mut texts = Texts::default();
+    let custom = claims(rules, &mut texts);
+    let custom = custom.chunk_by(|a, b| {
+        a.metric == b.metric && a.provider.kind.resource == b.provider.kind.resource
     });
-    let external = external::claims(rules).into_iter().map(|(metric, claims)| Contest {
-        resource: None,
-        metric,
-        claims,
-    });
-    custom.chain(external).filter(|contest| contest.claims.len() > 1).collect()
+    let custom =
+        custom.filter_map(|claims| contest(claims, |provider| Some(Arc::clone(&provider.kind))));
+    let external = external::claims(rules, &mut texts);
+    let external = external.chunk_by(|a, b| a.metric == b.metric);
+    custom.chain(external.filter_map(|claims| contest(claims, |_| None))).collect()
+}
+
+fn contest<P>(
+    claims: &[Claimed<P>],
+    kind: impl FnOnce(&P) -> Option<Arc<Kind>>,
+) -> Option<Contest> {
+    let (first, [_, ..]) = claims.split_first()? else { return None };
+    Some(Contest {
+        kind: kind(&first.provider),
+        metric: Arc::clone(&first.metric),
+        claims: claims.iter().map(|claimed| claimed.claim.clone()).collect(),
+    })
 }
 
 impl Catalog {
     /// Builds the snapshot. `alive` holds the contested claims whose series have samples within the discovery window;
     /// where none of a contest's claims is alive, all compete.
     pub fn build(kinds: Arc<Kinds>, rules: &[DiscoveredRule], alive: &BTreeSet<Claim>) -> Self {
-        let mut metrics: HashMap<GroupResource, HashMap<String, Entry>> = HashMap::new();
         let mut texts = Texts::default();
-        let (mut len, mut bytes) = (0, 0);
-        for ((resource, metric), claims) in claims(rules) {
-            let Some(claim) = winner(&claims, alive) else { continue };
-            let Some(discovered) = rules.get(claim.rule) else {
-                continue;
-            };
-            let Some(kind) = discovered.mapping.kind(&claim.label) else {
-                continue;
-            };
-            let entry = Entry {
-                rule: Arc::clone(&discovered.rule),
-                series: texts.shared(&claim.series),
-                kind: Arc::clone(kind),
-                label: texts.shared(&claim.label),
-                namespace_label: discovered.mapping.namespace_label().map(|l| texts.shared(l)),
-            };
-            bytes += size_of::<(String, Entry)>() + metric.len();
-            metrics.entry(resource).or_default().insert(metric, entry);
-            len += 1;
-        }
+        let claims = claims(rules, &mut texts);
+        let of_kinds = claims
+            .chunk_by(|a, b| a.provider.kind.resource == b.provider.kind.resource)
+            .filter_map(|claims| {
+                Some((claims.first()?.provider.kind.resource.clone(), won(claims, alive)))
+            });
+        let metrics: BTreeMap<_, _> = of_kinds.collect();
+        let custom: usize = metrics.values().map(Vec::len).sum();
         let external = External::build(rules, alive, &mut texts);
-        len += external.len();
-        bytes += external.bytes() + texts.bytes();
         let undiscovered = undiscovered(Api::Custom, rules);
-        Self { kinds, metrics, undiscovered, external, len, bytes }
+        let is_limited =
+            |rule: &&DiscoveredRule| rule.found.as_ref().is_some_and(|found| found.left_out > 0);
+        let limited = rules.iter().filter(is_limited).map(|rule| rule.rule.id.clone()).collect();
+        Self {
+            kinds,
+            metrics,
+            undiscovered,
+            limited,
+            len: custom + external.len(),
+            bytes: custom * size_of::<Metric<Provider>>() + external.bytes() + texts.bytes(),
+            external,
+        }
     }
 
     /// The kinds that the catalog was built with.
@@ -225,8 +289,15 @@ impl Catalog {
     }
 
     /// How to read a metric of a kind.
-    pub fn get(&self, resource: &GroupResource, metric: &str) -> Option<&Entry> {
-        self.metrics.get(resource)?.get(metric)
+    pub fn get(&self, resource: &GroupResource, metric: &str) -> Option<Entry> {
+        let Metric { series, provider, .. } = find(self.metrics.get(resource)?, metric)?;
+        Some(Entry {
+            rule: Arc::clone(&provider.rule),
+            series: Arc::clone(series),
+            kind: Arc::clone(&provider.kind),
+            label: Arc::clone(&provider.label),
+            namespace_label: provider.namespace_label.clone(),
+        })
     }
 
     /// The rules of custom metrics that no discovery has succeeded for yet.
@@ -234,34 +305,27 @@ impl Catalog {
         &self.undiscovered
     }
 
-    /// The kinds that a metric exists for, to help whoever asked for it at another one.
+    /// The rules that have more metrics than are served.
+    pub fn limited(&self) -> &[String] {
+        &self.limited
+    }
+
+    /// The kinds that a metric exists for, sorted, to help whoever asked for it at another one.
     pub fn kinds_with(&self, metric: &str) -> Vec<&GroupResource> {
-        let mut kinds: Vec<_> = self
-            .metrics
-            .iter()
-            .filter(|(_, metrics)| metrics.contains_key(metric))
-            .map(|(resource, _)| resource)
-            .collect();
-        kinds.sort();
-        kinds
+        let kinds = self.metrics.iter().filter(|(_, metrics)| find(metrics, metric).is_some());
+        kinds.map(|(resource, _)| resource).collect()
     }
 
     /// The rules that give metrics, by what they are called in messages.
     pub fn rules(&self) -> HashSet<&str> {
-        let custom = self.metrics.values().flat_map(HashMap::values).map(|entry| &entry.rule);
+        let custom = self.metrics.values().flatten().map(|metric| &metric.provider.rule);
         custom.chain(self.external.rules()).map(|rule| rule.id.as_str()).collect()
     }
 
     /// All custom metrics, sorted by resource and name.
-    pub fn list(&self) -> Vec<Listed<'_>> {
-        let mut listed: Vec<_> = self
-            .metrics
-            .values()
-            .flatten()
-            .map(|(metric, entry)| Listed { kind: &entry.kind, metric })
-            .collect();
-        listed.sort_by(|a, b| (&a.kind.resource, a.metric).cmp(&(&b.kind.resource, b.metric)));
-        listed
+    pub fn list(&self) -> impl Iterator<Item = Listed<'_>> {
+        let metrics = self.metrics.values().flatten();
+        metrics.map(|Metric { name, provider, .. }| Listed { kind: &provider.kind, metric: name })
     }
 
     /// How many metrics there are, of both APIs.

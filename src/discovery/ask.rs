@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use super::aside;
 use crate::{
     core::{
-        catalog::{Found, external},
+        catalog::{DiscoveredRule, Found, MOST_OF_RULE, external},
         series::{Matcher, SeriesSelector},
     },
     prometheus::{Error, Metadata, Range, Tenant},
@@ -16,7 +17,8 @@ pub(super) struct Group {
     selector: SeriesSelector,
     /// How far back series are looked for.
     window: Duration,
-    pub(super) rules: Vec<usize>,
+    /// The rules by their positions.
+    pub(super) rules: Vec<(usize, DiscoveredRule)>,
     /// Whether `labels` may hold some that must not be asked for before it is known that there are such.
     pub(super) labels_may_be_absent: bool,
     pub(super) labels: BTreeSet<String>,
@@ -43,11 +45,26 @@ pub(super) fn range(window: Duration) -> Range {
     Range { start: now.saturating_sub(window).max(0), end: now.saturating_add(1) }
 }
 
-/// What there is of a selector, as far as the backend says.
-pub(super) type Discovered = Result<Metadata<Found>, Arc<Error>>;
+/// What each rule takes of what there is of a selector, as far as the backend says.
+pub(super) type Discovered = Result<Metadata<Vec<(usize, Found)>>, Arc<Error>>;
+
+/// Finds what each rule of a selector takes of the series that there are. Of an answer with very many names, no more than
+/// the rules take is kept, whatever else is asked at the same time.
+pub(super) async fn discover(
+    group: &Group,
+    ignores_selectors: bool,
+) -> Result<Metadata<Vec<(usize, Found)>>, Error> {
+    let Metadata { data, is_partial } = names(group, ignores_selectors).await?;
+    let rules = group.rules.clone();
+    let of_rules = move || {
+        let of = |(index, rule): &(usize, DiscoveredRule)| (*index, data.of(rule, MOST_OF_RULE));
+        rules.iter().map(of).collect()
+    };
+    Ok(Metadata { data: aside(of_rules).await, is_partial })
+}
 
 /// Finds which metric names carry which of the wanted labels.
-pub(super) async fn discover(
+pub(super) async fn names(
     group: &Group,
     ignores_selectors: bool,
 ) -> Result<Metadata<Found>, Error> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,7 +26,7 @@ use crate::{
 const NAMES_BYTES: usize = 4 << 10;
 
 /// The label through which a series claims a metric, and the series' name.
-pub(super) type Series = (String, String);
+pub(super) type Series = (Arc<str>, Arc<str>);
 
 /// What was learned of a rule's contested series.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ pub(super) async fn confirm(
     contests: &[Contest],
     window: impl Fn(usize) -> Duration,
 ) -> BTreeMap<usize, Confirmed> {
-    let mut wanted: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut wanted: BTreeMap<(usize, &Arc<str>), BTreeSet<&Arc<str>>> = BTreeMap::new();
     for claim in contests.iter().flat_map(|contest| &contest.claims) {
         wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
     }
@@ -85,7 +86,7 @@ pub(super) async fn confirm(
         let Some(discovered) = rules.get(rule) else { continue };
         let known = confirmed.entry(rule).or_default();
         for chunk in chunks(&names) {
-            let series = chunk.iter().map(|name| (label.to_owned(), (*name).to_owned())).collect();
+            let series = chunk.iter().map(|name| (Arc::clone(label), Arc::clone(name))).collect();
             let selector = &discovered.rule.selector;
             let Some(text) = confirmation(selector, label, &chunk, window(rule)) else {
                 // Found by the series endpoint, which knows only what has samples in the window.
@@ -129,7 +130,7 @@ impl Confirmed {
             Ok(Answer::Vector(vector)) => {
                 let names = vector.samples.iter().filter_map(|sample| sample.label("__name__"));
                 let names: BTreeSet<_> = names.collect();
-                let alive = series.iter().filter(|(_, name)| names.contains(name.as_str()));
+                let alive = series.iter().filter(|(_, name)| names.contains(&**name));
                 self.alive.extend(alive.cloned());
                 if vector.is_partial {
                     self.doubt(series, Error::Partial.into());
@@ -149,7 +150,7 @@ impl Confirmed {
 fn confirmation(
     selector: &SeriesSelector,
     label: &str,
-    names: &[&str],
+    names: &[&Arc<str>],
     window: Duration,
 ) -> Option<String> {
     // Only for a selector that was discovered by label endpoints is there something to confirm.
@@ -157,13 +158,14 @@ fn confirmation(
     let mut matchers = carries(label);
     // A second name is an error in PromQL, and there is only that one.
     if selector.name().is_none() {
-        matchers.push(Matcher::named(names));
+        let names: Vec<_> = names.iter().map(|name| &***name).collect();
+        matchers.push(Matcher::named(&names));
     }
     let selector = narrowed(selector, &matchers)?;
     Some(format!("group by (__name__) (last_over_time({selector}[{}s]))", window.as_secs().max(1)))
 }
 
-fn chunks<'a>(names: &BTreeSet<&'a str>) -> Vec<Vec<&'a str>> {
+fn chunks<'a>(names: &BTreeSet<&'a Arc<str>>) -> Vec<Vec<&'a Arc<str>>> {
     let mut chunks = vec![Vec::new()];
     let mut bytes = 0;
     for name in names {
@@ -187,33 +189,34 @@ mod tests {
     #[test]
     fn the_confirming_query_names_only_contested_series() {
         let age = Duration::from_secs(600);
+        let a: Arc<str> = "a".into();
         let selector = SeriesSelector::new("{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, "pod", &["a", "a_total"], age).unwrap(),
+            confirmation(&selector, "pod", &[&a, &"a_total".into()], age).unwrap(),
             "group by (__name__) (last_over_time({namespace!=\"\",pod!=\"\",__name__=~\"a|a_total\"}[600s]))"
         );
         let selector = SeriesSelector::new("a{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, "pod", &["a"], age).unwrap(),
+            confirmation(&selector, "pod", &[&a], age).unwrap(),
             "group by (__name__) (last_over_time(a{namespace!=\"\",pod!=\"\"}[600s]))"
         );
         assert_eq!(
-            confirmation(&selector, external::NAME, &["a"], age).unwrap(),
+            confirmation(&selector, external::NAME, &[&a], age).unwrap(),
             "group by (__name__) (last_over_time(a{namespace!=\"\"}[600s]))"
         );
         let selector = SeriesSelector::new("{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, external::NAME, &["a", "b"], age).unwrap(),
+            confirmation(&selector, external::NAME, &[&a, &"b".into()], age).unwrap(),
             "group by (__name__) (last_over_time({namespace!=\"\",__name__=~\"a|b\"}[600s]))"
         );
         let foreign = SeriesSelector::new("a{b=\"c\" or d=\"e\"}");
-        assert_eq!(confirmation(&foreign, external::NAME, &["a"], age), None);
+        assert_eq!(confirmation(&foreign, external::NAME, &[&a], age), None);
     }
 
     #[test]
     fn names_are_chunked_by_bytes() {
-        let names: Vec<String> = (0..300).map(|i| format!("{i:040}")).collect();
-        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<Arc<str>> = (0..300).map(|i| format!("{i:040}").into()).collect();
+        let names: BTreeSet<_> = names.iter().collect();
         let chunks = chunks(&names);
         assert_eq!(chunks.iter().map(Vec::len).sum::<usize>(), 300);
         assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= 103));

@@ -23,7 +23,7 @@ pub struct Handle {
     asks: mpsc::Sender<Ask>,
     tried: watch::Receiver<bool>,
     problems: Told,
-    idle: Told,
+    remarks: Told,
     vain: Vain,
 }
 
@@ -35,9 +35,9 @@ impl Handle {
         catalog: Arc<ArcSwap<Catalog>>,
         asks: mpsc::Sender<Ask>,
         tried: watch::Receiver<bool>,
-        (problems, idle): (Told, Told),
+        (problems, remarks): (Told, Told),
     ) -> Self {
-        Self { catalog, asks, tried, problems, idle, vain: Vain::new() }
+        Self { catalog, asks, tried, problems, remarks, vain: Vain::new() }
     }
 
     /// The catalog as it is now.
@@ -101,9 +101,10 @@ impl Handle {
         self.problems.load_full()
     }
 
-    /// The rules that give no metric though nothing has failed, each with the cause, in sentences that may be told to anybody.
-    pub fn idle_rules(&self) -> Arc<Vec<String>> {
-        self.idle.load_full()
+    /// The rules that give no metric though nothing has failed, each with the cause, and those that have more metrics than are
+    /// served, in sentences that may be told to anybody.
+    pub fn remarks(&self) -> Arc<Vec<String>> {
+        self.remarks.load_full()
     }
 
     /// Waits until the first discovery has been tried.

@@ -4,7 +4,7 @@
 //! series without the labels that it wants, or its query may have an answer all the same.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -129,6 +129,8 @@ impl Discovery {
         alive: &BTreeSet<Claim>,
     ) {
         let giving = catalog.rules();
+        let claims = contests.iter().flat_map(|contest| &contest.claims);
+        let contesting: HashSet<_> = claims.map(|claim| claim.rule).collect();
         let taken = taken(contests, alive);
         let id = |rule: usize| self.rules.get(rule).map(|state| state.discovered.rule.id.clone());
         let by: HashMap<_, _> = taken
@@ -142,12 +144,13 @@ impl Discovery {
             let gives = giving.contains(rule.id.as_str());
             let taken = by.get(&index);
             let first = found.by_label.values().flatten().next();
-            let cause = match (first, taken) {
+            let cause = match (first.or(found.unnamed.as_ref()), taken) {
                 _ if gives => None,
                 (Some(_), Some((metric, _, by))) => {
                     Some(Cause::Taken { metric: (*metric).to_owned(), by: by.clone() })
                 }
-                (Some(series), None) => unclaimed(state, series, contests, index),
+                (Some(_), None) if contesting.contains(&index) => None,
+                (Some(series), None) => Some(unclaimed(state, series)),
                 (None, _)
                     if state.needs_kinds()
                         && state.discovered.mapping.labels().next().is_none() =>
@@ -209,13 +212,13 @@ impl Discovery {
                 None => state.idle.examined = None,
             }
         }
-        self.tell_idle();
+        self.tell_remarks();
     }
 
-    /// Says which rules give no metric now.
-    pub(super) fn tell_idle(&self) {
-        let idle = self.rules.iter().filter_map(RuleState::idle).collect();
-        self.idle.store(Arc::new(idle));
+    /// Says which rules give no metric now, and which have too many.
+    pub(super) fn tell_remarks(&self) {
+        let remarks = self.rules.iter().flat_map(RuleState::remarks).collect();
+        self.remarks.store(Arc::new(remarks));
     }
 }
 
@@ -229,24 +232,19 @@ fn taken<'c>(
         let Some(winner) = catalog::winner(&contest.claims, alive) else { continue };
         for claim in contest.claims.iter().filter(|claim| *claim != winner && alive.contains(claim))
         {
-            taken.entry(claim.rule).or_insert((contest.metric.as_str(), winner));
+            taken.entry(claim.rule).or_insert((&*contest.metric, winner));
         }
     }
     taken
 }
 
-/// Why series that were found are no metrics. Those that have ended are for others to replace.
-fn unclaimed(state: &RuleState, series: &str, contests: &[Contest], index: usize) -> Option<Cause> {
-    let mut claims = contests.iter().flat_map(|contest| &contest.claims);
-    if claims.any(|claim| claim.rule == index) {
-        return None;
+/// Why series that were found, such as this one, are no metrics. Those that have ended are for others to replace.
+fn unclaimed(state: &RuleState, series: &str) -> Cause {
+    let series = series.to_owned();
+    match &state.discovered.found {
+        Some(found) if found.unnamed.is_some() => Cause::NoName { series },
+        _ => Cause::NoLabel { series, labels: labels(state) },
     }
-    let DiscoveredRule { rule, found, .. } = &state.discovered;
-    let mut names = found.iter().flat_map(|found| found.by_label.values().flatten());
-    Some(match names.find(|name| rule.namer.metric_name(name).is_some()) {
-        Some(series) => Cause::NoLabel { series: series.clone(), labels: labels(state) },
-        None => Cause::NoName { series: series.to_owned() },
-    })
 }
 
 /// The labels by which objects are found.
@@ -268,7 +266,7 @@ impl RuleState {
         self.is_asked_for()
             && self.error.is_none()
             && has_labels
-            && found.as_ref().is_some_and(|found| found.by_label.values().all(BTreeSet::is_empty))
+            && found.as_ref().is_some_and(|found| found.names == 0)
             && self.idle.examined.is_none_or(is_due)
     }
 }
@@ -300,9 +298,12 @@ impl Examination {
     async fn look(self) -> Option<Option<Cause>> {
         if let Some(group) = &self.series {
             let ignores = self.tenant.ignores_selectors(ask::range(self.window)).await.ok()?;
-            let found = ask::discover(group, ignores).await.ok()?;
+            let found = ask::names(group, ignores).await.ok()?;
             if let Some(series) = found.data.by_label.get(NAME).and_then(BTreeSet::first) {
-                return Some(Some(Cause::NoLabel { series: series.clone(), labels: self.labels }));
+                return Some(Some(Cause::NoLabel {
+                    series: series.to_string(),
+                    labels: self.labels,
+                }));
             }
         }
         let Some((query, label)) = self.query else { return Some(None) };

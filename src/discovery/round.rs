@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::catalog::{Api, DiscoveredRule, external},
-    prometheus::{Error, PublicError, Tenant},
+    prometheus::{Error, Metadata, PublicError, Tenant},
 };
 
 /// The rules that failed, by the error's text.
@@ -27,8 +27,8 @@ impl Discovery {
         let groups = self.selectors(due);
         let results = self.ask(groups).await;
         let mut failures = Failures::default();
-        for (group, found) in &results {
-            self.note(group, found, &mut failures);
+        for (group, found) in results {
+            self.note(&group, found, &mut failures);
         }
         for (error, rules) in failures {
             let rules = rules.join(", ");
@@ -102,7 +102,7 @@ impl Discovery {
                 groups.len() - 1
             });
             let Some(group) = groups.get_mut(place) else { continue };
-            group.rules.push(*index);
+            group.rules.push((*index, state.discovered.clone()));
             match api {
                 Api::Custom => {
                     group.labels_may_be_absent |= rule.mapping.may_name_absent_labels();
@@ -118,21 +118,22 @@ impl Discovery {
 
     /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew, and one that a
     /// partial answer tells of knows that as well; what is new among the failures is added to `failures`.
-    fn note(&mut self, group: &Group, found: &Discovered, failures: &mut Failures) {
-        let error = match found {
-            Ok(found) if found.is_partial => Some(&Error::Partial),
-            Ok(_) => None,
-            Err(error) => Some(&**error),
+    fn note(&mut self, group: &Group, found: Discovered, failures: &mut Failures) {
+        let (found, error) = match found {
+            Ok(Metadata { data, is_partial }) => (data, is_partial.then(|| Error::Partial.into())),
+            Err(error) => (Vec::new(), Some(error)),
         };
-        for index in &group.rules {
+        for (index, found) in found {
+            if let Some(state) = self.rules.get_mut(index) {
+                state.learn(found, error.is_some());
+            }
+        }
+        for (index, _) in &group.rules {
             let Some(state) = self.rules.get_mut(*index) else {
                 continue;
             };
-            if let Ok(found) = found {
-                state.learn(found);
-            }
             let rule = &state.discovered.rule.id;
-            match error {
+            match &error {
                 None => {
                     if state.error.take().is_some() {
                         tracing::info!(%rule, "discovery works again");

@@ -1,7 +1,7 @@
 //! What discovery knows of each rule.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     core::{
-        catalog::{Api, DiscoveredRule, Found, external},
+        catalog::{Api, DiscoveredRule, Found, LONGEST, MOST_IN_ALL, MOST_OF_RULE, external},
         kinds::Kinds,
         rules::{Rule, RuleSet},
     },
-    prometheus::{Metadata, PublicError},
+    prometheus::PublicError,
 };
 
 /// A rule, what was found for it, and how the last try went.
@@ -34,22 +34,34 @@ pub(super) struct RuleState {
     doubt: Option<PublicError>,
     /// Why it gives no metric.
     pub(super) idle: Idle,
+    /// How many of its metrics are not in the catalog, because there are too many.
+    pub(super) left_out: usize,
+}
+
+/// What is wrong with a rule of which so many metrics are left out.
+fn too_many(left_out: usize) -> String {
+    format!(
+        "has more metrics than are served ({MOST_OF_RULE} of a rule, {MOST_IN_ALL} in all, names of {LONGEST} bytes): \
+         {left_out} of them, the last ones by name, are left out; narrow its `seriesQuery`"
+    )
 }
 
 /// The rules of a file. What is known of rules that say the same is kept; a rule that has kept its name, too, is the same one
 /// as before.
 pub(super) fn of(
     rules: &RuleSet,
-    mut before: Vec<RuleState>,
+    before: Vec<RuleState>,
     kinds: &Kinds,
     settings: &Settings,
 ) -> Vec<RuleState> {
+    let mut known: HashMap<_, VecDeque<RuleState>> = HashMap::new();
+    for state in before {
+        let key = (state.discovered.api, state.discovered.rule.content);
+        known.entry(key).or_default().push_back(state);
+    }
     let mut state = |rule: &Arc<Rule>, api| {
-        let is_same = |state: &RuleState| {
-            state.discovered.api == api && state.discovered.rule.content == rule.content
-        };
-        let mut state = match before.iter().position(is_same) {
-            Some(at) => before.swap_remove(at),
+        let mut state = match known.get_mut(&(api, rule.content)).and_then(VecDeque::pop_front) {
+            Some(state) => state,
             None => RuleState::new(Arc::clone(rule), api, settings),
         };
         let known = &state.discovered.rule;
@@ -83,6 +95,7 @@ impl RuleState {
             alive: BTreeSet::new(),
             doubt: None,
             idle: Idle::default(),
+            left_out: 0,
         }
     }
 
@@ -121,16 +134,32 @@ impl RuleState {
 
     /// Takes what was found in place of what was known. What a partial answer tells is added: that it leaves out what was
     /// known says nothing.
-    pub(super) fn learn(&mut self, told: &Metadata<Found>) {
-        let mut found = told.data.clone();
-        if told.is_partial
-            && let Some(known) = &self.discovered.found
-        {
-            for (label, names) in &known.by_label {
-                found.by_label.entry(label.clone()).or_default().extend(names.iter().cloned());
-            }
+    pub(super) fn learn(&mut self, told: Found, is_partial: bool) {
+        let known = self.discovered.found.as_ref();
+        let found = match known.filter(|_| is_partial) {
+            Some(known) => told.and(known).of(&self.discovered, MOST_OF_RULE),
+            None => told,
+        };
+        // What has not changed stays where it is: the catalog has its names.
+        if known.is_none_or(|known| **known != found) {
+            self.discovered.found = Some(Arc::new(found));
         }
-        self.discovered.found = Some(Arc::new(found));
+    }
+
+    /// Notes how many metrics of the rule the catalog has not, because there are too many.
+    pub(super) fn limit(&mut self, left_out: usize) {
+        let rule = &self.discovered.rule;
+        match (self.left_out, left_out) {
+            (0, 1..) => tracing::warn!(
+                rule = %rule.id,
+                at = %rule.place,
+                "the rule {}",
+                too_many(left_out),
+            ),
+            (1.., 0) => tracing::info!(rule = %rule.id, "all metrics of the rule are served again"),
+            _ => {}
+        }
+        self.left_out = left_out;
     }
 
     /// Whether the backend has to be asked what there is.
@@ -150,8 +179,7 @@ impl RuleState {
 
     /// How many names of series are known; nothing before a discovery has succeeded.
     pub(super) fn series_names(&self) -> Option<usize> {
-        let found = self.discovered.found.as_ref()?;
-        Some(found.by_label.values().flatten().collect::<BTreeSet<_>>().len())
+        Some(self.discovered.found.as_ref()?.names)
     }
 
     /// Takes what was learned of its contested series, and gives the doubt back if it is another one than before. Where
@@ -175,10 +203,11 @@ impl RuleState {
         self.error.is_none() && self.doubt.is_none()
     }
 
-    /// Why there is no metric though nothing has failed, in a sentence that may be told to anybody.
-    pub(super) fn idle(&self) -> Option<String> {
-        let cause = self.idle.cause()?;
-        Some(format!("{}: {cause}", self.discovered.rule.id))
+    /// Why there is no metric though nothing has failed, and that there are too many, in sentences that may be told to anybody.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
+        let left_out = (self.left_out > 0).then(|| too_many(self.left_out));
+        let remarks = self.idle.cause().into_iter().chain(left_out);
+        remarks.map(|remark| format!("{}: {remark}", self.discovered.rule.id))
     }
 
     /// What failed the last time, in sentences that may be told to anybody.

@@ -23,7 +23,7 @@ use crate::wire::custom::Version;
 
 /// Answers are compressed from this size on, as kube-apiserver's are. Every client in Go asks for it, and the answers that
 /// autoscalers live on are so small that it would only cost both sides time.
-const LARGE: SizeAbove = SizeAbove::new(128 << 10);
+pub(super) const LARGE: usize = 128 << 10;
 
 /// Where requests are answered.
 pub(super) struct Edge {
@@ -39,7 +39,7 @@ pub(super) async fn pass(edge: &Edge, request: Request) -> Response {
         let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
         let accepted: Vec<_> = accepted.into_iter().cloned().collect();
         let response = observe::observe(edge, request).await;
-        if LARGE.should_compress(&response) {
+        if SizeAbove::new(LARGE as u64).should_compress(&response) {
             compressed(accepted, response).boxed().await
         } else {
             response

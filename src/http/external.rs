@@ -3,34 +3,30 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension,
     extract::{Path, State},
     http::Uri,
     response::Response,
 };
-use serde_json::Value;
 
-use super::{Api, Parameters, error::ApiError};
+use super::{Api, Parameters, error::ApiError, lists::Listed};
 use crate::{
     answers::Basis,
     core::selector::Selector,
     reads::external::ExternalQuestion,
     wire::{
-        discovery as documents, external,
+        external,
         path::{self, ExternalPath},
         status::Reason,
     },
 };
 
 /// The version document, which is answered whether or not there are rules.
-pub(super) async fn resources(
-    State(api): State<Arc<Api>>,
-    Path(version): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub(super) async fn resources(Path(version): Path<String>) -> Result<Extension<Listed>, ApiError> {
     if version != external::VERSION {
         return Err(ApiError::not_found());
     }
-    Ok(Json(documents::external_resources(&api.reads.catalog())))
+    Ok(Extension(Listed::External))
 }
 
 pub(super) async fn values(

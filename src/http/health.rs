@@ -86,7 +86,7 @@ impl Health {
         let broken =
             broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
         let told: Vec<_> =
-            broken.into_iter().chain(self.discovery.idle_rules().iter().cloned()).collect();
+            broken.into_iter().chain(self.discovery.remarks().iter().cloned()).collect();
         checks.push(Check {
             name: "rules",
             problem: (!told.is_empty()).then(|| told.join("; ")),

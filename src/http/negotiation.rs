@@ -9,21 +9,27 @@ use axum::{
 use futures::FutureExt as _;
 use serde_json::Value;
 
-use super::{edge::Edge, error::ApiError};
+use super::{
+    edge::Edge,
+    error::ApiError,
+    lists::{self, Listed},
+};
 use crate::wire::{status::Reason, table};
 
 /// The media type of JSON.
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The media type of YAML.
-const YAML: &str = "application/yaml";
+pub(super) const YAML: &str = "application/yaml";
 
 /// The largest answer that is written anew, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Form {
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Form {
     Json,
+    /// JSON, indented.
+    Pretty,
     Yaml,
     /// `Table` of meta.k8s.io/v1, where the answer has one.
     Table,
@@ -45,13 +51,18 @@ pub(super) async fn negotiate(edge: &Edge, request: Request) -> Response {
         let text = format!("only the following media types are accepted: {JSON}, {YAML}");
         return ApiError::new(Reason::NotAcceptable, text).into_response();
     };
-    let pretty = is_pretty(&request);
-    let response = edge.route(request).await;
+    let form = if form == Form::Json && is_pretty(&request) { Form::Pretty } else { form };
+    let takes_gzip = lists::takes_gzip(request.headers());
+    let mut response = edge.route(request).await;
+    if let Some(listed) = response.extensions_mut().remove::<Listed>() {
+        let catalog = edge.api.reads.catalog();
+        return edge.api.lists.answer(catalog, listed, form, takes_gzip).boxed().await;
+    }
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(JSON.as_bytes()));
-    if !is_json || (form == Form::Json && !pretty) {
+    if !is_json || form == Form::Json {
         return response;
     }
     rewrite(response, form).boxed().await
@@ -119,7 +130,8 @@ async fn rewrite(response: Response, form: Form) -> Response {
     let rewritten = to_bytes(body, MAX_BYTES).await.ok().and_then(|body| {
         let value: Value = serde_json::from_slice(&body).ok()?;
         match form {
-            Form::Json => Some(format!("{value:#}\n")),
+            Form::Json => Some(value.to_string()),
+            Form::Pretty => Some(format!("{value:#}\n")),
             Form::Yaml => serde_saphyr::to_string(&value).ok(),
             Form::Table => Some(table::of(&value).unwrap_or(value).to_string()),
         }

@@ -8,7 +8,7 @@ use axum::{
     http::{Uri, header},
     response::{IntoResponse, Response},
 };
-use serde_json::Value;
+use serde::Serialize;
 
 use super::{Api, DEADLINE, Parameters, error::ApiError, guard::asks_to_watch};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 pub(super) async fn resources(
     State(api): State<Arc<Api>>,
     Path(version): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<impl Serialize>, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
     if !api.rules.served().contains(&RESOURCE) {
         return Err(ApiError::not_found());

@@ -44,6 +44,7 @@ pub(super) struct Rules {
     left_out: Gauge,
     discovered: Family<RuleLabels, Gauge>,
     series_names: Family<RuleLabels, Gauge>,
+    metrics_left_out: Family<RuleLabels, Gauge>,
     catalog: Gauge,
     catalog_bytes: Gauge,
     odd_reads: Family<CauseLabels, Counter>,
@@ -59,6 +60,7 @@ impl Rules {
             left_out: Gauge::default(),
             discovered: Family::default(),
             series_names: Family::default(),
+            metrics_left_out: Family::default(),
             catalog: Gauge::default(),
             catalog_bytes: Gauge::default(),
             odd_reads: Family::default(),
@@ -89,6 +91,11 @@ impl Rules {
             "loadline_discovery_series_names",
             "Names of series that the last successful discovery of a rule found",
             metrics.series_names.clone(),
+        );
+        registry.register(
+            "loadline_discovery_metrics_left_out",
+            "Metrics of a rule that are not served because there are too many",
+            metrics.metrics_left_out.clone(),
         );
         registry.register(
             "loadline_catalog_metrics",
@@ -138,6 +145,7 @@ impl Metrics {
         let labels = RuleLabels::of(rule);
         self.rules.discovered.remove(&labels);
         self.rules.series_names.remove(&labels);
+        self.rules.metrics_left_out.remove(&labels);
         for cause in Oddity::ALL {
             let labels = CauseLabels::of(rule, cause);
             self.rules.odd_reads.remove(&labels);
@@ -153,6 +161,11 @@ impl Metrics {
     /// A read ended without a value.
     pub fn empty_read(&self, rule: &str, cause: Oddity) {
         self.rules.empty_reads.get_or_create(&CauseLabels::of(rule, cause)).inc();
+    }
+
+    /// So many metrics of a rule are not served.
+    pub fn metrics_left_out(&self, rule: &str, metrics: usize) {
+        self.rules.metrics_left_out.get_or_create(&RuleLabels::of(rule)).set(level(metrics));
     }
 
     /// How the last discovery of a rule went, and how many series names are known, if any discovery has succeeded.

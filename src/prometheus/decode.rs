@@ -462,8 +462,8 @@ mod tests {
             {"__name__":"a","pod":"x","namespace":"n"},{"__name__":"a","pod":"y","job":"j"},
             {"__name__":"b","namespace":"n","pod":""},{"pod":"z"}]}"#;
         let found = series(body, |label| label != "job" && label != "__name__").unwrap().data;
-        assert_eq!(found.by_label["pod"].iter().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(found.by_label["namespace"].iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(Vec::from_iter(&found.by_label["pod"]), [&"a".into()]);
+        assert_eq!(Vec::from_iter(&found.by_label["namespace"]), [&"a".into(), &"b".into()]);
         assert_eq!(found.by_label.len(), 2);
         assert_eq!(
             series(br#"{"status":"success","data":null}"#, |_| true).unwrap().data,

@@ -75,7 +75,7 @@ impl Reads {
     /// How to read the metric; a metric that is not known is looked for once more.
     async fn external_entry(&self, path: &ExternalPath) -> Result<ExternalEntry, ReadError> {
         let ExternalPath { namespace, metric } = path;
-        let find = |catalog: &Catalog| catalog.external().get(metric).cloned();
+        let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
     }

@@ -11,7 +11,7 @@ use crate::core::{kinds::Kind, quantity, reading::Reading, selector::LabelSelect
 pub const GROUP: &str = "custom.metrics.k8s.io";
 
 /// A version of the API.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Version {
     /// `metricName` and `selector` in the value itself.
     V1beta1,

@@ -4,6 +4,9 @@
 //! `apidiscovery.k8s.io/v2` that kube-apiserver and kubectl ask for by `Accept`. In the aggregated form no metric is listed:
 //! kube-apiserver would import each of them into the discovery of the whole cluster.
 
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::core::catalog::Catalog;
@@ -117,63 +120,89 @@ fn aggregated_resources(group: Group) -> Vec<Value> {
 const USAGE: [(&str, &str, bool); 2] =
     [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
 
+/// `APIResourceList` of meta/v1. It is written from what it lists, one resource after another: of some that are long there is
+/// never a whole copy.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceList<R> {
+    kind: &'static str,
+    api_version: &'static str,
+    group_version: String,
+    resources: R,
+}
+
+/// What gives the resources, as often as it is asked.
+struct Resources<R>(R);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource<'a> {
+    name: Cow<'a, str>,
+    singular_name: &'static str,
+    namespaced: bool,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+impl<'a, R, I> Serialize for Resources<R>
+where
+    R: Fn() -> I,
+    I: Iterator<Item = Resource<'a>>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+fn resource_list<'a, I>(group: Group, version: &str, resources: impl Fn() -> I) -> impl Serialize
+where
+    I: Iterator<Item = Resource<'a>>,
+{
+    ResourceList {
+        kind: "APIResourceList",
+        api_version: "v1",
+        group_version: format!("{}/{version}", group.name),
+        resources: Resources(resources),
+    }
+}
+
 /// `/apis/metrics.k8s.io/{version}`: pods and nodes.
-pub fn usage_resources(version: &str) -> Value {
-    let resource = |(name, kind, is_namespaced): (&str, &str, bool)| {
-        json!({
-            "name": name,
-            "singularName": "",
-            "namespaced": is_namespaced,
-            "kind": kind,
-            "verbs": ["get", "list"],
+pub fn usage_resources(version: &str) -> impl Serialize {
+    resource_list(RESOURCE, version, || {
+        USAGE.iter().map(|(name, kind, namespaced)| Resource {
+            name: Cow::Borrowed(name),
+            singular_name: "",
+            namespaced: *namespaced,
+            kind,
+            verbs: &["get", "list"],
         })
-    };
-    resource_list(RESOURCE, version, &USAGE.map(resource))
+    })
 }
 
 /// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
-pub fn custom_resources(version: &str, catalog: &Catalog) -> Value {
-    let resources: Vec<_> = catalog
-        .list()
-        .iter()
-        .map(|listed| {
-            json!({
-                "name": format!("{}/{}", listed.kind.resource, listed.metric),
-                "singularName": "",
-                "namespaced": listed.kind.namespaced,
-                "kind": "MetricValueList",
-                "verbs": ["get"],
-            })
+pub fn custom_resources(version: &str, catalog: &Catalog) -> impl Serialize {
+    resource_list(CUSTOM, version, || {
+        catalog.list().map(|listed| Resource {
+            name: Cow::Owned(format!("{}/{}", listed.kind.resource, listed.metric)),
+            singular_name: "",
+            namespaced: listed.kind.namespaced,
+            kind: "MetricValueList",
+            verbs: &["get"],
         })
-        .collect();
-    resource_list(CUSTOM, version, &resources)
+    })
 }
 
 /// `/apis/external.metrics.k8s.io/v1beta1`: every metric as a resource, with the verb that prometheus-adapter says, although an
 /// authorizer is asked about `list`.
-pub fn external_resources(catalog: &Catalog) -> Value {
-    let resources: Vec<_> = catalog
-        .external()
-        .names()
-        .map(|metric| {
-            json!({
-                "name": metric,
-                "singularName": "",
-                "namespaced": true,
-                "kind": "ExternalMetricValueList",
-                "verbs": ["get"],
-            })
+pub fn external_resources(catalog: &Catalog) -> impl Serialize {
+    resource_list(EXTERNAL, super::external::VERSION, || {
+        catalog.external().names().map(|metric| Resource {
+            name: Cow::Borrowed(metric),
+            singular_name: "",
+            namespaced: true,
+            kind: "ExternalMetricValueList",
+            verbs: &["get"],
         })
-        .collect();
-    resource_list(EXTERNAL, super::external::VERSION, &resources)
-}
-
-fn resource_list(group: Group, version: &str, resources: &[Value]) -> Value {
-    json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": format!("{}/{version}", group.name),
-        "resources": resources,
     })
 }
 
@@ -208,7 +237,7 @@ mod tests {
     #[test]
     fn usage_is_of_pods_and_nodes() {
         assert_eq!(
-            usage_resources("v1beta1").to_string(),
+            serde_json::to_string(&usage_resources("v1beta1")).unwrap(),
             r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"metrics.k8s.io/v1beta1","resources":[{"name":"nodes","singularName":"","namespaced":false,"kind":"NodeMetrics","verbs":["get","list"]},{"name":"pods","singularName":"","namespaced":true,"kind":"PodMetrics","verbs":["get","list"]}]}"#
         );
         let versions = &aggregated(&[RESOURCE], Aggregated::V2)["items"][0]["versions"];

@@ -2,6 +2,7 @@
 
 mod contests;
 mod idle;
+mod limits;
 mod names;
 mod partial;
 
@@ -367,7 +368,6 @@ async fn a_backend_that_ignores_selectors_is_asked_for_series() {
         .discovery
         .catalog()
         .list()
-        .iter()
         .map(|l| format!("{}/{}", l.kind.resource, l.metric))
         .collect::<Vec<_>>();
     assert_eq!(listed, ["namespaces/jobs_running", "namespaces/jobs_total", "pods/jobs_total"]);
@@ -388,7 +388,7 @@ async fn a_template_is_matched_with_the_labels_that_there_are() {
     asked.retain(|selector| !selector.contains("matches_nothing"));
     asked.sort();
     assert_eq!(asked, ["m", "m{k_namespace!=\"\"}", "m{k_pod!=\"\"}"]);
-    let listed = app.discovery.catalog().list().len();
+    let listed = app.discovery.catalog().list().count();
     assert_eq!(listed, 2);
     app.get(&custom("namespaces/n/pods/p/m")).await;
     assert_eq!(backend.take()[0].parameter("query"), "m{k_namespace=\"n\",k_pod=\"p\"}");

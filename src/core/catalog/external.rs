@@ -1,11 +1,10 @@
 //! The external metrics of a catalog: registered under their name alone, whatever labels their series carry.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Api, Claim, DiscoveredRule, of, texts::Texts, undiscovered, winner};
+use super::{
+    Api, Claim, Claimed, DiscoveredRule, Metric, claimed, find, of, texts::Texts, undiscovered, won,
+};
 use crate::core::rules::Rule;
 
 /// The label that every series carries; external metrics are claimed through it.
@@ -14,8 +13,15 @@ pub const NAME: &str = "__name__";
 /// All external metrics.
 #[derive(Debug, Default)]
 pub struct External {
-    pub(super) metrics: BTreeMap<String, ExternalEntry>,
+    pub(super) metrics: Vec<Metric<Provider>>,
     undiscovered: Vec<String>,
+}
+
+/// What all metrics of a rule have in common.
+#[derive(Debug)]
+pub(super) struct Provider {
+    rule: Arc<Rule>,
+    namespace_label: Option<Arc<str>>,
 }
 
 /// How an external metric is read.
@@ -31,17 +37,17 @@ pub struct ExternalEntry {
 }
 
 /// All claims on external metrics, by the metric's name, in the order of rising precedence.
-pub(super) fn claims(rules: &[DiscoveredRule]) -> BTreeMap<String, Vec<Claim>> {
-    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
-    for (index, DiscoveredRule { rule, found, .. }) in of(Api::External, rules) {
-        let names = found.iter().filter_map(|found| found.by_label.get(NAME)).flatten();
-        for series in names {
-            if let Some(metric) = rule.namer.metric_name(series) {
-                let (series, label) = (series.clone(), NAME.to_owned());
-                claims.entry(metric).or_default().push(Claim { rule: index, series, label });
-            }
+pub(super) fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>> {
+    let mut claims = Vec::new();
+    let label = texts.shared(NAME);
+    for (index, DiscoveredRule { rule, mapping, found, .. }) in of(Api::External, rules) {
+        let namespace_label = mapping.namespace_label().map(|label| texts.shared(label));
+        let provider = Arc::new(Provider { rule: Arc::clone(rule), namespace_label });
+        if let Some(names) = found.as_ref().and_then(|found| found.by_label.get(NAME)) {
+            claimed(&mut claims, (index, rule, &label), names, &provider, texts);
         }
     }
+    claims.sort_unstable_by(|a, b| (&a.metric, &a.claim).cmp(&(&b.metric, &b.claim)));
     claims
 }
 
@@ -51,41 +57,38 @@ impl External {
         alive: &BTreeSet<Claim>,
         texts: &mut Texts,
     ) -> Self {
-        let mut metrics = BTreeMap::new();
-        for (metric, claims) in claims(rules) {
-            let Some(claim) = winner(&claims, alive) else { continue };
-            let Some(DiscoveredRule { rule, mapping, .. }) = rules.get(claim.rule) else {
-                continue;
-            };
-            let entry = ExternalEntry {
-                rule: Arc::clone(rule),
-                series: texts.shared(&claim.series),
-                namespace_label: mapping.namespace_label().map(|label| texts.shared(label)),
-            };
-            metrics.insert(metric, entry);
-        }
+        let metrics = won(&claims(rules, texts), alive);
         Self { metrics, undiscovered: undiscovered(Api::External, rules) }
     }
 
     /// Roughly how many bytes the metrics take in memory, without the texts that are shared.
     pub(super) fn bytes(&self) -> usize {
-        let names: usize = self.metrics.keys().map(String::len).sum();
-        self.metrics.len() * size_of::<(String, ExternalEntry)>() + names
+        self.metrics.len() * size_of::<Metric<Provider>>()
     }
 
     /// How to read a metric.
-    pub fn get(&self, metric: &str) -> Option<&ExternalEntry> {
-        self.metrics.get(metric)
+    pub fn get(&self, metric: &str) -> Option<ExternalEntry> {
+        let Metric { series, provider, .. } = find(&self.metrics, metric)?;
+        Some(ExternalEntry {
+            rule: Arc::clone(&provider.rule),
+            series: Arc::clone(series),
+            namespace_label: provider.namespace_label.clone(),
+        })
+    }
+
+    /// Whether there is a metric of this name.
+    pub(super) fn has(&self, metric: &str) -> bool {
+        find(&self.metrics, metric).is_some()
     }
 
     /// The rule of each metric.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.metrics.values().map(|entry| &entry.rule)
+        self.metrics.iter().map(|metric| &metric.provider.rule)
     }
 
     /// The names of all metrics, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.metrics.keys().map(String::as_str)
+        self.metrics.iter().map(|metric| &*metric.name)
     }
 
     /// The rules of external metrics that no discovery has succeeded for yet.
@@ -166,8 +169,8 @@ externalRules:
         assert_eq!(external.get("a_x").unwrap().namespace_label.as_deref(), Some("ns"));
         assert_eq!(external.get("a_z").unwrap().namespace_label, None);
         assert!(external.get("a_y_total").is_none());
-        assert_eq!((catalog.list().len(), catalog.len()), (3, 7));
-        assert!(catalog.bytes() > 7 * size_of::<ExternalEntry>());
+        assert_eq!((catalog.list().count(), catalog.len()), (3, 7));
+        assert!(catalog.bytes() > 7 * size_of::<Metric<Provider>>());
         assert!(contests(&rules).is_empty(), "the APIs do not compete");
     }
 
@@ -183,9 +186,9 @@ externalRules:
         assert_eq!(series(&catalog(&both, &[])).as_deref(), Some("b_x"));
         let contests = contests(&both);
         assert_eq!(contests.len(), 1);
-        assert_eq!((&contests[0].resource, contests[0].metric.as_str()), (&None, "a_x"));
+        assert_eq!((&contests[0].kind, &*contests[0].metric), (&None, "a_x"));
         let claims: Vec<_> =
-            contests[0].claims.iter().map(|claim| (claim.rule, claim.series.as_str())).collect();
+            contests[0].claims.iter().map(|claim| (claim.rule, &*claim.series)).collect();
         assert_eq!(claims, [(1, "a_x"), (1, "a_x_total"), (2, "b_x")]);
         let alive = Claim { rule: 1, series: "a_x".into(), label: NAME.into() };
         assert_eq!(series(&catalog(&both, &[alive])).as_deref(), Some("a_x"));

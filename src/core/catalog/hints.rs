@@ -6,11 +6,11 @@ use crate::core::nearest::{MOST, did_you_mean, nearest};
 impl Catalog {
     /// Why a resource has no metric of this name, and what may have been meant.
     pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
-        let is_external = self.external.get(metric).is_some();
+        let is_external = self.external.has(metric);
         let kinds = self.kinds_with(metric);
         let of_resource = self.metrics.get(resource);
         let hint = hint(metric, || {
-            of_resource.into_iter().flatten().map(|(name, entry)| (name.as_str(), &*entry.series))
+            of_resource.into_iter().flatten().map(|metric| (&*metric.name, &*metric.series))
         });
         let mut elsewhere = Vec::new();
         if !kinds.is_empty() {
@@ -28,27 +28,39 @@ impl Catalog {
                 )
             }
             (true, false) => format!("{NONE}{hint}"),
-            (true, true) => format!("{NONE}{}", self.hint_from_elsewhere(resource, metric)),
+            (true, true) => {
+                format!("{NONE}{}{}", self.hint_from_elsewhere(resource, metric), self.left_out())
+            }
         }
     }
 
     /// Why there is no external metric of this name, and what may have been meant.
     pub fn why_unknown_external(&self, metric: &str) -> String {
         let hint = hint(metric, || {
-            self.external.metrics.iter().map(|(name, entry)| (name.as_str(), &*entry.series))
+            self.external.metrics.iter().map(|metric| (&*metric.name, &*metric.series))
         });
         let kinds = self.kinds_with(metric);
         let custom = match kinds.as_slice() {
             [] => String::new(),
             kinds => format!("; custom.metrics.k8s.io has one for {}", listed(kinds)),
         };
-        format!("no rule of externalRules gives a metric of this name{hint}{custom}")
+        let left_out = self.left_out();
+        format!("no rule of externalRules gives a metric of this name{hint}{custom}{left_out}")
+    }
+
+    /// That it may be among the metrics that are not served because there are too many.
+    fn left_out(&self) -> String {
+        match self.limited.as_slice() {
+            [] => String::new(),
+            [rule] => format!("; {rule} has more metrics than are served"),
+            [rule, ..] => format!("; {rule} and others have more metrics than are served"),
+        }
     }
 
     /// The nearest names of other resources, or of the other API.
     fn hint_from_elsewhere(&self, resource: &GroupResource, metric: &str) -> String {
         let others = || self.metrics.iter().filter(|(other, _)| *other != resource);
-        let names = others().flat_map(|(_, metrics)| metrics.keys().map(String::as_str));
+        let names = others().flat_map(|(_, metrics)| metrics.iter().map(|metric| &*metric.name));
         let mut near: Vec<_> = nearest(metric, names)
             .into_iter()
             .map(|name| format!("{name} of {}", listed(&self.kinds_with(name))))

@@ -36,7 +36,7 @@ fn nothing(_: &Asked) -> Value {
 
 async fn problem(app: &App, rule: &str) -> String {
     until("the problem is told", async || {
-        let idle = app.discovery.idle_rules();
+        let idle = app.discovery.remarks();
         idle.iter().find_map(|problem| Some(problem.strip_prefix(rule)?.to_owned()))
     })
     .await
@@ -80,7 +80,7 @@ async fn series_that_are_no_metrics_say_why() {
         ready.status == 200 && ready.body.contains("rules[2]: rules[3] gives all"),
         "{ready:?}"
     );
-    assert_eq!(app.discovery.idle_rules().len(), 3, "{:?}", app.discovery.idle_rules());
+    assert_eq!(app.discovery.remarks().len(), 3, "{:?}", app.discovery.remarks());
     app.stop().await;
 }
 
@@ -124,7 +124,7 @@ async fn a_rule_without_series_and_without_an_answer_is_asked_about_once() {
     until("three rounds", async || (backend.count(probes) >= 3).then_some(())).await;
     assert_eq!(backend.count(Asked::is_query), 1);
     assert_eq!(app.get(&custom("namespaces/n/pods/p/idle")).await.status, 404);
-    assert!(app.discovery.idle_rules().is_empty(), "{:?}", app.discovery.idle_rules());
+    assert!(app.discovery.remarks().is_empty(), "{:?}", app.discovery.remarks());
     assert!(app.get("/readyz?verbose").await.body.contains("[+]rules ok"));
     app.stop().await;
 }
@@ -138,6 +138,6 @@ async fn a_rule_that_gives_metrics_again_is_well() {
     let app = launch.start().await;
     problem(&app, "rules[0]").await;
     backend.play(store(&[("m", &["namespace", "pod"])], nothing));
-    until("no problem", async || app.discovery.idle_rules().is_empty().then_some(())).await;
+    until("no problem", async || app.discovery.remarks().is_empty().then_some(())).await;
     app.stop().await;
 }

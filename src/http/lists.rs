@@ -1,0 +1,387 @@
+//! The lists of metrics: encoded and compressed once for a catalog and a form, and shared by all who read them.
+//!
+//! They grow with the catalog, and every client that discovers the API reads them. Of a large one only the compressed form is
+//! kept, which is about a twentieth; who does not take it has it unpacked piece by piece while it is sent.
+
+use std::{
+    hash::{Hash, Hasher},
+    io::{self, BufWriter, IntoInnerError, Read as _, Write},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use futures::stream;
+use moka::{future::Cache, policy::EvictionPolicy};
+use serde::Serialize;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    edge::LARGE,
+    error::ApiError,
+    negotiation::{Form, JSON, YAML},
+};
+use crate::{
+    core::catalog::Catalog,
+    single_flight::{FlightError, SingleFlight},
+    wire::{custom::Version, discovery as documents, status::Reason},
+};
+
+/// The most bytes of lists that are kept.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Lists that nobody has asked for this time are dropped.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// What is unpacked at a time for a client that does not take compressed answers.
+const PIECE: usize = 64 << 10;
+
+/// Which metrics are listed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Listed {
+    Custom(Version),
+    External,
+}
+
+/// The lists that have been asked for.
+pub struct Lists(SingleFlight<Key, Arc<Encoded>>);
+
+struct Key {
+    /// Held so that no other catalog can have its address. It keeps nothing of it alive.
+    catalog: Weak<Catalog>,
+    listed: Listed,
+    form: Form,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.catalog.ptr_eq(&other.catalog)
+            && (self.listed, self.form) == (other.listed, other.form)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.catalog.as_ptr(), self.listed, self.form).hash(state);
+    }
+}
+
+/// A list in one form.
+#[derive(Debug, Eq, PartialEq)]
+enum Encoded {
+    Plain(Bytes),
+    Compressed {
+        gzip: Bytes,
+        /// How long it is when it is unpacked.
+        length: usize,
+    },
+}
+
+impl Lists {
+    /// Without any list yet; they are encoded by tasks of `tasks`.
+    pub fn new(tasks: TaskTracker) -> Self {
+        let kept = Cache::builder()
+            .name("lists")
+            .max_capacity(MAX_BYTES)
+            .weigher(|_: &Key, list: &Arc<Encoded>| {
+                let (Encoded::Plain(bytes) | Encoded::Compressed { gzip: bytes, .. }) = &**list;
+                u32::try_from(size_of::<Key>() + bytes.len()).unwrap_or(u32::MAX)
+            })
+            .time_to_idle(IDLE)
+            // The lists of a new catalog take the place of those of the one before.
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self(SingleFlight::new(kept, tasks))
+    }
+
+    /// The answer to a request for a list, compressed if the client takes that and it is worth it.
+    pub(super) async fn answer(
+        &self,
+        catalog: Arc<Catalog>,
+        listed: Listed,
+        form: Form,
+        takes_gzip: bool,
+    ) -> Response {
+        // There is no table of resources.
+        let form = if form == Form::Table { Form::Json } else { form };
+        match self.encoded(catalog, listed, form, encode).await {
+            Ok(list) => response(&list, form, takes_gzip),
+            Err(cause) => {
+                let error = ApiError::new(Reason::InternalError, "the metrics could not be listed");
+                error.with_cause(&cause).into_response()
+            }
+        }
+    }
+
+    async fn encoded(
+        &self,
+        catalog: Arc<Catalog>,
+        listed: Listed,
+        form: Form,
+        encode: impl FnOnce(&Catalog, Listed, Form) -> io::Result<Encoded> + Send + 'static,
+    ) -> Result<Arc<Encoded>, FlightError<io::Error>> {
+        let key = Key { catalog: Arc::downgrade(&catalog), listed, form };
+        let encoding = async move {
+            let encoding = tokio::task::spawn_blocking(move || encode(&catalog, listed, form));
+            encoding.await.map_err(io::Error::other)?.map(Arc::new)
+        };
+        self.0.get(key, encoding).await
+    }
+}
+
+fn encode(catalog: &Catalog, listed: Listed, form: Form) -> io::Result<Encoded> {
+    let mut sink = BufWriter::with_capacity(PIECE, Sink::Plain(Vec::new()));
+    match listed {
+        Listed::Custom(version) => {
+            write(&documents::custom_resources(version.name(), catalog), form, &mut sink)?;
+        }
+        Listed::External => write(&documents::external_resources(catalog), form, &mut sink)?,
+    }
+    sink.into_inner().map_err(IntoInnerError::into_error)?.finish()
+}
+
+/// Writes a document as [`super::negotiation`] writes other answers.
+fn write(document: &impl Serialize, form: Form, sink: &mut impl Write) -> io::Result<()> {
+    match form {
+        Form::Json | Form::Table => serde_json::to_writer(sink, document)?,
+        Form::Pretty => {
+            serde_json::to_writer_pretty(&mut *sink, document)?;
+            sink.write_all(b"\n")?;
+        }
+        Form::Yaml => serde_saphyr::to_io_writer(sink, document).map_err(io::Error::other)?,
+    }
+    Ok(())
+}
+
+/// Takes a list while it is written, and compresses it once it is large.
+enum Sink {
+    Plain(Vec<u8>),
+    Compressed { encoder: GzEncoder<Vec<u8>>, length: usize },
+}
+
+impl Sink {
+    fn finish(self) -> io::Result<Encoded> {
+        Ok(match self {
+            Self::Plain(bytes) => Encoded::Plain(bytes.into()),
+            Self::Compressed { encoder, length } => {
+                let mut gzip = encoder.finish()?;
+                gzip.shrink_to_fit();
+                Encoded::Compressed { gzip: gzip.into(), length }
+            }
+        })
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) if plain.len() + bytes.len() < LARGE => plain.extend(bytes),
+            Self::Plain(plain) => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+                encoder.write_all(plain)?;
+                encoder.write_all(bytes)?;
+                *self = Self::Compressed { encoder, length: plain.len() + bytes.len() };
+            }
+            Self::Compressed { encoder, length } => {
+                encoder.write_all(bytes)?;
+                *length += bytes.len();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn response(list: &Encoded, form: Form, takes_gzip: bool) -> Response {
+    let body = match list {
+        Encoded::Plain(bytes) => Body::from(bytes.clone()),
+        Encoded::Compressed { gzip, .. } if takes_gzip => Body::from(gzip.clone()),
+        Encoded::Compressed { gzip, .. } => unpacked(gzip.clone()),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let media = if form == Form::Yaml { YAML } else { JSON };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    if let Encoded::Compressed { length, .. } = list {
+        headers.insert(header::VARY, header::ACCEPT_ENCODING.into());
+        if takes_gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        } else {
+            headers.insert(header::CONTENT_LENGTH, (*length).into());
+        }
+    }
+    response
+}
+
+fn unpacked(gzip: Bytes) -> Body {
+    let decoder = GzDecoder::new(io::Cursor::new(gzip));
+    Body::from_stream(stream::try_unfold(decoder, async |mut decoder| {
+        let mut piece = Vec::with_capacity(PIECE);
+        decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        io::Result::Ok((!piece.is_empty()).then_some((Bytes::from(piece), decoder)))
+    }))
+}
+
+/// Whether a client takes answers that are compressed by gzip.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING);
+    let accepted = accepted.iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let quality = parts.find_map(|part| part.strip_prefix("q="));
+        is_gzip && quality.is_none_or(|quality| quality.parse().is_ok_and(|q: f32| q > 0.0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use axum::body::{HttpBody as _, to_bytes};
+    use futures::future::join_all;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::core::{
+        catalog::{Api, DiscoveredRule, Found, external::NAME},
+        kinds::Kinds,
+        rules::load,
+    };
+
+    const CUSTOM: Listed = Listed::Custom(Version::V1beta2);
+
+    /// So many metrics of pods, and as many external ones.
+    fn catalog(metrics: usize) -> Arc<Catalog> {
+        let rules = load(
+            "rules:
+- {seriesQuery: a, resources: {overrides: {pod: {resource: pod}}}, metricsQuery: a}
+externalRules:
+- {seriesQuery: b, resources: {namespaced: false}, metricsQuery: b}
+",
+        )
+        .unwrap();
+        let kinds = Kinds::builtin();
+        let rules =
+            [(Api::Custom, &rules.custom[0], "pod"), (Api::External, &rules.external[0], NAME)];
+        let discovered = rules.map(|(api, rule, label)| {
+            let mut found = Found::default();
+            for index in 0..metrics {
+                found.insert(label, &format!("metric_{index:05}"));
+            }
+            DiscoveredRule {
+                rule: Arc::clone(rule),
+                api,
+                mapping: Arc::new(rule.mapping.resolve(&kinds)),
+                found: Some(Arc::new(found)),
+            }
+        });
+        Arc::new(Catalog::build(Arc::new(kinds), &discovered, &BTreeSet::new()))
+    }
+
+    async fn body(response: Response) -> Bytes {
+        to_bytes(response.into_body(), usize::MAX).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_encoded_once_for_a_catalog_however_many_read_it() {
+        let lists = Lists::new(TaskTracker::new());
+        let encodings = Arc::new(AtomicUsize::new(0));
+        let read = async |catalog: &Arc<Catalog>, listed, form| {
+            let count = Arc::clone(&encodings);
+            let counting = move |catalog: &Catalog, listed, form| {
+                count.fetch_add(1, Ordering::Relaxed);
+                encode(catalog, listed, form)
+            };
+            lists.encoded(Arc::clone(catalog), listed, form, counting).await.unwrap()
+        };
+        let first = catalog(3_000);
+        let all = join_all((0..20).map(|_| read(&first, CUSTOM, Form::Json))).await;
+        assert!(matches!(*all[0], Encoded::Compressed { .. }));
+        assert!(all.iter().all(|list| Arc::ptr_eq(list, &all[0])));
+        assert_eq!(encodings.load(Ordering::Relaxed), 1);
+
+        let forms = [(Listed::External, Form::Json), (CUSTOM, Form::Yaml), (CUSTOM, Form::Json)];
+        for (listed, form) in forms {
+            read(&first, listed, form).await;
+        }
+        assert_eq!(encodings.load(Ordering::Relaxed), 3);
+        read(&catalog(3_000), CUSTOM, Form::Json).await;
+        assert_eq!(encodings.load(Ordering::Relaxed), 4, "another catalog with the same metrics");
+    }
+
+    #[tokio::test]
+    async fn all_forms_say_the_same_whether_packed_or_not() {
+        let lists = Lists::new(TaskTracker::new());
+        for (metrics, is_large) in [(0, false), (3, false), (3_000, true)] {
+            let catalog = catalog(metrics);
+            for listed in [CUSTOM, Listed::External] {
+                let json = lists.answer(Arc::clone(&catalog), listed, Form::Json, false).await;
+                let length = json.headers().get(header::CONTENT_LENGTH).cloned();
+                let json = body(json).await;
+                assert_eq!(json.len() > LARGE, is_large);
+                assert_eq!(length.is_some(), is_large);
+                assert!(length.is_none_or(|length| length == json.len().to_string()));
+                let value: Value = serde_json::from_slice(&json).unwrap();
+                assert_eq!(value["resources"].as_array().unwrap().len(), metrics);
+                assert_eq!(value.to_string().as_bytes(), json);
+                let forms = [
+                    (Form::Json, value.to_string()),
+                    (Form::Table, value.to_string()),
+                    (Form::Pretty, format!("{value:#}\n")),
+                    (Form::Yaml, serde_saphyr::to_string(&value).unwrap()),
+                ];
+                for (form, wanted) in forms {
+                    let plain = lists.answer(Arc::clone(&catalog), listed, form, false).await;
+                    assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
+                    assert_eq!(body(plain).await, wanted, "{listed:?} {form:?}");
+                    let packed = lists.answer(Arc::clone(&catalog), listed, form, true).await;
+                    let is_packed = packed.headers().contains_key(header::CONTENT_ENCODING);
+                    assert_eq!(is_packed, is_large);
+                    assert!(packed.body().size_hint().exact().is_some());
+                    let mut packed = Vec::from(body(packed).await);
+                    if is_packed {
+                        let mut unpacked = Vec::new();
+                        GzDecoder::new(packed.as_slice()).read_to_end(&mut unpacked).unwrap();
+                        packed = unpacked;
+                    }
+                    assert_eq!(packed, wanted.as_bytes(), "{listed:?} {form:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_who_says_so_takes_gzip() {
+        let cases = [
+            (&["gzip"][..], true),
+            (&["br, GZIP;q=0.5"], true),
+            (&["br", "deflate, gzip"], true),
+            (&["gzip;q=0"], false),
+            (&["gzip;q=x"], false),
+            (&["identity"], false),
+            (&[], false),
+        ];
+        for (accepted, wanted) in cases {
+            let mut headers = HeaderMap::new();
+            for value in accepted {
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            }
+            assert_eq!(takes_gzip(&headers), wanted, "{accepted:?}");
+        }
+    }
+}
