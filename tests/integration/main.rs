@@ -21,6 +21,8 @@ mod connections;
 #[cfg(test)]
 mod control_plane;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod custom_metrics;
 #[cfg(test)]
 mod demo;
