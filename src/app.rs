@@ -226,6 +226,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         under_way: http::UnderWay::default(),
+        failures: http::Failures::default(),
         metrics,
         health: Health {
             discovery: handle,

@@ -41,6 +41,8 @@ mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;
 #[cfg(test)]
+mod log_floods;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod manners;
