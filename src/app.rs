@@ -30,7 +30,10 @@ use crate::{
     },
     backends::Backends,
     cache::{QueryCache, Refresher},
-    core::{kinds::Kinds, rules::RuleSet},
+    core::{
+        kinds::Kinds,
+        rules::{CredentialPolicy, RuleSet},
+    },
     discovery::{self, Discovery},
     hpas::{Hpas, Seeds},
     http::{self, Api, Health, Lists},
@@ -55,6 +58,8 @@ pub struct Settings {
     pub source: Option<rules_file::Source>,
     /// The backend.
     pub prometheus: prometheus::Config,
+    /// Which credentials the backends of the rules file may use.
+    pub credentials: Arc<CredentialPolicy>,
     /// Where kinds and objects come from, and who may read.
     pub cluster: Cluster,
     /// The address to listen on; port 0 takes a free one.
@@ -158,10 +163,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (traces, exporter) =
         settings.traces.map(|traces| Traces::new(*traces)).transpose()?.unzip();
     let traces = traces.unwrap_or_default();
-    let token = LocalToken::generate()
-        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))?;
-    let backends = Arc::new(Backends::new(settings.prometheus, Arc::clone(&metrics))?);
-    backends.install(&settings.rules.backends).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let token = local_token()?;
+    let flags = (settings.prometheus, settings.credentials);
+    let backends = backends(flags, &settings.rules, settings.source.as_ref(), &metrics)?;
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
@@ -223,6 +227,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
         under_way: http::UnderWay::default(),
+        failures: http::Failures::default(),
         metrics,
         health: Health {
             discovery: handle,
@@ -253,6 +258,28 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         shutdown_delay: settings.shutdown_delay,
         exporter,
     })
+}
+
+/// The token of whoever reads from this machine.
+fn local_token() -> anyhow::Result<LocalToken> {
+    LocalToken::generate()
+        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))
+}
+
+/// The backend of the flags and those of the rules. One of these that cannot be used is an error if the file is strict.
+fn backends(
+    (flags, credentials): (prometheus::Config, Arc<CredentialPolicy>),
+    rules: &RuleSet,
+    source: Option<&rules_file::Source>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Backends>> {
+    let backends = Backends::new(flags, credentials, Arc::clone(metrics))?;
+    let problems = backends.install(&rules.backends);
+    let is_strict = source.is_some_and(|source| source.file.strict);
+    match problems.first().filter(|_| is_strict) {
+        Some(problem) => bail!("--strict: {problem}"),
+        None => Ok(Arc::new(backends)),
+    }
 }
 
 /// A cluster that says which objects there are, who asks and may read.

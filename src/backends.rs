@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    core::rules::{Backend, Content, HeaderError, Problem, QueryOptions},
+    core::rules::{Backend, Content, CredentialPolicy, HeaderError, Problem, QueryOptions},
     metrics::Metrics,
     prometheus::{Config, ConfigError, Prometheus, Tenant},
 };
@@ -16,9 +16,9 @@ pub enum TenantError {
     /// A header has no value for the namespace.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// The rules file has changed meanwhile and does not have the backend any more.
-    #[error("the backend {backend} is not there any more")]
-    Gone {
+    /// The backend cannot be used, or the rules file has changed meanwhile and does not have it any more.
+    #[error("the backend {backend} cannot be used")]
+    Unusable {
         /// Its name.
         backend: Arc<str>,
     },
@@ -39,16 +39,32 @@ pub struct Backends {
     default: Tenant,
     prometheus: Arc<Prometheus>,
     named: ArcSwap<Named>,
+    /// What backends of the file may use.
+    policy: Arc<CredentialPolicy>,
+    /// Why backends of the file cannot be used.
+    unusable: ArcSwap<Vec<Problem>>,
     metrics: Arc<Metrics>,
 }
 
 impl Backends {
     /// The backend of the flags alone.
-    pub fn new(flags: Config, metrics: Arc<Metrics>) -> Result<Self, ConfigError> {
+    pub fn new(
+        flags: Config,
+        policy: Arc<CredentialPolicy>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ConfigError> {
         let prometheus = Arc::new(Prometheus::new(flags.clone(), &metrics)?);
         prometheus.report();
         let default = Tenant::new(Arc::clone(&prometheus), Vec::new(), None);
-        Ok(Self { flags, default, prometheus, named: ArcSwap::default(), metrics })
+        Ok(Self {
+            flags,
+            default,
+            prometheus,
+            named: ArcSwap::default(),
+            policy,
+            unusable: ArcSwap::default(),
+            metrics,
+        })
     }
 
     /// The backend of the flags.
@@ -56,21 +72,38 @@ impl Backends {
         &self.prometheus
     }
 
-    /// Gets ready for the backends of a file. Those that have not changed go on as they are; nothing changes if one of them
-    /// cannot be used.
-    pub fn install(&self, backends: &[Arc<Backend>]) -> Result<(), Problem> {
+    /// Tries those of these backends again that could not be used: a file that they name may have come.
+    pub fn retry(&self, backends: &[Arc<Backend>]) {
+        if !self.unusable.load().is_empty() {
+            self.install(backends);
+        }
+    }
+
+    /// Gets ready for the backends of a file. Those that have not changed go on as they are. Of one that cannot be used the
+    /// rules fail and no others; what is wrong with it is returned, and logged once.
+    pub fn install(&self, backends: &[Arc<Backend>]) -> Arc<Vec<Problem>> {
         let before = &self.named.load_full().known;
         let mut named = Vec::new();
+        let mut problems = Vec::new();
         for backend in backends {
-            let prometheus = match find(before, backend.content) {
-                Some(known) => known,
-                None => self.connect(backend).map_err(|error| {
+            let known = find(before, backend.content).map(Ok);
+            match known.unwrap_or_else(|| self.connect(backend)) {
+                Ok(prometheus) => named.push((backend.content, prometheus)),
+                Err(error) => {
                     let path = format!("backends.{}", backend.name);
-                    Problem::new(Some(backend.place), path, error.to_string())
-                })?,
-            };
-            named.push((backend.content, prometheus));
+                    problems.push(Problem::new(Some(backend.place), path, error.to_string()));
+                }
+            }
         }
+        let told = self.unusable.load_full();
+        for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+            tracing::error!("{problem}; the rules that name this backend fail");
+        }
+        for problem in told.iter().filter(|problem| !problems.contains(problem)) {
+            tracing::info!(backend = problem.path, "no longer a problem: {}", problem.message);
+        }
+        let problems = Arc::new(problems);
+        self.unusable.store(Arc::clone(&problems));
         let is_new = |content: Content| named.iter().all(|(known, _)| *known != content);
         let gone: Vec<_> = before.iter().filter(|(content, _)| is_new(*content)).cloned().collect();
         for (_, gone) in &gone {
@@ -82,19 +115,22 @@ impl Backends {
         let in_use = named.len();
         named.extend(gone.into_iter().take(backends.len().max(16)));
         self.named.store(Arc::new(Named { known: named, in_use }));
-        Ok(())
+        problems
     }
 
     fn connect(&self, backend: &Backend) -> Result<Arc<Prometheus>, ConfigError> {
-        let config = Config::of_file(backend, &self.flags)?;
+        let config = Config::of_file(backend, &self.flags, &self.policy)?;
         Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
     }
 
-    /// The backends that answer nobody, since when and why, in sentences that may be told to anybody.
+    /// The backends that cannot be used, or answer nobody, since when and why, in sentences that may be told to anybody.
     pub fn problems(&self) -> Vec<String> {
         let named = self.named.load();
         let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
-        std::iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem()).collect()
+        let silent = std::iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem());
+        let unusable = self.unusable.load();
+        let unusable = unusable.iter().map(|problem| format!("{}: cannot be used", problem.path));
+        silent.chain(unusable).collect()
     }
 
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.
@@ -120,7 +156,7 @@ impl Backends {
             return Ok(Arc::clone(&self.prometheus));
         };
         find(&self.named.load().known, backend.content)
-            .ok_or_else(|| TenantError::Gone { backend: Arc::clone(&backend.name) })
+            .ok_or_else(|| TenantError::Unusable { backend: Arc::clone(&backend.name) })
     }
 }
 

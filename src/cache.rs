@@ -182,8 +182,7 @@ impl Held {
         let answer = match &self.answer {
             // The index is made later, and has a position for each sample.
             Answer::Vector(vector) => vector.weight() + vector.samples.len() * size_of::<u32>(),
-            Answer::Scalar(..) => 0,
-            Answer::Other(name) => name.len(),
+            Answer::Scalar(..) | Answer::Other(_) => 0,
         };
         size_of::<Self>() + answer
     }

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod pointwise;
 pub mod quantity;
 pub mod reading;
+pub mod repeats;
 pub mod resource;
 pub mod rules;
 pub mod samples;

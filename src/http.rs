@@ -24,6 +24,7 @@ use axum::{
 use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
+pub use error::Failures;
 use futures::FutureExt as _;
 pub use guard::UnderWay;
 pub use health::Health;
@@ -72,6 +73,8 @@ pub struct Api {
     pub authorizer: Authorizer,
     /// Whose requests are being answered.
     pub under_way: UnderWay,
+    /// Which failures were logged lately.
+    pub failures: Failures,
     /// What this process tells of itself.
     pub metrics: Arc<Metrics>,
     /// Whether it is well.

@@ -10,7 +10,10 @@ mod exact;
 mod group;
 mod shared;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 pub use announce::Announced;
 pub use choice::{Choice, WhyExact};
@@ -25,6 +28,7 @@ use crate::{
             self, Objects, Plan, PlanError, Source,
             sharing::{self, NotShared},
         },
+        repeats::Repeats,
         rules::QueryOptions,
         selector::Selector,
     },
@@ -64,6 +68,8 @@ pub struct Planner {
     groups: Cache<GroupKey, Arc<Group>>,
     settings: Settings,
     metrics: Arc<Metrics>,
+    /// Which shared queries were told to fail lately.
+    told: Mutex<Repeats>,
 }
 
 /// A question about objects, as far as planning is concerned.
@@ -133,7 +139,7 @@ impl Planner {
             .weigher(group::weight)
             .time_to_idle(IDLE)
             .build();
-        Self { cache, backends, groups, settings, metrics }
+        Self { cache, backends, groups, settings, metrics, told: Mutex::default() }
     }
 
     /// Plans a question and fetches what answers it.

@@ -9,6 +9,7 @@
 
 mod availability;
 pub mod config;
+mod confined;
 mod connection;
 pub mod decode;
 mod error;

@@ -197,8 +197,6 @@ pub struct Reload {
     used: String,
     /// The text that was tried last; nothing if the file could not be read.
     tried: Option<String>,
-    /// A text and its rules, one of whose backends cannot be connected yet.
-    waiting: Option<(String, RuleSet)>,
     asked: Arc<Notify>,
     changed: Changed,
 }
@@ -219,7 +217,7 @@ impl Reload {
     /// Makes the task, which does nothing before [`Reload::run`].
     pub fn new(source: Source, changed: Changed) -> Self {
         let Source { file, text, asked } = source;
-        Self { file, tried: Some(text.clone()), waiting: None, used: text, asked, changed }
+        Self { file, tried: Some(text.clone()), used: text, asked, changed }
     }
 
     /// Works until stopped.
@@ -239,6 +237,7 @@ impl Reload {
 
     /// Takes over the file if it has changed. One that cannot be used changes nothing but what is told of it.
     async fn look(&mut self) {
+        self.changed.backends.retry(&self.changed.rules.current().backends);
         let Some(text) = self.changed_text().await else { return };
         self.tried = Some(text.clone());
         if text == self.used {
@@ -246,14 +245,11 @@ impl Reload {
             self.changed.accept();
             return;
         }
-        let Ok(rules) = self.compile(&text).await else { return };
-        if let Err(problem) = self.changed.backends.install(&rules.backends) {
-            // A file that it names may still come.
-            self.tried = None;
-            self.waiting = Some((text, rules));
-            self.changed.refuse(Unusable(vec![self.file.line(&problem)]));
-            return;
-        }
+        let (file, compiled) = (self.file.clone(), text.clone());
+        let in_use = self.changed.rules.current().count();
+        let compiling = self.blocking(move || file.compile(&compiled, in_use)).await;
+        let Ok(rules) = compiling else { return };
+        self.changed.backends.install(&rules.backends);
         let (custom, external) = (rules.custom.len(), rules.external.len());
         self.changed.take_over(rules).await;
         self.used = text;
@@ -279,16 +275,6 @@ impl Reload {
             before = Some(text);
             tokio::time::sleep(SETTLED).await;
         }
-    }
-
-    /// The rules of a text. Of one that was compiled before nothing is told again.
-    async fn compile(&mut self, text: &str) -> Result<RuleSet, ()> {
-        if let Some((_, rules)) = self.waiting.take().filter(|(waiting, _)| waiting == text) {
-            return Ok(rules);
-        }
-        let (file, text) = (self.file.clone(), text.to_owned());
-        let in_use = self.changed.rules.current().count();
-        self.blocking(move || file.compile(&text, in_use)).await
     }
 
     /// Reading and compiling take a while where there are many rules. What comes of it is told if it is a problem.

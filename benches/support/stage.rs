@@ -53,6 +53,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
     Settings {
         rules: rules(),
         source: None,
+        credentials: Arc::default(),
         prometheus: prometheus::Config::new(prometheus_url).unwrap(),
         cluster,
         address: (Ipv4Addr::LOCALHOST, 0).into(),

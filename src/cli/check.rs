@@ -12,7 +12,7 @@ use std::{
 use clap::{ArgAction, Args, ValueEnum};
 
 use self::output::Checked;
-use super::flags::UsageError;
+use super::flags::{CredentialFlags, UsageError};
 use crate::core::{lint::Severity, yaml};
 
 /// The flags of `check`.
@@ -38,6 +38,9 @@ pub(super) struct Flags {
     /// Tell also what is worth to know and often meant so
     #[arg(short, long)]
     verbose: bool,
+
+    #[command(flatten)]
+    credentials: CredentialFlags,
 }
 
 const EXIT_CODES: &str =
@@ -63,12 +66,13 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         let text = "a rules file is required: loadline check -c FILE";
         return Err(UsageError(text.to_owned()).into());
     }
+    let policy = flags.credentials.policy()?;
     let mut checked = Vec::new();
     let mut unreadable = false;
     for path in paths {
         let (name, text) = read(path);
         match text {
-            Ok(text) => checked.push(Checked::new(name, text, flags.verbose)),
+            Ok(text) => checked.push(Checked::new(name, text, flags.verbose, &policy)),
             Err(error) => {
                 unreadable = true;
                 // A closed standard error leaves only the exit code.

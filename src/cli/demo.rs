@@ -1,6 +1,6 @@
 //! `loadline demo`.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -104,6 +104,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         rules,
         source: None,
         prometheus: prometheus::Config::new(&backend.url())?,
+        credentials: Arc::default(),
         cluster: Cluster::Standalone { objects: None },
         address: (Ipv4Addr::LOCALHOST, 0).into(),
         service: None,

@@ -18,10 +18,13 @@ use crate::{
     app::ClusterSettings,
     auth::{access, trust},
     cache::slot::Life,
-    core::duration,
+    core::{
+        duration,
+        rules::{CredentialPolicy, DEFAULT_FOLDER, HostPattern},
+    },
     kubeconfig::ReadError,
     planner,
-    prometheus::{self, ConfigError},
+    prometheus::{self, ConfigError, Source},
     server::limits::Limits,
 };
 
@@ -45,6 +48,8 @@ pub(super) struct Serve {
 
     #[command(flatten)]
     pub(super) prometheus: PrometheusFlags,
+    #[command(flatten)]
+    pub(super) credentials: CredentialFlags,
     #[command(flatten)]
     pub(super) discovery: DiscoveryFlags,
     #[command(flatten)]
@@ -73,6 +78,23 @@ const LONGEST_TTL: Duration = Duration::from_secs(3_600);
 
 /// The longest that a value may be used for all rules. With an older one an autoscaler would multiply again and again.
 const LONGEST_STALE: Duration = Duration::from_secs(60);
+
+/// What backends of the rules file may use: whoever edits that file need not be trusted with all that the process can read.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Credentials of backends in the rules file")]
+pub(super) struct CredentialFlags {
+    /// A folder whose files backends may name, never those of the service account; can be given several times
+    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
+    backend_credentials_dir: Vec<String>,
+
+    /// The hosts of backends with `authInCluster`: HOST, HOST:PORT or .DOMAIN
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    in_cluster_auth_hosts: Vec<String>,
+
+    /// The hosts, besides loopback ones, that credentials are sent to over http: HOST, HOST:PORT or .DOMAIN
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    plaintext_credentials_hosts: Vec<String>,
+}
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Prometheus")]
@@ -464,6 +486,27 @@ impl ServingFlags {
     }
 }
 
+impl CredentialFlags {
+    /// What the rules file may use.
+    pub(super) fn policy(&self) -> Result<CredentialPolicy, UsageError> {
+        let hosts = |flag: &str, hosts: &[String]| {
+            let parsed = listed(hosts).into_iter().map(|host| {
+                let pattern: Result<HostPattern, _> = host.parse();
+                pattern.map_err(|error| UsageError(format!("{flag}={host}: {error}")))
+            });
+            parsed.collect::<Result<Vec<_>, _>>()
+        };
+        Ok(CredentialPolicy {
+            folders: listed(&self.backend_credentials_dir).into_iter().map(PathBuf::from).collect(),
+            in_cluster_hosts: hosts("--in-cluster-auth-hosts", &self.in_cluster_auth_hosts)?,
+            plaintext_hosts: hosts(
+                "--plaintext-credentials-hosts",
+                &self.plaintext_credentials_hosts,
+            )?,
+        })
+    }
+}
+
 impl PrometheusFlags {
     /// How queries are shared, and how long their results may be used.
     pub(super) fn planning(&self) -> Result<planner::Settings, UsageError> {
@@ -511,7 +554,7 @@ impl PrometheusFlags {
             config.add_service_account();
         }
         if let Some(path) = &self.prometheus_auth_config {
-            config.add_kubeconfig(path).map_err(|error| {
+            config.add_kubeconfig(path, Source::file).map_err(|error| {
                 let flag = "--prometheus-auth-config";
                 match &error {
                     ConfigError::Kubeconfig { error: ReadError::Other, .. } => {
@@ -532,7 +575,7 @@ impl PrometheusFlags {
                 check_file(wanted, path).map_err(|error| anyhow::anyhow!("{flag}: {error}"))?;
             }
         }
-        config.add_files(files);
+        config.add_files(files, Source::file);
         Ok(config)
     }
 }
@@ -555,7 +598,7 @@ const CREDENTIALS: [(&str, Credential); 4] = [
 
 /// Fails where a file is none of the kind that its flag takes. No error repeats what it holds.
 fn check_file(wanted: Credential, path: &Path) -> Result<(), String> {
-    let content = prometheus::Source::File(path.to_owned()).read();
+    let content = Source::file(path).read();
     let content = content.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&content);
     let path = path.display();

@@ -82,6 +82,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         rules,
         source: Some(Source { file, text, asked: Arc::clone(hangup) }),
         prometheus,
+        credentials: Arc::new(flags.credentials.policy()?),
         cluster,
         address,
         certificates,

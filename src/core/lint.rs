@@ -4,6 +4,7 @@
 //! A lint says nothing where it does not know: what Prometheus has can make a rule right that looks wrong, and what the parser
 //! of PromQL does not understand may be an extension of the backend.
 
+mod backends;
 mod conflicts;
 mod counters;
 mod elements;
@@ -33,7 +34,7 @@ use super::{
     embedded::{self, Carried, Found},
     kinds::Kinds,
     nesting,
-    rules::{self, OnEmpty, Problem, Rule, RuleSet},
+    rules::{self, CredentialPolicy, OnEmpty, Problem, Rule, RuleSet},
     yaml::Place,
 };
 
@@ -81,6 +82,11 @@ pub struct Finding {
 /// Everything that is to be said of a rules file, or of those that a text carries, in the order of the text. Only errors where it
 /// cannot be read as one; the other rules are looked at where some do not compile.
 pub fn check(text: &str) -> Vec<Finding> {
+    check_with(text, &CredentialPolicy::default())
+}
+
+/// [`check`] for a server with these flags.
+pub fn check_with(text: &str, policy: &CredentialPolicy) -> Vec<Finding> {
     let Found { files, problems, .. } = embedded::find(text);
     let refused = |problem: &Problem| {
         let help = "correct it: a file with such a problem is refused as a whole";
@@ -89,7 +95,7 @@ pub fn check(text: &str) -> Vec<Finding> {
     let mut findings: Vec<_> = problems.into_iter().map(|error| refused(&error.into())).collect();
     for carried in files {
         match rules::compile(&carried.rules) {
-            Ok(rules) => check_carried(carried, &rules, &mut findings),
+            Ok(rules) => check_carried(carried, &rules, Some(policy), &mut findings),
             Err(problems) => findings.extend(problems.iter().map(refused)),
         }
     }
@@ -97,17 +103,22 @@ pub fn check(text: &str) -> Vec<Finding> {
     findings
 }
 
-/// [`check`] of a file that has been loaded already.
+/// [`check`] of a file that has been loaded already, but for what its backends may not use: the server itself tells of that.
 pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Ok(carried) = embedded::one(text) {
-        check_carried(carried, rules, &mut findings);
+        check_carried(carried, rules, None, &mut findings);
     }
     findings.sort_by_key(|finding| (finding.place, finding.severity));
     findings
 }
 
-fn check_carried(carried: Carried, rules: &RuleSet, findings: &mut Vec<Finding>) {
+fn check_carried(
+    carried: Carried,
+    rules: &RuleSet,
+    policy: Option<&CredentialPolicy>,
+    findings: &mut Vec<Finding>,
+) {
     let help = "correct it: until then the rule is left out";
     findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
     // The chart adds rules of its own to those of its values.
@@ -135,6 +146,9 @@ fn check_carried(carried: Carried, rules: &RuleSet, findings: &mut Vec<Finding>)
         resource::check(resource, &kinds, &mut report);
     }
     conflicts::check(rules, &kinds, &mut report);
+    if let Some(policy) = policy {
+        backends::check(rules, policy, &mut report);
+    }
     *findings = report.findings;
 }
 

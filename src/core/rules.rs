@@ -6,6 +6,7 @@
 
 mod backend;
 mod content;
+mod credentials;
 mod external;
 mod fields;
 mod file;
@@ -22,6 +23,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use content::Content;
+pub use credentials::{
+    CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback,
+};
 pub(crate) use form::{excerpt, join};
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};

@@ -1,11 +1,19 @@
 //! Failures on their way out: a `Status` for the client, the cause for the log.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
 use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use crate::wire::status::{RETRY_AFTER_SECONDS, Reason, Status};
+use crate::{
+    core::repeats::Repeats,
+    wire::status::{RETRY_AFTER_SECONDS, Reason, Status},
+};
 
 /// A failed request.
 pub(super) struct ApiError {
@@ -48,20 +56,52 @@ impl ApiError {
     }
 }
 
+/// What the log has to say of a failed request. It goes with the response, because many requests fail alike.
+#[derive(Clone)]
+struct Failure {
+    code: u16,
+    message: String,
+    cause: String,
+}
+
+/// The failures that were logged lately.
+#[derive(Default)]
+pub struct Failures(Mutex<Repeats>);
+
+impl Failures {
+    /// Logs why a request failed, of those that failed alike one in a minute. The message tells them apart: it names the rule
+    /// and the cause, and what a backend says about it is different each time.
+    pub(super) fn log(&self, response: &mut Response) {
+        let Some(Failure { code, message, cause }) = response.extensions_mut().remove() else {
+            return;
+        };
+        let mut repeats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(untold) = repeats.tell((code, &message), Instant::now()) else { return };
+        drop(repeats);
+        let suppressed = Some(untold).filter(|untold| *untold > 0);
+        tracing::error!(code, cause, suppressed, "{message}");
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self { status, cause, quiet } = self;
         let code = status.code;
-        if code >= 500 && !quiet {
-            let cause = cause.unwrap_or_default();
-            tracing::error!(code, cause, "{}", status.message);
-        }
+        let message = status.message.clone();
+        let failure = (code >= 500 && !quiet).then(|| Failure {
+            code,
+            message,
+            cause: cause.unwrap_or_default(),
+        });
         let body = serde_json::to_string(&status).unwrap_or_default();
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response =
             (code, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if code == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        if let Some(failure) = failure {
+            response.extensions_mut().insert(failure);
         }
         response
     }

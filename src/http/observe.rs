@@ -67,7 +67,10 @@ pub(super) async fn observe(edge: &Edge, mut request: Request) -> Response {
     let seconds = started.elapsed().as_secs_f64();
     let code = response.status().as_u16();
     span::end(&mut span, code);
-    line.in_scope(|| tracing::debug!(code, seconds, "answered"));
+    line.in_scope(|| {
+        edge.api.failures.log(&mut response);
+        tracing::debug!(code, seconds, "answered");
+    });
     edge.api.metrics.request(group, verb, code, seconds);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

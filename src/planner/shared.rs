@@ -1,6 +1,9 @@
 //! The query that many readers share: whether it is used, and what becomes of its failures.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use super::{
     Asked, Choice, Failure, Part, Planner, WhyExact,
@@ -86,16 +89,19 @@ impl Planner {
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
-        pause(group, entry, &error);
+        self.pause(group, entry, &error);
         Ok(Err(why))
     }
-}
 
-/// Leaves the shared query of a group alone for a while.
-fn pause(group: &Group, entry: &dyn Source, error: &FetchError) {
-    if let Some(pause) = group.failed(now()) {
+    /// Leaves the shared query of a group alone for a while. A rule has many groups, which fail alike.
+    fn pause(&self, group: &Group, entry: &dyn Source, error: &FetchError) {
+        let Some(pause) = group.failed(now()) else { return };
         let (rule, pause) = (entry.rule(), pause.as_secs());
-        tracing::warn!(rule, %error, "one query for all readers fails; exact ones are sent for {pause} s");
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(untold) = told.tell((rule, is_timeout(error)), Instant::now()) else { return };
+        drop(told);
+        let suppressed = Some(untold).filter(|untold| *untold > 0);
+        tracing::warn!(rule, %error, suppressed, "one query for all readers fails; exact ones are sent for {pause} s");
     }
 }
 

@@ -12,8 +12,9 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::confined::Confined;
 use crate::{
-    core::rules::{Backend, Verb, http_url},
+    core::rules::{Backend, CredentialPolicy, Verb, http_url},
     kubeconfig,
 };
 
@@ -57,14 +58,16 @@ pub struct Config {
 pub enum Source {
     /// A file, read again when it changes.
     File(PathBuf),
+    /// A file that the rules file names: read again likewise, and only where it is allowed to be.
+    Confined(Confined),
     /// The credential itself. Not shown by `Debug`.
     Inline(Vec<u8>),
 }
 
 impl Source {
-    /// The credential itself where it is given, else its file.
-    fn of(inline: Option<Vec<u8>>, file: Option<impl Into<PathBuf>>) -> Option<Self> {
-        inline.map(Self::Inline).or_else(|| file.map(|file| Self::File(file.into())))
+    /// A file that the operator names.
+    pub fn file(path: &Path) -> Self {
+        Self::File(path.to_owned())
     }
 
     /// The credential as it is now.
@@ -75,6 +78,7 @@ impl Source {
                 path: path.clone(),
                 message: error.to_string(),
             }),
+            Self::Confined(file) => file.read(),
         }
     }
 }
@@ -83,6 +87,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Confined(file) => f.debug_tuple("File").field(&file.path).finish(),
             Self::Inline(_) => f.debug_tuple("Inline").finish_non_exhaustive(),
         }
     }
@@ -143,6 +148,9 @@ pub enum ConfigError {
         "a client certificate needs both --prometheus-client-tls-cert-file and --prometheus-client-tls-key-file"
     )]
     HalfIdentity,
+    /// A backend of the rules file names credentials that it may not use.
+    #[error("{0}")]
+    Refused(String),
     /// The TLS material was refused.
     #[error("the TLS files for Prometheus cannot be used: {0}")]
     Tls(String),
@@ -185,8 +193,20 @@ impl Config {
     }
 
     /// A backend of a rules file. Method, limits and timeouts that the file does not say are taken from `flags`; credentials
-    /// never are, since they belong to another server.
-    pub fn of_file(backend: &Backend, flags: &Self) -> Result<Self, ConfigError> {
+    /// never are, since they belong to another server. It is an error if the policy does not allow what it names.
+    pub fn of_file(
+        backend: &Backend,
+        flags: &Self,
+        policy: &CredentialPolicy,
+    ) -> Result<Self, ConfigError> {
+        let refusals = policy.refusals(backend).into_iter();
+        let refusals: Vec<_> =
+            refusals.map(|refusal| format!("{}: {}", refusal.key, refusal.message)).collect();
+        if !refusals.is_empty() {
+            return Err(ConfigError::Refused(refusals.join("; ")));
+        }
+        let confined =
+            |path: &Path| Source::Confined(Confined::new(path.to_owned(), &policy.folders));
         let mut config = Self::new(backend.url.as_str())?;
         config.name = backend.name.to_string();
         config.headers.clone_from(&backend.headers);
@@ -205,14 +225,18 @@ impl Config {
             config.add_service_account();
         }
         if let Some(path) = &backend.auth_config {
-            config.add_kubeconfig(path)?;
+            confined(path).read()?;
+            config.add_kubeconfig(path, confined)?;
         }
-        config.add_files([
-            backend.ca_file.as_deref(),
-            backend.client_tls_cert_file.as_deref(),
-            backend.client_tls_key_file.as_deref(),
-            backend.token_file.as_deref(),
-        ]);
+        config.add_files(
+            [
+                backend.ca_file.as_deref(),
+                backend.client_tls_cert_file.as_deref(),
+                backend.client_tls_key_file.as_deref(),
+                backend.token_file.as_deref(),
+            ],
+            confined,
+        );
         Ok(config)
     }
 
@@ -225,24 +249,28 @@ impl Config {
 
     /// Authenticates with the service account of the pod.
     pub fn add_service_account(&mut self) {
-        let account = |file: &str| Some(Source::File(Path::new(SERVICE_ACCOUNT).join(file)));
+        let account = |file: &str| Some(Source::file(&Path::new(SERVICE_ACCOUNT).join(file)));
         self.token = account("token");
         self.ca = account("ca.crt");
     }
 
     /// Takes files where there are some: authority, client certificate, its key, bearer token.
-    pub fn add_files(&mut self, files: [Option<&Path>; 4]) {
+    pub fn add_files(&mut self, files: [Option<&Path>; 4], source: impl Fn(&Path) -> Source) {
         let settings = [&mut self.ca, &mut self.certificate, &mut self.key, &mut self.token];
         for (file, setting) in files.into_iter().zip(settings) {
             if let Some(path) = file {
-                *setting = Some(Source::File(path.to_owned()));
+                *setting = Some(source(path));
             }
         }
     }
 
     /// Authenticates as the user of a kubeconfig's current context, and trusts the authority of its cluster. Only the files
     /// and data that it names are used: a user who authenticates by running a program is an error.
-    pub fn add_kubeconfig(&mut self, path: &Path) -> Result<(), ConfigError> {
+    pub fn add_kubeconfig(
+        &mut self,
+        path: &Path,
+        source: impl Fn(&Path) -> Source,
+    ) -> Result<(), ConfigError> {
         let file = |message: String| ConfigError::File { path: path.to_owned(), message };
         let kubeconfig = kubeconfig::read(path)
             .map_err(|error| ConfigError::Kubeconfig { path: path.to_owned(), error })?;
@@ -272,14 +300,17 @@ impl Config {
         let secret = |secret: Option<SecretString>| {
             secret.map(|secret| secret.expose_secret().as_bytes().to_vec())
         };
+        let either = |inline: Option<Vec<u8>>, file: Option<String>| {
+            inline.map(Source::Inline).or_else(|| file.map(|file| source(Path::new(&file))))
+        };
         let ca = inline(cluster.certificate_authority_data.as_deref(), &file)?;
-        self.ca = Source::of(ca, cluster.certificate_authority);
+        self.ca = either(ca, cluster.certificate_authority);
         let certificate = inline(user.client_certificate_data.as_deref(), &file)?;
-        self.certificate = Source::of(certificate, user.client_certificate);
+        self.certificate = either(certificate, user.client_certificate);
         let key = secret(user.client_key_data);
         let key = inline(key.as_deref().and_then(|key| std::str::from_utf8(key).ok()), &file)?;
-        self.key = Source::of(key, user.client_key);
-        self.token = Source::of(secret(user.token), user.token_file);
+        self.key = either(key, user.client_key);
+        self.token = either(secret(user.token), user.token_file);
         if let (Some(user), Some(password)) = (user.username, secret(user.password)) {
             let password = String::from_utf8_lossy(&password).into_owned();
             self.basic = Some(Basic { user, password });

@@ -15,6 +15,7 @@ use prometheus_http_query::Client;
 use reqwest::redirect::Policy;
 
 use super::config::{Config, ConfigError, Source};
+use crate::core::rules::is_loopback;
 
 /// How long files are believed before they are looked at again. Kubernetes refreshes a projected token well before it
 /// ends, so this only bounds how long an old one is used.
@@ -102,7 +103,7 @@ impl Connections {
     fn is_due(&self) -> bool {
         let config = &self.config;
         let sources = [&config.ca, &config.certificate, &config.key, &config.token];
-        if !sources.iter().any(|source| matches!(source, Some(Source::File(_)))) {
+        if sources.iter().all(|source| matches!(source, None | Some(Source::Inline(_)))) {
             return false;
         }
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -149,7 +150,7 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
         .connect_timeout(Duration::from_secs(10))
         .redirect(redirects(&config.url))
         .tcp_keepalive(Duration::from_secs(30));
-    if is_loopback(config) {
+    if is_loopback(&config.url) {
         // As in Go: what runs on this machine is never behind the proxy of the environment.
         builder = builder.no_proxy();
     }
@@ -206,12 +207,4 @@ fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigEr
         headers.append(name, value.clone());
     }
     Ok(headers)
-}
-
-fn is_loopback(config: &Config) -> bool {
-    match config.url.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
-        None => false,
-    }
 }

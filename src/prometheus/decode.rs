@@ -13,8 +13,12 @@ use serde_json::value::RawValue;
 
 use crate::core::{
     catalog::Found,
+    excerpt::{NAME, SAID, excerpt},
     samples::{Labels as SampleLabels, Sample, Vector},
 };
+
+/// The most warnings of an answer that are kept.
+const MOST_WARNINGS: usize = 10;
 
 /// What an instant query gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,11 +27,11 @@ pub enum Answer {
     Vector(Vector),
     /// A scalar: evaluation time in milliseconds since the epoch, and value.
     Scalar(i64, f64),
-    /// A result of another type (`matrix`, `string`), by its name.
-    Other(String),
+    /// A result of another type, by the name that the API has for it.
+    Other(&'static str),
 }
 
-/// An answer that could not be used.
+/// An answer that could not be used. What it says is cut and escaped, for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The backend says that the request failed.
@@ -40,10 +44,17 @@ pub enum DecodeError {
     },
     /// Not the JSON that was expected.
     #[error("not a Prometheus API answer: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// `status` is `success`, but there is no `data`.
     #[error("not a Prometheus API answer: success without data")]
     NoData,
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        // The text repeats what was not expected.
+        Self::Json(excerpt(&error.to_string(), SAID))
+    }
 }
 
 #[derive(Deserialize)]
@@ -80,14 +91,16 @@ impl<'a> Envelope<'a> {
         let envelope: Envelope<'a> = serde_json::from_slice(body)?;
         if envelope.status != "success" {
             return Err(DecodeError::Api {
-                kind: envelope.error_type.unwrap_or_default(),
-                message: envelope.error.unwrap_or_default(),
+                kind: excerpt(&envelope.error_type.unwrap_or_default(), NAME),
+                message: excerpt(&envelope.error.unwrap_or_default(), SAID),
             });
         }
         let mut warnings = envelope.warnings.unwrap_or_default();
         // Thanos and remote reads say in warnings what they could not reach; what the engine itself warns of is about the query.
         let is_partial =
             envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with("PromQL "));
+        warnings.truncate(MOST_WARNINGS);
+        let mut warnings: Vec<_> = warnings.iter().map(|warning| excerpt(warning, SAID)).collect();
         if envelope.is_partial {
             warnings.push("the answer is partial".to_owned());
         }
@@ -119,7 +132,10 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
             let Point(at_ms, value) = serde_json::from_str(data.result.get())?;
             Ok(Answer::Scalar(at_ms, value))
         }
-        other => Ok(Answer::Other(other.to_owned())),
+        "matrix" => Ok(Answer::Other("matrix")),
+        "string" => Ok(Answer::Other("string")),
+        // A name that the API does not have is not repeated to anybody.
+        _ => Ok(Answer::Other("result of another type")),
     }
 }
 
@@ -442,7 +458,7 @@ mod tests {
         let scalar = br#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"2"]}}"#;
         assert_eq!(query(scalar).unwrap(), Answer::Scalar(1500, 2.0));
         let text = br#"{"status":"success","data":{"resultType":"string","result":[1,"a"]}}"#;
-        assert_eq!(query(text).unwrap(), Answer::Other("string".to_owned()));
+        assert_eq!(query(text).unwrap(), Answer::Other("string"));
     }
 
     #[test]

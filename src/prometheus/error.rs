@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::{config::ConfigError, decode::DecodeError};
+use crate::core::excerpt::{SAID, excerpt};
 
 /// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
 #[derive(Debug, thiserror::Error)]
@@ -394,12 +395,14 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
             texts.push(text);
         }
     }
-    if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") }
+    // A certificate or a header of the peer may be repeated there.
+    let text = if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") };
+    excerpt(&text, SAID)
 }
 
 fn beginning(body: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text: String = String::from_utf8_lossy(body).chars().take(SAID).collect();
+    excerpt(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Reads {
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => {
-                let (rule, kind) = (rule.clone(), kind.clone());
+                let (rule, kind) = (rule.clone(), (*kind).to_owned());
                 return Err(ReadError::NotAVector { rule, kind });
             }
         };

@@ -21,6 +21,8 @@ mod connections;
 #[cfg(test)]
 mod control_plane;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod custom_metrics;
 #[cfg(test)]
 mod demo;
@@ -40,6 +42,8 @@ mod fairness;
 mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;
+#[cfg(test)]
+mod log_floods;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -154,7 +154,7 @@ async fn which_series_live_is_known_beyond_a_reload() {
     stage.app.stop().await;
 }
 
-/// A file whose backend cannot be connected is tried again and again, and what is odd in it is said once.
+/// A backend that cannot be connected is tried again and again, and what is wrong with it or odd in the file is said once.
 #[tokio::test(flavor = "multi_thread")]
 async fn findings_are_told_once_for_a_text() {
     let backend = backend().await;
@@ -168,6 +168,7 @@ async fn findings_are_told_once_for_a_text() {
         "--secure-port=0",
         &format!("--config={}", path.display()),
         &format!("--prometheus-url={}", backend.url),
+        &format!("--backend-credentials-dir={}", folder.path().display()),
     ]);
     let has = async |text: &str| {
         until(text, async || server.stderr().contains(text).then_some(())).await;
@@ -179,8 +180,10 @@ async fn findings_are_told_once_for_a_text() {
     has("No such file").await;
     std::fs::write(&token, "secret").unwrap();
     server.signal("HUP");
-    has("has changed and is in use").await;
+    has("no longer a problem").await;
     let log = server.stderr();
+    assert_eq!(log.matches("No such file").count(), 2, "once, and when it is over: {log}");
+    assert_eq!(log.matches("has changed and is in use").count(), 1, "{log}");
     assert_eq!(log.matches("no rule names the backend").count(), 1, "{log}");
     assert!(!log.contains("more="), "{log}");
 }

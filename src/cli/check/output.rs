@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::core::{
     lint::{self, Finding, Severity},
+    rules::CredentialPolicy,
     yaml::Place,
 };
 
@@ -20,8 +21,13 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    pub(super) fn new(name: String, text: String, tells_all: bool) -> Self {
-        let mut findings = lint::check(&text);
+    pub(super) fn new(
+        name: String,
+        text: String,
+        tells_all: bool,
+        policy: &CredentialPolicy,
+    ) -> Self {
+        let mut findings = lint::check_with(&text, policy);
         let all = findings.len();
         findings.retain(|finding| tells_all || finding.severity < Severity::Info);
         Self { name, text, untold: all - findings.len(), findings }
@@ -221,7 +227,12 @@ mod tests {
 
     #[test]
     fn annotations_are_escaped() {
-        let file = Checked::new("a,b:c%.yaml".to_owned(), "rules: [\"%0A\u{7}".to_owned(), true);
+        let file = Checked::new(
+            "a,b:c%.yaml".to_owned(),
+            "rules: [\"%0A\u{7}".to_owned(),
+            true,
+            &CredentialPolicy::default(),
+        );
         let shown = github(&[file]);
         assert!(shown.starts_with("::error file=a%2Cb%3Ac%25.yaml,line="), "{shown}");
         assert_eq!(shown.lines().count(), 1, "{shown}");

@@ -62,6 +62,7 @@ hostNetwork: {enabled: true}
 env: [{name: SSL_CERT_DIR, value: mark-env}]
 extraContainers: [{name: mark-sidecar, image: sidecar}]
 extraVolumes: [{name: mark-volume, emptyDir: {}}]
+backendCredentials: [mark.credentials]
 extraVolumeMounts: [{name: mark-volume, mountPath: /mark-mount}]
 startupProbe: {httpGet: {path: /mark-startup, port: https, scheme: HTTPS}}
 podDisruptionBudget: {enabled: true, minAvailable: 2, unhealthyPodEvictionPolicy: AlwaysAllow}

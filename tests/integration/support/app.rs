@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use loadline::{
     app::{self, Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
-    core::rules,
+    core::rules::{self, CredentialPolicy},
     discovery,
     hpas::Seeds,
     planner,
@@ -29,6 +29,7 @@ pub(crate) struct Launch {
     /// The file that the rules are from, if there is one.
     pub(crate) source: Option<Source>,
     pub(crate) prometheus: prometheus::Config,
+    pub(crate) credentials: Arc<CredentialPolicy>,
     pub(crate) kubeconfig: Option<PathBuf>,
     pub(crate) objects: Option<PathBuf>,
     pub(crate) relist_interval: Duration,
@@ -60,6 +61,7 @@ impl Launch {
             rules: rules.to_owned(),
             source: None,
             prometheus: prometheus::Config::new(prometheus_url).expect("a URL"),
+            credentials: Arc::default(),
             kubeconfig: None,
             objects: None,
             relist_interval: Duration::from_secs(600),
@@ -121,6 +123,7 @@ impl Launch {
             rules,
             source: self.source,
             prometheus: self.prometheus,
+            credentials: self.credentials,
             cluster,
             address: ([127, 0, 0, 1], 0).into(),
             certificates: self.certificates,
@@ -148,7 +151,7 @@ impl Launch {
 
     /// Starts the server and does not wait.
     pub(crate) async fn start_early(self) -> App {
-        let bound = app::build(self.settings()).await.expect("the server can be built");
+        let bound = Box::pin(app::build(self.settings())).await.expect("the server can be built");
         let authority = reqwest::Certificate::from_pem(bound.authority().as_bytes()).expect("PEM");
         let client = reqwest::Client::builder().tls_certs_only([authority.clone()]).no_proxy();
         let stop = CancellationToken::new();

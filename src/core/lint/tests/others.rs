@@ -35,6 +35,30 @@ fn rules_among_each_other() {
         &(backends.to_owned() + &up("")),
         &(backends.to_owned() + &up("prometheus: other")),
     );
+    for (with, without) in [
+        ("tokenFile: /run/token", "tokenFile: /etc/loadline/token"),
+        ("authInCluster: true", "caFile: /etc/loadline/ca"),
+        ("authConfig: /etc/../kubeconfig", "authConfig: /etc/loadline/kubeconfig"),
+    ] {
+        let of = |key| {
+            format!("backends: [{{name: other, url: \"https://x\", {key}}}]\n")
+                + &up("prometheus: other")
+        };
+        tells("credentials-refused", warning, &of(with), &of(without));
+        let policy = CredentialPolicy {
+            folders: ["/run".into()].into(),
+            in_cluster_hosts: vec![".x".parse().unwrap(), "x:443".parse().unwrap()],
+            ..CredentialPolicy::default()
+        };
+        let of_flags = check_with(&of(with), &policy);
+        assert_eq!(of_flags.is_empty(), !with.contains(".."), "{of_flags:?}");
+    }
+    let plain =
+        backends.replace("x\"", "x\", tokenFile: /etc/loadline/token") + &up("prometheus: other");
+    let secure = plain.replace("http:", "https:");
+    tells("credentials-refused", warning, &plain, &secure);
+    // The server knows its flags, and tells itself what it refuses.
+    assert_eq!(check_rules(&plain, &rules::load(&plain).unwrap()), []);
     // Nor is a backend unused whose rule does not compile.
     let broken = backends.to_owned() + &rule("up", "<<.X>>", "prometheus: other");
     assert_eq!(codes(&broken), ["broken-rule"]);

@@ -1,0 +1,83 @@
+//! What may come again and again, and is told once a minute.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    time::{Duration, Instant},
+};
+
+/// How long what was told is not told again.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// How many things are told apart.
+const MOST: usize = 1_000;
+
+/// What stands for all that are too many to be told apart.
+const OTHERS: u64 = 0;
+
+/// What was told lately.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    told: HashMap<u64, Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    /// How often it has come again since.
+    untold: u64,
+}
+
+impl Repeats {
+    /// Whether to tell of something now; if so, how often it came and was not told of since the last time.
+    pub fn tell(&mut self, what: impl Hash, now: Instant) -> Option<u64> {
+        let is_recent = |told: &Told| now.saturating_duration_since(told.at) < PERIOD;
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        let mut key = hasher.finish();
+        if self.told.len() >= MOST && !self.told.contains_key(&key) {
+            self.told.retain(|_, told| is_recent(told));
+            if self.told.len() >= MOST {
+                key = OTHERS;
+            }
+        }
+        if let Some(told) = self.told.get_mut(&key).filter(|told| is_recent(told)) {
+            told.untold += 1;
+            return None;
+        }
+        let before = self.told.insert(key, Told { at: now, untold: 0 });
+        Some(before.map_or(0, |told| told.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_is_told_once_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut repeats = Repeats::default();
+        assert_eq!(repeats.tell("a", at(0)), Some(0));
+        assert_eq!(repeats.tell("a", at(0)), None);
+        assert_eq!(repeats.tell("a", at(59)), None);
+        assert_eq!(repeats.tell("b", at(59)), Some(0));
+        assert_eq!(repeats.tell("a", at(60)), Some(2));
+        assert_eq!(repeats.tell("a", at(119)), None);
+        assert_eq!(repeats.tell("a", at(500)), Some(1));
+        assert_eq!(repeats.tell("a", at(999)), Some(0));
+    }
+
+    #[test]
+    fn what_is_told_apart_is_bounded() {
+        let start = Instant::now();
+        let mut repeats = Repeats::default();
+        let told = (0..10 * MOST).filter(|what| repeats.tell(what, start).is_some()).count();
+        assert_eq!((told, repeats.told.len()), (MOST + 1, MOST + 1));
+        // A minute later there is room again, and what was not told of the others is not lost.
+        let later = start + PERIOD;
+        assert_eq!(repeats.tell("new", later), Some(0));
+        assert_eq!(repeats.told.len(), 1);
+    }
+}

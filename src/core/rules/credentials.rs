@@ -1,0 +1,321 @@
+//! Which of the credentials that the process can read a rules file may use, and where they may be sent.
+//!
+//! Whoever edits the rules file is often not whoever runs the server. The editor chooses the URL of a backend, so without limits
+//! any file of the pod, and its service account, could be sent anywhere.
+
+use std::{
+    fmt,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use url::{Host, Url};
+
+use super::Backend;
+use crate::core::excerpt::{self, SAID};
+
+/// The folder whose files a rules file may name where nothing else is said.
+pub const DEFAULT_FOLDER: &str = "/etc/loadline";
+
+/// What a rules file may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CredentialPolicy {
+    /// The folders whose files backends may name.
+    pub folders: Arc<[PathBuf]>,
+    /// The hosts that the service account's token may be sent to.
+    pub in_cluster_hosts: Vec<HostPattern>,
+    /// The hosts, besides loopback ones, that credentials may be sent to in plain text.
+    pub plaintext_hosts: Vec<HostPattern>,
+}
+
+impl Default for CredentialPolicy {
+    fn default() -> Self {
+        Self {
+            folders: [DEFAULT_FOLDER.into()].into(),
+            in_cluster_hosts: Vec::new(),
+            plaintext_hosts: Vec::new(),
+        }
+    }
+}
+
+/// Why a backend is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// The backend's key that this is about.
+    pub key: &'static str,
+    /// What is not allowed, and the flag that allows it. Without credentials.
+    pub message: String,
+}
+
+impl CredentialPolicy {
+    /// What a backend names that it may not use, as far as its text tells: where links lead is seen when a file is read.
+    pub fn refusals(&self, backend: &Backend) -> Vec<Refusal> {
+        let files = [
+            ("tokenFile", &backend.token_file),
+            ("caFile", &backend.ca_file),
+            ("clientTLSCertFile", &backend.client_tls_cert_file),
+            ("clientTLSKeyFile", &backend.client_tls_key_file),
+            ("authConfig", &backend.auth_config),
+        ];
+        let mut refusals = Vec::new();
+        let mut refuse = |key, message| refusals.push(Refusal { key, message });
+        for (key, file) in files {
+            if let Some(path) = file.as_deref().filter(|path| !self.is_below_a_folder(path)) {
+                let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
+                refuse(
+                    key,
+                    format!(
+                        "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
+                    ),
+                );
+            }
+        }
+        let host = origin(&backend.url);
+        let is_in = |hosts: &[HostPattern]| hosts.iter().any(|known| known.matches(&backend.url));
+        if backend.auth_in_cluster && !is_in(&self.in_cluster_hosts) {
+            refuse(
+                "authInCluster",
+                format!(
+                    "the token of the service account is not sent to `{host}`, because --in-cluster-auth-hosts does not allow it"
+                ),
+            );
+        }
+        let is_secret = backend.token_file.is_some()
+            || backend.auth_in_cluster
+            || backend.auth_config.is_some()
+            || !backend.url.username().is_empty()
+            || backend.url.password().is_some();
+        if is_secret
+            && backend.url.scheme() != "https"
+            && !is_loopback(&backend.url)
+            && !is_in(&self.plaintext_hosts)
+        {
+            refuse(
+                "url",
+                format!(
+                    "credentials are not sent to `{host}` over http: use https, or allow the host by --plaintext-credentials-hosts"
+                ),
+            );
+        }
+        refusals
+    }
+
+    fn is_below_a_folder(&self, path: &Path) -> bool {
+        let climbs = path.components().any(|part| part == Component::ParentDir);
+        !climbs && self.folders.iter().any(|folder| path != folder && path.starts_with(folder))
+    }
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Host and port of a URL.
+fn origin(url: &Url) -> String {
+    let host = excerpt::excerpt(url.host_str().unwrap_or_default(), SAID);
+    url.port_or_known_default().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
+/// Hosts that a flag names: one, as `thanos.monitoring.svc`, or all below a domain, as `.monitoring.svc`; of any port, or of one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostPattern {
+    /// As URLs have it.
+    host: Host<String>,
+    is_suffix: bool,
+    port: Option<u16>,
+}
+
+/// What is no pattern of hosts.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("HOST, HOST:PORT or .DOMAIN is expected, without a scheme and a path")]
+pub struct HostPatternError;
+
+impl FromStr for HostPattern {
+    type Err = HostPatternError;
+
+    fn from_str(text: &str) -> Result<Self, HostPatternError> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') => {
+                (host, Some(port.parse().map_err(|_invalid| HostPatternError)?))
+            }
+            _ => (text, None),
+        };
+        if host.contains('*') {
+            return Err(HostPatternError);
+        }
+        let suffix = host.strip_prefix('.');
+        let host = Host::parse(suffix.unwrap_or(host)).map_err(|_invalid| HostPatternError)?;
+        let is_suffix = suffix.is_some();
+        if is_suffix && !matches!(host, Host::Domain(_)) {
+            return Err(HostPatternError);
+        }
+        Ok(Self { host, is_suffix, port })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dot = if self.is_suffix { "." } else { "" };
+        write!(f, "{dot}{}", self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl HostPattern {
+    fn matches(&self, url: &Url) -> bool {
+        let is_port = self.port.is_none() || self.port == url.port_or_known_default();
+        let is_host = match (&self.host, url.host()) {
+            (Host::Domain(domain), Some(Host::Domain(name))) if self.is_suffix => name
+                .strip_suffix(domain.as_str())
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|rest| !rest.is_empty()),
+            (host, Some(named)) => *host == named.to_owned(),
+            (_, None) => false,
+        };
+        is_port && is_host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rules;
+
+    fn backend(keys: &str) -> Arc<Backend> {
+        let text = format!("backends:\n- {{name: a, {keys}}}\n");
+        Arc::clone(&rules::load(&text).unwrap().backends[0])
+    }
+
+    fn refused(policy: &CredentialPolicy, keys: &str) -> Vec<&'static str> {
+        policy.refusals(&backend(keys)).into_iter().map(|refusal| refusal.key).collect()
+    }
+
+    #[test]
+    fn files_are_named_below_the_folders() {
+        let folders: [PathBuf; 2] = ["/etc/loadline".into(), "/creds/".into()];
+        let policy = CredentialPolicy { folders: folders.into(), ..CredentialPolicy::default() };
+        for path in ["/etc/loadline/a/token", "/etc//loadline/./token", "/creds/token"] {
+            let of_all = format!(
+                "url: 'https://h', tokenFile: '{path}', caFile: '{path}', clientTLSCertFile: '{path}', clientTLSKeyFile: '{path}'"
+            );
+            assert_eq!(refused(&policy, &of_all), [""; 0], "{path}");
+        }
+        for path in [
+            "/etc/loadline",
+            "/etc/loadline-other/token",
+            "/etc/adapter/config.yaml",
+            "etc/loadline/token",
+            "/etc/loadline/../passwd",
+            "/etc/loadline/a/../token",
+            "/var/run/secrets/kubernetes.io/serviceaccount/token",
+            "/run/secrets/kubernetes.io/serviceaccount/token",
+            "/proc/self/root/etc/loadline/token",
+            "/proc/self/environ",
+            "token",
+        ] {
+            let keys = [
+                ("tokenFile", format!("tokenFile: '{path}'")),
+                ("caFile", format!("caFile: '{path}'")),
+                (
+                    "clientTLSCertFile",
+                    format!("clientTLSCertFile: '{path}', clientTLSKeyFile: /creds/k"),
+                ),
+                (
+                    "clientTLSKeyFile",
+                    format!("clientTLSKeyFile: '{path}', clientTLSCertFile: /creds/c"),
+                ),
+                ("authConfig", format!("authConfig: '{path}'")),
+            ];
+            for (key, written) in keys {
+                let written = format!("url: 'https://h', {written}");
+                assert_eq!(refused(&policy, &written), [key], "{written}");
+            }
+        }
+        let nothing = CredentialPolicy { folders: Arc::default(), ..CredentialPolicy::default() };
+        assert_eq!(refused(&nothing, "url: 'https://h', caFile: /etc/loadline/ca"), ["caFile"]);
+    }
+
+    #[test]
+    fn the_service_account_and_plain_text_are_for_the_hosts_of_the_flags() {
+        let hosts = |hosts: &[&str]| hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let policy = CredentialPolicy {
+            in_cluster_hosts: hosts(&["thanos.monitoring.svc:9091", ".openshift.svc", "[fd00::1]"]),
+            plaintext_hosts: hosts(&["plain.svc"]),
+            ..CredentialPolicy::default()
+        };
+        for (url, wanted) in [
+            ("https://thanos.monitoring.svc:9091", &[][..]),
+            ("https://THANOS.monitoring.svc:9091/prefix", &[]),
+            ("https://a.b.openshift.svc:1", &[]),
+            ("https://[fd00::1]:1", &[]),
+            ("https://thanos.monitoring.svc", &["authInCluster"]),
+            ("https://thanos.monitoring.svc:9092", &["authInCluster"]),
+            ("https://thanos.monitoring.svc.evil.example:9091", &["authInCluster"]),
+            ("https://thanos.monitoring.svc:9091@evil.example", &["authInCluster"]),
+            ("https://openshift.svc", &["authInCluster"]),
+            ("https://notopenshift.svc", &["authInCluster"]),
+            ("https://a.openshift.svc.", &["authInCluster"]),
+            ("https://localhost", &["authInCluster"]),
+            ("http://a.openshift.svc", &["url"]),
+            ("http://plain.svc", &["authInCluster"]),
+            ("http://evil.example", &["authInCluster", "url"]),
+        ] {
+            let keys = format!("url: '{url}', authInCluster: true");
+            assert_eq!(refused(&policy, &keys), wanted, "{url}");
+        }
+        for (keys, wanted) in [
+            ("url: 'http://h'", &[][..]),
+            ("url: 'http://h', headers: {X-Scope-OrgID: a}", &[]),
+            ("url: 'http://h', caFile: /etc/loadline/ca", &[]),
+            ("url: 'http://h', tokenFile: /etc/loadline/token", &["url"]),
+            ("url: 'http://h', authConfig: /etc/loadline/kubeconfig", &["url"]),
+            ("url: 'http://user@h'", &["url"]),
+            ("url: 'http://:password@h'", &["url"]),
+            ("url: 'https://user:password@h'", &[]),
+            ("url: 'http://user:password@plain.svc:1'", &[]),
+            ("url: 'http://user:password@localhost:1'", &[]),
+            ("url: 'http://user:password@127.3.2.1'", &[]),
+            ("url: 'http://user:password@[::1]'", &[]),
+            ("url: 'http://user:password@localhost.evil.example'", &["url"]),
+            ("url: 'http://user:password@127.0.0.1.evil.example'", &["url"]),
+        ] {
+            assert_eq!(refused(&policy, keys), wanted, "{keys}");
+        }
+        let backend = backend("url: 'http://user:secret@h', tokenFile: /x");
+        let told = policy.refusals(&backend);
+        assert!(!format!("{told:?}").contains("secret"), "{told:?}");
+    }
+
+    #[test]
+    fn patterns_of_hosts_are_hosts() {
+        for text in ["host", "host:1", ".svc", ".svc:9090", "10.0.0.1", "[fd00::1]:1", "[fd00::1]"]
+        {
+            assert_eq!(text.parse::<HostPattern>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            ".",
+            ":1",
+            "*",
+            "*.svc",
+            "https://host",
+            "host/path",
+            "user@host",
+            "host:",
+            "host:x",
+            "host:99999",
+            "fd00::1",
+            ".10.0.0.1",
+            "a b",
+        ] {
+            assert!(text.parse::<HostPattern>().is_err(), "{text}");
+        }
+    }
+}
