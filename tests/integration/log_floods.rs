@@ -62,7 +62,7 @@ async fn failing_reads_are_few_and_short_lines() {
     }
     let log = server.stderr();
     let about = |cause: &str| log.lines().filter(|line| line.contains(cause)).count();
-    assert_eq!(about("Prometheus refused the query"), 1, "{log}");
+    assert_eq!(about("HTTP status 500 (it failed)"), 1, "{log}");
 
     // Another cause, whose text is long and has lines of its own.
     let (plain, forged) = (endless.clone(), endless.clone());
