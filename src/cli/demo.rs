@@ -49,13 +49,13 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<()> {
 
 /// Backend, server and reader, each in front of the one before; the reader's end is the end of all.
 async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
-    let stop_servers = CancellationToken::new();
+    let (stop_server, stop_store) = (CancellationToken::new(), CancellationToken::new());
     let folder = tempfile::Builder::new()
         .prefix("loadline-demo-")
         .tempdir()
         .context("cannot make a folder for the kubeconfig")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let backend = Backend::start(listener, stop_servers.clone())?;
+    let backend = Backend::start(listener, stop_store.clone())?;
     let ide = backend.ide();
     let kubeconfig = folder.path().join("kubeconfig");
     let bound = app::build(settings(&backend, kubeconfig.clone())?).await?;
@@ -72,12 +72,13 @@ async fn show(flags: &Flags, stop: &CancellationToken) -> anyhow::Result<()> {
         discovery.first_try().await;
         let mut out = std::io::stdout();
         let summaries = reader::run(&options, &client, &ide, stop, &mut out).await;
-        stop_servers.cancel();
+        stop_server.cancel();
         summaries
     };
-    // What ends too early ends the reading.
+    // What ends too early ends the reading. The store ends last: the server would miss it.
     let serve = async {
-        let served = bound.run(stop_servers.clone()).await;
+        let served = bound.run(stop_server.clone()).await;
+        stop_store.cancel();
         stop.cancel();
         served
     };
