@@ -36,6 +36,7 @@ use tracing::Instrument as _;
 
 use crate::{
     backends::Backends,
+    blocking,
     core::{
         catalog::{Catalog, Claim, MOST_IN_ALL, contests, limit},
         kinds::Kinds,
@@ -280,7 +281,7 @@ impl Discovery {
     /// Builds the catalog, asking first which of the contested series are alive.
     async fn swap(&mut self) {
         let mut rules: Vec<_> = self.rules.iter().map(|state| state.discovered.clone()).collect();
-        let (rules, contests) = aside(move || {
+        let (rules, contests) = blocking::run(move || {
             limit(&mut rules, MOST_IN_ALL);
             let contests = contests(&rules);
             (rules, contests)
@@ -298,7 +299,7 @@ impl Discovery {
         let alive: BTreeSet<_> = alive.collect();
         let kinds = Arc::clone(&self.kinds);
         let build = move || (Catalog::build(kinds, &rules, &alive), alive);
-        let (catalog, alive) = aside(build).await;
+        let (catalog, alive) = blocking::run(build).await;
         self.find_idle(&catalog, &contests, &alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
@@ -308,17 +309,5 @@ impl Discovery {
         }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));
-    }
-}
-
-/// Works on a thread where it may take long: how much there is to do is for backends to decide.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and all that waits with it.
-            Err(_) => std::future::pending().await,
-        },
     }
 }

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod app;
 pub mod auth;
 pub mod backends;
+pub mod blocking;
 pub mod cache;
 pub mod cli;
 pub mod core;

@@ -31,6 +31,7 @@ use availability::Availability;
 use bytes::{Bytes, BytesMut};
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
+use decode::DecodeError;
 pub use decode::{Answer, Metadata};
 pub use error::{Error, Obstacle, PublicError};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -40,6 +41,7 @@ use tokio::sync::{OnceCell, watch};
 use turns::Turns;
 
 use crate::{
+    blocking,
     metrics::{Metrics, backend},
     traces,
 };
@@ -49,6 +51,9 @@ pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// The most bytes of a query's result that are read. Results are kept, and one must not push out all others.
 pub const MAX_RESULT_BYTES: usize = 32 << 20;
+
+/// Bodies of this length and more are decoded on a thread of their own: below, that takes less than a millisecond.
+const LARGE_BODY_BYTES: usize = 128 << 10;
 
 /// Queries longer than this are sent by POST whatever the configured method: servers and proxies refuse long URLs.
 const MAX_GET_QUERY_BYTES: usize = 6 << 10;
@@ -185,7 +190,10 @@ impl Prometheus {
         let mut span = span::begin(self.connections.config(), QUERY, promql);
         let request = span.during(self.send_query(promql, headers, timeout));
         let body = self.exchange(QUERY, timeout, headers, request).await;
-        let answer = body.and_then(|body| Ok(decode::query(&body)?));
+        let answer = match body {
+            Ok(body) => decoded(body, decode::query).await,
+            Err(error) => Err(error),
+        };
         span::end(&mut span, &answer);
         let outcome = answer.as_ref().map_or_else(Error::kind, |_| "success");
         tracing::debug!(query = promql, outcome, "asked Prometheus");
@@ -225,7 +233,7 @@ impl Prometheus {
         let ignores = self.ignores_selectors.get_or_try_init(async || {
             let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
             let body = self.metadata(METRIC_NAMES, nothing, range, headers).await?;
-            let names = decode::strings(&body)?;
+            let names = decoded(body, decode::strings).await?;
             let ignores = !names.data.is_empty();
             if ignores {
                 tracing::warn!("the backend ignores match[]; discovery reads every series");
@@ -302,6 +310,17 @@ impl Prometheus {
         }
         Error::of_page(&body).map_or(Ok(body), Err)
     }
+}
+
+/// Decodes a body. A large one takes long enough to hold up others.
+async fn decoded<T: Send + 'static>(
+    body: Bytes,
+    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
+) -> Result<T, Error> {
+    if body.len() < LARGE_BODY_BYTES {
+        return Ok(decode(&body)?);
+    }
+    Ok(blocking::run(move || decode(&body)).await?)
 }
 
 /// The time of day of an instant, to the second.

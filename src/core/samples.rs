@@ -93,15 +93,12 @@ impl Index {
             .zip(0_u32..)
             .filter_map(|(sample, at)| Some((object(&sample.labels, key)?, sample, at)))
             .collect();
-        keyed.sort_unstable_by(|(a, left, at), (b, right, other)| {
-            a.cmp(b).then_with(|| {
-                if key.is_sorted {
-                    at.cmp(other)
-                } else {
-                    sorted_labels(left).cmp(&sorted_labels(right))
-                }
-            })
-        });
+        keyed.sort_unstable_by(|(a, _, at), (b, _, other)| a.cmp(b).then(at.cmp(other)));
+        if !key.is_sorted {
+            for of_one in keyed.chunk_by_mut(|(a, ..), (b, ..)| a == b) {
+                of_one.sort_by_cached_key(|(_, sample, _)| sorted_labels(sample));
+            }
+        }
         let objects = keyed.chunk_by(|(a, ..), (b, ..)| a == b).count();
         let bare = keyed.partition_point(|((namespace, _), ..)| namespace.is_empty());
         let order: Vec<_> = keyed.into_iter().map(|(_, _, at)| at).collect();

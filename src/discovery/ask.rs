@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::aside;
 use crate::{
+    blocking,
     core::{
         catalog::{DiscoveredRule, Found, MOST_OF_RULE, external},
         series::{Matcher, SeriesSelector},
@@ -60,7 +60,7 @@ pub(super) async fn discover(
         let of = |(index, rule): &(usize, DiscoveredRule)| (*index, data.of(rule, MOST_OF_RULE));
         rules.iter().map(of).collect()
     };
-    Ok(Metadata { data: aside(of_rules).await, is_partial })
+    Ok(Metadata { data: blocking::run(of_rules).await, is_partial })
 }
 
 /// Finds which metric names carry which of the wanted labels.
@@ -73,7 +73,8 @@ pub(super) async fn names(
     if let Some(found) = by_labels(tenant, group, range, ignores_selectors).await? {
         return Ok(found);
     }
-    let is_wanted = |label: &str| group.labels.contains(label);
+    let labels = group.labels.clone();
+    let is_wanted = move |label: &str| labels.contains(label);
     tenant.series(group.selector.text(), range, is_wanted).await
 }
 

@@ -3,11 +3,16 @@
 //! The format is that of <https://prometheus.io/docs/prometheus/latest/querying/api/>, read with tolerance for what its
 //! relatives say: error types that Prometheus does not have, native histograms among floats, warnings, partial answers.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -45,6 +50,9 @@ pub enum DecodeError {
     /// Not the JSON that was expected.
     #[error("not a Prometheus API answer: {0}")]
     Json(String),
+    /// The series have more than [`MAX_NAMES`] different label names.
+    #[error("more than {MAX_NAMES} different label names in one answer")]
+    TooManyNames,
     /// `status` is `success`, but there is no `data`.
     #[error("not a Prometheus API answer: success without data")]
     NoData,
@@ -125,7 +133,11 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
             let mut vector = Vector { warnings, is_partial, ..Vector::default() };
             let mut names = Names::default();
             let mut rows = serde_json::Deserializer::from_str(data.result.get());
-            Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows)?;
+            let read = Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows);
+            if names.are_too_many {
+                return Err(DecodeError::TooManyNames);
+            }
+            read?;
             Ok(Answer::Vector(vector))
         }
         "scalar" => {
@@ -176,18 +188,40 @@ pub fn error(body: &[u8]) -> Option<(String, String)> {
     }
 }
 
-/// Label names, shared by the samples of a vector: there are few of them.
+/// The most different label names of one answer. Each series could have a name of its own.
+const MAX_NAMES: usize = 10_000;
+
+/// How many names are looked through one by one. Answers hardly ever have more.
+const FEW: usize = 16;
+
+/// Label names, shared by the samples of a vector.
 #[derive(Default)]
-struct Names(Vec<Arc<str>>);
+struct Names {
+    /// The first ones.
+    few: Vec<Arc<str>>,
+    /// All others.
+    more: HashSet<Arc<str>>,
+    /// Whether there were more than [`MAX_NAMES`].
+    are_too_many: bool,
+}
 
 impl Names {
-    fn shared(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.iter().find(|known| &***known == name) {
-            return Arc::clone(known);
+    /// The name as other samples have it; nothing where there are too many.
+    fn shared(&mut self, name: &str) -> Option<Arc<str>> {
+        let known = self.few.iter().find(|known| &***known == name);
+        if let Some(known) = known.or_else(|| self.more.get(name)) {
+            return Some(Arc::clone(known));
         }
         let name: Arc<str> = name.into();
-        self.0.push(Arc::clone(&name));
-        name
+        if self.few.len() < FEW {
+            self.few.push(Arc::clone(&name));
+        } else if self.few.len() + self.more.len() < MAX_NAMES {
+            self.more.insert(Arc::clone(&name));
+        } else {
+            self.are_too_many = true;
+            return None;
+        }
+        Some(name)
     }
 }
 
@@ -299,7 +333,8 @@ impl<'de> Visitor<'de> for Labels<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut labels = Vec::with_capacity(entries.size_hint().unwrap_or(0));
         while let Some((name, value)) = entries.next_entry::<Text<'de>, Box<str>>()? {
-            labels.push((self.0.shared(&name.0), value));
+            let name = self.0.shared(&name.0);
+            labels.push((name.ok_or_else(|| A::Error::custom("too many label names"))?, value));
         }
         Ok(labels)
     }
@@ -407,6 +442,34 @@ mod tests {
         assert!(vector.samples[1].value.is_nan());
         assert_eq!(vector.samples[2].value.to_string(), "inf");
         assert!(Arc::ptr_eq(&vector.samples[0].labels[0].0, &vector.samples[1].labels[0].0));
+    }
+
+    /// An answer with so many series, each with a label name of its own.
+    fn with_names(count: usize) -> String {
+        let row = |n| format!(r#"{{"metric":{{"pod":"a","n{n}":"1"}},"value":[1,"1"]}}"#);
+        let rows: Vec<_> = (0..count).map(row).collect();
+        let rows = rows.join(",");
+        format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{rows}]}}}}"#)
+    }
+
+    #[test]
+    fn an_answer_has_only_so_many_label_names() {
+        let vector = vector(&with_names(MAX_NAMES - 1));
+        assert_eq!(vector.samples.len(), MAX_NAMES - 1);
+        let (first, last) = (vector.samples.first().unwrap(), vector.samples.last().unwrap());
+        assert!(Arc::ptr_eq(&first.labels[0].0, &last.labels[0].0));
+
+        let error = query(with_names(MAX_NAMES).as_bytes()).unwrap_err();
+        assert!(matches!(error, DecodeError::TooManyNames), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_shared_whether_there_are_few_or_many() {
+        let mut names = Names::default();
+        let first: Vec<_> = (0..3 * FEW).map(|n| names.shared(&n.to_string()).unwrap()).collect();
+        for (n, first) in first.iter().enumerate() {
+            assert!(Arc::ptr_eq(&names.shared(&n.to_string()).unwrap(), first), "{n}");
+        }
     }
 
     #[test]

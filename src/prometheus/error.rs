@@ -185,7 +185,9 @@ impl Error {
     /// samples where one is wanted, or is over a limit or too slow.
     pub fn is_about_the_query(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::TooLarge(_) | Self::Decode(DecodeError::Api { .. }) => true,
+            Self::Timeout(_)
+            | Self::TooLarge(_)
+            | Self::Decode(DecodeError::Api { .. } | DecodeError::TooManyNames) => true,
             Self::Http { status, .. } => is_about_the_query(*status),
             Self::Api { status, kind, .. } => is_about_the_query(*status) || kind == "timeout",
             _ => false,
@@ -224,7 +226,7 @@ impl Error {
                 PublicError::TimedOut(None)
             }
             Self::Decode(DecodeError::Api { .. }) => PublicError::Refused(None),
-            Self::TooLarge(_) => PublicError::TooLarge,
+            Self::TooLarge(_) | Self::Decode(DecodeError::TooManyNames) => PublicError::TooLarge,
             Self::Partial => PublicError::Partial,
             Self::Page(_) => PublicError::NotPrometheus { is_page: true },
             Self::Decode(_) => PublicError::NotPrometheus { is_page: false },

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, shares::Permit,
+    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, decoded,
+    shares::Permit,
 };
 use crate::core::catalog::Found;
 
@@ -55,7 +56,7 @@ impl Tenant {
         range: Range,
     ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
-        Ok(decode::strings(&request.await?)?)
+        decoded(request.await?, decode::strings).await
     }
 
     /// The metric names of a selector's series.
@@ -65,7 +66,7 @@ impl Tenant {
         range: Range,
     ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
-        Ok(decode::strings(&request.await?)?)
+        decoded(request.await?, decode::strings).await
     }
 
     /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
@@ -74,10 +75,10 @@ impl Tenant {
         &self,
         selector: &str,
         range: Range,
-        is_wanted: impl Fn(&str) -> bool,
+        is_wanted: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Metadata<Found>, Error> {
         let request = self.prometheus.metadata("/api/v1/series", selector, range, &self.headers);
-        Ok(decode::series(&request.await?, is_wanted)?)
+        decoded(request.await?, |body| decode::series(body, is_wanted)).await
     }
 
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
