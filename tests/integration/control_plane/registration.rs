@@ -2,7 +2,7 @@
 
 use super::set_up::{
     GAUGES, OBJECTS, REGISTRATIONS, Server, as_loadline, registrations, registrations_in, service,
-    until_all_available,
+    until_all_available, until_none_available,
 };
 use crate::support::{
     control_plane::{ControlPlane, eventually, free_port},
@@ -44,15 +44,8 @@ async fn an_api_of_another_service_is_told_and_what_is_not_served_is_not_availab
     let custom = ["v1beta1", "v1beta2"].map(|version| format!("{version}.custom.metrics.k8s.io"));
     until_all_available(&plane, custom.to_vec()).await;
     // It has no resourceRules.
-    for name in ["v1beta1.metrics.k8s.io", "v1.metrics.k8s.io"] {
-        eventually(&format!("{name} is not available"), async || {
-            let found = plane.get(&format!("{REGISTRATIONS}/{name}")).await?;
-            let conditions = found["status"]["conditions"].as_array()?;
-            let found = conditions.iter().find(|condition| condition["type"] == "Available")?;
-            (found["status"] == "False" && found["reason"] == "FailedDiscoveryCheck").then_some(())
-        })
-        .await;
-    }
+    let usage = ["v1beta1.metrics.k8s.io", "v1.metrics.k8s.io"].map(str::to_owned);
+    until_none_available(&plane, &usage).await;
     let spec = plane.get(&format!("{REGISTRATIONS}/{EXTERNAL}")).await.unwrap()["spec"].take();
     assert_eq!(spec["service"]["name"], "keda-operator", "nobody fights for it");
     the_way_back_leaves_nothing_of_ours(&plane).await;

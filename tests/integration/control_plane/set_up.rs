@@ -264,6 +264,19 @@ pub(crate) async fn until_all_available(plane: &ControlPlane, names: Vec<String>
     }
 }
 
+/// Waits until kube-apiserver has found that nobody serves the version of any of these registrations.
+pub(crate) async fn until_none_available(plane: &ControlPlane, names: &[String]) {
+    for name in names {
+        eventually(&format!("{name} is not available"), async || {
+            let found = plane.get(&format!("{REGISTRATIONS}/{name}")).await?;
+            let conditions = found["status"]["conditions"].as_array()?;
+            let found = conditions.iter().find(|condition| condition["type"] == "Available")?;
+            (found["status"] == "False" && found["reason"] == "FailedDiscoveryCheck").then_some(())
+        })
+        .await;
+    }
+}
+
 pub(crate) async fn until_registered(plane: &ControlPlane, server: &Server) {
     plane.apply(&service(server.port)).await;
     plane.apply(&registrations(server.port, |_| {})).await;
