@@ -20,7 +20,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     announcer::Announcer,
-    answers::Answers,
     auth::{
         Authenticator, Delegated,
         access::{Authorizer, Ttls},
@@ -222,7 +221,6 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let api = Arc::new(Api {
         rules: rules.clone(),
         reads,
-        answers: Answers::new(&metrics),
         lists: Lists::new(tasks.clone()),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,

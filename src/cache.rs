@@ -5,7 +5,6 @@
 //! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
 
 pub mod cadence;
-mod lease;
 mod places;
 pub mod slot;
 
@@ -15,7 +14,6 @@ use std::{
 };
 
 use cadence::Due;
-pub use lease::Lease;
 use moka::{Expiry, future::Cache};
 use places::Places;
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
@@ -79,8 +77,6 @@ pub struct Got {
     pub kept: Arc<Kept<Held>>,
     /// Whether it is as it should be.
     pub how: How<FetchError>,
-    /// By which to see later whether readers still get this one; nothing if it is not fresh, or not kept.
-    pub lease: Option<Lease>,
 }
 
 /// Why there is no result.
@@ -219,13 +215,10 @@ impl QueryCache {
             let answer = query.tenant.query(&query.text).await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
             let kept = Arc::new(Kept::new(Held::new(answer), now()));
-            return Ok(Got { kept, how: How::Fresh, lease: None });
+            return Ok(Got { kept, how: How::Fresh });
         }
         let slot = self.slot(query).await;
-        let got = self.read(query, &slot).await.map(|(kept, how)| {
-            let lease = matches!(how, How::Fresh).then(|| Lease::new(&slot, &kept));
-            Got { kept, how, lease }
-        });
+        let got = self.read(query, &slot).await.map(|(kept, how)| Got { kept, how });
         if slot.tend(now()) {
             self.tend(query, &slot);
         }

@@ -21,11 +21,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use bytes::Bytes;
 use edge::Edge;
 use error::ApiError;
 pub use error::Failures;
-use futures::FutureExt as _;
 pub use guard::UnderWay;
 pub use health::Health;
 use lists::Listed;
@@ -33,9 +31,7 @@ pub use lists::Lists;
 use serde_json::{Value, json};
 
 use crate::{
-    answers::{Answers, Basis},
     auth::{Authenticator, access::Authorizer},
-    cache,
     core::selector::Selector,
     metrics::{self, Metrics},
     reads::{Question, ReadError, Reads},
@@ -63,8 +59,6 @@ pub struct Api {
     pub reads: Reads,
     /// The rules as they are now.
     pub rules: Rules,
-    /// What they were answered with.
-    pub answers: Answers,
     /// What is listed of the metrics that there are.
     pub lists: Lists,
     /// Who asks.
@@ -83,7 +77,7 @@ pub struct Api {
     pub traces: Traces,
 }
 
-/// What answers all requests. It stands before any router, which the reads that HorizontalPodAutoscalers live on do not need.
+/// What answers all requests.
 pub fn front(api: Arc<Api>) -> impl Answering {
     let edge = Arc::new(Edge { routes: routes(Arc::clone(&api)), api });
     tower::service_fn(move |request| {
@@ -222,50 +216,22 @@ async fn custom_route(
     Path((version, _)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    custom_values(&api, &uri, version).await
+    made(Box::pin(read_custom(&api, &uri, version))).await
 }
 
-/// The answer that a read had before, where nothing has changed since.
-async fn kept(api: &Api, uri: &Uri) -> Option<Response> {
-    api.answers.find(uri, &api.reads.catalog(), cache::now()).await.map(json_body)
-}
-
-/// The answer that a read makes, kept for the next one.
-async fn made(
-    api: &Api,
-    uri: &Uri,
-    read: impl Future<Output = Result<(Vec<u8>, Option<Basis>), ApiError>>,
-) -> Result<Response, ApiError> {
-    let Ok(read) = tokio::time::timeout(DEADLINE, read).await else {
+/// The answer that a read makes, within the time that a request may take.
+async fn made(read: impl Future<Output = Result<Vec<u8>, ApiError>>) -> Result<Response, ApiError> {
+    let Ok(body) = tokio::time::timeout(DEADLINE, read).await else {
         return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
     };
-    let (body, basis) = read?;
-    let body = Bytes::from(body);
-    api.answers.keep(uri, &body, basis).await;
-    Ok(json_body(body))
-}
-
-fn json_body(body: Bytes) -> Response {
+    let body = body?;
     let mut response = Response::new(Body::from(body));
     let media = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
-    response
+    Ok(response)
 }
 
-/// Reads a custom metric.
-async fn custom_values(api: &Api, uri: &Uri, version: Version) -> Result<Response, ApiError> {
-    match kept(api, uri).await {
-        Some(response) => Ok(response),
-        // Apart, because every request would carry the room for a read that few need.
-        None => made(api, uri, read_custom(api, uri, version)).boxed().await,
-    }
-}
-
-async fn read_custom(
-    api: &Api,
-    uri: &Uri,
-    version: Version,
-) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
+async fn read_custom(api: &Api, uri: &Uri, version: Version) -> Result<Vec<u8>, ApiError> {
     let question = question(uri)?;
     let values = api.reads.read(&question).await?;
     let described = custom::Described {
@@ -275,7 +241,7 @@ async fn read_custom(
         selector: values.selector.as_ref(),
         window_seconds: values.window_seconds,
     };
-    Ok((custom::encode(version, described, &values.readings), values.basis))
+    Ok(custom::encode(version, described, &values.readings))
 }
 
 fn question(uri: &Uri) -> Result<Question, ApiError> {

@@ -4,7 +4,6 @@
 //! stands beside them, and `app` is the one place where the parts meet.
 
 pub mod announcer;
-pub mod answers;
 pub mod app;
 pub mod auth;
 pub mod backends;

@@ -1,7 +1,6 @@
 //! Which objects there are: label selectors to names.
 
 mod cluster;
-mod content;
 mod labels;
 mod manifests;
 pub mod store;
@@ -10,7 +9,6 @@ mod watch;
 use std::sync::Arc;
 
 pub use cluster::{Cluster, Settings};
-pub use content::Content;
 pub use manifests::{ManifestError, Manifests};
 pub use watch::{Keeper, Times};
 
@@ -45,8 +43,6 @@ pub struct Selected {
     pub objects: plan::Objects,
     /// How many objects of the kind there are in the namespace, selected or not, where somebody knows.
     pub population: Option<usize>,
-    /// A number that differs as soon as the same question may have another answer; nothing where nobody would notice.
-    pub version: Option<u64>,
 }
 
 /// The objects that selectors select, with namespaces and labels.
@@ -69,15 +65,6 @@ impl Objects {
         self.select_within(Scope::All, kind, namespace, selector).await
     }
 
-    /// What is known of the objects of a kind now, by which it can be seen later whether a selection from it still holds;
-    /// nothing where that could not be seen.
-    pub fn content(&self, kind: &Kind, namespace: Option<&str>) -> Option<Content> {
-        match self {
-            Self::Cluster(cluster) => cluster.content(Scope::All, kind, namespace),
-            Self::Manifests(_) | Self::Unknown => Some(Content::fixed()),
-        }
-    }
-
     /// The objects of a kind that match a selector, of those within a scope. Each scope of a kind has a watch of its own.
     pub async fn select_within(
         &self,
@@ -92,15 +79,9 @@ impl Objects {
                 let names = manifests.select(kind, scope, namespace, selector);
                 let population =
                     manifests.select(kind, scope, namespace, &Selector::default()).len();
-                Ok(Selected {
-                    objects: plan::Objects::Named(names),
-                    population: Some(population),
-                    version: Some(0),
-                })
+                Ok(Selected { objects: plan::Objects::Named(names), population: Some(population) })
             }
-            Self::Unknown => {
-                Ok(Selected { objects: plan::Objects::Any, population: None, version: Some(0) })
-            }
+            Self::Unknown => Ok(Selected { objects: plan::Objects::Any, population: None }),
         }
     }
 

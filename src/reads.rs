@@ -14,7 +14,6 @@ use look::Looks;
 use oddities::{Recorder, Subject};
 
 use crate::{
-    answers::Basis,
     cache::{FetchError, Got, slot::How},
     core::{
         catalog::{Catalog, Entry},
@@ -29,7 +28,7 @@ use crate::{
     },
     discovery, kubernetes,
     metrics::Metrics,
-    objects::{Content, Objects, Selected},
+    objects::{Objects, Selected},
     planner::{Asked, Failure, Part, Planner},
     prometheus::{Answer, PublicError},
     rules_file::Rules,
@@ -71,8 +70,6 @@ pub struct Values {
     pub selector: Option<LabelSelector>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
-    /// What they were read from; nothing where that could not be recognised later.
-    pub basis: Option<Basis>,
 }
 
 /// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
@@ -194,7 +191,6 @@ impl Reads {
 
     /// Answers a question about objects of a kind.
     pub async fn read(&self, question: &Question) -> Result<Values, ReadError> {
-        let catalog = Arc::downgrade(&self.catalog());
         let entry = self.entry(&question.path).await?;
         let namespace = question.path.namespace.as_deref();
         if !question.metric.is_empty() {
@@ -204,7 +200,6 @@ impl Reads {
             };
             plan::check_selector(&entry, namespace, object, &question.metric).map_err(refused)?;
         }
-        let content = self.content(question, &entry);
         let selected = self.select(question, &entry).await?;
         let asked = Asked {
             entry: &entry,
@@ -251,12 +246,7 @@ impl Reads {
                 cause: format!("the query of {} {}", entry.rule.id, why.explains(label)),
             });
         }
-        // An answer without a value is made each time, so that it is counted.
-        let content = content
-            .filter(|content| nothing.is_none() && selected.version == Some(content.version()));
-        let leases = found.parts.into_iter().map(|part| part.got.lease);
         Ok(Values {
-            basis: Basis::new(catalog, content, leases),
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
             selector: (!question.metric.is_empty()).then(|| question.metric.to_label_selector()),
@@ -271,21 +261,11 @@ impl Reads {
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
     }
 
-    /// What the objects are selected from. A named object has to exist only where 0 stands for a sample that is not there; that
-    /// is not known of the content.
-    fn content(&self, question: &Question, entry: &Entry) -> Option<Content> {
-        match &question.path.name {
-            Name::One(_) if entry.rule.on_empty == OnEmpty::Zero => None,
-            Name::One(_) => Some(Content::fixed()),
-            Name::All => self.objects.content(&entry.kind, question.path.namespace.as_deref()),
-        }
-    }
-
     async fn select(&self, question: &Question, entry: &Entry) -> Result<Selected, ReadError> {
         let MetricPath { namespace, name, metric, .. } = &question.path;
         if let Name::One(name) = name {
             let objects = plan::Objects::Named(vec![name.as_str().into()]);
-            return Ok(Selected { objects, population: None, version: Some(0) });
+            return Ok(Selected { objects, population: None });
         }
         let selected = self
             .objects

@@ -1,6 +1,5 @@
 //! What every request passes, in this order: panic guard, compression, log line and metrics, is it served, who and may they, form
-//! of the answer. It stands before the table of paths, so that the reads that HorizontalPodAutoscalers live on need not be looked up
-//! there.
+//! of the answer.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
@@ -9,7 +8,7 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::Request,
     http::{self, HeaderValue, Method, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use futures::FutureExt as _;
 use tower::{ServiceExt as _, service_fn};
@@ -19,7 +18,6 @@ use tower_http::compression::{
 };
 
 use super::{Api, error, observe};
-use crate::wire::custom::Version;
 
 /// Answers are compressed from this size on, as kube-apiserver's are. Every client in Go asks for it, and the answers that
 /// autoscalers live on are so small that it would only cost both sides time.
@@ -80,20 +78,9 @@ impl Edge {
         if request.method() == Method::HEAD {
             *request.method_mut() = Method::GET;
         }
-        if request.method() == Method::GET
-            && let Some(version) = custom_read(request.uri().path())
-        {
-            return super::custom_values(&self.api, request.uri(), version).await.into_response();
-        }
         match self.routes.clone().oneshot(request).boxed().await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     }
-}
-
-/// The version of a read of custom metrics, where it is one and written as usual.
-fn custom_read(path: &str) -> Option<Version> {
-    let (version, rest) = path.strip_prefix("/apis/custom.metrics.k8s.io/")?.split_once('/')?;
-    Version::parse(version).filter(|_| !rest.is_empty())
 }

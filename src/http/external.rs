@@ -11,7 +11,6 @@ use axum::{
 
 use super::{Api, Parameters, error::ApiError, lists::Listed};
 use crate::{
-    answers::Basis,
     core::selector::Selector,
     reads::external::ExternalQuestion,
     wire::{
@@ -37,17 +36,14 @@ pub(super) async fn values(
     if version != external::VERSION {
         return Err(ApiError::not_found());
     }
-    match super::kept(&api, &uri).await {
-        Some(response) => Ok(response),
-        None => super::made(&api, &uri, read(&api, &uri)).await,
-    }
+    super::made(Box::pin(read(&api, &uri))).await
 }
 
-async fn read(api: &Api, uri: &Uri) -> Result<(Vec<u8>, Option<Basis>), ApiError> {
+async fn read(api: &Api, uri: &Uri) -> Result<Vec<u8>, ApiError> {
     let question = question(uri)?;
     let values = api.reads.read_external(&question).await?;
     let ExternalPath { metric, .. } = &question.path;
-    Ok((external::encode(metric, values.window_seconds, &values.readings), values.basis))
+    Ok(external::encode(metric, values.window_seconds, &values.readings))
 }
 
 fn question(uri: &Uri) -> Result<ExternalQuestion, ApiError> {

@@ -1,4 +1,4 @@
-//! Query results, and the answers that are made of them.
+//! Query results, and how reads came by them.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -24,7 +24,6 @@ pub(super) struct Results {
     bytes: Gauge,
     tended: Gauge,
     plans: Family<PlanLabels, Counter>,
-    answers: Family<OutcomeLabels, Counter>,
 }
 
 impl Results {
@@ -37,7 +36,6 @@ impl Results {
             bytes: Gauge::default(),
             tended: Gauge::default(),
             plans: Family::default(),
-            answers: Family::default(),
         };
         registry.register(
             "loadline_cache_reads",
@@ -73,11 +71,6 @@ impl Results {
             "loadline_plans",
             "Answers that were made by their queries: exact, or shared with the readers of the namespace or of all namespaces",
             metrics.plans.clone(),
-        );
-        registry.register(
-            "loadline_answers",
-            "Answers to reads of metrics: made from query results, or kept and sent again while these are the same",
-            metrics.answers.clone(),
         );
         metrics
     }
@@ -118,10 +111,5 @@ impl Metrics {
     /// A question was put in this way.
     pub fn plan(&self, plan: &'static str) {
         self.results.plans.get_or_create(&PlanLabels { plan }).inc();
-    }
-
-    /// Counts answers that came about so.
-    pub fn answers(&self, outcome: &'static str) -> Counter {
-        self.results.answers.get_or_create_owned(&OutcomeLabels { outcome })
     }
 }

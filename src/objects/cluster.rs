@@ -7,7 +7,7 @@ use moka::future::Cache;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Content, Described, Scope, Selected, labels,
+    Described, Scope, Selected, labels,
     watch::{Keeper, Times, Watches},
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Cluster {
         }
         let names = self.list(scope, kind, namespace, selector).await?;
         let objects = plan::Objects::Named(names.to_vec());
-        Ok(Selected { objects, population: None, version: None })
+        Ok(Selected { objects, population: None })
     }
 
     /// The objects that selectors select, with namespaces and labels.
@@ -132,16 +132,6 @@ impl Cluster {
         let selected =
             listed.iter().filter(|object| fields.matches(&object.namespace, &object.name));
         Ok(Described { objects: selected.cloned().collect(), population: None })
-    }
-
-    /// What is known now; nothing where only a LIST can tell.
-    pub(super) fn content(
-        &self,
-        scope: Scope,
-        kind: &Kind,
-        namespace: Option<&str>,
-    ) -> Option<Content> {
-        self.watches.content(scope, kind, namespace)
     }
 
     async fn list(

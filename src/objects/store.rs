@@ -5,10 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use super::labels::{LabelSet, Labels};
@@ -18,14 +15,11 @@ use crate::core::{fields::FieldSelector, resource::Object, selector::Selector};
 #[derive(Debug, Default)]
 pub struct Store {
     namespaces: HashMap<Box<str>, Namespace>,
-    /// The version of all namespaces together.
-    version: u64,
 }
 
 #[derive(Debug, Default)]
 struct Namespace {
     objects: BTreeMap<Arc<str>, LabelSet>,
-    version: u64,
 }
 
 impl Store {
@@ -82,16 +76,6 @@ impl Store {
             None => self.namespaces.values().map(|namespace| namespace.objects.len()).sum(),
         }
     }
-
-    /// A number that stands for one content only: it changes with every object that comes, goes or is relabelled, and with
-    /// nothing else. 0 is a namespace without objects.
-    pub fn version(&self, namespace: Option<&str>) -> u64 {
-        match namespace {
-            Some(name) => self.namespaces.get(name).map_or(0, |found| found.version),
-            None if self.namespaces.is_empty() => 0,
-            None => self.version,
-        }
-    }
 }
 
 impl Namespace {
@@ -113,34 +97,21 @@ impl Namespace {
             }
         })
     }
-
-    fn has(&self, objects: &BTreeMap<Arc<str>, LabelSet>) -> bool {
-        self.objects.len() == objects.len()
-            && self.objects.iter().zip(objects).all(|((name, labels), (other_name, others))| {
-                (Arc::ptr_eq(name, other_name) || name == other_name) && labels.is(others)
-            })
-    }
 }
 
 /// By namespace, names and labels in the order of the list.
 type Listing = BTreeMap<Box<str>, Vec<(Arc<str>, LabelSet)>>;
 
 /// The one that writes a [`Store`], with what only it needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Writer {
     store: Arc<RwLock<Store>>,
     labels: Labels,
     /// The objects of a list that is not complete.
     listing: Option<Listing>,
-    versions: Arc<AtomicU64>,
 }
 
 impl Writer {
-    /// A writer of an empty store. Versions are taken from a counter, which stores may share.
-    pub fn new(versions: Arc<AtomicU64>) -> Self {
-        Self { store: Arc::default(), labels: Labels::default(), listing: None, versions }
-    }
-
     /// The store, for who reads it.
     pub fn store(&self) -> Arc<RwLock<Store>> {
         Arc::clone(&self.store)
@@ -159,8 +130,6 @@ impl Writer {
             Some(known) => Some(std::mem::replace(known, labels)),
             None => found.objects.insert(Arc::from(name), labels),
         };
-        found.version = next(&self.versions);
-        store.version = found.version;
         drop(store);
         if let Some(before) = before {
             self.labels.release(before);
@@ -172,12 +141,9 @@ impl Writer {
         let mut store = write(&self.store);
         let Some(found) = store.namespaces.get_mut(namespace) else { return };
         let Some(labels) = found.objects.remove(name) else { return };
-        found.version = next(&self.versions);
-        let (version, is_empty) = (found.version, found.objects.is_empty());
-        if is_empty {
+        if found.objects.is_empty() {
             store.namespaces.remove(namespace);
         }
-        store.version = version;
         drop(store);
         self.labels.release(labels);
     }
@@ -208,23 +174,11 @@ impl Writer {
     /// The list is complete: from now on there are its objects, and no others.
     pub fn finish(&mut self) {
         let Some(listing) = self.listing.take() else { return };
-        let before = read(&self.store);
-        let mut is_changed = before.namespaces.len() != listing.len();
-        let mut store = Store::default();
-        for (name, objects) in listing {
-            let objects: BTreeMap<_, _> = objects.into_iter().collect();
-            let version = match before.namespaces.get(&name) {
-                Some(same) if same.has(&objects) => same.version,
-                _ => {
-                    is_changed = true;
-                    next(&self.versions)
-                }
-            };
-            store.namespaces.insert(name, Namespace { objects, version });
-        }
-        store.version = if is_changed { next(&self.versions) } else { before.version };
-        drop(before);
-        self.replace(store);
+        let namespaces = listing.into_iter().map(|(name, objects)| {
+            let objects = objects.into_iter().collect();
+            (name, Namespace { objects })
+        });
+        self.replace(Store { namespaces: namespaces.collect() });
     }
 
     /// Nobody knows the objects any more.
@@ -239,10 +193,6 @@ impl Writer {
         drop(before);
         self.labels.sweep();
     }
-}
-
-fn next(versions: &AtomicU64) -> u64 {
-    versions.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Reads a store. A writer that has panicked leaves it usable: every step is complete or has not begun.

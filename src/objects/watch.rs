@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Content, Described, Scope, Selected,
+    Described, Scope, Selected,
     store::{Store, Writer, read},
 };
 use crate::{
@@ -70,7 +70,7 @@ enum State {
 }
 
 /// A watch as those see it who ask.
-pub(super) struct Shared {
+struct Shared {
     store: Arc<RwLock<Store>>,
     state: watch::Sender<State>,
     asked: Mutex<Instant>,
@@ -86,7 +86,6 @@ pub(super) struct Watches {
     client: Client,
     metrics: Arc<Metrics>,
     times: Times,
-    versions: Arc<AtomicU64>,
 }
 
 /// Runs the watches.
@@ -110,7 +109,7 @@ impl Watches {
         let (begin, queue) = mpsc::unbounded_channel();
         let running = Running::default();
         let keeper = Keeper { queue, running: Arc::clone(&running) };
-        (Self { running, begin, client, metrics, times, versions: Arc::default() }, keeper)
+        (Self { running, begin, client, metrics, times }, keeper)
     }
 
     /// The answer of a watch, which this begins if need be; nothing if it cannot answer.
@@ -126,7 +125,6 @@ impl Watches {
         self.ask(scope, kind, |store| Selected {
             objects: plan::Objects::Named(store.select(namespace, selector)),
             population: Some(store.population(namespace)),
-            version: Some(store.version(namespace)),
         })
         .await
     }
@@ -160,19 +158,6 @@ impl Watches {
         shared.answers(self.times.tolerance).then(|| ask(&store))
     }
 
-    /// What a watch that runs knows now; nothing if it cannot answer.
-    pub(super) fn content(
-        &self,
-        scope: Scope,
-        kind: &Kind,
-        namespace: Option<&str>,
-    ) -> Option<Content> {
-        let key = (kind.resource.clone(), kind.version.clone(), scope);
-        let shared = lock(&self.running).get(&key).cloned()?;
-        let namespace = if kind.namespaced { namespace } else { Some("") };
-        Content::of(&shared, namespace, self.times.tolerance)
-    }
-
     fn shared(&self, scope: Scope, kind: &Kind) -> Arc<Shared> {
         let key = (kind.resource.clone(), kind.version.clone(), scope);
         let mut running = lock(&self.running);
@@ -180,7 +165,7 @@ impl Watches {
             *lock(&shared.asked) = Instant::now();
             return Arc::clone(shared);
         }
-        let writer = Writer::new(Arc::clone(&self.versions));
+        let writer = Writer::default();
         let shared = Arc::new(Shared {
             store: writer.store(),
             state: watch::Sender::new(State::Beginning),
@@ -212,12 +197,6 @@ impl Shared {
             State::Broken(since) => since.elapsed() <= tolerance,
             State::Beginning | State::Useless => false,
         }
-    }
-
-    /// The version of what is known, if that may be an answer.
-    pub(super) fn version(&self, namespace: Option<&str>, tolerance: Duration) -> Option<u64> {
-        let version = read(&self.store).version(namespace);
-        self.answers(tolerance).then_some(version)
     }
 }
 

@@ -105,7 +105,7 @@ impl Planner {
                     parts.clear();
                     break;
                 };
-                let got = Got { kept, how: How::Stale(error.clone()), lease: None };
+                let got = Got { kept, how: How::Stale(error.clone()) };
                 parts.push(Part { plan, got, query, objects });
             }
             if !parts.is_empty() {

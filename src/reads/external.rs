@@ -1,16 +1,12 @@
 //! A read of an external metric.
 
-use std::sync::Arc;
-
 use super::{ReadError, Reads, failed, is_new_and_whole, oddities::Subject, refused, waiting};
 use crate::{
-    answers::Basis,
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading},
         selector::Selector,
     },
-    objects::Content,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -31,8 +27,6 @@ pub struct ExternalValues {
     pub readings: Vec<ExternalReading>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
-    /// What they were read from; nothing where that could not be recognised later.
-    pub basis: Option<Basis>,
 }
 
 impl Reads {
@@ -42,7 +36,6 @@ impl Reads {
         question: &ExternalQuestion,
     ) -> Result<ExternalValues, ReadError> {
         let ExternalQuestion { path, selector } = question;
-        let catalog = Arc::downgrade(&self.catalog());
         let entry = self.external_entry(path).await?;
         let rule = &entry.rule.id;
         let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
@@ -65,11 +58,7 @@ impl Reads {
         let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
         let subject = Subject::external(&entry.rule, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
-        let window_seconds = entry.rule.window_seconds;
-        // An answer without a value is made each time, so that it is counted.
-        let content = nothing.is_none().then(Content::fixed);
-        let basis = Basis::new(catalog, content, [got.lease]);
-        Ok(ExternalValues { readings: readings.values, window_seconds, basis })
+        Ok(ExternalValues { readings: readings.values, window_seconds: entry.rule.window_seconds })
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.

@@ -462,7 +462,7 @@ impl UsageQuestion {
             (None, None) => Objects::Any,
         };
         let population = known.and_then(|known| known.population);
-        Selected { objects, population, version: None }
+        Selected { objects, population }
     }
 }
 
@@ -478,7 +478,7 @@ impl Place {
         let namespace = objects.first().map(|object| Arc::clone(&object.namespace));
         Self {
             namespace: namespace.unwrap_or_default(),
-            selected: Selected { objects: Objects::Named(names), population, version: None },
+            selected: Selected { objects: Objects::Named(names), population },
         }
     }
 }

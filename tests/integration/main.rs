@@ -5,7 +5,6 @@
 //! unless asked for.
 
 #[cfg(test)]
-mod answers;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
