@@ -4,6 +4,7 @@ pub mod attributes;
 pub mod custom;
 pub mod discovery;
 pub mod external;
+mod list;
 pub mod openapi;
 pub mod path;
 pub mod resource;

@@ -3,7 +3,7 @@
 //! The format is that of `k8s.io/apimachinery/pkg/api/resource`: a whole number and a suffix, the largest suffix that leaves the
 //! number whole.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 /// Rounds a value to the nearest thousandth, half away from zero, clamped to what an HPA controller can read (64-bit
 /// thousandths). NaN and the infinities have no quantity.
@@ -18,53 +18,56 @@ pub fn milli(value: f64) -> Option<i64> {
     Some(milli.max(-i64::MAX))
 }
 
-/// The canonical text of thousandths, as Go's `NewMilliQuantity(…, DecimalSI).String()`: `1500m`, `2k`, `0`.
-pub fn format_milli(milli: i64) -> String {
-    let mut text = String::with_capacity(8);
-    write_milli(&mut text, milli);
-    text
+/// Thousandths, whose text is that of Go's `NewMilliQuantity(…, DecimalSI).String()`: `1500m`, `2k`, `0`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Decimal(pub i64);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SUFFIXES: [&str; 7] = ["m", "", "k", "M", "G", "T", "P"];
+        let mut number = self.0;
+        let mut suffixes = SUFFIXES.iter();
+        let mut suffix = suffixes.next().copied().unwrap_or_default();
+        if number == 0 {
+            suffix = "";
+        } else {
+            while number % 1000 == 0
+                && let Some(next) = suffixes.next()
+            {
+                number /= 1000;
+                suffix = next;
+            }
+        }
+        write!(f, "{number}{suffix}")
+    }
 }
 
-/// Appends what [`format_milli`] gives.
-pub fn write_milli(text: &mut String, milli: i64) {
-    const SUFFIXES: [&str; 7] = ["m", "", "k", "M", "G", "T", "P"];
-    let mut number = milli;
-    let mut suffixes = SUFFIXES.iter();
-    let mut suffix = suffixes.next().copied().unwrap_or_default();
-    if number == 0 {
-        suffix = "";
-    } else {
-        while number % 1000 == 0
-            && let Some(next) = suffixes.next()
-        {
-            number /= 1000;
+/// Thousandths, whose text is that of Go's `NewMilliQuantity(…, BinarySI).String()`: `20Mi`, `1536Ki`. What is less than 1024 or
+/// no whole number is written as a [`Decimal`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Binary(pub i64);
+
+impl fmt::Display for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SUFFIXES: [&str; 5] = ["Ki", "Mi", "Gi", "Ti", "Pi"];
+        let Self(milli) = *self;
+        if milli % 1000 != 0 || (milli / 1000).abs() < 1024 {
+            return Decimal(milli).fmt(f);
+        }
+        let mut number = milli / 1000;
+        let mut suffix = "";
+        for next in SUFFIXES {
+            if number % 1024 != 0 {
+                break;
+            }
+            number /= 1024;
             suffix = next;
         }
+        write!(f, "{number}{suffix}")
     }
-    // Writing to a String cannot fail.
-    write!(text, "{number}{suffix}").unwrap_or_default();
 }
 
-/// The canonical text of thousandths, as Go's `NewMilliQuantity(…, BinarySI).String()`: `20Mi`, `1536Ki`. What is less than
-/// 1024 or no whole number is written as [`format_milli`] does.
-pub fn format_binary(milli: i64) -> String {
-    const SUFFIXES: [&str; 5] = ["Ki", "Mi", "Gi", "Ti", "Pi"];
-    if milli % 1000 != 0 || (milli / 1000).abs() < 1024 {
-        return format_milli(milli);
-    }
-    let mut number = milli / 1000;
-    let mut suffix = "";
-    for next in SUFFIXES {
-        if number % 1024 != 0 {
-            break;
-        }
-        number /= 1024;
-        suffix = next;
-    }
-    format!("{number}{suffix}")
-}
-
-/// The thousandths of a text that [`format_milli`] or [`format_binary`] gives; nothing for other texts.
+/// The thousandths of the text of a [`Decimal`] or [`Binary`]; nothing for other texts.
 pub fn parse_milli(text: &str) -> Option<i64> {
     const SUFFIXES: [(&str, i64); 12] = [
         ("Ki", 1000 << 10),
@@ -104,7 +107,7 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/vectors/quantities.json")).unwrap();
         assert!(vectors.len() > 200);
         for Vector { value, text } in vectors {
-            assert_eq!(format_milli(milli(value).unwrap()), text, "{value}");
+            assert_eq!(Decimal(milli(value).unwrap()).to_string(), text, "{value}");
         }
     }
 
@@ -124,7 +127,7 @@ mod tests {
             (9e15, "9P"),
         ];
         for (value, text) in cases {
-            assert_eq!(format_milli(milli(value).unwrap()), text, "{value}");
+            assert_eq!(Decimal(milli(value).unwrap()).to_string(), text, "{value}");
         }
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(milli(value), None);
@@ -156,7 +159,7 @@ mod tests {
             (1e300, "9223372036854775807m"),
         ];
         for (value, text) in cases {
-            assert_eq!(format_binary(milli(value).unwrap()), text, "{value}");
+            assert_eq!(Binary(milli(value).unwrap()).to_string(), text, "{value}");
         }
     }
 
@@ -182,22 +185,22 @@ mod tests {
         #[test]
         fn text_means_the_number(number in any::<i64>(), zeros in 0u32..19) {
             let milli = (number / 10i64.pow(zeros)).saturating_mul(10i64.pow(zeros)).max(-i64::MAX);
-            prop_assert_eq!(parsed(&format_milli(milli)), Some(i128::from(milli)));
+            prop_assert_eq!(parsed(&Decimal(milli).to_string()), Some(i128::from(milli)));
         }
 
         #[test]
         fn what_is_written_is_read_again(number in any::<i64>(), zeros in 0u32..55) {
             let milli = (number >> zeros << zeros).max(-i64::MAX);
-            prop_assert_eq!(parse_milli(&format_milli(milli)), Some(milli));
-            prop_assert_eq!(parse_milli(&format_binary(milli)), Some(milli));
+            prop_assert_eq!(parse_milli(&Decimal(milli).to_string()), Some(milli));
+            prop_assert_eq!(parse_milli(&Binary(milli).to_string()), Some(milli));
             let bytes = (milli / 1000).saturating_mul(1000);
-            prop_assert_eq!(parse_milli(&format_binary(bytes)), Some(bytes));
+            prop_assert_eq!(parse_milli(&Binary(bytes).to_string()), Some(bytes));
         }
 
         #[test]
         fn any_finite_value_has_a_text(value in any::<f64>()) {
             if let Some(milli) = milli(value) {
-                prop_assert!(parsed(&format_milli(milli)).is_some());
+                prop_assert!(parsed(&Decimal(milli).to_string()).is_some());
             } else {
                 prop_assert!(!value.is_finite());
             }

@@ -70,7 +70,7 @@ async fn answer(
     query: &str,
 ) -> Result<Vec<u8>, ApiError> {
     let window = api.reads.usage_window().ok_or(ReadError::NoUsage)?;
-    let encoder = resource::Encoder { version, window, now_ms: now_ms() };
+    let encoder = resource::Encoder::new(version, window, now_ms());
     Ok(match path {
         UsagePath::Pods { namespace, name: None } => {
             let question = UsageQuestion { namespace, ..selection(query)? };

@@ -2,10 +2,10 @@
 //!
 //! The shapes are those of `k8s.io/metrics/pkg/apis/custom_metrics`, field order included.
 
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::core::{kinds::Kind, quantity, reading::Reading, selector::LabelSelector};
+use super::list::{Rfc3339, Text, push};
+use crate::core::{kinds::Kind, quantity::Decimal, reading::Reading, selector::LabelSelector};
 
 /// The API group.
 pub const GROUP: &str = "custom.metrics.k8s.io";
@@ -56,113 +56,91 @@ pub struct Described<'a> {
 pub fn encode(version: Version, described: Described<'_>, readings: &[Reading]) -> Vec<u8> {
     let Described { kind, namespace, metric, selector, window_seconds } = described;
     // All of an item but name, time and value is the same in all items.
-    let mut before_name = Vec::new();
-    push(&mut before_name, r#"{"describedObject":{"kind":"#);
-    push_json(&mut before_name, &kind.kind);
+    let mut same = Vec::with_capacity(256);
+    push_text(&mut same, r#"{"describedObject":{"kind":"#);
+    push(&mut same, &kind.kind);
     if let Some(namespace) = namespace {
-        push(&mut before_name, r#","namespace":"#);
-        push_json(&mut before_name, namespace);
+        push_text(&mut same, r#","namespace":"#);
+        push(&mut same, namespace);
     }
-    push(&mut before_name, r#","name":"#);
-
-    let mut before_time = Vec::new();
-    push(&mut before_time, r#","apiVersion":"#);
-    push_json(&mut before_time, &kind.api_version());
+    push_text(&mut same, r#","name":"#);
+    let name_at = same.len();
+    push_text(&mut same, r#","apiVersion":"#);
+    push(&mut same, &kind.api_version());
     match version {
         Version::V1beta1 => {
-            push(&mut before_time, r#"},"metricName":"#);
-            push_json(&mut before_time, metric);
+            push_text(&mut same, r#"},"metricName":"#);
+            push(&mut same, metric);
         }
         Version::V1beta2 => {
-            push(&mut before_time, r#"},"metric":"#);
-            push_json(&mut before_time, &Metric { name: metric, selector });
+            push_text(&mut same, r#"},"metric":"#);
+            push(&mut same, &Metric { name: metric, selector });
         }
     }
-    push(&mut before_time, r#","timestamp":"#);
-
-    let mut before_value = Vec::new();
+    push_text(&mut same, r#","timestamp":"#);
+    let time_at = same.len();
     if let Some(seconds) = window_seconds {
         // The same field has another name in the JSON of either version.
-        push(
-            &mut before_value,
+        push_text(
+            &mut same,
             match version {
                 Version::V1beta1 => r#","window":"#,
                 Version::V1beta2 => r#","windowSeconds":"#,
             },
         );
-        push_json(&mut before_value, &seconds);
+        push(&mut same, &seconds);
     }
-    push(&mut before_value, r#","value":"#);
-
-    let mut end = Vec::new();
+    push_text(&mut same, r#","value":"#);
+    let value_at = same.len();
     if matches!(version, Version::V1beta1) {
-        push(&mut end, r#","selector":"#);
-        push_json(&mut end, &selector);
+        push_text(&mut same, r#","selector":"#);
+        push(&mut same, &selector);
     }
-    push(&mut end, "}");
+    push_text(&mut same, "}");
+    let (before_name, rest) = same.split_at(name_at);
+    let (before_time, rest) = rest.split_at(time_at - name_at);
+    let (before_value, end) = rest.split_at(value_at - time_at);
 
-    let (head, tail) =
-        (r#"{"kind":"MetricValueList","apiVersion":""#, r#"","metadata":{},"items":["#);
-    let same = before_name.len() + before_time.len() + before_value.len() + end.len();
     // Name, time and value rarely take more; the list has its beginning and end.
-    let mut list = Vec::with_capacity(128 + readings.len() * (same + 80));
-    push(&mut list, head);
-    push(&mut list, GROUP);
-    push(&mut list, "/");
-    push(&mut list, version.name());
-    push(&mut list, tail);
-    // Readings of one query have one time.
-    let (mut at_ms, mut time) = (None, Vec::new());
-    let mut value = String::new();
+    let mut list = Vec::with_capacity(128 + readings.len() * (same.len() + 80));
+    push_text(&mut list, r#"{"kind":"MetricValueList","apiVersion":""#);
+    push_text(&mut list, GROUP);
+    push_text(&mut list, "/");
+    push_text(&mut list, version.name());
+    push_text(&mut list, r#"","metadata":{},"items":["#);
+    // Where the last time stands: readings of one query have one.
+    let mut last_time = None;
     for (index, reading) in readings.iter().enumerate() {
         if index > 0 {
-            push(&mut list, ",");
+            push_text(&mut list, ",");
         }
-        if at_ms != Some(reading.at_ms) {
-            at_ms = Some(reading.at_ms);
-            time.clear();
-            push_json(&mut time, &Rfc3339(reading.at_ms));
+        list.extend_from_slice(before_name);
+        push(&mut list, &*reading.name);
+        list.extend_from_slice(before_time);
+        match last_time.clone() {
+            Some((at_ms, place)) if at_ms == reading.at_ms => list.extend_from_within(place),
+            _ => {
+                let begin = list.len();
+                push(&mut list, &Rfc3339(reading.at_ms));
+                last_time = Some((reading.at_ms, begin..list.len()));
+            }
         }
-        value.clear();
-        quantity::write_milli(&mut value, reading.milli);
-        list.extend_from_slice(&before_name);
-        push_json(&mut list, &*reading.name);
-        list.extend_from_slice(&before_time);
-        list.extend_from_slice(&time);
-        list.extend_from_slice(&before_value);
-        // No character of a quantity has to be escaped.
-        push(&mut list, "\"");
-        push(&mut list, &value);
-        push(&mut list, "\"");
-        list.extend_from_slice(&end);
+        list.extend_from_slice(before_value);
+        push(&mut list, &Text(Decimal(reading.milli)));
+        list.extend_from_slice(end);
     }
-    push(&mut list, "]}");
+    push_text(&mut list, "]}");
     list
 }
 
-fn push(json: &mut Vec<u8>, text: &str) {
+fn push_text(json: &mut Vec<u8>, text: &str) {
     json.extend_from_slice(text.as_bytes());
-}
-
-fn push_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
-    // Strings, integers and structs: there is nothing here that JSON could refuse.
-    serde_json::to_writer(json, value).unwrap_or_default();
 }
 
 #[derive(Serialize)]
 struct Metric<'a> {
     name: &'a str,
     selector: Option<&'a LabelSelector>,
-}
-
-/// A time of the Kubernetes API: RFC 3339 in UTC with whole seconds. It takes milliseconds since the epoch.
-pub(super) struct Rfc3339(pub(super) i64);
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let seconds = Timestamp::from_second(self.0.div_euclid(1000)).unwrap_or_default();
-        serializer.collect_str(&seconds)
-    }
 }
 
 #[cfg(test)]

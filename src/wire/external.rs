@@ -4,14 +4,16 @@
 
 use serde::{Serialize, Serializer};
 
-use super::custom::Rfc3339;
-use crate::core::{external::ExternalReading, quantity};
+use super::list::{self, List, Rfc3339, Text};
+use crate::core::{external::ExternalReading, quantity::Decimal};
 
 /// The API group.
 pub const GROUP: &str = "external.metrics.k8s.io";
 
 /// Its only version.
 pub const VERSION: &str = "v1beta1";
+
+const API_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
 /// Encodes an answer. `window_seconds` is the range of the query, where it is known.
 pub fn encode(metric: &str, window_seconds: Option<i64>, readings: &[ExternalReading]) -> Vec<u8> {
@@ -20,29 +22,17 @@ pub fn encode(metric: &str, window_seconds: Option<i64>, readings: &[ExternalRea
         metric_labels: Labels(reading),
         timestamp: Rfc3339(reading.at_ms),
         window: window_seconds,
-        value: Quantity(reading.milli),
+        value: Text(Decimal(reading.milli)),
     });
-    let list = List {
-        kind: "ExternalMetricValueList",
-        api_version: "external.metrics.k8s.io/v1beta1",
-        metadata: Empty {},
-        items: items.collect(),
-    };
-    // Strings, integers and structs: there is nothing here that JSON could refuse.
-    serde_json::to_vec(&list).unwrap_or_default()
+    let bytes = 128 + readings.iter().map(|reading| item_bytes(metric, reading)).sum::<usize>();
+    list::json(&List::new("ExternalMetricValueList", API_VERSION, items), bytes)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    items: Vec<Item<'a>>,
+/// About how many bytes an item has.
+fn item_bytes(metric: &str, reading: &ExternalReading) -> usize {
+    let labels = reading.labels.iter().map(|(name, value)| name.len() + value.len() + 6);
+    128 + metric.len() + labels.sum::<usize>()
 }
-
-#[derive(Serialize)]
-struct Empty {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +42,7 @@ struct Item<'a> {
     timestamp: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<i64>,
-    value: Quantity,
+    value: Text<Decimal>,
 }
 
 /// The labels as an object, sorted by name as Go's JSON has them.
@@ -61,15 +51,6 @@ struct Labels<'a>(&'a ExternalReading);
 impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.labels.iter().map(|(name, value)| (&**name, &**value)))
-    }
-}
-
-/// A quantity, from thousandths.
-pub(super) struct Quantity(pub(super) i64);
-
-impl Serialize for Quantity {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&quantity::format_milli(self.0))
     }
 }
 

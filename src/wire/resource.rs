@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{custom::Rfc3339, external::Quantity};
+use super::list::{self, List, Rfc3339, Text};
 use crate::core::{
-    duration, quantity,
+    duration,
+    quantity::{Binary, Decimal},
     resource::{NodeUsage, Object, PodUsage, Usage},
 };
 
@@ -50,21 +51,29 @@ impl Version {
     }
 }
 
+/// About how many bytes a pod or node has, without its labels.
+const ITEM_BYTES: usize = 256;
+
 /// Writes answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Encoder {
-    /// The version that was asked for.
-    pub version: Version,
-    /// The range that usage is measured over.
-    pub window: Duration,
-    /// The time, in milliseconds since the epoch.
-    pub now_ms: i64,
+    version: Version,
+    /// As Go writes it.
+    window: String,
+    now_ms: i64,
 }
 
 impl Encoder {
+    /// An encoder for the version that was asked for, with the range that usage is measured over and the time in milliseconds
+    /// since the epoch.
+    pub fn new(version: Version, window: Duration, now_ms: i64) -> Self {
+        Self { version, window: duration::go(window), now_ms }
+    }
+
     /// A `PodMetricsList`.
     pub fn pods(&self, pods: &[(Object, PodUsage)]) -> Vec<u8> {
-        self.list("PodMetricsList", pods.iter().map(|pod| self.pod_item(pod)).collect())
+        let items = pods.iter().map(|pod| self.pod_item(pod));
+        self.list("PodMetricsList", items, pods.iter().map(|(object, _)| object))
     }
 
     /// A `PodMetrics`.
@@ -74,7 +83,8 @@ impl Encoder {
 
     /// A `NodeMetricsList`.
     pub fn nodes(&self, nodes: &[(Object, NodeUsage)]) -> Vec<u8> {
-        self.list("NodeMetricsList", nodes.iter().map(|node| self.node_item(node)).collect())
+        let items = nodes.iter().map(|node| self.node_item(node));
+        self.list("NodeMetricsList", items, nodes.iter().map(|(object, _)| object))
     }
 
     /// A `NodeMetrics`.
@@ -82,19 +92,19 @@ impl Encoder {
         self.single("NodeMetrics", self.node_item(node))
     }
 
-    fn pod_item<'a>(&self, (object, pod): &'a (Object, PodUsage)) -> Item<'a> {
+    fn pod_item<'a>(&'a self, (object, pod): &'a (Object, PodUsage)) -> impl Serialize + 'a {
         let containers = pod.containers.iter().map(|container| Container {
             name: &container.name,
             usage: Amounts::of(container.usage),
         });
-        self.item(object, pod.at_ms, What::Containers { containers: containers.collect() })
+        self.item(object, pod.at_ms, Containers { containers })
     }
 
-    fn node_item<'a>(&self, (object, node): &'a (Object, NodeUsage)) -> Item<'a> {
-        self.item(object, node.at_ms, What::Usage { usage: Amounts::of(node.usage) })
+    fn node_item<'a>(&'a self, (object, node): &'a (Object, NodeUsage)) -> impl Serialize + 'a {
+        self.item(object, node.at_ms, Total { usage: Amounts::of(node.usage) })
     }
 
-    fn item<'a>(&self, object: &'a Object, at_ms: i64, what: What<'a>) -> Item<'a> {
+    fn item<'a, U>(&'a self, object: &'a Object, at_ms: i64, usage: U) -> Item<'a, U> {
         Item {
             metadata: Metadata {
                 name: &object.name,
@@ -103,60 +113,58 @@ impl Encoder {
                 labels: Labels(object),
             },
             timestamp: Rfc3339(at_ms),
-            window: duration::go(self.window),
-            what,
+            window: &self.window,
+            usage,
         }
     }
 
-    fn list(&self, kind: &'static str, items: Vec<Item<'_>>) -> Vec<u8> {
-        json(&List { kind, api_version: self.version.api_version(), metadata: Empty {}, items })
+    fn list<'a>(
+        &self,
+        kind: &'static str,
+        items: impl Iterator<Item: Serialize> + Clone,
+        objects: impl Iterator<Item = &'a Object>,
+    ) -> Vec<u8> {
+        let labels =
+            |object: &Object| object.labels.iter().map(|label| label.len() + 6).sum::<usize>();
+        let bytes = objects.map(|object| ITEM_BYTES + labels(object)).sum();
+        list::json(&List::new(kind, self.version.api_version(), items), bytes)
     }
 
-    fn single(&self, kind: &'static str, item: Item<'_>) -> Vec<u8> {
-        json(&Single { kind, api_version: self.version.api_version(), item })
+    fn single(&self, kind: &'static str, item: impl Serialize) -> Vec<u8> {
+        let single = Single { kind, api_version: self.version.api_version(), item };
+        list::json(&single, 2 * ITEM_BYTES)
     }
-}
-
-/// Strings, integers and structs: there is nothing here that JSON could refuse.
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    items: Vec<Item<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Single<'a> {
+struct Single<T> {
     kind: &'static str,
     api_version: &'static str,
     #[serde(flatten)]
-    item: Item<'a>,
+    item: T,
 }
 
 #[derive(Serialize)]
-struct Empty {}
-
-#[derive(Serialize)]
-struct Item<'a> {
+struct Item<'a, U> {
     metadata: Metadata<'a>,
     timestamp: Rfc3339,
-    window: String,
+    window: &'a str,
     #[serde(flatten)]
-    what: What<'a>,
+    usage: U,
 }
 
+/// What a node uses.
 #[derive(Serialize)]
-#[serde(untagged)]
-enum What<'a> {
-    Usage { usage: Amounts },
-    Containers { containers: Vec<Container<'a>> },
+struct Total {
+    usage: Amounts,
+}
+
+/// What the containers of a pod use.
+#[derive(Serialize)]
+struct Containers<I: Iterator<Item: Serialize> + Clone> {
+    #[serde(serialize_with = "list::sequence")]
+    containers: I,
 }
 
 #[derive(Serialize)]
@@ -195,22 +203,13 @@ struct Container<'a> {
 
 #[derive(Serialize)]
 struct Amounts {
-    cpu: Quantity,
-    memory: Binary,
+    cpu: Text<Decimal>,
+    memory: Text<Binary>,
 }
 
 impl Amounts {
     fn of(usage: Usage) -> Self {
-        Self { cpu: Quantity(usage.cpu_milli), memory: Binary(usage.memory_milli) }
-    }
-}
-
-/// A quantity with binary suffixes, from thousandths.
-struct Binary(i64);
-
-impl Serialize for Binary {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&quantity::format_binary(self.0))
+        Self { cpu: Text(Decimal(usage.cpu_milli)), memory: Text(Binary(usage.memory_milli)) }
     }
 }
 
@@ -219,11 +218,9 @@ mod tests {
     use super::*;
     use crate::core::resource::ContainerUsage;
 
-    const ENCODER: Encoder = Encoder {
-        version: Version::V1beta1,
-        window: Duration::from_secs(180),
-        now_ms: 1_763_651_880_000,
-    };
+    fn encoder(version: Version) -> Encoder {
+        Encoder::new(version, Duration::from_secs(180), 1_763_651_880_000)
+    }
 
     fn object(namespace: &str, name: &str, labels: &[&str]) -> Object {
         Object {
@@ -257,15 +254,15 @@ mod tests {
     #[test]
     fn pods_are_as_metrics_server_writes_them() {
         let wanted = r#"{"kind":"PodMetricsList","apiVersion":"metrics.k8s.io/v1beta1","metadata":{},"items":[{"metadata":{"name":"web-0","namespace":"team","creationTimestamp":"2025-11-20T15:18:00Z","labels":{"app":"web","app.kubernetes.io/name":"a=b","empty":""}},"timestamp":"2025-11-20T15:17:58Z","window":"3m0s","containers":[{"name":"proxy","usage":{"cpu":"5m","memory":"20Mi"}},{"name":"web","usage":{"cpu":"1500m","memory":"1Mi"}}]}]}"#;
-        assert_eq!(text(ENCODER.pods(&[pod()])), wanted);
-        let single = text(ENCODER.pod(&pod()));
+        assert_eq!(text(encoder(Version::V1beta1).pods(&[pod()])), wanted);
+        let single = text(encoder(Version::V1beta1).pod(&pod()));
         let start = r#"{"kind":"PodMetrics","apiVersion":"metrics.k8s.io/v1beta1","metadata":{"name":"web-0","#;
         assert!(single.starts_with(start), "{single}");
     }
 
     #[test]
     fn nodes_are_as_metrics_server_writes_them() {
-        let encoder = Encoder { version: Version::V1, ..ENCODER };
+        let encoder = encoder(Version::V1);
         let wanted = r#"{"kind":"NodeMetrics","apiVersion":"metrics.k8s.io/v1","metadata":{"name":"n1","creationTimestamp":"2025-11-20T15:18:00Z"},"timestamp":"2025-11-20T15:17:58Z","window":"3m0s","usage":{"cpu":"2","memory":"2Gi"}}"#;
         assert_eq!(text(encoder.node(&node())), wanted);
         let list = text(encoder.nodes(&[node()]));
@@ -275,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_empty_answer_has_an_empty_list() {
-        let text = text(ENCODER.pods(&[]));
+        let text = text(encoder(Version::V1beta1).pods(&[]));
         assert!(text.ends_with(r#""metadata":{},"items":[]}"#), "{text}");
     }
 }

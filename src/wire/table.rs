@@ -34,8 +34,8 @@ fn of_usage(answer: &Value) -> Option<Value> {
 fn usage_row(item: &Value) -> Value {
     let cells = json!([
         item.pointer("/metadata/name"),
-        quantity::format_milli(total(item, "cpu")),
-        quantity::format_binary(total(item, "memory")),
+        quantity::Decimal(total(item, "cpu")).to_string(),
+        quantity::Binary(total(item, "memory")).to_string(),
         item["window"],
     ]);
     json!({

@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
 };
-use loadline::core::quantity::{format_binary, format_milli, parse_milli};
+use loadline::core::quantity::{Binary, Decimal, parse_milli};
 use serde_json::Value;
 
 /// The part by which usage may be off its target.
@@ -191,12 +191,12 @@ fn proposal(metric: &MetricSpec, answer: &Value, target: &Target) -> Result<(Str
             }
             let wanted =
                 quantity(metric.pods.as_ref().expect("pods").target.average_value.as_ref());
-            let shown: Vec<_> = values.iter().map(|value| format_milli(*value)).collect();
+            let shown: Vec<_> = values.iter().map(|value| Decimal(*value).to_string()).collect();
             let line = format!(
                 "{label}: {}; average {}, target {}",
                 shown.join(", "),
-                format_milli(average(&values)),
-                format_milli(wanted)
+                Decimal(average(&values)),
+                Decimal(wanted)
             );
             Ok((line, by_pods(&values, wanted, current)))
         }
@@ -288,17 +288,17 @@ fn by_pods(values: &[i64], target: i64, current: u32) -> u32 {
 
 /// A metric that is one value, of an object or from outside.
 fn one_value(label: &str, value: i64, target: &MetricTarget, current: u32) -> (String, u32) {
-    let shown = format_milli(value);
+    let shown = Decimal(value);
     if target.type_ == "Value" {
         let wanted = quantity(target.value.as_ref());
         let ratio = ratio(value, wanted);
         let pods = if is_tolerated(ratio) { current } else { replicas(ratio * f64::from(current)) };
-        return (format!("{label}: {shown}, target {}", format_milli(wanted)), pods);
+        return (format!("{label}: {shown}, target {}", Decimal(wanted)), pods);
     }
     let wanted = quantity(target.average_value.as_ref());
     let each = ratio(value, wanted * i64::from(current));
     let pods = if is_tolerated(each) { current } else { replicas(ratio(value, wanted)) };
-    (format!("{label}: {shown}, target {} for each pod", format_milli(wanted)), pods)
+    (format!("{label}: {shown}, target {} for each pod", Decimal(wanted)), pods)
 }
 
 /// Usage of CPU or memory, of whole pods or of one of their containers.
@@ -326,7 +326,9 @@ fn usage(
         return Err("no usage".to_owned());
     }
     let current = count(target.pods.len());
-    let format = if resource == "memory" { format_binary } else { format_milli };
+    let format = |milli| {
+        if resource == "memory" { Binary(milli).to_string() } else { Decimal(milli).to_string() }
+    };
     let shown: Vec<_> = used.iter().map(|usage| format(*usage)).collect();
     let shown = shown.join(", ");
     if wanted.type_ == "AverageValue" {
