@@ -1,20 +1,23 @@
-//! How many reads a second loadline answers over TLS, against a bare server that sends the very same bytes.
+//! How many reads of a fleet of HorizontalPodAutoscalers loadline answers in a second over TLS, against servers that only send bytes.
 //!
-//! Both serve the same sixteen kept connections, taking turns, from threads of their own in one process, so that whatever else
-//! the machine does slows both. Each request to loadline carries a bearer token; reviews of it, objects and query results are
-//! cached. Two ratios are printed for each kind of request:
+//! 2,000 autoscalers in 20 namespaces, each with a label selector of its own that selects 10 pods. Results are fresh for 5 s, the
+//! default, and refreshed while they are read. Sixteen kept connections read one selector after another as fast as they are
+//! answered, each request with a bearer token; reviews of it are cached.
 //!
-//! - reads a second, on a machine that client and server share and keep busy;
-//! - processor time of the server's threads for one read, which the client and other processes have no part in.
+//! A bare server, made of the same libraries (axum, hyper, rustls), and nginx with a file, where it is installed, send the answer
+//! to one of these requests. They take turns of 5 s with loadline, so that whatever else the machine does slows all of them. For
+//! each of them two ratios are printed:
 //!
-//! `cargo bench --bench served_reads -- 40` measures 40 rounds instead of 10, which takes longer and says more.
+//! - reads a second, on a machine that client and servers share and keep busy, Prometheus and the API server included;
+//! - processor time of the server for one read, which the client and other processes have no part in.
+//!
+//! `cargo bench --bench served_reads -- 20` measures 20 rounds instead of 5, which takes longer and says more.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are what a benchmark is run for")]
 
 use std::{
-    fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -22,91 +25,93 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    http::header,
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
 use bytes::Bytes;
 use connection::Connection;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use loadline::app;
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use fleet::{Counts, Fleet};
+use loadline::{app, planner};
+use rivals::Nginx;
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, Runtime},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use usage::Usage;
 
 #[path = "support/connection.rs"]
 mod connection;
+#[path = "support/fleet.rs"]
+mod fleet;
+#[path = "support/rivals.rs"]
+mod rivals;
 #[path = "support/stage.rs"]
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod stage;
+#[path = "support/usage.rs"]
+mod usage;
+
+const FLEET: Fleet = Fleet { namespaces: 20, apps: 100, pods: 10 };
 
 const CONNECTIONS: usize = 16;
 
-const PODS: usize = 10;
+/// How long results are fresh: the default.
+const TTL: Duration = Duration::from_secs(5);
 
-/// How long one server has a turn.
-const TURN: Duration = Duration::from_millis(400);
+/// How long one server has a turn. In that time every result is refreshed once.
+const TURN: Duration = TTL;
+
+/// What is asked for, in the order in which it is.
+type Requests = Arc<[Arc<[u8]>]>;
 
 fn main() {
     assert!(rustls::crypto::ring::default_provider().install_default().is_ok());
-    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(10);
-    let (ours, client) = (runtime("loadline"), runtime("client"));
-    let stop = CancellationToken::new();
-    let (address, authority) = ours.block_on(loadline(stop.clone()));
-    let reads = format!(
-        "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0/pods/{{}}/{}",
-        stage::METRIC
-    );
-    let requests = [
-        ("10 pods by *", format!("{}?labelSelector=app%3Dlsp-server", reads.replace("{}", "*"))),
-        ("one pod by name", reads.replace("{}", &stage::pod(0))),
-        ("no read", "/version".to_owned()),
-    ];
-    println!(
-        "{:16} {:>10} {:>10} {:>7} {:>7} | {:>12} {:>12} {:>7}",
-        "", "loadline/s", "bare/s", "ratio", "spread", "loadline CPU", "bare CPU", "ratio"
-    );
-    for (name, path) in requests {
-        let request = connection::request(&path, &stage::token());
-        let answer = client.block_on(async {
-            let mut connection = Connection::open(address, &authority).await;
-            connection.first(&request).await
-        });
-        let bare_runtime = runtime("bare");
-        let (bare_address, bare_authority) = bare_runtime.block_on(bare(answer));
-        let mut served = Side::connect(&client, address, &authority, &request, "loadline");
-        let mut compared = Side::connect(&client, bare_address, &bare_authority, &request, "bare");
-        assert_eq!(served.body, compared.body, "both send the same");
-        for _ in 0..rounds {
-            served.turn(&client);
-            compared.turn(&client);
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(5);
+    let [ours, around, theirs, client] = ["loadline", "around", "bare", "client"].map(runtime);
+    let (stop, counts) = (CancellationToken::new(), Arc::new(Counts::default()));
+    let requests = (0..FLEET.autoscalers())
+        .map(|autoscaler| connection::request(&FLEET.path(autoscaler), &stage::token()));
+    let requests: Requests = requests.collect();
+    let place = loadline(&ours, &around, &counts, &stop);
+    let mut served = Side::connect(&client, place, &requests, Usage::Threads("loadline"));
+    let bare = theirs.block_on(rivals::bare(served.answer.clone()));
+    let nginx = Nginx::start(&served.answer.1);
+    let mut rivals =
+        vec![("bare", Side::connect(&client, bare, &requests, Usage::Threads("bare")))];
+    match &nginx {
+        Some(nginx) => {
+            let usage = Usage::Processes(nginx.workers());
+            rivals.push(("nginx", Side::connect(&client, nginx.place(), &requests, usage)));
         }
-        let mut ratios: Vec<_> =
-            served.speeds.iter().zip(&compared.speeds).map(|(ours, bare)| ours / bare).collect();
-        println!(
-            "{name:16} {:10.0} {:10.0} {:7.2} {:>7} | {:9.1} us {:9.1} us {:7.2}",
-            median(&mut served.speeds),
-            median(&mut compared.speeds),
-            median(&mut ratios),
-            format!("{:.2}", ratios.last().unwrap() - ratios.first().unwrap()),
-            served.cpu_of_one(),
-            compared.cpu_of_one(),
-            compared.cpu_of_one() / served.cpu_of_one(),
-        );
-        bare_runtime.shutdown_background();
+        None => println!("nginx is not installed"),
+    }
+    assert!(rivals.iter().all(|(_, side)| side.answer.1 == served.answer.1), "all send the same");
+
+    let mut queries = 0;
+    for _ in 0..rounds {
+        let before = counts.queries.load(Ordering::Relaxed);
+        served.turn(&client);
+        queries += counts.queries.load(Ordering::Relaxed) - before;
+        for (_, side) in &mut rivals {
+            side.turn(&client);
+        }
+    }
+    println!(
+        "{} reads of {} selectors, {} bytes each; {queries} queries to Prometheus meanwhile",
+        served.reads,
+        requests.len(),
+        served.answer.1.len()
+    );
+    println!(
+        "{:10} {:>10} {:>12} {:>9} {:>7} {:>9}",
+        "", "reads/s", "CPU", "ratio", "spread", "of CPU"
+    );
+    served.report("loadline", None);
+    for (name, side) in &rivals {
+        side.report(name, Some(&served));
     }
     stop.cancel();
-    ours.shutdown_background();
+    for runtime in [ours, around, theirs, client] {
+        runtime.shutdown_background();
+    }
 }
 
 /// Threads by whose name processor time is told apart.
@@ -114,54 +119,36 @@ fn runtime(name: &str) -> Runtime {
     Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
 }
 
-/// loadline with a scripted Prometheus and API server, which are idle once everything is cached.
-async fn loadline(stop: CancellationToken) -> (SocketAddr, String) {
-    let url = stage::prometheus(PODS, stop.clone()).await;
-    let kubeconfig = stage::api_server(PODS, stop.clone()).await;
-    let bound = app::build(stage::settings(&url, stage::cluster(kubeconfig.path()))).await.unwrap();
-    let (address, authority) = (bound.address(), bound.authority().to_owned());
-    let discovery = bound.discovery();
-    tokio::spawn(bound.run(stop));
-    discovery.first_try().await;
-    (address, authority)
-}
-
-/// A server that does nothing but send these bytes by the same libraries.
-async fn bare((media, body): (String, Bytes)) -> (SocketAddr, String) {
-    let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
-    let mut tls = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], private)
-        .unwrap();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let handler =
-        async move || -> Response { ([(header::CONTENT_TYPE, media)], body).into_response() };
-    let router = Router::new().route("/{*any}", get(handler));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, router) = (acceptor.clone(), router.clone());
-            tokio::spawn(async move {
-                stream.set_nodelay(true).unwrap();
-                let tls = acceptor.accept(stream).await.unwrap();
-                let builder = auto::Builder::new(TokioExecutor::new());
-                let service = TowerToHyperService::new(router);
-                builder.serve_connection(TokioIo::new(tls), service).await.unwrap_or_default();
-            });
-        }
+/// loadline before the fleet's Prometheus and API server: its address, and what a client has to trust.
+fn loadline(
+    ours: &Runtime,
+    around: &Runtime,
+    counts: &Arc<Counts>,
+    stop: &CancellationToken,
+) -> (SocketAddr, String) {
+    let (prometheus, kubeconfig) = around.block_on(async {
+        let prometheus = FLEET.prometheus(counts, stop.clone()).await;
+        (prometheus, FLEET.api_server(counts, stop.clone()).await)
     });
-    (address, key.cert.pem())
+    let mut settings = stage::settings(&prometheus, stage::cluster(kubeconfig.path()));
+    settings.planning = planner::Settings::with_ttl(TTL);
+    ours.block_on(async {
+        let bound = app::build(settings).await.unwrap();
+        let place = (bound.address(), bound.authority().to_owned());
+        let discovery = bound.discovery();
+        tokio::spawn(bound.run(stop.clone()));
+        discovery.first_try().await;
+        place
+    })
 }
 
 /// One server, and what was measured of it.
 struct Side {
-    threads: &'static str,
     connections: Vec<Connection>,
-    request: Arc<[u8]>,
-    body: Bytes,
+    requests: Requests,
+    /// Media type and body of the first answer.
+    answer: (String, Bytes),
+    usage: Usage,
     speeds: Vec<f64>,
     reads: usize,
     cpu: Duration,
@@ -170,41 +157,44 @@ struct Side {
 impl Side {
     fn connect(
         client: &Runtime,
-        address: SocketAddr,
-        authority: &str,
-        request: &Arc<[u8]>,
-        threads: &'static str,
+        (address, authority): (SocketAddr, String),
+        requests: &Requests,
+        usage: Usage,
     ) -> Self {
-        let (connections, body) = client.block_on(async {
-            let (mut connections, mut body) = (Vec::new(), Bytes::new());
+        let first = requests.first().unwrap();
+        let (connections, answer) = client.block_on(async {
+            let (mut connections, mut answer) = (Vec::new(), None);
             for _ in 0..CONNECTIONS {
-                let mut connection = Connection::open(address, authority).await;
-                (_, body) = connection.first(request).await;
+                let mut connection = Connection::open(address, &authority).await;
+                answer = Some(connection.first(first).await);
                 connections.push(connection);
             }
-            (connections, body)
+            (connections, answer.unwrap())
         });
-        let (request, speeds) = (Arc::clone(request), Vec::new());
+        let (requests, speeds) = (Arc::clone(requests), Vec::new());
         let mut side =
-            Self { threads, connections, request, body, speeds, reads: 0, cpu: Duration::ZERO };
+            Self { connections, requests, answer, usage, speeds, reads: 0, cpu: Duration::ZERO };
         // What is made once is not measured.
         side.turn(client);
         Self { speeds: Vec::new(), reads: 0, cpu: Duration::ZERO, ..side }
     }
 
-    /// All connections ask as fast as they are answered.
+    /// All connections ask as fast as they are answered, each for selectors of its own.
     fn turn(&mut self, client: &Runtime) {
         let (is_over, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (started, before) = (Instant::now(), cpu(self.threads));
+        let (started, before) = (Instant::now(), self.usage.so_far());
         self.connections = client.block_on(async {
             let mut tasks = JoinSet::new();
-            for mut connection in self.connections.drain(..) {
+            for (index, mut connection) in self.connections.drain(..).enumerate() {
                 let (is_over, reads) = (Arc::clone(&is_over), Arc::clone(&reads));
-                let request = Arc::clone(&self.request);
+                let requests = Arc::clone(&self.requests);
                 tasks.spawn(async move {
                     let mut done = 0;
-                    while !is_over.load(Ordering::Relaxed) {
-                        connection.again(&request).await;
+                    for request in requests.iter().skip(index).step_by(CONNECTIONS).cycle() {
+                        if is_over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        connection.again(request).await;
                         done += 1;
                     }
                     reads.fetch_add(done, Ordering::Relaxed);
@@ -216,9 +206,26 @@ impl Side {
             tasks.join_all().await
         });
         let reads = reads.load(Ordering::Relaxed);
-        self.cpu += cpu(self.threads).saturating_sub(before);
+        self.cpu += self.usage.so_far().saturating_sub(before);
         self.reads += reads;
         self.speeds.push(float(reads) / started.elapsed().as_secs_f64());
+    }
+
+    /// Prints a line; `served` is compared with this one.
+    fn report(&self, name: &str, served: Option<&Self>) {
+        let speed = median(self.speeds.clone());
+        print!("{name:10} {speed:10.0} {:9.1} us", self.cpu_of_one());
+        let Some(served) = served else { return println!() };
+        let ratios: Vec<_> =
+            served.speeds.iter().zip(&self.speeds).map(|(ours, theirs)| ours / theirs).collect();
+        let most = ratios.iter().copied().fold(f64::MIN, f64::max);
+        let least = ratios.iter().copied().fold(f64::MAX, f64::min);
+        println!(
+            " {:9.2} {:7.2} {:9.2}",
+            median(ratios),
+            most - least,
+            self.cpu_of_one() / served.cpu_of_one()
+        );
     }
 
     /// Processor time for one read, in microseconds.
@@ -227,22 +234,7 @@ impl Side {
     }
 }
 
-/// The time that threads of a name have run so far.
-fn cpu(threads: &str) -> Duration {
-    let mut nanoseconds = 0;
-    for task in fs::read_dir("/proc/self/task").unwrap() {
-        let folder = task.unwrap().path();
-        // A thread may end meanwhile.
-        let Ok(name) = fs::read_to_string(folder.join("comm")) else { continue };
-        if name.trim() == threads {
-            let ran = fs::read_to_string(folder.join("schedstat")).unwrap_or_default();
-            nanoseconds += ran.split(' ').next().unwrap().parse().unwrap_or(0);
-        }
-    }
-    Duration::from_nanos(nanoseconds)
-}
-
-fn median(values: &mut [f64]) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     *values.get(values.len() / 2).unwrap()
 }

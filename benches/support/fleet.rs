@@ -58,7 +58,9 @@ impl Fleet {
         let (namespace, app) = (autoscaler / self.apps, autoscaler % self.apps);
         let metric = stage::METRIC;
         format!(
-            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-{namespace}/pods/*/{metric}?labelSelector=app%3Dapp-{app}"
+            "/apis/custom.metrics.k8s.io/v1beta2/namespaces/{}/pods/*/{metric}?labelSelector=app%3D{}",
+            place(namespace),
+            name(app)
         )
     }
 
@@ -89,9 +91,8 @@ impl Fleet {
 
     /// The answer to a query, and its samples.
     fn answer(self, query: &str) -> (String, usize) {
-        let namespaces = matched(query, "namespace").unwrap_or_else(|| {
-            (0..self.namespaces).map(|namespace| format!("team-{namespace}")).collect()
-        });
+        let namespaces = matched(query, "namespace")
+            .unwrap_or_else(|| (0..self.namespaces).map(place).collect());
         let pods = matched(query, "pod").unwrap_or_else(|| {
             (0..self.apps)
                 .flat_map(|app| (0..self.pods).map(move |index| pod(app, index)))
@@ -132,8 +133,9 @@ impl Fleet {
                 served(self.autoscaler_objects(), counts),
             )
             .route("/api/v1/pods", served(pods, counts));
+        let router = stage::reviews(router);
         let router = (0..self.namespaces).fold(router, |router, namespace| {
-            let path = format!("/api/v1/namespaces/team-{namespace}/pods");
+            let path = format!("/api/v1/namespaces/{}/pods", place(namespace));
             router.route(&path, served(self.pods(namespace).collect(), counts))
         });
         stage::kubeconfig(&stage::serve(router, stop).await)
@@ -143,7 +145,7 @@ impl Fleet {
         (0..self.apps).flat_map(move |app| {
             (0..self.pods).map(move |index| {
                 let (labels, namespace) =
-                    (json!({"app": format!("app-{app}")}), format!("team-{namespace}"));
+                    (json!({"app": name(app)}), place(namespace));
                 json!({"metadata": {"name": pod(app, index), "namespace": namespace, "labels": labels}})
             })
         })
@@ -157,7 +159,7 @@ impl Fleet {
             .map(|autoscaler| {
                 let (namespace, app) = (autoscaler / self.apps, autoscaler % self.apps);
                 json!({
-                    "metadata": {"name": format!("app-{app}"), "namespace": format!("team-{namespace}")},
+                    "metadata": {"name": name(app), "namespace": place(namespace)},
                     "spec": {"metrics": [metric]},
                     "status": {
                         "currentReplicas": self.pods,
@@ -169,8 +171,18 @@ impl Fleet {
     }
 }
 
+/// A namespace. All names are equally long, and so are answers.
+fn place(namespace: usize) -> String {
+    format!("team-{namespace:03}")
+}
+
+/// An application.
+fn name(app: usize) -> String {
+    format!("app-{app:04}")
+}
+
 fn pod(app: usize, index: usize) -> String {
-    format!("app-{app}-5d9c7b8f6d-{index:05}")
+    format!("{}-5d9c7b8f6d-{index:05}", name(app))
 }
 
 /// The values that a matcher names; nothing where the label may be anything.

@@ -161,17 +161,23 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
         }
         (JSON, list.to_string()).into_response()
     };
+    let router = Router::new()
+        .route("/api", get(async || aggregated(&kinds())))
+        .route("/apis", get(async || aggregated(&[])))
+        .route("/api/v1/pods", get(pods.clone()))
+        .route("/api/v1/namespaces/team-0/pods", get(pods));
+    kubeconfig(&serve(reviews(router), stop).await)
+}
+
+/// An API server that knows every token and allows everything.
+pub(crate) fn reviews(router: Router) -> Router {
     let user = json!({
         "username": "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
         "uid": "7b1f7d6e-0f3f-4a53-8d5c-2f1f0d6b9c11",
         "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
         "extra": {"authentication.kubernetes.io/credential-id": ["JTI=0c9f6b4a-3c49-4b38-b9a8-5f8e7a1d2c33"]},
     });
-    let router = Router::new()
-        .route("/api", get(async || aggregated(&kinds())))
-        .route("/apis", get(async || aggregated(&[])))
-        .route("/api/v1/pods", get(pods.clone()))
-        .route("/api/v1/namespaces/team-0/pods", get(pods))
+    router
         .route(
             "/apis/authentication.k8s.io/v1/tokenreviews",
             post(async move |_: Bytes| reviewed(&json!({"authenticated": true, "user": user}))),
@@ -179,8 +185,7 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
         .route(
             "/apis/authorization.k8s.io/v1/subjectaccessreviews",
             post(async |_: Bytes| reviewed(&json!({"allowed": true}))),
-        );
-    kubeconfig(&serve(router, stop).await)
+        )
 }
 
 /// A kubeconfig for an API server at this URL.

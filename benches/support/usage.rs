@@ -1,0 +1,38 @@
+//! Processor time, by thread name or by process.
+
+use std::{fs, path::Path, time::Duration};
+
+/// Whose processor time is read.
+pub(crate) enum Usage {
+    /// Of the threads of this process that have this name.
+    Threads(&'static str),
+    /// Of other processes.
+    Processes(Vec<u32>),
+}
+
+impl Usage {
+    /// How long they have run so far.
+    pub(crate) fn so_far(&self) -> Duration {
+        let (tasks, name) = match self {
+            Self::Threads(name) => (vec!["/proc/self/task".to_owned()], Some(*name)),
+            Self::Processes(all) => {
+                (all.iter().map(|process| format!("/proc/{process}/task")).collect(), None)
+            }
+        };
+        let threads = tasks.iter().flat_map(|tasks| fs::read_dir(tasks).unwrap());
+        Duration::from_nanos(
+            threads.filter_map(|thread| nanoseconds(&thread.unwrap().path(), name)).sum(),
+        )
+    }
+}
+
+/// Nothing for a thread of another name, and for one that has ended meanwhile.
+fn nanoseconds(thread: &Path, name: Option<&str>) -> Option<u64> {
+    if let Some(name) = name
+        && fs::read_to_string(thread.join("comm")).ok()?.trim() != name
+    {
+        return None;
+    }
+    let ran = fs::read_to_string(thread.join("schedstat")).ok()?;
+    ran.split(' ').next()?.parse().ok()
+}
