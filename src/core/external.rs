@@ -128,13 +128,14 @@ pub fn of_vector(
             None => samples.add(&sample.labels, sample.at_ms, sample.value, entry.rule.nan),
         }
     }
-    for histogram in &vector.histograms {
-        match other_namespace(histogram) {
+    for (labels, oddity) in &vector.unusable {
+        match other_namespace(labels) {
             Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
-            None => samples.note(Oddity::NativeHistogram, histogram),
+            None => samples.note(*oddity, labels),
         }
     }
-    let mut all = vector.samples.iter().map(|sample| &sample.labels).chain(&vector.histograms);
+    let unusable = vector.unusable.iter().map(|(labels, _)| labels);
+    let mut all = vector.samples.iter().map(|sample| &sample.labels).chain(unusable);
     let is_empty = all.all(|labels| other_namespace(labels).is_some());
     if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.on_empty, is_empty, zero_at) {
         let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms };
@@ -356,7 +357,8 @@ mod tests {
         };
         let sample = |namespace, value| Sample { labels: labels(namespace), at_ms: 1, value };
         let samples = vec![sample("n", 1.0), sample("other", 2.0), sample("", 4.0)];
-        let vector = Vector { samples, histograms: vec![labels("other")], ..Vector::default() };
+        let unusable = vec![(labels("other"), Oddity::NativeHistogram)];
+        let vector = Vector { samples, unusable, ..Vector::default() };
         let read = |resources: &str, namespace| {
             let readings = of_vector(&vector, &entry("x", resources), namespace, None);
             let milli = readings.values.iter().map(|reading| reading.milli).collect::<Vec<_>>();
@@ -424,8 +426,11 @@ mod tests {
             let read = |vector: &Vector, at| of_vector(vector, &entry, "n", at).values;
             assert_eq!(read(&empty, Some(7)), std::slice::from_ref(&zero), "{more}");
             assert_eq!(read(&empty, None), [], "{more}");
-            let histogram = Vector { histograms: vec![Labels::new()], ..Vector::default() };
-            assert_eq!(read(&histogram, Some(7)), [], "a sample, though none that is a value");
+            for oddity in [Oddity::NativeHistogram, Oddity::OutOfTime] {
+                let unusable = vec![(Labels::new(), oddity)];
+                let vector = Vector { unusable, ..Vector::default() };
+                assert_eq!(read(&vector, Some(7)), [], "a sample, though none that is a value");
+            }
             let nan = Sample { labels: Vec::new(), at_ms: 1, value: f64::NAN };
             let nan = Vector { samples: vec![nan], ..Vector::default() };
             assert_eq!(read(&nan, Some(7)), [], "{more}");

@@ -12,6 +12,8 @@ use super::excerpt::{NAME, excerpt};
 pub enum Oddity {
     /// A sample is a native histogram.
     NativeHistogram,
+    /// The timestamp of a sample is none that an answer can have.
+    OutOfTime,
     /// A sample is NaN, and the rule does not make it 0.
     NotANumber,
     /// A sample is infinite.
@@ -40,8 +42,9 @@ pub enum Oddity {
 
 impl Oddity {
     /// Each of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NativeHistogram,
+        Self::OutOfTime,
         Self::NotANumber,
         Self::Infinite,
         Self::NoContainerLabel,
@@ -65,6 +68,7 @@ impl Oddity {
     pub fn code(self) -> &'static str {
         match self {
             Self::NativeHistogram => "native-histogram",
+            Self::OutOfTime => "timestamp-out-of-range",
             Self::NotANumber => "nan",
             Self::Infinite => "infinite",
             Self::NoContainerLabel => "no-container-label",
@@ -84,6 +88,7 @@ impl Oddity {
     pub fn explains(self, label: &str) -> String {
         let words = match self {
             Self::NativeHistogram => "returned a native histogram, which is no value",
+            Self::OutOfTime => "returned a timestamp out of range",
             Self::NotANumber => "returned NaN",
             Self::Infinite => "returned an infinite value",
             Self::NoContainerLabel => "returned no sample with the label of containers",
@@ -107,6 +112,7 @@ impl Oddity {
     pub fn says(self) -> &'static str {
         match self {
             Self::NativeHistogram => "returned native histograms, which are no values",
+            Self::OutOfTime => "returned timestamps out of range, whose samples are left out",
             Self::NotANumber => "returned NaN, which is left out",
             Self::Infinite => "returned infinite values, which are left out",
             Self::NoContainerLabel => "returned no sample with the label of containers for a pod",

@@ -26,7 +26,7 @@ pub struct Reading {
 pub struct Readings {
     /// One reading for every object with a usable sample.
     pub values: Vec<Reading>,
-    /// The objects whose sample is no value: a native histogram, infinite, or NaN where the rule drops it.
+    /// The objects whose sample is no value: one that cannot be used, infinite, or NaN where the rule drops it.
     pub valueless: Vec<Arc<str>>,
     /// What was odd about the samples of the objects that were asked for, and about those of none.
     pub odd: Oddities,
@@ -114,9 +114,9 @@ impl Readings {
         namespace: &str,
         is_missing: impl Fn(&str) -> bool,
     ) {
-        for name in index.histograms(vector, namespace) {
+        for (name, oddity) in index.unusable(vector, namespace) {
             if name.is_empty() || is_missing(name) {
-                self.odd.note(Oddity::NativeHistogram, name);
+                self.odd.note(oddity, name);
             }
             if !name.is_empty() && is_missing(name) {
                 self.valueless.push(name.into());
@@ -317,22 +317,28 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_told_of_its_own_object() {
+    fn what_cannot_be_used_is_told_of_its_own_object() {
         let mut vector = vector(&[(&[("pod", "a")], 1.0), (&[("pod", "b")], f64::INFINITY)]);
-        let labels = |name: &str, pod: &str| vec![(name.into(), pod.into())];
-        vector.histograms = vec![labels("pod", "a"), labels("pod", "h")];
+        let unusable = |name: &str, pod: &str, oddity| (vec![(name.into(), pod.into())], oddity);
+        let histogram = Oddity::NativeHistogram;
+        vector.unusable = vec![
+            unusable("pod", "a", histogram),
+            unusable("pod", "h", histogram),
+            unusable("pod", "t", Oddity::OutOfTime),
+        ];
         let why = |vector: &Vector, name| read(vector, "pod", &named(&[name])).odd.why_nothing();
         assert_eq!(why(&vector, "h"), Oddity::NativeHistogram);
+        assert_eq!(why(&vector, "t"), Oddity::OutOfTime);
         assert_eq!(why(&vector, "b"), Oddity::Infinite);
         assert_eq!(why(&vector, "other"), Oddity::NoSample);
         let with_float = read(&vector, "pod", &named(&["a"]));
         assert_eq!(values(&with_float), [("a", 1000)]);
         assert_eq!(with_float.odd, Oddities::default());
         // What is no value is not idle, either.
-        let mut readings = read(&vector, "pod", &named(&["h", "other"]));
-        readings.fill(&["h", "other"].map(Arc::from), 7);
+        let mut readings = read(&vector, "pod", &named(&["h", "other", "t"]));
+        readings.fill(&["h", "other", "t"].map(Arc::from), 7);
         assert_eq!(values(&readings), [("other", 0)]);
-        vector.histograms = vec![labels("job", "x")];
+        vector.unusable = vec![unusable("job", "x", histogram)];
         assert_eq!(why(&vector, "other"), Oddity::NativeHistogram, "it is nobody else's");
     }
 }

@@ -12,8 +12,8 @@ use super::{
 pub struct Vector {
     /// The samples with float values, in the backend's order.
     pub samples: Vec<Sample>,
-    /// The labels of those samples that were native histograms, which no metrics API can say.
-    pub histograms: Vec<Labels>,
+    /// The labels of the other samples, which no metrics API can say, and what they were.
+    pub unusable: Vec<(Labels, Oddity)>,
     /// What the backend warned of; a partial answer is said here, too.
     pub warnings: Vec<String>,
     /// Whether the backend says that something is missing.
@@ -63,10 +63,10 @@ impl Vector {
             size_of::<Labels>() + labels.len() * size_of::<(Arc<str>, Box<str>)>() + values
         };
         let samples: usize = self.samples.iter().map(|sample| of_labels(&sample.labels)).sum();
-        let histograms: usize = self.histograms.iter().map(of_labels).sum();
+        let unusable: usize = self.unusable.iter().map(|(labels, _)| of_labels(labels)).sum();
         let warnings: usize = self.warnings.iter().map(String::len).sum();
         let fixed = self.samples.len() * (size_of::<Sample>() - size_of::<Labels>());
-        size_of::<Self>() + fixed + samples + histograms + warnings
+        size_of::<Self>() + fixed + samples + unusable + warnings
     }
 }
 
@@ -168,16 +168,16 @@ impl Index {
         others.filter(move |(found, _)| *found != namespace)
     }
 
-    /// Of native histograms, which have no place in the order, those in a namespace: the names of their objects, empty where
-    /// they do not carry the label.
-    pub fn histograms<'v>(
+    /// Of samples that cannot be used, which have no place in the order, those in a namespace: the names of their objects, empty
+    /// where they do not carry the label, and what they are.
+    pub fn unusable<'v>(
         &'v self,
         vector: &'v Vector,
         namespace: &'v str,
-    ) -> impl Iterator<Item = &'v str> {
-        vector.histograms.iter().filter_map(move |labels| match object(labels, &self.key) {
-            None => Some(""),
-            Some((found, name)) => (found.is_empty() || found == namespace).then_some(name),
+    ) -> impl Iterator<Item = (&'v str, Oddity)> {
+        vector.unusable.iter().filter_map(move |(labels, oddity)| {
+            let (found, name) = object(labels, &self.key).unwrap_or_default();
+            (found.is_empty() || found == namespace).then_some((name, *oddity))
         })
     }
 

@@ -1,7 +1,7 @@
 //! Prometheus' HTTP API answers, decoded with borrowed strings.
 //!
 //! The format is that of <https://prometheus.io/docs/prometheus/latest/querying/api/>, read with tolerance for what its
-//! relatives say: error types that Prometheus does not have, native histograms among floats, warnings, partial answers.
+//! relatives say: error types that Prometheus does not have, native histograms among floats, times that no clock has, warnings, partial answers.
 
 use std::{
     borrow::Cow,
@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::core::{
     catalog::Found,
     excerpt::{NAME, SAID, excerpt},
+    oddity::Oddity,
     samples::{Labels as SampleLabels, Sample, Vector},
 };
 
@@ -142,6 +143,7 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
         }
         "scalar" => {
             let Point(at_ms, value) = serde_json::from_str(data.result.get())?;
+            let at_ms = at_ms.ok_or_else(|| DecodeError::Json("a time out of range".to_owned()))?;
             Ok(Answer::Scalar(at_ms, value))
         }
         "matrix" => Ok(Answer::Other("matrix")),
@@ -189,7 +191,7 @@ pub fn error(body: &[u8]) -> Option<(String, String)> {
 }
 
 /// The most different label names of one answer. Each series could have a name of its own.
-const MAX_NAMES: usize = 10_000;
+pub(super) const MAX_NAMES: usize = 10_000;
 
 /// How many names are looked through one by one. Answers hardly ever have more.
 const FEW: usize = 16;
@@ -229,8 +231,8 @@ impl Names {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// `[seconds, "value"]` as milliseconds and a float.
-struct Point(i64, f64);
+/// `[seconds, "value"]` as milliseconds, if these are in range, and a float.
+struct Point(Option<i64>, f64);
 
 impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -240,9 +242,14 @@ impl<'de> Deserialize<'de> for Point {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no clock is out of range")]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1000.0).round() as i64
+/// The last second of the year 9999: RFC 3339, in which answers say times, knows no later one.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+/// Milliseconds since the epoch; nothing where that is before the epoch or after [`LAST_SECOND`].
+fn milliseconds(seconds: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "it is in range")]
+    let milliseconds = (seconds * 1000.0).round() as i64;
+    (0.0..=LAST_SECOND).contains(&seconds).then_some(milliseconds)
 }
 
 struct Rows<'v> {
@@ -269,18 +276,18 @@ impl<'de> Visitor<'de> for Rows<'_> {
         while let Some(row) = rows.next_element_seed(Row(self.names))? {
             match row {
                 Ok(sample) => self.vector.samples.push(sample),
-                Err(histogram) => self.vector.histograms.push(histogram),
+                Err(unusable) => self.vector.unusable.push(unusable),
             }
         }
         Ok(())
     }
 }
 
-/// One row of a vector: a sample, or the labels of what is a native histogram.
+/// One row of a vector: a sample, or the labels of one that cannot be used, and what it is.
 struct Row<'n>(&'n mut Names);
 
 impl<'de> DeserializeSeed<'de> for Row<'_> {
-    type Value = Result<Sample, SampleLabels>;
+    type Value = Result<Sample, (SampleLabels, Oddity)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -288,7 +295,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
 }
 
 impl<'de> Visitor<'de> for Row<'_> {
-    type Value = Result<Sample, SampleLabels>;
+    type Value = Result<Sample, (SampleLabels, Oddity)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a sample with `metric` and `value`")
@@ -307,8 +314,9 @@ impl<'de> Visitor<'de> for Row<'_> {
             }
         }
         Ok(match point {
-            Some(Point(at_ms, value)) => Ok(Sample { labels, at_ms, value }),
-            None => Err(labels),
+            Some(Point(Some(at_ms), value)) => Ok(Sample { labels, at_ms, value }),
+            Some(Point(None, _)) => Err((labels, Oddity::OutOfTime)),
+            None => Err((labels, Oddity::NativeHistogram)),
         })
     }
 }
@@ -481,8 +489,42 @@ mod tests {
               "warnings":["slow"],"infos":["x"]}"#,
         );
         assert_eq!(vector.samples.len(), 1);
-        assert_eq!(vector.histograms, [vec![("pod".into(), "h".into())]]);
+        let histogram = (vec![("pod".into(), "h".into())], Oddity::NativeHistogram);
+        assert_eq!(vector.unusable, [histogram]);
         assert_eq!(vector.warnings, ["slow", "the answer is partial"]);
+    }
+
+    #[test]
+    fn samples_out_of_time_are_told_from_others() {
+        for (at, wanted) in [
+            ("0", Some(0)),
+            ("253402300799", Some(253_402_300_799_000)),
+            ("253402300800", None),
+            ("-0.001", None),
+            ("9223372036854775", None),
+            ("1e300", None),
+            ("-1e300", None),
+        ] {
+            let body = format!(
+                r#"{{"status":"success","data":{{"resultType":"vector","result":[
+                  {{"metric":{{"pod":"a"}},"value":[{at},"1"]}},{{"metric":{{"pod":"b"}},"value":[1,"2"]}}]}}}}"#
+            );
+            let vector = vector(&body);
+            let (samples, unusable) = (&vector.samples, &vector.unusable);
+            assert_eq!(samples.last().unwrap().label("pod"), Some("b"), "{at}");
+            match wanted {
+                Some(at_ms) => assert_eq!(samples[0].at_ms, at_ms, "{at}"),
+                None => assert_eq!(unusable[0].1, Oddity::OutOfTime, "{at}"),
+            }
+            assert_eq!(
+                (samples.len(), unusable.len()),
+                if wanted.is_some() { (2, 0) } else { (1, 1) }
+            );
+            let scalar = format!(
+                r#"{{"status":"success","data":{{"resultType":"scalar","result":[{at},"1"]}}}}"#
+            );
+            assert_eq!(query(scalar.as_bytes()).is_ok(), wanted.is_some(), "{at}");
+        }
     }
 
     #[test]

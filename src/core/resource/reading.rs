@@ -200,12 +200,12 @@ fn explain(
         let at = names.binary_search_by(|known| (**known).cmp(name)).ok()?;
         names.get(at).filter(|name| is_missing(name))
     };
-    for name in index.histograms(vector, namespace) {
+    for (name, oddity) in index.unusable(vector, namespace) {
         let missing = missing(name);
         if name.is_empty() || missing.is_some() {
-            odd.note(Oddity::NativeHistogram, name);
+            odd.note(oddity, name);
         }
-        instead.extend(missing.map(|name| (Arc::clone(name), Oddity::NativeHistogram)));
+        instead.extend(missing.map(|name| (Arc::clone(name), oddity)));
     }
     for (place, name) in index.elsewhere(vector, namespace) {
         let Some(missing) = missing(name) else { continue };

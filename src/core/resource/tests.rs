@@ -242,7 +242,7 @@ fn usage_that_is_missing_says_why() {
 
     let key = Key { name: "node".into(), ..Key::default() };
     let mut histogram = vector(&[]);
-    histogram.histograms = vec![vec![("node".into(), "n1".into())]];
+    histogram.unusable = vec![(vec![("node".into(), "n1".into())], Oddity::NativeHistogram)];
     let read = |vector: &Vector| Nodes::read(vector, &Index::new(vector, &key), &named(&["n1"]));
     let cpu = read(&histogram);
     let memory = read(&vector(&[(&[("node", "n1")], 1.0)]));
