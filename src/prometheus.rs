@@ -5,7 +5,8 @@
 //! there is no path before them. Every request has a deadline, every body a limit, and answers are decoded by [`decode`], which
 //! keeps what the crate's own types drop: warnings, histograms, foreign error types.
 //!
-//! A backend that does not answer is asked by one request at a time; [`availability`] decides which.
+//! A backend that does not answer is asked by one request at a time; [`availability`] decides which. One that asks to be asked later
+//! is; [`pauses`] decides when.
 
 mod availability;
 pub mod config;
@@ -14,6 +15,7 @@ mod connection;
 pub mod decode;
 mod error;
 mod exchange;
+mod pauses;
 mod shares;
 mod span;
 mod tenant;
@@ -35,6 +37,7 @@ use decode::DecodeError;
 pub use decode::{Answer, Metadata};
 pub use error::{Error, Obstacle, PublicError};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pauses::{Pauses, retry_after};
 use shares::Permits;
 pub use tenant::Tenant;
 use tokio::sync::{OnceCell, watch};
@@ -46,11 +49,8 @@ use crate::{
     traces,
 };
 
-/// The most bytes of an answer to a metadata request that are read.
-pub const MAX_ANSWER_BYTES: usize = 256 << 20;
-
-/// The most bytes of a query's result that are read. Results are kept, and one must not push out all others.
-pub const MAX_RESULT_BYTES: usize = 32 << 20;
+/// The most bytes of an answer that are read, unpacked. Results are kept, and one must not push out all others.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 /// Bodies of this length and more are decoded on a thread of their own: below, that takes less than a millisecond.
 const LARGE_BODY_BYTES: usize = 128 << 10;
@@ -76,6 +76,7 @@ pub struct Prometheus {
     traffic: Traffic,
     metrics: backend::Backend,
     availability: watch::Sender<Availability>,
+    pauses: Mutex<Pauses>,
     in_flight: Permits,
     turns: Mutex<Turns>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
@@ -130,6 +131,7 @@ impl Prometheus {
             traffic: Traffic::default(),
             metrics,
             availability: watch::Sender::new(Availability::Answering),
+            pauses: Mutex::default(),
             in_flight: Permits::new(concurrency),
             turns: Mutex::default(),
             refreshes: Permits::new(concurrency.div_ceil(2)),
@@ -186,6 +188,7 @@ impl Prometheus {
         let timeout = timeout.unwrap_or(self.query_timeout);
         self.admitted(QUERY, headers).await?;
         let _permit = self.permit(namespace, timeout).await?;
+        self.unpaused(QUERY, headers)?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), QUERY, promql);
         let request = span.during(self.send_query(promql, headers, timeout));
@@ -215,9 +218,7 @@ impl Prometheus {
             let timeout = format!("{timeout}ms");
             let parameters = [("query", promql), ("timeout", timeout.as_str())];
             let request = connection.request(QUERY, &parameters, by_post);
-            return self
-                .send(request.headers(connection.headers_with(headers)), MAX_RESULT_BYTES)
-                .await;
+            return self.send(request.headers(connection.headers_with(headers))).await;
         }
         let mut query = connection.client.query(promql).timeout(timeout);
         for (name, value) in &connection.headers_with(headers) {
@@ -225,7 +226,7 @@ impl Prometheus {
         }
         let response = if by_post { query.post_raw().await } else { query.get_raw().await };
         let response = response.map_err(|error| Error::of_client(&error))?;
-        self.receive(response, MAX_RESULT_BYTES).await
+        self.receive(response).await
     }
 
     /// Asked until there is an answer that is whole.
@@ -259,6 +260,7 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Bytes, Error> {
         self.admitted(path, headers).await?;
+        self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
         let request = span.during(self.send_metadata(path, selector, range, headers));
@@ -280,16 +282,17 @@ impl Prometheus {
         // Prometheus takes no POST for label values.
         let by_post = self.method == Method::Post && !path.ends_with("/values");
         let request = connection.request(path, &parameters, by_post);
-        self.send(request.headers(connection.headers_with(headers)), MAX_ANSWER_BYTES).await
+        self.send(request.headers(connection.headers_with(headers))).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Bytes, Error> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Bytes, Error> {
         let response = request.send().await.map_err(|error| Error::transport(&error))?;
-        self.receive(response, limit).await
+        self.receive(response).await
     }
 
-    async fn receive(&self, mut response: reqwest::Response, limit: usize) -> Result<Bytes, Error> {
+    async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
         let status = response.status();
+        let retry_after = retry_after(status, response.headers(), jiff::Timestamp::now());
         let mut body = BytesMut::new();
         loop {
             let chunk = response.chunk().await;
@@ -299,14 +302,14 @@ impl Prometheus {
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
             self.metrics.received(received);
-            if body.len() + chunk.len() > limit {
-                return Err(Error::TooLarge(limit));
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Error::TooLarge(MAX_ANSWER_BYTES));
             }
             body.extend_from_slice(&chunk);
         }
         let body = body.freeze();
         if !status.is_success() {
-            return Err(Error::of_answer(status.as_u16(), &body));
+            return Err(Error::of_answer(status.as_u16(), &body, retry_after));
         }
         Error::of_page(&body).map_or(Ok(body), Err)
     }

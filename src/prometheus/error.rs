@@ -4,7 +4,10 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::{config::ConfigError, decode::DecodeError};
+use super::{
+    config::ConfigError,
+    decode::{DecodeError, MAX_NAMES},
+};
 use crate::core::excerpt::{SAID, excerpt};
 
 /// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
@@ -24,6 +27,9 @@ pub enum Error {
     /// It was not sent, or given up, because the backend answers nobody.
     #[error("given up, because no answers come: {0}")]
     Silent(PublicError),
+    /// It was not sent, because the backend has asked to be asked later.
+    #[error("not sent, because it is to be asked later: {0}")]
+    Paused(PublicError),
     /// So many queries are under way that this one did not have its turn in time.
     #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
     Busy(Duration),
@@ -34,6 +40,8 @@ pub enum Error {
         status: u16,
         /// The beginning of the body.
         body: String,
+        /// After what time it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
     },
     /// The backend says that the request failed.
     #[error("Prometheus answered with HTTP status {status}: {kind}: {message}")]
@@ -44,6 +52,8 @@ pub enum Error {
         kind: String,
         /// The backend's words.
         message: String,
+        /// After what time it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
     },
     /// A page for people.
     #[error("the answer is a page: {0}")]
@@ -75,8 +85,10 @@ pub enum PublicError {
     Status(u16),
     /// The query is refused, by an HTTP status if that is no success.
     Refused(Option<u16>),
-    /// The answer is too large.
-    TooLarge,
+    /// The answer is longer than so many bytes.
+    TooLarge(usize),
+    /// The answer has more label names than are read.
+    TooManyNames,
     /// A part of the answer is missing.
     Partial,
     /// The answer is none of the API's.
@@ -137,9 +149,9 @@ impl Error {
     }
 
     /// The failure that an answer is which is no success.
-    pub(super) fn of_answer(status: u16, body: &[u8]) -> Self {
+    pub(super) fn of_answer(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         if let Some((kind, message)) = super::decode::error(body) {
-            return Self::Api { status, kind, message };
+            return Self::Api { status, kind, message, retry_after };
         }
         let body = beginning(body);
         // What web servers say to those who do not speak TLS, in plain text and with this status.
@@ -147,7 +159,7 @@ impl Error {
         if status == 400 && wants_tls.iter().any(|words| body.contains(words)) {
             return Self::Unreachable { obstacle: Obstacle::SpeaksTls, message: body };
         }
-        Self::Http { status, body }
+        Self::Http { status, body, retry_after }
     }
 
     /// The failure that a page for people is, if the body is one.
@@ -160,12 +172,13 @@ impl Error {
     pub(super) fn kind(&self) -> &'static str {
         match self.public() {
             _ if matches!(self, Self::Silent(_)) => "silent",
+            _ if matches!(self, Self::Paused(_)) => "paused",
             PublicError::Unreachable(_) => "unreachable",
             PublicError::TimedOut(_) => "timeout",
             PublicError::Busy => "busy",
             PublicError::Status(_) => "http",
             PublicError::Refused(_) => "refused",
-            PublicError::TooLarge => "too_large",
+            PublicError::TooLarge(_) | PublicError::TooManyNames => "too_large",
             PublicError::Partial => "partial",
             PublicError::NotPrometheus { .. } => "malformed",
             PublicError::Credentials | PublicError::NoBackend => "credentials",
@@ -177,6 +190,14 @@ impl Error {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Http { status, .. } | Self::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// After what time the backend wants to be asked again, if it says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Http { retry_after, .. } | Self::Api { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -210,7 +231,7 @@ impl Error {
         match self {
             Self::Unreachable { obstacle, .. } => PublicError::Unreachable(*obstacle),
             Self::Timeout(_) => PublicError::TimedOut(None),
-            Self::Silent(cause) => *cause,
+            Self::Silent(cause) | Self::Paused(cause) => *cause,
             Self::Busy(_) => PublicError::Busy,
             Self::Http { status: status @ (408 | 504), .. }
             | Self::Api { status: status @ (408 | 504), .. } => {
@@ -226,7 +247,8 @@ impl Error {
                 PublicError::TimedOut(None)
             }
             Self::Decode(DecodeError::Api { .. }) => PublicError::Refused(None),
-            Self::TooLarge(_) | Self::Decode(DecodeError::TooManyNames) => PublicError::TooLarge,
+            Self::TooLarge(limit) => PublicError::TooLarge(*limit),
+            Self::Decode(DecodeError::TooManyNames) => PublicError::TooManyNames,
             Self::Partial => PublicError::Partial,
             Self::Page(_) => PublicError::NotPrometheus { is_page: true },
             Self::Decode(_) => PublicError::NotPrometheus { is_page: false },
@@ -263,7 +285,14 @@ impl fmt::Display for PublicError {
             Self::Refused(Some(status)) => {
                 write!(f, "Prometheus refused the query (HTTP status {status})")
             }
-            Self::TooLarge => f.write_str("the answer of Prometheus is too large"),
+            Self::TooLarge(limit) => {
+                let limit = limit >> 20;
+                write!(f, "the answer of Prometheus is too large: more than {limit} MiB")
+            }
+            Self::TooManyNames => write!(
+                f,
+                "the answer of Prometheus is too large: more than {MAX_NAMES} label names"
+            ),
             Self::Partial => f.write_str("the answer of Prometheus is partial"),
             Self::NotPrometheus { is_page: false } => {
                 f.write_str("the answer is not one of a Prometheus")
@@ -413,11 +442,11 @@ mod tests {
 
     fn api(status: u16, kind: &str) -> Error {
         let body = format!(r#"{{"status":"error","errorType":"{kind}","error":"SECRET"}}"#);
-        Error::of_answer(status, body.as_bytes())
+        Error::of_answer(status, body.as_bytes(), None)
     }
 
     fn page(status: u16) -> Error {
-        Error::of_answer(status, b"<html>SECRET</html>")
+        Error::of_answer(status, b"<html>SECRET</html>", None)
     }
 
     #[test]
@@ -440,7 +469,9 @@ mod tests {
             (503, "unavailable", "http"),
             (504, "in time", "timeout"),
         ] {
-            for error in [page(status), Error::of_answer(status, b""), api(status, "internal")] {
+            for error in
+                [page(status), Error::of_answer(status, b"", None), api(status, "internal")]
+            {
                 let told = error.public().to_string();
                 assert!(told.contains(&format!("HTTP status {status}")), "{told}");
                 assert!(told.contains(meaning) && !told.contains("SECRET"), "{told}");
@@ -470,7 +501,7 @@ mod tests {
             "<center>The plain HTTP request was sent to HTTPS port</center>",
             "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
         ] {
-            let error = Error::of_answer(400, words.as_bytes());
+            let error = Error::of_answer(400, words.as_bytes(), None);
             assert_eq!(error.public(), PublicError::Unreachable(Obstacle::SpeaksTls), "{words}");
         }
         assert_eq!(page(400).public(), PublicError::Refused(Some(400)));

@@ -1,6 +1,7 @@
 //! When a request is sent to a backend, how long it may take, and what its end says of the backend.
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use super::{
     Error, Headers, Prometheus, PublicError, QUERY,
     availability::{Admission, Availability},
     now,
+    pauses::Pauses,
     shares::Permit,
     turns::Turns,
 };
@@ -19,14 +21,23 @@ use super::{
 const PROBE: &str = "loadline_matches_nothing";
 
 impl Prometheus {
-    /// Waits until a request may be sent; it fails at once where the backend answers nobody.
+    /// Waits until a request may be sent; it fails at once where the backend answers nobody, or wants to be asked later.
     pub(super) async fn admitted(
         &self,
         path: &'static str,
         headers: &Headers,
     ) -> Result<(), Error> {
+        if let Some(cause) = self.pauses().cause(headers, now()) {
+            return Err(self.unsent(path, Error::Paused(cause)));
+        }
         let silence = self.settled(headers).await;
         silence.map_or(Ok(()), |cause| Err(self.unsent(path, Error::Silent(cause))))
+    }
+
+    /// Whoever calls it sends a request if that succeeds. It fails where the backend has asked meanwhile to be asked later.
+    pub(super) fn unpaused(&self, path: &'static str, headers: &Headers) -> Result<(), Error> {
+        let cause = self.pauses().admit(headers, now());
+        cause.map_or(Ok(()), |cause| Err(self.unsent(path, Error::Paused(cause))))
     }
 
     /// Waits until it is known whether the backend answers, and probes it where nobody else does. Says why it does not.
@@ -121,6 +132,7 @@ impl Prometheus {
             // The backend does not answer others: nothing is to be hoped for from what was sent before.
             cause = self.silenced() => return Err(self.unsent(path, Error::Silent(cause))),
         };
+        self.heed(headers, &result);
         match &result {
             Err(error) if error.is_silence() => {
                 // Whoever waits for the permit that is held meanwhile is not to try the same.
@@ -139,7 +151,9 @@ impl Prometheus {
         let patience = patience.min(self.query_timeout).min(self.discovery_timeout / 2);
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let request = self.send_query(PROBE, headers, patience);
-        match self.measured(QUERY, patience, request).await {
+        let result = self.measured(QUERY, patience, request).await;
+        self.heed(headers, &result);
+        match result {
             Err(error) if error.is_silence() => {
                 if error.is_timeout() {
                     // The next probe must not wait on a connection that leads nowhere.
@@ -150,6 +164,28 @@ impl Prometheus {
             _ => self.answered(),
         }
         probing.0 = None;
+    }
+
+    /// Takes out of a request's end whether others with these headers are to come later.
+    fn heed<T>(&self, headers: &Headers, result: &Result<T, Error>) {
+        let backend = &self.connections.config().name;
+        let later = result.as_ref().err().and_then(|error| Some((error, error.retry_after()?)));
+        if let Some((error, after)) = later {
+            let begun = self.pauses().begin(headers, error.public(), after, chance(), now());
+            if let Some(pause) = begun {
+                let seconds = pause.as_secs();
+                tracing::warn!(backend, seconds, %error, "Prometheus wants to be asked later; nothing is sent until then");
+            }
+            return;
+        }
+        let is_answered = result.as_ref().map_or_else(|error| !error.is_silence(), |_| true);
+        if is_answered && self.pauses().answered(headers) {
+            tracing::info!(backend, "Prometheus is asked again");
+        }
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answered(&self) {
@@ -201,6 +237,12 @@ impl Prometheus {
         self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
         result
     }
+}
+
+/// A number between 0 and 1.
+fn chance() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
+    f64::from(bits) / f64::from(u32::MAX)
 }
 
 /// A probe under way. Where whoever waits for it goes away, it is for somebody else to send one.

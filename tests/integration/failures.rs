@@ -33,12 +33,19 @@ fn api_error(status: u16, kind: &str) -> Answer {
     Answer::Raw(status, "application/json", body.to_string())
 }
 
+fn is_long(answer: &Answer) -> bool {
+    match answer {
+        Answer::Raw(_, _, body) => body.len() > 1 << 20,
+        answer => matches!(answer, Answer::Endless(_) | Answer::Bomb(_)),
+    }
+}
+
 fn data(data: &Value) -> Answer {
     Answer::Data(data.clone())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_is_told() {
+/// What a backend answers, and what becomes of it.
+fn answers() -> Vec<(Answer, String)> {
     const REFUSED: &str = "Prometheus refused the query";
     const NONSENSE: &str = "the answer is not one of a Prometheus";
     const PAGE: &str = "the answer is not one of a Prometheus (HTML, as of a login page)";
@@ -49,7 +56,7 @@ async fn what_a_client_is_told() {
         format!("Prometheus, or a proxy before it, answered with HTTP status {status} ({meaning})")
     };
     let row = |value: Value| json!({"resultType": "vector", "result": [value]});
-    let cases = [
+    vec![
         (api_error(400, "bad_data"), refused(400)),
         (api_error(422, "execution"), refused(422)),
         (api_error(422, "422"), refused(422)),
@@ -86,26 +93,66 @@ async fn what_a_client_is_told() {
         (data(&row(json!({"metric": {}, "value": ["SECRET", "1"]}))), NONSENSE.to_owned()),
         (data(&row(json!({"metric": {"pod": "p"}, "value": [1, "SECRET"]}))), NONSENSE.to_owned()),
         (
+            Answer::Raw(
+                200,
+                "application/json",
+                format!(
+                    "{{\"status\":\"success\",\"data\":{}{}}}",
+                    "[".repeat(1_000_000),
+                    "]".repeat(1_000_000)
+                ),
+            ),
+            NONSENSE.to_owned(),
+        ),
+        (
+            Answer::Raw(
+                422,
+                "application/json",
+                format!(
+                    "{{\"status\":\"error\",\"errorType\":\"execution\",\"error\":\"{}\"}}",
+                    "SECRET".repeat(1_000_000)
+                ),
+            ),
+            refused(422),
+        ),
+        (
+            data(&json!({"resultType": "SECRET\nERROR", "result": []})),
+            "the query gives a result of another type, not a vector".to_owned(),
+        ),
+        (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
             "the query gives a string, not a vector".to_owned(),
         ),
-        (Answer::Endless(257 << 20), "the answer of Prometheus is too large".to_owned()),
+        (
+            Answer::Endless(64 << 20),
+            "the answer of Prometheus is too large: more than 32 MiB".to_owned(),
+        ),
+        (
+            Answer::Bomb(64 << 20),
+            "the answer of Prometheus is too large: more than 32 MiB".to_owned(),
+        ),
         // After these nothing is sent for a while.
+        (Answer::Cut(100), "Prometheus cannot be reached (the connection broke)".to_owned()),
         (api_error(503, "timeout"), late(503)),
         (text(504, "SECRET"), late(504)),
         (Answer::Hang, LATE.to_owned()),
-    ];
+        (Answer::Trickle, LATE.to_owned()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_is_told() {
     let backend = Backend::start(knows(&["m"], |_| Answer::Hang)).await;
     let with_secrets = backend.url.replace("http://", "http://SECRET-user:SECRET-password@");
     let mut launch = Launch::new(RULE, &with_secrets);
     launch.prometheus.add_header("X-Scope-OrgID=SECRET-tenant").unwrap();
     launch.prometheus.query_timeout = Duration::from_millis(300);
     let app = launch.start().await;
-    for (pod, (answer, cause)) in cases.into_iter().enumerate() {
-        let shown = format!("{answer:?}");
+    for (pod, (answer, cause)) in answers().into_iter().enumerate() {
+        let shown: String = format!("{answer:?}").chars().take(200).collect();
         let wanted = format!("Internal error occurred: unable to fetch metrics: rules[0]: {cause}");
         // Long bodies take their time in a build that is not optimised.
-        if matches!(answer, Answer::Endless(_)) {
+        if is_long(&answer) {
             let mut launch = Launch::new(RULE, &backend.url);
             launch.prometheus.query_timeout = Duration::from_secs(30);
             backend.play(knows(&["m"], move |_| answer.clone()));

@@ -42,6 +42,8 @@ mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;
 #[cfg(test)]
+mod later;
+#[cfg(test)]
 mod log_floods;
 #[cfg(test)]
 mod manifests;

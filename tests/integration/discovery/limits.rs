@@ -1,6 +1,9 @@
-//! More metrics than are served: somebody makes up names.
+//! More metrics than are served, or are read: somebody makes up names.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use loadline::core::catalog::MOST_OF_RULE;
@@ -9,7 +12,7 @@ use serde_json::json;
 use super::{rule, rules};
 use crate::support::{
     app::{Launch, custom},
-    backend::{Answer, Backend},
+    backend::{Answer, Asked, Backend, pods},
     until,
 };
 
@@ -63,5 +66,44 @@ async fn a_rule_with_too_many_metrics_is_cut_and_named() {
     assert!(lists.iter().all(|list| list.body == lists[0].body));
     let resources = lists[0].json();
     assert_eq!(resources["resources"].as_array().unwrap().len(), MOST_OF_RULE + 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_large_leaves_the_rule_what_it_knew() {
+    let names = |asked: &Asked| match asked.parameter("match[]") {
+        selector if selector.contains("matches_nothing") => Answer::Data(json!([])),
+        selector if selector.starts_with("small") => Answer::Data(json!(["small"])),
+        _ if asked.is_query() => Answer::Data(pods(&[("p", "1")])),
+        _ => Answer::Data(json!(["large"])),
+    };
+    let backend = Backend::start(names).await;
+    let text = rules(&[rule("large", "{as: $0}"), rule("small", "{as: $0}")]);
+    let mut launch = Launch::new(&text, &backend.url);
+    launch.relist_interval = Duration::from_millis(50);
+    let app = launch.start().await;
+    for metric in ["large", "small"] {
+        app.get(&custom(&format!("namespaces/n/pods/p/{metric}"))).await.values();
+    }
+    for answer in [Answer::Endless(64 << 20), Answer::Bomb(64 << 20)] {
+        backend.play(move |asked| {
+            let is_large = asked.parameter("match[]").starts_with("large");
+            if is_large { answer.clone() } else { names(asked) }
+        });
+        until("the problem", async || {
+            let health = app.get("/readyz?verbose").await.body;
+            let wanted = "rules[0]: the answer of Prometheus is too large: more than 32 MiB";
+            health.contains(wanted).then(|| assert!(!health.contains("rules[1]"), "{health}"))
+        })
+        .await;
+        for metric in ["large", "small"] {
+            app.get(&custom(&format!("namespaces/n/pods/p/{metric}"))).await.values();
+        }
+        backend.play(names);
+        until("the end of the problem", async || {
+            (!app.get("/readyz?verbose").await.body.contains("rules[0]")).then_some(())
+        })
+        .await;
+    }
     app.stop().await;
 }

@@ -1,6 +1,10 @@
 //! A backend that answers as it is told, and remembers what it was asked.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io::Write as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -9,6 +13,8 @@ use axum::{
     http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse as _, Response},
 };
+use flate2::{Compression, write::GzEncoder};
+use futures::StreamExt as _;
 use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -55,8 +61,16 @@ pub(crate) enum Answer {
     Raw(u16, &'static str, String),
     /// A redirect to this URL or path.
     Redirect(u16, String),
+    /// With this status, and this `Retry-After` if it is not empty.
+    Later(u16, &'static str),
+    /// A body that is short only as long as it is packed: so many bytes.
+    Bomb(usize),
     /// So many bytes of a body that does not end before.
     Endless(usize),
+    /// So many bytes of a body that breaks off then.
+    Cut(usize),
+    /// A byte now and then, without end.
+    Trickle,
     /// Not at all.
     Hang,
     /// With the data, once the gate is open.
@@ -133,10 +147,32 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [("location", location)]).into_response()
         }
+        Answer::Later(status, after) => {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let after = (!after.is_empty()).then_some([("retry-after", after)]);
+            (status, after, "come back later").into_response()
+        }
+        Answer::Bomb(bytes) => {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+            packed.write_all(&vec![b' '; bytes]).expect("memory");
+            ([("content-encoding", "gzip")], packed.finish().expect("memory")).into_response()
+        }
         Answer::Endless(bytes) => {
             let chunk = bytes::Bytes::from(vec![b' '; 1 << 20]);
             let chunks = (0..bytes >> 20).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
             Body::from_stream(futures::stream::iter(chunks)).into_response()
+        }
+        Answer::Cut(bytes) => {
+            let part = Ok(bytes::Bytes::from(vec![b' '; bytes]));
+            let broken = Err(std::io::Error::other("it breaks"));
+            Body::from_stream(futures::stream::iter([part, broken])).into_response()
+        }
+        Answer::Trickle => {
+            let bytes = futures::stream::repeat(()).then(|()| async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, std::io::Error>(bytes::Bytes::from_static(b" "))
+            });
+            Body::from_stream(bytes).into_response()
         }
         Answer::Hang => std::future::pending().await,
         Answer::Gated(mut gate, data) => {
