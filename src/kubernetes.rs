@@ -110,11 +110,14 @@ pub fn client(mut config: Config) -> Result<Client, Error> {
     Ok(ClientBuilder::try_from(config)?.with_layer(&bounds::Bounds).build())
 }
 
-/// The kinds that the API server serves, by aggregated discovery, in its order: two requests. One that does not know it
-/// answers in the older form, in which nothing is found: that is an error, and not a cluster without kinds.
+/// The kinds that the API server serves, by aggregated discovery, in its order: two requests, in the time that one may take. One
+/// that does not know it answers in the older form, in which nothing is found: that is an error, and not a cluster without kinds.
 pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
-    let core = deadline(client.list_core_api_versions_aggregated()).await?;
-    let groups = deadline(client.list_api_groups_aggregated()).await?;
+    let both = async {
+        let core = client.list_core_api_versions_aggregated().await?;
+        Ok((core, client.list_api_groups_aggregated().await?))
+    };
+    let (core, groups) = deadline(both).await?;
     let mut kinds = Vec::new();
     collect(&core, &mut kinds);
     collect(&groups, &mut kinds);
@@ -189,3 +192,6 @@ impl KindsSource {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

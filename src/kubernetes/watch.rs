@@ -12,7 +12,7 @@ use kube::{
     core::{Request, WatchEvent},
 };
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Error, TIMEOUT,
@@ -34,6 +34,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The longest pause before a watch is tried again that was not refused.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long the list that a watch begins with may take, all of its pages together.
+const WHOLE_LIST: Duration = Duration::from_secs(300);
 
 /// A watch that ends sooner has failed.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -181,6 +184,7 @@ where
         let mut parameters = ListParams::default().limit(PAGE);
         parameters.field_selector = self.fields.map(str::to_owned);
         let mut pages = Pages::default();
+        let end = Instant::now() + WHOLE_LIST;
         loop {
             let request = if self.is_partial {
                 self.request.list_metadata(&parameters)
@@ -188,9 +192,11 @@ where
                 self.request.list(&parameters)
             };
             let request = request.map_err(kube::Error::BuildRequest).map_err(Error::from)?;
-            let page: Page<_> = match timeout(TIMEOUT, self.client.request(request)).await {
-                Ok(page) => page.map_err(|error| broken("list", &error))?,
-                Err(_elapsed) => return Err(Error::Timeout(TIMEOUT).into()),
+            let page = timeout(TIMEOUT, self.client.request(request));
+            let page: Page<_> = match timeout_at(end, page).await {
+                Ok(Ok(page)) => page.map_err(|error| broken("list", &error))?,
+                Ok(Err(_elapsed)) => return Err(Error::Timeout(TIMEOUT).into()),
+                Err(_elapsed) => return Err(Error::Timeout(WHOLE_LIST).into()),
             };
             parameters.continue_token = pages.next(&page.metadata)?;
             for object in page.items {

@@ -24,10 +24,10 @@ use loadline::{
     },
     kubernetes::{
         self,
-        watch::{Broken, Watch},
+        watch::{Broken, Pauses, Watch},
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::{install_tls_provider, process::Process, serve, until};
@@ -106,6 +106,114 @@ async fn an_event_that_does_not_end_is_not_read_on() {
     .await;
     let broken = Watch::metadata(client, &pods(), None).follow(|_| {}).await;
     assert!(matches!(broken, Broken::Failed { .. }), "{broken}");
+    assert!(sent.load(Ordering::SeqCst) < ENDLESS, "{sent:?}");
+}
+
+fn refused(code: u16) -> Value {
+    let reason = if code == 410 { "Expired" } else { "InternalError" };
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "code": code})
+}
+
+fn status(code: u16) -> Response {
+    (http::StatusCode::from_u16(code).unwrap(), axum::Json(refused(code))).into_response()
+}
+
+/// What is answered, how, and what it means.
+type Bad = (&'static str, fn() -> Response, Wanted);
+
+/// Lists and watches that are no good.
+const BAD: &[Bad] = &[
+    ("gone", || status(410), Wanted::Expired),
+    (
+        "gone, as an event",
+        || event(&json!({"type": "ERROR", "object": refused(410)})),
+        Wanted::Expired,
+    ),
+    (
+        "an event of an error",
+        || event(&json!({"type": "ERROR", "object": refused(500)})),
+        Wanted::Failed,
+    ),
+    ("busy", || status(429), Wanted::Failed),
+    ("broken", || status(500), Wanted::Failed),
+    ("away", || status(503), Wanted::Failed),
+    ("another code", || status(418), Wanted::Failed),
+    (
+        "a redirect",
+        || (http::StatusCode::FOUND, [("location", "/")]).into_response(),
+        Wanted::Failed,
+    ),
+    ("not allowed", || status(403), Wanted::Refused),
+    ("nobody", || status(401), Wanted::Refused),
+    ("no such resource", || status(404), Wanted::Missing),
+    ("garbage", || b"\xff\xfe{not json\n".to_vec().into_response(), Wanted::Failed),
+    ("a page", || ([("content-type", "text/html")], "<html>\n").into_response(), Wanted::Failed),
+    ("nothing", || ().into_response(), Wanted::Failed),
+    ("other JSON", || event(&json!([1, {}])), Wanted::Failed),
+    ("no object", || event(&json!({"type": "ADDED"})), Wanted::Failed),
+    (
+        "an unknown event",
+        || event(&json!({"type": "SURPRISE", "object": {"metadata": {}}})),
+        Wanted::Failed,
+    ),
+];
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wanted {
+    Expired,
+    Refused,
+    Missing,
+    Failed,
+}
+
+impl From<&Broken> for Wanted {
+    fn from(broken: &Broken) -> Self {
+        match broken {
+            Broken::Refused { .. } => Self::Refused,
+            Broken::Missing => Self::Missing,
+            Broken::Expired => Self::Expired,
+            Broken::Failed { .. } => Self::Failed,
+        }
+    }
+}
+
+fn event(event: &Value) -> Response {
+    format!("{event}\n").into_response()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_bad_answer_breaks_a_watch_which_pauses_then() {
+    for (what, answer, wanted) in BAD {
+        for is_bad in ["watch", "list"] {
+            // Of a list an empty answer is none, and a line is no event.
+            let asked = Sent::default();
+            let counted = Arc::clone(&asked);
+            let (client, _server) = client(move |request| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let is_watch = request.uri().query().unwrap_or_default().contains("watch=true");
+                if is_watch == (is_bad == "watch") { answer() } else { page(1, "") }
+            })
+            .await;
+            let mut watch = Watch::metadata(client, &pods(), None);
+            let broken = watch.follow(|_| {}).await;
+            let wanted = match (is_bad, what) {
+                ("list", what) if what.contains("event") => Wanted::Failed,
+                _ => *wanted,
+            };
+            assert_eq!(Wanted::from(&broken), wanted, "{is_bad} {what}: {broken}");
+            assert!(asked.load(Ordering::SeqCst) <= 2, "{is_bad} {what}: {asked:?}");
+            let pause = Pauses::default().after(&broken, Duration::from_secs(300));
+            assert!(pause >= Duration::from_millis(400), "{is_bad} {what}: {pause:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_do_not_end_are_not_read_on() {
+    let sent = Sent::default();
+    let counted = Arc::clone(&sent);
+    let (client, _server) = client(move |_| endless(&counted)).await;
+    kubernetes::kinds(&client).await.unwrap_err();
     assert!(sent.load(Ordering::SeqCst) < ENDLESS, "{sent:?}");
 }
 
