@@ -1,5 +1,6 @@
 //! HTTP: which path means what, and how answers and errors are written.
 
+mod deadline;
 mod edge;
 mod error;
 mod external;
@@ -11,7 +12,7 @@ mod observe;
 mod openapi;
 mod resource;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -21,6 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use deadline::in_time;
 use edge::Edge;
 use error::ApiError;
 pub use error::Failures;
@@ -45,9 +47,6 @@ use crate::{
         status::Reason,
     },
 };
-
-/// How long a request may take. kube-apiserver's aggregator gives up after 60 s.
-const DEADLINE: Duration = Duration::from_secs(55);
 
 /// The API groups that this server knows. The version documents of custom and external metrics are always answered, possibly empty:
 /// an APIService that is registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
@@ -221,10 +220,7 @@ async fn custom_route(
 
 /// The answer that a read makes, within the time that a request may take.
 async fn made(read: impl Future<Output = Result<Vec<u8>, ApiError>>) -> Result<Response, ApiError> {
-    let Ok(body) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(Reason::Timeout, "the metric could not be read in time"));
-    };
-    let body = body?;
+    let body = in_time("metric", read).await?;
     let mut response = Response::new(Body::from(body));
     let media = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, media);

@@ -169,6 +169,19 @@ mod tests {
         limiter.review(Asker::Stranger, 1, async { Ok(()) }).await.unwrap();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn whose_turn_does_not_come_is_told_so() {
+        let limiter = ReviewLimiter::default();
+        let endless = || {
+            Box::pin(limiter.review(Asker::Known("a"), 1, std::future::pending::<Result<(), _>>()))
+        };
+        let mut under_way: Vec<_> = iter::repeat_with(endless).take(AT_A_TIME).collect();
+        assert!(under_way.iter_mut().all(|review| review.now_or_never().is_none()));
+        let start = tokio::time::Instant::now();
+        assert!(is_crowded(&endless().await));
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+
     #[tokio::test]
     async fn a_user_who_asks_for_too_much_does_not_keep_others_from_waiting() {
         let limiter = ReviewLimiter::default();

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Api, DEADLINE, Parameters, error::ApiError, guard::asks_to_watch};
+use super::{Api, Parameters, deadline::in_time, error::ApiError, guard::asks_to_watch};
 use crate::{
     core::{fields::FieldSelector, selector::Selector},
     reads::{ReadError, resource::UsageQuestion},
@@ -57,10 +57,8 @@ pub(super) async fn usage(
         return Err(ApiError::new(Reason::MethodNotAllowed, text));
     }
     let read = answer(&api, version, path, uri.query().unwrap_or_default());
-    let Ok(body) = tokio::time::timeout(DEADLINE, read).await else {
-        return Err(ApiError::new(Reason::Timeout, "the usage could not be read in time"));
-    };
-    Ok(([(header::CONTENT_TYPE, "application/json")], body?).into_response())
+    let body = in_time("usage", read).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 async fn answer(

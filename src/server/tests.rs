@@ -1,3 +1,5 @@
+mod abuse;
+
 use std::net::Ipv4Addr;
 
 use axum::{Router, routing::get};
@@ -197,11 +199,15 @@ struct Stage {
 
 impl Stage {
     async fn start(protocol: &str, limits: Limits) -> Self {
+        let router = Router::new().fallback(async || "served");
+        Self::serving(router, &Options::default(), protocol, limits).await
+    }
+
+    async fn serving(router: Router, options: &Options, protocol: &str, limits: Limits) -> Self {
         let serving = serving().await;
-        let config = tls::config(serving.resolver(), &Options::default()).unwrap();
+        let config = tls::config(serving.resolver(), options).unwrap();
         let listener = listener(config, limits).await;
         let address = listener.address().unwrap();
-        let router = Router::new().fallback(async || "served");
         let task = tokio::spawn(listener.serve(router, CancellationToken::new()));
         let client = connector(serving.authority(), rustls::ALL_VERSIONS, &[protocol]);
         Self { address, client, _task: AbortOnDropHandle::new(task) }
@@ -258,7 +264,18 @@ async fn a_connection_without_a_request_is_closed() {
         assert!(start.elapsed() <= FIRST_HEAD + GRACE, "{beginning}");
         tokio::time::resume();
     }
-    // One that has had its answer may be idle for longer.
+    // One that has had its answer may be idle for longer, though not for ever.
+    for beginning in ["", "GET / HTTP/1.1\r\nHost: "] {
+        let mut stream = stage.connect().await;
+        assert_eq!(ask(&mut stream, "").await, "HTTP/1.1 200");
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        tokio::time::pause();
+        let start = Instant::now();
+        stream.read_to_end(&mut Vec::new()).await.unwrap_or_default();
+        let idle = start.elapsed();
+        assert!((FIRST_HEAD * 2..=REQUEST_HEAD + GRACE).contains(&idle), "{beginning}: {idle:?}");
+        tokio::time::resume();
+    }
     let mut stream = stage.connect().await;
     assert_eq!(ask(&mut stream, "").await, "HTTP/1.1 200");
     tokio::time::pause();
@@ -268,6 +285,21 @@ async fn a_connection_without_a_request_is_closed() {
     let length = stream.read(&mut rest).await.unwrap();
     assert!(rest[..length].ends_with(b"served"));
     assert_eq!(ask(&mut stream, "").await, "HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn heads_have_a_number_of_headers_that_is_taken() {
+    for (http2, most) in [(true, 100), (false, MAX_HEADERS)] {
+        for (count, wanted) in [(most, "200"), (most + 1, "431")] {
+            let options = Options { http2, ..Options::default() };
+            let router = Router::new().fallback(async || "served");
+            let stage = Stage::serving(router, &options, "http/1.1", Limits::default()).await;
+            // Two are there already.
+            let more: String = (2..count).map(|number| format!("\r\na{number}: b")).collect();
+            let answer = ask(&mut stage.connect().await, &more).await;
+            assert_eq!(answer, format!("HTTP/1.1 {wanted}"), "{count}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! in one shell, against a real Prometheus with the series of the page.
 
 mod flags;
+mod limits;
 mod links;
 mod messages;
 mod page;
@@ -125,6 +126,12 @@ fn messages_are_those_of_the_program() {
     let messages = messages::of(&page);
     assert!(messages.len() > 15, "{messages:?}");
     let complaints = messages::complaints(&page, &messages::source(&root().join("src")));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn limits_are_those_of_the_source() {
+    let complaints = limits::complaints(&page("docs/limits.md"));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
@@ -345,6 +352,22 @@ fn messages_that_nothing_says_are_found() {
     told(&complaints("| `no rule makes …` | x |"), "bad.md:1: nothing says `no rule makes …`");
     told(&complaints("| `…` | x |"), "nothing says");
     told(&complaints("| `no rule gives … by that name` | x |"), "nothing says");
+}
+
+#[test]
+fn limits_that_are_others_are_found() {
+    let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let complaints = |good: &str, bad: &str| {
+        assert_eq!(text.matches(good).count(), 1, "{good}");
+        limits::complaints(&Page::parse("bad.md", &text.replace(good, bad)))
+    };
+    told(&complaints("| bearer token | 32 KiB |", "| bearer token | 64 KiB |"), "not 32 KiB");
+    told(&complaints("| bearer token | 32 KiB |", "| bearer token | 132 KiB |"), "not 32 KiB");
+    told(&complaints("| 4,096, and", "| 40,961, and"), "not 4,096");
+    told(&complaints("for a page, 300 s", "for a page, 30 s"), "not 300 s");
+    let another = "| another token | 1 KiB | | 401 |\n| bearer token | 32 KiB |";
+    told(&complaints("| bearer token | 32 KiB |", another), "another token");
+    assert_eq!(complaints("| spans that wait", "spans that wait").len(), 1, "a row is gone");
 }
 
 #[test]

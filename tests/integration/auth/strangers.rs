@@ -176,6 +176,42 @@ async fn whoever_is_known_keeps_the_connection() {
     assert_eq!(relay.accepted(), accepted, "nobody who is known has connected again");
 }
 
+/// Nobody who is known is closed for anybody, so that what is new is.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_those_who_are_known_have_a_number_too() {
+    let stage = Stage::new().await;
+    let mut launch = stage.launch();
+    launch.limits = Limits { connections: 4, strangers_per_address: 4 };
+    let app = ready(launch).await;
+    let url = app.url(&read());
+    let headers = [("authorization", "Bearer good")];
+    let known: Vec<_> = (0..4).map(|_| client(&app, None)).collect();
+    for client in &known {
+        assert_eq!(App::send(client, Method::GET, &url, &headers).await.status, 200);
+    }
+    let late = client(&app, None);
+    let ask = async || late.get(&url).bearer_auth("good").send().await;
+    for _ in 0..3 {
+        ask().await.unwrap_err();
+    }
+    for client in &known {
+        assert_eq!(App::send(client, Method::GET, &url, &headers).await.status, 200);
+    }
+    drop(known);
+    until("there is room", async || ask().await.ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_too_long_are_not_reviewed() {
+    let stage = Stage::new().await;
+    let app = ready(stage.launch()).await;
+    reviews(&stage);
+    for (length, wanted) in [(32 << 10, 1), ((32 << 10) + 1, 0)] {
+        assert_eq!(get(&app, &"t".repeat(length), &read()).await.status, 401);
+        assert_eq!(reviews(&stage).0, wanted, "{length}");
+    }
+}
+
 /// Reasons are for those who may read the single checks, as in kube-apiserver.
 #[tokio::test(flavor = "multi_thread")]
 async fn why_the_server_is_not_well_is_for_those_who_may_read_it() {

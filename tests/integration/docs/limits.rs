@@ -1,0 +1,195 @@
+//! The tables of limits: every row has the numbers of the source.
+
+use std::fs;
+
+use regex::Regex;
+
+use super::{page::Page, root};
+
+/// How a number is written in the table.
+#[derive(Clone, Copy)]
+enum Unit {
+    Bytes,
+    Count,
+    Seconds,
+}
+
+use Unit::{Bytes, Count, Seconds};
+
+/// A number: the file below `src/`, the constant there, or an expression that finds it, and how the table writes it.
+type Number = (&'static str, &'static str, Unit);
+
+/// How a row begins, and its numbers. What is not ours to decide, or has no number, has none.
+const ROWS: &[(&str, &[Number])] = &[
+    ("path and query of a request", &[("http/guard.rs", "MAX_URI_BYTES", Bytes)]),
+    ("headers of a request, with its path", &[("server.rs", "MAX_HEAD_BYTES", Bytes)]),
+    ("headers of a request by HTTP/1.1", &[("server.rs", "MAX_HEADERS", Count)]),
+    ("body of a request", &[("http/guard.rs", "MAX_BODY_BYTES", Bytes)]),
+    ("bearer token", &[("auth/token.rs", "MAX_TOKEN_BYTES", Bytes)]),
+    (
+        "memory of the requests of one user",
+        &[("http/guard.rs", "EACH_USER", Bytes), ("http/guard.rs", "ALL_USERS", Bytes)],
+    ),
+    ("the same for all strangers", &[("http/guard.rs", "STRANGERS", Bytes)]),
+    (
+        "access reviews of strangers",
+        &[
+            ("auth/review_limiter.rs", "STRANGERS_AT_A_TIME", Count),
+            ("auth/review_limiter.rs", "STRANGERS_AT_ONCE", Count),
+        ],
+    ),
+    ("token reviews of tokens", &[]),
+    (
+        "other reviews",
+        &[
+            ("auth/review_limiter.rs", "AT_A_TIME", Count),
+            ("auth/review_limiter.rs", "PATIENCE", Seconds),
+            ("auth/review_limiter.rs", "WAITING_EACH", Bytes),
+            ("auth/review_limiter.rs", "WAITING_ALL", Bytes),
+        ],
+    ),
+    ("a review that kube-apiserver", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
+    ("a read of a metric", &[("http/deadline.rs", "DEADLINE", Seconds)]),
+    ("queries at a time", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
+    (
+        "the answer of a query to Prometheus",
+        &[("prometheus/config.rs", r"query_timeout: (Duration.+),", Seconds)],
+    ),
+    (
+        "connections",
+        &[
+            ("server/limits.rs", r"Self \{ connections: ([\d_]+)", Count),
+            ("server/limits.rs", "RESERVED_FILES", Count),
+        ],
+    ),
+    (
+        "strangers' connections from one",
+        &[("server/limits.rs", r"strangers_per_address: (\d+)", Count)],
+    ),
+    ("strangers' connections in all", &[("server/limits.rs", "STRANGERS", Count)]),
+    ("from the connection to the whole", &[("server.rs", "FIRST_HEAD", Seconds)]),
+    ("from an answer to the whole head", &[("server.rs", "REQUEST_HEAD", Seconds)]),
+    ("requests at a time on a connection", &[("server.rs", "MAX_STREAMS", Count)]),
+    ("bytes of bodies on the way", &[("server.rs", "BODY_WINDOW", Count)]),
+    ("resets and other misuse of HTTP/2", &[]),
+    ("decisions of access reviews", &[("auth/access.rs", "MAX_BYTES", Bytes)]),
+    ("who holds which token", &[("auth/token.rs", "MAX_BYTES", Bytes)]),
+    ("tokens that were good", &[("auth/token.rs", "MAX_GOOD", Count)]),
+    ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
+    ("an answer of Prometheus", &[("prometheus.rs", "MAX_ANSWER_BYTES", Bytes)]),
+    ("the label names of a query's", &[("prometheus/decode.rs", "MAX_NAMES", Count)]),
+    ("the times of samples", &[]),
+    ("a pause that Prometheus asks for", &[("prometheus/pauses.rs", "LONGEST", Seconds)]),
+    (
+        "metrics of a rule",
+        &[
+            ("core/catalog/found.rs", "MOST_OF_RULE", Count),
+            ("core/catalog/found.rs", "MOST_IN_ALL", Count),
+        ],
+    ),
+    ("the text that a template makes", &[("core/template/engine.rs", "MAX_LENGTH", Bytes)]),
+    ("what a template copies", &[("core/template/budget.rs", "MAX_WORK", Bytes)]),
+    ("an answer of the API server", &[("kubernetes/bounds.rs", "MAX_BODY_BYTES", Bytes)]),
+    ("an event of a watch", &[("kubernetes/bounds.rs", "MAX_EVENT_BYTES", Bytes)]),
+    ("pages of a list", &[("kubernetes/list.rs", "MAX_PAGES", Count)]),
+    (
+        "a LIST that a read waits for",
+        &[("kubernetes.rs", "TIMEOUT", Seconds), ("kubernetes/list.rs", "WHOLE_LIST", Seconds)],
+    ),
+    (
+        "the LIST that a watch begins",
+        &[("kubernetes.rs", "TIMEOUT", Seconds), ("kubernetes/watch.rs", "WHOLE_LIST", Seconds)],
+    ),
+    ("the kinds of the cluster", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
+    ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_PAUSE", Seconds)]),
+    ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
+    (
+        "metrics that are fetched before",
+        &[
+            ("core/seeds.rs", "MAX_OF_AUTOSCALER", Count),
+            ("core/seeds.rs", "MAX_OF_NAMESPACE", Count),
+        ],
+    ),
+    ("queries that are refreshed before", &[("cache.rs", "MAX_TENDED", Count)]),
+    ("discoveries because a metric", &[("discovery/budgets.rs", "PAUSE", Seconds)]),
+];
+
+/// Rows that no number is known of or whose numbers are others, and what is known of rows that are not there.
+pub(super) fn complaints(page: &Page) -> Vec<String> {
+    let rows: Vec<_> = page
+        .prose
+        .iter()
+        .filter_map(|(line, text)| {
+            let mut cells = text.strip_prefix("| ")?.split(" | ");
+            let (what, limit) = (cells.next()?, cells.next()?);
+            let is_head = ["what", "---"].contains(&what);
+            (!is_head).then_some((line, what, limit))
+        })
+        .collect();
+    let begins =
+        |what: &str, row: &str| what == row || (what.starts_with(row) && row.contains(' '));
+    let mut complaints = Vec::new();
+    for (line, what, limit) in &rows {
+        let known: Vec<_> = ROWS.iter().filter(|(row, _)| begins(what, row)).collect();
+        let [(_, numbers)] = known[..] else {
+            complaints.push(format!("{}:{line}: nobody knows the numbers of: {what}", page.path));
+            continue;
+        };
+        for number in *numbers {
+            let value = written(*number);
+            let is_said = contains(limit, &value);
+            if !is_said && (value != "60 s" || !limit.contains("a minute")) {
+                complaints.push(format!("{}:{line}: {what}: not {value}", page.path));
+            }
+        }
+    }
+    let gone = ROWS.iter().filter(|(row, _)| !rows.iter().any(|(_, what, _)| begins(what, row)));
+    complaints.extend(gone.map(|(row, _)| format!("{}: there is no row: {row}", page.path)));
+    complaints
+}
+
+/// Whether a text has a number, and not only one that ends or begins so.
+fn contains(text: &str, value: &str) -> bool {
+    let whole = Regex::new(&format!(r"(?:^|[^\d,]){value}(?:$|[^\d,]|,\D|,$)"));
+    whole.expect("our own expression").is_match(text)
+}
+
+/// A number of the source, as the table writes it.
+fn written((file, place, unit): Number) -> String {
+    let source = fs::read_to_string(root().join("src").join(file)).unwrap();
+    let found = if place.contains('(') {
+        Regex::new(place)
+    } else {
+        Regex::new(&format!(r"const {place}: \w+ = (.+);"))
+    };
+    let found = found.expect("our own expression").captures(&source);
+    let found = found.unwrap_or_else(|| panic!("{file}: no {place}"));
+    let number = value(found[1].trim_end_matches(')'));
+    match unit {
+        Bytes if number.is_multiple_of(1 << 20) => format!("{} MiB", number >> 20),
+        Bytes => format!("{} KiB", number >> 10),
+        Count => grouped(number),
+        Seconds => format!("{number} s"),
+    }
+}
+
+/// The value of an expression as limits are written.
+fn value(expression: &str) -> u64 {
+    let expression = expression.trim_start_matches("Duration::from_secs(").trim();
+    let both = |(one, other): (&str, &str)| (value(one), value(other));
+    if let Some((one, other)) = expression.split_once("<<").map(both) {
+        one << other
+    } else if let Some((one, other)) = expression.split_once('*').map(both) {
+        one * other
+    } else {
+        let number = expression.trim().replace('_', "");
+        number.parse().unwrap_or_else(|error| panic!("{error}: {expression}"))
+    }
+}
+
+/// A number with a comma before each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let threes = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    threes.collect::<Vec<_>>().join(",")
+}
