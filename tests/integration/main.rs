@@ -54,6 +54,8 @@ mod monitoring;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod odd_requests;
+#[cfg(test)]
 mod pointwise;
 #[cfg(test)]
 mod registrations;
