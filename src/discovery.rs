@@ -15,9 +15,9 @@ mod budgets;
 mod confirm;
 mod handle;
 mod idle;
+mod miss_backoff;
 mod round;
 mod state;
-mod vain;
 
 use std::{
     collections::BTreeSet,

@@ -5,7 +5,7 @@ use std::{hash::Hash, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{RETRY, vain::Vain};
+use super::{RETRY, miss_backoff::MissBackoff};
 use crate::core::{catalog::Catalog, rules::RuleSet};
 
 /// What the task is asked for. The answer comes when it is done, and the catalog has the result.
@@ -24,7 +24,7 @@ pub struct Handle {
     tried: watch::Receiver<bool>,
     problems: Told,
     remarks: Told,
-    vain: Vain,
+    misses: MissBackoff,
 }
 
 /// Sentences that change with every discovery.
@@ -37,7 +37,7 @@ impl Handle {
         tried: watch::Receiver<bool>,
         (problems, remarks): (Told, Told),
     ) -> Self {
-        Self { catalog, asks, tried, problems, remarks, vain: Vain::new() }
+        Self { catalog, asks, tried, problems, remarks, misses: MissBackoff::new() }
     }
 
     /// The catalog as it is now.
@@ -47,8 +47,8 @@ impl Handle {
 
     /// A metric of the catalog, by what names it. If the catalog does not have it, every rule that was not tried within
     /// [`RETRY`] is discovered again first, for at most as long: who reads is one of few workers of the HPA controller. A
-    /// metric that was looked for in vain is not looked for again for a while, and the readers of a namespace have one
-    /// discovery a minute. The namespace is empty for readers of what is in none.
+    /// metric that was not found is not looked for again in the namespace for a while, and the readers of a namespace have
+    /// one discovery a minute. The namespace is empty for readers of what is in none.
     pub async fn find<T>(
         &self,
         namespace: &str,
@@ -58,16 +58,16 @@ impl Handle {
         if let Some(found) = find(&self.catalog.load()) {
             return Some(found);
         }
-        let key = Vain::key(name);
+        let key = MissBackoff::key(namespace, name);
         let now = Instant::now();
-        if !self.vain.is_over(key, now).await {
+        if !self.misses.is_over(key, now).await {
             return None;
         }
         let look = self.ask(|done| Ask::Look(namespace.into(), done));
         tokio::time::timeout(RETRY, look).await.unwrap_or_default();
         let found = find(&self.catalog.load());
         if found.is_none() {
-            self.vain.note(key, now).await;
+            self.misses.note(key, now).await;
         }
         found
     }

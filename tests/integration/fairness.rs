@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::support::{
-    app::{Launch, external},
+    app::{Launch, custom, external},
     backend::{Answer, Asked, Backend, knows},
     cluster::{Kubernetes, Stored, read_with},
     until,
@@ -82,25 +82,40 @@ async fn unknown_names_cost_one_discovery_for_each_namespace() {
     let app = Launch::new(RULE, &backend.url).start().await;
     let discoveries = || backend.count(|asked| asked.parameter("match[]") == "queue");
     let mut number = 0;
-    let mut read = async |namespace: &str| {
+    // Each time another metric.
+    let mut read = async |path: &str| {
         number += 1;
-        let path = external(&format!("namespaces/{namespace}/unknown_{number}"));
-        assert_eq!(app.get(&path).await.status, 404);
+        assert_eq!(app.get(&format!("{path}/unknown_{number}")).await.status, 404);
         discoveries()
     };
+    let of_a = [
+        external("namespaces/a"),
+        custom("namespaces/a/pods/p"),
+        custom("namespaces/a/pods/*"),
+        custom("namespaces/a/metrics"),
+        custom("namespaces/a/services/s"),
+    ];
+    let paths = [
+        &of_a[..],
+        &[external("namespaces/b")],
+        &[custom("namespaces/c/pods/*")],
+        // What is in no namespace is one more.
+        &[custom("nodes/n"), custom("nodes/*"), custom("persistentvolumes/v")],
+    ];
     let mut known = discoveries();
-    let mut spent: Vec<&str> = Vec::new();
-    for other in ["a", "b", "c"] {
+    for (index, of_one) in paths.iter().enumerate() {
         until("a discovery for another namespace", async || {
-            for namespace in &spent {
-                assert_eq!(read(namespace).await, known, "{namespace} has had its discovery");
+            for path in paths[..index].iter().copied().flatten() {
+                assert_eq!(read(path).await, known, "{path} has had its discovery");
             }
-            (read(other).await > known).then_some(())
+            (read(&of_one[0]).await > known).then_some(())
         })
         .await;
         known += 1;
         assert_eq!(discoveries(), known);
-        spent.push(other);
+    }
+    for path in paths.concat() {
+        assert_eq!(read(&path).await, known, "{path} has had its discovery");
     }
     app.stop().await;
 }
@@ -142,4 +157,32 @@ async fn queries_of_one_namespace_leave_room_for_those_of_others() {
     };
     let (flood, ()) = futures::future::join(flood, others).await;
     assert!(flood.iter().all(|status| *status == 200), "{flood:?}");
+}
+
+/// Somebody makes series with a label name each. Their readers are told so, and others are served.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_with_many_label_names_hurts_nobody_else() {
+    let rows = |index: usize| {
+        let name = format!("n{index:06}");
+        json!({"metric": {"ns": "flood", name: "1"}, "value": [1_790_000_000, "1"]})
+    };
+    let rows: Vec<_> = (0..50_000).map(rows).collect();
+    let many = json!({"resultType": "vector", "result": rows});
+    let backend = Backend::start(knows(&["queue"], move |asked| {
+        let is_flood = asked.parameter("query").contains("flood");
+        if is_flood { Answer::Data(many.clone()) } else { sample() }
+    }))
+    .await;
+    let app = Launch::new(RULE, &backend.url).start().await;
+    let read =
+        async |namespace: &str| app.get(&external(&format!("namespaces/{namespace}/queue"))).await;
+    let flood = futures::future::join_all((0..4).map(|_| read("flood")));
+    let others = futures::future::join_all((0..20).map(|_| read("quiet")));
+    let (flood, others, live) = futures::future::join3(flood, others, app.get("/livez")).await;
+    for reply in flood {
+        assert!(reply.failure().contains("the answer of Prometheus is too large"), "{reply:?}");
+    }
+    assert!(others.iter().all(|reply| reply.status == 200), "{others:?}");
+    assert_eq!(live.status, 200);
+    app.stop().await;
 }
