@@ -28,7 +28,7 @@ use crate::{
         trust,
     },
     backends::Backends,
-    cache::{QueryCache, Refresher},
+    cache::{self, QueryCache, Refresher},
     core::{
         kinds::Kinds,
         rules::{CredentialPolicy, RuleSet},
@@ -196,13 +196,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         write_kubeconfig(path, address, &authority, &token)?;
     }
 
-    let (cache, refresher) = QueryCache::new(tasks.clone(), Arc::clone(&metrics), traces.clone());
-    let planner = Arc::new(Planner::new(
-        cache,
-        Arc::clone(&backends),
-        settings.planning,
-        Arc::clone(&metrics),
-    ));
+    let (cache, refresher) =
+        QueryCache::new(cache::MAX_BYTES, tasks.clone(), Arc::clone(&metrics), traces.clone());
+    let planner =
+        Planner::new(cache, Arc::clone(&backends), settings.planning, Arc::clone(&metrics));
+    let planner = Arc::new(planner);
     let seeds = surroundings.hpas.as_ref().map(|(_, seeds)| seeds.clone());
     let announcer = seeds.map(|seeds| Announcer::new(Arc::clone(&planner), handle.clone(), seeds));
     let rules = Rules::new(settings.rules);

@@ -5,16 +5,18 @@
 //! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
 
 pub mod cadence;
+mod eviction;
 mod places;
 pub mod slot;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use cadence::Due;
-use moka::{Expiry, future::Cache};
+use eviction::Eviction;
+use moka::{Expiry, future::Cache, notification::RemovalCause};
 use places::Places;
 use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::mpsc;
@@ -33,7 +35,7 @@ use crate::{
 };
 
 /// The most bytes of results that are kept.
-const MAX_BYTES: u64 = 128 << 20;
+pub const MAX_BYTES: u64 = 128 << 20;
 
 /// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);
@@ -94,7 +96,9 @@ pub struct QueryCache {
 }
 
 struct Shared {
+    /// Without a bound of its own: what gives way is invalidated.
     slots: Cache<Query, Arc<AnswerSlot>>,
+    eviction: Arc<Mutex<Eviction<Query>>>,
     fetches: TaskTracker,
     tended: mpsc::UnboundedSender<Tended>,
     /// Cancelled when nothing is refreshed any more.
@@ -190,20 +194,28 @@ impl Held {
 }
 
 impl QueryCache {
-    /// An empty cache, and the task that has to run for it. Fetches are tasks of `fetches`.
-    pub fn new(fetches: TaskTracker, metrics: Arc<Metrics>, traces: Traces) -> (Self, Refresher) {
+    /// An empty cache, whose results take so many bytes at the most, and the task that has to run for it. Fetches are tasks
+    /// of `fetches`. Namespaces have fair shares of the bytes ([`eviction`]).
+    pub fn new(
+        max_bytes: u64,
+        fetches: TaskTracker,
+        metrics: Arc<Metrics>,
+        traces: Traces,
+    ) -> (Self, Refresher) {
+        let eviction = Arc::new(Mutex::new(Eviction::new(max_bytes)));
+        let noted = Arc::clone(&eviction);
         let slots = Cache::builder()
             .name("query results")
             .expire_after(Idle)
-            .max_capacity(MAX_BYTES)
-            .weigher(|query: &Query, slot: &Arc<AnswerSlot>| {
-                let held = slot.kept().map_or(0, |kept| kept.value().weight());
-                u32::try_from(query.text.len() + size_of::<AnswerSlot>() + held).unwrap_or(u32::MAX)
+            .eviction_listener(move |query: Arc<Query>, _slot, cause| {
+                if cause != RemovalCause::Replaced {
+                    lock(&noted).gone(&query);
+                }
             })
             .build();
         let (sender, tended) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let shared = Shared { slots, fetches, tended: sender, stop, metrics, traces };
+        let shared = Shared { slots, eviction, fetches, tended: sender, stop, metrics, traces };
         let cache = Self { shared: Arc::new(shared) };
         (cache.clone(), Refresher { cache, tended })
     }
@@ -345,10 +357,17 @@ impl QueryCache {
             let is_worse = newer.is_partial() && !older.is_partial();
             is_worse.then(|| FetchError::Failed(Arc::new(Error::Partial)))
         });
-        // Put in again, because the cache weighs what it holds only then.
-        self.shared.slots.insert(query, slot).await;
-        let (entries, bytes) = (self.shared.slots.entry_count(), self.shared.slots.weighted_size());
-        self.shared.metrics.cache_size(entries, bytes);
+        let bytes = u64::from(weight(&query, &slot));
+        // Put in again, because it may have given way meanwhile. It is counted once it is in, so that whatever takes it out
+        // again finds it counted.
+        self.shared.slots.insert(query.clone(), slot).await;
+        let namespace = Arc::clone(query.tenant.namespace());
+        let victims = lock(&self.shared.eviction).fetched(&namespace, query, bytes);
+        for victim in victims {
+            self.shared.slots.invalidate(&victim).await;
+        }
+        let (entries, bytes) = lock(&self.shared.eviction).size();
+        self.shared.metrics.cache_size(u64::try_from(entries).unwrap_or(u64::MAX), bytes);
     }
 
     fn tend(&self, query: &Query, slot: &Arc<AnswerSlot>) {
@@ -402,6 +421,16 @@ impl Refresher {
     }
 }
 
+/// Roughly how many bytes a query and its result take in memory.
+fn weight(query: &Query, slot: &AnswerSlot) -> u32 {
+    let held = slot.kept().map_or(0, |kept| kept.value().weight());
+    u32::try_from(query.text.len() + size_of::<AnswerSlot>() + held).unwrap_or(u32::MAX)
+}
+
+fn lock(eviction: &Mutex<Eviction<Query>>) -> MutexGuard<'_, Eviction<Query>> {
+    eviction.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Says of a reader's wait how it was ended: whose query it was, if it was not his, and what he got.
 fn waited(
     span: &mut Span,
@@ -429,3 +458,6 @@ fn waited(
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;
