@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config, client::ClientBuilder, config::KubeConfigOptions,
-    core::discovery::v2::APIGroupDiscoveryList,
+    core::discovery::v2::APIGroupDiscoveryList, runtime::watcher,
 };
 
 use crate::{
@@ -67,8 +67,19 @@ fn told(error: &kube::Error) -> String {
     }
 }
 
+/// What a watch of kube's own failed by, without what the answer repeats.
+pub(crate) fn of_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => told(error),
+        watcher::Error::WatchError(status) => told(&kube::Error::Api(status.clone())),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
 /// An error with its causes, which kube's own text leaves out.
-pub(crate) fn said(error: &dyn std::error::Error) -> String {
+fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

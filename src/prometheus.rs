@@ -16,6 +16,7 @@ pub mod decode;
 mod error;
 mod exchange;
 mod pauses;
+mod secrets;
 mod shares;
 mod span;
 mod tenant;
@@ -38,6 +39,7 @@ pub use decode::{Answer, Metadata};
 pub use error::{Error, Obstacle, PublicError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
+use secrets::Secrets;
 use shares::Permits;
 pub use tenant::Tenant;
 use tokio::sync::{OnceCell, watch};
@@ -45,6 +47,7 @@ use turns::Turns;
 
 use crate::{
     blocking,
+    core::samples::Vector,
     metrics::{Metrics, backend},
     traces,
 };
@@ -193,10 +196,15 @@ impl Prometheus {
         let mut span = span::begin(self.connections.config(), QUERY, promql);
         let request = span.during(self.send_query(promql, headers, timeout));
         let body = self.exchange(QUERY, timeout, headers, request).await;
-        let answer = match body {
-            Ok(body) => decoded(body, decode::query).await,
+        let mut answer = match body {
+            Ok(body) => self.decoded(body, headers, decode::query).await,
             Err(error) => Err(error),
         };
+        if let Ok(Answer::Vector(Vector { warnings, .. })) = &mut answer
+            && !warnings.is_empty()
+        {
+            self.secrets(headers).withhold_from(warnings);
+        }
         span::end(&mut span, &answer);
         let outcome = answer.as_ref().map_or_else(Error::kind, |_| "success");
         tracing::debug!(query = promql, outcome, "asked Prometheus");
@@ -218,15 +226,19 @@ impl Prometheus {
             let timeout = format!("{timeout}ms");
             let parameters = [("query", promql), ("timeout", timeout.as_str())];
             let request = connection.request(QUERY, &parameters, by_post);
-            return self.send(request.headers(connection.headers_with(headers))).await;
+            let request = request.headers(connection.headers_with(headers));
+            return self.send(request, headers).await;
         }
         let mut query = connection.client.query(promql).timeout(timeout);
         for (name, value) in &connection.headers_with(headers) {
             query = query.header(name, value.clone());
         }
         let response = if by_post { query.post_raw().await } else { query.get_raw().await };
-        let response = response.map_err(|error| Error::of_client(&error))?;
-        self.receive(response).await
+        let body = match response {
+            Ok(response) => self.receive(response).await,
+            Err(error) => Err(Error::of_client(&error)),
+        };
+        body.map_err(|error| self.secrets(headers).withhold(error))
     }
 
     /// Asked until there is an answer that is whole.
@@ -234,7 +246,7 @@ impl Prometheus {
         let ignores = self.ignores_selectors.get_or_try_init(async || {
             let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
             let body = self.metadata(METRIC_NAMES, nothing, range, headers).await?;
-            let names = decoded(body, decode::strings).await?;
+            let names = self.decoded(body, headers, decode::strings).await?;
             let ignores = !names.data.is_empty();
             if ignores {
                 tracing::warn!("the backend ignores match[]; discovery reads every series");
@@ -282,12 +294,21 @@ impl Prometheus {
         // Prometheus takes no POST for label values.
         let by_post = self.method == Method::Post && !path.ends_with("/values");
         let request = connection.request(path, &parameters, by_post);
-        self.send(request.headers(connection.headers_with(headers))).await
+        let request = request.headers(connection.headers_with(headers));
+        self.send(request, headers).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Bytes, Error> {
-        let response = request.send().await.map_err(|error| Error::transport(&error))?;
-        self.receive(response).await
+    /// Sends a request that has these headers among its own.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        headers: &Headers,
+    ) -> Result<Bytes, Error> {
+        let body = match request.send().await {
+            Ok(response) => self.receive(response).await,
+            Err(error) => Err(Error::transport(&error)),
+        };
+        body.map_err(|error| self.secrets(headers).withhold(error))
     }
 
     async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
@@ -313,17 +334,30 @@ impl Prometheus {
         }
         Error::of_page(&body).map_or(Ok(body), Err)
     }
-}
 
-/// Decodes a body. A large one takes long enough to hold up others.
-async fn decoded<T: Send + 'static>(
-    body: Bytes,
-    decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
-) -> Result<T, Error> {
-    if body.len() < LARGE_BODY_BYTES {
-        return Ok(decode(&body)?);
+    /// Decodes the body of an answer to a request with these headers. A large one takes long enough to hold up others.
+    async fn decoded<T: Send + 'static>(
+        &self,
+        body: Bytes,
+        headers: &Headers,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let decoded = if body.len() < LARGE_BODY_BYTES {
+            decode(&body)
+        } else {
+            blocking::run(move || decode(&body)).await
+        };
+        decoded.map_err(|error| self.secrets(headers).withhold(error.into()))
     }
-    Ok(blocking::run(move || decode(&body)).await?)
+
+    /// What a request with these headers of its own shows the backend: also the parameters of its URL may be secrets.
+    fn secrets(&self, headers: &Headers) -> Secrets {
+        let config = self.connections.config();
+        let headers = self.connections.last().headers_with_own(headers);
+        let parameters: Vec<_> = config.url.query_pairs().map(|(_, value)| value).collect();
+        let password = config.basic.as_ref().map(|basic| basic.password.as_str());
+        Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(password))
+    }
 }
 
 /// The time of day of an instant, to the second.
@@ -342,11 +376,17 @@ impl Connection {
     /// The headers of a request that has some of its own: they count in place of others of the same names. Those that say
     /// for whom it is sent give way to both.
     fn headers_with(&self, own: &Headers) -> HeaderMap {
+        let mut headers = self.headers_with_own(own);
+        traces::add_headers(&mut headers);
+        headers
+    }
+
+    /// The same without those that say for whom it is sent.
+    fn headers_with_own(&self, own: &Headers) -> HeaderMap {
         let mut headers = self.headers.clone();
         for (name, value) in own {
             headers.insert(name, value.clone());
         }
-        traces::add_headers(&mut headers);
         headers
     }
 

@@ -212,7 +212,7 @@ impl Keeper {
                 }
                 Some(Err(error)) => {
                     if !std::mem::replace(&mut failing, true) {
-                        let error = crate::kubernetes::said(&error);
+                        let error = crate::kubernetes::of_watch(&error);
                         tracing::warn!(error, "cannot read {NAMESPACE}/{NAME}; trying on");
                     }
                 }

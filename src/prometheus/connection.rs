@@ -89,6 +89,11 @@ impl Connections {
         self.current.load_full()
     }
 
+    /// The connection in use, without a look at the files.
+    pub(super) fn last(&self) -> Arc<Connection> {
+        self.current.load_full()
+    }
+
     /// Gives up all connections: of those that nobody uses nobody knows whether they still lead anywhere.
     pub(super) async fn renew(&self) {
         let (config, materials) = (self.config.clone(), self.current.load().materials.clone());

@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, decoded,
-    shares::Permit,
+    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, shares::Permit,
 };
 use crate::core::catalog::Found;
 
@@ -56,7 +55,7 @@ impl Tenant {
         range: Range,
     ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
-        decoded(request.await?, decode::strings).await
+        self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
     }
 
     /// The metric names of a selector's series.
@@ -66,7 +65,7 @@ impl Tenant {
         range: Range,
     ) -> Result<Metadata<Vec<String>>, Error> {
         let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
-        decoded(request.await?, decode::strings).await
+        self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
     }
 
     /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
@@ -78,7 +77,8 @@ impl Tenant {
         is_wanted: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Metadata<Found>, Error> {
         let request = self.prometheus.metadata("/api/v1/series", selector, range, &self.headers);
-        decoded(request.await?, |body| decode::series(body, is_wanted)).await
+        let decode = |body: &[u8]| decode::series(body, is_wanted);
+        self.prometheus.decoded(request.await?, &self.headers, decode).await
     }
 
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
