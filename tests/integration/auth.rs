@@ -2,8 +2,10 @@
 //! can do with that.
 
 mod access;
+mod certificates;
 mod outages;
 mod strangers;
+mod tenants;
 mod who;
 
 use std::{
@@ -25,7 +27,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::{App, Launch, Reply, custom, external},
     backend::{Answer, Backend, knows, pods},
-    cluster::Kubernetes,
+    cluster::{Kubernetes, Stored},
     relay::Relay,
     until,
 };

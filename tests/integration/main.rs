@@ -64,6 +64,8 @@ mod reload;
 #[cfg(test)]
 mod resource_metrics;
 #[cfg(test)]
+mod secrecy;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod silence;

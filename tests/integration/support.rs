@@ -13,6 +13,7 @@ pub(crate) mod exporter;
 pub(crate) mod kubectl;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod schema;
