@@ -10,6 +10,7 @@ mod links;
 mod messages;
 mod page;
 mod session;
+mod shown;
 mod yaml;
 
 use std::{
@@ -51,8 +52,13 @@ fn page(path: &str) -> Page {
 fn pages() -> Vec<Page> {
     let files = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let in_docs = files.filter(|file| file.extension().is_some_and(|extension| extension == "md"));
-    let others =
-        ["README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/helm/loadline/README.md"];
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "deploy/README.md",
+        "deploy/helm/loadline/README.md",
+    ];
     let mut files: Vec<PathBuf> = in_docs.chain(others.map(|path| root().join(path))).collect();
     files.sort();
     let path = |file: PathBuf| file.strip_prefix(root()).unwrap().display().to_string();
@@ -132,6 +138,17 @@ fn messages_are_those_of_the_program() {
 #[test]
 fn limits_are_those_of_the_source() {
     let complaints = limits::complaints(&page("docs/limits.md"));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn what_nobody_can_do_is_shown_by_tests() {
+    let page = page("docs/security.md");
+    let claims = shown::claims(&page);
+    assert!(claims.iter().filter(|claim| claim.is_cannot).count() > 40, "{claims:?}");
+    let folders = [root().join("src"), root().join("tests/integration")];
+    let tests = folders.iter().flat_map(|folder| shown::tests(folder)).collect();
+    let complaints = shown::complaints(&page, &tests);
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
@@ -368,6 +385,20 @@ fn limits_that_are_others_are_found() {
     let another = "| another token | 1 KiB | | 401 |\n| bearer token | 32 KiB |";
     told(&complaints("| bearer token | 32 KiB |", another), "another token");
     assert_eq!(complaints("| spans that wait", "spans that wait").len(), 1, "a row is gone");
+}
+
+#[test]
+fn claims_that_nothing_shows_are_found() {
+    let source = "#[test]\nfn one() {}\nfn helper() {}\n#[cfg(test)]\nmod tests {\n    #[tokio::test(flavor = \"x\")]\n    #[should_panic]\n    async fn two() {}\n    fn other() {}\n}\n";
+    let tests = shown::in_file(source);
+    assert_eq!(tests, ["one", "tests::two"]);
+    let tests = tests.into_iter().collect();
+    let complaints = |text: &str| shown::complaints(&Page::parse("bad.md", text), &tests);
+    let good = "| cannot | a | `one`, `tests::two` |\n| can | b | |\n| | what | shown by |\n| `get` | x | y |\n";
+    assert_eq!(complaints(good), Vec::<String>::new());
+    told(&complaints("| cannot | a `one` | |"), "bad.md:1: no test shows it");
+    told(&complaints("| cannot | a | `one`, `helper` |"), "there is no test helper");
+    told(&complaints("| can | a | `two` |"), "there is no test two");
 }
 
 #[test]

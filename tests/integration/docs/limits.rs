@@ -111,6 +111,7 @@ const ROWS: &[(&str, &[Number])] = &[
         ],
     ),
     ("queries that are refreshed before", &[("cache.rs", "MAX_TENDED", Count)]),
+    ("results of queries that are kept", &[]),
     ("discoveries because a metric", &[("discovery/budgets.rs", "PAUSE", Seconds)]),
 ];
 
