@@ -130,9 +130,9 @@ fn plan_exact(bencher: Bencher<'_, '_>, names: usize) {
     let entry = entry();
     let objects = Objects::Named(pods(names).into_iter().map(Arc::from).collect());
     let selector = Selector::default();
-    bencher
-        .counter(ItemsCount::new(names))
-        .bench(|| plan::exact(&entry, Some("team-0"), black_box(&objects), &selector).unwrap());
+    bencher.counter(ItemsCount::new(names)).bench(|| {
+        plan::exact(entry.source(), Some("team-0"), black_box(&objects), &selector).unwrap()
+    });
 }
 
 /// Prometheus' JSON to samples.

@@ -113,7 +113,7 @@ impl Announcer {
             return Ok(true);
         };
         let Some(entry) = entry(catalog, resource, metric) else { return Ok(false) };
-        self.planner.announce(&entry, namespace.as_deref(), selector, readers).await?;
+        self.planner.announce(entry.source(), namespace.as_deref(), selector, readers).await?;
         Ok(true)
     }
 }

@@ -76,7 +76,7 @@ pub struct Planner {
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// How the metric is read.
-    pub entry: &'a dyn Source,
+    pub source: Source<'a>,
     /// The namespace of the objects; nothing for kinds without namespaces.
     pub namespace: Option<&'a str>,
     /// The namespace whose share of the backend is used: also that of a namespace that is the object; empty where there is none.
@@ -147,7 +147,7 @@ impl Planner {
         let found = match &asked.selected.objects {
             Objects::Any => self.everything(asked).await?,
             Objects::Named(names) => {
-                let group = self.group(asked.entry, asked.namespace, asked.metric_selector).await;
+                let group = self.group(asked.source, asked.namespace, asked.metric_selector).await;
                 match self.choose(asked, names, &group).await {
                     Err(Failure::Fetch(error)) => self.stale(asked, names, &group, error).await?,
                     found => found?,
@@ -156,7 +156,7 @@ impl Planner {
         };
         self.metrics.plan(found.choice.name());
         tracing::debug!(
-            rule = asked.entry.rule(),
+            rule = asked.source.rule,
             plan = %found.choice,
             queries = found.parts.len(),
             query = found.parts.first().map(|part| &*part.query.text),
@@ -182,11 +182,11 @@ impl Planner {
         names: &[Arc<str>],
         group: &Group,
     ) -> Result<Found, Failure> {
-        if self.life(asked.entry.options()).ttl.is_zero() {
+        if self.life(asked.source.options).ttl.is_zero() {
             return self.exact(asked, names, group, WhyExact::NotKept).await;
         }
         if self.settings.across_namespaces && asked.namespace.is_some() {
-            let all = self.group(asked.entry, None, asked.metric_selector).await;
+            let all = self.group(asked.source, None, asked.metric_selector).await;
             match self.share(asked, names, &all, None).await? {
                 Ok(part) => {
                     self.abandon(group.leave(asked.reader)).await;
@@ -205,8 +205,8 @@ impl Planner {
 
     /// The query for whatever there is, where nobody knows the objects.
     async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
-        let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
+        let Asked { source, namespace, selected, metric_selector, .. } = asked;
+        let plan = plan::exact(source, namespace, &selected.objects, metric_selector)?;
         let parts = vec![self.fetch(asked, plan, None).await?];
         Ok(Found { parts, choice: Choice::Exact(WhyExact::Everything) })
     }
@@ -220,25 +220,25 @@ impl Planner {
 
     async fn group(
         &self,
-        entry: &dyn Source,
+        source: Source<'_>,
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Arc<Group> {
-        let key = GroupKey::new(entry, namespace, metric_selector);
+        let key = GroupKey::new(source, namespace, metric_selector);
         if let Some(group) = self.groups.get(&key).await {
             return group;
         }
         // The proof takes a while, and a crowd needs it once.
         let group = async {
-            let spans = namespace.is_none() && entry.is_namespaced();
+            let spans = namespace.is_none() && source.is_namespaced;
             let shared = if spans {
-                sharing::everywhere(entry, metric_selector)
+                sharing::everywhere(source, metric_selector)
             } else {
-                sharing::shared(entry, namespace, metric_selector)
+                sharing::shared(source, namespace, metric_selector)
             };
             let shared = shared.and_then(|shared| {
                 let text = Arc::clone(&shared.plan.query);
-                let query = self.query(entry.options(), namespace, text);
+                let query = self.query(source.options, namespace, text);
                 // The exact query fails in the same way, and says so.
                 let query = query.map_err(|error| NotShared::Template(error.to_string()))?;
                 Ok((shared, query))

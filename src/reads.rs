@@ -198,11 +198,12 @@ impl Reads {
                 Name::One(name) => Some(name.as_str()),
                 Name::All => None,
             };
-            plan::check_selector(&entry, namespace, object, &question.metric).map_err(refused)?;
+            plan::check_selector(entry.source(), namespace, object, &question.metric)
+                .map_err(refused)?;
         }
         let selected = self.select(question, &entry).await?;
         let asked = Asked {
-            entry: &entry,
+            source: entry.source(),
             namespace,
             scope: question.path.scope(),
             selected: &selected,
@@ -234,7 +235,7 @@ impl Reads {
             None
         };
         let (nothing, label) = nothing.unzip();
-        let subject = Subject::of(&entry, &question.path.metric);
+        let subject = Subject::of(entry.source(), &question.path.metric);
         let subject = label.as_deref().map_or(subject, |label| subject.about(label));
         self.oddities.record(subject, &readings.odd, nothing);
         if let (Name::One(name), Some(why)) = (&question.path.name, nothing) {
@@ -318,15 +319,15 @@ impl Reads {
             return own(why);
         }
         if let Some(others) = readings.others
-            && !sharing::depends_on_names(entry, namespace)
+            && !sharing::depends_on_names(entry.source(), namespace)
         {
             return own(others);
         }
-        let renamed = plan::renamed(entry).filter(|_| is_fact);
+        let renamed = plan::renamed(entry.source()).filter(|_| is_fact);
         let Some(query) = renamed else { return own(why) };
         let read =
             async |vector: &Vector| vector.samples.first()?.label(plan::RENAMED).map(str::to_owned);
-        match self.looks.look(entry, namespace.unwrap_or_default(), &query, read).await {
+        match self.looks.look(entry.source(), namespace.unwrap_or_default(), &query, read).await {
             Some(label) => (Oddity::ExportedLabel, label.into()),
             None => own(why),
         }

@@ -23,6 +23,7 @@ use texts::Texts;
 
 use super::{
     kinds::{GroupResource, Kind, Kinds},
+    plan::Source,
     rules::{ResolvedMapping, Rule},
 };
 
@@ -95,6 +96,25 @@ pub struct Entry {
     pub label: Arc<str>,
     /// The label that holds the namespace, where the rule maps one.
     pub namespace_label: Option<Arc<str>>,
+}
+
+impl Entry {
+    /// What the metric's query is rendered from.
+    pub fn source(&self) -> Source<'_> {
+        Source {
+            rule: &self.rule.id,
+            content: self.rule.content,
+            place: self.rule.place,
+            query: &self.rule.query,
+            is_sorted: self.rule.is_sorted,
+            series: &self.series,
+            label: &self.label,
+            namespace_label: self.namespace_label.as_ref(),
+            is_namespaced: self.kind.namespaced,
+            part_label: None,
+            options: &self.rule.options,
+        }
+    }
 }
 
 /// A metric and the kind that it describes, for lists.

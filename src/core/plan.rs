@@ -114,7 +114,7 @@ pub enum PlanError {
 /// Matchers come in the order metric selector (by key), namespace, object. Several names are joined to a regular
 /// expression, each escaped; `.LabelValuesByName` joins them by `|` as they are.
 pub fn exact(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<&str>,
     objects: &Objects,
     metric_selector: &Selector,
@@ -129,18 +129,18 @@ pub fn exact(
 /// Refuses a metric selector that no series of the object can match, or of any object of the namespace. One that the query does not
 /// depend on is let pass.
 pub fn check_selector(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<&str>,
     object: Option<&str>,
     metric_selector: &Selector,
 ) -> Result<(), PlanError> {
-    let of_namespace = source.namespace_label().zip(namespace).map(|(label, namespace)| Given {
+    let of_namespace = source.namespace_label.zip(namespace).map(|(label, namespace)| Given {
         label,
         value: Some(namespace),
         of: "the namespace that is asked about",
     });
     let of_object =
-        Given { label: source.label(), value: object, of: "the object that is asked about" };
+        Given { label: source.label, value: object, of: "the object that is asked about" };
     let given: Vec<_> = of_namespace.into_iter().chain([of_object]).collect();
     for Contradiction { label, why } in metric_selector.contradictions(&given) {
         let query = |selector| render(source, Place::of(namespace), Names::All, selector);
@@ -152,8 +152,8 @@ pub fn check_selector(
 }
 
 /// The query for all objects, in all namespaces where they are in some, whether or not it can be shared.
-pub fn everything(source: &dyn Source) -> Result<Plan, PlanError> {
-    let place = if source.is_namespaced() { Place::EveryNamespace } else { Place::Cluster };
+pub fn everything(source: Source<'_>) -> Result<Plan, PlanError> {
+    let place = if source.is_namespaced { Place::EveryNamespace } else { Place::Cluster };
     plan(source, place, Names::All, &Selector::default())
 }
 
@@ -162,9 +162,9 @@ pub const RENAMED: &str = "label";
 
 /// A query that has a sample for each label of a metric's objects and namespaces that its series carry as `exported_…`, which is
 /// what Prometheus makes of a label of the exporter's that it sets itself. Nothing where the series is not known.
-pub fn renamed(source: &dyn Source) -> Option<String> {
-    let series = source.series();
-    let labels = [Some(source.label()), source.namespace_label()].into_iter().flatten();
+pub fn renamed(source: Source<'_>) -> Option<String> {
+    let series = source.series;
+    let labels = [Some(source.label), source.namespace_label].into_iter().flatten();
     let of = |label: &Arc<str>| {
         let (name, value) = (quote(series), quote(label));
         let exported = format!("exported_{label}");
@@ -183,7 +183,7 @@ const MAX_PARTS: usize = 64;
 /// Exact queries for parts of the names, so that no query is longer than `max_bytes` where that takes no more than 64 parts and
 /// the names are at least half of each. The parts keep the order. Whoever asks so must know that the query is pointwise.
 pub fn exact_in_parts(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<&str>,
     names: &[Arc<str>],
     metric_selector: &Selector,
@@ -205,7 +205,7 @@ pub fn exact_in_parts(
 }
 
 fn halves(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<&str>,
     names: &[Arc<str>],
     metric_selector: &Selector,
@@ -222,38 +222,38 @@ fn halves(
 }
 
 fn plan(
-    source: &dyn Source,
+    source: Source<'_>,
     place: Place<'_>,
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<Plan, PlanError> {
     let namespace = match place {
         Place::Cluster => None,
-        Place::Namespace(_) | Place::EveryNamespace => source.namespace_label().cloned(),
+        Place::Namespace(_) | Place::EveryNamespace => source.namespace_label.cloned(),
     };
     Ok(Plan {
         query: render(source, place, names, metric_selector)?.into(),
         key: Key {
-            name: Arc::clone(source.label()),
+            name: Arc::clone(source.label),
             namespace,
             spans: matches!(place, Place::EveryNamespace),
-            is_sorted: source.is_sorted(),
+            is_sorted: source.is_sorted,
         },
     })
 }
 
 fn render(
-    source: &dyn Source,
+    source: Source<'_>,
     place: Place<'_>,
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<String, PlanError> {
-    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule().to_owned() };
-    let namespace_label = || source.namespace_label().ok_or_else(no_namespace_label);
-    let label = source.label();
+    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule.to_owned() };
+    let namespace_label = || source.namespace_label.ok_or_else(no_namespace_label);
+    let label = source.label;
     let mut matchers = Matchers::default();
     let mut group_by = vec![names::label(label).into_owned()];
-    group_by.extend(source.part_label().map(|part| names::label(part).into_owned()));
+    group_by.extend(source.part_label.map(|part| names::label(part).into_owned()));
     matchers.selector(metric_selector)?;
     match place {
         Place::Cluster => {}
@@ -275,16 +275,16 @@ fn render(
         }
     }
     let arguments = QueryArguments {
-        series: source.series(),
+        series: source.series,
         label_matchers: &matchers.text,
         label_values_by_name: &matchers.values,
         group_by: &group_by.join(","),
         group_by_slice: &group_by,
     };
     source
-        .query()
+        .query
         .render(&arguments)
-        .map_err(|error| PlanError::Template { rule: source.rule().to_owned(), source: error })
+        .map_err(|error| PlanError::Template { rule: source.rule.to_owned(), source: error })
 }
 
 #[cfg(test)]
@@ -321,7 +321,10 @@ mod tests {
             Objects::Named(names.iter().map(|name| Arc::from(*name)).collect())
         };
         let selector = Selector::parse(selector).unwrap();
-        exact(&entry(template, BOTH), namespace, &objects, &selector).unwrap().query.to_string()
+        exact(entry(template, BOTH).source(), namespace, &objects, &selector)
+            .unwrap()
+            .query
+            .to_string()
     }
 
     #[test]
@@ -359,7 +362,9 @@ mod tests {
     fn samples_say_their_namespace_where_objects_are_in_one() {
         let names = Objects::Named(vec!["a".into()]);
         let key = |query: &str, labels: &str, namespace| {
-            exact(&entry(query, labels), namespace, &names, &Selector::default()).unwrap().key
+            exact(entry(query, labels).source(), namespace, &names, &Selector::default())
+                .unwrap()
+                .key
         };
         let wanted = Key { name: "pod".into(), namespace: Some("ns".into()), ..Key::default() };
         assert_eq!(key("x", BOTH, Some("n")), wanted);
@@ -376,14 +381,14 @@ mod tests {
             (r#"x{ns="<<index .LabelValuesByName "ns">>"}"#, false),
             ("sum by (<<.GroupBy>>) (x)", false),
         ] {
-            let depends = sharing::depends_on_names(&entry(query, BOTH), Some("n"));
+            let depends = sharing::depends_on_names(entry(query, BOTH).source(), Some("n"));
             assert_eq!(depends, wanted, "{query}");
         }
     }
 
     #[test]
     fn renamed_labels_are_those_of_objects_and_namespaces() {
-        let query = renamed(&entry("x", BOTH)).unwrap();
+        let query = renamed(entry("x", BOTH).source()).unwrap();
         promql_parser::parser::parse(&query).unwrap();
         for label in ["exported_pod", "exported_ns"] {
             assert!(query.contains(&format!(r#"{{__name__="up",{label}!=""}}"#)), "{query}");
@@ -395,7 +400,7 @@ mod tests {
         let entry = entry("<<.LabelMatchers>>", BOTH);
         let names = Objects::Named(vec!["a".into()]);
         let selector = Selector::parse("k>1").unwrap();
-        let error = exact(&entry, Some("n"), &names, &selector).unwrap_err();
+        let error = exact(entry.source(), Some("n"), &names, &selector).unwrap_err();
         assert!(error.to_string().contains("compares `k`"), "{error}");
     }
 
@@ -405,7 +410,7 @@ mod tests {
             r#""k8s.pod.name": {resource: pod}, "k8s.namespace.name": {resource: namespace}"#;
         let template = r#"<<.LabelMatchers>> <<.GroupBy>> <<index .GroupBySlice 0>> <<index .LabelValuesByName "k8s.pod.name">> <<index .LabelValuesByName (index .GroupBySlice 0)>>"#;
         let names = Objects::Named(vec!["a".into(), "b".into()]);
-        let plan = exact(&entry(template, labels), Some("n"), &names, &Selector::default());
+        let plan = exact(entry(template, labels).source(), Some("n"), &names, &Selector::default());
         let plan = plan.unwrap();
         assert_eq!(
             &*plan.query,
@@ -420,20 +425,20 @@ mod tests {
             r#""k8s.pod.name": {resource: pod}, "k8s.namespace.name": {resource: namespace}"#;
         let template = "sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[2m]))";
         let entry = Entry { series: "http.requests".into(), ..entry(template, labels) };
-        let shared = sharing::shared(&entry, Some("n"), &Selector::default()).unwrap();
+        let shared = sharing::shared(entry.source(), Some("n"), &Selector::default()).unwrap();
         assert!(shared.depends_on_names);
         assert_eq!(
             &*shared.plan.query,
             r#"sum by ("k8s.pod.name") (rate({__name__="http.requests","k8s.namespace.name"="n","k8s.pod.name"!=""}[2m]))"#
         );
-        sharing::everywhere(&entry, &Selector::default()).unwrap();
+        sharing::everywhere(entry.source(), &Selector::default()).unwrap();
     }
 
     #[test]
     fn a_selector_that_no_series_can_match_is_refused_where_the_query_has_it() {
         let check = |template: &str, object, selector: &str| {
             let selector = Selector::parse(selector).unwrap();
-            check_selector(&entry(template, BOTH), Some("n"), object, &selector)
+            check_selector(entry(template, BOTH).source(), Some("n"), object, &selector)
         };
         let template = "up{<<.LabelMatchers>>}";
         for (object, selector) in
@@ -454,7 +459,8 @@ mod tests {
     fn a_rule_without_a_namespace_label_cannot_be_read_in_a_namespace() {
         let entry = entry("<<.LabelMatchers>>", "pod: {resource: pod}");
         let names = Objects::Named(vec!["a".into()]);
-        let error = exact(&entry, Some("n"), &names, &Selector::parse("").unwrap()).unwrap_err();
+        let error =
+            exact(entry.source(), Some("n"), &names, &Selector::parse("").unwrap()).unwrap_err();
         assert!(matches!(error, PlanError::NoNamespaceLabel { .. }), "{error}");
     }
 }

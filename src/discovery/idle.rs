@@ -351,6 +351,6 @@ fn of_objects(discovered: &DiscoveredRule, series: &str) -> Option<(String, Opti
         label: label.into(),
         namespace_label: mapping.namespace_label().map(Arc::from),
     };
-    let plan = plan::everything(&entry).ok()?;
+    let plan = plan::everything(entry.source()).ok()?;
     Some((plan.query.to_string(), Some(plan.key.name)))
 }

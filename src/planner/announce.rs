@@ -38,7 +38,7 @@ impl Planner {
     /// those that were announced before for the same metric, namespace and metric selector.
     pub async fn announce(
         &self,
-        entry: &dyn Source,
+        source: Source<'_>,
         namespace: Option<&str>,
         metric_selector: &Selector,
         readers: &[Announced],
@@ -55,7 +55,7 @@ impl Planner {
         }
         let mut query = None;
         for scope in scopes {
-            let group = self.group(entry, scope, metric_selector).await;
+            let group = self.group(source, scope, metric_selector).await;
             let shared = group.announce(namespace, names.clone(), now());
             query = query.or(shared.map(|shared| shared.query.clone()));
         }
@@ -68,8 +68,8 @@ impl Planner {
             // Which objects a selector will select is only known when it comes.
             let Announced::Object(name) = reader else { continue };
             let objects = Objects::Named(vec![Arc::clone(name)]);
-            let plan = plan::exact(entry, namespace, &objects, metric_selector)?;
-            let query = self.query(entry.options(), namespace, plan.query)?;
+            let plan = plan::exact(source, namespace, &objects, metric_selector)?;
+            let query = self.query(source.options, namespace, plan.query)?;
             self.cache.expect(&query, cost::USUAL_PACE).await;
         }
         Ok(())

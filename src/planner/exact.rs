@@ -43,7 +43,7 @@ impl Planner {
             && self.gather(group, asked, names.len()).await
             && let Ok(shared) = &group.shared
             && let Ok(part) =
-                self.fetch_shared(group, shared, asked.entry, asked.reader, asked.scope).await?
+                self.fetch_shared(group, shared, asked.source, asked.reader, asked.scope).await?
         {
             return Ok(Found { parts: vec![part], choice: Choice::Shared });
         }
@@ -65,14 +65,14 @@ impl Planner {
         names: &[Arc<str>],
         group: &Group,
     ) -> Result<Vec<PartialPlan>, PlanError> {
-        let Asked { entry, namespace, selected, metric_selector, .. } = asked;
+        let Asked { source, namespace, selected, metric_selector, .. } = asked;
         if !group.is_pointwise() {
             // What one object gets depends on the others, so they have to be asked for together.
-            let plan = plan::exact(entry, namespace, &selected.objects, metric_selector)?;
+            let plan = plan::exact(source, namespace, &selected.objects, metric_selector)?;
             return Ok(vec![PartialPlan { plan, names: names.to_vec() }]);
         }
         let max_bytes = self.settings.max_query_bytes;
-        plan::exact_in_parts(entry, namespace, names, metric_selector, max_bytes)
+        plan::exact_in_parts(source, namespace, names, metric_selector, max_bytes)
     }
 
     /// What was found before for a reader whose plan or objects have changed since, so that there is no older result of the
@@ -121,7 +121,7 @@ impl Planner {
         plan: Plan,
         objects: Option<Objects>,
     ) -> Result<Part, Failure> {
-        let query = self.query(asked.entry.options(), asked.namespace, Arc::clone(&plan.query))?;
+        let query = self.query(asked.source.options, asked.namespace, Arc::clone(&plan.query))?;
         let query = query.asked_for(asked.scope);
         let got = self.cache.get(&query).await.map_err(Failure::Fetch)?;
         Ok(Part { plan: Arc::new(plan), got, query, objects })
@@ -131,7 +131,7 @@ impl Planner {
     async fn is_new(&self, asked: Asked<'_>, plans: &[PartialPlan]) -> bool {
         let Some(part) = plans.first() else { return false };
         let text = Arc::clone(&part.plan.query);
-        match self.query(asked.entry.options(), asked.namespace, text) {
+        match self.query(asked.source.options, asked.namespace, text) {
             Ok(query) => !self.cache.has(&query).await,
             Err(_) => false,
         }

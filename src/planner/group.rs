@@ -53,15 +53,15 @@ pub(super) struct GroupKey {
 
 impl GroupKey {
     pub(super) fn new(
-        source: &dyn Source,
+        source: Source<'_>,
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Self {
         Self {
-            content: source.content(),
-            is_namespaced: source.is_namespaced(),
-            series: Arc::clone(source.series()),
-            label: Arc::clone(source.label()),
+            content: source.content,
+            is_namespaced: source.is_namespaced,
+            series: Arc::clone(source.series),
+            label: Arc::clone(source.label),
             namespace: namespace.map(Arc::from),
             metric_selector: metric_selector.clone(),
         }

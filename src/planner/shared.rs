@@ -20,12 +20,12 @@ impl Planner {
     /// of the cluster cannot ask for less. Else it says why there is none.
     pub async fn find_everywhere(
         &self,
-        entry: &dyn Source,
+        source: Source<'_>,
         reader: u64,
     ) -> Result<Result<Part, WhyExact>, Failure> {
-        let group = self.group(entry, None, &Selector::default()).await;
+        let group = self.group(source, None, &Selector::default()).await;
         let found = match group.usable(now()) {
-            Ok(shared) => self.fetch_shared(&group, shared, entry, reader, "").await?,
+            Ok(shared) => self.fetch_shared(&group, shared, source, reader, "").await?,
             Err(why) => Err(why),
         };
         if found.is_ok() {
@@ -44,7 +44,7 @@ impl Planner {
     ) -> Result<Result<Part, WhyExact>, Failure> {
         match group.weigh(asked.reader, names.len(), population, now()) {
             Ok(shared) => {
-                self.fetch_shared(group, shared, asked.entry, asked.reader, asked.scope).await
+                self.fetch_shared(group, shared, asked.source, asked.reader, asked.scope).await
             }
             Err(why) => Ok(Err(why)),
         }
@@ -55,7 +55,7 @@ impl Planner {
         &self,
         group: &Group,
         shared: &Shared,
-        entry: &dyn Source,
+        source: Source<'_>,
         reader: u64,
         scope: &str,
     ) -> Result<Result<Part, WhyExact>, Failure> {
@@ -73,7 +73,7 @@ impl Planner {
             Ok(got) => {
                 if let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how)
                 {
-                    let size = match entry.part_label() {
+                    let size = match source.part_label {
                         None => vector.samples.len(),
                         // Readers count objects, so what they share is counted in objects, too.
                         Some(_) => got.kept.value().with_index(
@@ -89,14 +89,14 @@ impl Planner {
                 return Ok(Ok(Part { plan, got, query, objects: None }));
             }
         };
-        self.pause(group, entry, &error);
+        self.pause(group, source, &error);
         Ok(Err(why))
     }
 
     /// Leaves the shared query of a group alone for a while. A rule has many groups, which fail alike.
-    fn pause(&self, group: &Group, entry: &dyn Source, error: &FetchError) {
+    fn pause(&self, group: &Group, source: Source<'_>, error: &FetchError) {
         let Some(pause) = group.failed(now()) else { return };
-        let (rule, pause) = (entry.rule(), pause.as_secs());
+        let (rule, pause) = (source.rule, pause.as_secs());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(untold) = told.tell((rule, is_timeout(error)), Instant::now()) else { return };
         drop(told);

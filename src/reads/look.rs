@@ -45,13 +45,13 @@ impl Looks {
     /// while ago, or there is no answer in time.
     pub(super) async fn look(
         &self,
-        source: &dyn Source,
+        source: Source<'_>,
         namespace: &str,
         query: &str,
         read: impl AsyncFnOnce(&Vector) -> Option<String>,
     ) -> Option<String> {
         let find = Box::pin(async {
-            let got = self.planner.ask(source.options(), namespace, query.into()).await.ok()?;
+            let got = self.planner.ask(source.options, namespace, query.into()).await.ok()?;
             match got.kept.value().answer() {
                 Answer::Vector(vector) => read(vector).await,
                 Answer::Scalar(..) | Answer::Other(_) => None,
@@ -59,10 +59,10 @@ impl Looks {
         });
         let look = async {
             let found = tokio::time::timeout(PATIENCE, find).await.ok().flatten();
-            tracing::debug!(rule = source.rule(), query, found, "looked for what explains it");
+            tracing::debug!(rule = source.rule, query, found, "looked for what explains it");
             Arc::new(Look { namespace: namespace.to_owned(), query: query.to_owned(), found })
         };
-        let key = (source.content(), Arc::clone(source.label()));
+        let key = (source.content, Arc::clone(source.label));
         let seen = self.seen.get_with(key, look).await;
         let is_this = seen.namespace == namespace && seen.query == query;
         seen.found.clone().filter(|_| is_this)

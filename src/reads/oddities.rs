@@ -30,9 +30,9 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// The query for a metric of objects, or for their usage.
-    pub(super) fn of(source: &'a dyn Source, metric: &'a str) -> Self {
-        let (rule, label) = (source.rule(), source.label());
-        Self { rule, content: source.content(), place: source.place(), label, metric }
+    pub(super) fn of(source: Source<'a>, metric: &'a str) -> Self {
+        let Source { rule, content, place, label, .. } = source;
+        Self { rule, content, place, label, metric }
     }
 
     /// The same, about another label than that of the objects.

@@ -15,8 +15,8 @@ use crate::{
         fields::FieldSelector,
         kinds::Kind,
         oddity::{Oddities, Oddity},
-        plan::{self, Objects, Source as _, cost},
-        resource::{self, Containers, NodeUsage, Nodes, Object, Pair, PodUsage, ResourceSource},
+        plan::{self, Objects, Source, cost},
+        resource::{self, Containers, NodeUsage, Nodes, Object, Pair, PodUsage},
         samples::{Index, Vector},
         selector::Selector,
     },
@@ -140,8 +140,8 @@ impl Reads {
         let selected = question.selected(known.as_ref());
         let reader = question.reader();
         let (cpu, memory) = try_join(
-            self.node_values(&pair.cpu, &selected, reader),
-            self.node_values(&pair.memory, &selected, reader),
+            self.node_values(pair.cpu.source(), &selected, reader),
+            self.node_values(pair.memory.source(), &selected, reader),
         )
         .await?;
         let mut read = Read::new();
@@ -176,11 +176,11 @@ impl Reads {
         read: &Read<U>,
     ) -> String {
         let mut causes = Vec::new();
-        let sources = [&pair.cpu, &pair.memory].into_iter();
+        let sources = [pair.cpu.source(), pair.memory.source()].into_iter();
         for (source, (odd, missing)) in sources.zip(read.odd.iter().zip(&read.missing)) {
             let mut odd = odd.clone();
             odd.extend(missing.clone());
-            let (rule, label) = (source.rule(), source.label());
+            let (rule, label) = (source.rule, source.label);
             let is_well = missing.iter().next().is_none();
             let mut why = missing.why_nothing();
             let mut more = String::new();
@@ -210,7 +210,7 @@ impl Reads {
     /// Where the label of the objects holds something else than their names: one of its values.
     async fn stranger(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         kind: &Kind,
         question: &UsageQuestion,
     ) -> Option<String> {
@@ -263,9 +263,11 @@ impl Reads {
             places: groups.iter().map(|group| Place::new(group, question, *population)).collect(),
             reader: question.reader(),
         };
-        let (cpu, memory) =
-            try_join(self.containers(&pair.cpu, &pods), self.containers(&pair.memory, &pods))
-                .await?;
+        let (cpu, memory) = try_join(
+            self.containers(pair.cpu.source(), &pods),
+            self.containers(pair.memory.source(), &pods),
+        )
+        .await?;
         let mut read = Read::new();
         for (group, (cpu, memory)) in groups.iter().zip(cpu.into_iter().zip(memory)) {
             let pods = resource::pods(&cpu, &memory);
@@ -292,15 +294,15 @@ impl Reads {
             let place =
                 Place { namespace: Arc::clone(&namespace), selected: question.selected(None) };
             let (cpu, memory) = try_join(
-                self.containers_in(&pair.cpu, &place, reader),
-                self.containers_in(&pair.memory, &place, reader),
+                self.containers_in(pair.cpu.source(), &place, reader),
+                self.containers_in(pair.memory.source(), &place, reader),
             )
             .await?;
             (BTreeMap::from([(Arc::clone(&namespace), cpu)]), BTreeMap::from([(namespace, memory)]))
         } else {
             try_join(
-                self.whatever_containers(&pair.cpu, reader),
-                self.whatever_containers(&pair.memory, reader),
+                self.whatever_containers(pair.cpu.source(), reader),
+                self.whatever_containers(pair.memory.source(), reader),
             )
             .await?
         };
@@ -323,7 +325,7 @@ impl Reads {
     /// One resource's samples by place, in their order.
     async fn containers(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         pods: &Pods,
     ) -> Result<Vec<Containers>, ReadError> {
         if pods.is_everywhere {
@@ -337,7 +339,7 @@ impl Reads {
                     return pods.places.iter().map(read).collect();
                 }
                 Err(why) => {
-                    let (rule, namespaces) = (source.rule(), pods.places.len());
+                    let (rule, namespaces) = (source.rule, pods.places.len());
                     tracing::debug!(rule, namespaces, %why, "a query for each namespace");
                 }
             }
@@ -352,7 +354,7 @@ impl Reads {
 
     async fn containers_in(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         place: &Place,
         reader: u64,
     ) -> Result<Containers, ReadError> {
@@ -367,17 +369,17 @@ impl Reads {
 
     async fn whatever_containers(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         reader: u64,
     ) -> Result<BTreeMap<Arc<str>, Containers>, ReadError> {
         let found = self.planner.find_everywhere(source, reader).await;
         let part = found.map_err(|why| failed(source, why))?.map_err(|why| {
             ReadError::NoUsageRule(format!(
                 "{}: nobody knows which pods there are, and no query can tell of all namespaces: {why}",
-                source.rule()
+                source.rule
             ))
         })?;
-        let vector = part.vector(source.rule())?;
+        let vector = part.vector(source.rule)?;
         let namespaces: Vec<Arc<str>> =
             part.got.kept.value().with_index(vector, &part.plan.key, |index| {
                 index.namespaces(vector).map(Arc::from).collect()
@@ -392,13 +394,13 @@ impl Reads {
     }
 
     fn read_containers(
-        source: &ResourceSource,
+        source: Source<'_>,
         part: &Part,
         namespace: &str,
         objects: &Objects,
     ) -> Result<Containers, ReadError> {
-        let vector = part.vector(source.rule())?;
-        let label = source.part_label().unwrap_or_default();
+        let vector = part.vector(source.rule)?;
+        let label = source.part_label.unwrap_or_default();
         Ok(part.got.kept.value().with_index(vector, &part.plan.key, |index| {
             Containers::read(vector, index, namespace, objects, label)
         }))
@@ -406,13 +408,13 @@ impl Reads {
 
     async fn node_values(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         selected: &Selected,
         reader: u64,
     ) -> Result<Nodes, ReadError> {
         let mut nodes = Nodes::default();
         for part in self.find(source, None, selected, reader).await? {
-            let vector = part.vector(source.rule())?;
+            let vector = part.vector(source.rule)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
             let read =
                 part.got.kept.value().with_index(vector, &part.plan.key, |index| {
@@ -425,14 +427,14 @@ impl Reads {
 
     async fn find(
         &self,
-        source: &ResourceSource,
+        source: Source<'_>,
         namespace: Option<&str>,
         selected: &Selected,
         reader: u64,
     ) -> Result<Vec<Part>, ReadError> {
         let metric_selector = &Selector::default();
         let scope = namespace.unwrap_or_default();
-        let asked = Asked { entry: source, namespace, scope, selected, metric_selector, reader };
+        let asked = Asked { source, namespace, scope, selected, metric_selector, reader };
         let found = self.planner.find(asked).await.map_err(|why| failed(source, why))?;
         Ok(found.parts)
     }
@@ -502,14 +504,14 @@ fn with_objects<U>(
     objects.into_iter().filter_map(pair).collect()
 }
 
-fn failed(source: &ResourceSource, failure: Failure) -> ReadError {
+fn failed(source: Source<'_>, failure: Failure) -> ReadError {
     match failure {
         Failure::Plan(error) => refused(error),
         Failure::Tenant(error) => {
-            ReadError::Tenant { rule: source.rule().to_owned(), cause: error.to_string() }
+            ReadError::Tenant { rule: source.rule.to_owned(), cause: error.to_string() }
         }
         Failure::Fetch(error) => ReadError::UsageUnavailable {
-            rule: source.rule().to_owned(),
+            rule: source.rule.to_owned(),
             cause: public(&error),
             source: error,
         },

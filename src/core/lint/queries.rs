@@ -124,7 +124,7 @@ fn rendered(entry: &Entry, selector: &Selector) -> Option<Result<String, String>
         return None;
     }
     let names = Objects::Named(NAMES.map(Arc::from).to_vec());
-    let plan = plan::exact(entry, namespace, &names, selector);
+    let plan = plan::exact(entry.source(), namespace, &names, selector);
     Some(plan.map(|plan| plan.query.to_string()).map_err(|error| error.to_string()))
 }
 

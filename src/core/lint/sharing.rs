@@ -26,10 +26,10 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     let (mut at_all, mut everywhere) = (Vec::new(), Vec::new());
     for entry in &subjects.entries {
         let namespace = entry.kind.namespaced.then_some(NAMESPACE);
-        if let Err(reason) = sharing::shared(entry, namespace, &no_selector) {
+        if let Err(reason) = sharing::shared(entry.source(), namespace, &no_selector) {
             at_all.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         } else if namespace.is_some()
-            && let Err(reason) = sharing::everywhere(entry, &no_selector)
+            && let Err(reason) = sharing::everywhere(entry.source(), &no_selector)
         {
             everywhere.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         }

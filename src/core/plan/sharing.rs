@@ -55,7 +55,7 @@ pub enum NotShared {
 /// The query for all objects of a namespace, or of the cluster for a kind without namespaces, if everybody can read his
 /// answer out of its result.
 pub fn shared(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<&str>,
     metric_selector: &Selector,
 ) -> Result<Shared, NotShared> {
@@ -75,10 +75,10 @@ pub fn shared(
 }
 
 /// The query for all objects of all namespaces, under the same condition.
-pub fn everywhere(source: &dyn Source, metric_selector: &Selector) -> Result<Shared, NotShared> {
-    let namespace = source.namespace_label().filter(|_| source.is_namespaced());
+pub fn everywhere(source: Source<'_>, metric_selector: &Selector) -> Result<Shared, NotShared> {
+    let namespace = source.namespace_label.filter(|_| source.is_namespaced);
     let namespace = namespace.ok_or(NotShared::NoNamespace)?;
-    if source.options().may_depend_on_namespace() {
+    if source.options.may_depend_on_namespace() {
         return Err(NotShared::Headers);
     }
     let plan = super::plan(source, Place::EveryNamespace, Names::All, metric_selector)?;
@@ -95,14 +95,14 @@ pub fn everywhere(source: &dyn Source, metric_selector: &Selector) -> Result<Sha
 }
 
 /// Whether the query asks for the objects by name: whether it is another one for another object.
-pub fn depends_on_names(source: &dyn Source, namespace: Option<&str>) -> bool {
+pub fn depends_on_names(source: Source<'_>, namespace: Option<&str>) -> bool {
     let place = Place::of(namespace);
     let of = |name: &str| exact(source, place, &[name], &Selector::default()).ok();
     of(ONE) != of(HERE)
 }
 
 fn exact(
-    source: &dyn Source,
+    source: Source<'_>,
     place: Place<'_>,
     names: &[&str],
     metric_selector: &Selector,
@@ -112,19 +112,19 @@ fn exact(
 }
 
 fn judge(
-    source: &dyn Source,
+    source: Source<'_>,
     namespace: Option<Key<'_>>,
     metric_selector: &Selector,
     renderings: Renderings<'_>,
 ) -> Result<bool, NotShared> {
     let is_key = |label: &str| {
-        label == &**source.label() || source.namespace_label().is_some_and(|key| **key == *label)
+        label == &**source.label || source.namespace_label.is_some_and(|key| **key == *label)
     };
     if let Some(requirement) = metric_selector.requirements().iter().find(|r| is_key(&r.key)) {
         return Err(NotShared::Selector(requirement.key.as_str().into()));
     }
-    source.query().names_are_plain().map_err(|reason| NotShared::Template(reason.to_string()))?;
-    let object = Key { label: source.label(), one: ONE, several: &SEVERAL };
+    source.query.names_are_plain().map_err(|reason| NotShared::Template(reason.to_string()))?;
+    let object = Key { label: source.label, one: ONE, several: &SEVERAL };
     let verdict = pointwise::judge(&object, namespace.as_ref(), renderings)?;
     Ok(verdict == Pointwise::Dependent)
 }

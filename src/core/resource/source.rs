@@ -5,31 +5,23 @@ use std::sync::Arc;
 use crate::core::{
     kinds::{GroupResource, Kinds},
     plan::Source,
-    rules::{Content, QueryOptions, ResolvedMapping, ResourceRule, is_sorted},
+    rules::{ResolvedMapping, ResourceRule, is_sorted},
     template::QueryTemplate,
-    yaml::Place,
 };
 
-/// One query of `resourceRules`. Clones are the same source.
+/// One query of `resourceRules`.
 ///
 /// It is rendered with an empty `.Series`. That for containers matches the namespace and then the pods, and groups by the label
 /// of pods and that of containers, in this order, as prometheus-adapter does.
 #[derive(Clone, Debug)]
-pub struct ResourceSource(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    rule: String,
-    place: Place,
+pub struct ResourceSource {
+    rule: Arc<ResourceRule>,
     query: Arc<QueryTemplate>,
     is_sorted: bool,
     series: Arc<str>,
     label: Arc<str>,
     /// Nodes are in no namespace, and have no containers.
     namespace_label: Option<Arc<str>>,
-    container_label: Option<String>,
-    options: QueryOptions,
-    content: Content,
 }
 
 impl ResourceSource {
@@ -38,39 +30,44 @@ impl ResourceSource {
         let query = rule.container_query.as_ref();
         let query = query.ok_or_else(|| format!("{} has no containerQuery", rule.id))?;
         let mapping = rule.mapping.resolve(kinds);
-        let label = label(rule, &mapping, "pods")?;
-        let namespace_label = Some(self::label(rule, &mapping, "namespaces")?);
-        Ok(Self(Arc::new(Inner {
-            rule: rule.id.clone(),
-            place: rule.place,
-            is_sorted: is_sorted(query),
-            query: Arc::clone(query),
-            series: Arc::default(),
-            label,
-            namespace_label,
-            container_label: Some(rule.container_label.clone()),
-            options: rule.options.clone(),
-            content: rule.content,
-        })))
+        let namespace_label = Some(label(rule, &mapping, "namespaces")?);
+        Ok(Self { namespace_label, ..Self::new(rule, query, label(rule, &mapping, "pods")?) })
     }
 
     /// The query of a rule for nodes, or why there is none.
     pub(super) fn nodes(rule: &Arc<ResourceRule>, kinds: &Kinds) -> Result<Self, String> {
         let query = rule.node_query.as_ref();
         let query = query.ok_or_else(|| format!("{} has no nodeQuery", rule.id))?;
-        let label = label(rule, &rule.mapping.resolve(kinds), "nodes")?;
-        Ok(Self(Arc::new(Inner {
-            rule: rule.id.clone(),
-            place: rule.place,
-            is_sorted: is_sorted(query),
+        Ok(Self::new(rule, query, label(rule, &rule.mapping.resolve(kinds), "nodes")?))
+    }
+
+    fn new(rule: &Arc<ResourceRule>, query: &Arc<QueryTemplate>, label: Arc<str>) -> Self {
+        Self {
+            rule: Arc::clone(rule),
             query: Arc::clone(query),
+            is_sorted: is_sorted(query),
             series: Arc::default(),
             label,
             namespace_label: None,
-            container_label: None,
-            options: rule.options.clone(),
+        }
+    }
+
+    /// What its query is rendered from.
+    pub fn source(&self) -> Source<'_> {
+        let Self { rule, namespace_label, .. } = self;
+        Source {
+            rule: &rule.id,
             content: rule.content,
-        })))
+            place: rule.place,
+            query: &self.query,
+            is_sorted: self.is_sorted,
+            series: &self.series,
+            label: &self.label,
+            namespace_label: namespace_label.as_ref(),
+            is_namespaced: namespace_label.is_some(),
+            part_label: namespace_label.as_ref().map(|_| rule.container_label.as_str()),
+            options: &rule.options,
+        }
     }
 }
 
@@ -84,50 +81,4 @@ fn label(
         .label(&resource)
         .map(Arc::from)
         .ok_or_else(|| format!("{} maps no label to {resource}", rule.id))
-}
-
-impl Source for ResourceSource {
-    fn rule(&self) -> &str {
-        &self.0.rule
-    }
-
-    fn content(&self) -> Content {
-        self.0.content
-    }
-
-    fn place(&self) -> Place {
-        self.0.place
-    }
-
-    fn query(&self) -> &QueryTemplate {
-        &self.0.query
-    }
-
-    fn is_sorted(&self) -> bool {
-        self.0.is_sorted
-    }
-
-    fn series(&self) -> &Arc<str> {
-        &self.0.series
-    }
-
-    fn label(&self) -> &Arc<str> {
-        &self.0.label
-    }
-
-    fn namespace_label(&self) -> Option<&Arc<str>> {
-        self.0.namespace_label.as_ref()
-    }
-
-    fn is_namespaced(&self) -> bool {
-        self.0.container_label.is_some()
-    }
-
-    fn part_label(&self) -> Option<&str> {
-        self.0.container_label.as_deref()
-    }
-
-    fn options(&self) -> &QueryOptions {
-        &self.0.options
-    }
 }

@@ -32,11 +32,11 @@ fn queries_are_those_of_prometheus_adapter() {
         plan::exact(source, namespace, &named(names), &Selector::default()).unwrap().query
     };
     assert_eq!(
-        &*exact(&pods.cpu, Some("team"), &["a", "b"]),
+        &*exact(pods.cpu.source(), Some("team"), &["a", "b"]),
         r#"sum by (pod,container) (rate(container_cpu_usage_seconds_total{namespace="team",pod=~"a|b",container!="",pod!=""}[3m]))"#
     );
     assert_eq!(
-        &*exact(&nodes.memory, None, &["n1"]),
+        &*exact(nodes.memory.source(), None, &["n1"]),
         r#"sum by (node) (node_memory_MemTotal_bytes{node="n1"} - node_memory_MemAvailable_bytes{node="n1"})"#
     );
     assert_eq!(sources.window, Duration::from_secs(180));
@@ -47,7 +47,7 @@ fn the_usual_rules_can_be_shared() {
     let sources = sources(RULES);
     let (pods, nodes) = (sources.pods.unwrap(), sources.nodes.unwrap());
     let selector = Selector::default();
-    for source in [&pods.cpu, &pods.memory] {
+    for source in [pods.cpu.source(), pods.memory.source()] {
         let shared = sharing::shared(source, Some("team"), &selector).unwrap();
         assert!(shared.depends_on_names);
         let everywhere = sharing::everywhere(source, &selector).unwrap();
@@ -63,7 +63,7 @@ fn the_usual_rules_can_be_shared() {
             everywhere.plan.query
         );
     }
-    for source in [&nodes.cpu, &nodes.memory] {
+    for source in [nodes.cpu.source(), nodes.memory.source()] {
         assert!(sharing::shared(source, None, &selector).is_ok());
     }
 }
@@ -72,12 +72,12 @@ fn the_usual_rules_can_be_shared() {
 fn what_is_not_pointwise_is_not_shared() {
     let rules = RULES.replace("sum by (<<.GroupBy>>) (rate(node_cpu", "max(rate(node_cpu");
     let nodes = sources(&rules).nodes.unwrap();
-    assert!(sharing::shared(&nodes.cpu, None, &Selector::default()).is_err());
+    assert!(sharing::shared(nodes.cpu.source(), None, &Selector::default()).is_err());
     let is_node_query = |line: &&str| line.contains("(rate(node_cpu");
     let written = RULES.lines().find(is_node_query).unwrap();
     let rules = RULES.replace(written.trim(), JOINED);
     let nodes = sources(&rules).nodes.unwrap();
-    assert!(sharing::shared(&nodes.cpu, None, &Selector::default()).is_err());
+    assert!(sharing::shared(nodes.cpu.source(), None, &Selector::default()).is_err());
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn what_cannot_be_read_says_why() {
 fn a_template_gives_labels() {
     let text = RULES.replace("overrides:\n        namespace: {resource: namespace}\n        node: {resource: node}\n        pod: {resource: pod}", "template: kube_<<.Resource>>");
     let pods = sources(&text).pods.unwrap();
-    let plan = plan::exact(&pods.memory, Some("n"), &named(&["a"]), &Selector::default()).unwrap();
+    let plan =
+        plan::exact(pods.memory.source(), Some("n"), &named(&["a"]), &Selector::default()).unwrap();
     assert!(plan.query.contains(r#"{kube_namespace="n",kube_pod="a","#), "{}", plan.query);
 }
 
