@@ -19,7 +19,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    announcer::Announcer,
     auth::{
         Authenticator, Delegated,
         access::{Authorizer, Ttls},
@@ -34,13 +33,14 @@ use crate::{
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
-    hpas::{Hpas, Seeds},
+    hpas::{ExpectedReads, Hpas},
     http::{self, Api, Health, Lists},
     kubeconfig,
     kubernetes::{self, KindsSource},
     metrics::Metrics,
     objects::{self, Manifests, Objects},
     planner::{self, Planner},
+    prefetch::PrefetchTask,
     prometheus::{self, Prometheus},
     reads::Reads,
     registrations::{self, RegistrationsTask},
@@ -129,8 +129,8 @@ pub struct Bound {
     refresher: Refresher,
     trust: Option<trust::Keeper>,
     watches: Option<objects::Keeper>,
-    hpas: Option<(Hpas, Seeds)>,
-    announcer: Option<Announcer>,
+    hpas: Option<(Hpas, ExpectedReads)>,
+    prefetch: Option<PrefetchTask>,
     reload: Option<Reload>,
     registrations: Option<RegistrationsTask>,
     tasks: TaskTracker,
@@ -146,7 +146,7 @@ struct Surroundings {
     kinds: KindsSource,
     objects: Objects,
     watches: Option<objects::Keeper>,
-    hpas: Option<(Hpas, Seeds)>,
+    hpas: Option<(Hpas, ExpectedReads)>,
     authenticator: Authenticator,
     authorizer: Authorizer,
     trust: Option<trust::Keeper>,
@@ -201,8 +201,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let planner =
         Planner::new(cache, Arc::clone(&backends), settings.planning, Arc::clone(&metrics));
     let planner = Arc::new(planner);
-    let seeds = surroundings.hpas.as_ref().map(|(_, seeds)| seeds.clone());
-    let announcer = seeds.map(|seeds| Announcer::new(Arc::clone(&planner), handle.clone(), seeds));
+    let reads = surroundings.hpas.as_ref().map(|(_, reads)| reads.clone());
+    let prefetch = reads.map(|it| PrefetchTask::new(Arc::clone(&planner), handle.clone(), it));
     let rules = Rules::new(settings.rules);
     rules.count(&metrics);
     let changed = Changed {
@@ -244,7 +244,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         trust: surroundings.trust,
         watches: surroundings.watches,
         hpas: surroundings.hpas,
-        announcer,
+        prefetch,
         reload,
         registrations,
         tasks,
@@ -402,9 +402,9 @@ impl Bound {
         axum::Router::new().fallback_service(http::front(Arc::clone(&self.api)))
     }
 
-    /// What HorizontalPodAutoscalers will ask for, where there is a cluster.
-    pub fn seeds(&self) -> Option<Seeds> {
-        self.hpas.as_ref().map(|(_, seeds)| seeds.clone())
+    /// What HorizontalPodAutoscalers will read, where there is a cluster.
+    pub fn expected_reads(&self) -> Option<ExpectedReads> {
+        self.hpas.as_ref().map(|(_, reads)| reads.clone())
     }
 
     /// What readers know of discovery.
@@ -432,9 +432,9 @@ impl Bound {
         if let Some(watches) = self.watches {
             tasks.spawn("the watches of objects", watches.run(stop_keeping.clone()));
         }
-        if let Some(announcer) = self.announcer {
+        if let Some(prefetch) = self.prefetch {
             let part = "what is expected of autoscalers";
-            tasks.spawn(part, announcer.run(stop_keeping.clone()));
+            tasks.spawn(part, prefetch.run(stop_keeping.clone()));
         }
         if let Some(reload) = self.reload {
             tasks.spawn("the rules file", reload.run(stop_keeping.clone()));

@@ -54,6 +54,12 @@ pub struct Query {
     pub tenant: Tenant,
 }
 
+impl AsRef<str> for Query {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 impl Query {
     /// The same, asked for readers of a namespace.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What HorizontalPodAutoscalers will ask for, known before they ask: a watch of all of them.
+//! What HorizontalPodAutoscalers will read, known before they do: a watch of all of them.
 //!
 //! It is a help, not a need: where it is not allowed everything goes on without.
 
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    core::seeds::{Expected, Seed, within_limits},
+    core::prefetch::{Expected, ExpectedRead, within_limits},
     kubernetes::watch::{Broken, Event, Pauses, Watch},
     metrics::Metrics,
 };
@@ -30,17 +30,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long it takes until a watch that was refused is tried again.
 const REFUSED: Duration = Duration::from_secs(5 * 60);
 
-/// What is known, within the limits; it changes at most once a second. Seeds come in the order of namespace and name of their
+/// What is known, within the limits; it changes at most once a second. They come in the order of namespace and name of their
 /// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps
 /// its last content while the watch is broken.
-pub type Seeds = watch::Receiver<Arc<[Seed]>>;
+pub type ExpectedReads = watch::Receiver<Arc<[ExpectedRead]>>;
 
 /// The watch of HorizontalPodAutoscalers.
 pub struct Hpas {
     watch: Watch<Spec, Status>,
     known: Mutex<Known>,
     changed: Notify,
-    seeds: watch::Sender<Arc<[Seed]>>,
+    reads: watch::Sender<Arc<[ExpectedRead]>>,
     metrics: Arc<Metrics>,
 }
 
@@ -56,13 +56,13 @@ struct Known {
 
 impl Hpas {
     /// Makes the task, which does nothing before [`Hpas::run`], with what it gets to know.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, Seeds) {
-        let (seeds, receiver) = watch::channel(Arc::from([]));
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, ExpectedReads) {
+        let (reads, receiver) = watch::channel(Arc::from([]));
         let hpas = Self {
             watch: Watch::new(client, &kind()),
             known: Mutex::default(),
             changed: Notify::new(),
-            seeds,
+            reads,
             metrics,
         };
         (hpas, receiver)
@@ -70,11 +70,11 @@ impl Hpas {
 
     /// Watches until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        let Self { watch, known, changed, seeds, metrics } = &mut self;
+        let Self { watch, known, changed, reads, metrics } = &mut self;
         tokio::select! {
             () = stop.cancelled() => {}
             () = keep(watch, known, changed) => {}
-            () = publish(known, changed, seeds, metrics) => {}
+            () = publish(known, changed, reads, metrics) => {}
         }
     }
 }
@@ -100,7 +100,7 @@ async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &N
                 if !std::mem::replace(&mut is_refused, true) {
                     tracing::info!(
                         %broken,
-                        "HorizontalPodAutoscalers cannot be watched: their first questions will wait for Prometheus"
+                        "HorizontalPodAutoscalers cannot be watched: their first reads will wait for Prometheus"
                     );
                 }
             }
@@ -116,7 +116,7 @@ async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &N
 async fn publish(
     known: &Mutex<Known>,
     changed: &Notify,
-    seeds: &watch::Sender<Arc<[Seed]>>,
+    reads: &watch::Sender<Arc<[ExpectedRead]>>,
     metrics: &Metrics,
 ) {
     loop {
@@ -125,13 +125,13 @@ async fn publish(
             let known = lock(known);
             (known.autoscalers.len(), within_limits(known.autoscalers.values()))
         };
-        metrics.autoscalers(autoscalers, all.seeds.len());
+        metrics.autoscalers(autoscalers, all.reads.len());
         metrics.left_out("not_read", all.not_read);
         metrics.left_out("limit", all.over_limit);
-        seeds.send_if_modified(|before| {
-            let is_changed = **before != *all.seeds;
+        reads.send_if_modified(|before| {
+            let is_changed = **before != *all.reads;
             if is_changed {
-                *before = all.seeds.into();
+                *before = all.reads.into();
             }
             is_changed
         });

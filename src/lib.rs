@@ -3,7 +3,6 @@
 //! `core` and `wire` are pure: they take values (time and names included) and return values. Everything that does I/O
 //! stands beside them, and `app` is the one place where the parts meet.
 
-pub mod announcer;
 pub mod app;
 pub mod auth;
 pub mod backends;
@@ -21,6 +20,7 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod objects;
 pub mod planner;
+pub mod prefetch;
 pub mod prometheus;
 pub mod reads;
 pub mod registrations;

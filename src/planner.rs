@@ -1,46 +1,40 @@
-//! Which query is sent for a question: the exact one, or one that many readers share.
+//! Which query answers a read: an exact one, or one that many readers share.
 //!
-//! Questions about the same metric, namespace and metric selector are a group. What can be shared is proven once for a group
-//! ([`sharing`]); whether it pays is weighed by who reads ([`cost`](plan::cost)). A shared query that the backend refuses, or that
-//! is too large or too slow for it, is left alone for a while, and its readers get exact ones at once.
+//! [`sharing`](crate::core::sharing) decides, and this fetches. A shared query that the backend refuses, or that is too large or
+//! too slow for it, is not sent for a while, and its readers get exact ones at once.
 
-mod announce;
-mod choice;
-mod exact;
-mod group;
-mod shared;
+mod groups;
 
 use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-pub use announce::Announced;
-pub use choice::{Choice, WhyExact};
-use group::{Group, GroupKey};
-use moka::future::Cache;
+use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
+use groups::{Group, Groups};
 
 use crate::{
     backends::{Backends, TenantError},
-    cache::{FetchError, Got, Query, QueryCache, slot::Life},
+    cache::{FetchError, Got, Query, QueryCache, now, slot::How, slot::Life},
     core::{
-        plan::{
-            self, Objects, Plan, PlanError, Source,
-            sharing::{self, NotShared},
-        },
+        plan::{self, Key, Objects, Plan, PlanError, Source},
         repeats::Repeats,
         rules::QueryOptions,
+        samples::Index,
         selector::Selector,
+        sharing::{
+            Action, By, ExactQuery, LOOK, Read, SharedQuery,
+            choice::{Choice, WhyExact},
+            cost::USUAL_PACE,
+        },
     },
     metrics::Metrics,
     objects::Selected,
+    prometheus::Answer,
 };
 
-/// The most bytes of groups that are remembered.
-const MAX_BYTES: u64 = 32 << 20;
-
-/// Groups that nobody has read for this time are forgotten.
-const IDLE: Duration = Duration::from_secs(600);
+/// How many parts of an exact query are sent at the same time.
+const PARTS_AT_ONCE: usize = 8;
 
 /// What planning works with.
 #[derive(Clone, Copy, Debug)]
@@ -61,21 +55,23 @@ impl Settings {
     }
 }
 
-/// Plans questions and fetches their results.
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Plans reads and fetches their results.
 pub struct Planner {
     cache: QueryCache,
     backends: Arc<Backends>,
-    groups: Cache<GroupKey, Arc<Group>>,
+    groups: Groups,
     settings: Settings,
     metrics: Arc<Metrics>,
-    /// Which shared queries were told to fail lately.
-    told: Mutex<Repeats>,
+    /// Which shared queries were logged to fail lately.
+    logged: Mutex<Repeats>,
 }
 
-/// A question about objects, as far as planning is concerned.
+/// A read of objects, as far as planning is concerned.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
-    /// How the metric is read.
+    /// What the queries are rendered from.
     pub source: Source<'a>,
     /// The namespace of the objects; nothing for kinds without namespaces.
     pub namespace: Option<&'a str>,
@@ -89,40 +85,58 @@ pub struct Asked<'a> {
     pub reader: u64,
 }
 
-/// The results that hold the answer to a question.
+/// The results that answer a read.
 #[derive(Debug)]
 pub struct Found {
     /// One result, or several that have some of the objects each, in the order of their names.
     pub parts: Vec<Part>,
-    /// How the question was put.
+    /// How they were asked for.
     pub choice: Choice,
 }
 
 /// One result.
 #[derive(Debug)]
 pub struct Part {
-    /// How the result is read.
-    pub plan: Arc<Plan>,
+    /// How an object's samples are found in it.
+    pub key: Key,
     /// The result.
     pub got: Got,
-    /// The query, to ask for it again.
+    /// The query.
     pub query: Query,
     /// The objects that are in this part; nothing where all that were asked for are.
     pub objects: Option<Objects>,
 }
 
+/// What became of sharing.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The result of the shared query.
+    Shared(Part),
+    /// Narrower queries have to be sent.
+    Exact(WhyExact),
+}
+
+/// What an autoscaler will read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ExpectedObjects {
+    /// What a selector selects: about so many.
+    Selected(usize),
+    /// One, by name.
+    Named(Arc<str>),
+}
+
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The question cannot be put.
+    /// There is no query for the read.
     #[error(transparent)]
-    Plan(PlanError),
-    /// Nobody can be asked.
+    Plan(#[from] PlanError),
+    /// There is no backend for it.
     #[error(transparent)]
-    Tenant(TenantError),
-    /// The backend has not answered.
+    Tenant(#[from] TenantError),
+    /// The backend did not answer.
     #[error(transparent)]
-    Fetch(FetchError),
+    Fetch(#[from] FetchError),
 }
 
 impl Planner {
@@ -133,30 +147,30 @@ impl Planner {
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let groups = Cache::builder()
-            .name("questions that can share a query")
-            .max_capacity(MAX_BYTES)
-            .weigher(group::weight)
-            .time_to_idle(IDLE)
-            .build();
-        Self { cache, backends, groups, settings, metrics, told: Mutex::default() }
+        let (groups, logged) = (Groups::new(), Mutex::default());
+        Self { cache, backends, groups, settings, metrics, logged }
     }
 
-    /// Plans a question and fetches what answers it.
-    pub async fn find(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let found = match &asked.selected.objects {
-            Objects::Any => self.everything(asked).await?,
-            Objects::Named(names) => {
-                let group = self.group(asked.source, asked.namespace, asked.metric_selector).await;
-                match self.choose(asked, names, &group).await {
-                    Err(Failure::Fetch(error)) => self.stale(asked, names, &group, error).await?,
+    /// Plans a read and fetches its results.
+    pub async fn find(&self, asked: Asked<'_>) -> Result<Found> {
+        let Asked { source, namespace, selected, metric_selector, .. } = asked;
+        let found = match &selected.objects {
+            Objects::Any => {
+                let plan = plan::exact(source, namespace, &Objects::Any, metric_selector)?;
+                let parts = vec![self.fetch(asked, plan, None).await?];
+                Found { parts, choice: Choice::Exact(WhyExact::Everything) }
+            }
+            Objects::Named(_) => {
+                let group = self.group(source, namespace, metric_selector).await;
+                match self.choose(asked, &group).await {
+                    Err(Failure::Fetch(error)) => self.stale(asked, &group, error).await?,
                     found => found?,
                 }
             }
         };
         self.metrics.plan(found.choice.name());
         tracing::debug!(
-            rule = asked.source.rule,
+            rule = source.rule,
             plan = %found.choice,
             queries = found.parts.len(),
             query = found.parts.first().map(|part| &*part.query.text),
@@ -165,50 +179,222 @@ impl Planner {
         Ok(found)
     }
 
-    /// The result of a query that has no objects to pick, and so is not planned.
+    /// Fetches the result that all readers in all namespaces can share, whether or not that is the setting: a read of most of the
+    /// cluster cannot be narrower.
+    pub async fn find_everywhere(&self, source: Source<'_>) -> Result<Attempt> {
+        let group = self.group(source, None, &Selector::default()).await;
+        let usable = group.lock().usable(now());
+        let attempt = match usable {
+            Ok(shared) => self.fetch_shared(&group, &shared, source, "").await?,
+            Err(why) => Attempt::Exact(why),
+        };
+        if matches!(attempt, Attempt::Shared(_)) {
+            self.metrics.plan(Choice::Everywhere.name());
+        }
+        Ok(attempt)
+    }
+
+    /// The result of a query that selects no objects, and so is not planned.
     pub async fn ask(
         &self,
         options: &QueryOptions,
         namespace: &str,
         text: Arc<str>,
-    ) -> Result<Got, Failure> {
+    ) -> Result<Got> {
         let query = self.query(options, Some(namespace), text)?;
-        self.cache.get(&query).await.map_err(Failure::Fetch)
+        Ok(self.cache.get(&query).await?)
     }
 
-    async fn choose(
+    /// Fetches such a query before an autoscaler asks for it.
+    pub async fn prefetch_query(
         &self,
-        asked: Asked<'_>,
-        names: &[Arc<str>],
-        group: &Group,
-    ) -> Result<Found, Failure> {
-        if self.life(asked.source.options).ttl.is_zero() {
-            return self.exact(asked, names, group, WhyExact::NotKept).await;
+        options: &QueryOptions,
+        namespace: &str,
+        text: Arc<str>,
+    ) -> Result<()> {
+        let query = self.query(options, Some(namespace), text)?;
+        self.cache.expect(&query, USUAL_PACE).await;
+        Ok(())
+    }
+
+    /// Fetches what autoscalers will read of a metric. They replace those that were expected before of the same metric, namespace
+    /// and metric selector.
+    pub async fn prefetch(
+        &self,
+        source: Source<'_>,
+        namespace: Option<&str>,
+        metric_selector: &Selector,
+        readers: &[ExpectedObjects],
+    ) -> Result<()> {
+        let names = readers.iter().map(|reader| match reader {
+            ExpectedObjects::Selected(objects) => *objects,
+            ExpectedObjects::Named(_) => 1,
+        });
+        let names = names.sum();
+        let across = self.settings.across_namespaces && namespace.is_some();
+        let mut shared = None;
+        // Readers try the group of all namespaces first.
+        for scope in across.then_some(None).into_iter().chain([namespace]) {
+            let group = self.group(source, scope, metric_selector).await;
+            let expect = self
+                .groups
+                .update(&group, |sharing| sharing.expect(now(), namespace, readers.len(), names));
+            shared = shared.or(expect.await);
         }
-        if self.settings.across_namespaces && asked.namespace.is_some() {
-            let all = self.group(asked.source, None, asked.metric_selector).await;
-            match self.share(asked, names, &all, None).await? {
-                Ok(part) => {
-                    self.abandon(group.leave(asked.reader)).await;
+        if let Some(shared) = shared {
+            let query = shared.query.clone().asked_for(namespace.unwrap_or_default());
+            self.cache.expect(&query, USUAL_PACE).await;
+            return Ok(());
+        }
+        for reader in readers {
+            // Which objects a selector selects is only known when it comes.
+            let ExpectedObjects::Named(name) = reader else { continue };
+            let objects = Objects::Named(vec![Arc::clone(name)]);
+            let plan = plan::exact(source, namespace, &objects, metric_selector)?;
+            let query = self.query(source.options, namespace, plan.query)?;
+            self.cache.expect(&query, USUAL_PACE).await;
+        }
+        Ok(())
+    }
+
+    /// Fetches the results that answer a read of these objects.
+    async fn choose(&self, asked: Asked<'_>, group: &Arc<Group>) -> Result<Found> {
+        let Asked { source, namespace, selected, reader, .. } = asked;
+        let names = asked.names().len();
+        if self.life(source.options).ttl.is_zero() {
+            return self.exact(asked, group, WhyExact::NotKept).await;
+        }
+        if self.settings.across_namespaces && namespace.is_some() {
+            let all = self.group(source, None, asked.metric_selector).await;
+            let read = Read { reader, names, population: None, may_wait: false };
+            match self.share(asked, &all, read).await? {
+                Attempt::Shared(part) => {
+                    self.abandon(self.groups.update(group, |it| it.leave(reader)).await).await;
                     return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
                 }
                 // An exact query is answered, and one for the namespace could take as long again.
-                Err(why @ WhyExact::TimedOut) => return self.exact(asked, names, group, why).await,
-                Err(_) => {}
+                Attempt::Exact(why @ WhyExact::TimedOut) => {
+                    return self.exact(asked, group, why).await;
+                }
+                Attempt::Exact(_) => {}
             }
         }
-        match self.share(asked, names, group, asked.selected.population).await? {
-            Ok(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
-            Err(why) => self.exact(asked, names, group, why).await,
+        let population = selected.population;
+        let read = Read { reader, names, population, may_wait: true };
+        match self.share(asked, group, read).await? {
+            Attempt::Shared(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Attempt::Exact(why) => self.exact(asked, group, why).await,
         }
     }
 
-    /// The query for whatever there is, where nobody knows the objects.
-    async fn everything(&self, asked: Asked<'_>) -> Result<Found, Failure> {
-        let Asked { source, namespace, selected, metric_selector, .. } = asked;
-        let plan = plan::exact(source, namespace, &selected.objects, metric_selector)?;
-        let parts = vec![self.fetch(asked, plan, None).await?];
-        Ok(Found { parts, choice: Choice::Exact(WhyExact::Everything) })
+    /// Does what is decided about a read in a group.
+    async fn share(&self, asked: Asked<'_>, group: &Arc<Group>, read: Read) -> Result<Attempt> {
+        loop {
+            match self.groups.update(group, |sharing| sharing.decide(now(), read)).await {
+                Action::Gather => tokio::time::sleep(LOOK).await,
+                Action::Exact(why) => return Ok(Attempt::Exact(why)),
+                Action::Share(shared) => {
+                    let attempt =
+                        self.fetch_shared(group, &shared, asked.source, asked.scope).await?;
+                    if matches!(attempt, Attempt::Shared(_)) {
+                        self.answered(group, read.reader, By::Shared).await;
+                    }
+                    return Ok(attempt);
+                }
+            }
+        }
+    }
+
+    /// Fetches the result of a shared query, which uses the share of a namespace.
+    async fn fetch_shared(
+        &self,
+        group: &Arc<Group>,
+        shared: &SharedQuery<Query>,
+        source: Source<'_>,
+        scope: &str,
+    ) -> Result<Attempt> {
+        let query = shared.query.clone().asked_for(scope);
+        let (error, why) = match self.cache.get(&query).await {
+            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
+                (error, WhyExact::Failed)
+            }
+            // The query was too slow. If Prometheus hangs, that is known by now, and nobody waits as long again.
+            Err(error) if is_timeout(&error) && !query.tenant.is_silent() => {
+                (error, WhyExact::TimedOut)
+            }
+            Err(error) => return Err(Failure::Fetch(error)),
+            Ok(got) => {
+                if let Some(size) = fresh_size(&got, source, &shared.key) {
+                    group.lock().fetched(now(), size);
+                }
+                let key = shared.key.clone();
+                return Ok(Attempt::Shared(Part { key, got, query, objects: None }));
+            }
+        };
+        let pause = group.lock().failed(now());
+        if let Some(pause) = pause {
+            self.log_pause(source.rule, &error, pause);
+        }
+        Ok(Attempt::Exact(why))
+    }
+
+    /// Fetches the results of queries for just the objects that are asked for.
+    async fn exact(&self, asked: Asked<'_>, group: &Arc<Group>, why: WhyExact) -> Result<Found> {
+        // What one object gets may depend on the others, and then they have to be asked for together.
+        let is_pointwise = group.lock().shared_query().is_some();
+        let max_bytes = if is_pointwise { self.settings.max_query_bytes } else { usize::MAX };
+        let Asked { source, namespace, metric_selector, .. } = asked;
+        let plans =
+            plan::exact_in_parts(source, namespace, asked.names(), metric_selector, max_bytes)?;
+        let parts: Vec<_> = stream::iter(plans)
+            .map(|part| self.fetch(asked, part.plan, Some(Objects::Named(part.names))))
+            .buffered(PARTS_AT_ONCE)
+            .try_collect()
+            .await?;
+        if parts.iter().all(|part| !matches!(part.got.how, How::Stale(_))) {
+            let queries = parts.iter().filter_map(Part::exact).collect();
+            self.answered(group, asked.reader, By::Exact(queries)).await;
+        }
+        Ok(Found { parts, choice: Choice::Exact(why) })
+    }
+
+    /// What was found before for a reader whose plan or objects have changed since, so that there is no older result of the
+    /// same query.
+    async fn stale(&self, asked: Asked<'_>, group: &Group, error: FetchError) -> Result<Found> {
+        let (shared, exact) = group.lock().last_queries(asked.reader);
+        // Where what one object gets depends on the others, a result for others is none for these.
+        let Some(shared) = shared else { return Err(error.into()) };
+        // A result may have a value for an object that it was not asked for, and that would not be its value.
+        let exact = exact.into_iter().filter_map(|ExactQuery { query, names: mut of }| {
+            of.retain(|name| asked.names().binary_search(name).is_ok());
+            (!of.is_empty()).then_some((query, Some(Objects::Named(of))))
+        });
+        for queries in [exact.collect(), vec![(shared.query.clone(), None)]] {
+            let parts = queries.into_iter().map(|(query, objects)| async {
+                let kept = self.cache.stale(&query).await?;
+                let got = Got { kept, how: How::Stale(error.clone()) };
+                Some(Part { key: shared.key.clone(), got, query, objects })
+            });
+            // Some of the parts would be some of the objects.
+            let parts: Option<Vec<_>> = join_all(parts).await.into_iter().collect();
+            if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+                return Ok(Found { parts, choice: Choice::Exact(WhyExact::NoNewer) });
+            }
+        }
+        Err(error.into())
+    }
+
+    async fn fetch(&self, asked: Asked<'_>, plan: Plan, objects: Option<Objects>) -> Result<Part> {
+        let query = self.query(asked.source.options, asked.namespace, plan.query)?;
+        let query = query.asked_for(asked.scope);
+        let got = self.cache.get(&query).await?;
+        Ok(Part { key: plan.key, got, query, objects })
+    }
+
+    /// A reader was answered; what it was answered by before is no longer refreshed if nobody else reads it.
+    async fn answered(&self, group: &Arc<Group>, reader: u64, by: By<Query>) {
+        let left = self.groups.update(group, |sharing| sharing.answered(reader, by)).await;
+        self.abandon(left).await;
     }
 
     /// These queries are not refreshed for their former readers any more.
@@ -218,34 +404,23 @@ impl Planner {
         }
     }
 
+    /// Logs that a shared query is not sent for a while. A rule has many groups, which fail alike.
+    fn log_pause(&self, rule: &str, error: &FetchError, pause: Duration) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(untold) = logged.tell((rule, is_timeout(error)), Instant::now()) else { return };
+        drop(logged);
+        let (suppressed, pause) = (Some(untold).filter(|untold| *untold > 0), pause.as_secs());
+        tracing::warn!(rule, %error, suppressed, "one query for all readers fails; exact ones are sent for {pause} s");
+    }
+
     async fn group(
         &self,
         source: Source<'_>,
         namespace: Option<&str>,
         metric_selector: &Selector,
     ) -> Arc<Group> {
-        let key = GroupKey::new(source, namespace, metric_selector);
-        if let Some(group) = self.groups.get(&key).await {
-            return group;
-        }
-        // The proof takes a while, and a crowd needs it once.
-        let group = async {
-            let spans = namespace.is_none() && source.is_namespaced;
-            let shared = if spans {
-                sharing::everywhere(source, metric_selector)
-            } else {
-                sharing::shared(source, namespace, metric_selector)
-            };
-            let shared = shared.and_then(|shared| {
-                let text = Arc::clone(&shared.plan.query);
-                let query = self.query(source.options, namespace, text);
-                // The exact query fails in the same way, and says so.
-                let query = query.map_err(|error| NotShared::Template(error.to_string()))?;
-                Ok((shared, query))
-            });
-            Arc::new(Group::new(shared))
-        };
-        self.groups.get_with(key, group).await
+        let query = |text| self.query(source.options, namespace, text);
+        self.groups.get(source, namespace, metric_selector, query).await
     }
 
     /// A query of a rule, and who is asked.
@@ -269,14 +444,40 @@ impl Planner {
     }
 }
 
-impl From<TenantError> for Failure {
-    fn from(error: TenantError) -> Self {
-        Self::Tenant(error)
+impl<'a> Asked<'a> {
+    /// The objects by name, where they are known.
+    fn names(&self) -> &'a [Arc<str>] {
+        match &self.selected.objects {
+            Objects::Named(names) => names,
+            Objects::Any => &[],
+        }
     }
 }
 
-impl From<PlanError> for Failure {
-    fn from(error: PlanError) -> Self {
-        Self::Plan(error)
+impl Part {
+    /// The query, and the objects that it was asked for.
+    fn exact(&self) -> Option<ExactQuery<Query>> {
+        let Some(Objects::Named(names)) = &self.objects else { return None };
+        Some(ExactQuery { query: self.query.clone(), names: names.clone() })
     }
+}
+
+/// How many samples a result has that is fresh, or objects where each has several samples: readers count objects.
+fn fresh_size(got: &Got, source: Source<'_>, key: &Key) -> Option<usize> {
+    let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how) else {
+        return None;
+    };
+    Some(match source.part_label {
+        None => vector.samples.len(),
+        Some(_) => got.kept.value().with_index(vector, key, Index::objects_len),
+    })
+}
+
+/// Whether a narrower query may succeed where this error came.
+fn is_refused(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(error) if error.is_about_the_query() && !error.is_timeout())
+}
+
+fn is_timeout(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(error) if error.is_timeout())
 }

@@ -20,7 +20,7 @@ use crate::{
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
         oddity::Oddity,
-        plan::{self, PlanError, sharing},
+        plan::{self, PlanError, shareable},
         reading::{self, Reading, Readings},
         rules::OnEmpty,
         samples::Vector,
@@ -216,7 +216,7 @@ impl Reads {
         for part in &found.parts {
             let vector = part.vector(&entry.rule.id)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            let more = part.got.kept.value().with_index(vector, &part.plan.key, |index| {
+            let more = part.got.kept.value().with_index(vector, &part.key, |index| {
                 reading::read(vector, index, namespace.unwrap_or_default(), objects, entry.rule.nan)
             });
             readings.extend(more);
@@ -319,7 +319,7 @@ impl Reads {
             return own(why);
         }
         if let Some(others) = readings.others
-            && !sharing::depends_on_names(entry.source(), namespace)
+            && !shareable::depends_on_names(entry.source(), namespace)
         {
             return own(others);
         }

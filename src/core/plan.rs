@@ -2,11 +2,10 @@
 //!
 //! A question can be put in several ways. The exact query names the objects that are asked for, as prometheus-adapter does.
 //! Where the query is pointwise in the label that names the objects, one query for all objects of a namespace, or of the
-//! cluster, has the same answer in it ([`sharing`]), and many readers can share it where that pays ([`cost`]).
+//! cluster, has the same answer in it ([`shareable`]).
 
-pub mod cost;
 mod matchers;
-pub mod sharing;
+pub mod shareable;
 mod source;
 
 use std::sync::Arc;
@@ -381,7 +380,7 @@ mod tests {
             (r#"x{ns="<<index .LabelValuesByName "ns">>"}"#, false),
             ("sum by (<<.GroupBy>>) (x)", false),
         ] {
-            let depends = sharing::depends_on_names(entry(query, BOTH).source(), Some("n"));
+            let depends = shareable::depends_on_names(entry(query, BOTH).source(), Some("n"));
             assert_eq!(depends, wanted, "{query}");
         }
     }
@@ -425,13 +424,13 @@ mod tests {
             r#""k8s.pod.name": {resource: pod}, "k8s.namespace.name": {resource: namespace}"#;
         let template = "sum by (<<.GroupBy>>) (rate(<<.Series>>{<<.LabelMatchers>>}[2m]))";
         let entry = Entry { series: "http.requests".into(), ..entry(template, labels) };
-        let shared = sharing::shared(entry.source(), Some("n"), &Selector::default()).unwrap();
+        let shared = shareable::prove(entry.source(), Some("n"), &Selector::default()).unwrap();
         assert!(shared.depends_on_names);
         assert_eq!(
             &*shared.plan.query,
             r#"sum by ("k8s.pod.name") (rate({__name__="http.requests","k8s.namespace.name"="n","k8s.pod.name"!=""}[2m]))"#
         );
-        sharing::everywhere(entry.source(), &Selector::default()).unwrap();
+        shareable::prove(entry.source(), None, &Selector::default()).unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     core::{
         kinds::{GroupResource, Kind},
-        seeds::{Expected, MAX_OF_AUTOSCALER, Seed, Source},
+        prefetch::{Expected, ExpectedRead, MAX_OF_AUTOSCALER, MetricSource},
         selector::{Operator, Requirement, Selector},
     },
     kubernetes::list::Object,
@@ -75,19 +75,19 @@ pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
     let namespace: Arc<str> = Arc::from(metadata.namespace);
     let is_active = status.is_active();
     let replicas = usize::try_from(status.current_replicas.unwrap_or_default()).unwrap_or_default();
-    let seed = |(identifier, source): (MetricIdentifier, Source)| {
+    let expect = |(identifier, source): (MetricIdentifier, MetricSource)| {
         let selector = selector(identifier.selector)?;
         let namespace = Arc::clone(&namespace);
-        Some(Seed { namespace, metric: identifier.name, selector, source, replicas })
+        Some(ExpectedRead { namespace, metric: identifier.name, selector, source, replicas })
     };
     let read = status.current_metrics.unwrap_or_default().into_iter();
-    let read: HashSet<_> = read.filter_map(|metric| seed(read_last(metric)?)).collect();
+    let read: HashSet<_> = read.filter_map(|metric| expect(read_last(metric)?)).collect();
     let mut expected = Expected::default();
-    for seed in spec.metrics.into_iter().filter_map(|metric| seed(asked(metric)?)) {
-        if !is_active && !read.contains(&seed) {
+    for new in spec.metrics.into_iter().filter_map(|metric| expect(asked(metric)?)) {
+        if !is_active && !read.contains(&new) {
             expected.not_read += 1;
-        } else if expected.seeds.len() < MAX_OF_AUTOSCALER {
-            expected.seeds.push(seed);
+        } else if expected.reads.len() < MAX_OF_AUTOSCALER {
+            expected.reads.push(new);
         } else {
             expected.over_limit += 1;
         }
@@ -96,32 +96,36 @@ pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
 }
 
 /// What is asked of us for a metric; nothing for resource metrics, which have an API of their own.
-fn asked(metric: MetricSpec) -> Option<(MetricIdentifier, Source)> {
+fn asked(metric: MetricSpec) -> Option<(MetricIdentifier, MetricSource)> {
     match metric {
-        MetricSpec { pods: Some(pods), .. } => Some((pods.metric, Source::Pods)),
+        MetricSpec { pods: Some(pods), .. } => Some((pods.metric, MetricSource::Pods)),
         MetricSpec { object: Some(object), .. } => {
             Some((object.metric, described(object.described_object)))
         }
-        MetricSpec { external: Some(external), .. } => Some((external.metric, Source::External)),
+        MetricSpec { external: Some(external), .. } => {
+            Some((external.metric, MetricSource::External))
+        }
         _ => None,
     }
 }
 
 /// What was asked of us for a metric that has been read.
-fn read_last(metric: MetricStatus) -> Option<(MetricIdentifier, Source)> {
+fn read_last(metric: MetricStatus) -> Option<(MetricIdentifier, MetricSource)> {
     match metric {
-        MetricStatus { pods: Some(pods), .. } => Some((pods.metric, Source::Pods)),
+        MetricStatus { pods: Some(pods), .. } => Some((pods.metric, MetricSource::Pods)),
         MetricStatus { object: Some(object), .. } => {
             Some((object.metric, described(object.described_object)))
         }
-        MetricStatus { external: Some(external), .. } => Some((external.metric, Source::External)),
+        MetricStatus { external: Some(external), .. } => {
+            Some((external.metric, MetricSource::External))
+        }
         _ => None,
     }
 }
 
-fn described(object: CrossVersionObjectReference) -> Source {
+fn described(object: CrossVersionObjectReference) -> MetricSource {
     let CrossVersionObjectReference { api_version, kind, name } = object;
-    Source::Object { api_version: api_version.unwrap_or_default(), kind, name }
+    MetricSource::Object { api_version: api_version.unwrap_or_default(), kind, name }
 }
 
 /// The selector as it is read from the text that the controller sends, `metav1.LabelSelectorAsSelector(…).String()`; nothing
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_but_resources_is_a_seed() {
+    fn every_metric_but_resources_is_expected() {
         let autoscaler = json!({
             "metadata": {"name": "web", "namespace": "team", "resourceVersion": "1"},
             "spec": {"maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
@@ -208,24 +212,24 @@ mod tests {
                 "currentMetrics": null, "conditions": active(),
             },
         });
-        let seed = |metric: &str, selector: &str, source| Seed {
+        let read = |metric: &str, selector: &str, source| ExpectedRead {
             namespace: "team".into(),
             metric: metric.to_owned(),
             selector: Selector::parse(selector).unwrap(),
             source,
             replicas: 3,
         };
-        let object = Source::Object {
+        let object = MetricSource::Object {
             api_version: "networking.k8s.io/v1".to_owned(),
             kind: "Ingress".to_owned(),
             name: "shop".to_owned(),
         };
         assert_eq!(
-            of(autoscaler).seeds,
+            of(autoscaler).reads,
             [
-                seed("rate", "code=,!debug,method=get,path notin (a,b),zone", Source::Pods),
-                seed("hits", "", object),
-                seed("queue", "queue in (jobs)", Source::External),
+                read("rate", "code=,!debug,method=get,path notin (a,b),zone", MetricSource::Pods),
+                read("hits", "", object),
+                read("queue", "queue in (jobs)", MetricSource::External),
             ]
         );
     }
@@ -277,9 +281,9 @@ mod tests {
                 "status": status,
             }));
             let read: Vec<_> =
-                read.into_iter().map(|at: usize| everything.seeds[at].clone()).collect();
+                read.into_iter().map(|at: usize| everything.reads[at].clone()).collect();
             assert_eq!(expected.not_read, 4 - read.len(), "{status}");
-            assert_eq!(expected.seeds, read, "{status}");
+            assert_eq!(expected.reads, read, "{status}");
         }
     }
 
@@ -297,7 +301,7 @@ mod tests {
             "spec": {"metrics": metrics(0..100)},
             "status": {"currentMetrics": metrics(10..100)},
         }));
-        let names = expected.seeds.iter().map(|seed| seed.metric.parse().unwrap());
+        let names = expected.reads.iter().map(|read| read.metric.parse().unwrap());
         assert_eq!(names.collect::<Vec<usize>>(), (10..10 + MAX_OF_AUTOSCALER).collect::<Vec<_>>());
         assert_eq!((expected.not_read, expected.over_limit), (10, 90 - MAX_OF_AUTOSCALER));
     }

@@ -15,13 +15,14 @@ use crate::{
         fields::FieldSelector,
         kinds::Kind,
         oddity::{Oddities, Oddity},
-        plan::{self, Objects, Source, cost},
+        plan::{self, Objects, Source},
         resource::{self, Containers, NodeUsage, Nodes, Object, Pair, PodUsage},
         samples::{Index, Vector},
         selector::Selector,
+        sharing::cost,
     },
     objects::{Described, Scope, Selected},
-    planner::{Asked, Failure, Part},
+    planner::{Asked, Attempt, Failure, Part},
 };
 
 /// How many namespaces are asked for at the same time where one query cannot tell of all.
@@ -255,7 +256,7 @@ impl Reads {
             objects.chunk_by(|one, other| one.namespace == other.namespace).collect();
         // What one query for all costs is not known where the pods of the cluster are not.
         let pays = match *population {
-            Some(all) => cost::pays_at_once(groups.iter().map(|group| group.len()), all),
+            Some(all) => cost::pays_at_once(groups.len(), objects.len(), all),
             None => groups.len() > NAMESPACES,
         };
         let pods = Pods {
@@ -301,8 +302,8 @@ impl Reads {
             (BTreeMap::from([(Arc::clone(&namespace), cpu)]), BTreeMap::from([(namespace, memory)]))
         } else {
             try_join(
-                self.whatever_containers(pair.cpu.source(), reader),
-                self.whatever_containers(pair.memory.source(), reader),
+                self.whatever_containers(pair.cpu.source()),
+                self.whatever_containers(pair.memory.source()),
             )
             .await?
         };
@@ -329,16 +330,16 @@ impl Reads {
         pods: &Pods,
     ) -> Result<Vec<Containers>, ReadError> {
         if pods.is_everywhere {
-            let found = self.planner.find_everywhere(source, pods.reader).await;
+            let found = self.planner.find_everywhere(source).await;
             match found.map_err(|why| failed(source, why))? {
-                Ok(part) => {
+                Attempt::Shared(part) => {
                     let read = |place: &Place| {
                         let (namespace, objects) = (&place.namespace, &place.selected.objects);
                         Self::read_containers(source, &part, namespace, objects)
                     };
                     return pods.places.iter().map(read).collect();
                 }
-                Err(why) => {
+                Attempt::Exact(why) => {
                     let (rule, namespaces) = (source.rule, pods.places.len());
                     tracing::debug!(rule, namespaces, %why, "a query for each namespace");
                 }
@@ -370,18 +371,20 @@ impl Reads {
     async fn whatever_containers(
         &self,
         source: Source<'_>,
-        reader: u64,
     ) -> Result<BTreeMap<Arc<str>, Containers>, ReadError> {
-        let found = self.planner.find_everywhere(source, reader).await;
-        let part = found.map_err(|why| failed(source, why))?.map_err(|why| {
-            ReadError::NoUsageRule(format!(
-                "{}: nobody knows which pods there are, and no query can tell of all namespaces: {why}",
-                source.rule
-            ))
-        })?;
+        let found = self.planner.find_everywhere(source).await;
+        let part = match found.map_err(|why| failed(source, why))? {
+            Attempt::Shared(part) => part,
+            Attempt::Exact(why) => {
+                return Err(ReadError::NoUsageRule(format!(
+                    "{}: nobody knows which pods there are, and no query can tell of all namespaces: {why}",
+                    source.rule
+                )));
+            }
+        };
         let vector = part.vector(source.rule)?;
         let namespaces: Vec<Arc<str>> =
-            part.got.kept.value().with_index(vector, &part.plan.key, |index| {
+            part.got.kept.value().with_index(vector, &part.key, |index| {
                 index.namespaces(vector).map(Arc::from).collect()
             });
         namespaces
@@ -401,7 +404,7 @@ impl Reads {
     ) -> Result<Containers, ReadError> {
         let vector = part.vector(source.rule)?;
         let label = source.part_label.unwrap_or_default();
-        Ok(part.got.kept.value().with_index(vector, &part.plan.key, |index| {
+        Ok(part.got.kept.value().with_index(vector, &part.key, |index| {
             Containers::read(vector, index, namespace, objects, label)
         }))
     }
@@ -416,10 +419,11 @@ impl Reads {
         for part in self.find(source, None, selected, reader).await? {
             let vector = part.vector(source.rule)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            let read =
-                part.got.kept.value().with_index(vector, &part.plan.key, |index| {
-                    Nodes::read(vector, index, objects)
-                });
+            let read = part
+                .got
+                .kept
+                .value()
+                .with_index(vector, &part.key, |index| Nodes::read(vector, index, objects));
             nodes.extend(read);
         }
         Ok(nodes)

@@ -54,9 +54,9 @@ async fn what_is_fetched_before_it_is_read_is_limited_by_namespace() {
     let mut launch = Launch::new(RULE, &backend.url).cluster(&cluster);
     launch.planning.life.ttl = Duration::from_secs(600);
     let app = launch.start().await;
-    let mut seeds = app.seeds.clone().expect("there is a cluster");
-    let known = seeds.wait_for(|seeds| !seeds.is_empty()).await.expect("it goes on").clone();
-    let of = |namespace: &str| known.iter().filter(|seed| &*seed.namespace == namespace).count();
+    let mut reads = app.expected_reads.clone().expect("there is a cluster");
+    let known = reads.wait_for(|reads| !reads.is_empty()).await.expect("it goes on").clone();
+    let of = |namespace: &str| known.iter().filter(|read| &*read.namespace == namespace).count();
     assert_eq!((of("flood"), of("quiet")), (200, 3));
     until("all of them", async || (backend.count(Asked::is_query) >= 203).then_some(())).await;
     let asked = queries(&backend);

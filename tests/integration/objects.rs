@@ -6,7 +6,7 @@ use loadline::{
     core::{
         kinds::{Kind, Kinds},
         plan,
-        seeds::Source,
+        prefetch::MetricSource,
         selector::Selector,
     },
     kubernetes,
@@ -393,15 +393,15 @@ async fn what_autoscalers_will_ask_for_is_known() {
     cluster.apply(autoscaler("web", &rate, 3));
     let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[])))).await;
     let app = Launch::new(RULE, &backend.url).cluster(&cluster).start().await;
-    let mut seeds = app.seeds.clone().expect("there is a cluster");
-    let known = seeds.wait_for(|seeds| !seeds.is_empty()).await.unwrap().clone();
+    let mut reads = app.expected_reads.clone().expect("there is a cluster");
+    let known = reads.wait_for(|reads| !reads.is_empty()).await.unwrap().clone();
     assert_eq!((known.len(), known[0].metric.as_str()), (1, "rate"));
-    assert_eq!((&known[0].source, known[0].replicas), (&Source::Pods, 3));
+    assert_eq!((&known[0].source, known[0].replicas), (&MetricSource::Pods, 3));
     cluster.apply(autoscaler("jobs", &queue, 1));
-    let known = seeds.wait_for(|seeds| seeds.len() == 2).await.unwrap().clone();
-    assert_eq!(known[0].source, Source::External, "sorted by name");
+    let known = reads.wait_for(|reads| reads.len() == 2).await.unwrap().clone();
+    assert_eq!(known[0].source, MetricSource::External, "sorted by name");
     cluster.delete("horizontalpodautoscalers", "n", "web");
-    seeds.wait_for(|seeds| seeds.len() == 1).await.unwrap();
+    reads.wait_for(|reads| reads.len() == 1).await.unwrap();
     let metrics = app.get("/metrics").await.body;
     assert!(metrics.contains("loadline_autoscalers 1\n"), "{metrics}");
     assert!(metrics.contains("loadline_autoscaler_metrics 1\n"), "{metrics}");
@@ -416,6 +416,6 @@ async fn without_access_to_autoscalers_everything_goes_on() {
     let app = Launch::new(RULE, &backend.url).cluster(&cluster).start().await;
     until("the watch was tried", async || (cluster.autoscaler_requests() > 0).then_some(())).await;
     assert_eq!(app.get(&custom("namespaces/n/pods/*/m")).await.values().len(), 1);
-    assert!(app.seeds.as_ref().is_some_and(|seeds| seeds.borrow().is_empty()));
+    assert!(app.expected_reads.as_ref().is_some_and(|reads| reads.borrow().is_empty()));
     app.stop().await;
 }

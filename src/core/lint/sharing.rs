@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Report, listed, resources::Subjects};
 use crate::core::{
-    plan::sharing::{self, NotShared},
+    plan::shareable::{self, NotShareable},
     pointwise::Refusal,
     rules::Rule,
     selector::Selector,
@@ -26,10 +26,10 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     let (mut at_all, mut everywhere) = (Vec::new(), Vec::new());
     for entry in &subjects.entries {
         let namespace = entry.kind.namespaced.then_some(NAMESPACE);
-        if let Err(reason) = sharing::shared(entry.source(), namespace, &no_selector) {
+        if let Err(reason) = shareable::prove(entry.source(), namespace, &no_selector) {
             at_all.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         } else if namespace.is_some()
-            && let Err(reason) = sharing::everywhere(entry.source(), &no_selector)
+            && let Err(reason) = shareable::prove(entry.source(), None, &no_selector)
         {
             everywhere.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         }
@@ -53,11 +53,9 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
 }
 
 /// A reason that no other finding gives.
-fn told(reason: &NotShared) -> Option<String> {
+fn told(reason: &NotShareable) -> Option<String> {
     match reason {
-        NotShared::Plan(_) | NotShared::NoNamespace | NotShared::Query(Refusal::Unknown { .. }) => {
-            None
-        }
+        NotShareable::Plan(_) | NotShareable::Query(Refusal::Unknown { .. }) => None,
         reason => Some(reason.to_string()),
     }
 }

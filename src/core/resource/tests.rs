@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::{
     oddity::Oddity,
-    plan::{self, Key, Objects, sharing},
+    plan::{self, Key, Objects, shareable},
     rules::load,
     samples::{Index, Sample, Vector},
     selector::Selector,
@@ -48,9 +48,9 @@ fn the_usual_rules_can_be_shared() {
     let (pods, nodes) = (sources.pods.unwrap(), sources.nodes.unwrap());
     let selector = Selector::default();
     for source in [pods.cpu.source(), pods.memory.source()] {
-        let shared = sharing::shared(source, Some("team"), &selector).unwrap();
+        let shared = shareable::prove(source, Some("team"), &selector).unwrap();
         assert!(shared.depends_on_names);
-        let everywhere = sharing::everywhere(source, &selector).unwrap();
+        let everywhere = shareable::prove(source, None, &selector).unwrap();
         assert_eq!(everywhere.plan.key.namespace.as_deref(), Some("namespace"));
         assert!(
             everywhere.plan.query.contains("by (pod,container,namespace)"),
@@ -64,7 +64,7 @@ fn the_usual_rules_can_be_shared() {
         );
     }
     for source in [nodes.cpu.source(), nodes.memory.source()] {
-        assert!(sharing::shared(source, None, &selector).is_ok());
+        assert!(shareable::prove(source, None, &selector).is_ok());
     }
 }
 
@@ -72,12 +72,12 @@ fn the_usual_rules_can_be_shared() {
 fn what_is_not_pointwise_is_not_shared() {
     let rules = RULES.replace("sum by (<<.GroupBy>>) (rate(node_cpu", "max(rate(node_cpu");
     let nodes = sources(&rules).nodes.unwrap();
-    assert!(sharing::shared(nodes.cpu.source(), None, &Selector::default()).is_err());
+    assert!(shareable::prove(nodes.cpu.source(), None, &Selector::default()).is_err());
     let is_node_query = |line: &&str| line.contains("(rate(node_cpu");
     let written = RULES.lines().find(is_node_query).unwrap();
     let rules = RULES.replace(written.trim(), JOINED);
     let nodes = sources(&rules).nodes.unwrap();
-    assert!(sharing::shared(nodes.cpu.source(), None, &Selector::default()).is_err());
+    assert!(shareable::prove(nodes.cpu.source(), None, &Selector::default()).is_err());
 }
 
 #[test]

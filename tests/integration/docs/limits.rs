@@ -75,6 +75,14 @@ const ROWS: &[(&str, &[Number])] = &[
     ("decisions of access reviews", &[("auth/access.rs", "MAX_BYTES", Bytes)]),
     ("who holds which token", &[("auth/token.rs", "MAX_BYTES", Bytes)]),
     ("tokens that were good", &[("auth/token.rs", "MAX_GOOD", Count)]),
+    (
+        "readers of metrics",
+        &[
+            ("planner/groups.rs", "MAX_BYTES", Bytes),
+            ("core/sharing/readers.rs", "MAX_READERS", Count),
+            ("core/sharing/readers.rs", "MAX_QUERY_BYTES", Bytes),
+        ],
+    ),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[("prometheus.rs", "MAX_ANSWER_BYTES", Bytes)]),
     ("the label names of a query's", &[("prometheus/decode.rs", "MAX_NAMES", Count)]),
@@ -106,8 +114,8 @@ const ROWS: &[(&str, &[Number])] = &[
     (
         "metrics that are fetched before",
         &[
-            ("core/seeds.rs", "MAX_OF_AUTOSCALER", Count),
-            ("core/seeds.rs", "MAX_OF_NAMESPACE", Count),
+            ("core/prefetch.rs", "MAX_OF_AUTOSCALER", Count),
+            ("core/prefetch.rs", "MAX_OF_NAMESPACE", Count),
         ],
     ),
     ("queries that are refreshed before", &[("cache.rs", "MAX_TENDED", Count)]),

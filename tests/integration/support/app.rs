@@ -7,7 +7,7 @@ use loadline::{
     auth::{access::Ttls, trust},
     core::rules::{self, CredentialPolicy},
     discovery,
-    hpas::Seeds,
+    hpas::ExpectedReads,
     planner,
     prometheus::{self, Prometheus},
     registrations,
@@ -163,7 +163,7 @@ impl Launch {
             client: client.build().expect("a client"),
             prometheus: bound.prometheus(),
             discovery: bound.discovery(),
-            seeds: bound.seeds(),
+            expected_reads: bound.expected_reads(),
             task: tokio::spawn(bound.run(stop.clone())),
             stop,
         }
@@ -179,7 +179,7 @@ pub(crate) struct App {
     pub(crate) client: reqwest::Client,
     pub(crate) prometheus: Arc<Prometheus>,
     pub(crate) discovery: discovery::Handle,
-    pub(crate) seeds: Option<Seeds>,
+    pub(crate) expected_reads: Option<ExpectedReads>,
     task: JoinHandle<anyhow::Result<()>>,
     stop: CancellationToken,
 }

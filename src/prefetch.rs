@@ -1,5 +1,4 @@
-//! Tells the planner what autoscalers will read, so that it is fetched before they do: after a restart, and when one that is
-//! healthy gets another metric.
+//! Fetches what autoscalers will read before they do: after a restart, and when a healthy one gets another metric.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,22 +9,22 @@ use crate::{
         catalog::{Catalog, Entry},
         external,
         kinds::GroupResource,
+        prefetch::{ExpectedRead, MetricSource},
         rules::Content,
-        seeds::{Seed, Source},
         selector::Selector,
     },
     discovery,
-    hpas::Seeds,
-    planner::{Announced, Failure, Planner},
+    hpas::ExpectedReads,
+    planner::{ExpectedObjects, Failure, Planner},
 };
 
 /// The task.
-pub struct Announcer {
+pub struct PrefetchTask {
     planner: Arc<Planner>,
     discovery: discovery::Handle,
-    seeds: Seeds,
-    /// Who was announced, and what the file said of the rule then.
-    told: HashMap<Topic, (Option<Content>, Vec<Announced>)>,
+    reads: ExpectedReads,
+    /// What the planner expects, and what the file said of the rule then.
+    known: HashMap<Topic, (Option<Content>, Vec<ExpectedObjects>)>,
 }
 
 /// What several autoscalers may read.
@@ -39,10 +38,10 @@ struct Topic {
     selector: Selector,
 }
 
-impl Announcer {
-    /// Makes the task, which does nothing before [`Announcer::run`].
-    pub fn new(planner: Arc<Planner>, discovery: discovery::Handle, seeds: Seeds) -> Self {
-        Self { planner, discovery, seeds, told: HashMap::new() }
+impl PrefetchTask {
+    /// Makes the task, which does nothing before [`PrefetchTask::run`].
+    pub fn new(planner: Arc<Planner>, discovery: discovery::Handle, reads: ExpectedReads) -> Self {
+        Self { planner, discovery, reads, known: HashMap::new() }
     }
 
     /// Works until stopped.
@@ -52,55 +51,57 @@ impl Announcer {
             // A closed channel is the end of the process, which stops this, too.
             tokio::select! {
                 () = stop.cancelled() => return,
-                Ok(()) = self.seeds.changed() => {}
+                Ok(()) = self.reads.changed() => {}
                 Ok(()) = rounds.changed() => {}
                 else => return stop.cancelled().await,
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.tell() => {}
+                () = self.update() => {}
             }
         }
     }
 
-    /// Tells what has changed since the last time.
-    async fn tell(&mut self) {
+    /// Has the planner expect what has changed since the last time.
+    async fn update(&mut self) {
         let catalog = self.discovery.catalog();
-        let seeds = Arc::clone(&self.seeds.borrow_and_update());
-        let topics = topics(&catalog, &seeds);
+        let reads = Arc::clone(&self.reads.borrow_and_update());
+        let topics = topics(&catalog, &reads);
         let gone: Vec<_> =
-            self.told.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
+            self.known.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));
         for (topic, readers) in gone.chain(topics) {
             let content = content(&catalog, &topic);
-            let is_told =
-                |told: &(Option<Content>, Vec<Announced>)| *told == (content, readers.clone());
-            if self.told.get(&topic).is_some_and(is_told) {
+            let is_known = self
+                .known
+                .get(&topic)
+                .is_some_and(|(before, known)| (before, known) == (&content, &readers));
+            if is_known {
                 continue;
             }
-            match self.announce(&catalog, &topic, &readers).await {
+            match self.prefetch(&catalog, &topic, &readers).await {
                 Ok(true) if !readers.is_empty() => {
-                    self.told.insert(topic, (content, readers));
+                    self.known.insert(topic, (content, readers));
                 }
-                // A metric that does not exist yet is told of when it does.
+                // A metric that does not exist yet is fetched when it does.
                 Ok(_) => {
-                    self.told.remove(&topic);
+                    self.known.remove(&topic);
                 }
                 Err(error) => {
-                    // Whoever reads it is told the same.
-                    tracing::debug!(metric = topic.metric, %error, "an autoscaler asks what cannot be asked");
-                    self.told.insert(topic, (content, readers));
+                    // Whoever reads it gets the same error.
+                    tracing::debug!(metric = topic.metric, %error, "an autoscaler reads what has no query");
+                    self.known.insert(topic, (content, readers));
                 }
             }
         }
     }
 
-    /// Announces the readers of a topic; false where there is no such metric.
-    async fn announce(
+    /// Fetches what the readers of a topic will read; false where there is no such metric.
+    async fn prefetch(
         &self,
         catalog: &Catalog,
         topic: &Topic,
-        readers: &[Announced],
+        readers: &[ExpectedObjects],
     ) -> Result<bool, Failure> {
         let Topic { resource, namespace, metric, selector } = topic;
         let Some(resource) = resource else {
@@ -108,12 +109,12 @@ impl Announcer {
             if !readers.is_empty() {
                 let namespace = namespace.as_deref().unwrap_or_default();
                 let query = external::query(&entry, namespace, selector)?;
-                self.planner.expect(&entry.rule.options, namespace, query.into()).await?;
+                self.planner.prefetch_query(&entry.rule.options, namespace, query.into()).await?;
             }
             return Ok(true);
         };
         let Some(entry) = entry(catalog, resource, metric) else { return Ok(false) };
-        self.planner.announce(entry.source(), namespace.as_deref(), selector, readers).await?;
+        self.planner.prefetch(entry.source(), namespace.as_deref(), selector, readers).await?;
         Ok(true)
     }
 }
@@ -132,18 +133,18 @@ fn entry(catalog: &Catalog, resource: &GroupResource, metric: &str) -> Option<En
 }
 
 /// Puts together what autoscalers read of the same metric, namespace and selector.
-fn topics(catalog: &Catalog, seeds: &[Seed]) -> HashMap<Topic, Vec<Announced>> {
-    let mut topics: HashMap<Topic, Vec<Announced>> = HashMap::new();
-    for seed in seeds {
-        let Seed { namespace, metric, selector, source, replicas } = seed;
+fn topics(catalog: &Catalog, reads: &[ExpectedRead]) -> HashMap<Topic, Vec<ExpectedObjects>> {
+    let mut topics: HashMap<Topic, Vec<ExpectedObjects>> = HashMap::new();
+    for read in reads {
+        let ExpectedRead { namespace, metric, selector, source, replicas } = read;
         let mut resource = None;
         let mut place = Some(Arc::clone(namespace));
-        let announced = match source {
-            Source::Pods => {
+        let objects = match source {
+            MetricSource::Pods => {
                 resource = Some(GroupResource::parse("pods"));
-                Announced::Selector(*replicas)
+                ExpectedObjects::Selected(*replicas)
             }
-            Source::Object { api_version, kind, name } => {
+            MetricSource::Object { api_version, kind, name } => {
                 let group = api_version.split_once('/').map_or("", |(group, _)| group);
                 // An object is named by its kind, which in lower case is nearly always the singular of its resource.
                 let Some(kind) = catalog.kinds().resolve(group, &kind.to_lowercase()) else {
@@ -153,15 +154,15 @@ fn topics(catalog: &Catalog, seeds: &[Seed]) -> HashMap<Topic, Vec<Announced>> {
                 if !kind.namespaced {
                     place = None;
                 }
-                Announced::Object(name.as_str().into())
+                ExpectedObjects::Named(name.as_str().into())
             }
-            Source::External => Announced::Selector(0),
+            MetricSource::External => ExpectedObjects::Selected(0),
         };
         let (metric, selector) = (metric.clone(), selector.clone());
         topics
             .entry(Topic { resource, namespace: place, metric, selector })
             .or_default()
-            .push(announced);
+            .push(objects);
     }
     topics
 }
