@@ -36,7 +36,7 @@ use crate::{
     auth::{Authenticator, access::Authorizer},
     core::selector::Selector,
     metrics::{self, Metrics},
-    reads::{Question, ReadError, Reads},
+    reads::{MetricRequest, ReadError, Reads},
     rules_file::Rules,
     server::Answering,
     traces::Traces,
@@ -240,7 +240,7 @@ async fn read_custom(api: &Api, uri: &Uri, version: Version) -> Result<Vec<u8>, 
     Ok(custom::encode(version, described, &values.readings))
 }
 
-fn question(uri: &Uri) -> Result<Question, ApiError> {
+fn question(uri: &Uri) -> Result<MetricRequest, ApiError> {
     // The raw path: a decoded one could not tell a slash in a name from one between segments.
     let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
     let bad =
@@ -250,7 +250,7 @@ fn question(uri: &Uri) -> Result<Question, ApiError> {
     let selector = |text: Option<Cow<'_, str>>| {
         Selector::parse(&text.unwrap_or_default()).map_err(|error| bad(&error))
     };
-    Ok(Question {
+    Ok(MetricRequest {
         path: path::parse(rest).map_err(|error| bad(&error))?,
         objects: selector(label_selector)?,
         metric: selector(metric_label_selector)?,

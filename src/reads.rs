@@ -50,7 +50,7 @@ pub struct Reads {
 
 /// A request for values, its selectors parsed.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct MetricRequest {
     /// What the path names.
     pub path: MetricPath,
     /// Which objects, where the path names all.
@@ -190,7 +190,7 @@ impl Reads {
     }
 
     /// Answers a question about objects of a kind.
-    pub async fn read(&self, question: &Question) -> Result<Values, ReadError> {
+    pub async fn read(&self, question: &MetricRequest) -> Result<Values, ReadError> {
         let entry = self.entry(&question.path).await?;
         let namespace = question.path.namespace.as_deref();
         if !question.metric.is_empty() {
@@ -262,7 +262,7 @@ impl Reads {
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
     }
 
-    async fn select(&self, question: &Question, entry: &Entry) -> Result<Selected, ReadError> {
+    async fn select(&self, question: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
         let MetricPath { namespace, name, metric, .. } = &question.path;
         if let Name::One(name) = name {
             let objects = plan::Objects::Named(vec![name.as_str().into()]);
@@ -286,7 +286,7 @@ impl Reads {
     /// Those of the objects that were asked for that exist. A named one need not.
     async fn existing(
         &self,
-        question: &Question,
+        question: &MetricRequest,
         entry: &Entry,
         selected: &Selected,
     ) -> Result<Vec<Arc<str>>, ReadError> {
@@ -334,7 +334,7 @@ impl Reads {
     }
 }
 
-impl Question {
+impl MetricRequest {
     /// A number that is the same when the same reader asks again: an autoscaler always asks for the same objects.
     fn reader(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -419,7 +419,7 @@ fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadErr
     ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
 }
 
-fn no_objects(question: &Question, kind: &Kind) -> String {
+fn no_objects(question: &MetricRequest, kind: &Kind) -> String {
     let place = match &question.path.namespace {
         Some(namespace) => format!(" in namespace {namespace}"),
         None => String::new(),

@@ -12,7 +12,7 @@ use axum::{
 use super::{Api, Parameters, error::ApiError, lists::Listed};
 use crate::{
     core::selector::Selector,
-    reads::external::ExternalQuestion,
+    reads::external::ExternalRequest,
     wire::{
         external,
         path::{self, ExternalPath},
@@ -46,14 +46,14 @@ async fn read(api: &Api, uri: &Uri) -> Result<Vec<u8>, ApiError> {
     Ok(external::encode(metric, values.window_seconds, &values.readings))
 }
 
-fn question(uri: &Uri) -> Result<ExternalQuestion, ApiError> {
+fn question(uri: &Uri) -> Result<ExternalRequest, ApiError> {
     // The raw path: a decoded one could not tell a slash in a name from one between segments.
     let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
     let bad =
         |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
     let parameters = Parameters::parse(uri.query().unwrap_or_default());
     let selector = parameters.label_selector.unwrap_or_default();
-    Ok(ExternalQuestion {
+    Ok(ExternalRequest {
         path: path::parse_external(rest).map_err(|error| bad(&error))?,
         selector: Selector::parse(&selector).map_err(|error| bad(&error))?,
     })

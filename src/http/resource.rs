@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Api, Parameters, deadline::in_time, error::ApiError, guard::asks_to_watch};
 use crate::{
     core::{fields::FieldSelector, selector::Selector},
-    reads::{ReadError, resource::UsageQuestion},
+    reads::{ReadError, resource::UsageRequest},
     wire::{
         discovery::{self as documents, RESOURCE},
         path::{self, PathError, UsagePath},
@@ -71,11 +71,11 @@ async fn answer(
     let encoder = resource::Encoder::new(version, window, now_ms());
     Ok(match path {
         UsagePath::Pods { namespace, name: None } => {
-            let question = UsageQuestion { namespace, ..selection(query)? };
+            let question = UsageRequest { namespace, ..selection(query)? };
             encoder.pods(&api.reads.pods(&question).await?)
         }
         UsagePath::Pods { namespace, name } => {
-            let question = UsageQuestion { namespace, name, ..UsageQuestion::default() };
+            let question = UsageRequest { namespace, name, ..UsageRequest::default() };
             let pods = api.reads.pods(&question).await?;
             pods.first().map(|pod| encoder.pod(pod)).ok_or_else(ApiError::not_found)?
         }
@@ -83,7 +83,7 @@ async fn answer(
             encoder.nodes(&api.reads.nodes(&selection(query)?).await?)
         }
         UsagePath::Nodes { name } => {
-            let question = UsageQuestion { name, ..UsageQuestion::default() };
+            let question = UsageRequest { name, ..UsageRequest::default() };
             let nodes = api.reads.nodes(&question).await?;
             nodes.first().map(|node| encoder.node(node)).ok_or_else(ApiError::not_found)?
         }
@@ -91,16 +91,16 @@ async fn answer(
 }
 
 /// What the selectors of a list select.
-fn selection(query: &str) -> Result<UsageQuestion, ApiError> {
+fn selection(query: &str) -> Result<UsageRequest, ApiError> {
     let bad =
         |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
     let Parameters { label_selector, fields, .. } = Parameters::parse(query);
     let labels = Selector::parse(&label_selector.unwrap_or_default());
     let selected = FieldSelector::parse(&fields.unwrap_or_default());
-    Ok(UsageQuestion {
+    Ok(UsageRequest {
         labels: labels.map_err(|error| bad(&error))?,
         fields: selected.map_err(|error| bad(&error))?,
-        ..UsageQuestion::default()
+        ..UsageRequest::default()
     })
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// A request for the values of an external metric, its selector parsed.
 #[derive(Clone, Debug)]
-pub struct ExternalQuestion {
+pub struct ExternalRequest {
     /// What the path names.
     pub path: ExternalPath,
     /// Which series.
@@ -33,9 +33,9 @@ impl Reads {
     /// Answers a question about an external metric.
     pub async fn read_external(
         &self,
-        question: &ExternalQuestion,
+        question: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
-        let ExternalQuestion { path, selector } = question;
+        let ExternalRequest { path, selector } = question;
         let entry = self.external_entry(path).await?;
         let rule = &entry.rule.id;
         let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;

@@ -30,7 +30,7 @@ const NAMESPACES: usize = 8;
 
 /// A request for the usage of pods or nodes, its selectors parsed.
 #[derive(Clone, Debug, Default)]
-pub struct UsageQuestion {
+pub struct UsageRequest {
     /// The namespace of the pods; nothing for those of all.
     pub namespace: Option<String>,
     /// The one object that is asked for.
@@ -94,7 +94,7 @@ impl Reads {
     /// that is asked for by name is an error then.
     pub async fn pods(
         &self,
-        question: &UsageQuestion,
+        question: &UsageRequest,
     ) -> Result<Vec<(Object, PodUsage)>, ReadError> {
         let usage = self.rules.usage().ok_or(ReadError::NoUsage)?;
         let pair = usage.sources.pods.as_ref();
@@ -124,7 +124,7 @@ impl Reads {
     /// The usage of the nodes that are asked for, sorted by name. It leaves out and fails as [`Reads::pods`] does.
     pub async fn nodes(
         &self,
-        question: &UsageQuestion,
+        question: &UsageRequest,
     ) -> Result<Vec<(Object, NodeUsage)>, ReadError> {
         let usage = self.rules.usage().ok_or(ReadError::NoUsage)?;
         let pair = usage.sources.nodes.as_ref();
@@ -173,7 +173,7 @@ impl Reads {
         &self,
         pair: &Pair,
         kind: &Kind,
-        question: &UsageQuestion,
+        question: &UsageRequest,
         read: &Read<U>,
     ) -> String {
         let mut causes = Vec::new();
@@ -213,13 +213,13 @@ impl Reads {
         &self,
         source: Source<'_>,
         kind: &Kind,
-        question: &UsageQuestion,
+        question: &UsageRequest,
     ) -> Option<String> {
         let namespace = question.namespace.as_deref().filter(|_| kind.namespaced);
         let plan = plan::exact(source, namespace, &Objects::Any, &Selector::default()).ok()?;
         let place = namespace.unwrap_or_default();
         let read = async |vector: &Vector| {
-            let all = UsageQuestion { namespace: question.namespace.clone(), ..Default::default() };
+            let all = UsageRequest { namespace: question.namespace.clone(), ..Default::default() };
             let scope = if kind.namespaced { Scope::Running } else { Scope::All };
             let known = self.describe(scope, kind, &all).await.ok()??;
             let names: HashSet<&str> = known.objects.iter().map(|object| &*object.name).collect();
@@ -236,9 +236,9 @@ impl Reads {
         &self,
         scope: Scope,
         kind: &Kind,
-        question: &UsageQuestion,
+        question: &UsageRequest,
     ) -> Result<Option<Described>, ReadError> {
-        let UsageQuestion { namespace, name, labels, fields } = question;
+        let UsageRequest { namespace, name, labels, fields } = question;
         let by_name = name.as_deref().map(FieldSelector::of_name);
         let fields = by_name.as_ref().unwrap_or(fields);
         let known = self.objects.describe(scope, kind, namespace.as_deref(), labels, fields).await;
@@ -248,7 +248,7 @@ impl Reads {
     async fn known_pods(
         &self,
         pair: &Pair,
-        question: &UsageQuestion,
+        question: &UsageRequest,
         known: &Described,
     ) -> Result<Read<PodUsage>, ReadError> {
         let Described { objects, population } = known;
@@ -287,7 +287,7 @@ impl Reads {
     async fn whatever_pods(
         &self,
         pair: &Pair,
-        question: &UsageQuestion,
+        question: &UsageRequest,
     ) -> Result<Read<PodUsage>, ReadError> {
         let reader = question.reader();
         let (cpu, mut memory) = if let Some(namespace) = &question.namespace {
@@ -444,7 +444,7 @@ impl Reads {
     }
 }
 
-impl UsageQuestion {
+impl UsageRequest {
     /// Whether no selector leaves anything out.
     fn selects_all(&self) -> bool {
         self.name.is_none() && self.labels.is_empty() && self.fields.is_empty()
@@ -474,7 +474,7 @@ impl UsageQuestion {
 
 impl Place {
     /// The pods of a namespace. `population` is that of all namespaces that are asked for.
-    fn new(objects: &[Object], question: &UsageQuestion, population: Option<usize>) -> Self {
+    fn new(objects: &[Object], question: &UsageRequest, population: Option<usize>) -> Self {
         let population = if question.selects_all() {
             Some(objects.len())
         } else {
