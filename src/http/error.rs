@@ -12,6 +12,7 @@ use axum::{
 
 use crate::{
     core::repeats::Repeats,
+    reads::ReadError,
     wire::status::{RETRY_AFTER_SECONDS, Reason, Status},
 };
 
@@ -30,6 +31,11 @@ impl ApiError {
     /// Nothing is there.
     pub(super) fn not_found() -> Self {
         Self::new(Reason::NotFound, "the server could not find the requested resource")
+    }
+
+    /// Something that was sent cannot be understood.
+    pub(super) fn bad_request(error: &dyn std::error::Error) -> Self {
+        Self::new(Reason::BadRequest, error.to_string())
     }
 
     /// A limit is reached for whoever asks.
@@ -53,6 +59,32 @@ impl ApiError {
     pub(super) fn with_cause(mut self, cause: &dyn std::error::Error) -> Self {
         self.cause = Some(cause.to_string());
         self
+    }
+}
+
+impl From<ReadError> for ApiError {
+    /// The one place that decides which failure of a read has which HTTP status.
+    fn from(error: ReadError) -> Self {
+        let reason = match &error {
+            ReadError::UnknownMetric { .. }
+            | ReadError::NoSample { .. }
+            | ReadError::NoUsage
+            | ReadError::UnknownUsage { .. } => Reason::NotFound,
+            ReadError::UsageUnavailable { .. } => Reason::ServiceUnavailable,
+            ReadError::BadSelector(_) => Reason::BadRequest,
+            ReadError::NotDiscovered { .. }
+            | ReadError::Rule(_)
+            | ReadError::Tenant { .. }
+            | ReadError::NoUsageRule(_)
+            | ReadError::Fetch { .. }
+            | ReadError::NotAVector { .. }
+            | ReadError::Objects(_) => Reason::InternalError,
+        };
+        let message = error.to_string();
+        match std::error::Error::source(&error) {
+            Some(cause) => Self::new(reason, message).with_cause(cause),
+            None => Self::new(reason, message),
+        }
     }
 }
 

@@ -1,60 +1,27 @@
-//! The handlers of external.metrics.k8s.io.
+//! The handler of external.metrics.k8s.io.
 
-use std::sync::Arc;
+use axum::response::Response;
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-    http::Uri,
-    response::Response,
-};
-
-use super::{Api, Parameters, error::ApiError, lists::Listed};
+use super::{Api, answer_of, error::ApiError, parameters::Parameters};
 use crate::{
-    core::selector::Selector,
     reads::external::ExternalRequest,
-    wire::{
-        external,
-        path::{self, ExternalPath},
-        status::Reason,
-    },
+    wire::{external, path},
 };
 
-/// The version document, which is answered whether or not there are rules.
-pub(super) async fn resources(Path(version): Path<String>) -> Result<Extension<Listed>, ApiError> {
-    if version != external::VERSION {
-        return Err(ApiError::not_found());
-    }
-    Ok(Extension(Listed::External))
-}
-
+/// The values that a path asks for.
 pub(super) async fn values(
-    State(api): State<Arc<Api>>,
-    uri: Uri,
-    Path((version, _)): Path<(String, String)>,
+    api: &Api,
+    path: &str,
+    parameters: &Parameters<'_>,
 ) -> Result<Response, ApiError> {
-    if version != external::VERSION {
-        return Err(ApiError::not_found());
-    }
-    super::made(Box::pin(read(&api, &uri))).await
+    answer_of("metric", Box::pin(read(api, path, parameters))).await
 }
 
-async fn read(api: &Api, uri: &Uri) -> Result<Vec<u8>, ApiError> {
-    let question = question(uri)?;
-    let values = api.reads.read_external(&question).await?;
-    let ExternalPath { metric, .. } = &question.path;
-    Ok(external::encode(metric, values.window_seconds, &values.readings))
-}
-
-fn question(uri: &Uri) -> Result<ExternalRequest, ApiError> {
-    // The raw path: a decoded one could not tell a slash in a name from one between segments.
-    let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
-    let bad =
-        |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
-    let parameters = Parameters::parse(uri.query().unwrap_or_default());
-    let selector = parameters.label_selector.unwrap_or_default();
-    Ok(ExternalRequest {
-        path: path::parse_external(rest).map_err(|error| bad(&error))?,
-        selector: Selector::parse(&selector).map_err(|error| bad(&error))?,
-    })
+async fn read(api: &Api, path: &str, parameters: &Parameters<'_>) -> Result<Vec<u8>, ApiError> {
+    let request = ExternalRequest {
+        path: path::parse_external(path).map_err(|error| ApiError::bad_request(&error))?,
+        selector: parameters.labels()?,
+    };
+    let values = api.reads.read_external(&request).await?;
+    Ok(external::encode(&request.path.metric, values.window_seconds, &values.readings))
 }

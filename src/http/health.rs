@@ -10,14 +10,14 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::Request,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Api, error::ApiError, guard::Reader};
+use super::{Api, access::Reader, error::ApiError};
 use crate::{
     backends::Backends, discovery, registrations::Problems, rules_file::Rules, wire::status::Reason,
 };
@@ -45,22 +45,34 @@ struct Check {
     counts: bool,
 }
 
+/// What a probe wants to know.
 #[derive(Clone, Copy)]
-enum Question {
+enum Probe {
     Live,
     Ready,
     Startup,
 }
 
+impl Probe {
+    /// That of an endpoint: one of Kubernetes' three, or one of those with JSON.
+    fn of(endpoint: &str) -> Self {
+        match endpoint {
+            "readyz" | "ready" => Self::Ready,
+            "startup" => Self::Startup,
+            _ => Self::Live,
+        }
+    }
+}
+
 impl Health {
-    fn checks(&self, question: Question) -> Vec<Check> {
+    fn checks(&self, probe: Probe) -> Vec<Check> {
         let check = |name, problem: Option<&str>| Check {
             name,
             problem: problem.map(str::to_owned),
             counts: true,
         };
         let mut checks = vec![check("ping", None)];
-        if matches!(question, Question::Live) {
+        if matches!(probe, Probe::Live) {
             return checks;
         }
         if let Some(trust) = &self.trust {
@@ -69,7 +81,7 @@ impl Health {
         }
         let missing = "the first discovery has not been tried yet";
         checks.push(check("discovery", (!self.discovery.tried()).then_some(missing)));
-        if matches!(question, Question::Ready) {
+        if matches!(probe, Probe::Ready) {
             let stopping = self.stopping.load(Ordering::Relaxed);
             checks.push(check("shutdown", stopping.then_some("the process is stopping")));
         }
@@ -118,8 +130,8 @@ const WITHHELD: &str = "reason withheld";
 
 /// The checks of an endpoint, with the reasons that the sender of a request may read: those of the single checks that it may
 /// read. A probe may read none, and waits for nobody.
-async fn readable_checks(api: &Api, question: Question, mut request: Request) -> Vec<Check> {
-    let mut checks = api.health.checks(question);
+async fn readable_checks(api: &Api, probe: Probe, mut request: Request) -> Vec<Check> {
+    let mut checks = api.health.checks(probe);
     if checks.iter().all(|check| check.problem.is_none()) {
         return checks;
     }
@@ -132,49 +144,31 @@ async fn readable_checks(api: &Api, question: Question, mut request: Request) ->
     checks
 }
 
-pub(super) async fn live(State(api): State<Arc<Api>>, request: Request) -> Response {
-    plain(&api, "livez", Question::Live, request).await
-}
-
-pub(super) async fn healthy(State(api): State<Arc<Api>>, request: Request) -> Response {
-    plain(&api, "healthz", Question::Live, request).await
-}
-
-pub(super) async fn ready(State(api): State<Arc<Api>>, request: Request) -> Response {
-    plain(&api, "readyz", Question::Ready, request).await
-}
-
-pub(super) async fn single(
-    State(api): State<Arc<Api>>,
-    Path((endpoint, name)): Path<(String, String)>,
-) -> Response {
-    let question = match endpoint.as_str() {
-        "livez" | "healthz" => Question::Live,
-        "readyz" => Question::Ready,
-        _ => return ApiError::not_found().into_response(),
-    };
-    let checks = api.health.checks(question);
-    match checks.iter().find(|check| check.name == name) {
-        Some(Check { problem: None, .. }) => "ok".into_response(),
-        Some(Check { problem: Some(problem), .. }) => {
+/// A single check.
+pub(super) fn single(api: &Api, endpoint: &str, name: &str) -> Result<Response, ApiError> {
+    let checks = api.health.checks(Probe::of(endpoint));
+    let check = checks.iter().find(|check| check.name == name).ok_or_else(ApiError::not_found)?;
+    match &check.problem {
+        None => Ok("ok".into_response()),
+        Some(problem) => {
             let message = format!("{name} failed: {problem}");
-            ApiError::new(Reason::InternalError, message).quiet().into_response()
+            Err(ApiError::new(Reason::InternalError, message).quiet())
         }
-        None => ApiError::not_found().into_response(),
     }
 }
 
-async fn plain(api: &Api, endpoint: &str, question: Question, request: Request) -> Response {
-    let is_verbose = request
-        .uri()
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="));
-    if !is_verbose && is_well(&api.health.checks(question)) {
+/// An endpoint in Kubernetes' form.
+pub(super) async fn plain(
+    api: &Api,
+    endpoint: &str,
+    is_verbose: bool,
+    request: Request,
+) -> Response {
+    let probe = Probe::of(endpoint);
+    if !is_verbose && is_well(&api.health.checks(probe)) {
         return "ok".into_response();
     }
-    let checks = readable_checks(api, question, request).await;
+    let checks = readable_checks(api, probe, request).await;
     let is_well = is_well(&checks);
     let mut text = String::new();
     for check in &checks {
@@ -196,18 +190,9 @@ fn is_well(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.problem.is_none() || !check.counts)
 }
 
-pub(super) async fn json_form(
-    State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Response {
-    let question = match name.as_str() {
-        "live" => Question::Live,
-        "ready" => Question::Ready,
-        "startup" => Question::Startup,
-        _ => return ApiError::not_found().into_response(),
-    };
-    let checks = readable_checks(&api, question, request).await;
+/// An endpoint as JSON.
+pub(super) async fn json_form(api: &Api, endpoint: &str, request: Request) -> Response {
+    let checks = readable_checks(api, Probe::of(endpoint), request).await;
     let is_well = is_well(&checks);
     let word = |well: bool| if well { "ok" } else { "failed" };
     let details: Vec<_> = checks

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
@@ -23,9 +23,10 @@ use serde::Serialize;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    edge::LARGE,
+    accept::{Form, JSON, YAML},
     error::ApiError,
-    negotiation::{Form, JSON, YAML},
+    form::Written,
+    stack::LARGE,
 };
 use crate::{
     core::catalog::Catalog,
@@ -148,7 +149,7 @@ fn encode(catalog: &Catalog, listed: Listed, form: Form) -> io::Result<Encoded> 
     sink.into_inner().map_err(IntoInnerError::into_error)?.finish()
 }
 
-/// Writes a document as [`super::negotiation`] writes other answers.
+/// Writes a document as [`super::form`] writes other answers.
 fn write(document: &impl Serialize, form: Form, sink: &mut impl Write) -> io::Result<()> {
     match form {
         Form::Json | Form::Table => serde_json::to_writer(sink, document)?,
@@ -210,6 +211,7 @@ fn response(list: &Encoded, form: Form, takes_gzip: bool) -> Response {
         Encoded::Compressed { gzip, .. } => unpacked(gzip.clone()),
     };
     let mut response = Response::new(body);
+    response.extensions_mut().insert(Written);
     let headers = response.headers_mut();
     let media = if form == Form::Yaml { YAML } else { JSON };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -231,18 +233,6 @@ fn unpacked(gzip: Bytes) -> Body {
         decoder.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
         io::Result::Ok((!piece.is_empty()).then_some((Bytes::from(piece), decoder)))
     }))
-}
-
-/// Whether a client takes answers that are compressed by gzip.
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT_ENCODING);
-    let accepted = accepted.iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let quality = parts.find_map(|part| part.strip_prefix("q="));
-        is_gzip && quality.is_none_or(|quality| quality.parse().is_ok_and(|q: f32| q > 0.0))
-    })
 }
 
 #[cfg(test)]
@@ -362,26 +352,6 @@ externalRules:
                     assert_eq!(packed, wanted.as_bytes(), "{listed:?} {form:?}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn only_who_says_so_takes_gzip() {
-        let cases = [
-            (&["gzip"][..], true),
-            (&["br, GZIP;q=0.5"], true),
-            (&["br", "deflate, gzip"], true),
-            (&["gzip;q=0"], false),
-            (&["gzip;q=x"], false),
-            (&["identity"], false),
-            (&[], false),
-        ];
-        for (accepted, wanted) in cases {
-            let mut headers = HeaderMap::new();
-            for value in accepted {
-                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
-            }
-            assert_eq!(takes_gzip(&headers), wanted, "{accepted:?}");
         }
     }
 }

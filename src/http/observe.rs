@@ -2,76 +2,52 @@
 
 mod span;
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use axum::{
     extract::Request,
     http::{HeaderValue, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
+pub(super) use span::traced;
 use tracing::Instrument as _;
 
-use super::{
-    GROUPS,
-    edge::Edge,
-    guard::{self, Refusal},
-    negotiation,
-};
+use super::{Api, router::GROUPS, stack::Asked};
 use crate::{
-    traces::{AUDIT_ID, Span},
+    traces::AUDIT_ID,
     wire::{
         attributes::{Attributes, Target},
         path::PathError,
     },
 };
 
-/// Answers a request and tells of it. Of what strangers ask, traces tell nothing.
-pub(super) async fn observe(edge: &Edge, mut request: Request) -> Response {
-    let (started, came) = (Instant::now(), SystemTime::now());
+/// Has a request answered, and tells of it in the log and in metrics.
+pub(super) async fn observed(
+    api: &Api,
+    asked: &Asked<'_>,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
+    let started = Instant::now();
     let audit_id = request.headers().get(&AUDIT_ID).cloned();
-    let uri = request.uri().clone();
-    let attributes =
-        Attributes::of(request.method().as_str(), uri.path(), guard::asks_to_watch(uri.query()));
-    let (group, verb) = labels(&attributes);
-    let cause = edge.api.traces.request(request.headers()).undecided();
+    let (group, verb) = labels(&asked.attributes);
+    let cause = api.traces.request(request.headers()).undecided();
     let line = tracing::info_span!(
         "request",
         method = %request.method(),
-        path = uri.path(),
+        path = asked.path,
         audit_id = cause.audit_id(),
         trace_id = cause.trace_id().map(tracing::field::display),
     );
-    let names_trace = cause.trace_id().is_some();
-
-    let admitted = guard::admit(&edge.api, attributes.as_ref().map_err(Clone::clone), &mut request);
-    let admitted = cause.clone().during(admitted.instrument(line.clone())).await;
-    let is_told = admitted.as_ref().map_or_else(Refusal::is_told, |_| true);
-    let mut span = if is_told {
-        span::begin(cause, came, &request, attributes.as_ref().ok())
-    } else {
-        Span::from(cause.untraced())
-    };
-    let cause = span.cause();
-    if let (false, Some(id)) = (names_trace, cause.trace_id()) {
-        line.record("trace_id", tracing::field::display(id));
-    }
-    let mut response = match admitted {
-        // What it holds of its user's share is given back with the answer.
-        Ok(_share) => {
-            let answer = negotiation::negotiate(edge, request).instrument(line.clone());
-            cause.during(answer).await
-        }
-        Err(refusal) => line.in_scope(|| refusal.into_response()),
-    };
+    let mut response = cause.during(next(request)).instrument(line.clone()).await;
 
     let seconds = started.elapsed().as_secs_f64();
     let code = response.status().as_u16();
-    span::end(&mut span, code);
     line.in_scope(|| {
-        edge.api.failures.log(&mut response);
+        api.failures.log(&mut response);
         tracing::debug!(code, seconds, "answered");
     });
-    edge.api.metrics.request(group, verb, code, seconds);
+    api.metrics.request(group, verb, code, seconds);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

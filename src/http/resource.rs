@@ -1,53 +1,44 @@
 //! The handlers of metrics.k8s.io.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{Uri, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
 
-use super::{Api, Parameters, deadline::in_time, error::ApiError, guard::asks_to_watch};
+use super::{Api, answer_of, error::ApiError, parameters::Parameters};
 use crate::{
-    core::{fields::FieldSelector, selector::Selector},
     reads::{ReadError, resource::UsageRequest},
     wire::{
-        discovery::{self as documents, RESOURCE},
+        discovery::{self, RESOURCE},
         path::{self, PathError, UsagePath},
-        resource::{self, Version},
+        resource::{Encoder, Version},
         status::Reason,
     },
 };
 
 /// The version document. Without rules there is none, as with prometheus-adapter: an `APIService` that is left over is not Available
 /// then, where an empty document would hide that nobody serves usage.
-pub(super) async fn resources(
-    State(api): State<Arc<Api>>,
-    Path(version): Path<String>,
-) -> Result<Json<impl Serialize>, ApiError> {
-    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
+pub(super) fn resources(api: &Api, version: Version) -> Result<Response, ApiError> {
     if !api.rules.served().contains(&RESOURCE) {
         return Err(ApiError::not_found());
     }
-    Ok(Json(documents::usage_resources(version.name())))
+    Ok(Json(discovery::usage_resources(version.name())).into_response())
 }
 
+/// The usage that a path asks for.
 pub(super) async fn usage(
-    State(api): State<Arc<Api>>,
-    uri: Uri,
-    Path((version, _)): Path<(String, String)>,
+    api: &Api,
+    version: Version,
+    path: &str,
+    parameters: &Parameters<'_>,
 ) -> Result<Response, ApiError> {
-    let version = Version::parse(&version).ok_or_else(ApiError::not_found)?;
-    // The raw path: a decoded one could not tell a slash in a name from one between segments.
-    let rest = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
-    let path = path::parse_usage(rest).map_err(|error| match error {
+    let path = path::parse_usage(path).map_err(|error| match error {
         PathError::UsageForm => ApiError::not_found(),
-        error => ApiError::new(Reason::BadRequest, error.to_string()),
+        error => ApiError::bad_request(&error),
     })?;
-    if asks_to_watch(uri.query()) {
+    if parameters.watch() {
         let resource = match &path {
             UsagePath::Pods { .. } => "pods",
             UsagePath::Nodes { .. } => "nodes",
@@ -56,51 +47,37 @@ pub(super) async fn usage(
             format!("watch is not supported on resources of kind \"{resource}.metrics.k8s.io\"");
         return Err(ApiError::new(Reason::MethodNotAllowed, text));
     }
-    let read = answer(&api, version, path, uri.query().unwrap_or_default());
-    let body = in_time("usage", read).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    answer_of("usage", Box::pin(read(api, version, path, parameters))).await
 }
 
-async fn answer(
+async fn read(
     api: &Api,
     version: Version,
     path: UsagePath,
-    query: &str,
+    parameters: &Parameters<'_>,
 ) -> Result<Vec<u8>, ApiError> {
     let window = api.reads.usage_window().ok_or(ReadError::NoUsage)?;
-    let encoder = resource::Encoder::new(version, window, now_ms());
+    let encoder = Encoder::new(version, window, now_ms());
+    // What the selectors of a list select.
+    let list = |namespace| {
+        let (labels, fields) = (parameters.labels()?, parameters.fields()?);
+        Ok::<_, ApiError>(UsageRequest { namespace, name: None, labels, fields })
+    };
     Ok(match path {
         UsagePath::Pods { namespace, name: None } => {
-            let question = UsageRequest { namespace, ..selection(query)? };
-            encoder.pods(&api.reads.pods(&question).await?)
+            encoder.pods(&api.reads.pods(&list(namespace)?).await?)
         }
         UsagePath::Pods { namespace, name } => {
-            let question = UsageRequest { namespace, name, ..UsageRequest::default() };
-            let pods = api.reads.pods(&question).await?;
+            let request = UsageRequest { namespace, name, ..UsageRequest::default() };
+            let pods = api.reads.pods(&request).await?;
             pods.first().map(|pod| encoder.pod(pod)).ok_or_else(ApiError::not_found)?
         }
-        UsagePath::Nodes { name: None } => {
-            encoder.nodes(&api.reads.nodes(&selection(query)?).await?)
-        }
+        UsagePath::Nodes { name: None } => encoder.nodes(&api.reads.nodes(&list(None)?).await?),
         UsagePath::Nodes { name } => {
-            let question = UsageRequest { name, ..UsageRequest::default() };
-            let nodes = api.reads.nodes(&question).await?;
+            let request = UsageRequest { name, ..UsageRequest::default() };
+            let nodes = api.reads.nodes(&request).await?;
             nodes.first().map(|node| encoder.node(node)).ok_or_else(ApiError::not_found)?
         }
-    })
-}
-
-/// What the selectors of a list select.
-fn selection(query: &str) -> Result<UsageRequest, ApiError> {
-    let bad =
-        |problem: &dyn std::fmt::Display| ApiError::new(Reason::BadRequest, problem.to_string());
-    let Parameters { label_selector, fields, .. } = Parameters::parse(query);
-    let labels = Selector::parse(&label_selector.unwrap_or_default());
-    let selected = FieldSelector::parse(&fields.unwrap_or_default());
-    Ok(UsageRequest {
-        labels: labels.map_err(|error| bad(&error))?,
-        fields: selected.map_err(|error| bad(&error))?,
-        ..UsageRequest::default()
     })
 }
 

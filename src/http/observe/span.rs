@@ -1,14 +1,14 @@
 //! What a trace says of a request: by OpenTelemetry's conventions for servers of HTTP, and by the names that kube-apiserver's
 //! own traces have for what it knows of a request.
 
-use std::time::SystemTime;
-
 use axum::{
     extract::Request,
     http::{Method, header},
+    response::Response,
 };
 
 use crate::{
+    http::stack::Asked,
     traces::{self, Cause, KeyValue, Span, SpanKind},
     wire::{
         attributes::{Attributes, Target},
@@ -16,14 +16,33 @@ use crate::{
     },
 };
 
-/// Begins the span of a request that came a while ago. Probes, scrapes and paths that are not served have none.
-pub(super) fn begin(
-    cause: Cause,
-    came: SystemTime,
-    request: &Request,
-    attributes: Option<&Attributes<'_>>,
-) -> Span {
-    let known = attributes.filter(|_| cause.is_traced());
+/// Has a request answered within a span, from when it came. Of what is not to be told, such as what strangers ask, traces tell
+/// nothing.
+pub(in crate::http) async fn traced(
+    asked: &Asked<'_>,
+    is_told: bool,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
+    let cause = Cause::current();
+    let has_trace = cause.trace_id().is_some();
+    let mut span =
+        if is_told { begin(cause, asked, &request) } else { Span::from(cause.untraced()) };
+    if let (false, Some(id)) = (has_trace, span.cause().trace_id()) {
+        tracing::Span::current().record("trace_id", tracing::field::display(id));
+    }
+    let response = span.during(next(request)).await;
+    let code = response.status().as_u16();
+    span.record(|| [KeyValue::new("http.response.status_code", i64::from(code))]);
+    if code >= 500 {
+        span.fail(code.to_string(), "the request could not be answered");
+    }
+    response
+}
+
+/// Begins the span of a request. Probes, scrapes and paths that are not served have none.
+fn begin(cause: Cause, asked: &Asked<'_>, request: &Request) -> Span {
+    let known = asked.attributes.as_ref().ok().filter(|_| cause.is_traced());
     let Some((attributes, route)) = known.and_then(|known| Some((known, route(&known.target)?)))
     else {
         return Span::from(cause.untraced());
@@ -33,7 +52,7 @@ pub(super) fn begin(
         Some(method) => (method, format!("{method} {route}")),
         None => ("_OTHER", format!("HTTP {route}")),
     };
-    let mut span = cause.span_since(came, SpanKind::Server, name);
+    let mut span = cause.span_since(asked.at, SpanKind::Server, name);
     span.record(|| {
         let agent = request.headers().get(header::USER_AGENT);
         let agent = agent.and_then(|agent| agent.to_str().ok());
@@ -49,14 +68,6 @@ pub(super) fn begin(
         known
     });
     span
-}
-
-/// Notes the answer.
-pub(super) fn end(span: &mut Span, code: u16) {
-    span.record(|| [KeyValue::new("http.response.status_code", i64::from(code))]);
-    if code >= 500 {
-        span.fail(code.to_string(), "the request could not be answered");
-    }
 }
 
 fn method(method: &Method) -> Option<&'static str> {

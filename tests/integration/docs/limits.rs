@@ -21,16 +21,16 @@ type Number = (&'static str, &'static str, Unit);
 
 /// How a row begins, and its numbers. What is not ours to decide, or has no number, has none.
 const ROWS: &[(&str, &[Number])] = &[
-    ("path and query of a request", &[("http/guard.rs", "MAX_URI_BYTES", Bytes)]),
+    ("path and query of a request", &[("http/access.rs", "MAX_URI_BYTES", Bytes)]),
     ("headers of a request, with its path", &[("server.rs", "MAX_HEAD_BYTES", Bytes)]),
     ("headers of a request by HTTP/1.1", &[("server.rs", "MAX_HEADERS", Count)]),
-    ("body of a request", &[("http/guard.rs", "MAX_BODY_BYTES", Bytes)]),
+    ("body of a request", &[("http/access.rs", "MAX_BODY_BYTES", Bytes)]),
     ("bearer token", &[("auth/token.rs", "MAX_TOKEN_BYTES", Bytes)]),
     (
         "memory of the requests of one user",
-        &[("http/guard.rs", "EACH_USER", Bytes), ("http/guard.rs", "ALL_USERS", Bytes)],
+        &[("http/access.rs", "EACH_USER", Bytes), ("http/access.rs", "ALL_USERS", Bytes)],
     ),
-    ("the same for all strangers", &[("http/guard.rs", "STRANGERS", Bytes)]),
+    ("the same for all strangers", &[("http/access.rs", "STRANGERS", Bytes)]),
     (
         "access reviews of strangers",
         &[

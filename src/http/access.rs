@@ -1,15 +1,11 @@
-//! Before any handler: is that served, who asks, and may they.
+//! Before any handler: is it short enough and served, who asks, and may they.
 
 use std::{sync::Arc, time::SystemTime};
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Request, http::header};
 use rustls::pki_types::UnixTime;
 
-use super::{Api, GROUPS, error::ApiError, health};
+use super::{Api, error::ApiError, health, router::Route, stack::Asked};
 use crate::{
     auth::{
         Peer, Unauthenticated, User,
@@ -18,7 +14,7 @@ use crate::{
         shares::{Share, Shares},
     },
     server::MAX_HEAD_BYTES,
-    wire::{attributes::Attributes, path::PathError, status::Reason},
+    wire::{attributes::Attributes, status::Reason},
 };
 
 /// The longest path and query that are taken, in bytes.
@@ -55,7 +51,7 @@ impl Default for UnderWay {
 
 /// Why a request is not let through.
 pub(super) struct Refusal {
-    error: ApiError,
+    pub(super) error: ApiError,
     /// Whether somebody asks who has shown a good credential.
     is_known: bool,
 }
@@ -73,29 +69,19 @@ impl From<ApiError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.error.into_response()
-    }
-}
-
 /// Lets a request through whose sender is known and may do what it asks, and holds a part of its user's share for as long as it
 /// is answered. What is too long and what nobody serves ends before anybody is asked: that says nothing which the documentation
 /// does not say, and strangers cannot have the cluster asked about it.
-pub(super) async fn admit(
+pub(super) async fn admit<'a>(
     api: &Api,
-    attributes: Result<&Attributes<'_>, PathError>,
+    asked: &Asked<'a>,
     request: &mut Request,
-) -> Result<Option<Share>, Refusal> {
+) -> Result<(Route<'a>, Option<Share>), Refusal> {
     fits(request)?;
-    let path = request.uri().path();
-    if !is_served(path) {
-        return Err(ApiError::not_found().into());
-    }
-    let attributes =
-        attributes.map_err(|error| ApiError::new(Reason::BadRequest, error.to_string()))?;
-    if api.authorizer.is_open(health::canonical(path)) {
-        return Ok(None);
+    let route = asked.route.ok_or_else(ApiError::not_found)?;
+    let attributes = asked.attributes.as_ref().map_err(|error| ApiError::bad_request(error))?;
+    if api.authorizer.is_open(health::canonical(asked.path)) {
+        return Ok((route, None));
     }
     let user = authenticate(api, request).await.map_err(|error| match error {
         Unauthenticated::Crowded => ApiError::crowded(),
@@ -120,7 +106,7 @@ pub(super) async fn admit(
         Refusal { error, is_known }
     })?;
     if decision.allowed {
-        return Ok(Some(share));
+        return Ok((route, Some(share)));
     }
     let mut message = attributes.refusal(&user.name);
     if !decision.reason.is_empty() {
@@ -156,40 +142,12 @@ fn uri_bytes(request: &Request) -> usize {
     request.uri().path_and_query().map_or(0, |uri| uri.as_str().len())
 }
 
-/// Whether there can be an answer other than 404 for a path, whatever the rules are.
-fn is_served(path: &str) -> bool {
-    let Some(path) = path.strip_prefix('/') else { return false };
-    let (first, rest) =
-        path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    let segments = || rest.unwrap_or_default().splitn(3, '/').collect::<Vec<_>>();
-    let is_version = |name: &str, version: &str| {
-        let group = GROUPS.iter().find(|group| group.name == name);
-        group.is_some_and(|group| group.versions.contains(&version))
-    };
-    match first {
-        "healthz" | "livez" | "readyz" => rest.is_none_or(|check| !check.contains('/')),
-        "health" => matches!(rest, Some("live" | "ready" | "startup")),
-        "metrics" | "version" => rest.is_none(),
-        "openapi" => match segments()[..] {
-            ["v2" | "v3"] | ["v3", ""] => true,
-            ["v3", "apis", group] => {
-                group.split_once('/').is_some_and(|(group, version)| is_version(group, version))
-            }
-            _ => false,
-        },
-        "apis" => match segments()[..] {
-            [""] => true,
-            [group] | [group, ""] => GROUPS.iter().any(|known| known.name == group),
-            [group, version] | [group, version, _] => is_version(group, version),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
 async fn authenticate(api: &Api, request: &mut Request) -> Result<Arc<User>, Unauthenticated> {
     let peer = request.extensions().get::<Arc<Peer>>().cloned().unwrap_or_default();
-    let user = who(api, request.headers_mut(), &peer).await;
+    // A clock before 1970 makes every certificate invalid, which is what it should do.
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(since_epoch);
+    let user = api.authenticator.authenticate(request.headers_mut(), &peer, now).await;
     api.metrics.authentication(match &user {
         Ok(user) if user.is_anonymous() => "anonymous",
         Ok(_) => "authenticated",
@@ -197,17 +155,6 @@ async fn authenticate(api: &Api, request: &mut Request) -> Result<Arc<User>, Una
         Err(Unauthenticated::Crowded) => "crowded",
     });
     user
-}
-
-async fn who(
-    api: &Api,
-    headers: &mut HeaderMap,
-    peer: &Peer,
-) -> Result<Arc<User>, Unauthenticated> {
-    // A clock before 1970 makes every certificate invalid, which is what it should do.
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixTime::since_unix_epoch(since_epoch);
-    api.authenticator.authenticate(headers, peer, now).await
 }
 
 /// Who may be told something for which a path stands that was not asked for itself.
@@ -235,78 +182,5 @@ impl<'a> Reader<'a> {
         };
         let decision = self.api.authorizer.decide(user, &attributes).await;
         decision.is_ok_and(|decision| decision.allowed)
-    }
-}
-
-/// Whether a query says `watch=true`, in the spellings that Go takes for that.
-pub(super) fn asks_to_watch(query: Option<&str>) -> bool {
-    query.unwrap_or_default().split('&').any(|parameter| {
-        matches!(
-            parameter.split_once('='),
-            Some(("watch", "1" | "t" | "T" | "true" | "TRUE" | "True"))
-        ) || parameter == "watch"
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_served_or_not_whatever_the_rules_are() {
-        let custom = "/apis/custom.metrics.k8s.io";
-        let served = [
-            "/healthz",
-            "/livez/ping",
-            "/readyz/nothing",
-            "/health/ready",
-            "/metrics",
-            "/version",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/openapi/v3/",
-            "/openapi/v3/apis/metrics.k8s.io/v1",
-            "/apis",
-            "/apis/",
-            custom,
-            &format!("{custom}/"),
-            &format!("{custom}/v1beta1"),
-            &format!("{custom}/v1beta2/"),
-            &format!("{custom}/v1beta2/namespaces/n/pods/*/m"),
-            &format!("{custom}/v1beta2//x"),
-            "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/q",
-            "/apis/metrics.k8s.io/v1/nodes",
-        ];
-        let unserved = [
-            "",
-            "*",
-            "/",
-            "//apis",
-            "/api",
-            "/api/v1/pods",
-            "/healthz/ping/x",
-            "/health",
-            "/health/nothing",
-            "/metrics/",
-            "/metrics/x",
-            "/openapi",
-            "/openapi/v2/",
-            "/openapi/v3/apis/apps/v1",
-            "/openapi/v3/apis/metrics.k8s.io",
-            "/openapi/v3/apis/metrics.k8s.io/v1/",
-            "/apis/apps",
-            "/apis/apps/v1",
-            "/apis//",
-            &format!("{custom}/v1"),
-            &format!("{custom}/v1/namespaces/n/pods/*/m"),
-            &custom.replace("custom", "%63ustom"),
-            "/apis/external.metrics.k8s.io/v1beta2/x",
-        ];
-        for path in served {
-            assert!(is_served(path), "{path}");
-        }
-        for path in unserved {
-            assert!(!is_served(path), "{path}");
-        }
     }
 }
