@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! workload ──scrape──▶ store ◀──PromQL── endpoint ◀──HTTP── loadline ◀──HTTPS── reader ──▶ console
-//!    ▲                 tsink             loopback           the real server     autoscaler
+//!    ▲                 memory            loopback           the real server     autoscaler
 //!    └──────────────────────────────── replicas ────────────────────────────────────┘
 //! ```
 //!

@@ -72,10 +72,10 @@ impl Backend {
     pub fn start(listener: TcpListener, stop: CancellationToken) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the demo's store has no address")?;
         let ide = LiveIde::start();
-        let store = Arc::new(Store::new().context("starting the demo's store")?);
+        let store = Arc::new(Store::default());
         let epoch = jiff::Timestamp::now().as_millisecond();
         for second in -HISTORY..=0 {
-            scrape(&ide, &store, epoch, second)?;
+            scrape(&ide, &store, epoch, second);
         }
         let task = tokio::spawn(
             run(listener, ide.clone(), store, epoch, stop)
@@ -114,8 +114,8 @@ async fn run(
             .await
             .context("serving the demo's store")
     };
-    tokio::try_join!(serve, scrape_every_second(&ide, &store, epoch, &stop))?;
-    Ok(())
+    let (served, ()) = tokio::join!(serve, scrape_every_second(&ide, &store, epoch, &stop));
+    served
 }
 
 async fn scrape_every_second(
@@ -123,7 +123,7 @@ async fn scrape_every_second(
     store: &Store,
     epoch: i64,
     stop: &CancellationToken,
-) -> anyhow::Result<()> {
+) {
     let period = Duration::from_secs(1);
     let mut ticks = tokio::time::interval_at(ide.started + period, period);
     // A late scrape is made up for, at the second that it belongs to: the series stay evenly spaced.
@@ -131,16 +131,13 @@ async fn scrape_every_second(
     for second in 1.. {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = ticks.tick() => scrape(ide, store, epoch, second)?,
+            _ = ticks.tick() => scrape(ide, store, epoch, second),
         }
     }
-    Ok(())
 }
 
-fn scrape(ide: &LiveIde, store: &Store, epoch: i64, second: i32) -> anyhow::Result<()> {
-    store
-        .ingest(epoch + i64::from(second) * 1_000, &ide.samples(f64::from(second)))
-        .context("scraping the cloud IDE")
+fn scrape(ide: &LiveIde, store: &Store, epoch: i64, second: i32) {
+    store.ingest(epoch + i64::from(second) * 1_000, &ide.samples(f64::from(second)));
 }
 
 #[cfg(test)]

@@ -67,26 +67,12 @@ async fn query(State(store): State<Arc<Store>>, RawQuery(url): RawQuery, form: S
     let at = parameters.time("time")?.unwrap_or_else(now);
     let (kind, result) = match store.query(promql, at)? {
         Answer::Scalar(value) => ("scalar", json!([seconds(at), number(value)])),
-        Answer::Text(text) => ("string", json!([seconds(at), text])),
         Answer::Vector(samples) => (
             "vector",
             samples
                 .iter()
                 .map(|(metric, value)| {
                     json!({"metric": metric, "value": [seconds(at), number(*value)]})
-                })
-                .collect(),
-        ),
-        Answer::Matrix(series) => (
-            "matrix",
-            series
-                .iter()
-                .map(|(metric, values)| {
-                    let values: Vec<Value> = values
-                        .iter()
-                        .map(|(at, value)| json!([seconds(*at), number(*value)]))
-                        .collect();
-                    json!({"metric": metric, "values": values})
                 })
                 .collect(),
         ),

@@ -33,7 +33,7 @@ fn query(workload: Workload) -> String {
 
 /// What the autoscalers saw in the first three minutes: per workload, (second, value in thousandths, replicas, reason).
 fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
-    let store = Store::new().unwrap();
+    let store = Store::default();
     let mut ide = CloudIde::new(-120.0);
     let mut autoscalers = Workload::ALL.map(|workload| {
         let (min, max) = workload.limits();
@@ -45,7 +45,7 @@ fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
     for second in -120..=180_i32 {
         let at = f64::from(second);
         let milliseconds = EPOCH + i64::from(second) * 1_000;
-        store.ingest(milliseconds, &ide.samples(at)).unwrap();
+        store.ingest(milliseconds, &ide.samples(at));
         if second < 0 || second % 3 != 0 {
             continue;
         }
