@@ -16,12 +16,12 @@ test: lint
 	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then \
 		$(MAKE) test-e2e; \
 	else \
-		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (README.md says how)."; \
+		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (CONTRIBUTING.md says how)."; \
 	fi
 
 # On a real control plane, whose programs are in the folder KUBEBUILDER_ASSETS. Only one of them at a time.
 test-e2e:
-	@: "$${KUBEBUILDER_ASSETS:?has to name a folder with kube-apiserver and etcd, see README.md}"
+	@: "$${KUBEBUILDER_ASSETS:?must name a folder with kube-apiserver and etcd, see CONTRIBUTING.md}"
 	scripts/install-test-tools
 	$(CARGO) test --locked --all-features --test integration control_plane:: -- --ignored --test-threads=1 --nocapture
 
@@ -42,4 +42,4 @@ bench:
 	$(CARGO) bench --locked --bench loaded_reads
 
 demo:
-	$(CARGO) run --locked --release -- demo
+	$(CARGO) run --locked -- demo
