@@ -17,7 +17,7 @@ use arguments::{Arguments, is_no_word};
 
 /// Turns Prometheus queries into the metric values that HorizontalPodAutoscalers scale on.
 ///
-/// Without a subcommand `serve` is meant, with prometheus-adapter's flags.
+/// Without a subcommand it runs `serve`, with prometheus-adapter's flags.
 #[derive(Debug, Parser)]
 #[command(name = "loadline", version, args_override_self = true, max_term_width = 100)]
 struct Cli {
@@ -29,14 +29,14 @@ struct Cli {
 enum Command {
     /// Serve the metrics APIs of a rules file
     Serve(Box<flags::Serve>),
-    /// Say what is wrong or doubtful in rules files
+    /// Check rules files for errors and likely mistakes
     Check(check::Flags),
-    /// Show everything at work on this machine: a synthetic workload, a store, this server and a reader
+    /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
 }
 
-/// Runs a command line. Usage errors give exit code 2, all others 1; each is one line on standard error.
+/// Runs a command line. The exit code is 2 for usage errors and 1 for all others; each is one line on standard error.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parse(arguments) {
         Ok(cli) => cli,

@@ -19,23 +19,23 @@ use crate::core::{lint::Severity, yaml};
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Flags {
-    /// A rules file, or a manifest or Helm values that have the rules; - is standard input. May be given several times
+    /// Rules file, or a manifest or Helm values with the rules; - is standard input; repeatable
     #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
     config: Vec<PathBuf>,
 
-    /// Further rules files
+    /// More rules files
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The form of the findings
+    /// Output format
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Form::Text)]
     output: Form,
 
-    /// Let warnings count as errors do
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
 
-    /// Tell also what is worth to know and often meant so
+    /// Include informational findings, which are often intentional
     #[arg(short, long)]
     verbose: bool,
 
@@ -44,11 +44,11 @@ pub(super) struct Flags {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 nothing that counts, 1 errors (with --strict: or warnings), 2 it cannot be done";
+    "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 a file cannot be read";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// For people, with the lines of the file
+    /// Human-readable, with the lines of the file
     Text,
     /// A JSON array
     Json,

@@ -19,11 +19,11 @@ use crate::{
 /// The flags of `demo`.
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// End by itself after this time, with a summary [default: go on until interrupted]
+    /// Stop after this time, with a summary [default: run until interrupted]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration::parse_go)]
     duration: Option<Duration>,
 
-    /// The time between two readings
+    /// Interval between two readings
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = duration::parse_go)]
     interval: Duration,
 }

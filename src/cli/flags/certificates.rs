@@ -18,49 +18,48 @@ use crate::server::{
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Serving certificate")]
 pub(in crate::cli) struct CertificateFlags {
-    /// The serving certificate, with its chain behind it; read again when it changes
-    /// [default: the one in --cert-dir, else one of our own]
+    /// Serving certificate, followed by its chain; read again when it changes [default: the one in --cert-dir, else
+    /// loadline issues one]
     #[arg(long, value_name = "FILE")]
     tls_cert_file: Option<PathBuf>,
 
-    /// The key of the serving certificate
+    /// Key of the serving certificate
     #[arg(long, value_name = "FILE")]
     tls_private_key_file: Option<PathBuf>,
 
-    /// A directory with tls.crt and tls.key, or apiserver.crt and apiserver.key. If it has neither, our own are written
-    /// there unless the Secret has them
+    /// Directory with tls.crt and tls.key, or apiserver.crt and apiserver.key. If it has neither, the issued certificate is
+    /// written there, unless it is kept in the Secret
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 
-    /// The Secret that replicas share our own certificate by; empty for none
+    /// Secret by which replicas share the issued certificate; empty for none
     #[arg(long, value_name = "NAME", default_value = "loadline-serving")]
     tls_secret_name: String,
 
-    /// The Service that we are reached by: for the names of our own certificate [default: loadline], and, where it is given,
-    /// to notice that an APIService of ours points at another one
+    /// Service in front of loadline, for the names of the issued certificate. If given, loadline also reports APIServices that
+    /// point to another Service [default: loadline]
     #[arg(long, value_name = "NAME")]
     service_name: Option<String>,
 
-    /// The namespace of the Service and the Secret [default: POD_NAMESPACE of the environment, else
-    /// that of the service account]
+    /// Namespace of the Service and the Secret [default: POD_NAMESPACE of the environment, else that of the service account]
     #[arg(long, value_name = "NAMESPACE")]
     service_namespace: Option<String>,
 
-    /// Keep the caBundle of the APIServices that point at our Service
+    /// Maintain the caBundle of the APIServices that point to the Service
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, value_parser = boolean)]
     manage_apiservice: bool,
 
-    /// A certificate for clients that ask for one of some hosts, by default those that it is for: cert.pem,key.pem or
-    /// cert.pem,key.pem:*.example.com,example.com; can be given several times
+    /// Certificate for clients that name one of these hosts (SNI), by default the hosts of the certificate: cert.pem,key.pem or
+    /// cert.pem,key.pem:*.example.com,example.com; repeatable
     #[arg(long, value_name = "CERT,KEY[:HOSTS]")]
     tls_sni_cert_key: Vec<NamedPaths>,
 
-    /// The lowest version of TLS: VersionTLS12 or VersionTLS13
+    /// Minimum TLS version: VersionTLS12 or VersionTLS13
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS12")]
     tls_min_version: MinimumFlag,
 
-    /// The cipher suites of TLS 1.2, separated by commas [default: all that are known to be safe]
+    /// Cipher suites of TLS 1.2, separated by commas [default: all secure ones]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tls_cipher_suites: Vec<String>,
 }
