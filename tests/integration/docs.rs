@@ -14,6 +14,7 @@ mod shown;
 mod yaml;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -30,6 +31,7 @@ use crate::support::{control_plane::free_port, store::Store};
 /// The pages whose commands are run by a test of their own below.
 const RUN: &[&str] = &[
     "README.md",
+    "docs/check.md",
     "docs/debugging.md",
     "docs/first-rule.md",
     "docs/from-keda.md",
@@ -99,6 +101,40 @@ fn links_lead_somewhere() {
 fn flags_exist() {
     let known = flags::known();
     assert_sound(|page| flags::complaints(page, &known));
+}
+
+/// The rows of a page's tables, without heads.
+fn table_rows(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(path)).unwrap();
+    text.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_of_flags_has_each_with_its_default() {
+    let of_serve = flags::rows("serve");
+    assert!(of_serve.len() > 50, "{of_serve:?}");
+    let of_both: Vec<_> = of_serve.into_iter().chain(flags::rows("check")).collect();
+    let shown = table_rows("docs/flags.md");
+    let missing: Vec<_> = of_both.iter().filter(|row| !shown.contains(row)).collect();
+    let wrong: Vec<_> = shown.iter().filter(|row| !of_both.contains(row)).collect();
+    assert!(missing.is_empty() && wrong.is_empty(), "missing {missing:#?}, not so {wrong:#?}");
+}
+
+#[test]
+fn the_page_of_rules_has_each_key() {
+    let schema = fs::read_to_string(root().join("deploy/rules.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let page = fs::read_to_string(root().join("docs/rules.md")).unwrap();
+    let shapes = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let keys: BTreeSet<&String> =
+        shapes.flat_map(|shape| shape["properties"].as_object().unwrap().keys()).collect();
+    assert!(keys.len() > 30, "{keys:?}");
+    let named = |key: &str| {
+        let words = page.split(|c: char| !c.is_ascii_alphanumeric());
+        words.into_iter().any(|word| word == key)
+    };
+    let missing: Vec<_> = keys.into_iter().filter(|key| !named(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
@@ -197,6 +233,11 @@ async fn run(path: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme() {
     run("README.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checking() {
+    run("docs/check.md").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,10 +11,6 @@ const OTHERS: &[&str] = &["--x", "--client-qps", "--client-burst"];
 
 /// The flags of every subcommand, as its help tells them.
 pub(super) fn known() -> BTreeSet<String> {
-    let help = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_loadline")).args(arguments).output();
-        String::from_utf8(output.expect("our own binary").stdout).expect("text")
-    };
     let overview = help(&["--help"]);
     let commands = overview.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands: Vec<_> = commands
@@ -24,6 +20,31 @@ pub(super) fn known() -> BTreeSet<String> {
     assert!(commands.contains(&"serve") && commands.contains(&"check"), "{overview}");
     let helps = commands.iter().map(|command| help(&[command, "--help"]));
     helps.flat_map(|help| flags(&help)).collect()
+}
+
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadline")).args(arguments).output();
+    String::from_utf8(output.expect("our own binary").stdout).expect("text")
+}
+
+/// The rows that a table of a subcommand's flags has, in the order of its help: flag, value, default and meaning.
+pub(super) fn rows(subcommand: &str) -> Vec<String> {
+    let help = help(&[subcommand, "--help"]);
+    let option = Regex::new(r"(?m)^ +(?:(-[a-z]), +)?(--[a-z0-9-]+)(.*)\n((?: {10}.*\n| *\n)+)");
+    let default = Regex::new(r"\[default: ([^\]]+)\]").expect("our own expression");
+    let option = option.expect("our own expression");
+    let found = option.captures_iter(&help).filter(|found| found[2] != *"--help");
+    let rows = found.map(|found| {
+        let text = found[4].split_whitespace().collect::<Vec<_>>().join(" ");
+        let default = default.captures(&text);
+        let default = default.map_or_else(|| "none".to_owned(), |found| found[1].to_owned());
+        let meaning = text.split(" [default:").next().unwrap_or_default();
+        let meaning = meaning.split(" Possible values:").next().unwrap_or_default();
+        let short = found.get(1).map_or_else(String::new, |short| format!("`{}`, ", short.as_str()));
+        let flag = format!("{short}`{}{}`", &found[2], found[3].trim_end());
+        format!("| {flag} | {default} | {meaning} |").replace('*', "\\*")
+    });
+    rows.collect()
 }
 
 /// What is named and not known.
