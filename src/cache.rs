@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 
 use crate::{
     core::{
+        memory,
         plan::Key,
         samples::{Index, Vector},
     },
@@ -36,6 +37,9 @@ use crate::{
 
 /// The most bytes of results that are kept.
 pub const MAX_BYTES: u64 = 128 << 20;
+
+/// What the cache itself takes for a result, about, in bytes.
+const ENTRY_BYTES: usize = 400;
 
 /// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);
@@ -183,14 +187,15 @@ impl Held {
         if index.key() == key { read(index) } else { read(&Index::new(vector, key)) }
     }
 
-    /// Roughly how many bytes the result takes in memory.
+    /// How many bytes the result takes in memory.
     fn weight(&self) -> usize {
         let answer = match &self.answer {
-            // The index is made later, and has a position for each sample.
-            Answer::Vector(vector) => vector.weight() + vector.samples.len() * size_of::<u32>(),
+            // The index is made later.
+            Answer::Vector(vector) => vector.weight() + Index::weight_of(vector),
             Answer::Scalar(..) | Answer::Other(_) => 0,
         };
-        size_of::<Self>() + answer
+        // In an `Arc`, as all of them are.
+        memory::allocated(2 * size_of::<usize>() + size_of::<Kept<Self>>()) + answer
     }
 
     /// Whether the backend says that something is missing.
@@ -213,8 +218,10 @@ impl QueryCache {
         let slots = Cache::builder()
             .name("query results")
             .expire_after(Idle)
-            .eviction_listener(move |query: Arc<Query>, _slot, cause| {
+            .eviction_listener(move |query: Arc<Query>, slot: Arc<AnswerSlot>, cause| {
                 if cause != RemovalCause::Replaced {
+                    // A refresh may hold it for a while.
+                    slot.empty();
                     lock(&noted).gone(&query);
                 }
             })
@@ -427,10 +434,13 @@ impl Refresher {
     }
 }
 
-/// Roughly how many bytes a query and its result take in memory.
+/// What a query and its result take in memory, in bytes.
 fn weight(query: &Query, slot: &AnswerSlot) -> u32 {
+    const COUNTS: usize = 2 * size_of::<usize>();
     let held = slot.kept().map_or(0, |kept| kept.value().weight());
-    u32::try_from(query.text.len() + size_of::<AnswerSlot>() + held).unwrap_or(u32::MAX)
+    let key = memory::allocated(COUNTS + query.text.len()) + query.tenant.weight();
+    let slot = memory::allocated(COUNTS + size_of::<AnswerSlot>());
+    u32::try_from(ENTRY_BYTES + key + slot + held).unwrap_or(u32::MAX)
 }
 
 fn lock(eviction: &Mutex<Eviction<Query>>) -> MutexGuard<'_, Eviction<Query>> {

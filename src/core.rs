@@ -10,6 +10,7 @@ pub mod go_quote;
 pub mod go_regex;
 pub mod kinds;
 pub mod lint;
+pub mod memory;
 pub mod names;
 pub mod nearest;
 pub mod nesting;

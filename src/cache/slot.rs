@@ -162,6 +162,11 @@ impl<V, E: Clone> Slot<V, E> {
         self.kept.load_full()
     }
 
+    /// Lets go of the value: there is no place for it any more.
+    pub fn empty(&self) {
+        self.kept.store(None);
+    }
+
     /// The value, if it is fresh: what a reader looks for first.
     pub fn fresh(&self, now: Instant) -> Option<Arc<Kept<V>>> {
         let kept = self.kept.load_full().filter(|kept| kept.age(now) < self.life.ttl)?;

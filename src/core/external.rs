@@ -1,27 +1,39 @@
 //! External metrics: the query of a question, and the values in its result.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
 
 use super::{
     catalog::external::ExternalEntry,
+    memory,
     oddity::{Oddities, Oddity},
     plan::{Matchers, PlanError},
     quantity,
     rules::{Aggregate, Nan, OnEmpty, Rule},
-    samples::{Labels, Vector, label},
+    samples::{Labels, Sample, Vector},
     selector::{Contradiction, Given, Selector},
     template::QueryArguments,
 };
 
 /// The value of one series of an external metric.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ExternalReading {
-    /// All labels of the sample, sorted by name.
-    pub labels: Vec<(Arc<str>, Box<str>)>,
+    /// The position of the sample in the vector; nothing for what has no labels.
+    sample: Option<u32>,
     /// The value in thousandths.
     pub milli: i64,
     /// The evaluation time of the query that gave the value, in milliseconds since the epoch.
     pub at_ms: i64,
+}
+
+impl ExternalReading {
+    /// All labels of the sample, if there is one. The vector is the one that was read.
+    pub fn labels(self, vector: Option<&Vector>) -> Option<Labels<'_>> {
+        Some(sample(vector?, self.sample?)?.labels)
+    }
+}
+
+fn sample(vector: &Vector, at: u32) -> Option<Sample<'_>> {
+    vector.samples.get(memory::index(at))
 }
 
 /// The values of an external metric, sorted by their labels, and what was odd about the samples.
@@ -118,67 +130,78 @@ pub fn of_vector(
     let mut samples = Samples { odd: vector.oddities(), ..Samples::default() };
     let namespace_label =
         entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
-    let other_namespace = |labels: &Labels| {
-        let said = namespace_label.and_then(|name| label(labels, name)).unwrap_or_default();
+    let other_namespace = |labels: Labels<'_>| {
+        let said = namespace_label.and_then(|name| labels.get(name)).unwrap_or_default();
         (!said.is_empty() && said != namespace).then(|| said.to_owned())
     };
-    for sample in &vector.samples {
-        match other_namespace(&sample.labels) {
-            Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
-            None => samples.add(&sample.labels, sample.at_ms, sample.value, entry.rule.nan),
-        }
-    }
-    for (labels, oddity) in &vector.unusable {
+    for (sample, at) in vector.samples.iter().zip(0_u32..) {
+        let Sample { labels, at_ms, value } = sample;
         match other_namespace(labels) {
             Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
-            None => samples.note(*oddity, labels),
+            None => samples.add(Some((at, labels)), at_ms, value, entry.rule.nan),
+        }
+    }
+    for (labels, oddity) in vector.unusable.iter() {
+        match other_namespace(labels) {
+            Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
+            None => samples.note(oddity, Some(labels)),
         }
     }
     let unusable = vector.unusable.iter().map(|(labels, _)| labels);
-    let mut all = vector.samples.iter().map(|sample| &sample.labels).chain(unusable);
+    let mut all = vector.samples.iter().map(|sample| sample.labels).chain(unusable);
     let is_empty = all.all(|labels| other_namespace(labels).is_some());
     if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.on_empty, is_empty, zero_at) {
-        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms };
+        let zero = ExternalReading { sample: None, milli: 0, at_ms };
         return ExternalReadings { values: vec![zero], odd: samples.odd };
     }
-    samples.readings(entry.rule.aggregate)
+    samples.readings(entry.rule.aggregate, |a, b| {
+        match (sample(vector, a), sample(vector, b)) {
+            (Some(a), Some(b)) => a.labels.compare(b.labels),
+            // There are no others.
+            _ => Ordering::Equal,
+        }
+    })
 }
 
 /// Reads a scalar, which has no labels.
 pub fn of_scalar(at_ms: i64, value: f64, rule: &Rule) -> ExternalReadings {
     let mut samples = Samples::default();
-    samples.add(&[], at_ms, value, rule.nan);
-    samples.readings(rule.aggregate)
+    samples.add(None, at_ms, value, rule.nan);
+    samples.readings(rule.aggregate, |_, _| Ordering::Equal)
 }
 
 /// Samples that are values, and what was odd about them all.
 #[derive(Default)]
 struct Samples {
-    finite: Vec<(Labels, i64, f64)>,
+    finite: Vec<(Option<u32>, i64, f64)>,
     odd: Oddities,
 }
 
 impl Samples {
-    fn add(&mut self, labels: &[(Arc<str>, Box<str>)], at_ms: i64, value: f64, nan: Nan) {
+    fn add(&mut self, sample: Option<(u32, Labels<'_>)>, at_ms: i64, value: f64, nan: Nan) {
         let value = if value.is_nan() && nan == Nan::Zero { 0.0 } else { value };
         if value.is_finite() {
-            let mut labels = labels.to_vec();
-            labels.sort_unstable();
-            self.finite.push((labels, at_ms, value));
+            self.finite.push((sample.map(|(at, _)| at), at_ms, value));
         } else {
-            self.note(Oddity::of_value(value), labels);
+            self.note(Oddity::of_value(value), sample.map(|(_, labels)| labels));
         }
     }
 
-    fn note(&mut self, oddity: Oddity, labels: &[(Arc<str>, Box<str>)]) {
+    fn note(&mut self, oddity: Oddity, labels: Option<Labels<'_>>) {
         if self.odd.has(oddity) {
             return;
         }
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels = labels.into_iter().flat_map(Labels::iter);
+        let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value}")).collect();
         self.odd.note(oddity, &labels.join(","));
     }
 
-    fn readings(mut self, aggregate: Aggregate) -> ExternalReadings {
+    /// The readings, in an order of their samples.
+    fn readings(
+        mut self,
+        aggregate: Aggregate,
+        order: impl Fn(u32, u32) -> Ordering,
+    ) -> ExternalReadings {
         if aggregate != Aggregate::None
             && let Some(at_ms) = self.finite.iter().map(|(_, at_ms, _)| *at_ms).max()
         {
@@ -189,17 +212,20 @@ impl Samples {
                 Aggregate::Max => values.fold(f64::NEG_INFINITY, f64::max),
                 Aggregate::Avg => sum / samples(self.finite.len()),
             };
-            self.finite = vec![(Labels::new(), at_ms, value)];
+            self.finite = vec![(None, at_ms, value)];
         }
         let mut readings = ExternalReadings { values: Vec::new(), odd: self.odd };
-        for (labels, at_ms, value) in self.finite {
+        for (sample, at_ms, value) in self.finite {
             match quantity::milli(value) {
-                Some(milli) => readings.values.push(ExternalReading { labels, milli, at_ms }),
+                Some(milli) => readings.values.push(ExternalReading { sample, milli, at_ms }),
                 // A sum of finite values may have got infinite.
                 None => readings.odd.note(Oddity::Infinite, ""),
             }
         }
-        readings.values.sort_unstable();
+        readings.values.sort_unstable_by(|a, b| {
+            let by_labels = a.sample.zip(b.sample).map_or(Ordering::Equal, |(a, b)| order(a, b));
+            by_labels.then_with(|| (a.milli, a.at_ms).cmp(&(b.milli, b.at_ms)))
+        });
         if readings.values.len() > 1 {
             readings.odd.note(Oddity::SeveralValues, &readings.values.len().to_string());
         }
@@ -214,8 +240,10 @@ fn samples(count: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::core::{kinds::Kinds, rules::load, samples::Sample};
+    use crate::core::{kinds::Kinds, rules::load};
 
     fn entry(template: &str, resources: &str) -> ExternalEntry {
         let text = format!(
@@ -317,25 +345,21 @@ mod tests {
 
     #[test]
     fn samples_are_sorted_and_what_is_not_finite_is_left_out() {
-        let sample = |labels: &[(&str, &str)], value| Sample {
-            labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            at_ms: 1_000,
-            value,
-        };
-        let samples = vec![
-            sample(&[("queue", "b"), ("app", "x")], 2.0),
-            sample(&[("queue", "a"), ("app", "x")], 1.5),
-            sample(&[("queue", "c")], f64::NAN),
-            sample(&[("queue", "d")], f64::NEG_INFINITY),
-            sample(&[], -3.0),
+        let samples: [(&[_], _, _); 5] = [
+            (&[("queue", "b"), ("app", "x")], 1_000, 2.0),
+            (&[("queue", "a"), ("app", "x")], 1_000, 1.5),
+            (&[("queue", "c")], 1_000, f64::NAN),
+            (&[("queue", "d")], 1_000, f64::NEG_INFINITY),
+            (&[], 1_000, -3.0),
         ];
-        let vector = Vector { samples, ..Vector::default() };
+        let vector = Vector::of(samples);
         let readings = of_vector(&vector, &global(""), "n", Some(7));
         let shown: Vec<_> = readings
             .values
             .iter()
             .map(|reading| {
-                let labels = reading.labels.iter().map(|(name, value)| format!("{name}={value}"));
+                let labels = reading.labels(Some(&vector)).unwrap().sorted().into_iter();
+                let labels = labels.map(|(name, value)| format!("{name}={value}"));
                 (labels.collect::<Vec<_>>().join(","), reading.milli)
             })
             .collect();
@@ -352,13 +376,10 @@ mod tests {
 
     #[test]
     fn what_says_another_namespace_is_not_of_this_one_unless_there_are_none() {
-        let labels = |namespace: &str| -> Labels {
-            if namespace.is_empty() { vec![] } else { vec![("ns".into(), namespace.into())] }
-        };
-        let sample = |namespace, value| Sample { labels: labels(namespace), at_ms: 1, value };
-        let samples = vec![sample("n", 1.0), sample("other", 2.0), sample("", 4.0)];
-        let unusable = vec![(labels("other"), Oddity::NativeHistogram)];
-        let vector = Vector { samples, unusable, ..Vector::default() };
+        let samples: [(&[_], _, _); 3] =
+            [(&[("ns", "n")], 1, 1.0), (&[("ns", "other")], 1, 2.0), (&[], 1, 4.0)];
+        let histogram = Oddity::NativeHistogram;
+        let vector = Vector::of(samples).and_unusable(&[("ns", "other")], histogram);
         let read = |resources: &str, namespace| {
             let readings = of_vector(&vector, &entry("x", resources), namespace, None);
             let milli = readings.values.iter().map(|reading| reading.milli).collect::<Vec<_>>();
@@ -377,7 +398,7 @@ mod tests {
     #[test]
     fn a_scalar_is_one_value_without_labels() {
         let readings = of_scalar(5, 0.25, &rule(""));
-        let wanted = ExternalReading { labels: Vec::new(), milli: 250, at_ms: 5 };
+        let wanted = ExternalReading { sample: None, milli: 250, at_ms: 5 };
         assert_eq!((readings.values, readings.odd), (vec![wanted], Oddities::default()));
         let readings = of_scalar(5, f64::NAN, &rule(""));
         assert_eq!((readings.values, readings.odd.why_nothing()), (vec![], Oddity::NotANumber));
@@ -385,18 +406,13 @@ mod tests {
 
     #[test]
     fn a_rule_can_make_one_value_of_all_samples() {
-        let sample = |queue: &str, at_ms, value| Sample {
-            labels: vec![("queue".into(), queue.into())],
-            at_ms,
-            value,
-        };
-        let samples = vec![
-            sample("a", 1, 1.0),
-            sample("b", 2, 4.5),
-            sample("c", 1, f64::NAN),
-            sample("d", 1, f64::INFINITY),
+        let samples: [(&[_], _, _); 4] = [
+            (&[("queue", "a")], 1, 1.0),
+            (&[("queue", "b")], 2, 4.5),
+            (&[("queue", "c")], 1, f64::NAN),
+            (&[("queue", "d")], 1, f64::INFINITY),
         ];
-        let vector = Vector { samples, ..Vector::default() };
+        let vector = Vector::of(samples);
         let cases = [
             ("sum", "drop", 5_500),
             ("max", "drop", 4_500),
@@ -406,7 +422,7 @@ mod tests {
         for (aggregate, nan, wanted) in cases {
             let entry = global(&format!(", aggregate: {aggregate}, nan: {nan}"));
             let readings = of_vector(&vector, &entry, "n", Some(7)).values;
-            let wanted = ExternalReading { labels: Vec::new(), milli: wanted, at_ms: 2 };
+            let wanted = ExternalReading { sample: None, milli: wanted, at_ms: 2 };
             assert_eq!(readings, [wanted], "{aggregate} {nan}");
         }
         let sum = global(", aggregate: sum");
@@ -419,7 +435,7 @@ mod tests {
 
     #[test]
     fn nothing_is_zero_where_the_rule_says_so_and_nothing_is_missing() {
-        let zero = ExternalReading { labels: Vec::new(), milli: 0, at_ms: 7 };
+        let zero = ExternalReading { sample: None, milli: 0, at_ms: 7 };
         for more in ["", ", aggregate: sum", ", aggregate: max", ", aggregate: avg"] {
             let entry = global(&format!(", onEmpty: zero{more}"));
             let empty = Vector::default();
@@ -427,12 +443,10 @@ mod tests {
             assert_eq!(read(&empty, Some(7)), std::slice::from_ref(&zero), "{more}");
             assert_eq!(read(&empty, None), [], "{more}");
             for oddity in [Oddity::NativeHistogram, Oddity::OutOfTime] {
-                let unusable = vec![(Labels::new(), oddity)];
-                let vector = Vector { unusable, ..Vector::default() };
+                let vector = Vector::default().and_unusable(&[], oddity);
                 assert_eq!(read(&vector, Some(7)), [], "a sample, though none that is a value");
             }
-            let nan = Sample { labels: Vec::new(), at_ms: 1, value: f64::NAN };
-            let nan = Vector { samples: vec![nan], ..Vector::default() };
+            let nan = Vector::of([(&[][..], 1, f64::NAN)]);
             assert_eq!(read(&nan, Some(7)), [], "{more}");
         }
         let omit = global(", onEmpty: omit");
@@ -440,9 +454,7 @@ mod tests {
         // What is of another namespace is nothing here.
         let mut namespaced = entry("x", NAMESPACED);
         namespaced.rule = rule_of(NAMESPACED, ", onEmpty: zero");
-        let labels = vec![("ns".into(), "other".into())];
-        let samples = vec![Sample { labels, at_ms: 1, value: 5.0 }];
-        let other = Vector { samples, ..Vector::default() };
+        let other = Vector::of([(&[("ns", "other")][..], 1, 5.0)]);
         assert_eq!(of_vector(&other, &namespaced, "n", Some(7)).values, [zero]);
     }
 }

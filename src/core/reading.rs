@@ -92,7 +92,7 @@ pub fn read(
 }
 
 impl Readings {
-    fn add(&mut self, name: &Arc<str>, sample: &Sample, nan: Nan) {
+    fn add(&mut self, name: &Arc<str>, sample: Sample<'_>, nan: Nan) {
         let value = match nan {
             Nan::Zero if sample.value.is_nan() => 0.0,
             Nan::Zero | Nan::Drop => sample.value,
@@ -162,18 +162,7 @@ mod tests {
     use crate::core::plan::Key;
 
     fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
-        let samples = samples
-            .iter()
-            .map(|(labels, value)| Sample {
-                labels: labels
-                    .iter()
-                    .map(|(name, value)| ((*name).into(), (*value).into()))
-                    .collect(),
-                at_ms: 1_000,
-                value: *value,
-            })
-            .collect();
-        Vector { samples, ..Vector::default() }
+        Vector::of(samples.iter().map(|(labels, value)| (*labels, 1_000, *value)))
     }
 
     fn named(names: &[&str]) -> Objects {
@@ -318,14 +307,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_told_of_its_own_object() {
-        let mut vector = vector(&[(&[("pod", "a")], 1.0), (&[("pod", "b")], f64::INFINITY)]);
-        let unusable = |name: &str, pod: &str, oddity| (vec![(name.into(), pod.into())], oddity);
+        let samples = vector(&[(&[("pod", "a")], 1.0), (&[("pod", "b")], f64::INFINITY)]);
         let histogram = Oddity::NativeHistogram;
-        vector.unusable = vec![
-            unusable("pod", "a", histogram),
-            unusable("pod", "h", histogram),
-            unusable("pod", "t", Oddity::OutOfTime),
-        ];
+        let vector = samples
+            .clone()
+            .and_unusable(&[("pod", "a")], histogram)
+            .and_unusable(&[("pod", "h")], histogram)
+            .and_unusable(&[("pod", "t")], Oddity::OutOfTime);
         let why = |vector: &Vector, name| read(vector, "pod", &named(&[name])).odd.why_nothing();
         assert_eq!(why(&vector, "h"), Oddity::NativeHistogram);
         assert_eq!(why(&vector, "t"), Oddity::OutOfTime);
@@ -338,7 +326,7 @@ mod tests {
         let mut readings = read(&vector, "pod", &named(&["h", "other", "t"]));
         readings.fill(&["h", "other", "t"].map(Arc::from), 7);
         assert_eq!(values(&readings), [("other", 0)]);
-        vector.unusable = vec![unusable("job", "x", histogram)];
+        let vector = samples.and_unusable(&[("job", "x")], histogram);
         assert_eq!(why(&vector, "other"), Oddity::NativeHistogram, "it is nobody else's");
     }
 }

@@ -1,8 +1,17 @@
 //! An instant vector as the backend gave it: what is cached, and what values are read from.
+//!
+//! A backend decides how many samples there are, so a vector is a few large allocations, whose size is that of what is in
+//! them: two dozen bytes for a sample and its values' texts.
 
-use std::{cmp::Ordering, sync::Arc};
+mod labels;
 
+use std::cmp::Ordering;
+
+pub use labels::{LabelSets, Labels, MAX_NAMES};
+
+use self::labels::Names;
 use super::{
+    memory,
     oddity::{Oddities, Oddity},
     plan::Key,
 };
@@ -11,39 +20,112 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vector {
     /// The samples with float values, in the backend's order.
-    pub samples: Vec<Sample>,
-    /// The labels of the other samples, which no metrics API can say, and what they were.
-    pub unusable: Vec<(Labels, Oddity)>,
+    pub samples: Samples,
+    /// The other samples, which no metrics API can say.
+    pub unusable: Unusable,
     /// What the backend warned of; a partial answer is said here, too.
     pub warnings: Vec<String>,
     /// Whether the backend says that something is missing.
     pub is_partial: bool,
 }
 
-/// A series' labels in the backend's order; the names are shared within a vector.
-pub type Labels = Vec<(Arc<str>, Box<str>)>;
+/// The labels of samples that no metrics API can say, by what they were.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unusable {
+    histograms: LabelSets,
+    out_of_time: LabelSets,
+}
+
+impl Unusable {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.histograms.len() + self.out_of_time.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The labels of each, and what it was.
+    pub fn iter(&self) -> impl Iterator<Item = (Labels<'_>, Oddity)> {
+        let histograms = self.histograms.iter().map(|labels| (labels, Oddity::NativeHistogram));
+        histograms.chain(self.out_of_time.iter().map(|labels| (labels, Oddity::OutOfTime)))
+    }
+}
+
+/// The samples of an instant vector.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    labels: LabelSets,
+    values: Vec<f64>,
+    /// The time of all samples up to the first that has another one.
+    at_ms: i64,
+    /// The time of each; empty while all have the same one, as nearly always.
+    times_ms: Vec<i64>,
+}
 
 /// One sample of an instant vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'v> {
     /// The series' labels.
-    pub labels: Labels,
+    pub labels: Labels<'v>,
     /// The evaluation time of the query, in milliseconds since the epoch.
     pub at_ms: i64,
     /// The value.
     pub value: f64,
 }
 
-impl Sample {
+impl<'v> Sample<'v> {
     /// A label's value; nothing where the series does not carry the label.
-    pub fn label(&self, name: &str) -> Option<&str> {
-        label(&self.labels, name)
+    pub fn label(self, name: &str) -> Option<&'v str> {
+        self.labels.get(name)
     }
 }
 
-/// A label's value; nothing where it is not there.
-pub(super) fn label<'l>(labels: &'l [(Arc<str>, Box<str>)], name: &str) -> Option<&'l str> {
-    labels.iter().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+impl Samples {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The sample at a position.
+    pub fn get(&self, at: usize) -> Option<Sample<'_>> {
+        let at_ms = self.times_ms.get(at).copied().unwrap_or(self.at_ms);
+        Some(Sample { labels: self.labels.get(at)?, at_ms, value: *self.values.get(at)? })
+    }
+
+    /// The first one.
+    pub fn first(&self) -> Option<Sample<'_>> {
+        self.get(0)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Sample<'_>> {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
+
+    fn push(&mut self, at_ms: i64, value: f64) {
+        if self.values.is_empty() {
+            self.at_ms = at_ms;
+        } else if self.times_ms.is_empty() && at_ms != self.at_ms {
+            self.times_ms = vec![self.at_ms; self.values.len()];
+        }
+        if !self.times_ms.is_empty() {
+            memory::push(&mut self.times_ms, at_ms);
+        }
+        memory::push(&mut self.values, value);
+        self.labels.end();
+    }
+
+    fn weight(&self) -> usize {
+        self.labels.weight() + memory::of_list(&self.values) + memory::of_list(&self.times_ms)
+    }
 }
 
 impl Vector {
@@ -56,17 +138,102 @@ impl Vector {
         odd
     }
 
-    /// Roughly how many bytes the vector takes in memory.
+    /// How many bytes the vector takes in memory, beside the value itself.
     pub fn weight(&self) -> usize {
-        let of_labels = |labels: &Labels| {
-            let values = labels.iter().map(|(_, value)| value.len()).sum::<usize>();
-            size_of::<Labels>() + labels.len() * size_of::<(Arc<str>, Box<str>)>() + values
-        };
-        let samples: usize = self.samples.iter().map(|sample| of_labels(&sample.labels)).sum();
-        let unusable: usize = self.unusable.iter().map(|(labels, _)| of_labels(labels)).sum();
-        let warnings: usize = self.warnings.iter().map(String::len).sum();
-        let fixed = self.samples.len() * (size_of::<Sample>() - size_of::<Labels>());
-        size_of::<Self>() + fixed + samples + unusable + warnings
+        let warnings = self.warnings.iter().map(|warning| memory::allocated(warning.capacity()));
+        let warnings = memory::of_list(&self.warnings) + warnings.sum::<usize>();
+        // Where there are none, there is nothing but the names, which are those of the samples.
+        let Unusable { histograms, out_of_time } = &self.unusable;
+        let unusable = [histograms, out_of_time].into_iter().filter(|labels| !labels.is_empty());
+        self.samples.weight() + unusable.map(LabelSets::weight).sum::<usize>() + warnings
+    }
+}
+
+/// Puts the rows of an answer together, in the backend's order.
+#[derive(Debug, Default)]
+pub struct Rows {
+    samples: Samples,
+    unusable: Unusable,
+    names: Names,
+}
+
+impl Rows {
+    /// The number of a label name; nothing where the answer has more than [`MAX_NAMES`].
+    pub fn name(&mut self, name: &str) -> Option<u16> {
+        self.names.number(name)
+    }
+
+    /// A label of the row that comes next.
+    pub fn label(&mut self, name: u16, value: &str) {
+        self.samples.labels.push(name, value);
+    }
+
+    /// A row with a value, at a time in milliseconds since the epoch.
+    pub fn sample(&mut self, at_ms: i64, value: f64) {
+        self.samples.push(at_ms, value);
+    }
+
+    /// A row without a value: a native histogram.
+    pub fn histogram(&mut self) {
+        self.samples.labels.end_in(&mut self.unusable.histograms);
+    }
+
+    /// A row whose time cannot be said.
+    pub fn out_of_time(&mut self) {
+        self.samples.labels.end_in(&mut self.unusable.out_of_time);
+    }
+
+    /// The vector that has these rows.
+    pub fn complete(self, warnings: Vec<String>, is_partial: bool) -> Vector {
+        let Self { mut samples, mut unusable, names } = self;
+        let names = names.complete();
+        samples.labels.complete(&names);
+        samples.values.shrink_to_fit();
+        samples.times_ms.shrink_to_fit();
+        unusable.histograms.complete(&names);
+        unusable.out_of_time.complete(&names);
+        Vector { samples, unusable, warnings, is_partial }
+    }
+}
+
+#[cfg(test)]
+impl Vector {
+    /// A vector of labels, times and values.
+    pub(crate) fn of<'l>(
+        rows: impl IntoIterator<Item = (&'l [(&'l str, &'l str)], i64, f64)>,
+    ) -> Self {
+        let mut all = Rows::default();
+        for (labels, at_ms, value) in rows {
+            all.set(labels);
+            all.sample(at_ms, value);
+        }
+        all.complete(Vec::new(), false)
+    }
+
+    /// The same, and one that cannot be used.
+    pub(crate) fn and_unusable(self, labels: &[(&str, &str)], oddity: Oddity) -> Self {
+        let mut all = Rows::default();
+        for sample in self.samples.iter() {
+            all.set(&sample.labels.iter().collect::<Vec<_>>());
+            all.sample(sample.at_ms, sample.value);
+        }
+        let own = self.unusable.iter().map(|(labels, oddity)| (labels.iter().collect(), oddity));
+        for (labels, oddity) in own.chain([(labels.to_vec(), oddity)]) {
+            let labels: Vec<_> = labels;
+            all.set(&labels);
+            if oddity == Oddity::OutOfTime { all.out_of_time() } else { all.histogram() }
+        }
+        all.complete(self.warnings, self.is_partial)
+    }
+}
+
+#[cfg(test)]
+impl Rows {
+    fn set(&mut self, labels: &[(&str, &str)]) {
+        for (name, value) in labels {
+            let name = self.name(name).unwrap();
+            self.label(name, value);
+        }
     }
 }
 
@@ -75,6 +242,7 @@ impl Vector {
 #[derive(Clone, Debug)]
 pub struct Index {
     key: Key,
+    labels: Numbers,
     /// Positions of the samples that belong to an object, sorted by namespace, name, and then by the order in which samples of an
     /// object count. The namespace is empty where a sample does not say it.
     order: Vec<u32>,
@@ -87,23 +255,32 @@ pub struct Index {
 impl Index {
     /// Sorts a vector by a key.
     pub fn new(vector: &Vector, key: &Key) -> Self {
-        let mut keyed: Vec<_> = vector
-            .samples
-            .iter()
-            .zip(0_u32..)
-            .filter_map(|(sample, at)| Some((object(&sample.labels, key)?, sample, at)))
-            .collect();
-        keyed.sort_unstable_by(|(a, _, at), (b, _, other)| a.cmp(b).then(at.cmp(other)));
+        let labels = Numbers::of(&vector.samples.labels, key);
+        let mut places = Vec::with_capacity(vector.samples.len());
+        let all = vector.samples.labels.iter().zip(0_u32..);
+        places.extend(all.filter_map(|(found, at)| labels.place(found, at)));
+        let object = |place: &Place| place.object(&vector.samples.labels);
+        places.sort_unstable_by(|a, b| object(a).cmp(&object(b)).then(a.at.cmp(&b.at)));
         if !key.is_sorted {
-            for of_one in keyed.chunk_by_mut(|(a, ..), (b, ..)| a == b) {
-                of_one.sort_by_cached_key(|(_, sample, _)| sorted_labels(sample));
+            for of_one in places.chunk_by_mut(|a, b| object(a) == object(b)) {
+                if of_one.len() > 1 {
+                    of_one.sort_by_cached_key(|place| {
+                        sample(vector, place.at).map(|sample| sample.labels.sorted())
+                    });
+                }
             }
         }
-        let objects = keyed.chunk_by(|(a, ..), (b, ..)| a == b).count();
-        let bare = keyed.partition_point(|((namespace, _), ..)| namespace.is_empty());
-        let order: Vec<_> = keyed.into_iter().map(|(_, _, at)| at).collect();
+        let objects = places.chunk_by(|a, b| object(a) == object(b)).count();
+        let bare = places.partition_point(|place| object(place).0.is_empty());
+        let mut order = Vec::with_capacity(places.len());
+        order.extend(places.iter().map(|place| place.at));
         let unlabelled = vector.samples.len() - order.len();
-        Self { key: key.clone(), order, bare, unlabelled, objects }
+        Self { key: key.clone(), labels, order, bare, unlabelled, objects }
+    }
+
+    /// What the index of a vector takes in memory at the most, beside the value itself.
+    pub fn weight_of(vector: &Vector) -> usize {
+        memory::allocated(vector.samples.len() * size_of::<u32>())
     }
 
     /// The key that the samples are sorted by.
@@ -127,7 +304,7 @@ impl Index {
         vector: &'v Vector,
         namespace: &'v str,
         name: &'v str,
-    ) -> impl Iterator<Item = &'v Sample> {
+    ) -> impl Iterator<Item = Sample<'v>> {
         let (bare, said) = self.halves();
         let own = self.run(vector, said, |object| object.cmp(&(namespace, name)));
         let bare = self.run(vector, bare, |object| object.cmp(&("", name)));
@@ -149,10 +326,10 @@ impl Index {
         &'v self,
         vector: &'v Vector,
         namespace: &'v str,
-    ) -> impl Iterator<Item = (&'v str, &'v Sample)> {
+    ) -> impl Iterator<Item = (&'v str, Sample<'v>)> {
         let (bare, said) = self.halves();
         let own = self.run(vector, said, |(found, _)| found.cmp(namespace));
-        let named = |sample: &'v Sample| Some((object(&sample.labels, &self.key)?.1, sample));
+        let named = |sample: Sample<'v>| Some((object(sample.labels, &self.key)?.1, sample));
         self.merged(vector, own, bare).filter_map(named)
     }
 
@@ -177,7 +354,7 @@ impl Index {
     ) -> impl Iterator<Item = (&'v str, Oddity)> {
         vector.unusable.iter().filter_map(move |(labels, oddity)| {
             let (found, name) = object(labels, &self.key).unwrap_or_default();
-            (found.is_empty() || found == namespace).then_some((name, *oddity))
+            (found.is_empty() || found == namespace).then_some((name, oddity))
         })
     }
 
@@ -187,7 +364,9 @@ impl Index {
     }
 
     fn object<'v>(&self, vector: &'v Vector, at: u32) -> Option<(&'v str, &'v str)> {
-        object(&sample(vector, at)?.labels, &self.key)
+        let labels = &vector.samples.labels;
+        let place = self.labels.place(labels.get(memory::index(at))?, at)?;
+        Some(place.object(labels))
     }
 
     /// Of samples those whose object is equal by an order that is that of the objects.
@@ -211,7 +390,7 @@ impl Index {
         vector: &'v Vector,
         own: &'v [u32],
         bare: &'v [u32],
-    ) -> impl Iterator<Item = &'v Sample> {
+    ) -> impl Iterator<Item = Sample<'v>> {
         let (mut own, mut bare) = (own.iter().peekable(), bare.iter().peekable());
         let is_first = |one: u32, other: u32| {
             let name = |at| self.object(vector, at).map(|(_, name)| name);
@@ -219,8 +398,8 @@ impl Index {
                 if self.key.is_sorted {
                     return one.cmp(&other);
                 }
-                let labels = |at| sample(vector, at).map(sorted_labels);
-                labels(one).cmp(&labels(other))
+                let labels = |at| sample(vector, at).map(|sample| sample.labels);
+                labels(one).zip(labels(other)).map_or(Ordering::Equal, |(a, b)| a.compare(b))
             }) == Ordering::Less
         };
         std::iter::from_fn(move || match (own.peek(), bare.peek()) {
@@ -232,23 +411,64 @@ impl Index {
     }
 }
 
-fn sample(vector: &Vector, at: u32) -> Option<&Sample> {
-    vector.samples.get(usize::try_from(at).ok()?)
+fn sample(vector: &Vector, at: u32) -> Option<Sample<'_>> {
+    vector.samples.get(memory::index(at))
 }
 
-/// Namespace and name of the object that a sample belongs to. The namespace is empty where it is not said and need not be.
-fn object<'s>(labels: &'s Labels, key: &Key) -> Option<(&'s str, &'s str)> {
-    let label = |name: &str| label(labels, name).filter(|value| !value.is_empty());
+/// The numbers that the labels of a key have in a vector.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    name: Option<u16>,
+    namespace: Option<u16>,
+    /// Whether a sample that does not say its namespace belongs to no object.
+    has_to_say: bool,
+}
+
+impl Numbers {
+    fn of(labels: &LabelSets, key: &Key) -> Self {
+        Self {
+            name: labels.number(&key.name),
+            namespace: key.namespace.as_deref().and_then(|label| labels.number(label)),
+            has_to_say: key.spans && key.namespace.is_some(),
+        }
+    }
+
+    /// Where the labels of a sample say which object it belongs to.
+    fn place(self, labels: Labels<'_>, at: u32) -> Option<Place> {
+        let place = |number| labels.position(number).filter(|at| !labels.is_blank(*at));
+        let namespace = self.namespace.and_then(place);
+        if namespace.is_none() && self.has_to_say {
+            return None;
+        }
+        let name = memory::position(place(self.name?)?);
+        Some(Place { namespace: namespace.map_or(NOWHERE, memory::position), name, at })
+    }
+}
+
+/// Where the namespace and the name of a sample's object are among the values of all labels, and where the sample is.
+#[derive(Clone, Copy)]
+struct Place {
+    namespace: u32,
+    name: u32,
+    at: u32,
+}
+
+/// No label.
+const NOWHERE: u32 = u32::MAX;
+
+impl Place {
+    fn object(self, labels: &LabelSets) -> (&str, &str) {
+        let value = |at| labels.value(memory::index(at)).unwrap_or_default();
+        (value(self.namespace), value(self.name))
+    }
+}
+
+/// Namespace and name of the object that labels belong to. The namespace is empty where it is not said and need not be.
+fn object<'s>(labels: Labels<'s>, key: &Key) -> Option<(&'s str, &'s str)> {
+    let label = |name: &str| labels.get(name).filter(|value| !value.is_empty());
     let namespace = key
         .namespace
         .as_deref()
         .map_or(Some(""), |namespace| label(namespace).or((!key.spans).then_some("")));
     Some((namespace?, label(&key.name)?))
-}
-
-fn sorted_labels(sample: &Sample) -> Vec<(&str, &str)> {
-    let mut labels: Vec<_> =
-        sample.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-    labels.sort_unstable();
-    labels
 }

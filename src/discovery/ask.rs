@@ -93,8 +93,8 @@ async fn by_labels(
     if group.labels_may_be_absent {
         let existing = tenant.label_names(group.selector.text(), range).await?;
         found.is_partial |= existing.is_partial;
-        let existing: BTreeSet<_> = existing.data.iter().map(String::as_str).collect();
-        labels.retain(|label| *label == external::NAME || existing.contains(label));
+        let existing: BTreeSet<_> = existing.data.iter().collect();
+        labels.retain(|label| *label == external::NAME || existing.contains(*label));
     }
     for label in labels {
         let Some(selector) = narrowed(&group.selector, &carries(label)) else {
@@ -102,8 +102,8 @@ async fn by_labels(
         };
         let names = tenant.metric_names(&selector, range).await?;
         found.is_partial |= names.is_partial;
-        for name in names.data {
-            found.data.insert(label, &name);
+        for name in names.data.iter() {
+            found.data.insert(label, name);
         }
     }
     Ok(Some(found))

@@ -23,5 +23,6 @@ async fn read(api: &Api, path: &str, parameters: &Parameters<'_>) -> Result<Vec<
         selector: parameters.labels()?,
     };
     let values = api.reads.read_external(&request).await?;
-    Ok(external::encode(&request.path.metric, values.window_seconds, &values.readings))
+    let (window, vector) = (values.window_seconds, values.vector());
+    Ok(external::encode(&request.path.metric, window, &values.readings, vector))
 }

@@ -1,14 +1,10 @@
 //! Prometheus' HTTP API answers, decoded with borrowed strings.
 //!
 //! The format is that of <https://prometheus.io/docs/prometheus/latest/querying/api/>, read with tolerance for what its
-//! relatives say: error types that Prometheus does not have, native histograms among floats, times that no clock has, warnings, partial answers.
+//! relatives say: error types that Prometheus does not have, native histograms among floats, times that no clock has,
+//! warnings, partial answers.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashSet},
-    fmt,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -19,14 +15,15 @@ use serde_json::value::RawValue;
 use crate::core::{
     catalog::Found,
     excerpt::{NAME, SAID, excerpt},
-    oddity::Oddity,
-    samples::{Labels as SampleLabels, Sample, Vector},
+    memory::Texts,
+    samples::{self, MAX_NAMES, Vector},
 };
 
 /// The most warnings of an answer that are kept.
 const MOST_WARNINGS: usize = 10;
 
 /// What an instant query gave.
+#[expect(clippy::large_enum_variant, reason = "nearly all answers are vectors")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// An instant vector.
@@ -79,9 +76,45 @@ struct Envelope<'a> {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
-    warnings: Option<Vec<String>>,
+    warnings: Option<Warnings>,
     #[serde(default)]
     is_partial: bool,
+}
+
+/// The first warnings of an answer, cut. There could be millions.
+#[derive(Default)]
+struct Warnings {
+    first: Vec<String>,
+    /// Whether one of all says that something is missing: Thanos and remote reads say in warnings what they could not reach;
+    /// what the engine itself warns of is about the query.
+    are_of_missing: bool,
+}
+
+impl<'de> Deserialize<'de> for Warnings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Warnings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("warnings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+                let mut warnings = Warnings::default();
+                while let Some(Text(warning)) = all.next_element()? {
+                    warnings.are_of_missing |= !warning.starts_with("PromQL ");
+                    if warnings.first.len() < MOST_WARNINGS {
+                        warnings.first.push(excerpt(&warning, SAID));
+                    }
+                }
+                Ok(warnings)
+            }
+        }
+
+        deserializer.deserialize_seq(All)
+    }
 }
 
 /// What a backend says of its answer.
@@ -104,12 +137,9 @@ impl<'a> Envelope<'a> {
                 message: excerpt(&envelope.error.unwrap_or_default(), SAID),
             });
         }
-        let mut warnings = envelope.warnings.unwrap_or_default();
-        // Thanos and remote reads say in warnings what they could not reach; what the engine itself warns of is about the query.
-        let is_partial =
-            envelope.is_partial || warnings.iter().any(|warning| !warning.starts_with("PromQL "));
-        warnings.truncate(MOST_WARNINGS);
-        let mut warnings: Vec<_> = warnings.iter().map(|warning| excerpt(warning, SAID)).collect();
+        let Warnings { first: mut warnings, are_of_missing } =
+            envelope.warnings.unwrap_or_default();
+        let is_partial = envelope.is_partial || are_of_missing;
         if envelope.is_partial {
             warnings.push("the answer is partial".to_owned());
         }
@@ -131,15 +161,14 @@ pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
     let data: Data<'_> = serde_json::from_str(data)?;
     match data.result_type.as_ref() {
         "vector" => {
-            let mut vector = Vector { warnings, is_partial, ..Vector::default() };
-            let mut names = Names::default();
-            let mut rows = serde_json::Deserializer::from_str(data.result.get());
-            let read = Rows { vector: &mut vector, names: &mut names }.deserialize(&mut rows);
-            if names.are_too_many {
+            let mut result = serde_json::Deserializer::from_str(data.result.get());
+            let mut rows = Rows::default();
+            let read = rows.deserialize(&mut result);
+            if rows.have_too_many_names {
                 return Err(DecodeError::TooManyNames);
             }
             read?;
-            Ok(Answer::Vector(vector))
+            Ok(Answer::Vector(rows.all.complete(warnings, is_partial)))
         }
         "scalar" => {
             let Point(at_ms, value) = serde_json::from_str(data.result.get())?;
@@ -163,11 +192,40 @@ pub struct Metadata<T> {
 }
 
 /// `/api/v1/labels` and `/api/v1/label/{name}/values`.
-pub fn strings(body: &[u8]) -> Result<Metadata<Vec<String>>, DecodeError> {
+pub fn strings(body: &[u8]) -> Result<Metadata<Texts>, DecodeError> {
     let (data, Said { is_partial, .. }) = Envelope::open(body)?;
     // VictoriaMetrics and old Prometheus say null for nothing.
-    let data = serde_json::from_str::<Option<_>>(data)?.unwrap_or_default();
+    let Strings(data) = serde_json::from_str::<Option<_>>(data)?.unwrap_or_default();
     Ok(Metadata { data, is_partial })
+}
+
+/// A list of strings.
+#[derive(Default)]
+struct Strings(Texts);
+
+impl<'de> Deserialize<'de> for Strings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Strings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+                let mut texts = Texts::default();
+                while let Some(Text(text)) = all.next_element()? {
+                    texts.push(&text);
+                }
+                texts.shrink();
+                Ok(Strings(texts))
+            }
+        }
+
+        deserializer.deserialize_seq(All)
+    }
 }
 
 /// `/api/v1/series`, of which only the names and the labels that `is_wanted` takes are kept.
@@ -187,43 +245,6 @@ pub fn error(body: &[u8]) -> Option<(String, String)> {
     match Envelope::open(body) {
         Err(DecodeError::Api { kind, message }) => Some((kind, message)),
         _ => None,
-    }
-}
-
-/// The most different label names of one answer. Each series could have a name of its own.
-pub(super) const MAX_NAMES: usize = 10_000;
-
-/// How many names are looked through one by one. Answers hardly ever have more.
-const FEW: usize = 16;
-
-/// Label names, shared by the samples of a vector.
-#[derive(Default)]
-struct Names {
-    /// The first ones.
-    few: Vec<Arc<str>>,
-    /// All others.
-    more: HashSet<Arc<str>>,
-    /// Whether there were more than [`MAX_NAMES`].
-    are_too_many: bool,
-}
-
-impl Names {
-    /// The name as other samples have it; nothing where there are too many.
-    fn shared(&mut self, name: &str) -> Option<Arc<str>> {
-        let known = self.few.iter().find(|known| &***known == name);
-        if let Some(known) = known.or_else(|| self.more.get(name)) {
-            return Some(Arc::clone(known));
-        }
-        let name: Arc<str> = name.into();
-        if self.few.len() < FEW {
-            self.few.push(Arc::clone(&name));
-        } else if self.few.len() + self.more.len() < MAX_NAMES {
-            self.more.insert(Arc::clone(&name));
-        } else {
-            self.are_too_many = true;
-            return None;
-        }
-        Some(name)
     }
 }
 
@@ -252,12 +273,14 @@ fn milliseconds(seconds: f64) -> Option<i64> {
     (0.0..=LAST_SECOND).contains(&seconds).then_some(milliseconds)
 }
 
-struct Rows<'v> {
-    vector: &'v mut Vector,
-    names: &'v mut Names,
+/// The rows of a vector.
+#[derive(Default)]
+struct Rows {
+    all: samples::Rows,
+    have_too_many_names: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Rows<'_> {
+impl<'de> DeserializeSeed<'de> for &mut Rows {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -265,7 +288,7 @@ impl<'de> DeserializeSeed<'de> for Rows<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Rows<'_> {
+impl<'de> Visitor<'de> for &mut Rows {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -273,78 +296,103 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while let Some(row) = rows.next_element_seed(Row(self.names))? {
-            match row {
-                Ok(sample) => self.vector.samples.push(sample),
-                Err(unusable) => self.vector.unusable.push(unusable),
-            }
-        }
+        while rows.next_element_seed(Row(self))?.is_some() {}
         Ok(())
     }
 }
 
-/// One row of a vector: a sample, or the labels of one that cannot be used, and what it is.
-struct Row<'n>(&'n mut Names);
+/// One row: a sample, or the labels of one that cannot be used.
+struct Row<'r>(&'r mut Rows);
 
 impl<'de> DeserializeSeed<'de> for Row<'_> {
-    type Value = Result<Sample, (SampleLabels, Oddity)>;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Row<'_> {
-    type Value = Result<Sample, (SampleLabels, Oddity)>;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a sample with `metric` and `value`")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        let mut labels = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
         let mut point = None;
         while let Some(Text(field)) = fields.next_key()? {
             match field.as_ref() {
-                "metric" => labels = fields.next_value_seed(Labels(self.0))?,
+                "metric" => fields.next_value_seed(Labels(self.0))?,
                 "value" => point = Some(fields.next_value::<Point>()?),
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(match point {
-            Some(Point(Some(at_ms), value)) => Ok(Sample { labels, at_ms, value }),
-            Some(Point(None, _)) => Err((labels, Oddity::OutOfTime)),
-            None => Err((labels, Oddity::NativeHistogram)),
-        })
+        match point {
+            Some(Point(Some(at_ms), value)) => self.0.all.sample(at_ms, value),
+            Some(Point(None, _)) => self.0.all.out_of_time(),
+            None => self.0.all.histogram(),
+        }
+        Ok(())
     }
 }
 
-struct Labels<'n>(&'n mut Names);
+/// The labels of a row.
+struct Labels<'r>(&'r mut Rows);
 
 impl<'de> DeserializeSeed<'de> for Labels<'_> {
-    type Value = SampleLabels;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Labels<'_> {
-    type Value = SampleLabels;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("labels")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut labels = Vec::with_capacity(entries.size_hint().unwrap_or(0));
-        while let Some((name, value)) = entries.next_entry::<Text<'de>, Box<str>>()? {
-            let name = self.0.shared(&name.0);
-            labels.push((name.ok_or_else(|| A::Error::custom("too many label names"))?, value));
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = entries.next_key()? {
+            let Some(name) = self.0.all.name(&name) else {
+                self.0.have_too_many_names = true;
+                return Err(A::Error::custom("too many label names"));
+            };
+            entries.next_value_seed(LabelValue { rows: &mut *self.0, name })?;
         }
-        Ok(labels)
+        Ok(())
+    }
+}
+
+/// The value of a label, which is copied once, to its place.
+struct LabelValue<'r> {
+    rows: &'r mut Rows,
+    name: u16,
+}
+
+impl<'de> DeserializeSeed<'de> for LabelValue<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for LabelValue<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of a label")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.rows.all.label(self.name, value);
+        Ok(())
     }
 }
 
@@ -429,6 +477,7 @@ impl<'de> Deserialize<'de> for BorrowedLabels<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::oddity::Oddity;
 
     fn vector(body: &str) -> Vector {
         match query(body.as_bytes()).unwrap() {
@@ -445,11 +494,14 @@ mod tests {
               {"metric":{"pod":"b"},"value":[1763651878,"NaN"]},
               {"metric":{},"value":[1,"+Inf"]}]}}"#,
         );
-        assert_eq!(vector.samples[0].label("q"), Some("x\"yé"));
-        assert_eq!(vector.samples[0].at_ms, 1_763_651_878_913);
-        assert!(vector.samples[1].value.is_nan());
-        assert_eq!(vector.samples[2].value.to_string(), "inf");
-        assert!(Arc::ptr_eq(&vector.samples[0].labels[0].0, &vector.samples[1].labels[0].0));
+        let samples: Vec<_> = vector.samples.iter().collect();
+        assert_eq!(samples[0].label("q"), Some("x\"yé"));
+        let times: Vec<_> = samples.iter().map(|sample| sample.at_ms).collect();
+        assert_eq!(times, [1_763_651_878_913, 1_763_651_878_000, 1_000]);
+        assert!(samples[1].value.is_nan());
+        assert_eq!(samples[1].labels.iter().collect::<Vec<_>>(), [("pod", "b")]);
+        assert_eq!(samples[2].value.to_string(), "inf");
+        assert_eq!(samples[2].labels.iter().count(), 0);
     }
 
     /// An answer with so many series, each with a label name of its own.
@@ -464,20 +516,11 @@ mod tests {
     fn an_answer_has_only_so_many_label_names() {
         let vector = vector(&with_names(MAX_NAMES - 1));
         assert_eq!(vector.samples.len(), MAX_NAMES - 1);
-        let (first, last) = (vector.samples.first().unwrap(), vector.samples.last().unwrap());
-        assert!(Arc::ptr_eq(&first.labels[0].0, &last.labels[0].0));
+        let last = vector.samples.get(MAX_NAMES - 2).unwrap();
+        assert_eq!(last.label(&format!("n{}", MAX_NAMES - 2)), Some("1"));
 
         let error = query(with_names(MAX_NAMES).as_bytes()).unwrap_err();
         assert!(matches!(error, DecodeError::TooManyNames), "{error}");
-    }
-
-    #[test]
-    fn a_name_is_shared_whether_there_are_few_or_many() {
-        let mut names = Names::default();
-        let first: Vec<_> = (0..3 * FEW).map(|n| names.shared(&n.to_string()).unwrap()).collect();
-        for (n, first) in first.iter().enumerate() {
-            assert!(Arc::ptr_eq(&names.shared(&n.to_string()).unwrap(), first), "{n}");
-        }
     }
 
     #[test]
@@ -489,8 +532,10 @@ mod tests {
               "warnings":["slow"],"infos":["x"]}"#,
         );
         assert_eq!(vector.samples.len(), 1);
-        let histogram = (vec![("pod".into(), "h".into())], Oddity::NativeHistogram);
-        assert_eq!(vector.unusable, [histogram]);
+        let unusable = vector.unusable.iter().map(|(labels, oddity)| (labels.sorted(), oddity));
+        let wanted = [(vec![("pod", "h")], Oddity::NativeHistogram)];
+        assert_eq!(unusable.collect::<Vec<_>>(), wanted);
+        assert_eq!(vector.samples.first().unwrap().label("pod"), Some("a"));
         assert_eq!(vector.warnings, ["slow", "the answer is partial"]);
     }
 
@@ -511,10 +556,10 @@ mod tests {
             );
             let vector = vector(&body);
             let (samples, unusable) = (&vector.samples, &vector.unusable);
-            assert_eq!(samples.last().unwrap().label("pod"), Some("b"), "{at}");
+            assert_eq!(samples.get(samples.len() - 1).unwrap().label("pod"), Some("b"), "{at}");
             match wanted {
-                Some(at_ms) => assert_eq!(samples[0].at_ms, at_ms, "{at}"),
-                None => assert_eq!(unusable[0].1, Oddity::OutOfTime, "{at}"),
+                Some(at_ms) => assert_eq!(samples.first().unwrap().at_ms, at_ms, "{at}"),
+                None => assert!(unusable.iter().all(|(_, why)| why == Oddity::OutOfTime), "{at}"),
             }
             assert_eq!(
                 (samples.len(), unusable.len()),
@@ -591,6 +636,6 @@ mod tests {
             Found::default()
         );
         let nothing = strings(br#"{"status":"success","data":null}"#).unwrap();
-        assert_eq!(nothing.data, Vec::<String>::new());
+        assert_eq!(nothing.data, Texts::default());
     }
 }

@@ -4,11 +4,11 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::{
-    config::ConfigError,
-    decode::{DecodeError, MAX_NAMES},
+use super::{config::ConfigError, decode::DecodeError};
+use crate::core::{
+    excerpt::{SAID, excerpt},
+    samples::MAX_NAMES,
 };
-use crate::core::excerpt::{SAID, excerpt};
 
 /// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,10 @@ use std::{
 use super::{
     Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, shares::Permit,
 };
-use crate::core::catalog::Found;
+use crate::core::{
+    catalog::Found,
+    memory::{self, Texts},
+};
 
 /// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions; for whom they
 /// ask makes no difference.
@@ -43,6 +46,12 @@ impl Tenant {
         &self.namespace
     }
 
+    /// What it takes in memory beside the value itself, in bytes.
+    pub fn weight(&self) -> usize {
+        let texts = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        memory::of_list(&self.headers) + self.namespace.len() + texts.sum::<usize>()
+    }
+
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
         self.prometheus.query(promql, &self.headers, self.timeout, &self.namespace).await
@@ -53,7 +62,7 @@ impl Tenant {
         &self,
         selector: &str,
         range: Range,
-    ) -> Result<Metadata<Vec<String>>, Error> {
+    ) -> Result<Metadata<Texts>, Error> {
         let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
         self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
     }
@@ -63,7 +72,7 @@ impl Tenant {
         &self,
         selector: &str,
         range: Range,
-    ) -> Result<Metadata<Vec<String>>, Error> {
+    ) -> Result<Metadata<Texts>, Error> {
         let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
         self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
     }

@@ -1,10 +1,14 @@
 //! A read of an external metric.
 
+use std::sync::Arc;
+
 use super::{ReadError, Reads, failed, is_new_and_whole, oddities::Subject, refused, waiting};
 use crate::{
+    cache::{Held, slot::Kept},
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading},
+        samples::Vector,
         selector::Selector,
     },
     prometheus::Answer,
@@ -25,8 +29,20 @@ pub struct ExternalRequest {
 pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
+    /// What they were read from.
+    result: Arc<Kept<Held>>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
+}
+
+impl ExternalValues {
+    /// The vector that the values are of, if they are of one.
+    pub fn vector(&self) -> Option<&Vector> {
+        match self.result.value().answer() {
+            Answer::Vector(vector) => Some(vector),
+            Answer::Scalar(..) | Answer::Other(_) => None,
+        }
+    }
 }
 
 impl Reads {
@@ -58,7 +74,8 @@ impl Reads {
         let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
         let subject = Subject::external(&entry.rule, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
-        Ok(ExternalValues { readings: readings.values, window_seconds: entry.rule.window_seconds })
+        let window_seconds = entry.rule.window_seconds;
+        Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.

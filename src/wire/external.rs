@@ -5,7 +5,11 @@
 use serde::{Serialize, Serializer};
 
 use super::list::{self, List, Rfc3339, Text};
-use crate::core::{external::ExternalReading, quantity::Decimal};
+use crate::core::{
+    external::ExternalReading,
+    quantity::Decimal,
+    samples::{self, Vector},
+};
 
 /// The API group.
 pub const GROUP: &str = "external.metrics.k8s.io";
@@ -15,23 +19,26 @@ pub const VERSION: &str = "v1beta1";
 
 const API_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
-/// Encodes an answer. `window_seconds` is the range of the query, where it is known.
-pub fn encode(metric: &str, window_seconds: Option<i64>, readings: &[ExternalReading]) -> Vec<u8> {
+/// Encodes an answer: the readings of a vector, if they are of one. `window_seconds` is the range of the query, where it is
+/// known.
+pub fn encode(
+    metric: &str,
+    window_seconds: Option<i64>,
+    readings: &[ExternalReading],
+    vector: Option<&Vector>,
+) -> Vec<u8> {
     let items = readings.iter().map(|reading| Item {
         metric_name: metric,
-        metric_labels: Labels(reading),
+        metric_labels: Labels(reading.labels(vector)),
         timestamp: Rfc3339(reading.at_ms),
         window: window_seconds,
         value: Text(Decimal(reading.milli)),
     });
-    let bytes = 128 + readings.iter().map(|reading| item_bytes(metric, reading)).sum::<usize>();
+    let labels = readings.iter().filter_map(|reading| reading.labels(vector));
+    let labels = labels.flat_map(samples::Labels::iter);
+    let labels: usize = labels.map(|(name, value)| name.len() + value.len() + 6).sum();
+    let bytes = 128 + readings.len() * (128 + metric.len()) + labels;
     list::json(&List::new("ExternalMetricValueList", API_VERSION, items), bytes)
-}
-
-/// About how many bytes an item has.
-fn item_bytes(metric: &str, reading: &ExternalReading) -> usize {
-    let labels = reading.labels.iter().map(|(name, value)| name.len() + value.len() + 6);
-    128 + metric.len() + labels.sum::<usize>()
 }
 
 #[derive(Serialize)]
@@ -46,22 +53,37 @@ struct Item<'a> {
 }
 
 /// The labels as an object, sorted by name as Go's JSON has them.
-struct Labels<'a>(&'a ExternalReading);
+struct Labels<'a>(Option<samples::Labels<'a>>);
 
 impl Serialize for Labels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.labels.iter().map(|(name, value)| (&**name, &**value)))
+        match self.0 {
+            Some(labels) if labels.are_sorted() => serializer.collect_map(labels.iter()),
+            Some(labels) => serializer.collect_map(labels.sorted()),
+            None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::core::{catalog::external::ExternalEntry, external::of_vector, rules};
+
+    fn entry() -> ExternalEntry {
+        let text =
+            "externalRules: [{seriesQuery: x, metricsQuery: x, resources: {namespaced: false}}]";
+        let rule = Arc::clone(&rules::load(text).unwrap().external[0]);
+        ExternalEntry { series: "x".into(), namespace_label: None, rule }
+    }
 
     fn encoded(labels: &[(&str, &str)], window_seconds: Option<i64>) -> String {
-        let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        let reading = ExternalReading { labels, milli: 100_000, at_ms: 1_763_651_878_912 };
-        String::from_utf8(encode("queue_depth", window_seconds, &[reading])).unwrap()
+        let vector = Vector::of([(labels, 1_763_651_878_912, 100.0)]);
+        let readings = of_vector(&vector, &entry(), "n", None).values;
+        let text = encode("queue_depth", window_seconds, &readings, Some(&vector));
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -81,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_empty_answer_has_an_empty_list() {
-        let text = String::from_utf8(encode("m", None, &[])).unwrap();
+        let text = String::from_utf8(encode("m", None, &[], None)).unwrap();
         assert!(text.ends_with(r#""metadata":{},"items":[]}"#), "{text}");
     }
 }

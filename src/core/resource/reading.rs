@@ -108,7 +108,7 @@ impl Containers {
         containers
     }
 
-    fn add(&mut self, name: &Arc<str>, sample: &Sample, container_label: &str, is_chosen: bool) {
+    fn add(&mut self, name: &Arc<str>, sample: Sample<'_>, container_label: &str, is_chosen: bool) {
         let milli = milli(sample.value);
         if milli.is_none() {
             let oddity = Oddity::of_value(sample.value);
@@ -159,7 +159,7 @@ impl Nodes {
         nodes
     }
 
-    fn add(&mut self, name: &Arc<str>, sample: &Sample, is_chosen: bool) {
+    fn add(&mut self, name: &Arc<str>, sample: Sample<'_>, is_chosen: bool) {
         let Some(milli) = milli(sample.value) else {
             let oddity = Oddity::of_value(sample.value);
             self.odd.note(oddity, name);

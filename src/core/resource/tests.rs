@@ -5,7 +5,7 @@ use crate::core::{
     oddity::Oddity,
     plan::{self, Key, Objects, shareable},
     rules::load,
-    samples::{Index, Sample, Vector},
+    samples::{Index, Vector},
     selector::Selector,
 };
 
@@ -98,25 +98,17 @@ fn a_template_gives_labels() {
 }
 
 fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
-    let sample = |(labels, value): &(&[(&str, &str)], f64)| Sample {
-        labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        at_ms: 1_000,
-        value: *value,
-    };
-    Vector { samples: samples.iter().map(sample).collect(), ..Vector::default() }
+    Vector::of(samples.iter().map(|(labels, value)| (*labels, 1_000, *value)))
 }
 
 /// Samples of pods and containers, at a time.
 fn containers(at_ms: i64, samples: &[(&str, &str, f64)], objects: &Objects) -> Containers {
-    let samples = samples
+    let labels: Vec<_> = samples
         .iter()
-        .map(|(pod, container, value)| Sample {
-            labels: vec![("pod".into(), (*pod).into()), ("container".into(), (*container).into())],
-            at_ms,
-            value: *value,
-        })
+        .map(|(pod, container, _)| [("pod", *pod), ("container", *container)])
         .collect();
-    let vector = Vector { samples, ..Vector::default() };
+    let rows = labels.iter().zip(samples).map(|(labels, (.., value))| (&labels[..], at_ms, *value));
+    let vector = Vector::of(rows);
     let index = Index::new(&vector, &Key { name: "pod".into(), ..Key::default() });
     Containers::read(&vector, &index, "", objects, "container")
 }
@@ -242,8 +234,7 @@ fn usage_that_is_missing_says_why() {
     }
 
     let key = Key { name: "node".into(), ..Key::default() };
-    let mut histogram = vector(&[]);
-    histogram.unusable = vec![(vec![("node".into(), "n1".into())], Oddity::NativeHistogram)];
+    let histogram = vector(&[]).and_unusable(&[("node", "n1")], Oddity::NativeHistogram);
     let read = |vector: &Vector| Nodes::read(vector, &Index::new(vector, &key), &named(&["n1"]));
     let cpu = read(&histogram);
     let memory = read(&vector(&[(&[("node", "n1")], 1.0)]));

@@ -85,7 +85,7 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[("prometheus.rs", "MAX_ANSWER_BYTES", Bytes)]),
-    ("the label names of a query's", &[("prometheus/decode.rs", "MAX_NAMES", Count)]),
+    ("the label names of a query's", &[("core/samples/labels.rs", "MAX_NAMES", Count)]),
     ("the times of samples", &[]),
     ("a pause that Prometheus asks for", &[("prometheus/pauses.rs", "LONGEST", Seconds)]),
     (
