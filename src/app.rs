@@ -27,8 +27,9 @@ use crate::{
         trust,
     },
     backends::Backends,
-    cache::{self, QueryCache, Refresher},
+    cache::{QueryCache, Refresher},
     core::{
+        budgets::MemoryBudgets,
         kinds::Kinds,
         rules::{CredentialPolicy, RuleSet},
     },
@@ -41,7 +42,7 @@ use crate::{
     objects::{self, Manifests, Objects},
     planner::{self, Planner},
     prefetch::PrefetchTask,
-    prometheus::{self, Prometheus},
+    prometheus::{self, Prometheus, bodies::Bodies},
     reads::Reads,
     registrations::{self, RegistrationsTask},
     rules_file::{self, Changed, Reload, Rules},
@@ -71,6 +72,8 @@ pub struct Settings {
     pub tls: tls::options::Options,
     /// How many connections there may be.
     pub limits: Limits,
+    /// What the parts may take in memory.
+    pub memory: MemoryBudgets,
     /// When metrics are discovered, and how far back.
     pub discovery: discovery::Settings,
     /// How queries are shared and how long their results may be used.
@@ -163,12 +166,14 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         settings.traces.map(|traces| Traces::new(*traces)).transpose()?.unzip();
     let traces = traces.unwrap_or_default();
     let token = local_token()?;
+    let memory = settings.memory;
     let flags = (settings.prometheus, settings.credentials);
-    let backends = backends(flags, &settings.rules, settings.source.as_ref(), &metrics)?;
+    let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
-            delegated(*cluster, local, settings.planning.life.ttl, &tasks, &metrics).await?
+            delegated(*cluster, local, (settings.planning.life.ttl, &memory), &tasks, &metrics)
+                .await?
         }
         Cluster::Standalone { objects } => {
             standalone(settings.address, objects.as_deref(), token.clone())?
@@ -197,7 +202,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     }
 
     let (cache, refresher) =
-        QueryCache::new(cache::MAX_BYTES, tasks.clone(), Arc::clone(&metrics), traces.clone());
+        QueryCache::new(memory.results, tasks.clone(), Arc::clone(&metrics), traces.clone());
     let planner =
         Planner::new(cache, Arc::clone(&backends), settings.planning, Arc::clone(&metrics));
     let planner = Arc::new(planner);
@@ -205,13 +210,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let prefetch = reads.map(|it| PrefetchTask::new(Arc::clone(&planner), handle.clone(), it));
     let rules = Rules::new(settings.rules);
     rules.count(&metrics);
-    let changed = Changed {
-        rules: rules.clone(),
-        backends: Arc::clone(&backends),
-        discovery: handle.clone(),
-        metrics: Arc::clone(&metrics),
-    };
-    let reload = settings.source.map(|source| Reload::new(source, changed));
+    let reload = settings.source.map(|source| {
+        let (rules, backends) = (rules.clone(), Arc::clone(&backends));
+        let (discovery, metrics) = (handle.clone(), Arc::clone(&metrics));
+        Reload::new(source, Changed { rules, backends, discovery, metrics })
+    });
     let registrations = surroundings.client.zip(settings.service).map(|(client, service)| {
         RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
     });
@@ -219,10 +222,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let api = Arc::new(Api {
         rules: rules.clone(),
         reads,
-        lists: Lists::new(tasks.clone()),
+        lists: Lists::new(memory.lists, tasks.clone()),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
-        under_way: http::UnderWay::default(),
+        under_way: http::UnderWay::new(memory.requests),
         failures: http::Failures::default(),
         metrics,
         health: Health {
@@ -264,11 +267,14 @@ fn local_token() -> anyhow::Result<LocalToken> {
 
 /// The backend of the flags and those of the rules. One of these that cannot be used is an error if the file is strict.
 fn backends(
-    (flags, credentials): (prometheus::Config, Arc<CredentialPolicy>),
+    (mut flags, credentials): (prometheus::Config, Arc<CredentialPolicy>),
+    memory: &MemoryBudgets,
     rules: &RuleSet,
     source: Option<&rules_file::Source>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Backends>> {
+    let told = metrics.answer_memory().clone();
+    flags.bodies = Arc::new(Bodies::new(memory.answers, memory.largest_answer, told));
     let backends = Backends::new(flags, credentials, Arc::clone(metrics))?;
     let problems = backends.install(&rules.backends);
     let is_strict = source.is_some_and(|source| source.file.strict);
@@ -282,7 +288,7 @@ fn backends(
 async fn delegated(
     settings: ClusterSettings,
     local: Option<LocalToken>,
-    list_ttl: Duration,
+    (list_ttl, memory): (Duration, &MemoryBudgets),
     tasks: &TaskTracker,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Surroundings> {
@@ -306,7 +312,7 @@ async fn delegated(
     let waits = lookup.is_some() && !settings.tolerate_lookup_failure;
     let (keeper, trust, known) = trust::Keeper::new(lookup, settings.trust);
     let tokens =
-        Tokens::new(authentication, settings.token_ttl, tasks.clone(), Arc::clone(metrics));
+        Tokens::new(authentication, settings.token_ttl, memory, tasks.clone(), Arc::clone(metrics));
     let (objects, watches) = objects::Cluster::new(
         client.clone(),
         Arc::clone(metrics),
@@ -321,7 +327,7 @@ async fn delegated(
         authenticator: Authenticator::Delegated(Box::new(Delegated { trust, tokens, local })),
         authorizer: Authorizer::delegated(
             authorization,
-            settings.access_ttls,
+            (settings.access_ttls, memory.decisions),
             settings.always_allowed,
             tasks.clone(),
             Arc::clone(metrics),

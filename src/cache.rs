@@ -35,9 +35,6 @@ use crate::{
     traces::{Cause, KeyValue, Span, SpanContext, SpanKind, Traces},
 };
 
-/// The most bytes of results that are kept.
-pub const MAX_BYTES: u64 = 128 << 20;
-
 /// What the cache itself takes for a result, about, in bytes.
 const ENTRY_BYTES: usize = 400;
 

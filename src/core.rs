@@ -1,5 +1,6 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
 
+pub mod budgets;
 pub mod catalog;
 pub mod duration;
 pub mod embedded;

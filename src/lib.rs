@@ -8,6 +8,7 @@ pub mod auth;
 pub mod backends;
 pub mod blocking;
 pub mod cache;
+pub mod cgroup;
 pub mod cli;
 pub mod core;
 #[cfg(feature = "demo")]

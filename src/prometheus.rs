@@ -9,6 +9,7 @@
 //! is; [`pauses`] decides when.
 
 mod availability;
+pub mod bodies;
 pub mod config;
 mod confined;
 mod connection;
@@ -31,7 +32,7 @@ use std::{
 };
 
 use availability::Availability;
-use bytes::{Bytes, BytesMut};
+use bodies::{Bodies, Body};
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 use decode::DecodeError;
@@ -52,9 +53,6 @@ use crate::{
     traces,
 };
 
-/// The most bytes of an answer that are read, unpacked. Results are kept, and one must not push out all others.
-const MAX_ANSWER_BYTES: usize = 32 << 20;
-
 /// Bodies of this length and more are decoded on a thread of their own: below, that takes less than a millisecond.
 const LARGE_BODY_BYTES: usize = 128 << 10;
 
@@ -66,6 +64,9 @@ const QUERY: &str = "/api/v1/query";
 
 /// Where metric names are asked for.
 const METRIC_NAMES: &str = "/api/v1/label/__name__/values";
+
+/// Where all series are asked for.
+const SERIES: &str = "/api/v1/series";
 
 /// Headers that are put in place of those of all requests.
 type Headers = Vec<(HeaderName, HeaderValue)>;
@@ -82,6 +83,7 @@ pub struct Prometheus {
     pauses: Mutex<Pauses>,
     in_flight: Permits,
     turns: Mutex<Turns>,
+    bodies: Arc<Bodies>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
     refreshes: Permits,
     ignores_selectors: OnceCell<bool>,
@@ -124,7 +126,7 @@ pub struct Range {
 impl Prometheus {
     /// Reads the credentials once, so that a file that is missing or broken is an error at start.
     pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
-        let concurrency = config.concurrency;
+        let (concurrency, bodies) = (config.concurrency, Arc::clone(&config.bodies));
         let metrics = metrics.backend(&config.name, &config.public_url());
         Ok(Self {
             method: config.method,
@@ -137,6 +139,7 @@ impl Prometheus {
             pauses: Mutex::default(),
             in_flight: Permits::new(concurrency),
             turns: Mutex::default(),
+            bodies,
             refreshes: Permits::new(concurrency.div_ceil(2)),
             ignores_selectors: OnceCell::new(),
         })
@@ -216,7 +219,8 @@ impl Prometheus {
         promql: &str,
         headers: &Headers,
         timeout: Duration,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Body, Error> {
+        let until = patience(timeout);
         let connection = self.connections.current().await;
         // A little less than we wait, so that a query that is too slow is told from a backend that does not answer.
         let timeout = timeout.mul_f64(0.9);
@@ -227,7 +231,7 @@ impl Prometheus {
             let parameters = [("query", promql), ("timeout", timeout.as_str())];
             let request = connection.request(QUERY, &parameters, by_post);
             let request = request.headers(connection.headers_with(headers));
-            return self.send(request, headers).await;
+            return self.send(request, headers, usize::MAX, until).await;
         }
         let mut query = connection.client.query(promql).timeout(timeout);
         for (name, value) in &connection.headers_with(headers) {
@@ -235,7 +239,7 @@ impl Prometheus {
         }
         let response = if by_post { query.post_raw().await } else { query.get_raw().await };
         let body = match response {
-            Ok(response) => self.receive(response).await,
+            Ok(response) => self.receive(response, usize::MAX, until).await,
             Err(error) => Err(Error::of_client(&error)),
         };
         body.map_err(|error| self.secrets(headers).withhold(error))
@@ -270,7 +274,7 @@ impl Prometheus {
         selector: &str,
         range: Range,
         headers: &Headers,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Body, Error> {
         self.admitted(path, headers).await?;
         self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
@@ -287,7 +291,8 @@ impl Prometheus {
         selector: &str,
         range: Range,
         headers: &Headers,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Body, Error> {
+        let until = patience(self.discovery_timeout);
         let connection = self.connections.current().await;
         let (start, end) = (range.start.to_string(), range.end.to_string());
         let parameters = [("match[]", selector), ("start", &start), ("end", &end)];
@@ -295,7 +300,9 @@ impl Prometheus {
         let by_post = self.method == Method::Post && !path.ends_with("/values");
         let request = connection.request(path, &parameters, by_post);
         let request = request.headers(connection.headers_with(headers));
-        self.send(request, headers).await
+        // What names become takes several times as much as they do.
+        let limit = if path == SERIES { usize::MAX } else { self.bodies.largest() / 4 };
+        self.send(request, headers, limit, until).await
     }
 
     /// Sends a request that has these headers among its own.
@@ -303,18 +310,26 @@ impl Prometheus {
         &self,
         request: reqwest::RequestBuilder,
         headers: &Headers,
-    ) -> Result<Bytes, Error> {
+        limit: usize,
+        until: Instant,
+    ) -> Result<Body, Error> {
         let body = match request.send().await {
-            Ok(response) => self.receive(response).await,
+            Ok(response) => self.receive(response, limit, until).await,
             Err(error) => Err(Error::transport(&error)),
         };
         body.map_err(|error| self.secrets(headers).withhold(error))
     }
 
-    async fn receive(&self, mut response: reqwest::Response) -> Result<Bytes, Error> {
+    async fn receive(
+        &self,
+        mut response: reqwest::Response,
+        limit: usize,
+        until: Instant,
+    ) -> Result<Body, Error> {
         let status = response.status();
         let retry_after = retry_after(status, response.headers(), jiff::Timestamp::now());
-        let mut body = BytesMut::new();
+        let mut body = self.bodies.begin(limit, until);
+        body.expect(response.content_length().unwrap_or_default())?;
         loop {
             let chunk = response.chunk().await;
             let Some(chunk) = chunk.map_err(|error| Error::transport(&error))? else {
@@ -323,29 +338,26 @@ impl Prometheus {
             let received = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             self.traffic.received_bytes.fetch_add(received, Ordering::Relaxed);
             self.metrics.received(received);
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Error::TooLarge(MAX_ANSWER_BYTES));
-            }
-            body.extend_from_slice(&chunk);
+            body.extend(&chunk).await?;
         }
-        let body = body.freeze();
+        let body = body.complete();
         if !status.is_success() {
-            return Err(Error::of_answer(status.as_u16(), &body, retry_after));
+            return Err(Error::of_answer(status.as_u16(), body.bytes(), retry_after));
         }
-        Error::of_page(&body).map_or(Ok(body), Err)
+        Error::of_page(body.bytes()).map_or(Ok(body), Err)
     }
 
     /// Decodes the body of an answer to a request with these headers. A large one takes long enough to hold up others.
     async fn decoded<T: Send + 'static>(
         &self,
-        body: Bytes,
+        body: Body,
         headers: &Headers,
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
     ) -> Result<T, Error> {
-        let decoded = if body.len() < LARGE_BODY_BYTES {
-            decode(&body)
+        let decoded = if body.bytes().len() < LARGE_BODY_BYTES {
+            decode(body.bytes())
         } else {
-            blocking::run(move || decode(&body)).await
+            blocking::run(move || decode(body.bytes())).await
         };
         decoded.map_err(|error| self.secrets(headers).withhold(error.into()))
     }
@@ -358,6 +370,11 @@ impl Prometheus {
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
         Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(password))
     }
+}
+
+/// How long an answer waits for memory: a little less than for the backend, so that the one is told from the other.
+fn patience(timeout: Duration) -> Instant {
+    now() + timeout.mul_f64(0.95)
 }
 
 /// The time of day of an instant, to the second.

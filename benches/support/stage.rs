@@ -14,7 +14,7 @@ use futures::stream;
 use loadline::{
     app::{Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
-    core::rules,
+    core::{budgets::MemoryBudgets, rules},
     discovery, planner, prometheus,
     server::{certificates, limits::Limits, tls::options::Options},
 };
@@ -64,6 +64,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
         },
         tls: Options::default(),
         limits: Limits::default(),
+        memory: MemoryBudgets::default(),
         discovery: discovery::Settings {
             interval: hour,
             max_age: hour,

@@ -28,9 +28,6 @@ use crate::{
 /// The group that may do everything, without being asked about.
 pub const MASTERS: &str = "system:masters";
 
-/// How much memory decisions may take that are remembered, in bytes: those about tens of thousands of metrics.
-const MAX_BYTES: u64 = 16 << 20;
-
 /// What the cache itself takes for a decision, about, in bytes.
 const ENTRY_BYTES: usize = 400;
 
@@ -144,15 +141,15 @@ impl Authorizer {
     }
 
     /// Asks the cluster, but not about the paths that are always allowed; a path that ends in `*` stands for all that begin
-    /// so.
+    /// so. Decisions are remembered so long, and together take so many bytes.
     pub fn delegated(
         client: Client,
-        ttls: Ttls,
+        (ttls, max_bytes): (Ttls, u64),
         always_allowed: Vec<String>,
         tasks: TaskTracker,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let decisions = remembered(ttls);
+        let decisions = remembered(ttls, max_bytes);
         let asking = Asking {
             client,
             limiter: Arc::default(),
@@ -203,9 +200,9 @@ impl Question {
 }
 
 /// Decisions that are remembered, by what they take in memory.
-fn remembered(ttls: Ttls) -> Cache<Arc<Question>, Arc<Decision>> {
+fn remembered(ttls: Ttls, max_bytes: u64) -> Cache<Arc<Question>, Arc<Decision>> {
     Cache::builder()
-        .max_capacity(MAX_BYTES)
+        .max_capacity(max_bytes)
         .weigher(|question: &Arc<Question>, decision: &Arc<Decision>| {
             let bytes = ENTRY_BYTES + question.bytes() + decision.reason.len();
             u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -299,6 +296,8 @@ mod tests {
 
     use super::*;
 
+    const MAX_BYTES: u64 = 16 << 20;
+
     #[test]
     fn what_is_looked_up_hashes_as_what_is_remembered() {
         let user = Arc::new(User { groups: vec!["g".to_owned()], ..User::anonymous() });
@@ -324,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_remembered_is_weighed() {
         let long = Duration::from_secs(600);
-        let decisions = remembered(Ttls { authorized: long, unauthorized: long });
+        let decisions = remembered(Ttls { authorized: long, unauthorized: long }, MAX_BYTES);
         let groups: Vec<_> = (0..100).map(|number| format!("{number:0400}")).collect();
         let extra = BTreeMap::from([("key".to_owned(), groups.clone())]);
         let users = [

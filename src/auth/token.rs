@@ -18,14 +18,12 @@ use super::{
     shares::Shares,
 };
 use crate::{
+    core::budgets::MemoryBudgets,
     kubernetes::deadline,
     metrics::Metrics,
     single_flight::{FlightError, SingleFlight},
     traces::{Span, SpanKind},
 };
-
-/// How much memory those who hold tokens may take that are remembered, in bytes.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// What the cache itself takes for a token, about, in bytes.
 const ENTRY_BYTES: usize = 300;
@@ -33,11 +31,6 @@ const ENTRY_BYTES: usize = 300;
 /// How many tokens are known that were good some time ago, and for how long: who shows one is no stranger.
 const MAX_GOOD: u64 = 10_000;
 const GOOD_FOR: Duration = Duration::from_secs(3_600);
-
-/// The most that the heads of requests may hold whose tokens are reviewed, in bytes: of strangers, and of those whose token was
-/// good before.
-const MAX_STRANGERS_WAITING: usize = 4 << 20;
-const MAX_WAITING: usize = 16 << 20;
 
 /// Longer tokens are not asked about, in bytes.
 const MAX_TOKEN_BYTES: usize = 32 << 10;
@@ -68,14 +61,22 @@ struct Holder {
 
 impl Tokens {
     /// Remembers answers, good and bad, for `ttl`.
-    pub fn new(client: Client, ttl: Duration, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        client: Client,
+        ttl: Duration,
+        memory: &MemoryBudgets,
+        tasks: TaskTracker,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        // What the heads of requests may hold whose tokens are reviewed: of those whose token was good before, and of others.
+        let (waiting, of_strangers) = (memory.token_reviews, memory.token_reviews / 4);
         Self {
             client,
             limiter: Arc::default(),
-            answers: SingleFlight::new(remembered(ttl), tasks),
+            answers: SingleFlight::new(remembered(ttl, memory.tokens), tasks),
             good: Cache::builder().max_capacity(MAX_GOOD).time_to_live(GOOD_FOR).build(),
-            strangers_waiting: Shares::new(MAX_STRANGERS_WAITING, MAX_STRANGERS_WAITING),
-            waiting: Shares::new(MAX_WAITING, MAX_WAITING),
+            strangers_waiting: Shares::new(of_strangers, of_strangers),
+            waiting: Shares::new(waiting, waiting),
             ttl,
             metrics,
             outage: Arc::new(Outage::new(
@@ -149,9 +150,9 @@ impl Tokens {
 }
 
 /// Who holds which token, by what it takes in memory.
-fn remembered(ttl: Duration) -> Cache<Digest, Option<Holder>> {
+fn remembered(ttl: Duration, max_bytes: u64) -> Cache<Digest, Option<Holder>> {
     Cache::builder()
-        .max_capacity(MAX_BYTES)
+        .max_capacity(max_bytes)
         .weigher(|_, holder: &Option<Holder>| {
             let user = holder.as_ref().map_or(0, |holder| holder.user.bytes());
             u32::try_from(ENTRY_BYTES + user).unwrap_or(u32::MAX)
@@ -206,10 +207,12 @@ impl From<UserInfo> for User {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: u64 = 16 << 20;
+
     /// However many tokens are shown, and however large their holders are: what is remembered has its limit.
     #[tokio::test]
     async fn what_is_remembered_is_weighed() {
-        let answers = remembered(Duration::from_secs(600));
+        let answers = remembered(Duration::from_secs(600), MAX_BYTES);
         let large = User { groups: vec!["g".repeat(1_000); 50], ..User::anonymous() };
         let holder = Holder { user: Arc::new(large), until: Instant::now() };
         for (holder, bytes) in [(None, ENTRY_BYTES), (Some(holder), 50_000)] {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{logging, signals::Signals};
 use crate::{
     app::{self, Bound, Cluster, Settings},
-    core::{duration, rules},
+    core::{budgets::MemoryBudgets, duration, rules},
     demo::{Backend, Connection, RULES, reader},
     discovery, planner, prometheus,
     server::{certificates, limits::Limits, tls::options::Options},
@@ -115,6 +115,7 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         },
         tls: Options::default(),
         limits: Limits::default(),
+        memory: MemoryBudgets::default(),
         discovery: discovery::Settings {
             interval: Duration::from_secs(30),
             max_age: Duration::from_secs(60),

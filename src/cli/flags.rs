@@ -5,6 +5,7 @@
 
 mod accepted;
 mod certificates;
+mod memory;
 mod prometheus;
 
 use std::{
@@ -15,8 +16,11 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-pub(super) use self::prometheus::CredentialFlags;
-use self::{accepted::AcceptedFlags, certificates::CertificateFlags, prometheus::PrometheusFlags};
+pub(super) use self::{memory::MemoryLimit, prometheus::CredentialFlags};
+use self::{
+    accepted::AcceptedFlags, certificates::CertificateFlags, memory::MemoryFlags,
+    prometheus::PrometheusFlags,
+};
 use crate::{
     app::ClusterSettings,
     auth::{access, trust},
@@ -56,6 +60,8 @@ pub(super) struct Serve {
     pub(super) access: AccessFlags,
     #[command(flatten)]
     pub(super) certificates: CertificateFlags,
+    #[command(flatten)]
+    pub(super) memory: MemoryFlags,
     #[command(flatten)]
     pub(super) logging: LoggingFlags,
     #[command(flatten)]
@@ -117,9 +123,10 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
     shutdown_delay: Option<Duration>,
 
-    /// Maximum number of connections; at most three quarters of the files that the process may have open
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
-    max_connections: usize,
+    /// Maximum number of connections; at most three quarters of the files that the process may have open [default: 4096, or as
+    /// many as take a sixteenth of the memory limit]
+    #[arg(long, value_name = "COUNT")]
+    max_connections: Option<usize>,
 
     /// Maximum number of connections from one address without a valid credential; a new one replaces one of them
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().strangers_per_address)]
@@ -287,10 +294,10 @@ impl ServingFlags {
         self.shutdown_delay.unwrap_or(default)
     }
 
-    /// How many connections there may be.
-    pub(super) fn limits(&self) -> Result<Limits, UsageError> {
+    /// How many connections there may be, where there is memory for so many.
+    pub(super) fn limits(&self, connections: usize) -> Result<Limits, UsageError> {
         let (connections, strangers_per_address) =
-            (self.max_connections, self.max_anonymous_connections);
+            (self.max_connections.unwrap_or(connections), self.max_anonymous_connections);
         if connections < 2 || strangers_per_address == 0 {
             let text =
                 "--max-connections has to be 2 at the least, and --max-anonymous-connections 1";

@@ -7,12 +7,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    flags::{ClusterFlags, Serve, UsageError},
+    flags::{ClusterFlags, MemoryLimit, Serve, UsageError},
     logging,
     signals::Signals,
 };
 use crate::{
     app::{self, Cluster, Settings},
+    cgroup,
+    core::{budgets::MemoryBudgets, quantity},
     discovery,
     rules_file::{RulesFile, Source},
     server::limits,
@@ -24,12 +26,15 @@ pub(super) fn run(flags: &Serve) -> anyhow::Result<()> {
     logging::init(flags.verbosity(), flags.logging.log_format);
     tell_ignored(flags);
     let hangup = Arc::new(Notify::new());
-    let settings = settings(flags, &hangup)?;
+    let limit = flags.memory.limit(cgroup::memory_limit());
+    let settings = settings(flags, limit, &hangup)?;
+    let memory = settings.memory;
     limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::new()?;
         let bound = app::build(settings).await?;
+        tell(limit, &memory);
         tracing::info!(address = %bound.address(), "serving");
         let stop = CancellationToken::new();
         tokio::select! {
@@ -51,7 +56,7 @@ fn tell_ignored(flags: &Serve) {
     }
 }
 
-fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
+fn settings(flags: &Serve, limit: MemoryLimit, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     let Some(path) = &flags.config else {
         return Err(UsageError("--config is required: the rules file".to_owned()).into());
     };
@@ -76,6 +81,7 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
     let file = RulesFile { path: path.clone(), strict: flags.strict };
     let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
     let rules = file.compile(&text, 0)?;
+    let memory = flags.memory.budgets(limit)?;
     let max_age =
         flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
     Ok(Settings {
@@ -88,7 +94,8 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         certificates,
         service: flags.certificates.service(),
         tls,
-        limits: flags.serving.limits()?,
+        limits: flags.serving.limits(memory.connections)?,
+        memory,
         discovery: discovery::Settings {
             interval: flags.discovery.metrics_relist_interval,
             max_age,
@@ -99,6 +106,19 @@ fn settings(flags: &Serve, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
         shutdown_delay: flags.serving.shutdown_delay(is_standalone),
         traces: traces.map(Box::new),
     })
+}
+
+/// Says how the memory is divided.
+fn tell(limit: MemoryLimit, memory: &MemoryBudgets) {
+    let size = |bytes: usize| quantity::bytes(u64::try_from(bytes).unwrap_or(u64::MAX)).to_string();
+    tracing::info!(
+        %limit,
+        results = quantity::bytes(memory.results).to_string(),
+        answers = size(memory.answers),
+        largest_answer = size(memory.largest_answer),
+        connections = memory.connections,
+        "how the memory is divided"
+    );
 }
 
 /// A variable of the environment.

@@ -67,6 +67,11 @@ impl fmt::Display for Binary {
     }
 }
 
+/// Bytes as Kubernetes writes them: `256Mi`.
+pub fn bytes(bytes: u64) -> Binary {
+    Binary(i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(1000))
+}
+
 /// The thousandths of the text of a [`Decimal`] or [`Binary`]; nothing for other texts.
 pub fn parse_milli(text: &str) -> Option<i64> {
     const SUFFIXES: [(&str, i64); 12] = [

@@ -26,26 +26,18 @@ const MAX_BODY_BYTES: u64 = 64 << 10;
 /// What a request takes in memory beside its head, about, in bytes.
 const REQUEST_BYTES: usize = 4 << 10;
 
-/// The most that the requests of one user may take that are being answered, and those of all, in bytes. Of a user whose heads
-/// have a kilobyte these are three thousand requests.
-const EACH_USER: usize = 16 << 20;
-const ALL_USERS: usize = 64 << 20;
-
-/// The same for all that nobody knows.
-const STRANGERS: usize = 4 << 20;
-
 /// Who is being answered, by the memory that it takes.
 pub struct UnderWay {
     users: Arc<Shares>,
     strangers: Arc<Shares>,
 }
 
-impl Default for UnderWay {
-    fn default() -> Self {
-        Self {
-            users: Shares::new(EACH_USER, ALL_USERS),
-            strangers: Shares::new(STRANGERS, STRANGERS),
-        }
+impl UnderWay {
+    /// Nobody yet. The requests of all users may take so many bytes, those of one a quarter of that, and those of all that
+    /// nobody knows a sixteenth.
+    pub fn new(bytes: usize) -> Self {
+        let strangers = bytes / 16;
+        Self { users: Shares::new(bytes / 4, bytes), strangers: Shares::new(strangers, strangers) }
     }
 }
 

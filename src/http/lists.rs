@@ -34,9 +34,6 @@ use crate::{
     wire::{custom::Version, discovery as documents, status::Reason},
 };
 
-/// The most bytes of lists that are kept.
-const MAX_BYTES: u64 = 16 << 20;
-
 /// Lists that nobody has asked for this time are dropped.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 
@@ -87,11 +84,11 @@ enum Encoded {
 }
 
 impl Lists {
-    /// Without any list yet; they are encoded by tasks of `tasks`.
-    pub fn new(tasks: TaskTracker) -> Self {
+    /// Without any list yet. They take so many bytes at the most, and are encoded by tasks of `tasks`.
+    pub fn new(max_bytes: u64, tasks: TaskTracker) -> Self {
         let kept = Cache::builder()
             .name("lists")
-            .max_capacity(MAX_BYTES)
+            .max_capacity(max_bytes)
             .weigher(|_: &Key, list: &Arc<Encoded>| {
                 let (Encoded::Plain(bytes) | Encoded::Compressed { gzip: bytes, .. }) = &**list;
                 u32::try_from(size_of::<Key>() + bytes.len()).unwrap_or(u32::MAX)
@@ -289,7 +286,7 @@ externalRules:
 
     #[tokio::test]
     async fn a_list_is_encoded_once_for_a_catalog_however_many_read_it() {
-        let lists = Lists::new(TaskTracker::new());
+        let lists = Lists::new(1 << 20, TaskTracker::new());
         let encodings = Arc::new(AtomicUsize::new(0));
         let read = async |catalog: &Arc<Catalog>, listed, form| {
             let count = Arc::clone(&encodings);
@@ -316,7 +313,7 @@ externalRules:
 
     #[tokio::test]
     async fn all_forms_say_the_same_whether_packed_or_not() {
-        let lists = Lists::new(TaskTracker::new());
+        let lists = Lists::new(1 << 20, TaskTracker::new());
         for (metrics, is_large) in [(0, false), (3, false), (3_000, true)] {
             let catalog = catalog(metrics);
             for listed in [CUSTOM, Listed::External] {

@@ -33,6 +33,7 @@ pub(super) struct Requests {
     seconds: Latencies<LatencyLabels>,
     bytes: Family<BackendLabels, Counter>,
     down_since: Family<BackendLabels, Gauge>,
+    answer_memory: AnswerMemory,
 }
 
 impl Requests {
@@ -42,6 +43,7 @@ impl Requests {
             seconds: latencies(),
             bytes: Family::default(),
             down_since: Family::default(),
+            answer_memory: AnswerMemory::default(),
         };
         registry.register(
             "loadline_prometheus_requests",
@@ -63,8 +65,34 @@ impl Requests {
             "Since when a backend does not answer; 0 while it does, as far as its last requests tell",
             metrics.down_since.clone(),
         );
+        registry.register(
+            "loadline_prometheus_answers_bytes",
+            "Memory of Prometheus' answers that are being received and decoded",
+            metrics.answer_memory.now.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_answers_peak_bytes",
+            "The most memory that they took at a time since the start",
+            metrics.answer_memory.peak.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_answers_limit_bytes",
+            "The memory that they may take; those that come wait for others that end",
+            metrics.answer_memory.most.clone(),
+        );
         metrics
     }
+}
+
+/// The memory of the answers of all backends that are being received and decoded, in bytes.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerMemory {
+    /// What they take now.
+    pub now: Gauge,
+    /// The most since the start.
+    pub peak: Gauge,
+    /// The most that they may take.
+    pub most: Gauge,
 }
 
 /// Where the requests to one backend are counted.
@@ -77,6 +105,11 @@ pub struct Backend {
 }
 
 impl Metrics {
+    /// Where the memory of answers is told.
+    pub fn answer_memory(&self) -> &AnswerMemory {
+        &self.backends.answer_memory
+    }
+
     /// The counts of a backend: its name, and its URL, which must not hold a secret.
     pub fn backend(self: &Arc<Self>, name: &str, server: &str) -> Backend {
         let (name, server) = (name.to_owned(), server.to_owned());

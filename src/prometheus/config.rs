@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::confined::Confined;
+use super::{bodies::Bodies, confined::Confined};
 use crate::{
     core::rules::{Backend, CredentialPolicy, Verb, http_url},
     kubeconfig,
@@ -51,6 +52,8 @@ pub struct Config {
     pub discovery_timeout: Duration,
     /// How many queries are under way at the same time; others wait, within their time limit.
     pub concurrency: usize,
+    /// What answers may take in memory, those of all backends that share it.
+    pub bodies: Arc<Bodies>,
 }
 
 /// Where a credential comes from.
@@ -189,6 +192,7 @@ impl Config {
             query_timeout: Duration::from_secs(30),
             discovery_timeout: Duration::from_secs(60),
             concurrency: 64,
+            bodies: Arc::default(),
         })
     }
 
@@ -221,6 +225,7 @@ impl Config {
             .concurrency
             .and_then(|limit| usize::try_from(limit.get()).ok())
             .unwrap_or(flags.concurrency);
+        config.bodies = Arc::clone(&flags.bodies);
         if backend.auth_in_cluster {
             config.add_service_account();
         }

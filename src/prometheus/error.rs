@@ -33,6 +33,11 @@ pub enum Error {
     /// So many queries are under way that this one did not have its turn in time.
     #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
     Busy(Duration),
+    /// So much memory is taken by answers under way that there was none for this one in time.
+    #[error(
+        "no room for the answer: those under way take all the memory that they may (--memory-limit)"
+    )]
+    NoRoom,
     /// An HTTP status that is no success, with the beginning of a body that is not the API's.
     #[error("Prometheus answered with HTTP status {status}: {body}")]
     Http {
@@ -59,7 +64,7 @@ pub enum Error {
     #[error("the answer is a page: {0}")]
     Page(String),
     /// The body is longer than we read.
-    #[error("the answer of Prometheus is longer than {0} bytes")]
+    #[error("the answer of Prometheus is longer than {0} bytes (--max-answer-bytes)")]
     TooLarge(usize),
     /// A part of the answer is missing, where a whole one may still be used.
     #[error("the answer of Prometheus is partial")]
@@ -232,7 +237,7 @@ impl Error {
             Self::Unreachable { obstacle, .. } => PublicError::Unreachable(*obstacle),
             Self::Timeout(_) => PublicError::TimedOut(None),
             Self::Silent(cause) | Self::Paused(cause) => *cause,
-            Self::Busy(_) => PublicError::Busy,
+            Self::Busy(_) | Self::NoRoom => PublicError::Busy,
             Self::Http { status: status @ (408 | 504), .. }
             | Self::Api { status: status @ (408 | 504), .. } => {
                 PublicError::TimedOut(Some(*status))
@@ -286,8 +291,12 @@ impl fmt::Display for PublicError {
                 write!(f, "Prometheus refused the query (HTTP status {status})")
             }
             Self::TooLarge(limit) => {
-                let limit = limit >> 20;
-                write!(f, "the answer of Prometheus is too large: more than {limit} MiB")
+                f.write_str("the answer of Prometheus is too large: more than ")?;
+                match limit >> 20 {
+                    0 => write!(f, "{limit} bytes")?,
+                    mebibytes => write!(f, "{mebibytes} MiB")?,
+                }
+                f.write_str(" (--max-answer-bytes)")
             }
             Self::TooManyNames => write!(
                 f,
@@ -432,6 +441,9 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
 }
 
 fn beginning(body: &[u8]) -> String {
+    // A character has at most four bytes, and what is none takes more room than before.
+    let body = body.trim_ascii_start();
+    let body = body.get(..4 * SAID).unwrap_or(body);
     let text: String = String::from_utf8_lossy(body).chars().take(SAID).collect();
     excerpt(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID)
 }

@@ -51,6 +51,7 @@ impl Secrets {
             | Error::TooLarge(_)
             | Error::Partial
             | Error::Decode(DecodeError::TooManyNames | DecodeError::NoData)
+            | Error::NoRoom
             | Error::Config(_) => {}
         }
         error

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, decode, shares::Permit,
+    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, SERIES, decode,
+    shares::Permit,
 };
 use crate::core::{
     catalog::Found,
@@ -85,7 +86,7 @@ impl Tenant {
         range: Range,
         is_wanted: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Metadata<Found>, Error> {
-        let request = self.prometheus.metadata("/api/v1/series", selector, range, &self.headers);
+        let request = self.prometheus.metadata(SERIES, selector, range, &self.headers);
         let decode = |body: &[u8]| decode::series(body, is_wanted);
         self.prometheus.decoded(request.await?, &self.headers, decode).await
     }

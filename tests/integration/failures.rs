@@ -125,11 +125,13 @@ fn answers() -> Vec<(Answer, String)> {
         ),
         (
             Answer::Endless(64 << 20),
-            "the answer of Prometheus is too large: more than 32 MiB".to_owned(),
+            "the answer of Prometheus is too large: more than 32 MiB (--max-answer-bytes)"
+                .to_owned(),
         ),
         (
             Answer::Bomb(64 << 20),
-            "the answer of Prometheus is too large: more than 32 MiB".to_owned(),
+            "the answer of Prometheus is too large: more than 32 MiB (--max-answer-bytes)"
+                .to_owned(),
         ),
         // After these nothing is sent for a while.
         (Answer::Cut(100), "Prometheus cannot be reached (the connection broke)".to_owned()),

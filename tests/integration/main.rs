@@ -50,6 +50,8 @@ mod manifests;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod objects;

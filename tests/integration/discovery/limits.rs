@@ -92,7 +92,7 @@ async fn an_answer_that_is_too_large_leaves_the_rule_what_it_knew() {
         });
         until("the problem", async || {
             let health = app.get("/readyz?verbose").await.body;
-            let wanted = "rules[0]: the answer of Prometheus is too large: more than 32 MiB";
+            let wanted = "rules[0]: the answer of Prometheus is too large: more than 8 MiB (--max-answer-bytes)";
             health.contains(wanted).then(|| assert!(!health.contains("rules[1]"), "{health}"))
         })
         .await;

@@ -19,6 +19,11 @@ use Unit::{Bytes, Count, Seconds};
 /// A number: the file below `src/`, the constant there, or an expression that finds it, and how the table writes it.
 type Number = (&'static str, &'static str, Unit);
 
+const ANSWERS: Number = ("core/budgets.rs", r"answers: size\(4, (.+)\),", Bytes);
+const LARGEST_ANSWER: Number = ("core/budgets.rs", r"largest_answer: size\(16, (.+)\),", Bytes);
+const DECISIONS: Number = ("core/budgets.rs", r"decisions: part\(64, (.+)\),", Bytes);
+const TOKENS: Number = ("core/budgets.rs", r"tokens: part\(64, (.+)\),", Bytes);
+
 /// How a row begins, and its numbers. What is not ours to decide, or has no number, has none.
 const ROWS: &[(&str, &[Number])] = &[
     ("path and query of a request", &[("http/access.rs", "MAX_URI_BYTES", Bytes)]),
@@ -28,9 +33,9 @@ const ROWS: &[(&str, &[Number])] = &[
     ("bearer token", &[("auth/token.rs", "MAX_TOKEN_BYTES", Bytes)]),
     (
         "memory of the requests of one user",
-        &[("http/access.rs", "EACH_USER", Bytes), ("http/access.rs", "ALL_USERS", Bytes)],
+        &[("core/budgets.rs", r"requests: size\(32, (.+)\),", Bytes)],
     ),
-    ("the same for all strangers", &[("http/access.rs", "STRANGERS", Bytes)]),
+    ("the same for all strangers", &[]),
     (
         "access reviews of strangers",
         &[
@@ -58,7 +63,7 @@ const ROWS: &[(&str, &[Number])] = &[
     (
         "connections",
         &[
-            ("server/limits.rs", r"Self \{ connections: ([\d_]+)", Count),
+            ("core/budgets.rs", r"connections: size\(16 \* CONNECTION, ([\d_]+)", Count),
             ("server/limits.rs", "RESERVED_FILES", Count),
         ],
     ),
@@ -72,8 +77,8 @@ const ROWS: &[(&str, &[Number])] = &[
     ("requests at a time on a connection", &[("server.rs", "MAX_STREAMS", Count)]),
     ("bytes of bodies on the way", &[("server.rs", "BODY_WINDOW", Count)]),
     ("resets and other misuse of HTTP/2", &[]),
-    ("decisions of access reviews", &[("auth/access.rs", "MAX_BYTES", Bytes)]),
-    ("who holds which token", &[("auth/token.rs", "MAX_BYTES", Bytes)]),
+    ("decisions of access reviews", &[DECISIONS]),
+    ("who holds which token", &[TOKENS]),
     ("tokens that were good", &[("auth/token.rs", "MAX_GOOD", Count)]),
     (
         "readers of metrics",
@@ -84,7 +89,8 @@ const ROWS: &[(&str, &[Number])] = &[
         ],
     ),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
-    ("an answer of Prometheus", &[("prometheus.rs", "MAX_ANSWER_BYTES", Bytes)]),
+    ("an answer of Prometheus", &[LARGEST_ANSWER]),
+    ("all answers that are", &[ANSWERS]),
     ("the label names of a query's", &[("core/samples/labels.rs", "MAX_NAMES", Count)]),
     ("the times of samples", &[]),
     ("a pause that Prometheus asks for", &[("prometheus/pauses.rs", "LONGEST", Seconds)]),
@@ -110,6 +116,18 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("the kinds of the cluster", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
     ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_PAUSE", Seconds)]),
+    ("answers under way", &[ANSWERS]),
+    ("the largest answer", &[LARGEST_ANSWER]),
+    ("results of queries", &[("core/budgets.rs", r"results: part\(8, (.+)\),", Bytes)]),
+    (
+        "all connections",
+        &[("core/budgets.rs", r"connections: size\(16 \* CONNECTION, ([\d_]+)", Count)],
+    ),
+    ("requests of all users", &[("core/budgets.rs", r"requests: size\(32, (.+)\),", Bytes)]),
+    ("decisions that are", &[DECISIONS]),
+    ("tokens that are", &[TOKENS]),
+    ("requests whose token", &[("core/budgets.rs", r"token_reviews: size\(64, (.+)\),", Bytes)]),
+    ("lists of metrics", &[("core/budgets.rs", r"lists: part\(64, (.+)\),", Bytes)]),
     ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
         "metrics that are fetched before",

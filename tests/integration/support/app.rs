@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use loadline::{
     app::{self, Cluster, ClusterSettings, Settings},
     auth::{access::Ttls, trust},
-    core::rules::{self, CredentialPolicy},
+    core::{
+        budgets::MemoryBudgets,
+        rules::{self, CredentialPolicy},
+    },
     discovery,
     hpas::ExpectedReads,
     planner,
@@ -47,6 +50,7 @@ pub(crate) struct Launch {
     pub(crate) access_ttls: Ttls,
     pub(crate) trust: trust::Overrides,
     pub(crate) limits: Limits,
+    pub(crate) memory: MemoryBudgets,
     traces: Option<Box<traces::Settings>>,
 }
 
@@ -78,6 +82,7 @@ impl Launch {
             access_ttls: Ttls { authorized: KEPT, unauthorized: KEPT },
             trust: trust::Overrides::default(),
             limits: Limits::default(),
+            memory: MemoryBudgets::default(),
             traces: None,
         }
     }
@@ -130,6 +135,7 @@ impl Launch {
             service: self.service,
             tls: Options::default(),
             limits: self.limits,
+            memory: self.memory,
             discovery: discovery::Settings {
                 interval: self.relist_interval,
                 max_age: self.max_age,

@@ -1,0 +1,110 @@
+//! Answers of Prometheus that are as large as somebody likes, many at a time.
+
+use futures::future::join_all;
+use loadline::core::budgets::MemoryBudgets;
+
+use crate::support::{
+    app::{App, Launch, custom},
+    backend::{Answer, Asked, Backend, knows},
+};
+
+const RULE: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n  metricsQuery: max_over_time(<<.Series>>{<<.LabelMatchers>>}[2m])\n";
+
+const KIB: usize = 1 << 10;
+
+/// A vector of about so many bytes, with one sample of the pod `p`.
+fn vector(bytes: usize) -> String {
+    let mut body = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
+    while body.len() < bytes {
+        let n = body.len();
+        body += &format!(r#"{{"metric":{{"pod":"other-{n}","ns":"n"}},"value":[1,"1"]}},"#);
+    }
+    body + r#"{"metric":{"pod":"p","ns":"n"},"value":[1,"7"]}]}}"#
+}
+
+/// Answers as large as the query says, in KiB.
+fn sized(asked: &Asked) -> Answer {
+    let query = asked.parameter("query");
+    let size = query.split_once("size=\"").and_then(|(_, rest)| rest.split('"').next());
+    let size: usize = size.and_then(|size| size.parse().ok()).unwrap_or(1);
+    Answer::Raw(200, "application/json", vector(size << 10))
+}
+
+/// Reads by a query of its own.
+async fn read(app: &App, n: usize, size: usize) -> Result<(), String> {
+    let selector = format!("metricLabelSelector=n%3D{n},size%3D{size}");
+    let reply = app.get(&custom(&format!("namespaces/n/pods/p/m?{selector}"))).await;
+    if reply.status == 200 {
+        assert_eq!(reply.values(), [("p".to_owned(), "7".to_owned())]);
+        return Ok(());
+    }
+    Err(reply.failure())
+}
+
+/// A number of `/metrics`.
+async fn metric(app: &App, name: &str) -> usize {
+    let text = app.get("/metrics").await.body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in\n{text}")).parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_under_way_take_no_more_than_they_may_and_all_come() {
+    let backend = Backend::start(knows(&["m"], sized)).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.memory = MemoryBudgets {
+        answers: 1_024 * KIB,
+        largest_answer: 256 * KIB,
+        ..MemoryBudgets::default()
+    };
+    let app = launch.start().await;
+    let sizes = (0..48).map(|n| (n, if n % 2 == 0 { 250 } else { 2 }));
+    for result in join_all(sizes.map(|(n, size)| read(&app, n, size))).await {
+        assert_eq!(result, Ok(()));
+    }
+    let peak = metric(&app, "loadline_prometheus_answers_peak_bytes").await;
+    assert_eq!(metric(&app, "loadline_prometheus_answers_limit_bytes").await, 1_024 * KIB);
+    assert!((512 * KIB..=1_024 * KIB).contains(&peak), "{peak}");
+    assert_eq!(metric(&app, "loadline_prometheus_answers_bytes").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_large_is_an_error_of_its_rule_and_of_no_other() {
+    let backend = Backend::start(knows(&["m"], sized)).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.memory = MemoryBudgets {
+        answers: 1_024 * KIB,
+        largest_answer: 256 * KIB,
+        ..MemoryBudgets::default()
+    };
+    let app = launch.start().await;
+    let (huge, large, small) = tokio::join!(
+        join_all((0..8).map(|n| read(&app, n, 1_000))),
+        read(&app, 8, 250),
+        read(&app, 9, 1),
+    );
+    for failure in huge {
+        let wanted = "Internal error occurred: unable to fetch metrics: rules[0]: the answer of Prometheus is too large: more than 262144 bytes (--max-answer-bytes)";
+        assert_eq!(failure.unwrap_err(), wanted);
+    }
+    assert_eq!((large, small), (Ok(()), Ok(())));
+    let counted = r#"loadline_prometheus_requests_total{backend="--prometheus-url",path="/api/v1/query",outcome="too_large"}"#;
+    assert_eq!(metric(&app, counted).await, 8);
+    assert_eq!(metric(&app, "loadline_prometheus_answers_bytes").await, 0);
+}
+
+/// The results that are kept are dropped for others, however long they could be used.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_are_kept_take_no_more_than_they_may() {
+    let backend = Backend::start(knows(&["m"], sized)).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.planning = loadline::planner::Settings::with_ttl(std::time::Duration::from_secs(600));
+    launch.memory = MemoryBudgets { results: 1 << 20, ..MemoryBudgets::default() };
+    let app = launch.start().await;
+    for n in 0..20 {
+        read(&app, n, 250).await.expect("a value");
+        let kept = metric(&app, "loadline_cache_bytes").await;
+        assert!(kept <= 1_024 * KIB, "{kept}");
+    }
+    assert!(metric(&app, "loadline_cache_bytes").await > 256 * KIB);
+}
