@@ -155,6 +155,32 @@ fn the_chart_renders_sound_documents() {
     }
 }
 
+/// Values of prometheus-adapter's chart may ask for more memory than we would allow.
+#[test]
+fn memory_is_limited_unless_the_values_say_how_much_they_want() {
+    let default = json!({"cpu": "50m", "memory": "64Mi"});
+    for (values, wanted) in [
+        ("", json!({"requests": default, "limits": {"memory": "512Mi"}})),
+        (
+            "resources: {requests: {cpu: 50m, memory: 1Gi}}",
+            json!({"requests": {"cpu": "50m", "memory": "1Gi"}}),
+        ),
+        ("resources: {limits: {cpu: 1}}", json!({"requests": default, "limits": {"cpu": 1}})),
+        (
+            "resources: {limits: {memory: 256Mi}}",
+            json!({"requests": default, "limits": {"memory": "256Mi"}}),
+        ),
+        ("resources: null", Value::Null),
+    ] {
+        let Some(rendered) = helm("loadline", values) else {
+            return;
+        };
+        let deployment = rendered.of("Deployment").next().expect("a Deployment");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["resources"], wanted, "{values}");
+    }
+}
+
 #[test]
 fn the_chart_is_monitored_whatever_the_certificate() {
     let monitored = "metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboards: {enabled: true}}";
