@@ -203,8 +203,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
 
     let (cache, refresher) =
         QueryCache::new(memory.results, tasks.clone(), Arc::clone(&metrics), traces.clone());
-    let planner =
-        Planner::new(cache, Arc::clone(&backends), settings.planning, Arc::clone(&metrics));
+    let (planning, noted) = (settings.planning, Arc::clone(&metrics));
+    let planner = Planner::new(cache, Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
     let reads = surroundings.hpas.as_ref().map(|(_, reads)| reads.clone());
     let prefetch = reads.map(|it| PrefetchTask::new(Arc::clone(&planner), handle.clone(), it));

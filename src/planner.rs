@@ -140,14 +140,15 @@ pub enum Failure {
 }
 
 impl Planner {
-    /// Without any groups yet.
+    /// Without any groups yet. They may take `max_bytes` with their readers.
     pub fn new(
         cache: QueryCache,
         backends: Arc<Backends>,
         settings: Settings,
+        max_bytes: u64,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (groups, logged) = (Groups::new(), Mutex::default());
+        let (groups, logged) = (Groups::new(max_bytes), Mutex::default());
         Self { cache, backends, groups, settings, metrics, logged }
     }
 

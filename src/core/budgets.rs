@@ -20,6 +20,8 @@ pub struct MemoryBudgets {
     pub token_reviews: usize,
     /// Lists of metrics.
     pub lists: u64,
+    /// Readers of metrics, and what is known of the queries that they can share.
+    pub readers: u64,
     /// The most connections.
     pub connections: usize,
 }
@@ -45,6 +47,7 @@ impl MemoryBudgets {
             tokens: part(64, 16 << 20),
             token_reviews: size(64, 16 << 20),
             lists: part(64, 16 << 20),
+            readers: part(32, 32 << 20),
             connections: size(16 * CONNECTION, 4_096),
         }
     }
@@ -103,7 +106,8 @@ mod tests {
             let sizes = [it.answers, it.requests, it.token_reviews];
             let sizes: u64 = sizes.iter().map(|size| u64::try_from(*size).unwrap()).sum();
             let connections = u64::try_from(it.connections).unwrap() * CONNECTION;
-            let sum = it.results + it.decisions + it.tokens + it.lists + sizes + connections;
+            let sum =
+                it.results + it.decisions + it.tokens + it.lists + it.readers + sizes + connections;
             assert!(sum <= limit / 3 * 2, "{sum} of {limit}");
         }
     }

@@ -118,12 +118,7 @@ async fn run(
     served
 }
 
-async fn scrape_every_second(
-    ide: &LiveIde,
-    store: &Store,
-    epoch: i64,
-    stop: &CancellationToken,
-) {
+async fn scrape_every_second(ide: &LiveIde, store: &Store, epoch: i64, stop: &CancellationToken) {
     let period = Duration::from_secs(1);
     let mut ticks = tokio::time::interval_at(ide.started + period, period);
     // A late scrape is made up for, at the second that it belongs to: the series stay evenly spaced.

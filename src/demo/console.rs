@@ -37,7 +37,9 @@ pub fn header(
         format!(
             "              their load swings once in {PERIOD} s; nothing here is real but the programs"
         ),
-        format!("  store       {store_url}  (in memory, with the part of PromQL that the demo needs)"),
+        format!(
+            "  store       {store_url}  (in memory, with the part of PromQL that the demo needs)"
+        ),
         format!("  loadline    {}  (custom.metrics.k8s.io)", connection.url),
         format!(
             "  autoscaler  every {}: desired = ceil(pods x value / target), 10 % tolerance,",

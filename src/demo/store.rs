@@ -100,7 +100,9 @@ impl Store {
                 selectors.is_empty() || selectors.iter().any(|selector| matches(selector, labels));
             wanted
                 && range.is_none_or(|(start, end)| {
-                    samples.iter().any(|(at, value)| (start..=end).contains(at) && !is_stale(*value))
+                    samples
+                        .iter()
+                        .any(|(at, value)| (start..=end).contains(at) && !is_stale(*value))
                 })
         });
         Ok(found.map(|(labels, _)| labels.clone()).collect())

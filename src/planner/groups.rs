@@ -24,9 +24,6 @@ use crate::{
     },
 };
 
-/// The most bytes of groups that are remembered, with their readers.
-const MAX_BYTES: u64 = 32 << 20;
-
 /// Groups that nobody has read for this time are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -60,10 +57,11 @@ pub(super) struct Group {
 pub(super) struct Groups(Cache<Arc<Key>, Arc<Group>>);
 
 impl Groups {
-    pub(super) fn new() -> Self {
+    /// No groups, of which so many bytes may be remembered, with their readers.
+    pub(super) fn new(max_bytes: u64) -> Self {
         let groups = Cache::builder()
             .name("readers that can share a query")
-            .max_capacity(MAX_BYTES)
+            .max_capacity(max_bytes)
             .weigher(|_, group: &Arc<Group>| group.weighed.load(Ordering::Relaxed))
             .time_to_idle(IDLE)
             .build();

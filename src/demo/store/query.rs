@@ -88,7 +88,8 @@ fn range(series: &Series, selector: &MatrixSelector, at: i64) -> Vec<(Labels, Wi
     let start = end.saturating_sub(i64::try_from(selector.range.as_millis()).unwrap_or(i64::MAX));
     let matching = series.iter().filter(|(labels, _)| matches(&selector.vs, labels));
     let windows = matching.map(|(labels, samples)| {
-        let inside = |(time, value): &&(i64, f64)| *time > start && *time <= end && !is_stale(*value);
+        let inside =
+            |(time, value): &&(i64, f64)| *time > start && *time <= end && !is_stale(*value);
         let samples = samples.iter().filter(inside).copied().collect();
         (labels.clone(), Window { start, end, samples })
     });
@@ -122,7 +123,8 @@ impl Window {
 
         let sampled = seconds(last_time - first_time);
         let between = sampled / (count(self.values()) - 1.0);
-        let border = |distance: f64| if distance < between * 1.1 { distance } else { between / 2.0 };
+        let border =
+            |distance: f64| if distance < between * 1.1 { distance } else { between / 2.0 };
         let mut to_start = border(seconds(first_time - self.start));
         if growth > 0.0 && *first >= 0.0 {
             // A counter was not below zero before its first sample.
@@ -133,7 +135,10 @@ impl Window {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a range within the store's history fits the 52 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a range within the store's history fits the 52 bits"
+)]
 fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1_000.0
 }
@@ -255,7 +260,8 @@ fn combine(series: &Series, binary: &BinaryExpr, at: i64) -> Result<Answer, Stor
         }
         (Answer::Vector(lhs), Answer::Vector(rhs)) => {
             let pairs = matched(binary.modifier.as_ref(), lhs, rhs)?;
-            operator.compute_all(pairs.into_iter().map(|(labels, lhs, rhs)| (labels, lhs, rhs, lhs)))
+            operator
+                .compute_all(pairs.into_iter().map(|(labels, lhs, rhs)| (labels, lhs, rhs, lhs)))
         }
     }
 }
@@ -276,7 +282,8 @@ fn matched(
         Some(LabelModifier::Exclude(ignoring)) => except(labels, &ignoring.labels),
     };
     let many = || {
-        let message = "many-to-many matching not allowed: matching labels must be unique on one side";
+        let message =
+            "many-to-many matching not allowed: matching labels must be unique on one side";
         StoreError::Execution(message.to_owned())
     };
     let mut right = BTreeMap::new();
@@ -330,7 +337,11 @@ impl Operator {
                     T_LTE => |a, b| a <= b,
                     _ => return Err(unknown(op)),
                 };
-                return Ok(if binary.return_bool() { Self::Bool(holds) } else { Self::Filter(holds) });
+                return Ok(if binary.return_bool() {
+                    Self::Bool(holds)
+                } else {
+                    Self::Filter(holds)
+                });
             }
         };
         Ok(Self::Arithmetic(arithmetic))

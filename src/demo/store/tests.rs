@@ -173,7 +173,14 @@ fn unknown_metrics_are_empty_and_nonsense_is_refused() {
     assert_eq!(vector(&store, "nothing", T0).len(), 0);
     assert_eq!(vector(&store, "sum(rate(nothing[30s])) by (pod)", T0).len(), 0);
     assert_eq!(store.query("1 + 1", T0).unwrap(), Answer::Scalar(2.0));
-    for beyond in ["topk(1, x)", "x and y", "absent(x)", "x[1m]", "max_over_time(x[5m:1m])", "x * on(pod) group_left y"] {
+    for beyond in [
+        "topk(1, x)",
+        "x and y",
+        "absent(x)",
+        "x[1m]",
+        "max_over_time(x[5m:1m])",
+        "x * on(pod) group_left y",
+    ] {
         let error = store.query(beyond, T0).unwrap_err();
         assert!(matches!(error, StoreError::Execution(_)), "{beyond}: {error}");
     }

@@ -11,6 +11,8 @@ use crate::{
     prometheus::{Config, Prometheus, Tenant},
 };
 
+const MAX_BYTES: u64 = 32 << 20;
+
 const RULES: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}\n  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)\n";
 
 fn entry() -> Entry {
@@ -32,7 +34,7 @@ fn queries() -> impl Fn(Arc<str>) -> Query {
 
 #[tokio::test]
 async fn groups_weigh_what_their_readers_take() {
-    let (entry, query, groups) = (entry(), queries(), Groups::new());
+    let (entry, query, groups) = (entry(), queries(), Groups::new(MAX_BYTES));
     let text = "x".repeat(10_000);
     for selector in 0..30 {
         let selector = Selector::parse(&format!("queue={selector}")).unwrap();
@@ -55,7 +57,7 @@ async fn groups_weigh_what_their_readers_take() {
 
 #[tokio::test]
 async fn reads_of_the_same_metric_namespace_and_selector_are_a_group() {
-    let (entry, query, groups) = (entry(), queries(), Groups::new());
+    let (entry, query, groups) = (entry(), queries(), Groups::new(MAX_BYTES));
     let (none, some) = (Selector::default(), Selector::parse("queue=a").unwrap());
     let mut found = Vec::new();
     for (namespace, selector) in [

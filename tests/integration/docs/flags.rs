@@ -40,7 +40,8 @@ pub(super) fn rows(subcommand: &str) -> Vec<String> {
         let default = default.map_or_else(|| "none".to_owned(), |found| found[1].to_owned());
         let meaning = text.split(" [default:").next().unwrap_or_default();
         let meaning = meaning.split(" Possible values:").next().unwrap_or_default();
-        let short = found.get(1).map_or_else(String::new, |short| format!("`{}`, ", short.as_str()));
+        let short =
+            found.get(1).map_or_else(String::new, |short| format!("`{}`, ", short.as_str()));
         let flag = format!("{short}`{}{}`", &found[2], found[3].trim_end());
         format!("| {flag} | {default} | {meaning} |").replace('*', "\\*")
     });

@@ -83,7 +83,7 @@ const ROWS: &[(&str, &[Number])] = &[
     (
         "readers of metrics",
         &[
-            ("planner/groups.rs", "MAX_BYTES", Bytes),
+            ("core/budgets.rs", r"readers: part\(32, (.+)\),", Bytes),
             ("core/sharing/readers.rs", "MAX_READERS", Count),
             ("core/sharing/readers.rs", "MAX_QUERY_BYTES", Bytes),
         ],
