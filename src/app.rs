@@ -468,7 +468,7 @@ impl Bound {
         };
         if let Err(error) = &result {
             // Said now, because open requests may hold up the end.
-            tracing::error!(%error, "the process ends");
+            tracing::error!(%error, "shutting down: a task ended unexpectedly");
             stopping.store(true, Ordering::Relaxed);
         }
         stop_serving.cancel();

@@ -35,8 +35,8 @@ use crate::{
     traces::{Cause, KeyValue, Span, SpanContext, SpanKind, Traces},
 };
 
-/// What the cache itself takes for a result, about, in bytes.
-const ENTRY_BYTES: usize = 400;
+/// What the cache itself takes for a result, about, in bytes: its table, and what is noted for [`eviction`].
+const ENTRY_BYTES: usize = 800;
 
 /// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);

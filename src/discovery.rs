@@ -270,7 +270,7 @@ impl Discovery {
             }
             Err(error) => {
                 if self.kinds_problem.is_none() {
-                    tracing::warn!(%error, "cannot learn which kinds the cluster has; trying on");
+                    tracing::warn!(%error, "cannot read which kinds the cluster has; retrying");
                 }
                 let problem = "the API server does not tell which kinds the cluster has";
                 self.kinds_problem = Some(problem.to_owned());

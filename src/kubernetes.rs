@@ -133,7 +133,7 @@ pub async fn kinds(client: &Client) -> Result<Kinds, Error> {
     collect(&core, &mut kinds);
     collect(&groups, &mut kinds);
     if kinds.is_empty() {
-        let text = "it does not tell its kinds by aggregated discovery; Kubernetes 1.27 or later is needed";
+        let text = "it does not serve aggregated discovery; Kubernetes 1.27 or later is needed";
         return Err(Error::Api(text.to_owned()));
     }
     Ok(Kinds::new(kinds))

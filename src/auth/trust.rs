@@ -213,7 +213,7 @@ impl Keeper {
                 Some(Err(error)) => {
                     if !std::mem::replace(&mut failing, true) {
                         let error = crate::kubernetes::of_watch(&error);
-                        tracing::warn!(error, "cannot read {NAMESPACE}/{NAME}; trying on");
+                        tracing::warn!(error, "cannot read {NAMESPACE}/{NAME}; retrying");
                     }
                 }
                 // The stream has no end of its own.

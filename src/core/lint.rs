@@ -44,9 +44,9 @@ use super::{
 pub enum Severity {
     /// The file is refused, or the rule is left out.
     Error,
-    /// The rule is served, and probably does not what is wanted.
+    /// The rule is served, and probably does not do what was intended.
     Warning,
-    /// Worth to know, and often meant so.
+    /// Worth knowing; often intentional.
     Info,
 }
 

@@ -35,7 +35,7 @@ pub fn header(
         format!("  workloads   {}", about(Workload::LspServer)),
         format!("              {}", about(Workload::AiInference)),
         format!(
-            "              their load swings once in {PERIOD} s; nothing here is real but the programs"
+            "              their load swings once in {PERIOD} s; everything here is synthetic except the programs"
         ),
         format!(
             "  store       {store_url}  (in memory, with the part of PromQL that the demo needs)"

@@ -85,7 +85,7 @@ impl Health {
             let stopping = self.stopping.load(Ordering::Relaxed);
             checks.push(check("shutdown", stopping.then_some("the process is stopping")));
         }
-        // Prometheus' state is told and does not count: an adapter that is taken out of service answers nobody.
+        // Prometheus' state is informational: taking the server out of service would answer nobody.
         let mut problems = self.backends.problems();
         problems.extend(self.discovery.problems().iter().cloned());
         checks.push(Check {
@@ -93,7 +93,7 @@ impl Health {
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
             counts: false,
         });
-        // A broken file is told and does not count, either: the previous rules are kept. Nor do rules that give no metric.
+        // A broken file is informational, too: the previous rules are kept. So are rules without a metric.
         let broken = self.rules.problem();
         let broken =
             broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
@@ -177,7 +177,7 @@ pub(super) async fn plain(
         match problem {
             None => writeln!(text, "[+]{name} ok"),
             Some(problem) if *counts => writeln!(text, "[-]{name} failed: {problem}"),
-            Some(problem) => writeln!(text, "[!]{name} does not count: {problem}"),
+            Some(problem) => writeln!(text, "[!]{name} informational: {problem}"),
         }
         .unwrap_or_default();
     }

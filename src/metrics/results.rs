@@ -59,7 +59,7 @@ impl Results {
         );
         registry.register(
             "loadline_cache_bytes",
-            "Memory that the kept query results take, about",
+            "Approximate memory of cached results",
             metrics.bytes.clone(),
         );
         registry.register(

@@ -179,7 +179,7 @@ impl Watches {
             watched: self.metrics.watched(&kind.resource.to_string()),
             times: self.times,
         };
-        // Where nobody runs watches, as while the process ends, LISTs answer.
+        // Without the task of watches, as during shutdown, LISTs answer.
         if self.begin.send(task).is_err() {
             shared.state.send_replace(State::Useless);
         } else {
@@ -233,7 +233,7 @@ impl Task {
         };
         forget(&running, &key, &shared);
         shared.state.send_replace(State::Useless);
-        tracing::info!(%resource, ?scope, why, "watching no more");
+        tracing::info!(%resource, ?scope, why, "stopped watching");
     }
 
     /// Keeps the store, until the cluster does not serve the resource.
@@ -273,7 +273,7 @@ impl Task {
                             %resource,
                             verb,
                             message,
-                            "we may not {verb} {resource} in all namespaces; they are listed for every question instead, at a cost for the API server: grant {verb}"
+                            "not permitted to {verb} {resource} in all namespaces: falling back to a LIST for each read, which costs the API server; grant {verb}"
                         );
                     }
                 }

@@ -127,7 +127,7 @@ mod tests {
         assert!(evicted(&open).is_empty());
         open.push(strangers.welcome(address(1)));
         assert_eq!(evicted(&open), [0]);
-        // Whoever is known does not count, and is not closed.
+        // Peers with a valid credential do not count, and are not closed.
         open[1].is_known.store(true, Ordering::Relaxed);
         open.push(strangers.welcome(address(1)));
         assert_eq!(evicted(&open), [0]);

@@ -23,7 +23,7 @@ async fn an_api_of_another_service_is_told_and_readiness_does_not_depend_on_it()
     launch.service =
         Some(Service { namespace: "monitoring".to_owned(), name: "adapter".to_owned() });
     let app = launch.start().await;
-    let line = "[!]registration does not count: v1beta1.external.metrics.k8s.io is sent to keda/keda-operator, not to monitoring/adapter";
+    let line = "[!]registration informational: v1beta1.external.metrics.k8s.io is sent to keda/keda-operator, not to monitoring/adapter";
     until("what is told of the registration", async || {
         app.get("/readyz?verbose").await.body.contains(line).then_some(())
     })

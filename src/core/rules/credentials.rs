@@ -1,6 +1,6 @@
 //! Which of the credentials that the process can read a rules file may use, and where they may be sent.
 //!
-//! Whoever edits the rules file is often not whoever runs the server. The editor chooses the URL of a backend, so without limits
+//! The editor of the rules file is often not the operator of the server. The editor chooses the URL of a backend, so without limits
 //! any file of the pod, and its service account, could be sent anywhere.
 
 use std::{

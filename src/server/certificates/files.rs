@@ -111,7 +111,7 @@ impl Watched {
     fn report(&mut self, error: Option<&FileError>) {
         match error {
             Some(error) if !self.is_broken => {
-                tracing::warn!(%error, "the certificate before is served on");
+                tracing::warn!(%error, "keeping the previous certificate");
             }
             None if self.is_broken => tracing::info!("the certificate's files can be used again"),
             _ => {}

@@ -22,6 +22,7 @@ type Number = (&'static str, &'static str, Unit);
 const ANSWERS: Number = ("core/budgets.rs", r"answers: size\(4, (.+)\),", Bytes);
 const LARGEST_ANSWER: Number = ("core/budgets.rs", r"largest_answer: size\(16, (.+)\),", Bytes);
 const DECISIONS: Number = ("core/budgets.rs", r"decisions: part\(64, (.+)\),", Bytes);
+const READERS: Number = ("core/budgets.rs", r"readers: part\(32, (.+)\),", Bytes);
 const TOKENS: Number = ("core/budgets.rs", r"tokens: part\(64, (.+)\),", Bytes);
 
 /// How a row begins, and its numbers. What is not ours to decide, or has no number, has none.
@@ -83,7 +84,7 @@ const ROWS: &[(&str, &[Number])] = &[
     (
         "readers of metrics",
         &[
-            ("core/budgets.rs", r"readers: part\(32, (.+)\),", Bytes),
+            READERS,
             ("core/sharing/readers.rs", "MAX_READERS", Count),
             ("core/sharing/readers.rs", "MAX_QUERY_BYTES", Bytes),
         ],
@@ -127,6 +128,7 @@ const ROWS: &[(&str, &[Number])] = &[
     ("decisions that are", &[DECISIONS]),
     ("tokens that are", &[TOKENS]),
     ("requests whose token", &[("core/budgets.rs", r"token_reviews: size\(64, (.+)\),", Bytes)]),
+    ("groups of readers", &[READERS]),
     ("lists of metrics", &[("core/budgets.rs", r"lists: part\(64, (.+)\),", Bytes)]),
     ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
@@ -137,7 +139,7 @@ const ROWS: &[(&str, &[Number])] = &[
         ],
     ),
     ("queries that are refreshed before", &[("cache.rs", "MAX_TENDED", Count)]),
-    ("results of queries that are kept", &[]),
+    ("kept results", &[]),
     ("discoveries because a metric", &[("discovery/budgets.rs", "PAUSE", Seconds)]),
 ];
 

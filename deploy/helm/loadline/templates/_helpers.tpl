@@ -105,7 +105,7 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* Values that cannot be meant */}}
+{{/* Invalid values */}}
 {{- define "loadline.check" -}}
 {{- if and .Values.tls.selfManaged (include "loadline.mountsCertificate" .) -}}
 {{- fail "tls.selfManaged excludes tls.enable and certManager.enabled: a certificate comes from one place" -}}
