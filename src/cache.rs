@@ -234,7 +234,8 @@ impl QueryCache {
     /// is allowed and there is no better one.
     pub async fn get(&self, query: &Query) -> Result<Got, FetchError> {
         if query.life.ttl.is_zero() {
-            let answer = query.tenant.query(&query.text).await;
+            // A request takes much room, which reads from memory need not have.
+            let answer = Box::pin(query.tenant.query(&query.text)).await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
             let kept = Arc::new(Kept::new(Held::new(answer), now()));
             return Ok(Got { kept, how: How::Fresh });

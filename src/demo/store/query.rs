@@ -115,11 +115,11 @@ impl Window {
             return None;
         };
         let resets = self.samples.iter().zip(self.samples.iter().skip(1));
-        let lost: f64 = resets
+        let before_resets: f64 = resets
             .filter(|((_, before), (_, after))| after < before)
             .map(|((_, before), _)| before)
             .sum();
-        let growth = last - first + lost;
+        let growth = last - first + before_resets;
 
         let sampled = seconds(last_time - first_time);
         let between = sampled / (count(self.values()) - 1.0);

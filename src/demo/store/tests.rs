@@ -38,7 +38,7 @@ fn vector(store: &Store, promql: &str, at: i64) -> BTreeMap<String, f64> {
         Answer::Vector(samples) => {
             samples.into_iter().map(|(labels, value)| (format!("{labels:?}"), value)).collect()
         }
-        other => panic!("{promql}: {other:?}"),
+        Answer::Scalar(value) => panic!("{promql}: {value}"),
     }
 }
 
