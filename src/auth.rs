@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 use rustls::pki_types::UnixTime;
+use subtle::ConstantTimeEq as _;
 
 pub use self::peer::Peer;
 use self::{local::LocalToken, token::Tokens, trust::Trust};
@@ -202,8 +203,7 @@ pub fn head_bytes(headers: &HeaderMap) -> usize {
 
 /// Compares tokens in a time that does not depend on where they differ.
 fn is_equal(known: &str, shown: &str) -> bool {
-    known.len() == shown.len()
-        && known.bytes().zip(shown.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+    known.as_bytes().ct_eq(shown.as_bytes()).into()
 }
 
 /// The bearer token of a request.
