@@ -3,10 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
 use rustls::pki_types::UnixTime;
 
 use super::{Peer, User, Verdict, certificate::Authority};
-use crate::wire::path;
 
 /// Header names that count where nothing else is configured, and that are never let through.
 const DEFAULTS: [&str; 4] = ["x-remote-user", "x-remote-group", "x-remote-uid", "x-remote-extra-"];
@@ -64,7 +64,9 @@ impl FrontProxy {
                 let Some(key) = after(name, prefix) else {
                     continue;
                 };
-                let key = path::decode(key).map_or_else(|| key.to_owned(), Cow::into_owned);
+                let key = percent_decode_str(key)
+                    .decode_utf8()
+                    .map_or_else(|_| key.to_owned(), Cow::into_owned);
                 extra.entry(key).or_default().extend(values(headers, name.as_str()));
             }
         }

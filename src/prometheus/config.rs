@@ -10,6 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -360,7 +361,7 @@ fn inline(
 }
 
 fn percent_decoded(text: &str) -> String {
-    crate::wire::path::decode(text).map_or_else(|| text.to_owned(), Cow::into_owned)
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_sdk::trace::Sampler;
+use percent_encoding::percent_decode_str;
 use url::Url;
-
-use crate::wire::path;
 
 /// How spans are chosen, described and sent.
 #[derive(Clone, Debug)]
@@ -255,7 +254,8 @@ fn milliseconds(variable: &'static str, text: &str) -> Result<Duration, Settings
 fn pairs(variable: &'static str, text: &str) -> Result<Vec<(String, String)>, SettingsError> {
     let pair = |item: &str| {
         let (key, value) = item.split_once('=')?;
-        let decoded = |text: &str| path::decode(text.trim()).map(Cow::into_owned);
+        let decoded =
+            |text: &str| percent_decode_str(text.trim()).decode_utf8().ok().map(Cow::into_owned);
         let (key, value) = (decoded(key)?, decoded(value)?);
         (!key.is_empty()).then_some((key, value))
     };

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use crate::core::kinds::GroupResource;
 
 /// A read of the custom metrics API.
@@ -168,9 +170,11 @@ fn whole_segments(rest: &str) -> Result<Option<Vec<Cow<'_, str>>>, PathError> {
     Ok(segments.iter().all(|segment| !segment.is_empty()).then_some(segments))
 }
 
-/// The percent-decoded segments of a path, without slashes at its ends.
+/// The percent-decoded segments of a path, without slashes at its ends. `+` and a `%` without two hex digits stay as they are.
 pub(super) fn segments(path: &str) -> impl Iterator<Item = Result<Cow<'_, str>, PathError>> {
-    path.trim_matches('/').split('/').map(|segment| decode(segment).ok_or(PathError::NotUtf8))
+    path.trim_matches('/')
+        .split('/')
+        .map(|segment| percent_decode_str(segment).decode_utf8().ok().ok_or(PathError::NotUtf8))
 }
 
 /// Object names are put into queries, in templates as they are: characters that no name of a kind has (quotes, braces, white
@@ -201,31 +205,6 @@ fn namespace(segment: &str) -> Result<String, PathError> {
     } else {
         Err(PathError::Name(segment.to_owned()))
     }
-}
-
-/// Percent-decodes a segment; `+` is itself. A `%` without two hex digits stays as it is.
-pub(crate) fn decode(segment: &str) -> Option<Cow<'_, str>> {
-    if !segment.contains('%') {
-        return Some(Cow::Borrowed(segment));
-    }
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        if let (b'%', [high, low, tail @ ..]) = (*first, tail)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-        {
-            bytes.push(high << 4 | low);
-            rest = tail;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
