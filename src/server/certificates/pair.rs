@@ -2,8 +2,8 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls::{
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -147,15 +147,8 @@ pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 
 /// A certificate as PEM.
 pub(super) fn pem(certificate: &CertificateDer<'_>) -> String {
-    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for (column, character) in STANDARD.encode(certificate).chars().enumerate() {
-        if column > 0 && column % 64 == 0 {
-            text.push('\n');
-        }
-        text.push(character);
-    }
-    text.push_str("\n-----END CERTIFICATE-----\n");
-    text
+    let certificate = Pem::new("CERTIFICATE", certificate.as_ref());
+    pem::encode_config(&certificate, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// The authorities of a text, if one of them has the name that signed the end of the chain.
