@@ -1,5 +1,7 @@
 //! What the product knows without asking anybody: no I/O, no clock, no environment.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod budgets;
 pub mod catalog;
 pub mod duration;

@@ -1,5 +1,7 @@
 //! The wire formats: URL paths in, the metrics APIs' JSON out. Pure.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod attributes;
 pub mod custom;
 pub mod discovery;
