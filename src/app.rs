@@ -225,7 +225,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         lists: Lists::new(memory.lists, tasks.clone()),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
-        under_way: http::UnderWay::new(memory.requests),
+        under_way: http::UnderWay::new(memory.requests, memory.responses),
         failures: http::Failures::default(),
         metrics,
         health: Health {

@@ -38,6 +38,9 @@ use crate::{
 /// What the cache itself takes for a result, about, in bytes: its table, and what is noted for [`eviction`].
 const ENTRY_BYTES: usize = 800;
 
+/// What a failure that a result's place remembers takes at the most, in bytes: what a backend says is cut.
+const FAILURE_BYTES: u64 = 1 << 10;
+
 /// Results that nobody has read for this time are dropped, if they may not be used for longer.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -364,11 +367,12 @@ impl QueryCache {
     async fn land(&self, query: Query, landing: Landing<Held, FetchError>) {
         let answer = query.tenant.query(&query.text).await;
         let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
+        let failure_bytes = if held.is_err() { FAILURE_BYTES } else { 0 };
         let slot = landing.land(held, now(), |older, newer| {
             let is_worse = newer.is_partial() && !older.is_partial();
             is_worse.then(|| FetchError::Failed(Arc::new(Error::Partial)))
         });
-        let bytes = u64::from(weight(&query, &slot));
+        let bytes = u64::from(weight(&query, &slot)) + failure_bytes;
         // Put in again, because it may have given way meanwhile. It is counted once it is in, so that whatever takes it out
         // again finds it counted.
         self.shared.slots.insert(query.clone(), slot).await;

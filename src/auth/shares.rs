@@ -30,18 +30,43 @@ pub struct Share {
     bytes: usize,
 }
 
+impl Share {
+    /// Who holds it.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
 impl Shares {
     /// So many bytes for each user, and so many for all.
     pub fn new(each: usize, all: usize) -> Arc<Self> {
         Arc::new(Self { each, all, held: Mutex::default() })
     }
 
-    /// Gives a user so many bytes, or nothing where the user or all together would hold too much.
+    /// So many bytes for a user, or nothing where the user or all together would hold too much.
     pub fn take(self: &Arc<Self>, user: &str, bytes: usize) -> Option<Share> {
+        self.take_if(user, bytes, |own, all| own <= self.each && all <= self.all)
+    }
+
+    /// The same for what cannot be smaller: the first that a user holds may be more than its part, and the first of all more
+    /// than all.
+    pub fn take_whole(self: &Arc<Self>, user: &str, bytes: usize) -> Option<Share> {
+        self.take_if(user, bytes, |own, all| {
+            all == bytes || ((own == bytes || own <= self.each) && all <= self.all)
+        })
+    }
+
+    /// So many bytes for a user, if what the user and all together hold then may be.
+    fn take_if(
+        self: &Arc<Self>,
+        user: &str,
+        bytes: usize,
+        may_be: impl FnOnce(usize, usize) -> bool,
+    ) -> Option<Share> {
         let mut held = self.lock();
         let own = held.by_user.get(user).copied().unwrap_or_default().saturating_add(bytes);
         let all = held.all.saturating_add(bytes);
-        if own > self.each || all > self.all {
+        if !may_be(own, all) {
             return None;
         }
         held.all = all;
@@ -86,6 +111,19 @@ mod tests {
         drop((second, other));
         let held = shares.lock();
         assert_eq!((held.all, held.by_user.len()), (0, 0), "nothing is left of who holds nothing");
+    }
+
+    #[test]
+    fn what_cannot_be_smaller_may_be_the_first() {
+        let shares = Shares::new(100, 150);
+        let huge = shares.take_whole("a", 1_000).unwrap();
+        assert!(shares.take_whole("b", 1).is_none(), "there is more than all");
+        drop(huge);
+        let large = shares.take_whole("a", 120).unwrap();
+        assert!(shares.take_whole("a", 1).is_none(), "it has more than its part");
+        let other = shares.take_whole("b", 30).unwrap();
+        drop((large, other));
+        assert_eq!(shares.lock().all, 0);
     }
 
     #[test]

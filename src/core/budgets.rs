@@ -12,6 +12,8 @@ pub struct MemoryBudgets {
     pub largest_answer: usize,
     /// Requests that are answered, those of all users.
     pub requests: usize,
+    /// Answers that are sent to clients, but for small ones.
+    pub responses: usize,
     /// Decisions that are remembered.
     pub decisions: u64,
     /// Who holds which token.
@@ -43,6 +45,7 @@ impl MemoryBudgets {
             answers: size(4, 256 << 20),
             largest_answer: size(16, 32 << 20),
             requests: size(32, 64 << 20),
+            responses: size(16, 128 << 20),
             decisions: part(64, 16 << 20),
             tokens: part(64, 16 << 20),
             token_reviews: size(64, 16 << 20),
@@ -103,7 +106,7 @@ mod tests {
     fn the_parts_together_leave_a_third_of_the_limit() {
         for limit in (5..30).map(|bits| MIB << bits) {
             let it = MemoryBudgets::of(Some(limit));
-            let sizes = [it.answers, it.requests, it.token_reviews];
+            let sizes = [it.answers, it.requests, it.responses, it.token_reviews];
             let sizes: u64 = sizes.iter().map(|size| u64::try_from(*size).unwrap()).sum();
             let connections = u64::try_from(it.connections).unwrap() * CONNECTION;
             let sum =

@@ -1,8 +1,19 @@
 //! Before any handler: is it short enough and served, who asks, and may they.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
 
-use axum::{extract::Request, http::header};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::header,
+    response::Response,
+};
+use http_body::{Frame, SizeHint};
 use rustls::pki_types::UnixTime;
 
 use super::{Api, error::ApiError, health, router::Route, stack::Asked};
@@ -26,18 +37,69 @@ const MAX_BODY_BYTES: u64 = 64 << 10;
 /// What a request takes in memory beside its head, about, in bytes.
 const REQUEST_BYTES: usize = 4 << 10;
 
+/// Answers up to this size are not counted while they are sent: those of autoscalers are smaller.
+const SMALL_ANSWER_BYTES: u64 = 64 << 10;
+
 /// Who is being answered, by the memory that it takes.
 pub struct UnderWay {
     users: Arc<Shares>,
     strangers: Arc<Shares>,
+    answers: Arc<Shares>,
 }
 
 impl UnderWay {
-    /// Nobody yet. The requests of all users may take so many bytes, those of one a quarter of that, and those of all that
-    /// nobody knows a sixteenth.
-    pub fn new(bytes: usize) -> Self {
-        let strangers = bytes / 16;
-        Self { users: Shares::new(bytes / 4, bytes), strangers: Shares::new(strangers, strangers) }
+    /// Nobody yet. The requests of all users may take `requests` bytes, those of one a quarter of that, and those of all that
+    /// nobody knows a sixteenth. Answers that are being sent may take `answers` bytes, those of one user half of that.
+    pub fn new(requests: usize, answers: usize) -> Self {
+        let strangers = requests / 16;
+        Self {
+            users: Shares::new(requests / 4, requests),
+            strangers: Shares::new(strangers, strangers),
+            answers: Shares::new(answers / 2, answers),
+        }
+    }
+
+    /// Counts an answer that was made for one request until it has been sent: clients read as slowly as they like. An answer
+    /// that is larger than what there is for all is sent alone.
+    pub(super) fn sending(
+        &self,
+        user: Option<&Share>,
+        response: Response,
+    ) -> Result<Response, ApiError> {
+        let bytes = response.body().size_hint().exact().unwrap_or_default();
+        if bytes <= SMALL_ANSWER_BYTES {
+            return Ok(response);
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let share = self.answers.take_whole(user.map_or("", Share::user), bytes);
+        let share = share.ok_or_else(ApiError::crowded)?;
+        Ok(response.map(|body| Body::new(Sending { body, _share: share })))
+    }
+}
+
+/// A body that is counted until it has been sent.
+struct Sending {
+    body: Body,
+    _share: Share,
+}
+
+impl HttpBody for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -61,6 +61,11 @@ pub(super) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
+    /// Whether each request has an answer of its own. What is listed is encoded once for all who ask.
+    pub(super) fn is_made_for_one(&self) -> bool {
+        matches!(self, Self::Custom(..) | Self::External(_) | Self::Usage(..) | Self::Metrics)
+    }
+
     /// What a path stands for; nothing for paths that are never served, whatever the rules are.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.splitn(4, '/');

@@ -59,15 +59,21 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
         compressed(request, async |request| {
             let asked = Asked::of(request.method(), &uri);
             observed(api, &asked, request, async |mut request| {
-                // What is held of the sender's share is given back with the answer.
+                // The sender's share is held until the answer has been made.
                 let admitted = admit(api, &asked, &mut request).await;
                 let is_told = admitted.as_ref().map_or_else(Refusal::is_told, |_| true);
                 traced(&asked, is_told, request, async |request| match admitted {
-                    Ok((route, _share)) => {
-                        in_form(&asked, request, async |accept, request| {
+                    Ok((route, share)) => {
+                        let is_made = route.is_made_for_one();
+                        let response = in_form(&asked, request, async |accept, request| {
                             respond(api, route, &asked.parameters, accept, request).await
                         })
-                        .await
+                        .await;
+                        if !is_made {
+                            return response;
+                        }
+                        let sending = api.under_way.sending(share.as_ref(), response);
+                        sending.unwrap_or_else(|crowded| crowded.into_response())
                     }
                     Err(refusal) => refusal.error.into_response(),
                 })

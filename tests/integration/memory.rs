@@ -4,6 +4,7 @@ use futures::future::join_all;
 use loadline::core::budgets::MemoryBudgets;
 
 use crate::support::{
+    until,
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows},
 };
@@ -91,6 +92,34 @@ async fn an_answer_that_is_too_large_is_an_error_of_its_rule_and_of_no_other() {
     let counted = r#"loadline_prometheus_requests_total{backend="--prometheus-url",path="/api/v1/query",outcome="too_large"}"#;
     assert_eq!(metric(&app, counted).await, 8);
     assert_eq!(metric(&app, "loadline_prometheus_answers_bytes").await, 0);
+}
+
+/// Large answers are counted until clients have read them, as slowly as they like.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_clients_do_not_read_take_no_more_than_they_may() {
+    let backend = Backend::start(knows(&["m"], sized)).await;
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.memory = MemoryBudgets { responses: 300 * KIB, ..MemoryBudgets::default() };
+    let app = launch.start().await;
+    let slow = reqwest::Client::builder()
+        .tls_certs_only([app.authority.clone()])
+        .http2_initial_stream_window_size(16 << 10)
+        .no_gzip()
+        .build()
+        .expect("a client");
+    let large = custom("namespaces/n/pods/*/m?metricLabelSelector=size%3D250");
+    let unread = slow.get(app.url(&large)).bearer_auth(&app.token).send().await.expect("a head");
+    assert_eq!(unread.status(), 200);
+
+    let other = app.get(&large).await;
+    assert_eq!(other.status, 429, "{}", other.body);
+    assert_eq!(read(&app, 1, 1).await, Ok(()), "small answers are not counted");
+
+    drop(unread);
+    until("the answer is not counted any more", async || {
+        (app.get(&large).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// The results that are kept are dropped for others, however long they could be used.

@@ -37,6 +37,7 @@ const ROWS: &[(&str, &[Number])] = &[
         &[("core/budgets.rs", r"requests: size\(32, (.+)\),", Bytes)],
     ),
     ("the same for all strangers", &[]),
+    ("answers of more than 64 KiB", &[("core/budgets.rs", r"responses: size\(16, (.+)\),", Bytes)]),
     (
         "access reviews of strangers",
         &[
