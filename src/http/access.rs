@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::SystemTime,
 };
 
@@ -40,6 +40,9 @@ const REQUEST_BYTES: usize = 4 << 10;
 /// Answers up to this size are not counted while they are sent: those of autoscalers are smaller.
 const SMALL_ANSWER_BYTES: u64 = 64 << 10;
 
+/// How much of a larger answer is passed on at a time, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Who is being answered, by the memory that it takes.
 pub struct UnderWay {
     users: Arc<Shares>,
@@ -73,13 +76,16 @@ impl UnderWay {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let share = self.answers.take_whole(user.map_or("", Share::user), bytes);
         let share = share.ok_or_else(ApiError::crowded)?;
-        Ok(response.map(|body| Body::new(Sending { body, _share: share })))
+        Ok(response.map(|body| Body::new(Sending { body, rest: Bytes::new(), _share: share })))
     }
 }
 
-/// A body that is counted until it has been sent.
+/// A body that is counted until it has been sent. It comes in pieces, because a connection lets go of a body whose last piece
+/// waits to be sent.
 struct Sending {
     body: Body,
+    /// What has come of the body and has not been passed on.
+    rest: Bytes,
     _share: Share,
 }
 
@@ -91,15 +97,28 @@ impl HttpBody for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let behind = self.body.size_hint().exact();
+        behind
+            .map_or_else(SizeHint::new, |behind| SizeHint::with_exact(rest.saturating_add(behind)))
     }
 }
 

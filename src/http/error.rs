@@ -74,7 +74,7 @@ impl From<ReadError> for ApiError {
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)
-            | ReadError::Tenant { .. }
+            | ReadError::BackendHandle { .. }
             | ReadError::NoUsageRule(_)
             | ReadError::Fetch { .. }
             | ReadError::NotAVector { .. }

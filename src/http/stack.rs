@@ -7,7 +7,7 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::Request,
     http::{self, HeaderValue, Method, Uri, header},
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use futures::FutureExt as _;
 use tower::{ServiceExt as _, service_fn};
@@ -73,7 +73,7 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
                             return response;
                         }
                         let sending = api.under_way.sending(share.as_ref(), response);
-                        sending.unwrap_or_else(|crowded| crowded.into_response())
+                        sending.unwrap_or_else(IntoResponse::into_response)
                     }
                     Err(refusal) => refusal.error.into_response(),
                 })
