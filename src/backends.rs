@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use crate::{
     core::rules::{Backend, Content, CredentialPolicy, HeaderError, Problem, QueryOptions},
     metrics::Metrics,
-    prometheus::{Config, ConfigError, Prometheus, Tenant},
+    prometheus::{BackendHandle, Config, ConfigError, Prometheus},
 };
 
 /// Nobody can be asked for a rule.
 #[derive(Debug, thiserror::Error)]
-pub enum TenantError {
+pub enum BackendError {
     /// A header has no value for the namespace.
     #[error(transparent)]
     Header(#[from] HeaderError),
@@ -36,7 +36,7 @@ struct Named {
 /// All backends.
 pub struct Backends {
     flags: Config,
-    default: Tenant,
+    default: BackendHandle,
     prometheus: Arc<Prometheus>,
     named: ArcSwap<Named>,
     /// What backends of the file may use.
@@ -55,7 +55,7 @@ impl Backends {
     ) -> Result<Self, ConfigError> {
         let prometheus = Arc::new(Prometheus::new(flags.clone(), &metrics)?);
         prometheus.report();
-        let default = Tenant::new(Arc::clone(&prometheus), Vec::new(), None);
+        let default = BackendHandle::new(Arc::clone(&prometheus), Vec::new(), None);
         Ok(Self {
             flags,
             default,
@@ -134,29 +134,33 @@ impl Backends {
     }
 
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.
-    pub fn tenant(&self, options: &QueryOptions, namespace: &str) -> Result<Tenant, TenantError> {
+    pub fn handle(
+        &self,
+        options: &QueryOptions,
+        namespace: &str,
+    ) -> Result<BackendHandle, BackendError> {
         if options.backend.is_none() && options.headers.is_empty() && options.timeout.is_none() {
             return Ok(self.default.clone().asked_for(namespace));
         }
         let headers = options.render_headers(namespace)?;
-        Ok(Tenant::new(self.of(options)?, headers, options.timeout).asked_for(namespace))
+        Ok(BackendHandle::new(self.of(options)?, headers, options.timeout).asked_for(namespace))
     }
 
     /// Who is asked which metrics there are for a rule: nobody knows for which namespace, so headers that depend on it are
     /// left out.
-    pub fn discovery_tenant(&self, options: &QueryOptions) -> Result<Tenant, TenantError> {
+    pub fn discovery_handle(&self, options: &QueryOptions) -> Result<BackendHandle, BackendError> {
         let same = options.headers.iter().filter(|header| !header.value.may_depend_on_namespace());
         let headers =
             same.filter_map(|header| Some((header.name.clone(), header.render("").ok()?)));
-        Ok(Tenant::new(self.of(options)?, headers.collect(), options.timeout))
+        Ok(BackendHandle::new(self.of(options)?, headers.collect(), options.timeout))
     }
 
-    fn of(&self, options: &QueryOptions) -> Result<Arc<Prometheus>, TenantError> {
+    fn of(&self, options: &QueryOptions) -> Result<Arc<Prometheus>, BackendError> {
         let Some(backend) = &options.backend else {
             return Ok(Arc::clone(&self.prometheus));
         };
         find(&self.named.load().known, backend.content)
-            .ok_or_else(|| TenantError::Unusable { backend: Arc::clone(&backend.name) })
+            .ok_or_else(|| BackendError::Unusable { backend: Arc::clone(&backend.name) })
     }
 }
 

@@ -18,7 +18,7 @@ use cadence::Due;
 use eviction::Eviction;
 use moka::{Expiry, future::Cache, notification::RemovalCause};
 use places::Places;
-use slot::{How, Kept, Landing, Life, Slot, Turn, Wait};
+use slot::{Cached, How, Landing, Life, Slot, Turn, Wait};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
 use tracing::Instrument as _;
@@ -30,7 +30,7 @@ use crate::{
         samples::{Index, Vector},
     },
     metrics::Metrics,
-    prometheus::{Answer, Error, Tenant},
+    prometheus::{Answer, BackendHandle, Error},
     single_flight::FlightError,
     traces::{Cause, KeyValue, Span, SpanContext, SpanKind, Traces},
 };
@@ -45,7 +45,7 @@ const FAILURE_BYTES: u64 = 1 << 10;
 const IDLE: Duration = Duration::from_secs(300);
 
 /// How many queries are refreshed before they are read. Namespaces have fair shares of that ([`places`]).
-const MAX_TENDED: usize = 10_000;
+const MAX_SCHEDULED: usize = 10_000;
 
 /// A query, and how long its result may be used.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -55,7 +55,7 @@ pub struct Query {
     /// How long the result may be used. With a `ttl` of zero it is not kept at all.
     pub life: Life,
     /// Who is asked.
-    pub tenant: Tenant,
+    pub backend: BackendHandle,
 }
 
 impl AsRef<str> for Query {
@@ -68,13 +68,13 @@ impl Query {
     /// The same, asked for readers of a namespace.
     #[must_use]
     pub fn asked_for(self, namespace: &str) -> Self {
-        Self { tenant: self.tenant.asked_for(namespace), ..self }
+        Self { backend: self.backend.asked_for(namespace), ..self }
     }
 }
 
 /// A result, with what makes reading it cheap.
 #[derive(Debug)]
-pub struct Held {
+pub struct QueryResult {
     answer: Answer,
     fetched_ms: i64,
     index: OnceLock<Index>,
@@ -84,9 +84,9 @@ pub struct Held {
 
 /// A result, as a reader gets it.
 #[derive(Clone, Debug)]
-pub struct Got {
+pub struct Lookup {
     /// The result.
-    pub kept: Arc<Kept<Held>>,
+    pub kept: Arc<Cached<QueryResult>>,
     /// Whether it is as it should be.
     pub how: How<FetchError>,
 }
@@ -94,10 +94,10 @@ pub struct Got {
 /// Why there is no result.
 pub type FetchError = FlightError<Error>;
 
-type AnswerSlot = Slot<Held, FetchError>;
+type AnswerSlot = Slot<QueryResult, FetchError>;
 
 /// A query whose result is refreshed before it is read.
-type Tended = (Query, Arc<AnswerSlot>);
+type Scheduled = (Query, Arc<AnswerSlot>);
 
 /// The cache in front of all backends. Clones share it.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ struct Shared {
     slots: Cache<Query, Arc<AnswerSlot>>,
     eviction: Arc<Mutex<Eviction<Query>>>,
     fetches: TaskTracker,
-    tended: mpsc::UnboundedSender<Tended>,
+    scheduled: mpsc::UnboundedSender<Scheduled>,
     /// Cancelled when nothing is refreshed any more.
     stop: CancellationToken,
     metrics: Arc<Metrics>,
@@ -161,10 +161,10 @@ impl Expiry<Query, Arc<AnswerSlot>> for Idle {
 /// The task that refreshes what is read regularly.
 pub struct Refresher {
     cache: QueryCache,
-    tended: mpsc::UnboundedReceiver<Tended>,
+    scheduled: mpsc::UnboundedReceiver<Scheduled>,
 }
 
-impl Held {
+impl QueryResult {
     fn new(answer: Answer) -> Self {
         let fetched_ms = jiff::Timestamp::now().as_millisecond();
         let origin = Cause::current().context().cloned().map(Box::new);
@@ -195,7 +195,7 @@ impl Held {
             Answer::Scalar(..) | Answer::Other(_) => 0,
         };
         // In an `Arc`, as all of them are.
-        memory::allocated(2 * size_of::<usize>() + size_of::<Kept<Self>>()) + answer
+        memory::allocated(2 * size_of::<usize>() + size_of::<Cached<Self>>()) + answer
     }
 
     /// Whether the backend says that something is missing.
@@ -226,32 +226,32 @@ impl QueryCache {
                 }
             })
             .build();
-        let (sender, tended) = mpsc::unbounded_channel();
+        let (sender, scheduled) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let shared = Shared { slots, eviction, fetches, tended: sender, stop, metrics, traces };
+        let shared = Shared { slots, eviction, fetches, scheduled: sender, stop, metrics, traces };
         let cache = Self { shared: Arc::new(shared) };
-        (cache.clone(), Refresher { cache, tended })
+        (cache.clone(), Refresher { cache, scheduled })
     }
 
     /// The result of a query: one that is fresh, or one that is being fetched, or a new one; and an older one where that
     /// is allowed and there is no better one.
-    pub async fn get(&self, query: &Query) -> Result<Got, FetchError> {
+    pub async fn get(&self, query: &Query) -> Result<Lookup, FetchError> {
         if query.life.ttl.is_zero() {
             // A request takes much room, which reads from memory need not have.
-            let answer = Box::pin(query.tenant.query(&query.text)).await;
+            let answer = Box::pin(query.backend.query(&query.text)).await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
-            let kept = Arc::new(Kept::new(Held::new(answer), now()));
-            return Ok(Got { kept, how: How::Fresh });
+            let kept = Arc::new(Cached::new(QueryResult::new(answer), now()));
+            return Ok(Lookup { kept, how: How::Fresh });
         }
         let slot = self.slot(query).await;
-        let got = self.read(query, &slot).await.map(|(kept, how)| Got { kept, how });
-        if slot.tend(now()) {
-            self.tend(query, &slot);
+        let got = self.read(query, &slot).await.map(|(kept, how)| Lookup { kept, how });
+        if slot.schedule_refresh(now()) {
+            self.schedule_refresh(query, &slot);
         }
         let outcome = match &got {
-            Ok(Got { how: How::Fresh, .. }) => "fresh",
-            Ok(Got { how: How::Previous, .. }) => "previous",
-            Ok(Got { how: How::Stale(_), kept, .. }) => {
+            Ok(Lookup { how: How::Fresh, .. }) => "fresh",
+            Ok(Lookup { how: How::Previous, .. }) => "previous",
+            Ok(Lookup { how: How::Stale(_), kept, .. }) => {
                 self.shared.metrics.stale_read(kept.age(now()).as_secs_f64());
                 "stale"
             }
@@ -269,7 +269,7 @@ impl QueryCache {
     }
 
     /// The last result of a query, if it may be used where no newer one can be had.
-    pub async fn stale(&self, query: &Query) -> Option<Arc<Kept<Held>>> {
+    pub async fn stale(&self, query: &Query) -> Option<Arc<Cached<QueryResult>>> {
         let kept = self.shared.slots.get(query).await?.kept()?;
         let age = kept.age(now());
         if age > query.life.max_stale {
@@ -292,8 +292,8 @@ impl QueryCache {
         let slot = self.slot(query).await;
         slot.expect(now(), every);
         self.refresh(query.clone(), Arc::clone(&slot));
-        if slot.tend(now()) {
-            self.tend(query, &slot);
+        if slot.schedule_refresh(now()) {
+            self.schedule_refresh(query, &slot);
         }
     }
 
@@ -309,7 +309,7 @@ impl QueryCache {
         &self,
         query: &Query,
         slot: &Arc<AnswerSlot>,
-    ) -> Result<(Arc<Kept<Held>>, How<FetchError>), FetchError> {
+    ) -> Result<(Arc<Cached<QueryResult>>, How<FetchError>), FetchError> {
         if let Some(kept) = slot.fresh(now()) {
             return Ok((kept, How::Fresh));
         }
@@ -335,7 +335,7 @@ impl QueryCache {
     }
 
     /// Fetches in a task of its own: who goes away neither cancels nor repeats it.
-    fn fetch(&self, query: Query, landing: Landing<Held, FetchError>, cause: Cause) {
+    fn fetch(&self, query: Query, landing: Landing<QueryResult, FetchError>, cause: Cause) {
         let cache = self.clone();
         let fetch = async move { cache.land(query, landing).await }.in_current_span();
         self.shared.fetches.spawn(cause.during(fetch));
@@ -347,11 +347,11 @@ impl QueryCache {
             return;
         }
         let cache = self.clone();
-        let tenant = query.tenant.clone();
+        let backend = query.backend.clone();
         self.shared.fetches.spawn(async move {
             let turn = tokio::select! {
                 () = cache.shared.stop.cancelled() => None,
-                turn = tenant.refresh_turn() => Some(turn),
+                turn = backend.refresh_turn() => Some(turn),
             };
             slot.unqueue();
             if turn.is_some()
@@ -364,9 +364,10 @@ impl QueryCache {
         });
     }
 
-    async fn land(&self, query: Query, landing: Landing<Held, FetchError>) {
-        let answer = query.tenant.query(&query.text).await;
-        let held = answer.map(Held::new).map_err(|error| FetchError::Failed(Arc::new(error)));
+    async fn land(&self, query: Query, landing: Landing<QueryResult, FetchError>) {
+        let answer = query.backend.query(&query.text).await;
+        let held =
+            answer.map(QueryResult::new).map_err(|error| FetchError::Failed(Arc::new(error)));
         let failure_bytes = if held.is_err() { FAILURE_BYTES } else { 0 };
         let slot = landing.land(held, now(), |older, newer| {
             let is_worse = newer.is_partial() && !older.is_partial();
@@ -376,7 +377,7 @@ impl QueryCache {
         // Put in again, because it may have given way meanwhile. It is counted once it is in, so that whatever takes it out
         // again finds it counted.
         self.shared.slots.insert(query.clone(), slot).await;
-        let namespace = Arc::clone(query.tenant.namespace());
+        let namespace = Arc::clone(query.backend.namespace());
         let victims = lock(&self.shared.eviction).fetched(&namespace, query, bytes);
         for victim in victims {
             self.shared.slots.invalidate(&victim).await;
@@ -385,9 +386,9 @@ impl QueryCache {
         self.shared.metrics.cache_size(u64::try_from(entries).unwrap_or(u64::MAX), bytes);
     }
 
-    fn tend(&self, query: &Query, slot: &Arc<AnswerSlot>) {
+    fn schedule_refresh(&self, query: &Query, slot: &Arc<AnswerSlot>) {
         // Without a refresher, which ends with the process, there is nobody to tell.
-        self.shared.tended.send((query.clone(), Arc::clone(slot))).unwrap_or_default();
+        self.shared.scheduled.send((query.clone(), Arc::clone(slot))).unwrap_or_default();
     }
 }
 
@@ -395,31 +396,31 @@ impl Refresher {
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut queue = DelayQueue::new();
-        let mut places = Places::new(MAX_TENDED);
+        let mut places = Places::new(MAX_SCHEDULED);
         let _ending = self.cache.shared.stop.clone().drop_guard();
         loop {
-            let tended = tokio::select! {
+            let scheduled = tokio::select! {
                 () = stop.cancelled() => return,
-                Some(tended) = self.tended.recv() => tended,
+                Some(scheduled) = self.scheduled.recv() => scheduled,
                 Some(expired) = futures::StreamExt::next(&mut queue), if !queue.is_empty() => {
-                    let tended: Tended = expired.into_inner();
-                    places.give_back(tended.0.tenant.namespace());
-                    tended
+                    let scheduled: Scheduled = expired.into_inner();
+                    places.give_back(scheduled.0.backend.namespace());
+                    scheduled
                 }
             };
-            if !places.take(tended.0.tenant.namespace()) {
-                tended.1.neglect();
-            } else if let Some(at) = self.refresh(&tended, now()).await {
-                queue.insert_at(tended, at.into());
+            if !places.take(scheduled.0.backend.namespace()) {
+                scheduled.1.unschedule();
+            } else if let Some(at) = self.refresh(&scheduled, now()).await {
+                queue.insert_at(scheduled, at.into());
             } else {
-                places.give_back(tended.0.tenant.namespace());
+                places.give_back(scheduled.0.backend.namespace());
             }
-            self.cache.shared.metrics.tended_queries(queue.len());
+            self.cache.shared.metrics.refreshed_queries(queue.len());
         }
     }
 
     /// Refreshes a query if it is due, and says when to look again; nothing when nobody reads it any more.
-    async fn refresh(&self, (query, slot): &Tended, now: Instant) -> Option<Instant> {
+    async fn refresh(&self, (query, slot): &Scheduled, now: Instant) -> Option<Instant> {
         match slot.due(now) {
             Due::Ended => return None,
             Due::At(at) if at > now => return Some(at),
@@ -428,7 +429,7 @@ impl Refresher {
         // What the bounds have pushed out has readers no more, or another place.
         let is_held = self.cache.shared.slots.get(query).await;
         if !is_held.is_some_and(|held| Arc::ptr_eq(&held, slot)) {
-            slot.neglect();
+            slot.unschedule();
             return None;
         }
         self.cache.refresh(query.clone(), Arc::clone(slot));
@@ -440,7 +441,7 @@ impl Refresher {
 fn weight(query: &Query, slot: &AnswerSlot) -> u32 {
     const COUNTS: usize = 2 * size_of::<usize>();
     let held = slot.kept().map_or(0, |kept| kept.value().weight());
-    let key = memory::allocated(COUNTS + query.text.len()) + query.tenant.weight();
+    let key = memory::allocated(COUNTS + query.text.len()) + query.backend.weight();
     let slot = memory::allocated(COUNTS + size_of::<AnswerSlot>());
     u32::try_from(ENTRY_BYTES + key + slot + held).unwrap_or(u32::MAX)
 }
@@ -453,7 +454,7 @@ fn lock(eviction: &Mutex<Eviction<Query>>) -> MutexGuard<'_, Eviction<Query>> {
 fn waited(
     span: &mut Span,
     joins: bool,
-    outcome: &Result<(Arc<Kept<Held>>, How<FetchError>), FetchError>,
+    outcome: &Result<(Arc<Cached<QueryResult>>, How<FetchError>), FetchError>,
 ) {
     let result = match outcome {
         Ok((_, How::Fresh)) => "fresh",

@@ -14,8 +14,8 @@ use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use groups::{Group, Groups};
 
 use crate::{
-    backends::{Backends, TenantError},
-    cache::{FetchError, Got, Query, QueryCache, now, slot::How, slot::Life},
+    backends::{BackendError, Backends},
+    cache::{FetchError, Lookup, Query, QueryCache, now, slot::How, slot::Life},
     core::{
         plan::{self, Key, Objects, Plan, PlanError, Source},
         repeats::Repeats,
@@ -100,7 +100,7 @@ pub struct Part {
     /// How an object's samples are found in it.
     pub key: Key,
     /// The result.
-    pub got: Got,
+    pub got: Lookup,
     /// The query.
     pub query: Query,
     /// The objects that are in this part; nothing where all that were asked for are.
@@ -133,7 +133,7 @@ pub enum Failure {
     Plan(#[from] PlanError),
     /// There is no backend for it.
     #[error(transparent)]
-    Tenant(#[from] TenantError),
+    BackendHandle(#[from] BackendError),
     /// The backend did not answer.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -201,7 +201,7 @@ impl Planner {
         options: &QueryOptions,
         namespace: &str,
         text: Arc<str>,
-    ) -> Result<Got> {
+    ) -> Result<Lookup> {
         let query = self.query(options, Some(namespace), text)?;
         Ok(self.cache.get(&query).await?)
     }
@@ -316,11 +316,11 @@ impl Planner {
     ) -> Result<Attempt> {
         let query = shared.query.clone().asked_for(scope);
         let (error, why) = match self.cache.get(&query).await {
-            Ok(Got { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
+            Ok(Lookup { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
                 (error, WhyExact::Failed)
             }
             // The query was too slow. If Prometheus hangs, that is known by now, and nobody waits as long again.
-            Err(error) if is_timeout(&error) && !query.tenant.is_silent() => {
+            Err(error) if is_timeout(&error) && !query.backend.is_silent() => {
                 (error, WhyExact::TimedOut)
             }
             Err(error) => return Err(Failure::Fetch(error)),
@@ -373,7 +373,7 @@ impl Planner {
         for queries in [exact.collect(), vec![(shared.query.clone(), None)]] {
             let parts = queries.into_iter().map(|(query, objects)| async {
                 let kept = self.cache.stale(&query).await?;
-                let got = Got { kept, how: How::Stale(error.clone()) };
+                let got = Lookup { kept, how: How::Stale(error.clone()) };
                 Some(Part { key: shared.key.clone(), got, query, objects })
             });
             // Some of the parts would be some of the objects.
@@ -430,9 +430,9 @@ impl Planner {
         options: &QueryOptions,
         namespace: Option<&str>,
         text: Arc<str>,
-    ) -> Result<Query, TenantError> {
-        let tenant = self.backends.tenant(options, namespace.unwrap_or_default())?;
-        Ok(Query { text, life: self.life(options), tenant })
+    ) -> Result<Query, BackendError> {
+        let backend = self.backends.handle(options, namespace.unwrap_or_default())?;
+        Ok(Query { text, life: self.life(options), backend })
     }
 
     /// How long the results of a rule may be used.
@@ -464,7 +464,7 @@ impl Part {
 }
 
 /// How many samples a result has that is fresh, or objects where each has several samples: readers count objects.
-fn fresh_size(got: &Got, source: Source<'_>, key: &Key) -> Option<usize> {
+fn fresh_size(got: &Lookup, source: Source<'_>, key: &Key) -> Option<usize> {
     let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how) else {
         return None;
     };

@@ -16,11 +16,11 @@ mod connection;
 pub mod decode;
 mod error;
 mod exchange;
+mod handle;
 mod pauses;
 mod secrets;
 mod shares;
 mod span;
-mod tenant;
 mod turns;
 
 use std::{
@@ -38,11 +38,11 @@ use connection::{Connection, Connections};
 use decode::DecodeError;
 pub use decode::{Answer, Metadata};
 pub use error::{Error, Obstacle, PublicError};
+pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
 use secrets::Secrets;
 use shares::Permits;
-pub use tenant::Tenant;
 use tokio::sync::{OnceCell, watch};
 use turns::Turns;
 

@@ -14,7 +14,7 @@ use look::Looks;
 use oddities::{Recorder, Subject};
 
 use crate::{
-    cache::{FetchError, Got, slot::How},
+    cache::{FetchError, Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
@@ -111,7 +111,7 @@ pub enum ReadError {
     Rule(PlanError),
     /// Nobody can be asked for the rule.
     #[error("unable to fetch metrics: {rule}: {cause}")]
-    Tenant {
+    BackendHandle {
         /// The rule.
         rule: String,
         /// Why not.
@@ -348,7 +348,7 @@ impl MetricRequest {
 }
 
 /// Whether what is not in a result is not there at all.
-fn is_new_and_whole(got: &Got) -> bool {
+fn is_new_and_whole(got: &Lookup) -> bool {
     let is_partial =
         matches!(got.kept.value().answer(), Answer::Vector(vector) if vector.is_partial);
     matches!(got.how, How::Fresh) && !is_partial
@@ -443,8 +443,8 @@ fn refused(error: PlanError) -> ReadError {
 fn failed(rule: &str, failure: Failure) -> ReadError {
     match failure {
         Failure::Plan(error) => refused(error),
-        Failure::Tenant(error) => {
-            ReadError::Tenant { rule: rule.to_owned(), cause: error.to_string() }
+        Failure::BackendHandle(error) => {
+            ReadError::BackendHandle { rule: rule.to_owned(), cause: error.to_string() }
         }
         Failure::Fetch(error) => fetch_failed(rule, error),
     }

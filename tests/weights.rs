@@ -15,7 +15,7 @@ use loadline::{
         samples::{Index, Vector},
     },
     metrics::Metrics,
-    prometheus::{Answer, Config, Prometheus, Tenant, bodies::PEAK, decode},
+    prometheus::{Answer, BackendHandle, Config, Prometheus, bodies::PEAK, decode},
     traces::Traces,
 };
 use tokio_util::task::TaskTracker;
@@ -189,7 +189,7 @@ async fn the_cache_weighs_what_it_takes() {
     let metrics = Arc::new(Metrics::default());
     let prometheus =
         Prometheus::new(Config::new(&url).expect("a URL"), &metrics).expect("a client");
-    let tenant = Tenant::new(Arc::new(prometheus), Vec::new(), None);
+    let backend = BackendHandle::new(Arc::new(prometheus), Vec::new(), None);
     let (cache, _refresher) =
         QueryCache::new(64 << 20, TaskTracker::new(), Arc::clone(&metrics), Traces::default());
     let life = Life { ttl: Duration::from_secs(600), max_stale: Duration::ZERO };
@@ -199,7 +199,7 @@ async fn the_cache_weighs_what_it_takes() {
                 "sum(rate(http_requests_total{{namespace=\"{}\"}}[2m]))",
                 "n".repeat(n % 100) + &n.to_string()
             );
-            let query = Query { text: text.into(), life, tenant: tenant.clone() };
+            let query = Query { text: text.into(), life, backend: backend.clone() };
             cache.get(&query).await.expect("a result");
         }
         let text = metrics.encode();

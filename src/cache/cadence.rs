@@ -13,7 +13,7 @@ const GAPS: usize = 3;
 
 /// When something is read.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cadence {
+pub struct ReadCadence {
     last: Option<Instant>,
     /// The latest gaps between reads, the newest first.
     gaps: [Option<Duration>; GAPS],
@@ -28,7 +28,7 @@ pub enum Due {
     Ended,
 }
 
-impl Cadence {
+impl ReadCadence {
     /// Somebody reads. Reads within half the time that a value is fresh are one.
     pub fn read(&mut self, now: Instant, ttl: Duration) {
         if let Some(last) = self.last {
@@ -106,7 +106,7 @@ mod tests {
     /// Reads at these seconds, and what is due for a value that was fetched at `attempted`.
     fn due(reads: &[f64], attempted: f64, now: f64) -> Option<f64> {
         let start = Instant::now();
-        let mut cadence = Cadence::default();
+        let mut cadence = ReadCadence::default();
         for read in reads {
             cadence.read(start + seconds(*read), TTL);
         }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn who_is_announced_is_steady_at_once() {
         let now = Instant::now();
-        let mut cadence = Cadence::default();
+        let mut cadence = ReadCadence::default();
         cadence.expect(now, seconds(15.0));
         assert!(cadence.is_steady(now));
         assert_eq!(cadence.due(now, TTL, now), Due::At(now + seconds(12.5)));

@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use super::cadence::{Cadence, Due};
+use super::cadence::{Due, ReadCadence};
 
 /// How long a reader waits for a fetch while there is an older value that may be used: about the time that a query takes when
 /// all is well.
@@ -35,14 +35,14 @@ pub struct Life {
 
 /// A value that was fetched.
 #[derive(Debug)]
-pub struct Kept<V> {
+pub struct Cached<V> {
     value: V,
     started: Instant,
     /// When it was read for the first time.
     read: OnceLock<Instant>,
 }
 
-impl<V> Kept<V> {
+impl<V> Cached<V> {
     /// A value that somebody has fetched from `started` on.
     pub fn new(value: V, started: Instant) -> Self {
         Self { value, started, read: OnceLock::new() }
@@ -63,7 +63,7 @@ impl<V> Kept<V> {
 #[derive(Debug)]
 pub struct Slot<V, E> {
     life: Life,
-    kept: ArcSwapOption<Kept<V>>,
+    kept: ArcSwapOption<Cached<V>>,
     state: Mutex<State<V, E>>,
     is_queued: AtomicBool,
 }
@@ -72,7 +72,7 @@ pub struct Slot<V, E> {
 struct State<V, E> {
     flight: Option<Flight<V, E>>,
     failure: Option<Failure<E>>,
-    cadence: Cadence,
+    cadence: ReadCadence,
     attempted: Option<Instant>,
     /// Whether somebody sees to it that the value is refreshed.
     is_tended: bool,
@@ -88,7 +88,7 @@ struct Failure<E> {
 }
 
 /// How a fetch ended.
-type Outcome<V, E> = Result<Arc<Kept<V>>, E>;
+type Outcome<V, E> = Result<Arc<Cached<V>>, E>;
 
 /// Tells those who wait how a fetch ended.
 type Landed<V, E> = watch::Receiver<Option<Outcome<V, E>>>;
@@ -103,7 +103,7 @@ struct Flight<V, E> {
 #[derive(Debug)]
 pub enum Turn<V, E> {
     /// Takes this value.
-    Take(Arc<Kept<V>>, How<E>),
+    Take(Arc<Cached<V>>, How<E>),
     /// Takes this failure of a moment ago.
     Fail(E),
     /// Waits for a fetch that is under way, and takes the older value where it lasts too long.
@@ -128,7 +128,7 @@ pub enum How<E> {
 pub struct Wait<V, E> {
     outcome: Landed<V, E>,
     /// Until when, and what is used then.
-    fallback: Option<(Instant, Arc<Kept<V>>)>,
+    fallback: Option<(Instant, Arc<Cached<V>>)>,
 }
 
 /// A fetch under way, to be ended by [`Landing::land`]. One that is dropped has been abandoned.
@@ -145,7 +145,7 @@ impl<V, E: Clone> Slot<V, E> {
         let state = State {
             flight: None,
             failure: None,
-            cadence: Cadence::default(),
+            cadence: ReadCadence::default(),
             attempted: None,
             is_tended: false,
         };
@@ -158,7 +158,7 @@ impl<V, E: Clone> Slot<V, E> {
     }
 
     /// The value that is kept, however old.
-    pub fn kept(&self) -> Option<Arc<Kept<V>>> {
+    pub fn kept(&self) -> Option<Arc<Cached<V>>> {
         self.kept.load_full()
     }
 
@@ -168,7 +168,7 @@ impl<V, E: Clone> Slot<V, E> {
     }
 
     /// The value, if it is fresh: what a reader looks for first.
-    pub fn fresh(&self, now: Instant) -> Option<Arc<Kept<V>>> {
+    pub fn fresh(&self, now: Instant) -> Option<Arc<Cached<V>>> {
         let kept = self.kept.load_full().filter(|kept| kept.age(now) < self.life.ttl)?;
         // Only the first read of a value says anything about the pace of its readers.
         if kept.read.get().is_none() && kept.read.set(now).is_ok() {
@@ -244,7 +244,7 @@ impl<V, E: Clone> Slot<V, E> {
     }
 
     /// Whether the caller has to see to refreshing the value from now on: it is read regularly, and nobody does yet.
-    pub fn tend(&self, now: Instant) -> bool {
+    pub fn schedule_refresh(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let begins = !state.is_tended && state.cadence.is_steady(now);
         state.is_tended |= begins;
@@ -252,7 +252,7 @@ impl<V, E: Clone> Slot<V, E> {
     }
 
     /// Nobody sees to refreshing the value any more.
-    pub fn neglect(&self) {
+    pub fn unschedule(&self) {
         self.lock().is_tended = false;
     }
 
@@ -314,7 +314,7 @@ impl<V, E: Clone> Landing<V, E> {
         let result = match result {
             Ok(value) => {
                 state.failure = None;
-                let kept = Arc::new(Kept::new(value, started));
+                let kept = Arc::new(Cached::new(value, started));
                 // Who waits for it is its first reader, and has been noted.
                 if outcome.receiver_count() > 0 {
                     kept.read.get_or_init(|| now);
@@ -340,7 +340,7 @@ impl<V, E: Clone> Wait<V, E> {
     }
 
     /// Waits. Nothing is the end of a fetch that was abandoned.
-    pub async fn outcome(mut self) -> Option<Result<(Arc<Kept<V>>, How<E>), E>> {
+    pub async fn outcome(mut self) -> Option<Result<(Arc<Cached<V>>, How<E>), E>> {
         let landed = self.outcome.wait_for(Option::is_some);
         let landed = match &self.fallback {
             None => landed.await,

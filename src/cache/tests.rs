@@ -13,7 +13,7 @@ use crate::prometheus::{Config, Prometheus};
 const LIFE: Life = Life { ttl: Duration::from_secs(600), max_stale: Duration::ZERO };
 
 /// A backend whose results have a thousand samples, and how many queries it has answered.
-async fn backend() -> (Tenant, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
+async fn backend() -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
     // As the binary does; a test before this one may have done it.
     rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     let queries = Arc::new(AtomicUsize::new(0));
@@ -31,22 +31,22 @@ async fn backend() -> (Tenant, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
     let server = axum::serve(listener, router).into_future();
     let task = tokio::spawn(async move { drop(server.await) });
     let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
-    let tenant = Tenant::new(Arc::new(prometheus), Vec::new(), None);
-    (tenant, queries, AbortOnDropHandle::new(task))
+    let backend = BackendHandle::new(Arc::new(prometheus), Vec::new(), None);
+    (backend, queries, AbortOnDropHandle::new(task))
 }
 
 /// One namespace asks for ever other results: those of another one stay, and there is an end to what is kept.
 #[tokio::test]
 async fn results_of_one_namespace_do_not_push_out_those_of_another() {
     const MAX: u64 = 1 << 20;
-    let (tenant, queries, _backend) = backend().await;
+    let (backend, queries, _backend) = backend().await;
     let metrics = Arc::new(Metrics::default());
     let new = || QueryCache::new(MAX, TaskTracker::new(), Arc::clone(&metrics), Traces::default());
     let (cache, _refresher) = new();
     let read = async |namespace: &str, number: usize| {
         let text = format!("m{{ns=\"{namespace}\",x=\"{number}\"}}").into();
-        let tenant = tenant.clone().asked_for(namespace);
-        cache.get(&Query { text, life: LIFE, tenant }).await.unwrap();
+        let backend = backend.clone().asked_for(namespace);
+        cache.get(&Query { text, life: LIFE, backend }).await.unwrap();
     };
     let asked = || queries.swap(0, Ordering::SeqCst);
     for number in 0..3 {

@@ -8,12 +8,12 @@ use crate::{
         catalog::{DiscoveredRule, Found, MOST_OF_RULE, external},
         series::{Matcher, SeriesSelector},
     },
-    prometheus::{Error, Metadata, Range, Tenant},
+    prometheus::{BackendHandle, Error, Metadata, Range},
 };
 
 /// A selector, the rules that share it, and the labels that they want to know about.
 pub(super) struct Group {
-    pub(super) tenant: Tenant,
+    pub(super) backend: BackendHandle,
     selector: SeriesSelector,
     /// How far back series are looked for.
     window: Duration,
@@ -25,9 +25,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(tenant: Tenant, selector: SeriesSelector, window: Duration) -> Self {
+    pub(super) fn new(backend: BackendHandle, selector: SeriesSelector, window: Duration) -> Self {
         Self {
-            tenant,
+            backend,
             selector,
             window,
             rules: Vec::new(),
@@ -68,19 +68,19 @@ pub(super) async fn names(
     group: &Group,
     ignores_selectors: bool,
 ) -> Result<Metadata<Found>, Error> {
-    let Group { tenant, .. } = group;
+    let Group { backend, .. } = group;
     let range = range(group.window);
-    if let Some(found) = by_labels(tenant, group, range, ignores_selectors).await? {
+    if let Some(found) = by_labels(backend, group, range, ignores_selectors).await? {
         return Ok(found);
     }
     let labels = group.labels.clone();
     let is_wanted = move |label: &str| labels.contains(label);
-    tenant.series(group.selector.text(), range, is_wanted).await
+    backend.series(group.selector.text(), range, is_wanted).await
 }
 
 /// Asks the label endpoints; nothing where they cannot be trusted with this selector.
 async fn by_labels(
-    tenant: &Tenant,
+    backend: &BackendHandle,
     group: &Group,
     range: Range,
     ignores_selectors: bool,
@@ -91,7 +91,7 @@ async fn by_labels(
     let mut labels: Vec<&str> = group.labels.iter().map(String::as_str).collect();
     let mut found = Metadata { data: Found::default(), is_partial: false };
     if group.labels_may_be_absent {
-        let existing = tenant.label_names(group.selector.text(), range).await?;
+        let existing = backend.label_names(group.selector.text(), range).await?;
         found.is_partial |= existing.is_partial;
         let existing: BTreeSet<_> = existing.data.iter().collect();
         labels.retain(|label| *label == external::NAME || existing.contains(*label));
@@ -100,7 +100,7 @@ async fn by_labels(
         let Some(selector) = narrowed(&group.selector, &carries(label)) else {
             return Ok(None);
         };
-        let names = tenant.metric_names(&selector, range).await?;
+        let names = backend.metric_names(&selector, range).await?;
         found.is_partial |= names.is_partial;
         for name in names.data.iter() {
             found.data.insert(label, name);

@@ -14,12 +14,12 @@ use super::{
     ask::{carries, narrowed},
 };
 use crate::{
-    backends::{Backends, TenantError},
+    backends::{BackendError, Backends},
     core::{
         catalog::{Contest, DiscoveredRule},
         series::{Matcher, SeriesSelector},
     },
-    prometheus::{Answer, Error, PublicError, Tenant},
+    prometheus::{Answer, BackendHandle, Error, PublicError},
 };
 
 /// The most bytes of metric names in one confirming query.
@@ -43,7 +43,7 @@ pub(super) struct Confirmed {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Doubt {
     #[error(transparent)]
-    Tenant(#[from] TenantError),
+    BackendHandle(#[from] BackendError),
     #[error(transparent)]
     Prometheus(#[from] Error),
     #[error("the answer is no vector")]
@@ -54,7 +54,7 @@ impl Doubt {
     /// A cause that may be told to anybody.
     pub(super) fn public(&self) -> PublicError {
         match self {
-            Self::Tenant(_) => PublicError::NoBackend,
+            Self::BackendHandle(_) => PublicError::NoBackend,
             Self::Prometheus(error) => error.public(),
             Self::NoVector => PublicError::NotPrometheus { is_page: false },
         }
@@ -81,7 +81,7 @@ pub(super) async fn confirm(
         wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
     }
     let mut confirmed: BTreeMap<usize, Confirmed> = BTreeMap::new();
-    let mut questions: HashMap<Tenant, Vec<Question>> = HashMap::new();
+    let mut questions: HashMap<BackendHandle, Vec<Question>> = HashMap::new();
     for ((rule, label), names) in wanted {
         let Some(discovered) = rules.get(rule) else { continue };
         let known = confirmed.entry(rule).or_default();
@@ -93,28 +93,31 @@ pub(super) async fn confirm(
                 known.alive.extend(series);
                 continue;
             };
-            match backends.discovery_tenant(&discovered.rule.options) {
-                Ok(tenant) => {
-                    questions.entry(tenant).or_default().push(Question { rule, text, series });
+            match backends.discovery_handle(&discovered.rule.options) {
+                Ok(backend) => {
+                    questions.entry(backend).or_default().push(Question { rule, text, series });
                 }
                 Err(error) => known.doubt(series, error.into()),
             }
         }
     }
-    let answers = questions.into_iter().map(|(tenant, questions)| ask(tenant, questions));
+    let answers = questions.into_iter().map(|(backend, questions)| ask(backend, questions));
     for (question, answer) in join_all(answers).await.into_iter().flatten() {
         confirmed.entry(question.rule).or_default().note(question, answer);
     }
     confirmed
 }
 
-async fn ask(tenant: Tenant, questions: Vec<Question>) -> Vec<(Question, Result<Answer, Error>)> {
-    let deadline = Instant::now() + tenant.discovery_timeout();
+async fn ask(
+    backend: BackendHandle,
+    questions: Vec<Question>,
+) -> Vec<(Question, Result<Answer, Error>)> {
+    let deadline = Instant::now() + backend.discovery_timeout();
     let answers = stream::iter(questions).map(|question| {
-        let tenant = tenant.clone();
+        let backend = backend.clone();
         async move {
-            let late = |_elapsed| Err(tenant.discovery_timed_out());
-            let answer = tokio::time::timeout_at(deadline, tenant.query(&question.text)).await;
+            let late = |_elapsed| Err(backend.discovery_timed_out());
+            let answer = tokio::time::timeout_at(deadline, backend.query(&question.text)).await;
             let answer = answer.unwrap_or_else(late);
             (question, answer)
         }

@@ -30,7 +30,7 @@ use crate::{
         plan,
         rules::Rule,
     },
-    prometheus::{Answer, Tenant},
+    prometheus::{Answer, BackendHandle},
 };
 
 /// The least time between two looks at one rule.
@@ -185,8 +185,8 @@ impl Discovery {
             .filter_map(|(index, state)| {
                 state.idle.examined = Some(now);
                 let options = &state.discovered.rule.options;
-                let tenant = self.backends.discovery_tenant(options).ok()?;
-                Some((index, Examination::new(state, tenant)))
+                let backend = self.backends.discovery_handle(options).ok()?;
+                Some((index, Examination::new(state, backend)))
             })
             .collect()
     }
@@ -277,27 +277,27 @@ pub(super) struct Examination {
     series: Option<Group>,
     labels: Vec<String>,
     window: Duration,
-    tenant: Tenant,
+    backend: BackendHandle,
     /// The query for everything, and the label that samples have to have.
     query: Option<(String, Option<Arc<str>>)>,
 }
 
 impl Examination {
-    fn new(state: &RuleState, tenant: Tenant) -> Self {
+    fn new(state: &RuleState, backend: BackendHandle) -> Self {
         let DiscoveredRule { rule, .. } = &state.discovered;
         let series = state.needs_kinds().then(|| {
-            let mut group = Group::new(tenant.clone(), rule.selector.clone(), state.window);
+            let mut group = Group::new(backend.clone(), rule.selector.clone(), state.window);
             group.labels.insert(NAME.to_owned());
             group
         });
         let query = query(&state.discovered);
-        Self { series, labels: labels(state), window: state.window, tenant, query }
+        Self { series, labels: labels(state), window: state.window, backend, query }
     }
 
     /// The cause, if there is one; nothing where a request failed.
     async fn look(self) -> Option<Option<Cause>> {
         if let Some(group) = &self.series {
-            let ignores = self.tenant.ignores_selectors(ask::range(self.window)).await.ok()?;
+            let ignores = self.backend.ignores_selectors(ask::range(self.window)).await.ok()?;
             let found = ask::names(group, ignores).await.ok()?;
             if let Some(series) = found.data.by_label.get(NAME).and_then(BTreeSet::first) {
                 return Some(Some(Cause::NoLabel {
@@ -307,7 +307,7 @@ impl Examination {
             }
         }
         let Some((query, label)) = self.query else { return Some(None) };
-        let Answer::Vector(vector) = self.tenant.query(&query).await.ok()? else {
+        let Answer::Vector(vector) = self.backend.query(&query).await.ok()? else {
             return Some(None);
         };
         let has_answer = vector.samples.iter().any(|sample| {

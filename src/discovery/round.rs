@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     core::catalog::{Api, DiscoveredRule, external},
-    prometheus::{Error, Metadata, PublicError, Tenant},
+    prometheus::{BackendHandle, Error, Metadata, PublicError},
 };
 
 /// The rules that failed, by the error's text.
@@ -39,22 +39,22 @@ impl Discovery {
     /// Asks for all selectors, in the time that one request may take: a backend that hangs costs a round once, not for each
     /// selector.
     async fn ask(&self, groups: Vec<Group>) -> Vec<(Group, Discovered)> {
-        let mut by_tenant: HashMap<Tenant, Vec<Group>> = HashMap::new();
+        let mut by_backend: HashMap<BackendHandle, Vec<Group>> = HashMap::new();
         for group in groups {
-            by_tenant.entry(group.tenant.clone()).or_default().push(group);
+            by_backend.entry(group.backend.clone()).or_default().push(group);
         }
-        let found = by_tenant.into_iter().map(|(tenant, groups)| async move {
+        let found = by_backend.into_iter().map(|(backend, groups)| async move {
             // Every backend has its own time: one that hangs does not keep others from being asked.
-            let deadline = tokio::time::Instant::now() + tenant.discovery_timeout();
+            let deadline = tokio::time::Instant::now() + backend.discovery_timeout();
             let in_time = |result| match result {
                 Ok(Ok(found)) => Ok(found),
                 Ok(Err(error)) => Err(Arc::new(error)),
-                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+                Err(_elapsed) => Err(Arc::new(backend.discovery_timed_out())),
             };
-            let ignores = tenant.ignores_selectors(ask::range(self.settings.max_age));
+            let ignores = backend.ignores_selectors(ask::range(self.settings.max_age));
             let ignores = match tokio::time::timeout_at(deadline, ignores).await {
                 Ok(ignores) => ignores.map_err(Arc::new),
-                Err(_elapsed) => Err(Arc::new(tenant.discovery_timed_out())),
+                Err(_elapsed) => Err(Arc::new(backend.discovery_timed_out())),
             };
             stream::iter(groups)
                 .map(|group| {
@@ -80,7 +80,7 @@ impl Discovery {
     /// The distinct selectors of the rules that have to be asked for, each with the rules and labels that it is asked for.
     fn selectors(&mut self, due: &[usize]) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<(Tenant, String, Duration), usize> = HashMap::new();
+        let mut places: HashMap<(BackendHandle, String, Duration), usize> = HashMap::new();
         for index in due {
             let Some(state) = self.rules.get_mut(*index).filter(|state| state.is_asked_for())
             else {
@@ -88,17 +88,17 @@ impl Discovery {
             };
             let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
             let window = state.window;
-            let tenant = match self.backends.discovery_tenant(&rule.options) {
-                Ok(tenant) => tenant,
+            let backend = match self.backends.discovery_handle(&rule.options) {
+                Ok(backend) => backend,
                 Err(error) => {
                     tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
                     state.error = Some(PublicError::NoBackend);
                     continue;
                 }
             };
-            let key = (tenant.clone(), rule.selector.text().to_owned(), window);
+            let key = (backend.clone(), rule.selector.text().to_owned(), window);
             let place = *places.entry(key).or_insert_with(|| {
-                groups.push(Group::new(tenant, rule.selector.clone(), window));
+                groups.push(Group::new(backend, rule.selector.clone(), window));
                 groups.len() - 1
             });
             let Some(group) = groups.get_mut(place) else { continue };

@@ -22,7 +22,7 @@ pub(super) struct Results {
     stale_seconds: Histogram,
     entries: Gauge,
     bytes: Gauge,
-    tended: Gauge,
+    scheduled: Gauge,
     plans: Family<PlanLabels, Counter>,
 }
 
@@ -34,7 +34,7 @@ impl Results {
             stale_seconds: Histogram::new(STALE_SECONDS),
             entries: Gauge::default(),
             bytes: Gauge::default(),
-            tended: Gauge::default(),
+            scheduled: Gauge::default(),
             plans: Family::default(),
         };
         registry.register(
@@ -65,7 +65,7 @@ impl Results {
         registry.register(
             "loadline_cache_refreshed_queries",
             "Queries that are sent before they are read, because they are read regularly",
-            metrics.tended.clone(),
+            metrics.scheduled.clone(),
         );
         registry.register(
             "loadline_plans",
@@ -104,8 +104,8 @@ impl Metrics {
     }
 
     /// So many queries are refreshed before they are read.
-    pub fn tended_queries(&self, queries: usize) {
-        self.results.tended.set(level(queries));
+    pub fn refreshed_queries(&self, queries: usize) {
+        self.results.scheduled.set(level(queries));
     }
 
     /// A question was put in this way.

@@ -11,7 +11,7 @@ use std::{
 use moka::future::Cache;
 
 use crate::{
-    backends::TenantError,
+    backends::BackendError,
     cache::Query,
     core::{
         plan::{
@@ -74,7 +74,7 @@ impl Groups {
         source: Source<'_>,
         namespace: Option<&str>,
         metric_selector: &Selector,
-        query: impl FnOnce(Arc<str>) -> Result<Query, TenantError>,
+        query: impl FnOnce(Arc<str>) -> Result<Query, BackendError>,
     ) -> Arc<Group> {
         let key = Key {
             content: source.content,

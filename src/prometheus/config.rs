@@ -341,7 +341,7 @@ impl Config {
             .trim()
             .parse()
             .map_err(|error| ConfigError::Header(format!("the value of `{name}`: {error}")))?;
-        // Tenant names and tokens alike: none of them belongs in a log.
+        // BackendHandle names and tokens alike: none of them belongs in a log.
         value.set_sensitive(true);
         self.headers.push((name, value));
         Ok(())

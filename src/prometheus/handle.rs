@@ -16,17 +16,17 @@ use crate::core::{
     memory::{self, Texts},
 };
 
-/// A backend, and what is sent with every request to it. Equal tenants get equal answers to equal questions; for whom they
+/// A backend, and what is sent with every request to it. Equal handles return equal answers to equal queries; for whom they
 /// ask makes no difference.
 #[derive(Clone)]
-pub struct Tenant {
+pub struct BackendHandle {
     prometheus: Arc<Prometheus>,
     headers: Headers,
     timeout: Option<Duration>,
     namespace: Arc<str>,
 }
 
-impl Tenant {
+impl BackendHandle {
     /// A backend, asked with these headers in place of its own of the same names, and for no longer than `timeout` for a
     /// query.
     pub fn new(prometheus: Arc<Prometheus>, headers: Headers, timeout: Option<Duration>) -> Self {
@@ -107,7 +107,7 @@ impl Tenant {
         self.prometheus.refreshes.wait(&self.namespace).await
     }
 
-    /// The error of a discovery that took longer than [`Tenant::discovery_timeout`].
+    /// The error of a discovery that took longer than [`BackendHandle::discovery_timeout`].
     pub fn discovery_timed_out(&self) -> Error {
         self.prometheus.discovery_timed_out()
     }
@@ -118,7 +118,7 @@ impl Tenant {
     }
 }
 
-impl PartialEq for Tenant {
+impl PartialEq for BackendHandle {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.prometheus, &other.prometheus)
             && self.headers == other.headers
@@ -126,9 +126,9 @@ impl PartialEq for Tenant {
     }
 }
 
-impl Eq for Tenant {}
+impl Eq for BackendHandle {}
 
-impl Hash for Tenant {
+impl Hash for BackendHandle {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.prometheus).hash(state);
         self.headers.hash(state);
@@ -136,8 +136,8 @@ impl Hash for Tenant {
     }
 }
 
-impl fmt::Debug for Tenant {
+impl fmt::Debug for BackendHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenant").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("BackendHandle").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ReadError, Reads, failed, is_new_and_whole, oddities::Subject, refused, waiting};
 use crate::{
-    cache::{Held, slot::Kept},
+    cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading},
@@ -30,7 +30,7 @@ pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
     /// What they were read from.
-    result: Arc<Kept<Held>>,
+    result: Arc<Cached<QueryResult>>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
 }

@@ -511,8 +511,8 @@ fn with_objects<U>(
 fn failed(source: Source<'_>, failure: Failure) -> ReadError {
     match failure {
         Failure::Plan(error) => refused(error),
-        Failure::Tenant(error) => {
-            ReadError::Tenant { rule: source.rule.to_owned(), cause: error.to_string() }
+        Failure::BackendHandle(error) => {
+            ReadError::BackendHandle { rule: source.rule.to_owned(), cause: error.to_string() }
         }
         Failure::Fetch(error) => ReadError::UsageUnavailable {
             rule: source.rule.to_owned(),

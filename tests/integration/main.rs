@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 #[cfg(test)]
+mod api_conventions;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod backend_urls;
@@ -47,8 +49,6 @@ mod later;
 mod log_floods;
 #[cfg(test)]
 mod manifests;
-#[cfg(test)]
-mod manners;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]

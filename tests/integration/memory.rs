@@ -4,9 +4,9 @@ use futures::future::join_all;
 use loadline::core::budgets::MemoryBudgets;
 
 use crate::support::{
-    until,
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows},
+    until,
 };
 
 const RULE: &str = "rules:\n- seriesQuery: m\n  resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n  metricsQuery: max_over_time(<<.Series>>{<<.LabelMatchers>>}[2m])\n";

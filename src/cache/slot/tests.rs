@@ -121,12 +121,12 @@ async fn a_worse_value_is_a_failure_while_the_better_one_is_usable() {
 async fn it_is_tended_from_the_second_read_until_reads_stay_away() {
     let (slot, start) = slot();
     read(&slot, start, Ok(1)).await.unwrap();
-    assert!(!slot.tend(start));
+    assert!(!slot.schedule_refresh(start));
     read(&slot, after(start, 15.0), Ok(2)).await.unwrap();
-    assert!(slot.tend(after(start, 15.0)));
-    assert!(!slot.tend(after(start, 15.0)), "somebody does already");
+    assert!(slot.schedule_refresh(after(start, 15.0)));
+    assert!(!slot.schedule_refresh(after(start, 15.0)), "somebody does already");
     assert_eq!(slot.due(after(start, 16.0)), Due::At(after(start, 27.5)));
     assert_eq!(slot.due(after(start, 200.0)), Due::Ended);
     slot.expect(after(start, 201.0), Duration::from_secs(15));
-    assert!(slot.tend(after(start, 201.0)));
+    assert!(slot.schedule_refresh(after(start, 201.0)));
 }

@@ -139,7 +139,7 @@ const ROWS: &[(&str, &[Number])] = &[
             ("core/prefetch.rs", "MAX_OF_NAMESPACE", Count),
         ],
     ),
-    ("queries that are refreshed before", &[("cache.rs", "MAX_TENDED", Count)]),
+    ("queries that are refreshed before", &[("cache.rs", "MAX_SCHEDULED", Count)]),
     ("kept results", &[]),
     ("discoveries because a metric", &[("discovery/budgets.rs", "PAUSE", Seconds)]),
 ];
