@@ -234,7 +234,7 @@ impl<V, E: Clone> Slot<V, E> {
         Some(state.take_off(self, now).0)
     }
 
-    /// When the value has to be refreshed. From [`Due::Ended`] on nobody sees to it until [`Slot::tend`] says so again.
+    /// When the value has to be refreshed. From [`Due::Ended`] on nobody sees to it until [`Slot::schedule_refresh`] says so again.
     pub fn due(&self, now: Instant) -> Due {
         let mut state = self.lock();
         let attempted = state.attempted.unwrap_or(now);

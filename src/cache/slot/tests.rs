@@ -118,7 +118,7 @@ async fn a_worse_value_is_a_failure_while_the_better_one_is_usable() {
 }
 
 #[tokio::test]
-async fn it_is_tended_from_the_second_read_until_reads_stay_away() {
+async fn it_is_scheduled_from_the_second_read_until_reads_stay_away() {
     let (slot, start) = slot();
     read(&slot, start, Ok(1)).await.unwrap();
     assert!(!slot.schedule_refresh(start));
