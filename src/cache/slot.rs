@@ -75,7 +75,7 @@ struct State<V, E> {
     cadence: ReadCadence,
     attempted: Option<Instant>,
     /// Whether somebody sees to it that the value is refreshed.
-    is_tended: bool,
+    is_scheduled: bool,
 }
 
 /// A fetch that failed.
@@ -147,7 +147,7 @@ impl<V, E: Clone> Slot<V, E> {
             failure: None,
             cadence: ReadCadence::default(),
             attempted: None,
-            is_tended: false,
+            is_scheduled: false,
         };
         Self {
             life,
@@ -239,21 +239,21 @@ impl<V, E: Clone> Slot<V, E> {
         let mut state = self.lock();
         let attempted = state.attempted.unwrap_or(now);
         let due = state.cadence.due(attempted, self.life.ttl, now);
-        state.is_tended &= due != Due::Ended;
+        state.is_scheduled &= due != Due::Ended;
         due
     }
 
     /// Whether the caller has to see to refreshing the value from now on: it is read regularly, and nobody does yet.
     pub fn schedule_refresh(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        let begins = !state.is_tended && state.cadence.is_steady(now);
-        state.is_tended |= begins;
+        let begins = !state.is_scheduled && state.cadence.is_steady(now);
+        state.is_scheduled |= begins;
         begins
     }
 
     /// Nobody sees to refreshing the value any more.
     pub fn unschedule(&self) {
-        self.lock().is_tended = false;
+        self.lock().is_scheduled = false;
     }
 
     /// Its readers read something else from now on.
