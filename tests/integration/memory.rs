@@ -31,6 +31,17 @@ fn sized(asked: &Asked) -> Answer {
     Answer::Raw(200, "application/json", vector(size << 10))
 }
 
+/// A server whose answers under way may take 1 MiB, and each of them 256 KiB.
+fn narrow(backend: &Backend) -> Launch {
+    let mut launch = Launch::new(RULE, &backend.url);
+    launch.memory = MemoryBudgets {
+        answers: 1_024 * KIB,
+        largest_answer: 256 * KIB,
+        ..MemoryBudgets::default()
+    };
+    launch
+}
+
 /// Reads by a query of its own.
 async fn read(app: &App, n: usize, size: usize) -> Result<(), String> {
     let selector = format!("metricLabelSelector=n%3D{n},size%3D{size}");
@@ -52,13 +63,7 @@ async fn metric(app: &App, name: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_under_way_take_no_more_than_they_may_and_all_come() {
     let backend = Backend::start(knows(&["m"], sized)).await;
-    let mut launch = Launch::new(RULE, &backend.url);
-    launch.memory = MemoryBudgets {
-        answers: 1_024 * KIB,
-        largest_answer: 256 * KIB,
-        ..MemoryBudgets::default()
-    };
-    let app = launch.start().await;
+    let app = narrow(&backend).start().await;
     let sizes = (0..48).map(|n| (n, if n % 2 == 0 { 250 } else { 2 }));
     for result in join_all(sizes.map(|(n, size)| read(&app, n, size))).await {
         assert_eq!(result, Ok(()));
@@ -72,13 +77,7 @@ async fn answers_under_way_take_no_more_than_they_may_and_all_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_too_large_is_an_error_of_its_rule_and_of_no_other() {
     let backend = Backend::start(knows(&["m"], sized)).await;
-    let mut launch = Launch::new(RULE, &backend.url);
-    launch.memory = MemoryBudgets {
-        answers: 1_024 * KIB,
-        largest_answer: 256 * KIB,
-        ..MemoryBudgets::default()
-    };
-    let app = launch.start().await;
+    let app = narrow(&backend).start().await;
     let (huge, large, small) = tokio::join!(
         join_all((0..8).map(|n| read(&app, n, 1_000))),
         read(&app, 8, 250),
