@@ -61,7 +61,7 @@ fn the_ways_back_name_every_registration() {
     for (page, heading) in [
         ("deploy/README.md", "### Back"),
         ("docs/from-prometheus-adapter.md", "## Back"),
-        ("docs/install.md", "## Take it away"),
+        ("docs/install.md", "## Uninstall"),
     ] {
         let text = fs::read_to_string(file(page)).expect("the page");
         let section = text.split_once(&format!("\n{heading}\n")).expect(heading).1;
