@@ -19,7 +19,7 @@
 {{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end -}}
 
-{{/* The labels by which pods are found. They are the prometheus-adapter chart's, so that its releases can be upgraded. */}}
+{{/* The selector labels of the pods. They are those of the prometheus-adapter chart, so that its releases can be upgraded. */}}
 {{- define "loadline.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "loadline.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -55,7 +55,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Our service account as the subject of a binding */}}
+{{/* loadline's service account as the subject of a binding */}}
 {{- define "loadline.subjects" -}}
 subjects:
 - kind: ServiceAccount
@@ -71,7 +71,7 @@ subjects:
   namespace: kube-system
 {{- end -}}
 
-{{/* Whether a certificate comes from a Secret that is mounted */}}
+{{/* Whether the certificate comes from a mounted Secret */}}
 {{- define "loadline.mountsCertificate" -}}
 {{- if or .Values.tls.enable .Values.certManager.enabled }}true{{ end -}}
 {{- end -}}
@@ -108,12 +108,12 @@ spec:
 {{/* Invalid values */}}
 {{- define "loadline.check" -}}
 {{- if and .Values.tls.selfManaged (include "loadline.mountsCertificate" .) -}}
-{{- fail "tls.selfManaged excludes tls.enable and certManager.enabled: a certificate comes from one place" -}}
+{{- fail "tls.selfManaged cannot be combined with tls.enable or certManager.enabled: choose one source of the certificate" -}}
 {{- end -}}
 {{- if and .Values.tls.enable .Values.certManager.enabled -}}
-{{- fail "tls.enable and certManager.enabled exclude each other: a certificate comes from one place" -}}
+{{- fail "tls.enable and certManager.enabled cannot be combined: choose one source of the certificate" -}}
 {{- end -}}
 {{- if hasSuffix "prometheus-adapter/prometheus-adapter" .Values.image.repository -}}
-{{- fail "image.repository is prometheus-adapter's image: name loadline's, or leave it out of your values" -}}
+{{- fail "image.repository is prometheus-adapter's image: set loadline's image, or remove the value" -}}
 {{- end -}}
 {{- end -}}
