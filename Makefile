@@ -1,10 +1,10 @@
-# The verbs of this repository. Everything else is cargo.
+# The targets of this repository. For everything else use cargo.
 
 CARGO ?= cargo
 
 .PHONY: test test-e2e lint bench demo
 
-# Formatting, lints and all tests. Needs prometheus, victoria-metrics and kubectl; installs them on Debian when run by root.
+# Formatting, lints and all tests. Needs prometheus, victoria-metrics and kubectl, and installs them on Debian when run by root.
 test: lint
 	scripts/install-test-tools
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -19,7 +19,7 @@ test: lint
 		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (CONTRIBUTING.md says how)."; \
 	fi
 
-# On a real control plane, whose programs are in the folder KUBEBUILDER_ASSETS. Only one of them at a time.
+# Tests on a real control plane, whose programs are in the folder KUBEBUILDER_ASSETS. They run one at a time.
 test-e2e:
 	@: "$${KUBEBUILDER_ASSETS:?must name a folder with kube-apiserver and etcd, see CONTRIBUTING.md}"
 	scripts/install-test-tools
@@ -29,7 +29,7 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-features --all-targets -- -D warnings
 
-# All benchmarks; ARGS picks some of the first one: make bench ARGS=plan. Those of discovery and of queries need prometheus, and
+# All benchmarks. ARGS filters the first one: make bench ARGS=plan. Those of discovery and of queries need prometheus and
 # 4 GB of memory.
 bench:
 	$(CARGO) bench --locked --bench hot_path -- $(ARGS)

@@ -1,11 +1,11 @@
-//! What a fleet of HorizontalPodAutoscalers costs Prometheus and the API server, and how long its reads take.
+//! The load of a fleet of HorizontalPodAutoscalers on Prometheus and the API server, and the duration of its reads.
 //!
-//! Every autoscaler reads once in 15 s, at its own time, over TLS from loadline in this process. Prometheus and the API server
-//! are scripted; Prometheus takes 50 ms for a query. After a warm-up everything is counted in spans of 5 s, which is how long
-//! a result lives: first with a query for each namespace, then with one for the whole cluster.
+//! Every autoscaler reads once in 15 s, at its own offset, over TLS from loadline in this process. Prometheus and the API server
+//! are scripted; Prometheus takes 50 ms per query. After a warm-up everything is counted in intervals of 5 s, the lifetime of
+//! a result: first with a query for each namespace, then with one for the whole cluster.
 //!
-//! `cargo bench --bench autoscalers -- namespaces=20 apps=100 pods=10 warm_up=60 measured=60` says what it does without
-//! arguments; times are seconds.
+//! The defaults are `cargo bench --bench autoscalers -- namespaces=20 apps=100 pods=10 warm_up=60 measured=60`; times are in
+//! seconds.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -34,10 +34,10 @@ mod fleet;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod stage;
 
-/// The HPA controller's default.
+/// The sync period, as in the HPA controller's default.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// How long results are fresh: the default.
+/// The default TTL of results.
 const TTL: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -77,7 +77,7 @@ fn runtime(name: &str) -> Runtime {
     Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
 }
 
-/// Everything that runs, and what is counted.
+/// The running processes and their counters.
 struct Stand {
     fleet: Fleet,
     counts: Arc<Counts>,
@@ -86,7 +86,7 @@ struct Stand {
     url: String,
 }
 
-/// What autoscalers have read.
+/// The results of the autoscalers' reads.
 #[derive(Default)]
 struct Reads {
     answered: AtomicUsize,
@@ -95,7 +95,7 @@ struct Reads {
     latencies: Mutex<Vec<Duration>>,
 }
 
-/// All counts at some time, or their differences within some time.
+/// All counters at one time, or their increase in an interval.
 #[derive(Clone, Copy)]
 struct Tally {
     queries: usize,
@@ -186,7 +186,7 @@ impl Stand {
         let line = |name: &str, count: fn(&Tally) -> usize| {
             let sum: usize = all.iter().map(count).sum();
             let most = all.iter().map(count).max().unwrap_or_default();
-            println!("{name:32} {:10.2} on average {most:8} at the most", ratio(sum, all.len()));
+            println!("{name:32} {:10.2} on average {most:8} at most", ratio(sum, all.len()));
         };
         println!("in {} s", TTL.as_secs());
         line("queries", |tally| tally.queries);
@@ -208,7 +208,7 @@ impl Stand {
         let at = |per_mille: usize| latencies.get(latencies.len() * per_mille / 1_000).copied();
         if let (Some(median), Some(slow), Some(last)) = (at(500), at(990), latencies.last()) {
             println!(
-                "a read takes {median:.2?} (median), {slow:.2?} (p99), {last:.2?} at the most"
+                "a read takes {median:.2?} (median), {slow:.2?} (p99), {last:.2?} at most"
             );
         }
     }
@@ -221,7 +221,7 @@ impl Stand {
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
         let count = self.fleet.autoscalers();
-        // Neighbours in time are in different namespaces.
+        // Consecutive reads are in different namespaces.
         let phase = PERIOD.mul_f64(ratio(autoscaler * 7_919 % count, count));
         let request = self.client.get(format!("{}{}", self.url, self.fleet.path(autoscaler)));
         let (reads, pods) = (Arc::clone(&self.reads), self.fleet.pods);
@@ -275,7 +275,7 @@ impl Sub for Tally {
     }
 }
 
-/// Whether a read gives the value of every pod of the application.
+/// Whether a read returns the value of every pod of the application.
 async fn has_values(request: reqwest::RequestBuilder, pods: usize) -> bool {
     let Ok(response) = request.send().await else { return false };
     let is_success = response.status().is_success();

@@ -1,7 +1,7 @@
-//! What a discovery costs: bytes from Prometheus, requests, time, and memory of loadline, for different numbers of series.
+//! The cost of discovery for different numbers of series: bytes from Prometheus, requests, time, and memory of loadline.
 //!
-//! A real Prometheus scrapes this process, and the real binary, a process of its own, discovers one rule there. Its API
-//! server is scripted. Beside it stands what the series endpoint answers, which prometheus-adapter asks for the same rule.
+//! A real Prometheus scrapes this process, and the loadline binary discovers one rule there in a process of its own. Its API
+//! server is scripted. For comparison, the benchmark reads the series endpoint, as prometheus-adapter does for the same rule.
 //!
 //! `cargo bench --bench discovery -- 10000 20000` measures these numbers of series instead of 300,000 and 600,000. It needs
 //! `prometheus` on the PATH, and about 3 GB of memory for 600,000 series.
@@ -35,7 +35,7 @@ mod store;
 
 const SIZES: [usize; 2] = [300_000, 600_000];
 
-/// Series of one pod, each with a name of its own.
+/// Series of one pod, each with a different name.
 const NAMES: usize = 50;
 
 /// Pods of one namespace.
@@ -60,12 +60,12 @@ async fn measure(sizes: &[usize]) {
         "metrics",
         "requests",
         "received",
-        "asking",
+        "duration",
         "ready in",
         "RSS",
-        "most RSS",
+        "peak RSS",
         "/api/v1/series",
-        "asking",
+        "duration",
         "ratio"
     );
     let mut costs = Vec::new();
@@ -98,14 +98,14 @@ async fn measure(sizes: &[usize]) {
     }
 }
 
-/// What the first discovery cost.
+/// The cost of the first discovery.
 struct Cost {
     metrics: usize,
     requests: usize,
     received: usize,
-    /// All requests to Prometheus together.
+    /// The total duration of all requests to Prometheus.
     asking: Duration,
-    /// From the start of the process until it was ready.
+    /// The time from the start of the process until it is ready.
     ready: Duration,
     resident: usize,
     most_resident: usize,
@@ -173,7 +173,7 @@ fn rules() -> String {
     )
 }
 
-/// The series of a pod, with labels as those of an application that the Prometheus operator scrapes.
+/// The series of a pod, with the labels of an application that the Prometheus operator scrapes.
 fn pod(index: usize) -> String {
     let (namespace, app) = (index / NAMESPACE, index / 10 % 10);
     let mut page = String::new();
@@ -188,7 +188,7 @@ fn pod(index: usize) -> String {
     page
 }
 
-/// A client for the server whose kubeconfig this is, if it is there.
+/// A client for the server of this kubeconfig, if the file exists.
 async fn client(kubeconfig: &Path) -> Option<Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).ok()?;
     let options = KubeConfigOptions::default();
@@ -200,7 +200,7 @@ async fn get(client: &Client, path: &str) -> Option<String> {
     client.request_text(http::Request::get(path).body(Vec::new()).unwrap()).await.ok()
 }
 
-/// The sum of the values of a metric, whatever its labels.
+/// The sum of the values of a metric over all label sets.
 fn total(told: &str, metric: &str) -> f64 {
     let values = told.lines().filter_map(|line| {
         let labels = line.strip_prefix(metric)?;

@@ -1,8 +1,8 @@
-//! What one read of a metric costs, step by step and whole.
+//! The cost of one read of a metric, in steps and as a whole.
 //!
-//! `cargo bench` runs all of it, `cargo bench -- plan` the benchmarks with `plan` in their names. The last group sends
+//! `cargo bench` runs all benchmarks, `cargo bench -- plan` those with `plan` in their names. The last group sends
 //! an HTTP request through the router, with discovery, object lookup and cache behind it and a Prometheus on loopback that
-//! is asked once.
+//! gets one query.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::panic, reason = "likewise")]
@@ -50,7 +50,7 @@ use tower::ServiceExt as _;
 #[path = "support/stage.rs"]
 mod stage;
 
-/// Counts what each benchmark allocates.
+/// Counts the allocations of each benchmark.
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
@@ -124,7 +124,7 @@ fn template_render(bencher: Bencher<'_, '_>) {
     bencher.bench(|| template.render(black_box(&arguments)).unwrap());
 }
 
-/// The exact query for that many pods by name.
+/// The exact query for this number of pods by name.
 #[divan::bench(args = [1, 10, 1_000])]
 fn plan_exact(bencher: Bencher<'_, '_>, names: usize) {
     let entry = entry();
@@ -145,7 +145,7 @@ fn decode_vector(bencher: Bencher<'_, '_>, samples: usize) {
         .bench(|| decode::query(black_box(body.as_bytes())).unwrap());
 }
 
-/// The values of some pods out of 1,000 samples.
+/// The values of some pods from 1,000 samples.
 #[divan::bench(args = [10, 1_000])]
 fn read_of_1000_samples(bencher: Bencher<'_, '_>, names: usize) {
     let vector = vector(1_000);
@@ -185,7 +185,7 @@ fn encode(bencher: Bencher<'_, '_>, version: Version, items: usize) {
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// A whole read of that many pods by label selector, its query already cached: router, path, selector, catalog, manifests,
+/// A complete read of this number of pods by label selector with a cached query: router, path, selector, catalog, manifests,
 /// plan, cache, reading, JSON.
 #[divan::bench(args = [1, 10, 1_000])]
 fn cached_read(bencher: Bencher<'_, '_>, pods: usize) {
@@ -200,8 +200,8 @@ fn cached_read(bencher: Bencher<'_, '_>, pods: usize) {
     served.stop.cancel();
 }
 
-/// The same as the API server's own clients ask for it: by a bearer token that has been reviewed. One object by its name, so
-/// that objects are not looked up.
+/// The same with a bearer token that has been reviewed, as from clients of the API server. It reads one object by name, so
+/// there is no object lookup.
 #[divan::bench]
 fn cached_read_by_token(bencher: Bencher<'_, '_>) {
     let served = RUNTIME.block_on(Served::behind_api_server());
@@ -243,7 +243,7 @@ impl Served {
         Self { router, name, prometheus, stop }
     }
 
-    /// One read; gives the length of the answer.
+    /// One read. Returns the length of the response.
     async fn read(&self) -> usize {
         let uri = format!(
             "/apis/custom.metrics.k8s.io/v1beta2/namespaces/team-0/pods/{}/{METRIC}?labelSelector=app%3Dlsp-server",
@@ -251,7 +251,7 @@ impl Served {
         );
         let authorization = format!("Bearer {}", stage::token());
         let mut request = Request::get(uri);
-        // Without a cluster nobody knows the token.
+        // Without a cluster the token cannot be reviewed.
         if self.name != "*" {
             request = request.header(header::AUTHORIZATION, authorization);
         }

@@ -1,7 +1,7 @@
-//! What an idle connection costs in memory.
+//! The memory of an idle connection.
 //!
-//! Starts the binary, opens TLS connections of which each has had one answer, and reads from the system how much memory the
-//! process has. The client's side is in this process, whose memory does not count.
+//! Starts the binary, opens TLS connections with one response each, and reads the memory of the
+//! process from the system. The client is in this process, whose memory does not count.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -21,13 +21,13 @@ use rustls::{
     pki_types::ServerName,
 };
 
-/// HTTP/2 in the least that is needed: preface, SETTINGS, and a HEADERS frame of GET /version by the static table.
+/// The minimum of HTTP/2: preface, SETTINGS, and a HEADERS frame of GET /version with the static table.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
     \0\0\x0f\x01\x05\0\0\0\x01\x82\x87\x04\x08/version\x41\x01a";
 
 const HTTP1: &[u8] = b"GET /version HTTP/1.1\r\nHost: loadline\r\n\r\n";
 
-/// How long a run may take.
+/// The timeout of a run.
 const DEADLINE: Duration = Duration::from_secs(50);
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
@@ -48,7 +48,7 @@ fn main() {
     }
 }
 
-/// A process of our own for each figure: memory that was freed may not have gone back.
+/// Uses a new process for each figure, because freed memory may not have returned to the system.
 fn measure(protocol: &str, request: &[u8], connections: usize, start: Instant) {
     let folder = tempfile::tempdir().unwrap();
     let key = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -60,7 +60,7 @@ fn measure(protocol: &str, request: &[u8], connections: usize, start: Instant) {
     let mut server = Server(
         Command::new(env!("CARGO_BIN_EXE_loadline"))
             .args(["serve", "--standalone", "--secure-port=0", "--shutdown-delay=0s"])
-            // Nobody listens there: discovery fails, and answers do not need it.
+            // No server listens there: discovery fails, and the responses do not need it.
             .arg("--prometheus-url=http://127.0.0.1:9")
             .arg(format!("--config={}", file("rules.yaml", "rules: []\n")))
             .arg(format!("--tls-cert-file={}", file("tls.crt", &key.cert.pem())))
@@ -75,7 +75,7 @@ fn measure(protocol: &str, request: &[u8], connections: usize, start: Instant) {
     );
     let mut log = BufReader::new(server.0.stderr.take().unwrap());
     let address = address(&mut log);
-    // Nobody else reads what is logged.
+    // Drains the log.
     std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
 
     let mut roots = RootCertStore::empty();
@@ -84,7 +84,7 @@ fn measure(protocol: &str, request: &[u8], connections: usize, start: Instant) {
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     config.resumption = Resumption::disabled();
     let config = Arc::new(config);
-    // What is made at the first connection is not the price of each.
+    // The first connection has one-time costs.
     let _first = open(address, &config, request);
     let before = resident(server.0.id());
     let mut open_connections = Vec::with_capacity(connections);
@@ -101,7 +101,7 @@ fn measure(protocol: &str, request: &[u8], connections: usize, start: Instant) {
     );
 }
 
-/// Opens a connection and waits until its request is answered.
+/// Opens a connection and waits for the response to its request.
 fn open(address: SocketAddr, config: &Arc<ClientConfig>, request: &[u8]) -> Tls {
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let session = ClientConnection::new(Arc::clone(config), name).unwrap();
@@ -118,7 +118,7 @@ fn open(address: SocketAddr, config: &Arc<ClientConfig>, request: &[u8]) -> Tls 
     tls
 }
 
-/// Where the server says that it serves.
+/// The address from the server's log.
 fn address(log: &mut impl io::BufRead) -> SocketAddr {
     let line = log.lines().map(Result::unwrap).find(|line| line.contains("serving")).unwrap();
     let port = line.split("127.0.0.1:").nth(1).unwrap();

@@ -1,9 +1,9 @@
-//! How long cached reads take while loadline has other work to do, against the same reads while it has none.
+//! The duration of cached reads while loadline has other work, compared with the same reads without it.
 //!
-//! Sixteen kept connections read at a fixed pace, over TLS and with a bearer token, an answer that stays in the cache but for
-//! the refresh of its query. The other work, all of it at once: discovery once a second, a reader whose query takes Prometheus a
-//! second, and 10,000 queries that are read regularly and so refreshed before. Prometheus, the API server and the client
-//! are in the same process and on the same processors, so that what they take counts as well.
+//! Sixteen keep-alive connections read a cached result at a fixed pace, over TLS and with a bearer token; only the refresh
+//! of its query reaches Prometheus. The other work runs concurrently: discovery once a second, a reader whose query takes
+//! Prometheus a second, and 10,000 queries that are read regularly and so refreshed in advance. Prometheus, the API server
+//! and the client share the process and the processors, so their CPU time counts as well.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are what a benchmark is run for")]
@@ -40,17 +40,17 @@ const CONNECTIONS: usize = 16;
 /// The pace of one connection.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// How long reads are measured, with and without other work.
+/// The duration of a measurement, with and without other work.
 const MEASURED: Duration = Duration::from_secs(30);
 
-/// How long a result is fresh: in this time all queries are refreshed once.
+/// The TTL of results. In this time all queries are refreshed once.
 const TTL: Duration = Duration::from_secs(15);
 
 const PODS: usize = 10;
 
 const QUERIES: usize = 10_000;
 
-/// So many of them are read at once: readers do not come in crowds.
+/// The number of concurrent reads of them. They do not come as a crowd.
 const BATCH: usize = 10;
 
 fn main() {
@@ -121,7 +121,7 @@ impl Served {
     }
 }
 
-/// The times that reads took, sorted.
+/// The durations of reads, sorted.
 async fn measure(address: SocketAddr, authority: &str) -> Vec<Duration> {
     let path = format!("{}?labelSelector=app%3Dlsp-server", path("*"));
     let request = connection::request(&path, &stage::token());
@@ -131,7 +131,7 @@ async fn measure(address: SocketAddr, authority: &str) -> Vec<Duration> {
         connection.first(&request).await;
         let request = Arc::clone(&request);
         tasks.spawn(async move {
-            // They do not all ask at the same moment.
+            // Spreads the reads over time.
             let first = EVERY * u32::try_from(index).unwrap() / u32::try_from(CONNECTIONS).unwrap();
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + first, EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -150,7 +150,7 @@ async fn measure(address: SocketAddr, authority: &str) -> Vec<Duration> {
     times
 }
 
-/// Reads 10,000 different queries within each life of their results.
+/// Reads 10,000 different queries within each TTL.
 async fn read_all(router: Router, stop: CancellationToken) {
     let reads = async {
         let mut rounds = tokio::time::interval(TTL);
@@ -176,7 +176,7 @@ async fn read_all(router: Router, stop: CancellationToken) {
     stop.run_until_cancelled(reads).await;
 }
 
-/// Reads what takes Prometheus a second, again and again.
+/// Repeats a read whose query takes Prometheus a second.
 async fn read_slowly(router: Router, stop: CancellationToken) {
     let reads = async {
         for round in 0_u64.. {

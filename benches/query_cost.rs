@@ -1,8 +1,7 @@
-//! What a query costs a real Prometheus by itself, in samples: the constant `QUERY` of the planner.
+//! The base cost of a query to a real Prometheus, in samples: the constant `QUERY` of the cost model.
 //!
-//! The queries are those that loadline sends for pods, over eight points of each series. Their cost is a line: so much for a
-//! query and so much for each sample. It is measured as the time that the threads of Prometheus run, and as the time until
-//! the answer is there.
+//! The queries are those that loadline sends for pods, over eight points of each series. Their cost is linear: a base for the
+//! query and a part for each sample. It is measured as the CPU time of Prometheus' threads, and as the response time.
 //!
 //! `cargo bench --bench query_cost -- 50` sends 50 queries of each kind in a round instead of 200. It needs `prometheus` on
 //! the PATH.
@@ -29,12 +28,12 @@ mod store;
 /// The pods of each namespace.
 const NAMESPACES: [usize; 5] = [1, 10, 100, 1_000, 5_000];
 
-/// The most names of an exact query.
+/// The maximum number of names in an exact query.
 const NAMES: usize = 100;
 
 const ROUNDS: usize = 5;
 
-/// The scrape interval is a second, so that there are eight points of each series.
+/// With a scrape interval of a second, this is eight points of each series.
 const WINDOW: &str = "8s";
 
 fn main() {
@@ -47,12 +46,12 @@ fn main() {
 async fn measure(repeats: usize) {
     let target = exporter(NAMESPACES.len(), namespace).await;
     let store = Store::start(&target, "1s").await;
-    // Enough points for the queries, which are all about this moment.
+    // Enough points for the queries, which all evaluate at this time.
     store.until(r#"count_over_time(up{job="bench"}[1m])"#, 12.0).await;
     let now = jiff::Timestamp::now().as_second().to_string();
     let cpu = store.process.cpu();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    // What scraping costs is not the price of queries.
+    // The CPU time of scrapes is subtracted.
     let idle = store.process.cpu().saturating_sub(cpu).as_secs_f64() / 5.0;
     println!("{:12} {:>8} {:>12} {:>12}", "matched by", "samples", "CPU", "time");
     for (kind, pods) in
@@ -94,18 +93,18 @@ async fn measure(repeats: usize) {
     }
 }
 
-/// How a query asks for the pods of a namespace.
+/// How a query selects the pods of a namespace.
 #[derive(Clone, Copy)]
 enum Pods {
-    /// As all readers of a namespace do together.
+    /// Like the shared query of a namespace.
     Any,
-    /// As a reader for himself does.
+    /// Like the exact query of a reader.
     Names,
-    /// Not at all, to see what the matcher costs.
+    /// Without a matcher, to measure its cost.
     All,
 }
 
-/// The query for the pods of a namespace; nothing where there are too many for their names.
+/// The query for the pods of a namespace; none if there are too many names.
 fn query(count: usize, pods: Pods) -> Option<String> {
     let matcher = match pods {
         Pods::Any => ",pod!=\"\"".to_owned(),
@@ -125,7 +124,7 @@ fn pod(index: usize) -> String {
     format!("app-{}-5d9c7b8f6d-{index:05}", index / 10)
 }
 
-/// A namespace's part of the page.
+/// The part of a namespace in the scraped page.
 fn namespace(index: usize) -> String {
     let Some(pods) = NAMESPACES.get(index) else { return String::new() };
     let mut page = String::new();
@@ -141,7 +140,7 @@ fn namespace(index: usize) -> String {
     page
 }
 
-/// The line that comes nearest to some points, each weighed by its own height: the intercept and the slope.
+/// The weighted linear regression of some points, each weighed by its own value: intercept and slope.
 fn line(points: &[(f64, f64)]) -> (f64, f64) {
     let sum =
         |of: fn(f64, f64) -> f64| -> f64 { points.iter().map(|(x, y)| of(*x, *y) / (y * y)).sum() };

@@ -1,17 +1,17 @@
-//! How many reads of a fleet of HorizontalPodAutoscalers loadline answers in a second over TLS, against servers that only send bytes.
+//! The throughput of loadline for reads of a fleet of HorizontalPodAutoscalers over TLS, compared with servers that only send bytes.
 //!
-//! 2,000 autoscalers in 20 namespaces, each with a label selector of its own that selects 10 pods. Results are fresh for 5 s, the
-//! default, and refreshed while they are read. Sixteen kept connections read one selector after another as fast as they are
-//! answered, each request with a bearer token; reviews of it are cached.
+//! 2,000 autoscalers in 20 namespaces, each with its own label selector for 10 pods. Results have the default TTL of 5 s, and
+//! are refreshed while they are read. Sixteen keep-alive connections read one selector after another as fast as responses
+//! arrive, each request with a bearer token; its reviews are cached.
 //!
-//! A bare server, made of the same libraries (axum, hyper, rustls), and nginx with a file, where it is installed, send the answer
-//! to one of these requests. They take turns of 5 s with loadline, so that whatever else the machine does slows all of them. For
+//! A bare server with the same libraries (axum, hyper, rustls) and, if it is installed, nginx with a file send the response
+//! to one of these requests. They alternate with loadline every 5 s, so that other load of the machine slows all of them. For
 //! each of them two ratios are printed:
 //!
-//! - reads a second, on a machine that client and servers share and keep busy, Prometheus and the API server included;
-//! - processor time of the server for one read, which the client and other processes have no part in.
+//! - reads per second, on a machine that the client, the servers, Prometheus and the API server share and keep busy;
+//! - CPU time of the server per read, without that of the client and other processes.
 //!
-//! `cargo bench --bench served_reads -- 20` measures 20 rounds instead of 5, which takes longer and says more.
+//! `cargo bench --bench served_reads -- 20` measures 20 rounds instead of 5, for less variance.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are what a benchmark is run for")]
@@ -53,13 +53,13 @@ const FLEET: Fleet = Fleet { namespaces: 20, apps: 100, pods: 10 };
 
 const CONNECTIONS: usize = 16;
 
-/// How long results are fresh: the default.
+/// The default TTL of results.
 const TTL: Duration = Duration::from_secs(5);
 
-/// How long one server has a turn. In that time every result is refreshed once.
+/// The duration of a round of one server. In that time every result is refreshed once.
 const TURN: Duration = TTL;
 
-/// What is asked for, in the order in which it is.
+/// The paths, in the order of the reads.
 type Requests = Arc<[Arc<[u8]>]>;
 
 fn main() {
@@ -114,12 +114,12 @@ fn main() {
     }
 }
 
-/// Threads by whose name processor time is told apart.
+/// Thread names, to separate CPU time.
 fn runtime(name: &str) -> Runtime {
     Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
 }
 
-/// loadline before the fleet's Prometheus and API server: its address, and what a client has to trust.
+/// loadline with the fleet's Prometheus and API server: its address and its CA.
 fn loadline(
     ours: &Runtime,
     around: &Runtime,
@@ -142,11 +142,11 @@ fn loadline(
     })
 }
 
-/// One server, and what was measured of it.
+/// One server and its measurements.
 struct Side {
     connections: Vec<Connection>,
     requests: Requests,
-    /// Media type and body of the first answer.
+    /// Media type and body of the first response.
     answer: (String, Bytes),
     usage: Usage,
     speeds: Vec<f64>,
@@ -174,12 +174,12 @@ impl Side {
         let (requests, speeds) = (Arc::clone(requests), Vec::new());
         let mut side =
             Self { connections, requests, answer, usage, speeds, reads: 0, cpu: Duration::ZERO };
-        // What is made once is not measured.
+        // One-time costs are not measured.
         side.turn(client);
         Self { speeds: Vec::new(), reads: 0, cpu: Duration::ZERO, ..side }
     }
 
-    /// All connections ask as fast as they are answered, each for selectors of its own.
+    /// All connections read as fast as responses arrive, each with its own selectors.
     fn turn(&mut self, client: &Runtime) {
         let (is_over, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (started, before) = (Instant::now(), self.usage.so_far());
@@ -211,7 +211,7 @@ impl Side {
         self.speeds.push(float(reads) / started.elapsed().as_secs_f64());
     }
 
-    /// Prints a line; `served` is compared with this one.
+    /// Prints a line that compares `served` with this server.
     fn report(&self, name: &str, served: Option<&Self>) {
         let speed = median(self.speeds.clone());
         print!("{name:10} {speed:10.0} {:9.1} us", self.cpu_of_one());
@@ -228,7 +228,7 @@ impl Side {
         );
     }
 
-    /// Processor time for one read, in microseconds.
+    /// CPU time per read, in microseconds.
     fn cpu_of_one(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / float(self.reads)
     }

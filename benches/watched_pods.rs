@@ -1,7 +1,7 @@
-//! What the watch of many pods costs in memory, and what a selector costs in time.
+//! The memory of a watch of many pods, and the duration of a selector.
 //!
-//! The API server is this program once more, in a process of its own, so that the memory that is read from the system is that
-//! of the watching process alone. Its objects have the metadata that real pods have, most of which is thrown away.
+//! The API server is a second process of this program, so that the memory of this process is that of the watch alone. Its
+//! objects have the metadata of real pods, most of which the watch drops.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose setup fails has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
@@ -45,10 +45,10 @@ const NAMESPACE: usize = 5_000;
 /// The pods of one Deployment.
 const DEPLOYMENT: usize = 50;
 
-/// The argument that makes this program the API server.
+/// The argument that starts the API server.
 const SERVE: &str = "--serve";
 
-/// How long anything may take.
+/// The timeout of every wait.
 const DEADLINE: Duration = Duration::from_secs(100);
 
 fn main() {
@@ -84,7 +84,7 @@ async fn measure() {
     let kinds = Kinds::builtin();
     let (nodes, pods) = (kinds.resolve("", "nodes").unwrap(), kinds.resolve("", "pods").unwrap());
 
-    // What the first request of all costs is not the price of pods.
+    // The first request has one-time costs.
     objects.select(nodes, None, &Selector::default()).await.unwrap();
     let before = memory("VmRSS:");
     let start = Instant::now();
@@ -92,15 +92,15 @@ async fn measure() {
     let synced = start.elapsed();
     assert_eq!(everything, PODS);
     let after = memory("VmRSS:");
-    println!("{PODS} pods, 5 labels each, of which one is of no other pod");
+    println!("{PODS} pods, 5 labels each, one of them unique");
     println!("synced within               {:8} ms", synced.as_millis());
     println!("RSS before                  {before:8} KiB");
     println!("RSS after                   {after:8} KiB");
     println!("a pod                       {:8} byte", (after - before) * 1_024 / PODS);
-    println!("most RSS                    {:8} KiB", memory("VmHWM:"));
+    println!("peak RSS                    {:8} KiB", memory("VmHWM:"));
 
     for round in 1..=3 {
-        // Everything is listed anew; the server tells of one pod less.
+        // Forces a new list; the server then has one pod less.
         let start = Instant::now();
         client.request_text(http::Request::get("/expire").body(Vec::new()).unwrap()).await.unwrap();
         while count(&objects, pods, None, "").await != PODS - round {
@@ -109,7 +109,7 @@ async fn measure() {
         }
         println!("RSS after {round} more lists      {:8} KiB", memory("VmRSS:"));
     }
-    println!("most RSS                    {:8} KiB", memory("VmHWM:"));
+    println!("peak RSS                    {:8} KiB", memory("VmHWM:"));
 
     for selector in ["", "app=app-7", "app in (app-7,app-8),tier!=none", "app!=app-7", "!app"] {
         let parsed = Selector::parse(selector).unwrap();
@@ -141,7 +141,7 @@ fn names(objects: &plan::Objects) -> usize {
     }
 }
 
-/// What the system says of the memory of this process, in KiB.
+/// The memory of this process according to the system, in KiB.
 fn memory(key: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with(key)).unwrap();
@@ -158,7 +158,7 @@ impl Drop for Server {
     }
 }
 
-/// How often everything was forgotten.
+/// The number of resource versions that have expired.
 type Expired = watch::Sender<usize>;
 
 /// The API server.
@@ -209,7 +209,7 @@ async fn pods(
     axum::Json(json!({"metadata": metadata, "items": items})).into_response()
 }
 
-/// A pod as the API server tells of its metadata.
+/// The metadata of a pod, as the API server sends it.
 fn pod(index: usize) -> Value {
     let (namespace, deployment) = (index / NAMESPACE, index / DEPLOYMENT);
     let hash = format!("{:08x}", deployment.wrapping_mul(2_654_435_761) & 0xffff_ffff);

@@ -1,4 +1,4 @@
-//! A client that costs little, for benchmarks: HTTP/1.1 over TLS, one request after another.
+//! A cheap client for benchmarks: HTTP/1.1 over TLS, one request after another.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// What kube-controller-manager sends to read a path. Like every client in Go it asks for gzip.
+/// The request of kube-controller-manager for a path. Like every Go client it accepts gzip.
 pub(crate) fn request(path: &str, token: &str) -> Arc<[u8]> {
     let text = format!(
         "GET {path} HTTP/1.1\r\nHost: loadline\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\nUser-Agent: kube-controller-manager/v1.35.0\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -21,7 +21,7 @@ pub(crate) fn request(path: &str, token: &str) -> Arc<[u8]> {
     Arc::from(text.into_bytes())
 }
 
-/// A kept connection of HTTP/1.1. All answers are as long as the first, so that the client costs little.
+/// A keep-alive connection of HTTP/1.1. All responses have the length of the first, so the client need not parse them.
 pub(crate) struct Connection {
     tls: TlsStream<TcpStream>,
     answer: Vec<u8>,
@@ -43,7 +43,7 @@ impl Connection {
         Self { tls, answer: Vec::new() }
     }
 
-    /// Asks and learns how long answers are. Gives media type and body.
+    /// Sends a request and records the length of the response. Returns media type and body.
     pub(crate) async fn first(&mut self, request: &[u8]) -> (String, Bytes) {
         self.tls.write_all(request).await.unwrap();
         loop {

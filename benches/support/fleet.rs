@@ -1,4 +1,4 @@
-//! A fleet of autoscaled applications on loopback: its Kubernetes API server and its Prometheus, both scripted and counting.
+//! A fleet of autoscaled applications on loopback, with a scripted Kubernetes API server and Prometheus that count requests.
 
 use std::{
     sync::{
@@ -23,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{self, JSON};
 
-/// How long Prometheus thinks about a query.
+/// The duration of a query in Prometheus.
 const THOUGHT: Duration = Duration::from_millis(50);
 
-/// How long the API server lets a watch last.
+/// The lifetime of a watch at the API server.
 const WATCH: Duration = Duration::from_secs(30);
 
 /// Namespaces with applications, each with a HorizontalPodAutoscaler.
@@ -39,7 +39,7 @@ pub(crate) struct Fleet {
     pub(crate) pods: usize,
 }
 
-/// What Prometheus and the API server were asked, and what they gave.
+/// The requests to Prometheus and the API server, and the samples of their responses.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) queries: AtomicUsize,
@@ -48,12 +48,12 @@ pub(crate) struct Counts {
 }
 
 impl Fleet {
-    /// How many autoscalers there are.
+    /// The number of autoscalers.
     pub(crate) fn autoscalers(self) -> usize {
         self.namespaces * self.apps
     }
 
-    /// What the autoscaler of that number reads.
+    /// The path that this autoscaler reads.
     pub(crate) fn path(self, autoscaler: usize) -> String {
         let (namespace, app) = (autoscaler / self.apps, autoscaler % self.apps);
         let metric = stage::METRIC;
@@ -64,7 +64,7 @@ impl Fleet {
         )
     }
 
-    /// The URL of a Prometheus that has one sample for every pod.
+    /// The URL of a Prometheus with one sample for every pod.
     pub(crate) async fn prometheus(self, counts: &Arc<Counts>, stop: CancellationToken) -> String {
         let names = get(async |request: Request| {
             // The probe for backends that ignore match[] matches nothing.
@@ -89,7 +89,7 @@ impl Fleet {
         stage::serve(router, stop).await
     }
 
-    /// The answer to a query, and its samples.
+    /// The response to a query, and its number of samples.
     fn answer(self, query: &str) -> (String, usize) {
         let namespaces = matched(query, "namespace")
             .unwrap_or_else(|| (0..self.namespaces).map(place).collect());
@@ -171,7 +171,7 @@ impl Fleet {
     }
 }
 
-/// A namespace. All names are equally long, and so are answers.
+/// A namespace. All names have the same length, and so have responses.
 fn place(namespace: usize) -> String {
     format!("team-{namespace:03}")
 }
@@ -185,7 +185,7 @@ fn pod(app: usize, index: usize) -> String {
     format!("{}-5d9c7b8f6d-{index:05}", name(app))
 }
 
-/// The values that a matcher names; nothing where the label may be anything.
+/// The values that a matcher lists; none if the label is not restricted.
 fn matched(query: &str, label: &str) -> Option<Vec<String>> {
     let matchers = query.split_once('{').unwrap().1.split_once('}').unwrap().0;
     matchers.split("\",").find_map(|matcher| {
@@ -212,7 +212,7 @@ fn served(objects: Vec<Value>, counts: &Arc<Counts>) -> MethodRouter {
     get(async move |request: Request| objects.answer(&request))
 }
 
-/// Objects of which nothing ever changes.
+/// Objects that never change.
 #[derive(Clone)]
 struct Objects {
     all: Arc<[Value]>,

@@ -1,4 +1,4 @@
-//! Servers that do nothing but send the same bytes to everybody, over TLS.
+//! Servers that send the same bytes to every client, over TLS.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn certificate() -> CertifiedKey<rcgen::KeyPair> {
     rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap()
 }
 
-/// A server of the libraries that loadline is made of.
+/// A server with the libraries of loadline.
 pub(crate) async fn bare((media, body): (String, Bytes)) -> (SocketAddr, String) {
     let key = certificate();
     let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
@@ -73,10 +73,10 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Serves this file; nothing where nginx is not installed.
+    /// Serves this file; returns none if nginx is not installed.
     pub(crate) fn start(body: &[u8]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        // Started by root, the workers are somebody else.
+        // If root starts nginx, the workers run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let key = certificate();
         let authority = key.cert.pem();
@@ -87,7 +87,7 @@ impl Nginx {
         ] {
             fs::write(folder.path().join(name), content).unwrap();
         }
-        // Somebody else might take the port meanwhile; then nginx ends, and so does this.
+        // Another process may take the port in between; then nginx exits, and so does the benchmark.
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -122,12 +122,12 @@ impl Nginx {
         Some(nginx)
     }
 
-    /// Its address, and what a client has to trust.
+    /// Its address and its CA.
     pub(crate) fn place(&self) -> (SocketAddr, String) {
         (self.address, self.authority.clone())
     }
 
-    /// The processes that answer.
+    /// The worker processes.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let id = self.master.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();

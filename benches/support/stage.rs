@@ -1,4 +1,4 @@
-//! What stands around loadline in benchmarks: a Prometheus and a Kubernetes API server, both scripted, on loopback.
+//! The environment of loadline in benchmarks: a scripted Prometheus and a scripted Kubernetes API server on loopback.
 
 use std::{fmt::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -31,13 +31,13 @@ rules:
   metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'
 "#;
 
-/// The metric that there is.
+/// The only metric.
 pub(crate) const METRIC: &str = "lsp_requests_per_second";
 
-/// Queries that have this word in them take a second.
+/// Queries with this word take a second.
 pub(crate) const SLOW: &str = "takes-a-second";
 
-/// A token that the API server knows, as long as a service account's.
+/// A valid token with the length of a service account's.
 pub(crate) fn token() -> String {
     "eyJhbGciOiJSUzI1NiIsImtpZCI6I".repeat(30)
 }
@@ -47,7 +47,7 @@ pub(crate) fn rules() -> rules::RuleSet {
     rules::load(RULES).unwrap()
 }
 
-/// A server whose answers stay in the cache.
+/// A server whose results stay in the cache.
 pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
     let hour = Duration::from_secs(3_600);
     Settings {
@@ -77,7 +77,7 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
     }
 }
 
-/// A cluster that is asked once who asks and may read.
+/// A cluster that gets one token review and one access review.
 pub(crate) fn cluster(kubeconfig: &Path) -> Cluster {
     let hour = Duration::from_secs(3_600);
     Cluster::Kubernetes(Box::new(ClusterSettings {
@@ -93,12 +93,12 @@ pub(crate) fn cluster(kubeconfig: &Path) -> Cluster {
     }))
 }
 
-/// A pod's name as a Deployment makes it.
+/// A pod's name, as under a Deployment.
 pub(crate) fn pod(index: usize) -> String {
     format!("lsp-server-5d9c7b8f6d-{index:05}")
 }
 
-/// What Prometheus answers for that many pods.
+/// The response of Prometheus for this number of pods.
 pub(crate) fn answer(count: usize) -> String {
     let mut body = r#"{"status":"success","data":{"resultType":"vector","result":["#.to_owned();
     for index in 0..count {
@@ -116,7 +116,7 @@ pub(crate) fn answer(count: usize) -> String {
 
 pub(crate) const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 
-/// A Prometheus that knows one metric of that many pods.
+/// A Prometheus with one metric of this number of pods.
 pub(crate) async fn prometheus(pods: usize, stop: CancellationToken) -> String {
     let names = |uri: Uri| async move {
         // The probe for backends that ignore match[] matches nothing.
@@ -125,7 +125,7 @@ pub(crate) async fn prometheus(pods: usize, stop: CancellationToken) -> String {
         (JSON, format!(r#"{{"status":"success","data":{data}}}"#))
     };
     let vector: Arc<str> = answer(pods).into();
-    // The body is taken as Prometheus takes it: what is left unread would break the connection.
+    // Reads the body as Prometheus does: an unread body would break the connection.
     let query = move |uri: Uri, body: Bytes| async move {
         let form = String::from_utf8_lossy(&body);
         if form.contains(SLOW) || uri.query().unwrap_or_default().contains(SLOW) {
@@ -135,12 +135,12 @@ pub(crate) async fn prometheus(pods: usize, stop: CancellationToken) -> String {
     };
     let router = Router::new()
         .route("/api/v1/label/__name__/values", get(names))
-        // Long queries come by POST.
+        // Long queries use POST.
         .route("/api/v1/query", get(query.clone()).post(query));
     serve(router, stop).await
 }
 
-/// The kubeconfig of a Kubernetes API server with that many pods, which knows every token and allows everything.
+/// The kubeconfig of a Kubernetes API server with this number of pods, which accepts every token and allows everything.
 pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTempFile {
     let items: Vec<_> = (0..pods)
         .map(|index| {
@@ -156,7 +156,7 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
     .into();
     let pods = move |request: Request| async move {
         if request.uri().query().unwrap_or_default().contains("watch=") {
-            // Nothing ever changes.
+            // No object ever changes.
             let events = stream::pending::<Result<Bytes, std::io::Error>>();
             return (JSON, Body::from_stream(events)).into_response();
         }
@@ -170,7 +170,7 @@ pub(crate) async fn api_server(pods: usize, stop: CancellationToken) -> NamedTem
     kubeconfig(&serve(reviews(router), stop).await)
 }
 
-/// An API server that knows every token and allows everything.
+/// An API server that accepts every token and allows everything.
 pub(crate) fn reviews(router: Router) -> Router {
     let user = json!({
         "username": "system:serviceaccount:kube-system:horizontal-pod-autoscaler",
@@ -202,7 +202,7 @@ pub(crate) fn kubeconfig(url: &str) -> NamedTempFile {
     kubeconfig
 }
 
-/// The kinds that there are, as aggregated discovery tells them.
+/// The kinds of the cluster, as in aggregated discovery.
 pub(crate) fn kinds() -> Vec<Value> {
     let resource = |plural: &str, singular: &str, kind: &str, scope: &str| {
         json!({
@@ -219,7 +219,7 @@ pub(crate) fn kinds() -> Vec<Value> {
     })]
 }
 
-/// An answer of aggregated discovery.
+/// A response of aggregated discovery.
 pub(crate) fn aggregated(items: &[Value]) -> Response {
     let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let body = json!({
@@ -234,7 +234,7 @@ fn reviewed(status: &Value) -> Response {
     (StatusCode::CREATED, Json(review)).into_response()
 }
 
-/// Serves on a free port of loopback and gives the URL.
+/// Serves on a free loopback port. Returns the URL.
 pub(crate) async fn serve(router: Router, stop: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -19,28 +19,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage;
 
-/// How long anything may take.
+/// The timeout of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
-/// How often it is looked whether something has happened.
+/// The polling interval of waits.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A child that does not outlive its owner.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    /// A number of its `/proc/…/status`, in KiB.
+    /// A field of its `/proc/…/status`, in KiB.
     pub(crate) fn memory(&self, key: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// How long its threads have run.
+    /// The CPU time of its threads.
     pub(crate) fn cpu(&self) -> Duration {
         let mut nanoseconds = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap() {
-            // A thread may end meanwhile.
+            // A thread may exit in between.
             let ran = fs::read_to_string(task.unwrap().path().join("schedstat"));
             nanoseconds += ran.unwrap_or_default().split(' ').next().unwrap().parse().unwrap_or(0);
         }
@@ -73,7 +73,7 @@ impl Store {
         );
         let file = folder.path().join("prometheus.yaml");
         fs::write(&file, config).unwrap();
-        // Somebody else might take the port meanwhile; then Prometheus ends, and so does this.
+        // Another process may take the port in between; then Prometheus exits, and so does the benchmark.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
@@ -90,14 +90,14 @@ impl Store {
         store
     }
 
-    /// The body of an answer of the HTTP API.
+    /// The body of a response of the HTTP API.
     pub(crate) async fn body(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Vec<u8>> {
         let url = format!("{}/api/v1/{path}", self.url);
         let response = self.client.get(url).query(parameters).send().await.ok()?;
         Some(response.error_for_status().ok()?.bytes().await.ok()?.to_vec())
     }
 
-    /// How long the body of an answer is; it is not kept.
+    /// The length of the body of a response, which is not stored.
     pub(crate) async fn length(&self, path: &str, parameters: &[(&str, &str)]) -> usize {
         let url = format!("{}/api/v1/{path}", self.url);
         let mut response = self.client.get(url).query(parameters).send().await.unwrap();
@@ -109,20 +109,20 @@ impl Store {
         length
     }
 
-    /// The value of the first sample of a query; nothing where there is none.
+    /// The value of the first sample of a query, if there is one.
     pub(crate) async fn number(&self, query: &str) -> Option<f64> {
         let body = self.body("query", &[("query", query)]).await?;
         let answer: Value = serde_json::from_slice(&body).ok()?;
         answer.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
     }
 
-    /// Waits until a query gives so much at the least.
+    /// Waits until a query returns at least this value.
     pub(crate) async fn until(&self, query: &str, least: f64) {
         until(query, async || self.number(query).await.filter(|value| *value >= least)).await;
     }
 }
 
-/// Serves a page of metrics, of so many chunks.
+/// Serves a page of metrics in these chunks.
 pub(crate) async fn exporter(chunks: usize, chunk: fn(usize) -> String) -> String {
     let page = move || async move {
         let chunks = (0..chunks).map(move |index| Ok::<_, std::io::Error>(chunk(index)));
@@ -132,7 +132,7 @@ pub(crate) async fn exporter(chunks: usize, chunk: fn(usize) -> String) -> Strin
     stage::serve(Router::new().route("/metrics", get(page)), CancellationToken::new()).await
 }
 
-/// Waits until there is something.
+/// Waits until the function returns a value.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -144,7 +144,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// Runs to the end, or until this process is told to stop: either way what is running is dropped.
+/// Runs to the end, or until a signal stops this process. Both drop everything that runs.
 pub(crate) async fn unless_stopped(work: impl Future<Output = ()>) {
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     tokio::select! {

@@ -1,17 +1,17 @@
-//! Processor time, by thread name or by process.
+//! CPU time, by thread name or by process.
 
 use std::{fs, path::Path, time::Duration};
 
-/// Whose processor time is read.
+/// The owner of the CPU time.
 pub(crate) enum Usage {
-    /// Of the threads of this process that have this name.
+    /// The threads of this process with this name.
     Threads(&'static str),
-    /// Of other processes.
+    /// Other processes.
     Processes(Vec<u32>),
 }
 
 impl Usage {
-    /// How long they have run so far.
+    /// Their CPU time so far.
     pub(crate) fn so_far(&self) -> Duration {
         let (tasks, name) = match self {
             Self::Threads(name) => (vec!["/proc/self/task".to_owned()], Some(*name)),
@@ -26,7 +26,7 @@ impl Usage {
     }
 }
 
-/// Nothing for a thread of another name, and for one that has ended meanwhile.
+/// None for a thread with another name, and for one that has exited in between.
 fn nanoseconds(thread: &Path, name: Option<&str>) -> Option<u64> {
     if let Some(name) = name
         && fs::read_to_string(thread.join("comm")).ok()?.trim() != name
