@@ -89,7 +89,7 @@ async fn measure(sizes: &[usize]) {
     let Some((first_size, first)) = costs.first() else { return };
     for (size, cost) in costs.iter().skip(1) {
         println!(
-            "{size} series against {first_size}: received {:.3}, RSS {:.3}, most RSS {:.3}, /api/v1/series {:.3}",
+            "{size} series against {first_size}: received {:.3}, RSS {:.3}, peak RSS {:.3}, /api/v1/series {:.3}",
             ratio(cost.received, first.received),
             ratio(cost.resident, first.resident),
             ratio(cost.most_resident, first.most_resident),
