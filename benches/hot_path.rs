@@ -83,7 +83,7 @@ fn entry() -> Entry {
     let rules = stage::rules();
     let kinds = Kinds::builtin();
     let rule = Arc::clone(rules.custom.first().unwrap());
-    let mapping = rule.mapping.resolve(&kinds);
+    let mapping = rule.base.mapping.resolve(&kinds);
     let kind = Arc::clone(kinds.resolve("", "pods").unwrap());
     Entry {
         series: "lsp_requests_total".into(),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    core::rules::{Backend, Content, CredentialPolicy, HeaderError, Problem, QueryOptions},
+    core::{
+        key_path::KeyPath,
+        rules::{Backend, Content, CredentialPolicy, HeaderError, Problem, QueryOptions},
+    },
     metrics::Metrics,
     prometheus::{BackendHandle, Config, ConfigError, Prometheus},
 };
@@ -90,7 +93,7 @@ impl Backends {
             match known.unwrap_or_else(|| self.connect(backend)) {
                 Ok(prometheus) => named.push((backend.content, prometheus)),
                 Err(error) => {
-                    let path = format!("backends.{}", backend.name);
+                    let path = KeyPath::from(["backends", &backend.name]);
                     problems.push(Problem::new(Some(backend.place), path, error.to_string()));
                 }
             }
@@ -100,7 +103,11 @@ impl Backends {
             tracing::error!("{problem}; the rules that name this backend fail");
         }
         for problem in told.iter().filter(|problem| !problems.contains(problem)) {
-            tracing::info!(backend = problem.path, "no longer a problem: {}", problem.message);
+            tracing::info!(
+                backend = problem.path.to_string(),
+                "no longer a problem: {}",
+                problem.message
+            );
         }
         let problems = Arc::new(problems);
         self.unusable.store(Arc::clone(&problems));

@@ -11,6 +11,7 @@ pub mod external;
 pub mod fields;
 pub mod go_quote;
 pub mod go_regex;
+pub mod key_path;
 pub mod kinds;
 pub mod lint;
 pub mod memory;

@@ -16,6 +16,7 @@ mod confirm;
 mod handle;
 mod idle;
 mod miss_backoff;
+mod problem;
 mod round;
 mod state;
 
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 use budgets::Budgets;
 use handle::Ask;
 pub use handle::Handle;
+pub use problem::Problem;
 use state::RuleState;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -86,9 +88,10 @@ pub struct Discovery {
     asked: mpsc::Receiver<Ask>,
     budgets: Budgets,
     tried: watch::Sender<bool>,
-    problems: Arc<ArcSwap<Vec<String>>>,
-    remarks: Arc<ArcSwap<Vec<String>>>,
-    kinds_problem: Option<String>,
+    problems: Arc<ArcSwap<Vec<Problem>>>,
+    remarks: Arc<ArcSwap<Vec<Problem>>>,
+    /// Whether the API server did not say which kinds there are.
+    lacks_kinds: bool,
     metrics: Arc<Metrics>,
     traces: Traces,
 }
@@ -129,7 +132,7 @@ impl Discovery {
             tried,
             problems,
             remarks,
-            kinds_problem: None,
+            lacks_kinds: false,
             metrics,
             traces,
         };
@@ -187,13 +190,15 @@ impl Discovery {
 
     /// Takes other rules, and says which of them have to be discovered.
     fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
-        let name = |state: &RuleState| state.discovered.rule.id.clone();
-        let before: BTreeSet<_> = self.rules.iter().map(name).collect();
-        let before_rules = std::mem::take(&mut self.rules);
-        self.rules = state::of(rules, before_rules, &self.kinds, &self.settings);
+        let before = std::mem::take(&mut self.rules);
+        let mut gone: BTreeSet<_> = before.iter().map(|state| state.rule().id).collect();
+        self.rules = state::of(rules, before, &self.kinds, &self.settings);
         self.is_replaced = true;
-        for gone in before.difference(&self.rules.iter().map(name).collect()) {
-            self.metrics.forget_rule(gone);
+        for state in &self.rules {
+            gone.remove(&state.rule().id);
+        }
+        for rule in gone {
+            self.metrics.forget_rule(rule);
         }
         let is_new = |state: &&RuleState| state.attempted.is_none();
         (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()
@@ -249,7 +254,9 @@ impl Discovery {
             }
         }
         let rules = self.rules.iter().flat_map(RuleState::problems);
-        let problems = self.kinds_problem.iter().cloned().chain(rules).collect();
+        let no_kinds = "the API server does not tell which kinds the cluster has";
+        let no_kinds = self.lacks_kinds.then(|| Problem::new(None, no_kinds));
+        let problems = no_kinds.into_iter().chain(rules).collect();
         self.problems.store(Arc::new(problems));
         self.tell_remarks();
     }
@@ -259,9 +266,9 @@ impl Discovery {
         let kinds = self.kinds_source.kinds().await;
         self.kinds_asked = Some(Instant::now());
         match kinds {
-            Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.kinds_problem = None,
+            Ok(kinds) if self.kinds_known && *kinds == *self.kinds => self.lacks_kinds = false,
             Ok(kinds) => {
-                self.kinds_problem = None;
+                self.lacks_kinds = false;
                 for state in &mut self.rules {
                     state.tie(&kinds);
                 }
@@ -269,11 +276,10 @@ impl Discovery {
                 self.kinds_known = true;
             }
             Err(error) => {
-                if self.kinds_problem.is_none() {
+                if !self.lacks_kinds {
                     tracing::warn!(%error, "cannot read which kinds the cluster has; retrying");
                 }
-                let problem = "the API server does not tell which kinds the cluster has";
-                self.kinds_problem = Some(problem.to_owned());
+                self.lacks_kinds = true;
             }
         }
     }
@@ -303,7 +309,7 @@ impl Discovery {
         self.find_idle(&catalog, &contests, &alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
-            let rule = &state.discovered.rule.id;
+            let rule = state.rule().id;
             self.metrics.discovery(rule, state.is_well(), state.series_names());
             self.metrics.metrics_left_out(rule, state.left_out);
         }

@@ -4,6 +4,7 @@
 //! too slow for it, is not sent for a while, and its readers get exact ones at once.
 
 mod groups;
+mod results;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,15 +13,16 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use groups::{Group, Groups};
+pub use results::{Attempt, Failure, Part, Results};
+use results::{fresh_size, is_refused, is_timeout};
 
 use crate::{
     backends::{BackendError, Backends},
     cache::{FetchError, Lookup, Query, QueryCache, now, slot::How, slot::Life},
     core::{
-        plan::{self, Key, Objects, Plan, PlanError, Source},
+        plan::{self, Objects, Plan, Source},
         repeats::Repeats,
-        rules::QueryOptions,
-        samples::Index,
+        rules::{QueryOptions, RuleId},
         selector::Selector,
         sharing::{
             Action, By, ExactQuery, LOOK, Read, SharedQuery,
@@ -30,7 +32,6 @@ use crate::{
     },
     metrics::Metrics,
     objects::Selected,
-    prometheus::Answer,
 };
 
 /// How many parts of an exact query are sent at the same time.
@@ -85,37 +86,6 @@ pub struct Asked<'a> {
     pub reader: u64,
 }
 
-/// The results that answer a read.
-#[derive(Debug)]
-pub struct Found {
-    /// One result, or several that have some of the objects each, in the order of their names.
-    pub parts: Vec<Part>,
-    /// How they were asked for.
-    pub choice: Choice,
-}
-
-/// One result.
-#[derive(Debug)]
-pub struct Part {
-    /// How an object's samples are found in it.
-    pub key: Key,
-    /// The result.
-    pub got: Lookup,
-    /// The query.
-    pub query: Query,
-    /// The objects that are in this part; nothing where all that were asked for are.
-    pub objects: Option<Objects>,
-}
-
-/// What became of sharing.
-#[derive(Debug)]
-pub enum Attempt {
-    /// The result of the shared query.
-    Shared(Part),
-    /// Narrower queries have to be sent.
-    Exact(WhyExact),
-}
-
 /// What an autoscaler will read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ExpectedObjects {
@@ -123,20 +93,6 @@ pub enum ExpectedObjects {
     Selected(usize),
     /// One, by name.
     Named(Arc<str>),
-}
-
-/// Why there is no result.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// There is no query for the read.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// There is no backend for it.
-    #[error(transparent)]
-    BackendHandle(#[from] BackendError),
-    /// The backend did not answer.
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
 }
 
 impl Planner {
@@ -153,31 +109,31 @@ impl Planner {
     }
 
     /// Plans a read and fetches its results.
-    pub async fn find(&self, asked: Asked<'_>) -> Result<Found> {
+    pub async fn find(&self, asked: Asked<'_>) -> Result<Results> {
         let Asked { source, namespace, selected, metric_selector, .. } = asked;
-        let found = match &selected.objects {
+        let results = match &selected.objects {
             Objects::Any => {
                 let plan = plan::exact(source, namespace, &Objects::Any, metric_selector)?;
                 let parts = vec![self.fetch(asked, plan, None).await?];
-                Found { parts, choice: Choice::Exact(WhyExact::Everything) }
+                Results { parts, choice: Choice::Exact(WhyExact::Everything) }
             }
             Objects::Named(_) => {
                 let group = self.group(source, namespace, metric_selector).await;
                 match self.choose(asked, &group).await {
                     Err(Failure::Fetch(error)) => self.stale(asked, &group, error).await?,
-                    found => found?,
+                    results => results?,
                 }
             }
         };
-        self.metrics.plan(found.choice.name());
+        self.metrics.plan(results.choice.name());
         tracing::debug!(
-            rule = source.rule,
-            plan = %found.choice,
-            queries = found.parts.len(),
-            query = found.parts.first().map(|part| &*part.query.text),
+            rule = %source.rule,
+            plan = %results.choice,
+            queries = results.parts.len(),
+            query = results.parts.first().map(|part| &*part.query.text),
             "planned"
         );
-        Ok(found)
+        Ok(results)
     }
 
     /// Fetches the result that all readers in all namespaces can share, whether or not that is the setting: a read of most of the
@@ -259,7 +215,7 @@ impl Planner {
     }
 
     /// Fetches the results that answer a read of these objects.
-    async fn choose(&self, asked: Asked<'_>, group: &Arc<Group>) -> Result<Found> {
+    async fn choose(&self, asked: Asked<'_>, group: &Arc<Group>) -> Result<Results> {
         let Asked { source, namespace, selected, reader, .. } = asked;
         let names = asked.names().len();
         if self.life(source.options).ttl.is_zero() {
@@ -271,7 +227,7 @@ impl Planner {
             match self.share(asked, &all, read).await? {
                 Attempt::Shared(part) => {
                     self.abandon(self.groups.update(group, |it| it.leave(reader)).await).await;
-                    return Ok(Found { parts: vec![part], choice: Choice::Everywhere });
+                    return Ok(Results { parts: vec![part], choice: Choice::Everywhere });
                 }
                 // An exact query is answered, and one for the namespace could take as long again.
                 Attempt::Exact(why @ WhyExact::TimedOut) => {
@@ -283,7 +239,7 @@ impl Planner {
         let population = selected.population;
         let read = Read { reader, names, population, may_wait: true };
         match self.share(asked, group, read).await? {
-            Attempt::Shared(part) => Ok(Found { parts: vec![part], choice: Choice::Shared }),
+            Attempt::Shared(part) => Ok(Results { parts: vec![part], choice: Choice::Shared }),
             Attempt::Exact(why) => self.exact(asked, group, why).await,
         }
     }
@@ -340,7 +296,7 @@ impl Planner {
     }
 
     /// Fetches the results of queries for just the objects that are asked for.
-    async fn exact(&self, asked: Asked<'_>, group: &Arc<Group>, why: WhyExact) -> Result<Found> {
+    async fn exact(&self, asked: Asked<'_>, group: &Arc<Group>, why: WhyExact) -> Result<Results> {
         // What one object gets may depend on the others, and then they have to be asked for together.
         let is_pointwise = group.lock().shared_query().is_some();
         let max_bytes = if is_pointwise { self.settings.max_query_bytes } else { usize::MAX };
@@ -356,12 +312,12 @@ impl Planner {
             let queries = parts.iter().filter_map(Part::exact).collect();
             self.answered(group, asked.reader, By::Exact(queries)).await;
         }
-        Ok(Found { parts, choice: Choice::Exact(why) })
+        Ok(Results { parts, choice: Choice::Exact(why) })
     }
 
     /// What was found before for a reader whose plan or objects have changed since, so that there is no older result of the
     /// same query.
-    async fn stale(&self, asked: Asked<'_>, group: &Group, error: FetchError) -> Result<Found> {
+    async fn stale(&self, asked: Asked<'_>, group: &Group, error: FetchError) -> Result<Results> {
         let (shared, exact) = group.lock().last_queries(asked.reader);
         // Where what one object gets depends on the others, a result for others is none for these.
         let Some(shared) = shared else { return Err(error.into()) };
@@ -379,7 +335,7 @@ impl Planner {
             // Some of the parts would be some of the objects.
             let parts: Option<Vec<_>> = join_all(parts).await.into_iter().collect();
             if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
-                return Ok(Found { parts, choice: Choice::Exact(WhyExact::NoNewer) });
+                return Ok(Results { parts, choice: Choice::Exact(WhyExact::NoNewer) });
             }
         }
         Err(error.into())
@@ -406,11 +362,12 @@ impl Planner {
     }
 
     /// Logs that a shared query is not sent for a while. A rule has many groups, which fail alike.
-    fn log_pause(&self, rule: &str, error: &FetchError, pause: Duration) {
+    fn log_pause(&self, rule: RuleId, error: &FetchError, pause: Duration) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(untold) = logged.tell((rule, is_timeout(error)), Instant::now()) else { return };
         drop(logged);
         let (suppressed, pause) = (Some(untold).filter(|untold| *untold > 0), pause.as_secs());
+        let rule = rule.to_string();
         tracing::warn!(rule, %error, suppressed, "one query for all readers fails; exact ones are sent for {pause} s");
     }
 
@@ -453,32 +410,4 @@ impl<'a> Asked<'a> {
             Objects::Any => &[],
         }
     }
-}
-
-impl Part {
-    /// The query, and the objects that it was asked for.
-    fn exact(&self) -> Option<ExactQuery<Query>> {
-        let Some(Objects::Named(names)) = &self.objects else { return None };
-        Some(ExactQuery { query: self.query.clone(), names: names.clone() })
-    }
-}
-
-/// How many samples a result has that is fresh, or objects where each has several samples: readers count objects.
-fn fresh_size(got: &Lookup, source: Source<'_>, key: &Key) -> Option<usize> {
-    let (Answer::Vector(vector), How::Fresh) = (got.kept.value().answer(), &got.how) else {
-        return None;
-    };
-    Some(match source.part_label {
-        None => vector.samples.len(),
-        Some(_) => got.kept.value().with_index(vector, key, Index::objects_len),
-    })
-}
-
-/// Whether a narrower query may succeed where this error came.
-fn is_refused(error: &FetchError) -> bool {
-    matches!(error, FetchError::Failed(error) if error.is_about_the_query() && !error.is_timeout())
-}
-
-fn is_timeout(error: &FetchError) -> bool {
-    matches!(error, FetchError::Failed(error) if error.is_timeout())
 }

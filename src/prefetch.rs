@@ -109,7 +109,9 @@ impl PrefetchTask {
             if !readers.is_empty() {
                 let namespace = namespace.as_deref().unwrap_or_default();
                 let query = external::query(&entry, namespace, selector)?;
-                self.planner.prefetch_query(&entry.rule.options, namespace, query.into()).await?;
+                self.planner
+                    .prefetch_query(&entry.rule.base.options, namespace, query.into())
+                    .await?;
             }
             return Ok(true);
         };
@@ -122,8 +124,8 @@ impl PrefetchTask {
 /// What the file says of the rule that a topic is read by.
 fn content(catalog: &Catalog, topic: &Topic) -> Option<Content> {
     match &topic.resource {
-        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.content),
-        None => Some(catalog.external().get(&topic.metric)?.rule.content),
+        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.base.content),
+        None => Some(catalog.external().get(&topic.metric)?.rule.base.content),
     }
 }
 

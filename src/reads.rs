@@ -1,36 +1,38 @@
 //! A read of a metric, front to back: which metric, which objects, which query, which values.
 
+mod error;
 pub mod external;
 mod look;
 mod oddities;
 pub mod resource;
 
 use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
     sync::Arc,
 };
 
+pub use error::ReadError;
 use look::Looks;
 use oddities::{Recorder, Subject};
 
 use crate::{
-    cache::{FetchError, Lookup, slot::How},
+    cache::{Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
         oddity::Oddity,
-        plan::{self, PlanError, shareable},
+        plan::{self, shareable},
         reading::{self, Reading, Readings},
-        rules::OnEmpty,
-        samples::Vector,
+        rules::{OnEmpty, RuleId},
+        samples::{Index, Vector},
         selector::{LabelSelector, Selector},
     },
-    discovery, kubernetes,
+    discovery::{self, Problem},
     metrics::Metrics,
     objects::{Objects, Selected},
-    planner::{Asked, Failure, Part, Planner},
-    prometheus::{Answer, PublicError},
+    planner::{Asked, Part, Planner},
+    prometheus::Answer,
     rules_file::Rules,
     wire::path::{MetricPath, Name},
 };
@@ -72,104 +74,6 @@ pub struct Values {
     pub window_seconds: Option<i64>,
 }
 
-/// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The kind is not known, or there is no such metric for it.
-    #[error("the server could not find the metric {metric} for {resource}{}", because(.cause))]
-    UnknownMetric {
-        /// The metric.
-        metric: String,
-        /// The resource, in the plural where it is known.
-        resource: String,
-        /// What an administrator can look at.
-        cause: String,
-    },
-    /// The metric exists, and the named object has no sample.
-    #[error("the server could not find the metric {metric} for {resource} {name}{}", because(.cause))]
-    NoSample {
-        /// The metric.
-        metric: String,
-        /// The resource.
-        resource: String,
-        /// The object.
-        name: String,
-        /// What an administrator can look at.
-        cause: String,
-    },
-    /// Nobody knows yet which metrics there are.
-    #[error("unable to fetch metrics: not discovered yet: {cause}")]
-    NotDiscovered {
-        /// The rules that no discovery has succeeded for.
-        cause: String,
-    },
-    /// The selector cannot be put to Prometheus.
-    #[error("{0}")]
-    BadSelector(String),
-    /// The rule cannot answer the question.
-    #[error("unable to fetch metrics: {0}")]
-    Rule(PlanError),
-    /// Nobody can be asked for the rule.
-    #[error("unable to fetch metrics: {rule}: {cause}")]
-    BackendHandle {
-        /// The rule.
-        rule: String,
-        /// Why not.
-        cause: String,
-    },
-    /// Prometheus did not answer as it should.
-    #[error("unable to fetch metrics: {rule}: {cause}")]
-    Fetch {
-        /// The rule.
-        rule: String,
-        /// What may be told.
-        cause: PublicError,
-        /// What happened.
-        source: FetchError,
-    },
-    /// The query's result is no vector.
-    #[error("unable to fetch metrics: {rule}: the query gives a {kind}, not a vector")]
-    NotAVector {
-        /// The rule.
-        rule: String,
-        /// The result's type.
-        kind: String,
-    },
-    /// There are no `resourceRules`.
-    #[error("the server could not find the requested resource")]
-    NoUsage,
-    /// The rules do not say how usage is queried.
-    #[error("unable to fetch metrics: {0}")]
-    NoUsageRule(String),
-    /// A pod or node has no usage.
-    #[error("{resource}.metrics.k8s.io \"{name}\" not found: {cause}")]
-    UnknownUsage {
-        /// The resource, as metrics-server says it.
-        resource: &'static str,
-        /// The object, behind its namespace and a slash if it is in one.
-        name: String,
-        /// What an administrator can look at.
-        cause: String,
-    },
-    /// Prometheus did not give usage.
-    #[error("unable to fetch metrics: {rule}: {cause}")]
-    UsageUnavailable {
-        /// The rule.
-        rule: String,
-        /// What may be told.
-        cause: PublicError,
-        /// What happened.
-        source: FetchError,
-    },
-    /// The API server did not list the objects.
-    #[error("unable to list matching resources")]
-    Objects(#[source] kubernetes::Error),
-}
-
-fn because(cause: &str) -> String {
-    if cause.is_empty() { String::new() } else { format!(": {cause}") }
-}
-
 impl Reads {
     /// Puts the parts together.
     pub fn new(
@@ -189,45 +93,43 @@ impl Reads {
         self.discovery.catalog()
     }
 
-    /// Answers a question about objects of a kind.
-    pub async fn read(&self, question: &MetricRequest) -> Result<Values, ReadError> {
-        let entry = self.entry(&question.path).await?;
-        let namespace = question.path.namespace.as_deref();
-        if !question.metric.is_empty() {
-            let object = match &question.path.name {
+    /// Reads a metric of objects of a kind.
+    pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
+        let entry = self.entry(&request.path).await?;
+        let rule = &entry.rule.base;
+        let namespace = request.path.namespace.as_deref();
+        if !request.metric.is_empty() {
+            let object = match &request.path.name {
                 Name::One(name) => Some(name.as_str()),
                 Name::All => None,
             };
-            plan::check_selector(entry.source(), namespace, object, &question.metric)
-                .map_err(refused)?;
+            plan::check_selector(entry.source(), namespace, object, &request.metric)?;
         }
-        let selected = self.select(question, &entry).await?;
+        let selected = self.select(request, &entry).await?;
         let asked = Asked {
             source: entry.source(),
             namespace,
-            scope: question.path.scope(),
+            scope: request.path.scope(),
             selected: &selected,
-            metric_selector: &question.metric,
-            reader: question.reader(),
+            metric_selector: &request.metric,
+            reader: request.reader(),
         };
-        let found =
-            self.planner.find(asked).await.map_err(|failure| failed(&entry.rule.id, failure))?;
+        let found = self.planner.find(asked).await;
+        let found = found.map_err(|failure| ReadError::of(rule.id, failure))?;
         let mut readings = Readings::default();
         for part in &found.parts {
-            let vector = part.vector(&entry.rule.id)?;
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            let more = part.got.kept.value().with_index(vector, &part.key, |index| {
-                reading::read(vector, index, namespace.unwrap_or_default(), objects, entry.rule.nan)
-            });
-            readings.extend(more);
+            readings.extend(part.read(rule.id, |vector, index| {
+                reading::read(vector, index, namespace.unwrap_or_default(), objects, rule.nan)
+            })?);
         }
         // Nothing is only then a fact when the answer is new and whole.
         let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
-        let is_missing = !matches!(question.path.name, Name::One(_))
+        let is_missing = !matches!(request.path.name, Name::One(_))
             || (readings.values.is_empty() && readings.valueless.is_empty());
-        if entry.rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
+        if rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
-            readings.fill(&self.existing(question, &entry, &selected).await?, at_ms);
+            readings.fill(&self.existing(request, &entry, &selected).await?, at_ms);
         }
         let nothing = if readings.values.is_empty() {
             Some(self.why_nothing(&entry, namespace, &readings, knows_all).await)
@@ -235,23 +137,21 @@ impl Reads {
             None
         };
         let (nothing, label) = nothing.unzip();
-        let subject = Subject::of(entry.source(), &question.path.metric);
-        let subject = label.as_deref().map_or(subject, |label| subject.about(label));
+        let label = label.as_ref().unwrap_or(&entry.label);
+        let subject = Subject::of(entry.source(), label, &request.path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
-        if let (Name::One(name), Some(why)) = (&question.path.name, nothing) {
-            let label = label.as_deref().unwrap_or(&entry.label);
-            return Err(ReadError::NoSample {
-                metric: question.path.metric.clone(),
-                resource: entry.kind.resource.to_string(),
-                name: name.clone(),
-                cause: format!("the query of {} {}", entry.rule.id, why.explains(label)),
+        if let (Name::One(name), Some(why)) = (&request.path.name, nothing) {
+            return Err(ReadError::UnknownMetric {
+                metric: request.path.metric.clone(),
+                of: format!("{} {name}", entry.kind.resource),
+                cause: format!("the query of {} {}", rule.id, why.explains(label)),
             });
         }
         Ok(Values {
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
-            selector: (!question.metric.is_empty()).then(|| question.metric.to_label_selector()),
-            window_seconds: entry.rule.window_seconds,
+            selector: (!request.metric.is_empty()).then(|| request.metric.to_label_selector()),
+            window_seconds: rule.window_seconds,
         })
     }
 
@@ -262,22 +162,22 @@ impl Reads {
         entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
     }
 
-    async fn select(&self, question: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
-        let MetricPath { namespace, name, metric, .. } = &question.path;
+    async fn select(&self, request: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
+        let MetricPath { namespace, name, metric, .. } = &request.path;
         if let Name::One(name) = name {
             let objects = plan::Objects::Named(vec![name.as_str().into()]);
             return Ok(Selected { objects, population: None });
         }
         let selected = self
             .objects
-            .select(&entry.kind, namespace.as_deref(), &question.objects)
+            .select(&entry.kind, namespace.as_deref(), &request.objects)
             .await
             .map_err(ReadError::Objects)?;
         match &selected.objects {
             plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
                 metric: metric.clone(),
-                resource: entry.kind.resource.to_string(),
-                cause: no_objects(question, &entry.kind),
+                of: entry.kind.resource.to_string(),
+                cause: no_objects(request, &entry.kind),
             }),
             _ => Ok(selected),
         }
@@ -286,15 +186,15 @@ impl Reads {
     /// Those of the objects that were asked for that exist. A named one need not.
     async fn existing(
         &self,
-        question: &MetricRequest,
+        request: &MetricRequest,
         entry: &Entry,
         selected: &Selected,
     ) -> Result<Vec<Arc<str>>, ReadError> {
         let plan::Objects::Named(names) = &selected.objects else { return Ok(Vec::new()) };
-        if !matches!(question.path.name, Name::One(_)) {
+        if !matches!(request.path.name, Name::One(_)) {
             return Ok(names.clone());
         }
-        let namespace = question.path.namespace.as_deref();
+        let namespace = request.path.namespace.as_deref();
         let all = self.objects.select(&entry.kind, namespace, &Selector::default()).await;
         Ok(match all.map_err(ReadError::Objects)?.objects {
             plan::Objects::Named(all) => {
@@ -337,14 +237,18 @@ impl Reads {
 impl MetricRequest {
     /// A number that is the same when the same reader asks again: an autoscaler always asks for the same objects.
     fn reader(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
         match &self.path.name {
-            Name::One(name) => name.hash(&mut hasher),
-            Name::All => self.objects.hash(&mut hasher),
+            Name::One(name) => reader((&self.path.namespace, name)),
+            Name::All => reader((&self.path.namespace, &self.objects)),
         }
-        self.path.namespace.hash(&mut hasher);
-        hasher.finish()
     }
+}
+
+/// A number for what a reader asks for.
+fn reader(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether what is not in a result is not there at all.
@@ -355,11 +259,19 @@ fn is_new_and_whole(got: &Lookup) -> bool {
 }
 
 impl Part {
-    fn vector(&self, rule: &str) -> Result<&Vector, ReadError> {
-        match self.got.kept.value().answer() {
-            Answer::Vector(vector) => Ok(vector),
-            Answer::Scalar(..) => Err(not_a_vector(rule, "scalar")),
-            Answer::Other(kind) => Err(not_a_vector(rule, kind)),
+    /// Reads the samples of the result.
+    fn read<T>(
+        &self,
+        rule: RuleId,
+        read: impl FnOnce(&Vector, &Index) -> T,
+    ) -> Result<T, ReadError> {
+        let result = self.got.kept.value();
+        match result.answer() {
+            Answer::Vector(vector) => {
+                Ok(result.with_index(vector, &self.key, |index| read(vector, index)))
+            }
+            Answer::Scalar(..) => Err(ReadError::no_vector(rule, "scalar")),
+            Answer::Other(kind) => Err(ReadError::no_vector(rule, kind)),
         }
     }
 }
@@ -376,29 +288,31 @@ fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
     (kind.namespaced == path.namespace.is_some()).then_some(kind)
 }
 
-/// Why nothing is known yet of rules: the first of their problems, if one was told of.
-fn waiting(rules: &[String], problems: &[String]) -> ReadError {
+/// Why nothing is known yet of rules: the first of their problems, if one was reported.
+fn waiting(
+    catalog: &Catalog,
+    problems: &[Problem],
+    is_of_api: impl Fn(&RuleId) -> bool,
+) -> Option<ReadError> {
+    let rules: Vec<_> = catalog.undiscovered().iter().copied().filter(is_of_api).collect();
     let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
-    let mut cause = format!("waiting for {}", named.join(", "));
+    let mut cause = format!("waiting for {}", RuleId::list(named));
     if !rest.is_empty() {
         cause.push_str(&format!(" and {} more", rest.len()));
     }
-    let why = problems.iter().find_map(|problem| {
-        let (rule, why) = problem.split_once(": ")?;
-        rules.iter().any(|waiting| waiting == rule).then_some(why)
-    });
-    if let Some(why) = why {
-        cause.push_str(&format!(": {why}"));
+    let is_of_these = |problem: &&Problem| problem.rule.is_some_and(|rule| rules.contains(&rule));
+    if let Some(problem) = problems.iter().find(is_of_these) {
+        cause.push_str(&format!(": {}", problem.cause));
     }
-    ReadError::NotDiscovered { cause }
+    (!rules.is_empty()).then_some(ReadError::NotDiscovered { cause })
 }
 
-fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadError {
+fn unknown(catalog: &Catalog, problems: &[Problem], path: &MetricPath) -> ReadError {
     if catalog.kinds().is_empty() {
         return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
     }
-    if !catalog.undiscovered().is_empty() {
-        return waiting(catalog.undiscovered(), problems);
+    if let Some(error) = waiting(catalog, problems, |rule| matches!(rule, RuleId::Custom(_))) {
+        return error;
     }
     let GroupResource { group, resource } = &path.resource;
     let resolved = catalog.kinds().resolve(group, resource);
@@ -416,52 +330,17 @@ fn unknown(catalog: &Catalog, problems: &[String], path: &MetricPath) -> ReadErr
         }
         Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
     };
-    ReadError::UnknownMetric { metric: path.metric.clone(), resource: name.to_string(), cause }
+    ReadError::UnknownMetric { metric: path.metric.clone(), of: name.to_string(), cause }
 }
 
-fn no_objects(question: &MetricRequest, kind: &Kind) -> String {
-    let place = match &question.path.namespace {
+fn no_objects(request: &MetricRequest, kind: &Kind) -> String {
+    let place = match &request.path.namespace {
         Some(namespace) => format!(" in namespace {namespace}"),
         None => String::new(),
     };
-    if question.objects.is_empty() {
+    if request.objects.is_empty() {
         format!("there are no {}{place}", kind.resource)
     } else {
-        format!("no {}{place} match the label selector `{}`", kind.resource, question.objects)
+        format!("no {}{place} match the label selector `{}`", kind.resource, request.objects)
     }
-}
-
-fn refused(error: PlanError) -> ReadError {
-    match error {
-        PlanError::Selector(problem) => ReadError::BadSelector(problem),
-        error @ (PlanError::NoNamespaceLabel { .. } | PlanError::Template { .. }) => {
-            ReadError::Rule(error)
-        }
-    }
-}
-
-fn failed(rule: &str, failure: Failure) -> ReadError {
-    match failure {
-        Failure::Plan(error) => refused(error),
-        Failure::BackendHandle(error) => {
-            ReadError::BackendHandle { rule: rule.to_owned(), cause: error.to_string() }
-        }
-        Failure::Fetch(error) => fetch_failed(rule, error),
-    }
-}
-
-fn fetch_failed(rule: &str, source: FetchError) -> ReadError {
-    ReadError::Fetch { rule: rule.to_owned(), cause: public(&source), source }
-}
-
-/// What may be told of a query that failed.
-fn public(error: &FetchError) -> PublicError {
-    match error {
-        FetchError::Failed(error) => error.public(),
-        FetchError::Abandoned(_) => PublicError::Abandoned,
-    }
-}
-
-fn not_a_vector(rule: &str, kind: &str) -> ReadError {
-    ReadError::NotAVector { rule: rule.to_owned(), kind: kind.to_owned() }
 }

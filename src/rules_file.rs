@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backends::Backends,
     core::{
+        key_path::KeyPath,
         lint::{self, Finding, Severity},
         resource::UsageRules,
         rules::{self, Problem, RuleSet},
@@ -79,7 +80,7 @@ impl RulesFile {
             let message = format!(
                 "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
             );
-            let lost = Problem::new(None, String::new(), message);
+            let lost = Problem::new(None, KeyPath::default(), message);
             let problems: Vec<_> = std::iter::once(lost).chain(rules.broken).collect();
             return Err(lines(&problems));
         }
@@ -87,7 +88,7 @@ impl RulesFile {
         let told: Vec<_> =
             findings.iter().filter(|finding| finding.severity < Severity::Info).collect();
         for Finding { place, path, message, help, .. } in told.iter().take(MOST_TOLD) {
-            let problem = Problem::new(*place, path.clone(), message.clone());
+            let problem = Problem::new(*place, path.clone(), message);
             tracing::warn!("{}; {help}", self.line(&problem));
         }
         let more = told.len().saturating_sub(MOST_TOLD);

@@ -24,25 +24,14 @@ use texts::Texts;
 use super::{
     kinds::{GroupResource, Kind, Kinds},
     plan::Source,
-    rules::{ResolvedMapping, Rule},
+    rules::{CustomRule, MetricRule, ResolvedMapping, RuleBase, RuleId},
 };
-
-/// The API that a rule gives metrics of.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Api {
-    /// custom.metrics.k8s.io
-    Custom,
-    /// external.metrics.k8s.io
-    External,
-}
 
 /// A rule with its mapping tied to the cluster's kinds, and what discovery knows about it.
 #[derive(Clone, Debug)]
 pub struct DiscoveredRule {
     /// The rule.
-    pub rule: Arc<Rule>,
-    /// What it gives metrics of.
-    pub api: Api,
+    pub rule: MetricRule,
     /// Its mapping. Of an external rule only the label of namespaces counts.
     pub mapping: Arc<ResolvedMapping>,
     /// The series that were found, or nothing before the first discovery that succeeded.
@@ -76,8 +65,8 @@ pub struct Contest {
 pub struct Catalog {
     kinds: Arc<Kinds>,
     metrics: BTreeMap<GroupResource, Vec<Metric<Provider>>>,
-    undiscovered: Vec<String>,
-    limited: Vec<String>,
+    undiscovered: Vec<RuleId>,
+    limited: Vec<RuleId>,
     external: External,
     len: usize,
     bytes: usize,
@@ -87,7 +76,7 @@ pub struct Catalog {
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The rule that provides the metric.
-    pub rule: Arc<Rule>,
+    pub rule: Arc<CustomRule>,
     /// The series behind the metric.
     pub series: Arc<str>,
     /// The described kind.
@@ -101,18 +90,19 @@ pub struct Entry {
 impl Entry {
     /// What the metric's query is rendered from.
     pub fn source(&self) -> Source<'_> {
+        let rule = &self.rule.base;
         Source {
-            rule: &self.rule.id,
-            content: self.rule.content,
-            place: self.rule.place,
-            query: &self.rule.query,
+            rule: rule.id,
+            content: rule.content,
+            place: rule.place,
+            query: &rule.query,
             is_sorted: self.rule.is_sorted,
             series: &self.series,
             label: &self.label,
             namespace_label: self.namespace_label.as_ref(),
             is_namespaced: self.kind.namespaced,
             part_label: None,
-            options: &self.rule.options,
+            options: &rule.options,
         }
     }
 }
@@ -138,7 +128,7 @@ struct Metric<P> {
 /// What all metrics have in common that a rule gives through one label.
 #[derive(Debug)]
 struct Provider {
-    rule: Arc<Rule>,
+    rule: Arc<CustomRule>,
     kind: Arc<Kind>,
     label: Arc<str>,
     namespace_label: Option<Arc<str>>,
@@ -160,7 +150,8 @@ impl<P> Borrow<Claim> for Claimed<P> {
 /// All claims on metrics, by resource and metric name, in the order of rising precedence.
 fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>> {
     let mut claims = Vec::new();
-    for (index, DiscoveredRule { rule, mapping, found, .. }) in of(Api::Custom, rules) {
+    for (index, DiscoveredRule { rule, mapping, found }) in rules.iter().enumerate() {
+        let MetricRule::Custom(rule) = rule else { continue };
         let namespace_label = mapping.namespace_label().map(|label| texts.shared(label));
         for (label, names) in found.iter().flat_map(|found| &found.by_label) {
             let Some(kind) = mapping.kind(label) else {
@@ -176,7 +167,7 @@ fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>>
                 label: texts.shared(label.as_str()),
                 namespace_label: namespace_label.clone(),
             });
-            claimed(&mut claims, (index, rule, &provider.label), names, &provider, texts);
+            claimed(&mut claims, (index, &rule.base, &provider.label), names, &provider, texts);
         }
     }
     claims.sort_unstable_by(|a, b| {
@@ -189,7 +180,7 @@ fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>>
 /// Adds the claims of a rule through a label.
 fn claimed<P>(
     claims: &mut Vec<Claimed<P>>,
-    (index, rule, label): (usize, &Rule, &Arc<str>),
+    (index, rule, label): (usize, &RuleBase, &Arc<str>),
     names: &BTreeSet<Arc<str>>,
     provider: &Arc<P>,
     texts: &mut Texts,
@@ -223,19 +214,6 @@ fn won<P>(claims: &[Claimed<P>], alive: &BTreeSet<Claim>) -> Vec<Metric<P>> {
 fn find<'c, P>(metrics: &'c [Metric<P>], name: &str) -> Option<&'c Metric<P>> {
     let at = metrics.binary_search_by(|metric| (*metric.name).cmp(name)).ok()?;
     metrics.get(at)
-}
-
-/// The rules of an API with their positions among all.
-fn of(api: Api, rules: &[DiscoveredRule]) -> impl Iterator<Item = (usize, &DiscoveredRule)> {
-    rules.iter().enumerate().filter(move |(_, discovered)| discovered.api == api)
-}
-
-/// The rules of an API that no discovery has succeeded for yet.
-fn undiscovered(api: Api, rules: &[DiscoveredRule]) -> Vec<String> {
-    of(api, rules)
-        .filter(|(_, discovered)| discovered.found.is_none())
-        .map(|(_, discovered)| discovered.rule.id.clone())
-        .collect()
 }
 
 /// Who provides a contested metric: the last of the claims that are alive, or of all where none is.
@@ -283,15 +261,15 @@ impl Catalog {
         let metrics: BTreeMap<_, _> = of_kinds.collect();
         let custom: usize = metrics.values().map(Vec::len).sum();
         let external = External::build(rules, alive, &mut texts);
-        let undiscovered = undiscovered(Api::Custom, rules);
-        let is_limited =
-            |rule: &&DiscoveredRule| rule.found.as_ref().is_some_and(|found| found.left_out > 0);
-        let limited = rules.iter().filter(is_limited).map(|rule| rule.rule.id.clone()).collect();
+        let those = |is: fn(Option<&Found>) -> bool| {
+            let rules = rules.iter().filter(|rule| is(rule.found.as_deref()));
+            rules.map(|rule| rule.rule.base().id).collect()
+        };
         Self {
             kinds,
             metrics,
-            undiscovered,
-            limited,
+            undiscovered: those(|found| found.is_none()),
+            limited: those(|found| found.is_some_and(|found| found.left_out > 0)),
             len: custom + external.len(),
             bytes: custom * size_of::<Metric<Provider>>() + external.bytes() + texts.bytes(),
             external,
@@ -320,13 +298,13 @@ impl Catalog {
         })
     }
 
-    /// The rules of custom metrics that no discovery has succeeded for yet.
-    pub fn undiscovered(&self) -> &[String] {
+    /// The rules of metrics that no discovery has succeeded for yet.
+    pub fn undiscovered(&self) -> &[RuleId] {
         &self.undiscovered
     }
 
     /// The rules that have more metrics than are served.
-    pub fn limited(&self) -> &[String] {
+    pub fn limited(&self) -> &[RuleId] {
         &self.limited
     }
 
@@ -336,10 +314,10 @@ impl Catalog {
         kinds.map(|(resource, _)| resource).collect()
     }
 
-    /// The rules that give metrics, by what they are called in messages.
-    pub fn rules(&self) -> HashSet<&str> {
-        let custom = self.metrics.values().flatten().map(|metric| &metric.provider.rule);
-        custom.chain(self.external.rules()).map(|rule| rule.id.as_str()).collect()
+    /// The rules that give metrics.
+    pub fn rules(&self) -> HashSet<RuleId> {
+        let custom = self.metrics.values().flatten().map(|metric| metric.provider.rule.base.id);
+        custom.chain(self.external.rules()).collect()
     }
 
     /// All custom metrics, sorted by resource and name.

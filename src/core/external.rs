@@ -8,7 +8,7 @@ use super::{
     oddity::{Oddities, Oddity},
     plan::{Matchers, PlanError},
     quantity,
-    rules::{Aggregate, Nan, OnEmpty, Rule},
+    rules::{Aggregate, ExternalRule, Nan, OnEmpty},
     samples::{Labels, Sample, Vector},
     selector::{Contradiction, Given, Selector},
     template::QueryArguments,
@@ -57,7 +57,7 @@ pub fn query(
     selector: &Selector,
 ) -> Result<String, PlanError> {
     let query = matched(entry, namespace, selector)?;
-    let label = entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
+    let label = entry.namespace_label.as_deref().filter(|_| entry.rule.base.mapping.namespaced());
     let of = "the namespace that is asked about";
     let given = label.map(|label| Given { label, value: Some(namespace), of });
     for Contradiction { label, why } in selector.contradictions(given.as_slice()) {
@@ -92,10 +92,10 @@ pub fn query_everywhere(entry: &ExternalEntry) -> Result<String, PlanError> {
 
 /// The label that the namespace is matched by, where it is.
 fn namespace_label(entry: &ExternalEntry) -> Result<Option<&str>, PlanError> {
-    if !entry.rule.mapping.namespaced() {
+    if !entry.rule.base.mapping.namespaced() {
         return Ok(None);
     }
-    let missing = || PlanError::NoNamespaceLabel { rule: entry.rule.id.clone() };
+    let missing = || PlanError::NoNamespaceLabel { rule: entry.rule.base.id };
     entry.namespace_label.as_deref().map(Some).ok_or_else(missing)
 }
 
@@ -109,9 +109,10 @@ fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanErro
     };
     entry
         .rule
+        .base
         .query
         .render(&arguments)
-        .map_err(|source| PlanError::Template { rule: entry.rule.id.clone(), source })
+        .map_err(|source| PlanError::Template { rule: entry.rule.base.id, source })
 }
 
 /// Reads every sample of a vector, and makes one value of all where the rule says so.
@@ -129,7 +130,7 @@ pub fn of_vector(
 ) -> ExternalReadings {
     let mut samples = Samples { odd: vector.oddities(), ..Samples::default() };
     let namespace_label =
-        entry.namespace_label.as_deref().filter(|_| entry.rule.mapping.namespaced());
+        entry.namespace_label.as_deref().filter(|_| entry.rule.base.mapping.namespaced());
     let other_namespace = |labels: Labels<'_>| {
         let said = namespace_label.and_then(|name| labels.get(name)).unwrap_or_default();
         (!said.is_empty() && said != namespace).then(|| said.to_owned())
@@ -138,7 +139,7 @@ pub fn of_vector(
         let Sample { labels, at_ms, value } = sample;
         match other_namespace(labels) {
             Some(other) => samples.odd.note(Oddity::OtherNamespaces, &other),
-            None => samples.add(Some((at, labels)), at_ms, value, entry.rule.nan),
+            None => samples.add(Some((at, labels)), at_ms, value, entry.rule.base.nan),
         }
     }
     for (labels, oddity) in vector.unusable.iter() {
@@ -150,7 +151,7 @@ pub fn of_vector(
     let unusable = vector.unusable.iter().map(|(labels, _)| labels);
     let mut all = vector.samples.iter().map(|sample| sample.labels).chain(unusable);
     let is_empty = all.all(|labels| other_namespace(labels).is_some());
-    if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.on_empty, is_empty, zero_at) {
+    if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.base.on_empty, is_empty, zero_at) {
         let zero = ExternalReading { sample: None, milli: 0, at_ms };
         return ExternalReadings { values: vec![zero], odd: samples.odd };
     }
@@ -164,9 +165,9 @@ pub fn of_vector(
 }
 
 /// Reads a scalar, which has no labels.
-pub fn of_scalar(at_ms: i64, value: f64, rule: &Rule) -> ExternalReadings {
+pub fn of_scalar(at_ms: i64, value: f64, rule: &ExternalRule) -> ExternalReadings {
     let mut samples = Samples::default();
-    samples.add(None, at_ms, value, rule.nan);
+    samples.add(None, at_ms, value, rule.base.nan);
     samples.readings(rule.aggregate, |_, _| Ordering::Equal)
 }
 
@@ -252,16 +253,16 @@ mod tests {
         let rules = load(&text).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         let rule = Arc::clone(&rules.external[0]);
-        let mapping = rule.mapping.resolve(&Kinds::builtin());
+        let mapping = rule.base.mapping.resolve(&Kinds::builtin());
         let namespace_label = mapping.namespace_label().map(Arc::from);
         ExternalEntry { series: "up".into(), namespace_label, rule }
     }
 
-    fn rule(options: &str) -> Arc<Rule> {
+    fn rule(options: &str) -> Arc<ExternalRule> {
         rule_of("namespaced: false", options)
     }
 
-    fn rule_of(resources: &str, options: &str) -> Arc<Rule> {
+    fn rule_of(resources: &str, options: &str) -> Arc<ExternalRule> {
         let text = format!(
             "externalRules:\n- {{seriesQuery: up, metricsQuery: up, resources: {{{resources}}}{options}}}\n"
         );

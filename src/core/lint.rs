@@ -32,9 +32,13 @@ use serde::Serialize;
 use self::{resources::Subjects, written::Written};
 use super::{
     embedded::{self, Carried, Found},
+    key_path::KeyPath,
     kinds::Kinds,
     nesting,
-    rules::{self, CredentialPolicy, OnEmpty, Problem, Rule, RuleSet},
+    rules::{
+        self, CredentialPolicy, CustomRule, ExternalRule, OnEmpty, Problem, RuleBase, RuleId,
+        RuleSet,
+    },
     yaml::Place,
 };
 
@@ -67,16 +71,21 @@ pub struct Finding {
     pub severity: Severity,
     /// What kind of finding this is, in lower-case words joined by dashes; another version calls it the same.
     pub code: &'static str,
-    /// The rule, by its position: `rules[2]`; nothing where it is not about one.
-    pub rule: Option<String>,
-    /// The key's path: `rules[2].metricsQuery`; empty for the file itself.
-    pub path: String,
+    /// The key.
+    pub path: KeyPath,
     /// Where in the file, if that is known: that of the nearest key that is written.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub help: String,
+}
+
+impl Finding {
+    /// The rule; nothing where it is not about one.
+    pub fn rule(&self) -> Option<RuleId> {
+        RuleId::of(&self.path)
+    }
 }
 
 /// Everything that is to be said of a rules file, or of those that a text carries, in the order of the text. Only errors where it
@@ -132,8 +141,7 @@ fn check_carried(
     if is_empty && !rules.is_empty_on_purpose && !may_have_more {
         let message = "the file has no rules, so that nothing is served";
         let help = "write rules, or `rules: []` if none are wanted";
-        let (message, help) = (message.to_owned(), help.to_owned());
-        report.add(Severity::Warning, "no-rules", String::new(), message, help);
+        report.add(Severity::Warning, "no-rules", KeyPath::default(), message, help);
     }
     let kinds = Kinds::builtin();
     for rule in &rules.custom {
@@ -156,7 +164,6 @@ fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {
     Finding {
         severity: Severity::Error,
         code,
-        rule: rule_of(&problem.path),
         path: problem.path.clone(),
         place: problem.place,
         message: problem.message.clone(),
@@ -164,46 +171,31 @@ fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {
     }
 }
 
-/// The rule that a path is about.
-fn rule_of(path: &str) -> Option<String> {
-    let mut keys = path.split('.');
-    let first = keys.next()?;
-    if first.starts_with("rules[") || first.starts_with("externalRules[") {
-        return Some(first.to_owned());
-    }
-    (first == "resourceRules").then_some(keys.next()?).map(|second| format!("{first}.{second}"))
-}
-
-fn check_custom(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
+fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>) {
+    let rule = &custom.base;
     selectors::check(rule, report);
     naming::check(rule, report);
-    let subjects = Subjects::of(rule, kinds, report);
+    let subjects = Subjects::of(custom, kinds, report);
     targets::check(rule, kinds, report);
     queries::check(rule, &subjects, report);
     sharing::check(rule, &subjects, report);
-    if rule.on_empty == OnEmpty::Zero {
-        report.info(
-            rule,
-            "zero-for-missing",
-            "onEmpty",
-            "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle",
-            "leave `onEmpty` out, unless a missing sample does mean 0",
-        );
-    }
+    let effect = "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle";
+    zero_for_missing(rule, effect, report);
 }
 
-fn check_external(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
+fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
+    let rule = &external.base;
     selectors::check(rule, report);
     naming::check(rule, report);
-    external::check(rule, kinds, report);
+    external::check(external, kinds, report);
+    let effect = "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped";
+    zero_for_missing(rule, effect, report);
+}
+
+fn zero_for_missing(rule: &RuleBase, effect: &str, report: &mut Report<'_>) {
     if rule.on_empty == OnEmpty::Zero {
-        report.info(
-            rule,
-            "zero-for-missing",
-            "onEmpty",
-            "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped",
-            "leave `onEmpty` out, unless a missing sample does mean 0",
-        );
+        let help = "leave `onEmpty` out, unless a missing sample does mean 0";
+        report.info(rule.id, "zero-for-missing", "onEmpty", effect, help);
     }
 }
 
@@ -216,41 +208,38 @@ struct Report<'w> {
 impl Report<'_> {
     fn warning(
         &mut self,
-        rule: &Rule,
+        rule: RuleId,
         code: &'static str,
-        key: &str,
+        key: impl Into<KeyPath>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Warning, code, path(rule, key), message.into(), help.into());
+        self.add(Severity::Warning, code, rule.key(key), message, help);
     }
 
     fn info(
         &mut self,
-        rule: &Rule,
+        rule: RuleId,
         code: &'static str,
-        key: &str,
+        key: impl Into<KeyPath>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.add(Severity::Info, code, path(rule, key), message.into(), help.into());
+        self.add(Severity::Info, code, rule.key(key), message, help);
     }
 
     fn add(
         &mut self,
         severity: Severity,
         code: &'static str,
-        path: String,
-        message: String,
-        help: String,
+        path: KeyPath,
+        message: impl Into<String>,
+        help: impl Into<String>,
     ) {
-        let (rule, place) = (rule_of(&path), Some(self.written.place(&path)));
-        self.findings.push(Finding { severity, code, rule, path, place, message, help });
+        let (message, help) = (message.into(), help.into());
+        let place = Some(self.written.place(&path));
+        self.findings.push(Finding { severity, code, path, place, message, help });
     }
-}
-
-fn path(rule: &Rule, key: &str) -> String {
-    if key.is_empty() { rule.id.clone() } else { format!("{}.{key}", rule.id) }
 }
 
 /// Names as a sentence lists them.

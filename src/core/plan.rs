@@ -17,6 +17,7 @@ pub use source::Source;
 use super::{
     go_quote::quote,
     names,
+    rules::RuleId,
     selector::{Contradiction, Given, Selector},
     template::{QueryArguments, TemplateError},
 };
@@ -96,13 +97,13 @@ pub enum PlanError {
     #[error("{rule} maps no label to namespaces, so its metrics cannot be read in a namespace")]
     NoNamespaceLabel {
         /// The rule.
-        rule: String,
+        rule: RuleId,
     },
     /// The rule's template fails for this question.
     #[error("{rule}: {source}")]
     Template {
         /// The rule.
-        rule: String,
+        rule: RuleId,
         /// What the template says.
         source: TemplateError,
     },
@@ -247,7 +248,7 @@ fn render(
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<String, PlanError> {
-    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule.to_owned() };
+    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule };
     let namespace_label = || source.namespace_label.ok_or_else(no_namespace_label);
     let label = source.label;
     let mut matchers = Matchers::default();
@@ -283,7 +284,7 @@ fn render(
     source
         .query
         .render(&arguments)
-        .map_err(|error| PlanError::Template { rule: source.rule.to_owned(), source: error })
+        .map_err(|error| PlanError::Template { rule: source.rule, source: error })
 }
 
 #[cfg(test)]
@@ -299,7 +300,7 @@ mod tests {
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
         let rule = Arc::clone(&rules.custom[0]);
         let kinds = Kinds::builtin();
-        let mapping = rule.mapping.resolve(&kinds);
+        let mapping = rule.base.mapping.resolve(&kinds);
         let kind = Arc::clone(kinds.resolve("", "pod").unwrap());
         Entry {
             series: "up".into(),

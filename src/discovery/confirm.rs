@@ -61,10 +61,10 @@ impl Doubt {
     }
 }
 
-/// A confirming query, and the series that it is about.
-struct Question {
+/// A query that confirms which of these series are alive.
+struct Confirmation {
     rule: usize,
-    text: String,
+    query: String,
     series: BTreeSet<Series>,
 }
 
@@ -81,54 +81,56 @@ pub(super) async fn confirm(
         wanted.entry((claim.rule, &claim.label)).or_default().insert(&claim.series);
     }
     let mut confirmed: BTreeMap<usize, Confirmed> = BTreeMap::new();
-    let mut questions: HashMap<BackendHandle, Vec<Question>> = HashMap::new();
+    let mut confirmations: HashMap<BackendHandle, Vec<Confirmation>> = HashMap::new();
     for ((rule, label), names) in wanted {
         let Some(discovered) = rules.get(rule) else { continue };
         let known = confirmed.entry(rule).or_default();
         for chunk in chunks(&names) {
             let series = chunk.iter().map(|name| (Arc::clone(label), Arc::clone(name))).collect();
-            let selector = &discovered.rule.selector;
-            let Some(text) = confirmation(selector, label, &chunk, window(rule)) else {
+            let base = discovered.rule.base();
+            let Some(query) = query(&base.selector, label, &chunk, window(rule)) else {
                 // Found by the series endpoint, which knows only what has samples in the window.
                 known.alive.extend(series);
                 continue;
             };
-            match backends.discovery_handle(&discovered.rule.options) {
+            match backends.discovery_handle(&base.options) {
                 Ok(backend) => {
-                    questions.entry(backend).or_default().push(Question { rule, text, series });
+                    let confirmation = Confirmation { rule, query, series };
+                    confirmations.entry(backend).or_default().push(confirmation);
                 }
                 Err(error) => known.doubt(series, error.into()),
             }
         }
     }
-    let answers = questions.into_iter().map(|(backend, questions)| ask(backend, questions));
-    for (question, answer) in join_all(answers).await.into_iter().flatten() {
-        confirmed.entry(question.rule).or_default().note(question, answer);
+    let answers = confirmations.into_iter().map(|(backend, of_backend)| ask(backend, of_backend));
+    for (Confirmation { rule, series, .. }, answer) in join_all(answers).await.into_iter().flatten()
+    {
+        confirmed.entry(rule).or_default().note(series, answer);
     }
     confirmed
 }
 
 async fn ask(
     backend: BackendHandle,
-    questions: Vec<Question>,
-) -> Vec<(Question, Result<Answer, Error>)> {
+    confirmations: Vec<Confirmation>,
+) -> Vec<(Confirmation, Result<Answer, Error>)> {
     let deadline = Instant::now() + backend.discovery_timeout();
-    let answers = stream::iter(questions).map(|question| {
+    let answers = stream::iter(confirmations).map(|confirmation| {
         let backend = backend.clone();
         async move {
             let late = |_elapsed| Err(backend.discovery_timed_out());
-            let answer = tokio::time::timeout_at(deadline, backend.query(&question.text)).await;
+            let answer =
+                tokio::time::timeout_at(deadline, backend.query(&confirmation.query)).await;
             let answer = answer.unwrap_or_else(late);
-            (question, answer)
+            (confirmation, answer)
         }
     });
     answers.buffer_unordered(CONCURRENCY).collect().await
 }
 
 impl Confirmed {
-    /// Takes the answer to a question. A partial one tells of life, and not of death.
-    fn note(&mut self, question: Question, answer: Result<Answer, Error>) {
-        let Question { series, .. } = question;
+    /// Takes the answer about these series. A partial one tells of life, and not of death.
+    fn note(&mut self, series: BTreeSet<Series>, answer: Result<Answer, Error>) {
         match answer {
             Ok(Answer::Vector(vector)) => {
                 let names = vector.samples.iter().filter_map(|sample| sample.label("__name__"));
@@ -150,7 +152,7 @@ impl Confirmed {
     }
 }
 
-fn confirmation(
+fn query(
     selector: &SeriesSelector,
     label: &str,
     names: &[&Arc<str>],
@@ -195,25 +197,25 @@ mod tests {
         let a: Arc<str> = "a".into();
         let selector = SeriesSelector::new("{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, "pod", &[&a, &"a_total".into()], age).unwrap(),
+            query(&selector, "pod", &[&a, &"a_total".into()], age).unwrap(),
             "group by (__name__) (last_over_time({namespace!=\"\",pod!=\"\",__name__=~\"a|a_total\"}[600s]))"
         );
         let selector = SeriesSelector::new("a{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, "pod", &[&a], age).unwrap(),
+            query(&selector, "pod", &[&a], age).unwrap(),
             "group by (__name__) (last_over_time(a{namespace!=\"\",pod!=\"\"}[600s]))"
         );
         assert_eq!(
-            confirmation(&selector, external::NAME, &[&a], age).unwrap(),
+            query(&selector, external::NAME, &[&a], age).unwrap(),
             "group by (__name__) (last_over_time(a{namespace!=\"\"}[600s]))"
         );
         let selector = SeriesSelector::new("{namespace!=\"\"}");
         assert_eq!(
-            confirmation(&selector, external::NAME, &[&a, &"b".into()], age).unwrap(),
+            query(&selector, external::NAME, &[&a, &"b".into()], age).unwrap(),
             "group by (__name__) (last_over_time({namespace!=\"\",__name__=~\"a|b\"}[600s]))"
         );
         let foreign = SeriesSelector::new("a{b=\"c\" or d=\"e\"}");
-        assert_eq!(confirmation(&foreign, external::NAME, &[&a], age), None);
+        assert_eq!(query(&foreign, external::NAME, &[&a], age), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{hash::Hash, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{RETRY, miss_backoff::MissBackoff};
+use super::{Problem, RETRY, miss_backoff::MissBackoff};
 use crate::core::{catalog::Catalog, rules::RuleSet};
 
 /// What the task is asked for. The answer comes when it is done, and the catalog has the result.
@@ -27,8 +27,8 @@ pub struct Handle {
     misses: MissBackoff,
 }
 
-/// Sentences that change with every discovery.
-type Told = Arc<ArcSwap<Vec<String>>>;
+/// Problems that change with every discovery.
+type Told = Arc<ArcSwap<Vec<Problem>>>;
 
 impl Handle {
     pub(super) fn new(
@@ -96,14 +96,13 @@ impl Handle {
         self.tried.clone()
     }
 
-    /// What failed in the last discovery, in sentences that may be told to anybody.
-    pub fn problems(&self) -> Arc<Vec<String>> {
+    /// What failed in the last discovery.
+    pub fn problems(&self) -> Arc<Vec<Problem>> {
         self.problems.load_full()
     }
 
-    /// The rules that give no metric though nothing has failed, each with the cause, and those that have more metrics than are
-    /// served, in sentences that may be told to anybody.
-    pub fn remarks(&self) -> Arc<Vec<String>> {
+    /// The rules that give no metric though nothing has failed, and those that have more metrics than are served.
+    pub fn remarks(&self) -> Arc<Vec<Problem>> {
         self.remarks.load_full()
     }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     core::{
         catalog::{
-            self, Api, Catalog, Claim, Contest, DiscoveredRule, Entry,
+            self, Catalog, Claim, Contest, DiscoveredRule, Entry,
             external::{ExternalEntry, NAME},
         },
         duration,
@@ -28,7 +28,7 @@ use crate::{
         external,
         kinds::Kind,
         plan,
-        rules::Rule,
+        rules::{CustomRule, MetricRule, ResolvedMapping, RuleBase, RuleId},
     },
     prometheus::{Answer, BackendHandle},
 };
@@ -49,7 +49,7 @@ enum Cause {
     /// It gives none of its series a name.
     NoName { series: String },
     /// Other rules give all of its metrics.
-    Taken { metric: String, by: String },
+    Taken { metric: String, by: RuleId },
     /// No series was found, but the query has an answer.
     Unseen { window: Duration },
 }
@@ -109,7 +109,7 @@ impl Idle {
         self.cause.as_ref().map(ToString::to_string)
     }
 
-    fn set(&mut self, rule: &Rule, cause: Option<Cause>) {
+    fn set(&mut self, rule: &RuleBase, cause: Option<Cause>) {
         if let Some(cause) = &cause {
             let kind = std::mem::discriminant(cause);
             if self.told.replace(kind) != Some(kind) {
@@ -132,7 +132,7 @@ impl Discovery {
         let claims = contests.iter().flat_map(|contest| &contest.claims);
         let contesting: HashSet<_> = claims.map(|claim| claim.rule).collect();
         let taken = taken(contests, alive);
-        let id = |rule: usize| self.rules.get(rule).map(|state| state.discovered.rule.id.clone());
+        let id = |rule: usize| self.rules.get(rule).map(|state| state.rule().id);
         let by: HashMap<_, _> = taken
             .into_iter()
             .filter_map(|(rule, (metric, winner))| Some((rule, (metric, winner, id(winner.rule)?))))
@@ -141,13 +141,14 @@ impl Discovery {
             let DiscoveredRule { rule, found: Some(found), .. } = &state.discovered else {
                 continue;
             };
-            let gives = giving.contains(rule.id.as_str());
+            let rule = rule.base();
+            let gives = giving.contains(&rule.id);
             let taken = by.get(&index);
             let first = found.by_label.values().flatten().next();
             let cause = match (first.or(found.unnamed.as_ref()), taken) {
                 _ if gives => None,
                 (Some(_), Some((metric, _, by))) => {
-                    Some(Cause::Taken { metric: (*metric).to_owned(), by: by.clone() })
+                    Some(Cause::Taken { metric: (*metric).to_owned(), by: *by })
                 }
                 (Some(_), None) if contesting.contains(&index) => None,
                 (Some(series), None) => Some(unclaimed(state, series)),
@@ -165,14 +166,13 @@ impl Discovery {
                     })
                 }
             };
-            let rule = Arc::clone(rule);
             if let (true, Some((metric, winner, by)), false) =
                 (gives, taken, state.idle.is_overtaken)
             {
                 state.idle.is_overtaken = true;
                 tracing::info!(rule = %rule.id, %metric, %by, series = %winner.series, "series of one metric: the last one is read");
             }
-            state.idle.set(&rule, cause);
+            state.idle.set(rule, cause);
         }
     }
 
@@ -184,8 +184,7 @@ impl Discovery {
             .filter(|(_, state)| state.is_to_be_examined(now))
             .filter_map(|(index, state)| {
                 state.idle.examined = Some(now);
-                let options = &state.discovered.rule.options;
-                let backend = self.backends.discovery_handle(options).ok()?;
+                let backend = self.backends.discovery_handle(&state.rule().options).ok()?;
                 Some((index, Examination::new(state, backend)))
             })
             .collect()
@@ -203,8 +202,7 @@ impl Discovery {
             let Some(state) = self.rules.get_mut(index) else { continue };
             match look {
                 Some(Some(cause)) => {
-                    let rule = Arc::clone(&state.discovered.rule);
-                    state.idle.set(&rule, cause);
+                    state.idle.set(state.discovered.rule.base(), cause);
                 }
                 // It failed, as discovery itself may the next time.
                 Some(None) => {}
@@ -284,9 +282,9 @@ pub(super) struct Examination {
 
 impl Examination {
     fn new(state: &RuleState, backend: BackendHandle) -> Self {
-        let DiscoveredRule { rule, .. } = &state.discovered;
         let series = state.needs_kinds().then(|| {
-            let mut group = Group::new(backend.clone(), rule.selector.clone(), state.window);
+            let mut group =
+                Group::new(backend.clone(), state.rule().selector.clone(), state.window);
             group.labels.insert(NAME.to_owned());
             group
         });
@@ -321,23 +319,26 @@ impl Examination {
 
 /// The query for all objects, where it is known without its series: `seriesQuery` has a name, or the query does not need one.
 fn query(discovered: &DiscoveredRule) -> Option<(String, Option<Arc<str>>)> {
-    let of = |series: &str| match discovered.api {
-        Api::Custom => of_objects(discovered, series),
-        Api::External => {
+    let of = |series: &str| match &discovered.rule {
+        MetricRule::Custom(rule) => of_objects(rule, &discovered.mapping, series),
+        MetricRule::External(rule) => {
             let namespace_label = discovered.mapping.namespace_label().map(Arc::from);
-            let rule = Arc::clone(&discovered.rule);
+            let rule = Arc::clone(rule);
             let entry = ExternalEntry { rule, series: series.into(), namespace_label };
             Some((external::query_everywhere(&entry).ok()?, None))
         }
     };
-    match discovered.rule.selector.name() {
+    match discovered.rule.base().selector.name() {
         Some(series) => of(series),
         None => of("one").filter(|one| of("other").as_ref() == Some(one)),
     }
 }
 
-fn of_objects(discovered: &DiscoveredRule, series: &str) -> Option<(String, Option<Arc<str>>)> {
-    let DiscoveredRule { rule, mapping, .. } = discovered;
+fn of_objects(
+    rule: &Arc<CustomRule>,
+    mapping: &ResolvedMapping,
+    series: &str,
+) -> Option<(String, Option<Arc<str>>)> {
     let is_namespaces = |kind: &Kind| mapping.namespace_label() == mapping.label(&kind.resource);
     // Most rules map the label of namespaces for the matcher alone.
     let (label, kind) = mapping

@@ -14,12 +14,15 @@ use super::{
     confirm::Confirmed,
 };
 use crate::{
-    core::catalog::{Api, DiscoveredRule, external},
+    core::{
+        catalog::{DiscoveredRule, external},
+        rules::{MetricRule, RuleId},
+    },
     prometheus::{BackendHandle, Error, Metadata, PublicError},
 };
 
 /// The rules that failed, by the error's text.
-type Failures = BTreeMap<String, Vec<String>>;
+type Failures = BTreeMap<String, Vec<RuleId>>;
 
 impl Discovery {
     /// Asks what there is of the rules that are due.
@@ -31,7 +34,7 @@ impl Discovery {
             self.note(&group, found, &mut failures);
         }
         for (error, rules) in failures {
-            let rules = rules.join(", ");
+            let rules = RuleId::list(&rules);
             tracing::warn!(rules, error, "discovery failed; keeping what is known");
         }
     }
@@ -86,29 +89,29 @@ impl Discovery {
             else {
                 continue;
             };
-            let DiscoveredRule { rule, api, mapping, .. } = &state.discovered;
-            let window = state.window;
-            let backend = match self.backends.discovery_handle(&rule.options) {
+            let DiscoveredRule { rule, mapping, .. } = &state.discovered;
+            let (base, window) = (rule.base(), state.window);
+            let backend = match self.backends.discovery_handle(&base.options) {
                 Ok(backend) => backend,
                 Err(error) => {
-                    tracing::debug!(rule = %rule.id, %error, "nobody can be asked");
+                    tracing::debug!(rule = %base.id, %error, "nobody can be asked");
                     state.error = Some(PublicError::NoBackend);
                     continue;
                 }
             };
-            let key = (backend.clone(), rule.selector.text().to_owned(), window);
+            let key = (backend.clone(), base.selector.text().to_owned(), window);
             let place = *places.entry(key).or_insert_with(|| {
-                groups.push(Group::new(backend, rule.selector.clone(), window));
+                groups.push(Group::new(backend, base.selector.clone(), window));
                 groups.len() - 1
             });
             let Some(group) = groups.get_mut(place) else { continue };
             group.rules.push((*index, state.discovered.clone()));
-            match api {
-                Api::Custom => {
-                    group.labels_may_be_absent |= rule.mapping.may_name_absent_labels();
+            match rule {
+                MetricRule::Custom(_) => {
+                    group.labels_may_be_absent |= base.mapping.may_name_absent_labels();
                     group.labels.extend(mapping.labels().map(|(label, _)| label.to_owned()));
                 }
-                Api::External => {
+                MetricRule::External(_) => {
                     group.labels.insert(external::NAME.to_owned());
                 }
             }
@@ -132,7 +135,7 @@ impl Discovery {
             let Some(state) = self.rules.get_mut(*index) else {
                 continue;
             };
-            let rule = &state.discovered.rule.id;
+            let rule = state.rule().id;
             match &error {
                 None => {
                     if state.error.take().is_some() {
@@ -142,7 +145,7 @@ impl Discovery {
                 Some(error) => {
                     let public = error.public();
                     if state.error.replace(public) != Some(public) {
-                        failures.entry(error.to_string()).or_default().push(rule.clone());
+                        failures.entry(error.to_string()).or_default().push(rule);
                     }
                 }
             }
@@ -155,12 +158,11 @@ impl Discovery {
         for (index, state) in (0..).zip(&mut self.rules) {
             let confirmed = confirmed.remove(&index).unwrap_or_default();
             if let Some(doubt) = state.confirm(confirmed) {
-                let rule = state.discovered.rule.id.clone();
-                failures.entry(doubt.to_string()).or_default().push(rule);
+                failures.entry(doubt.to_string()).or_default().push(state.rule().id);
             }
         }
         for (error, rules) in failures {
-            let rules = rules.join(", ");
+            let rules = RuleId::list(&rules);
             tracing::warn!(
                 rules,
                 error,

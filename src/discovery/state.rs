@@ -7,15 +7,15 @@ use std::{
 };
 
 use super::{
-    Settings,
+    Problem, Settings,
     confirm::{Confirmed, Doubt, Series},
     idle::Idle,
 };
 use crate::{
     core::{
-        catalog::{Api, DiscoveredRule, Found, LONGEST, MOST_IN_ALL, MOST_OF_RULE, external},
+        catalog::{DiscoveredRule, Found, LONGEST, MOST_IN_ALL, MOST_OF_RULE, external},
         kinds::Kinds,
-        rules::{Rule, RuleSet},
+        rules::{MetricRule, RuleBase, RuleSet},
     },
     prometheus::PublicError,
 };
@@ -56,37 +56,34 @@ pub(super) fn of(
 ) -> Vec<RuleState> {
     let mut known: HashMap<_, VecDeque<RuleState>> = HashMap::new();
     for state in before {
-        let key = (state.discovered.api, state.discovered.rule.content);
-        known.entry(key).or_default().push_back(state);
+        known.entry(state.rule().content).or_default().push_back(state);
     }
-    let mut state = |rule: &Arc<Rule>, api| {
-        let mut state = match known.get_mut(&(api, rule.content)).and_then(VecDeque::pop_front) {
-            Some(state) => state,
-            None => RuleState::new(Arc::clone(rule), api, settings),
+    let state = |rule: MetricRule| {
+        let known = known.get_mut(&rule.base().content).and_then(VecDeque::pop_front);
+        let mut state = match known {
+            Some(mut state) => {
+                state.discovered.rule = rule;
+                state
+            }
+            None => RuleState::new(rule, settings),
         };
-        let known = &state.discovered.rule;
-        if known.id != rule.id || known.place != rule.place {
-            state.discovered.rule = Arc::clone(rule);
-        }
         state.tie(kinds);
         state
     };
-    let custom: Vec<_> = rules.custom.iter().map(|rule| state(rule, Api::Custom)).collect();
-    let external = rules.external.iter().map(|rule| state(rule, Api::External));
-    custom.into_iter().chain(external).collect()
+    rules.of_metrics().map(state).collect()
 }
 
 impl RuleState {
-    fn new(rule: Arc<Rule>, api: Api, settings: &Settings) -> Self {
+    fn new(rule: MetricRule, settings: &Settings) -> Self {
         // What a query can read has to be found.
-        let oldest = rule.oldest_sample(settings.lookback).unwrap_or_default();
+        let oldest = rule.base().oldest_sample(settings.lookback).unwrap_or_default();
         let window = oldest.max(settings.lookback).max(settings.max_age);
-        let mapping = match api {
-            Api::Custom => Arc::default(),
+        let mapping = match &rule {
+            MetricRule::Custom(_) => Arc::default(),
             // Namespaces are all that an external rule has to know, and every cluster has them.
-            Api::External => Arc::new(rule.mapping.resolve(&Kinds::builtin())),
+            MetricRule::External(rule) => Arc::new(rule.base.mapping.resolve(&Kinds::builtin())),
         };
-        let discovered = DiscoveredRule { rule, api, mapping, found: None };
+        let discovered = DiscoveredRule { rule, mapping, found: None };
         Self {
             discovered,
             window,
@@ -99,14 +96,20 @@ impl RuleState {
         }
     }
 
+    /// The rule.
+    pub(super) fn rule(&self) -> &RuleBase {
+        self.discovered.rule.base()
+    }
+
     /// Ties the rule to the kinds that the cluster has. Says which resources it has not.
     pub(super) fn tie(&mut self, kinds: &Kinds) {
-        let DiscoveredRule { rule, api, mapping, found } = &mut self.discovered;
-        if *api == Api::Custom && !kinds.is_empty() {
-            let resolved = rule.mapping.resolve(kinds);
+        let DiscoveredRule { rule, mapping, found } = &mut self.discovered;
+        let (base, is_custom) = (rule.base(), rule.is_custom());
+        if is_custom && !kinds.is_empty() {
+            let resolved = base.mapping.resolve(kinds);
             for unknown in resolved.unknown() {
                 tracing::warn!(
-                    rule = %rule.id,
+                    rule = %base.id,
                     at = %unknown.place,
                     label = %unknown.label,
                     "{}; the label is left out until then",
@@ -116,17 +119,14 @@ impl RuleState {
             *mapping = Arc::new(resolved);
         }
         // A static rule says itself what there is.
-        if let Some(metric) = &rule.static_metric
-            && (*api == Api::External || !kinds.is_empty())
+        if let Some(metric) = &base.static_metric
+            && (!is_custom || !kinds.is_empty())
         {
             let mut said = Found::default();
-            match api {
-                Api::Custom => {
-                    for (label, _) in mapping.labels() {
-                        said.insert(label, &metric.series);
-                    }
-                }
-                Api::External => said.insert(external::NAME, &metric.series),
+            if is_custom {
+                mapping.labels().for_each(|(label, _)| said.insert(label, &metric.series));
+            } else {
+                said.insert(external::NAME, &metric.series);
             }
             *found = Some(Arc::new(said));
         }
@@ -148,7 +148,7 @@ impl RuleState {
 
     /// Notes how many metrics of the rule the catalog has not, because there are too many.
     pub(super) fn limit(&mut self, left_out: usize) {
-        let rule = &self.discovered.rule;
+        let rule = self.rule();
         match (self.left_out, left_out) {
             (0, 1..) => tracing::warn!(
                 rule = %rule.id,
@@ -164,12 +164,12 @@ impl RuleState {
 
     /// Whether the backend has to be asked what there is.
     pub(super) fn is_asked_for(&self) -> bool {
-        self.discovered.rule.static_metric.is_none()
+        self.rule().static_metric.is_none()
     }
 
     /// Whether the rule says nothing before the cluster's kinds are known.
     pub(super) fn needs_kinds(&self) -> bool {
-        self.discovered.api == Api::Custom
+        self.discovered.rule.is_custom()
     }
 
     /// Whether a discovery has succeeded or failed.
@@ -189,7 +189,7 @@ impl RuleState {
         alive.extend(self.alive.intersection(&untold).cloned());
         self.alive = alive;
         let public = doubt.as_ref().map(Doubt::public);
-        let rule = &self.discovered.rule.id;
+        let rule = self.rule().id;
         if public.is_none() && self.doubt.is_some() {
             tracing::info!(%rule, "live series can be told from dead ones again");
         }
@@ -203,21 +203,21 @@ impl RuleState {
         self.error.is_none() && self.doubt.is_none()
     }
 
-    /// Why there is no metric though nothing has failed, and that there are too many, in sentences that may be told to anybody.
-    pub(super) fn remarks(&self) -> impl Iterator<Item = String> {
+    /// Why there is no metric though nothing has failed, and that there are too many.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = Problem> {
         let left_out = (self.left_out > 0).then(|| too_many(self.left_out));
         let remarks = self.idle.cause().into_iter().chain(left_out);
-        remarks.map(|remark| format!("{}: {remark}", self.discovered.rule.id))
+        remarks.map(|remark| Problem::new(Some(self.rule().id), remark))
     }
 
-    /// What failed the last time, in sentences that may be told to anybody.
-    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
-        let rule = &self.discovered.rule.id;
-        let error = self.error.map(|error| format!("{rule}: {error}"));
+    /// What failed the last time.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        let rule = Some(self.rule().id);
+        let error = self.error.map(|error| Problem::new(rule, error));
         // One cause is told once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
-        let doubt =
-            doubt.map(|doubt| format!("{rule}: cannot tell live series from dead ones: {doubt}"));
+        let doubt = doubt.map(|doubt| format!("cannot tell live series from dead ones: {doubt}"));
+        let doubt = doubt.map(|cause| Problem::new(rule, cause));
         error.into_iter().chain(doubt)
     }
 }

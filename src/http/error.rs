@@ -11,7 +11,7 @@ use axum::{
 };
 
 use crate::{
-    core::repeats::Repeats,
+    core::{repeats::Repeats, rules::RuleId},
     reads::ReadError,
     wire::status::{RETRY_AFTER_SECONDS, Reason, Status},
 };
@@ -67,17 +67,16 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let reason = match &error {
             ReadError::UnknownMetric { .. }
-            | ReadError::NoSample { .. }
             | ReadError::NoUsage
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
-            ReadError::UsageUnavailable { .. } => Reason::ServiceUnavailable,
+            // As metrics-server does, whose API this is.
+            ReadError::Fetch { rule: RuleId::Resource(_), .. } => Reason::ServiceUnavailable,
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)
-            | ReadError::BackendHandle { .. }
+            | ReadError::Unusable { .. }
             | ReadError::NoUsageRule(_)
             | ReadError::Fetch { .. }
-            | ReadError::NotAVector { .. }
             | ReadError::Objects(_) => Reason::InternalError,
         };
         let message = error.to_string();

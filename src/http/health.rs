@@ -87,7 +87,7 @@ impl Health {
         }
         // Prometheus' state is informational: taking the server out of service would answer nobody.
         let mut problems = self.backends.problems();
-        problems.extend(self.discovery.problems().iter().cloned());
+        problems.extend(self.discovery.problems().iter().map(ToString::to_string));
         checks.push(Check {
             name: "prometheus",
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
@@ -97,8 +97,9 @@ impl Health {
         let broken = self.rules.problem();
         let broken =
             broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
-        let told: Vec<_> =
-            broken.into_iter().chain(self.discovery.remarks().iter().cloned()).collect();
+        let remarks = self.discovery.remarks();
+        let remarks = remarks.iter().map(ToString::to_string);
+        let told: Vec<_> = broken.into_iter().chain(remarks).collect();
         checks.push(Check {
             name: "rules",
             problem: (!told.is_empty()).then(|| told.join("; ")),

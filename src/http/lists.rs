@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        catalog::{Api, DiscoveredRule, Found, external::NAME},
+        catalog::{DiscoveredRule, Found, external::NAME},
         kinds::Kinds,
         rules::load,
     };
@@ -263,20 +263,19 @@ externalRules:
         )
         .unwrap();
         let kinds = Kinds::builtin();
-        let rules =
-            [(Api::Custom, &rules.custom[0], "pod"), (Api::External, &rules.external[0], NAME)];
-        let discovered = rules.map(|(api, rule, label)| {
+        let rules = rules.of_metrics().zip(["pod", NAME]);
+        let discovered = rules.map(|(rule, label)| {
             let mut found = Found::default();
             for index in 0..metrics {
                 found.insert(label, &format!("metric_{index:05}"));
             }
             DiscoveredRule {
-                rule: Arc::clone(rule),
-                api,
-                mapping: Arc::new(rule.mapping.resolve(&kinds)),
+                mapping: Arc::new(rule.base().mapping.resolve(&kinds)),
+                rule,
                 found: Some(Arc::new(found)),
             }
         });
+        let discovered: Vec<_> = discovered.collect();
         Arc::new(Catalog::build(Arc::new(kinds), &discovered, &BTreeSet::new()))
     }
 

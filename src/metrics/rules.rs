@@ -1,13 +1,15 @@
 //! The rules file, and what there is of its rules.
 
+use std::fmt::{self, Write as _};
+
 use prometheus_client::{
-    encoding::EncodeLabelSet,
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
 use super::{Metrics, level};
-use crate::core::oddity::Oddity;
+use crate::core::{oddity::Oddity, rules::RuleId};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct GroupLabels {
@@ -16,24 +18,24 @@ struct GroupLabels {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct RuleLabels {
-    rule: String,
-}
-
-impl RuleLabels {
-    fn of(rule: &str) -> Self {
-        Self { rule: rule.to_owned() }
-    }
+    rule: RuleId,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct CauseLabels {
-    rule: String,
+    rule: RuleId,
     cause: &'static str,
 }
 
 impl CauseLabels {
-    fn of(rule: &str, cause: Oddity) -> Self {
-        Self { rule: rule.to_owned(), cause: cause.code() }
+    fn of(rule: RuleId, cause: Oddity) -> Self {
+        Self { rule, cause: cause.code() }
+    }
+}
+
+impl EncodeLabelValue for RuleId {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{self}")
     }
 }
 
@@ -141,8 +143,8 @@ impl Metrics {
     }
 
     /// There is no such rule any more.
-    pub fn forget_rule(&self, rule: &str) {
-        let labels = RuleLabels::of(rule);
+    pub fn forget_rule(&self, rule: RuleId) {
+        let labels = RuleLabels { rule };
         self.rules.discovered.remove(&labels);
         self.rules.series_names.remove(&labels);
         self.rules.metrics_left_out.remove(&labels);
@@ -154,23 +156,23 @@ impl Metrics {
     }
 
     /// Something was odd about the samples that a read looked at.
-    pub fn odd_read(&self, rule: &str, oddity: Oddity) {
+    pub fn odd_read(&self, rule: RuleId, oddity: Oddity) {
         self.rules.odd_reads.get_or_create(&CauseLabels::of(rule, oddity)).inc();
     }
 
     /// A read ended without a value.
-    pub fn empty_read(&self, rule: &str, cause: Oddity) {
+    pub fn empty_read(&self, rule: RuleId, cause: Oddity) {
         self.rules.empty_reads.get_or_create(&CauseLabels::of(rule, cause)).inc();
     }
 
     /// So many metrics of a rule are not served.
-    pub fn metrics_left_out(&self, rule: &str, metrics: usize) {
-        self.rules.metrics_left_out.get_or_create(&RuleLabels::of(rule)).set(level(metrics));
+    pub fn metrics_left_out(&self, rule: RuleId, metrics: usize) {
+        self.rules.metrics_left_out.get_or_create(&RuleLabels { rule }).set(level(metrics));
     }
 
     /// How the last discovery of a rule went, and how many series names are known, if any discovery has succeeded.
-    pub fn discovery(&self, rule: &str, succeeded: bool, series_names: Option<usize>) {
-        let labels = RuleLabels::of(rule);
+    pub fn discovery(&self, rule: RuleId, succeeded: bool, series_names: Option<usize>) {
+        let labels = RuleLabels { rule };
         self.rules.discovered.get_or_create(&labels).set(succeeded.into());
         match series_names {
             Some(names) => {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{ReadError, Reads, failed, is_new_and_whole, oddities::Subject, refused, waiting};
+use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, waiting};
 use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
         external::{self, ExternalReading},
+        rules::RuleId,
         samples::Vector,
         selector::Selector,
     },
+    discovery::Problem,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -46,18 +48,18 @@ impl ExternalValues {
 }
 
 impl Reads {
-    /// Answers a question about an external metric.
+    /// Reads an external metric.
     pub async fn read_external(
         &self,
-        question: &ExternalRequest,
+        request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
-        let ExternalRequest { path, selector } = question;
+        let ExternalRequest { path, selector } = request;
         let entry = self.external_entry(path).await?;
-        let rule = &entry.rule.id;
-        let query = external::query(&entry, &path.namespace, selector).map_err(refused)?;
-        tracing::debug!(%rule, query, "planned");
-        let got = self.planner.ask(&entry.rule.options, &path.namespace, query.into()).await;
-        let got = got.map_err(|failure| failed(rule, failure))?;
+        let rule = &entry.rule.base;
+        let query = external::query(&entry, &path.namespace, selector)?;
+        tracing::debug!(rule = %rule.id, query, "planned");
+        let got = self.planner.ask(&rule.options, &path.namespace, query.into()).await;
+        let got = got.map_err(|failure| ReadError::of(rule.id, failure))?;
         let answer = got.kept.value().answer();
         let readings = match answer {
             Answer::Vector(vector) => {
@@ -66,15 +68,12 @@ impl Reads {
                 external::of_vector(vector, &entry, &path.namespace, zero_at)
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
-            Answer::Other(kind) => {
-                let (rule, kind) = (rule.clone(), (*kind).to_owned());
-                return Err(ReadError::NotAVector { rule, kind });
-            }
+            Answer::Other(kind) => return Err(ReadError::no_vector(rule.id, kind)),
         };
         let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
-        let subject = Subject::external(&entry.rule, &path.metric);
+        let subject = Subject::external(rule, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
-        let window_seconds = entry.rule.window_seconds;
+        let window_seconds = rule.window_seconds;
         Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
     }
 
@@ -88,14 +87,11 @@ impl Reads {
 }
 
 /// Says of no resource that it lacks the metric, as prometheus-adapter does.
-fn unknown(catalog: &Catalog, problems: &[String], metric: &str) -> ReadError {
-    let undiscovered = catalog.external().undiscovered();
-    if !undiscovered.is_empty() {
-        return waiting(undiscovered, problems);
-    }
-    ReadError::UnknownMetric {
+fn unknown(catalog: &Catalog, problems: &[Problem], metric: &str) -> ReadError {
+    let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
+    waiting.unwrap_or_else(|| ReadError::UnknownMetric {
         metric: metric.to_owned(),
-        resource: String::new(),
+        of: String::new(),
         cause: catalog.why_unknown_external(metric),
-    }
+    })
 }

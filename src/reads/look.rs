@@ -59,7 +59,7 @@ impl Looks {
         });
         let look = async {
             let found = tokio::time::timeout(PATIENCE, find).await.ok().flatten();
-            tracing::debug!(rule = source.rule, query, found, "looked for what explains it");
+            tracing::debug!(rule = %source.rule, query, found, "looked for what explains it");
             Arc::new(Look { namespace: namespace.to_owned(), query: query.to_owned(), found })
         };
         let key = (source.content, Arc::clone(source.label));

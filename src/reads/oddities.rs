@@ -9,7 +9,7 @@ use crate::{
     core::{
         oddity::{Oddities, Oddity},
         plan::Source,
-        rules::{Content, Rule},
+        rules::{Content, RuleBase, RuleId},
         yaml::Place,
     },
     metrics::Metrics,
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     /// The rule.
-    rule: &'a str,
+    rule: RuleId,
     content: Content,
     place: Place,
     /// The label that names the objects; empty where there are none.
@@ -30,19 +30,14 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// The query for a metric of objects, or for their usage.
-    pub(super) fn of(source: Source<'a>, metric: &'a str) -> Self {
-        let Source { rule, content, place, label, .. } = source;
+    pub(super) fn of(source: Source<'a>, label: &'a str, metric: &'a str) -> Self {
+        let Source { rule, content, place, .. } = source;
         Self { rule, content, place, label, metric }
     }
 
-    /// The same, about another label than that of the objects.
-    pub(super) fn about(self, label: &'a str) -> Self {
-        Self { label, ..self }
-    }
-
     /// The query for an external metric.
-    pub(super) fn external(rule: &'a Rule, metric: &'a str) -> Self {
-        Self { rule: &rule.id, content: rule.content, place: rule.place, label: "", metric }
+    pub(super) fn external(rule: &RuleBase, metric: &'a str) -> Self {
+        Self { rule: rule.id, content: rule.content, place: rule.place, label: "", metric }
     }
 }
 

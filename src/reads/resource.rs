@@ -1,32 +1,30 @@
 //! A read of the usage of pods or nodes.
 
+mod query;
+
 use std::{
     collections::{BTreeMap, HashSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, future::try_join, stream};
+use futures::future::try_join;
+use query::{NAMESPACES, Place, Pods, UsageQuery};
 
-use super::{ReadError, Reads, oddities::Subject, public, refused};
+use super::{ReadError, Reads, oddities::Subject};
 use crate::{
     core::{
         fields::FieldSelector,
         kinds::Kind,
         oddity::{Oddities, Oddity},
         plan::{self, Objects, Source},
-        resource::{self, Containers, NodeUsage, Nodes, Object, Pair, PodUsage},
+        resource::{self, NodeUsage, Object, Pair, PodUsage, UsageOf},
         samples::{Index, Vector},
         selector::Selector,
         sharing::cost,
     },
     objects::{Described, Scope, Selected},
-    planner::{Asked, Attempt, Failure, Part},
 };
-
-/// How many namespaces are asked for at the same time where one query cannot tell of all.
-const NAMESPACES: usize = 8;
 
 /// A request for the usage of pods or nodes, its selectors parsed.
 #[derive(Clone, Debug, Default)]
@@ -39,20 +37,6 @@ pub struct UsageRequest {
     pub labels: Selector,
     /// Which objects.
     pub fields: FieldSelector,
-}
-
-/// The pods that are asked for.
-struct Pods {
-    /// By namespace, in order.
-    places: Vec<Place>,
-    /// Whether all namespaces are asked for, and one query for all of them costs less than one for each.
-    is_everywhere: bool,
-    reader: u64,
-}
-
-struct Place {
-    namespace: Arc<str>,
-    selected: Selected,
 }
 
 /// Usage that was read, and what is to be told of it.
@@ -87,64 +71,38 @@ impl<U> Read<U> {
 impl Reads {
     /// The range that answers about usage report; nothing without `resourceRules`.
     pub fn usage_window(&self) -> Option<Duration> {
-        self.rules.usage().map(|usage| usage.sources.window)
+        self.rules.usage().map(|usage| usage.window)
     }
 
     /// The usage of the running pods that are asked for, sorted by namespace and name. Pods without a sample are left out; one
     /// that is asked for by name is an error then.
-    pub async fn pods(
-        &self,
-        question: &UsageRequest,
-    ) -> Result<Vec<(Object, PodUsage)>, ReadError> {
+    pub async fn pods(&self, request: &UsageRequest) -> Result<Vec<(Object, PodUsage)>, ReadError> {
         let usage = self.rules.usage().ok_or(ReadError::NoUsage)?;
-        let pair = usage.sources.pods.as_ref();
-        let pair = pair.map_err(|why| ReadError::NoUsageRule(why.clone()))?;
-        let known = self.describe(Scope::Running, &usage.pods, question).await?;
-        let unknown = |cause| {
-            let namespace = question.namespace.as_deref().unwrap_or_default();
-            let name = question.name.as_ref()?;
-            let name = format!("{namespace}/{name}");
-            Some(ReadError::UnknownUsage { resource: "podmetrics", name, cause })
+        let UsageOf { kind, queries } = &usage.pods;
+        let pair = queries.as_ref().map_err(|why| ReadError::NoUsageRule(why.clone()))?;
+        let read = match &self.describe(kind, request).await? {
+            Some(known) if known.objects.is_empty() => return Ok(Vec::new()),
+            Some(known) => self.known_pods(pair, request, known).await?,
+            None => self.whatever_pods(pair, request).await?,
         };
-        let read = match &known {
-            Some(known) if known.objects.is_empty() => {
-                let cause = "there is no running pod of this name";
-                return unknown(cause.to_owned()).map_or(Ok(Vec::new()), Err);
-            }
-            Some(known) => self.known_pods(pair, question, known).await?,
-            None => self.whatever_pods(pair, question).await?,
-        };
-        let cause = self.tell(pair, &usage.pods, question, &read).await;
-        match unknown(cause) {
-            Some(error) if read.usage.is_empty() => Err(error),
-            _ => Ok(read.usage),
-        }
+        self.answer(pair, kind, request, read).await
     }
 
     /// The usage of the nodes that are asked for, sorted by name. It leaves out and fails as [`Reads::pods`] does.
     pub async fn nodes(
         &self,
-        question: &UsageRequest,
+        request: &UsageRequest,
     ) -> Result<Vec<(Object, NodeUsage)>, ReadError> {
         let usage = self.rules.usage().ok_or(ReadError::NoUsage)?;
-        let pair = usage.sources.nodes.as_ref();
-        let pair = pair.map_err(|why| ReadError::NoUsageRule(why.clone()))?;
-        let known = self.describe(Scope::All, &usage.nodes, question).await?;
-        let unknown = |cause| {
-            let name = question.name.clone()?;
-            Some(ReadError::UnknownUsage { resource: "nodemetrics", name, cause })
-        };
+        let UsageOf { kind, queries } = &usage.nodes;
+        let pair = queries.as_ref().map_err(|why| ReadError::NoUsageRule(why.clone()))?;
+        let known = self.describe(kind, request).await?;
         if known.as_ref().is_some_and(|known| known.objects.is_empty()) {
-            let cause = "there is no node of this name";
-            return unknown(cause.to_owned()).map_or(Ok(Vec::new()), Err);
+            return Ok(Vec::new());
         }
-        let selected = question.selected(known.as_ref());
-        let reader = question.reader();
-        let (cpu, memory) = try_join(
-            self.node_values(pair.cpu.source(), &selected, reader),
-            self.node_values(pair.memory.source(), &selected, reader),
-        )
-        .await?;
+        let selected = request.selected(known.as_ref());
+        let [cpu, memory] = self.queries(pair, request);
+        let (cpu, memory) = try_join(cpu.nodes(&selected), memory.nodes(&selected)).await?;
         let mut read = Read::new();
         let nodes = resource::nodes(&cpu, &memory);
         if let Objects::Named(names) = &selected.objects {
@@ -161,51 +119,55 @@ impl Reads {
                 nodes.into_iter().map(|node| (bare(Arc::default(), &node.name), node)).collect()
             }
         };
-        let cause = self.tell(pair, &usage.nodes, question, &read).await;
-        match unknown(cause) {
-            Some(error) if read.usage.is_empty() => Err(error),
-            _ => Ok(read.usage),
-        }
+        self.answer(pair, kind, request, read).await
     }
 
-    /// Tells what is odd about usage, and gives the cause why there is none, if so.
-    async fn tell<U>(
+    /// Records what is odd about usage. A read of one object that has none is an error, which says why.
+    async fn answer<U>(
         &self,
         pair: &Pair,
         kind: &Kind,
-        question: &UsageRequest,
-        read: &Read<U>,
-    ) -> String {
+        request: &UsageRequest,
+        read: Read<U>,
+    ) -> Result<Vec<(Object, U)>, ReadError> {
         let mut causes = Vec::new();
         let sources = [pair.cpu.source(), pair.memory.source()].into_iter();
-        for (source, (odd, missing)) in sources.zip(read.odd.iter().zip(&read.missing)) {
-            let mut odd = odd.clone();
-            odd.extend(missing.clone());
+        for (source, (mut odd, missing)) in sources.zip(read.odd.into_iter().zip(read.missing)) {
             let (rule, label) = (source.rule, source.label);
             let is_well = missing.iter().next().is_none();
             let mut why = missing.why_nothing();
+            odd.extend(missing);
             let mut more = String::new();
             if read.usage.is_empty()
                 && !is_well
                 && why == Oddity::NoSample
-                && let Some(stranger) = self.stranger(source, kind, question).await
+                && let Some(stranger) = self.stranger(source, kind, request).await
             {
                 why = Oddity::OtherObjects;
                 odd.note(why, &stranger);
-                let object = if kind.namespaced { "running pod" } else { "node" };
-                more = format!(": none has the name of a {object} in its label `{label}`");
+                more = format!(": none has the name of a {} in its label `{label}`", object(kind));
                 // Whoever reads one node may know what others are called, which is not so of pods.
                 if !kind.namespaced {
                     more += &format!(", one has `{}`", odd.example(why).unwrap_or_default());
                 }
             }
             let nothing = (read.usage.is_empty() && !is_well).then_some(why);
-            self.oddities.record(Subject::of(source, &kind.resource.resource), &odd, nothing);
+            self.oddities.record(
+                Subject::of(source, label, &kind.resource.resource),
+                &odd,
+                nothing,
+            );
             if !is_well {
                 causes.push(format!("the query of {rule} {}{more}", why.explains(label)));
             }
         }
-        if causes.is_empty() { "there is no sample of it".to_owned() } else { causes.join("; ") }
+        if causes.is_empty() {
+            causes.push("there is no sample of it".to_owned());
+        }
+        match request.not_found(kind, causes.join("; ")) {
+            Some(error) if read.usage.is_empty() => Err(error),
+            _ => Ok(read.usage),
+        }
     }
 
     /// Where the label of the objects holds something else than their names: one of its values.
@@ -213,15 +175,14 @@ impl Reads {
         &self,
         source: Source<'_>,
         kind: &Kind,
-        question: &UsageRequest,
+        request: &UsageRequest,
     ) -> Option<String> {
-        let namespace = question.namespace.as_deref().filter(|_| kind.namespaced);
+        let namespace = request.namespace.as_deref().filter(|_| kind.namespaced);
         let plan = plan::exact(source, namespace, &Objects::Any, &Selector::default()).ok()?;
         let place = namespace.unwrap_or_default();
         let read = async |vector: &Vector| {
-            let all = UsageRequest { namespace: question.namespace.clone(), ..Default::default() };
-            let scope = if kind.namespaced { Scope::Running } else { Scope::All };
-            let known = self.describe(scope, kind, &all).await.ok()??;
+            let all = UsageRequest { namespace: request.namespace.clone(), ..Default::default() };
+            let known = self.describe(kind, &all).await.ok()??;
             let names: HashSet<&str> = known.objects.iter().map(|object| &*object.name).collect();
             let index = Index::new(vector, &plan.key);
             let mut found = index.objects(vector, place).map(|(name, _)| name).peekable();
@@ -231,24 +192,35 @@ impl Reads {
         self.looks.look(source, place, &plan.query, read).await
     }
 
-    /// The objects that are asked for; nothing where nobody knows which there are.
+    /// The objects that are asked for, pods only if they run; nothing where nobody knows which there are.
     async fn describe(
         &self,
-        scope: Scope,
         kind: &Kind,
-        question: &UsageRequest,
+        request: &UsageRequest,
     ) -> Result<Option<Described>, ReadError> {
-        let UsageRequest { namespace, name, labels, fields } = question;
+        let UsageRequest { namespace, name, labels, fields } = request;
+        let scope = if kind.namespaced { Scope::Running } else { Scope::All };
         let by_name = name.as_deref().map(FieldSelector::of_name);
         let fields = by_name.as_ref().unwrap_or(fields);
         let known = self.objects.describe(scope, kind, namespace.as_deref(), labels, fields).await;
-        known.map_err(ReadError::Objects)
+        let known = known.map_err(ReadError::Objects)?;
+        let is_empty = known.as_ref().is_some_and(|known| known.objects.is_empty());
+        match request.not_found(kind, format!("there is no {} of this name", object(kind))) {
+            Some(error) if is_empty => Err(error),
+            _ => Ok(known),
+        }
+    }
+
+    /// The queries for CPU and for memory.
+    fn queries<'a>(&'a self, pair: &'a Pair, request: &UsageRequest) -> [UsageQuery<'a>; 2] {
+        let (planner, reader) = (&*self.planner, request.reader());
+        [&pair.cpu, &pair.memory].map(|of| UsageQuery { planner, source: of.source(), reader })
     }
 
     async fn known_pods(
         &self,
         pair: &Pair,
-        question: &UsageRequest,
+        request: &UsageRequest,
         known: &Described,
     ) -> Result<Read<PodUsage>, ReadError> {
         let Described { objects, population } = known;
@@ -260,15 +232,11 @@ impl Reads {
             None => groups.len() > NAMESPACES,
         };
         let pods = Pods {
-            is_everywhere: question.namespace.is_none() && (question.selects_all() || pays),
-            places: groups.iter().map(|group| Place::new(group, question, *population)).collect(),
-            reader: question.reader(),
+            is_everywhere: request.namespace.is_none() && (request.selects_all() || pays),
+            places: groups.iter().map(|group| Place::new(group, request, *population)).collect(),
         };
-        let (cpu, memory) = try_join(
-            self.containers(pair.cpu.source(), &pods),
-            self.containers(pair.memory.source(), &pods),
-        )
-        .await?;
+        let [cpu, memory] = self.queries(pair, request);
+        let (cpu, memory) = try_join(cpu.containers(&pods), memory.containers(&pods)).await?;
         let mut read = Read::new();
         for (group, (cpu, memory)) in groups.iter().zip(cpu.into_iter().zip(memory)) {
             let pods = resource::pods(&cpu, &memory);
@@ -287,31 +255,24 @@ impl Reads {
     async fn whatever_pods(
         &self,
         pair: &Pair,
-        question: &UsageRequest,
+        request: &UsageRequest,
     ) -> Result<Read<PodUsage>, ReadError> {
-        let reader = question.reader();
-        let (cpu, mut memory) = if let Some(namespace) = &question.namespace {
+        let [cpu, memory] = self.queries(pair, request);
+        let (cpu, mut memory) = if let Some(namespace) = &request.namespace {
             let namespace: Arc<str> = namespace.as_str().into();
-            let place =
-                Place { namespace: Arc::clone(&namespace), selected: question.selected(None) };
-            let (cpu, memory) = try_join(
-                self.containers_in(pair.cpu.source(), &place, reader),
-                self.containers_in(pair.memory.source(), &place, reader),
-            )
-            .await?;
+            let selected = request.selected(None);
+            let place = Place { namespace: Arc::clone(&namespace), selected };
+            let (cpu, memory) =
+                try_join(cpu.containers_in(&place), memory.containers_in(&place)).await?;
             (BTreeMap::from([(Arc::clone(&namespace), cpu)]), BTreeMap::from([(namespace, memory)]))
         } else {
-            try_join(
-                self.whatever_containers(pair.cpu.source()),
-                self.whatever_containers(pair.memory.source()),
-            )
-            .await?
+            try_join(cpu.containers_everywhere(), memory.containers_everywhere()).await?
         };
         let mut read = Read::new();
         for (namespace, cpu) in cpu {
             let memory = memory.remove(&namespace).unwrap_or_default();
             let pods = resource::pods(&cpu, &memory);
-            if let Some(name) = question.name.as_deref().filter(|_| pods.is_empty()) {
+            if let Some(name) = request.name.as_deref().filter(|_| pods.is_empty()) {
                 read.miss(name, resource::why_no_pod(&cpu, &memory, name));
             }
             let objects: Vec<_> =
@@ -319,128 +280,8 @@ impl Reads {
             read.usage.extend(objects.into_iter().zip(pods));
             read.odd(cpu.odd, memory.odd);
         }
-        read.usage.retain(|(object, _)| question.fields.matches(&object.namespace, &object.name));
+        read.usage.retain(|(object, _)| request.fields.matches(&object.namespace, &object.name));
         Ok(read)
-    }
-
-    /// One resource's samples by place, in their order.
-    async fn containers(
-        &self,
-        source: Source<'_>,
-        pods: &Pods,
-    ) -> Result<Vec<Containers>, ReadError> {
-        if pods.is_everywhere {
-            let found = self.planner.find_everywhere(source).await;
-            match found.map_err(|why| failed(source, why))? {
-                Attempt::Shared(part) => {
-                    let read = |place: &Place| {
-                        let (namespace, objects) = (&place.namespace, &place.selected.objects);
-                        Self::read_containers(source, &part, namespace, objects)
-                    };
-                    return pods.places.iter().map(read).collect();
-                }
-                Attempt::Exact(why) => {
-                    let (rule, namespaces) = (source.rule, pods.places.len());
-                    tracing::debug!(rule, namespaces, %why, "a query for each namespace");
-                }
-            }
-        }
-        let each: Vec<_> = pods
-            .places
-            .iter()
-            .map(|place| self.containers_in(source, place, pods.reader))
-            .collect();
-        stream::iter(each).buffered(NAMESPACES).try_collect().await
-    }
-
-    async fn containers_in(
-        &self,
-        source: Source<'_>,
-        place: &Place,
-        reader: u64,
-    ) -> Result<Containers, ReadError> {
-        let Place { namespace, selected } = place;
-        let mut containers = Containers::default();
-        for part in self.find(source, Some(namespace), selected, reader).await? {
-            let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            containers.extend(Self::read_containers(source, &part, namespace, objects)?);
-        }
-        Ok(containers)
-    }
-
-    async fn whatever_containers(
-        &self,
-        source: Source<'_>,
-    ) -> Result<BTreeMap<Arc<str>, Containers>, ReadError> {
-        let found = self.planner.find_everywhere(source).await;
-        let part = match found.map_err(|why| failed(source, why))? {
-            Attempt::Shared(part) => part,
-            Attempt::Exact(why) => {
-                return Err(ReadError::NoUsageRule(format!(
-                    "{}: nobody knows which pods there are, and no query can tell of all namespaces: {why}",
-                    source.rule
-                )));
-            }
-        };
-        let vector = part.vector(source.rule)?;
-        let namespaces: Vec<Arc<str>> =
-            part.got.kept.value().with_index(vector, &part.key, |index| {
-                index.namespaces(vector).map(Arc::from).collect()
-            });
-        namespaces
-            .into_iter()
-            .map(|namespace| {
-                let read = Self::read_containers(source, &part, &namespace, &Objects::Any)?;
-                Ok((namespace, read))
-            })
-            .collect()
-    }
-
-    fn read_containers(
-        source: Source<'_>,
-        part: &Part,
-        namespace: &str,
-        objects: &Objects,
-    ) -> Result<Containers, ReadError> {
-        let vector = part.vector(source.rule)?;
-        let label = source.part_label.unwrap_or_default();
-        Ok(part.got.kept.value().with_index(vector, &part.key, |index| {
-            Containers::read(vector, index, namespace, objects, label)
-        }))
-    }
-
-    async fn node_values(
-        &self,
-        source: Source<'_>,
-        selected: &Selected,
-        reader: u64,
-    ) -> Result<Nodes, ReadError> {
-        let mut nodes = Nodes::default();
-        for part in self.find(source, None, selected, reader).await? {
-            let vector = part.vector(source.rule)?;
-            let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            let read = part
-                .got
-                .kept
-                .value()
-                .with_index(vector, &part.key, |index| Nodes::read(vector, index, objects));
-            nodes.extend(read);
-        }
-        Ok(nodes)
-    }
-
-    async fn find(
-        &self,
-        source: Source<'_>,
-        namespace: Option<&str>,
-        selected: &Selected,
-        reader: u64,
-    ) -> Result<Vec<Part>, ReadError> {
-        let metric_selector = &Selector::default();
-        let scope = namespace.unwrap_or_default();
-        let asked = Asked { source, namespace, scope, selected, metric_selector, reader };
-        let found = self.planner.find(asked).await.map_err(|why| failed(source, why))?;
-        Ok(found.parts)
     }
 }
 
@@ -452,9 +293,19 @@ impl UsageRequest {
 
     /// A number that is the same when the same reader asks again: an autoscaler always asks for the same pods.
     fn reader(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (&self.namespace, &self.name, &self.labels, &self.fields).hash(&mut hasher);
-        hasher.finish()
+        super::reader((&self.namespace, &self.name, &self.labels, &self.fields))
+    }
+
+    /// The error of a read of one object that has no usage.
+    fn not_found(&self, kind: &Kind, cause: String) -> Option<ReadError> {
+        let name = self.name.clone()?;
+        let (resource, name) = if kind.namespaced {
+            let namespace = self.namespace.as_deref().unwrap_or_default();
+            ("podmetrics", format!("{namespace}/{name}"))
+        } else {
+            ("nodemetrics", name)
+        };
+        Some(ReadError::UnknownUsage { resource, name, cause })
     }
 
     /// The objects that are asked for, as planning sees them: all of these, or whatever there is.
@@ -474,11 +325,11 @@ impl UsageRequest {
 
 impl Place {
     /// The pods of a namespace. `population` is that of all namespaces that are asked for.
-    fn new(objects: &[Object], question: &UsageRequest, population: Option<usize>) -> Self {
-        let population = if question.selects_all() {
+    fn new(objects: &[Object], request: &UsageRequest, population: Option<usize>) -> Self {
+        let population = if request.selects_all() {
             Some(objects.len())
         } else {
-            population.filter(|_| question.namespace.is_some())
+            population.filter(|_| request.namespace.is_some())
         };
         let names = objects.iter().map(|object| Arc::clone(&object.name)).collect();
         let namespace = objects.first().map(|object| Arc::clone(&object.namespace));
@@ -487,6 +338,11 @@ impl Place {
             selected: Selected { objects: Objects::Named(names), population },
         }
     }
+}
+
+/// What an object whose usage is read is called in messages.
+fn object(kind: &Kind) -> &'static str {
+    if kind.namespaced { "running pod" } else { "node" }
 }
 
 /// An object of which only the name is known.
@@ -506,18 +362,4 @@ fn with_objects<U>(
         Some((object, used))
     };
     objects.into_iter().filter_map(pair).collect()
-}
-
-fn failed(source: Source<'_>, failure: Failure) -> ReadError {
-    match failure {
-        Failure::Plan(error) => refused(error),
-        Failure::BackendHandle(error) => {
-            ReadError::BackendHandle { rule: source.rule.to_owned(), cause: error.to_string() }
-        }
-        Failure::Fetch(error) => ReadError::UsageUnavailable {
-            rule: source.rule.to_owned(),
-            cause: public(&error),
-            source: error,
-        },
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use loadline::rules_file::{RulesFile, Source};
+use loadline::{
+    core::rules::RuleId,
+    rules_file::{RulesFile, Source},
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -145,7 +148,8 @@ async fn which_series_live_is_known_beyond_a_reload() {
     assert_eq!(stage.status("x").await, 200);
     let told = async || Some(stage.app.discovery.problems()).filter(|told| told.len() == 2);
     let problems = until("what is told of it", told).await;
-    assert!(problems[0].starts_with("rules[1]: cannot tell live series"), "{problems:?}");
+    assert_eq!(problems[0].rule, Some(RuleId::Custom(1)));
+    assert!(problems[0].cause.starts_with("cannot tell live series"), "{problems:?}");
     stage.backend.play(contested(false));
     // The next discovery by the clock would be in ten minutes.
     let healed = async || stage.app.discovery.problems().is_empty().then_some(());

@@ -69,8 +69,8 @@ fn one_text(out: &mut String, file: &Checked, finding: &Finding) -> std::fmt::Re
         write!(out, "{place}:")?;
     }
     write!(out, "{BOLD:#} {style}{severity}{style:#}: ")?;
-    if !path.is_empty() {
-        write!(out, "{}: ", shown(path))?;
+    if !path.is_root() {
+        write!(out, "{}: ", shown(&path.to_string()))?;
     }
     writeln!(out, "{} [{code}]", shown(message))?;
     if let Some((place, line)) = place.and_then(|place| Some((place, line(&file.text, place)?))) {
@@ -152,8 +152,8 @@ struct Record<'f> {
     column: Option<u64>,
     severity: Severity,
     code: &'static str,
-    rule: Option<&'f str>,
-    path: &'f str,
+    rule: Option<String>,
+    path: String,
     message: &'f str,
     help: &'f str,
 }
@@ -167,8 +167,8 @@ pub(super) fn json(files: &[Checked]) -> serde_json::Result<String> {
             column: finding.place.map(|place| place.column),
             severity: finding.severity,
             code: finding.code,
-            rule: finding.rule.as_deref(),
-            path: &finding.path,
+            rule: finding.rule().map(|rule| rule.to_string()),
+            path: finding.path.to_string(),
             message: &finding.message,
             help: &finding.help,
         })
@@ -193,7 +193,7 @@ pub(super) fn github(files: &[Checked]) -> String {
             properties.push(format!("col={}", place.column));
         }
         properties.push(format!("title={}", property(finding.code)));
-        let colon = if finding.path.is_empty() { "" } else { ": " };
+        let colon = if finding.path.is_root() { "" } else { ": " };
         let message = format!("{}{colon}{}\n{}", finding.path, finding.message, finding.help);
         let (properties, message) = (properties.join(","), data(&message));
         // Writing to a String does not fail.

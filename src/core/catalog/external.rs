@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    Api, Claim, Claimed, DiscoveredRule, Metric, claimed, find, of, texts::Texts, undiscovered, won,
-};
-use crate::core::rules::Rule;
+use super::{Claim, Claimed, DiscoveredRule, Metric, claimed, find, texts::Texts, won};
+use crate::core::rules::{ExternalRule, MetricRule, RuleId};
 
 /// The label that every series carries; external metrics are claimed through it.
 pub const NAME: &str = "__name__";
@@ -14,13 +12,12 @@ pub const NAME: &str = "__name__";
 #[derive(Debug, Default)]
 pub struct External {
     pub(super) metrics: Vec<Metric<Provider>>,
-    undiscovered: Vec<String>,
 }
 
 /// What all metrics of a rule have in common.
 #[derive(Debug)]
 pub(super) struct Provider {
-    rule: Arc<Rule>,
+    rule: Arc<ExternalRule>,
     namespace_label: Option<Arc<str>>,
 }
 
@@ -28,7 +25,7 @@ pub(super) struct Provider {
 #[derive(Clone, Debug)]
 pub struct ExternalEntry {
     /// The rule that provides the metric.
-    pub rule: Arc<Rule>,
+    pub rule: Arc<ExternalRule>,
     /// The series behind the metric.
     pub series: Arc<str>,
     /// The label that holds the namespace, where the rule maps one. Whether it is matched is the rule's
@@ -40,11 +37,12 @@ pub struct ExternalEntry {
 pub(super) fn claims(rules: &[DiscoveredRule], texts: &mut Texts) -> Vec<Claimed<Provider>> {
     let mut claims = Vec::new();
     let label = texts.shared(NAME);
-    for (index, DiscoveredRule { rule, mapping, found, .. }) in of(Api::External, rules) {
+    for (index, DiscoveredRule { rule, mapping, found }) in rules.iter().enumerate() {
+        let MetricRule::External(rule) = rule else { continue };
         let namespace_label = mapping.namespace_label().map(|label| texts.shared(label));
         let provider = Arc::new(Provider { rule: Arc::clone(rule), namespace_label });
         if let Some(names) = found.as_ref().and_then(|found| found.by_label.get(NAME)) {
-            claimed(&mut claims, (index, rule, &label), names, &provider, texts);
+            claimed(&mut claims, (index, &rule.base, &label), names, &provider, texts);
         }
     }
     claims.sort_unstable_by(|a, b| (&a.metric, &a.claim).cmp(&(&b.metric, &b.claim)));
@@ -57,8 +55,7 @@ impl External {
         alive: &BTreeSet<Claim>,
         texts: &mut Texts,
     ) -> Self {
-        let metrics = won(&claims(rules, texts), alive);
-        Self { metrics, undiscovered: undiscovered(Api::External, rules) }
+        Self { metrics: won(&claims(rules, texts), alive) }
     }
 
     /// Roughly how many bytes the metrics take in memory, without the texts that are shared.
@@ -82,18 +79,13 @@ impl External {
     }
 
     /// The rule of each metric.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.metrics.iter().map(|metric| &metric.provider.rule)
+    pub(super) fn rules(&self) -> impl Iterator<Item = RuleId> {
+        self.metrics.iter().map(|metric| metric.provider.rule.base.id)
     }
 
     /// The names of all metrics, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.metrics.iter().map(|metric| &*metric.name)
-    }
-
-    /// The rules of external metrics that no discovery has succeeded for yet.
-    pub fn undiscovered(&self) -> &[String] {
-        &self.undiscovered
     }
 
     /// How many metrics there are.
@@ -136,12 +128,9 @@ externalRules:
     fn rules(found: [Option<(&str, &[&str])>; 3]) -> Vec<DiscoveredRule> {
         let rules = load(RULES).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
-        let custom = rules.custom.iter().map(|rule| (Api::Custom, rule));
-        let external = rules.external.iter().map(|rule| (Api::External, rule));
-        let rules = custom.chain(external).zip(found).map(|((api, rule), found)| DiscoveredRule {
-            rule: Arc::clone(rule),
-            api,
-            mapping: Arc::new(rule.mapping.resolve(&Kinds::builtin())),
+        let rules = rules.of_metrics().zip(found).map(|(rule, found)| DiscoveredRule {
+            mapping: Arc::new(rule.base().mapping.resolve(&Kinds::builtin())),
+            rule,
             found: found.map(|(label, names)| {
                 let mut found = Found::default();
                 for name in names {
@@ -197,8 +186,7 @@ externalRules:
     #[test]
     fn rules_without_a_discovery_are_named_by_api() {
         let catalog = catalog(&rules([None, None, Some((NAME, &["b_x"]))]), &[]);
-        assert_eq!(catalog.undiscovered(), ["rules[0]"]);
-        assert_eq!(catalog.external().undiscovered(), ["externalRules[0]"]);
+        assert_eq!(catalog.undiscovered(), [RuleId::Custom(0), RuleId::External(0)]);
         assert_eq!(catalog.external().len(), 1);
     }
 }

@@ -5,7 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Api, DiscoveredRule, external::NAME};
+use super::{DiscoveredRule, external::NAME};
+use crate::core::rules::MetricRule;
 
 /// The most metrics of a rule.
 pub const MOST_OF_RULE: usize = 25_000;
@@ -39,10 +40,10 @@ impl Found {
     /// which a backend lists them. Each name is in memory once.
     #[must_use]
     pub fn of(&self, discovered: &DiscoveredRule, most: usize) -> Self {
-        let DiscoveredRule { rule, api, mapping, .. } = discovered;
-        let is_of_rule = |label: &str| match api {
-            Api::Custom => mapping.kind(label).is_some(),
-            Api::External => label == NAME,
+        let DiscoveredRule { rule, mapping, .. } = discovered;
+        let is_of_rule = |label: &str| match rule {
+            MetricRule::Custom(_) => mapping.kind(label).is_some(),
+            MetricRule::External(_) => label == NAME,
         };
         let labels = self.by_label.iter().filter(|(label, _)| is_of_rule(label));
         let mut found: Vec<(&Arc<str>, &str)> = labels
@@ -54,7 +55,7 @@ impl Found {
         for of_series in found.chunk_by(|a, b| a.0 == b.0) {
             let Some((series, _)) = of_series.first() else { continue };
             names += 1;
-            let Some(metric) = rule.namer.metric_name(series) else { continue };
+            let Some(metric) = rule.base().namer.metric_name(series) else { continue };
             if series.len().max(metric.len()) > LONGEST {
                 left_out += of_series.len();
                 continue;

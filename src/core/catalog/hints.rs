@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        catalog::{Api, DiscoveredRule, Found, external::NAME},
+        catalog::{DiscoveredRule, Found, external::NAME},
         kinds::Kinds,
         rules::load,
     };
@@ -122,14 +122,12 @@ externalRules:
             found[1].insert(NAME, name);
         }
         let kinds = Kinds::builtin();
-        let rules = [(Api::Custom, &rules.custom[0]), (Api::External, &rules.external[0])];
         let discovered: Vec<_> = rules
-            .into_iter()
+            .of_metrics()
             .zip(found)
-            .map(|((api, rule), found)| DiscoveredRule {
-                rule: Arc::clone(rule),
-                api,
-                mapping: Arc::new(rule.mapping.resolve(&kinds)),
+            .map(|(rule, found)| DiscoveredRule {
+                mapping: Arc::new(rule.base().mapping.resolve(&kinds)),
+                rule,
                 found: Some(Arc::new(found)),
             })
             .collect();

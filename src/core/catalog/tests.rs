@@ -22,9 +22,8 @@ fn rules(found: &[&[(&str, &[&str])]]) -> Vec<DiscoveredRule> {
         .iter()
         .enumerate()
         .map(|(index, rule)| DiscoveredRule {
-            rule: Arc::clone(rule),
-            api: Api::Custom,
-            mapping: Arc::new(rule.mapping.resolve(&kinds)),
+            rule: MetricRule::Custom(Arc::clone(rule)),
+            mapping: Arc::new(rule.base.mapping.resolve(&kinds)),
             found: found.get(index).map(|labels| {
                 let mut found = Found::default();
                 for (label, names) in *labels {
@@ -84,7 +83,7 @@ fn a_dead_series_does_not_shadow_a_live_one() {
 #[test]
 fn rules_without_a_discovery_are_named() {
     let catalog = catalog(&rules(&[&[("pod", &["a_x"])]]), &[]);
-    assert_eq!(catalog.undiscovered(), ["rules[1]"]);
+    assert_eq!(catalog.undiscovered(), [RuleId::Custom(1)]);
 }
 
 #[test]
@@ -144,7 +143,7 @@ fn what_is_cut_of_a_rule_is_the_same_in_whatever_order_it_was_listed() {
     assert!(found.by_label.values().all(|names| names.last().is_some_and(|name| **name == *last)));
     let catalog = catalog(&[forth], &[]);
     assert_eq!(catalog.len(), MOST_OF_RULE);
-    assert_eq!(catalog.limited(), ["rules[0]"]);
+    assert_eq!(catalog.limited(), [RuleId::Custom(0)]);
     let why = catalog.why_unknown(&GroupResource::parse("pods"), "a_099999_and_more");
     assert!(why.ends_with("; rules[0] has more metrics than are served"), "{why}");
 }

@@ -1,35 +1,44 @@
 //! What rules do to each other: rules that are there twice, metrics that two rules claim, backends that no rule names.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::{Report, Severity, selectors};
 use crate::core::{
+    key_path::KeyPath,
     kinds::Kinds,
-    rules::{Content, Rule, RuleSet},
+    rules::{ComputeResource, Content, RuleBase, RuleId, RuleSet},
 };
 
 /// The most resources that a message lists: a template gives dozens.
 const MOST_LISTED: usize = 4;
 
 pub(super) fn check(rules: &RuleSet, kinds: &Kinds, report: &mut Report<'_>) {
-    for rules in [&rules.custom, &rules.external] {
-        let rules: Vec<_> = without_duplicates(rules, report);
-        claimed_twice(&rules, kinds, report);
-    }
+    let custom = rules.custom.iter().map(|rule| &rule.base);
+    claimed_twice(&without_duplicates(custom, report), kinds, report);
+    let external = rules.external.iter().map(|rule| &rule.base);
+    claimed_twice(&without_duplicates(external, report), kinds, report);
     unused_backends(rules, report);
 }
 
-fn without_duplicates<'r>(rules: &'r [Arc<Rule>], report: &mut Report<'_>) -> Vec<&'r Rule> {
-    let mut seen: HashMap<Content, &str> = HashMap::new();
+fn without_duplicates<'r>(
+    rules: impl Iterator<Item = &'r RuleBase>,
+    report: &mut Report<'_>,
+) -> Vec<&'r RuleBase> {
+    let mut seen: HashMap<Content, RuleId> = HashMap::new();
     let mut kept = Vec::new();
     for rule in rules {
         if let Some(first) = seen.get(&rule.content) {
             let message = format!("this rule says the same as {first}");
-            report.warning(rule, "duplicate-rule", "", message, "take one of them away");
+            report.warning(
+                rule.id,
+                "duplicate-rule",
+                KeyPath::default(),
+                message,
+                "take one of them away",
+            );
         } else {
-            seen.insert(rule.content, &rule.id);
-            kept.push(&**rule);
+            seen.insert(rule.content, rule.id);
+            kept.push(rule);
         }
     }
     kept
@@ -44,9 +53,6 @@ enum Claim {
     Naming(Vec<String>),
 }
 
-/// The position of the rule that loses, its name, and that of the one that wins.
-type Pair<'r> = (usize, &'r str, &'r str);
-
 /// What two rules claim both.
 #[derive(Default)]
 struct Conflict {
@@ -55,8 +61,8 @@ struct Conflict {
     metric: Option<String>,
 }
 
-fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
-    let mut claims: BTreeMap<(String, Claim), Vec<&Rule>> = BTreeMap::new();
+fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
+    let mut claims: BTreeMap<(String, Claim), Vec<&RuleBase>> = BTreeMap::new();
     for rule in rules {
         for resource in resources(rule, kinds) {
             for claim in of_rule(rule, report) {
@@ -64,13 +70,12 @@ fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
             }
         }
     }
-    // By the two rules, so that it is said once whatever the number of resources and metrics.
-    let mut conflicts: BTreeMap<Pair<'_>, Conflict> = BTreeMap::new();
+    // By the rule that loses and the one that wins, so that it is said once whatever the number of resources and metrics.
+    let mut conflicts: BTreeMap<(RuleId, RuleId), Conflict> = BTreeMap::new();
     for ((resource, claim), rules) in &claims {
         let Some((last, others)) = rules.split_last() else { continue };
         for other in others.iter().filter(|other| other.id != last.id) {
-            let position = position(other);
-            let conflict = conflicts.entry((position, &other.id, &last.id)).or_default();
+            let conflict = conflicts.entry((other.id, last.id)).or_default();
             if !resource.is_empty() && !conflict.resources.contains(resource) {
                 conflict.resources.push(resource.clone());
             }
@@ -79,7 +84,7 @@ fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
             }
         }
     }
-    for ((_, loser, winner), Conflict { resources, metric }) in conflicts {
+    for ((loser, winner), Conflict { resources, metric }) in conflicts {
         let Some(rule) = rules.iter().find(|rule| rule.id == loser) else { continue };
         let what = metric.map_or_else(|| "the same metrics".to_owned(), |name| format!("`{name}`"));
         let of = match resources.len() {
@@ -88,22 +93,18 @@ fn claimed_twice(rules: &[&Rule], kinds: &Kinds, report: &mut Report<'_>) {
             count => format!(" of {count} resources"),
         };
         report.warning(
-            rule,
+            rule.id,
             "metric-claimed-twice",
-            "",
+            KeyPath::default(),
             format!("{winner}, too, gives {what}{of}; where both have series {winner} is read, which comes later"),
             "give them different names, or make one rule of them",
         );
     }
 }
 
-fn position(rule: &Rule) -> usize {
-    rule.id.split(['[', ']']).nth(1).and_then(|position| position.parse().ok()).unwrap_or_default()
-}
-
 /// The resources that a rule may give metrics of; of an external rule one without a name.
-fn resources(rule: &Rule, kinds: &Kinds) -> Vec<String> {
-    if rule.id.starts_with("external") {
+fn resources(rule: &RuleBase, kinds: &Kinds) -> Vec<String> {
+    if matches!(rule.id, RuleId::External(_)) {
         return vec![String::new()];
     }
     let mapping = rule.mapping.resolve(kinds);
@@ -111,7 +112,7 @@ fn resources(rule: &Rule, kinds: &Kinds) -> Vec<String> {
     mapping.labels().map(|(_, kind)| kind.resource.to_string()).chain(unknown).collect()
 }
 
-fn of_rule(rule: &Rule, report: &Report<'_>) -> Vec<Claim> {
+fn of_rule(rule: &RuleBase, report: &Report<'_>) -> Vec<Claim> {
     if let Some(names) = selectors::names(rule) {
         let metrics = names.iter().filter_map(|name| rule.namer.metric_name(name));
         return metrics.map(Claim::Metric).collect();
@@ -119,20 +120,23 @@ fn of_rule(rule: &Rule, report: &Report<'_>) -> Vec<Claim> {
     if !rule.namer.template().contains('$') {
         return vec![Claim::Metric(rule.namer.template().to_owned())];
     }
-    let text = |key: &str| report.written.text(&format!("{}.{key}", rule.id)).to_owned();
-    let mut naming = vec![rule.selector.text().to_owned(), text("name.matches"), text("name.as")];
-    for filter in 0..report.written.len(&format!("{}.seriesFilters", rule.id)) {
-        naming.extend(["is", "isNot"].map(|key| text(&format!("seriesFilters[{filter}].{key}"))));
+    let text = |path: KeyPath| report.written.text(&path).to_owned();
+    let mut naming = vec![rule.selector.text().to_owned()];
+    naming.extend(["matches", "as"].map(|key| text(rule.id.key(["name", key]))));
+    let filters = rule.id.key("seriesFilters");
+    for filter in 0..report.written.len(&filters) {
+        naming.extend(["is", "isNot"].map(|key| text(filters.index(filter).key(key))));
     }
     vec![Claim::Naming(naming)]
 }
 
 fn unused_backends(rules: &RuleSet, report: &mut Report<'_>) {
-    let named: Vec<String> = ["rules", "externalRules"]
-        .into_iter()
-        .flat_map(|list| (0..report.written.len(list)).map(move |rule| format!("{list}[{rule}]")))
-        .chain(["cpu", "memory"].map(|rule| format!("resourceRules.{rule}")))
-        .map(|rule| report.written.text(&format!("{rule}.prometheus")).to_owned())
+    let count = |list: &str| report.written.len(&list.into());
+    let named: Vec<String> = (0..count("rules"))
+        .map(RuleId::Custom)
+        .chain((0..count("externalRules")).map(RuleId::External))
+        .chain([ComputeResource::Cpu, ComputeResource::Memory].map(RuleId::Resource))
+        .map(|rule| report.written.text(&rule.key("prometheus")).to_owned())
         .collect();
     for (position, backend) in rules.backends.iter().enumerate() {
         if !named.iter().any(|name| **name == *backend.name) {
@@ -141,7 +145,7 @@ fn unused_backends(rules: &RuleSet, report: &mut Report<'_>) {
                 "say `prometheus: {}` in the rules that it is for, or take it away",
                 backend.name
             );
-            let path = format!("backends[{position}].name");
+            let path = KeyPath::from("backends").index(position).key("name");
             report.add(Severity::Warning, "unused-backend", path, message, help);
         }
     }

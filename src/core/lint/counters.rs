@@ -8,8 +8,8 @@ use promql_parser::parser::{
     value::ValueType,
 };
 
-use super::{Report, elements, listed, resources::Series};
-use crate::core::{duration, pointwise::BUCKETS, rules::Rule};
+use super::{Report, Severity, elements, listed, resources::Series};
+use crate::core::{duration, pointwise::BUCKETS, rules::RuleBase};
 
 /// How deep a tree is looked into.
 const MAX_DEPTH: usize = 100;
@@ -20,7 +20,7 @@ const USUAL_RANGE: Duration = Duration::from_secs(60);
 /// Two scrapes at an interval that is short already.
 const SHORT_RANGE: Duration = Duration::from_secs(30);
 
-pub(super) fn check(rule: &Rule, key: &str, tree: &Expr, series: &Series, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut Report<'_>) {
     let mut found = Found::default();
     found.walk(tree, Reading::Value, 0);
     if !found.raw.is_empty() {
@@ -33,40 +33,37 @@ pub(super) fn check(rule: &Rule, key: &str, tree: &Expr, series: &Series, report
             format!("{} {is_counter}", listed(names))
         };
         report.warning(
-            rule,
+            rule.id,
             "counter-without-rate",
-            key,
+            "metricsQuery",
             message,
             "read its rate, as in `rate(<<.Series>>{<<.LabelMatchers>>}[2m])`",
         );
     }
-    if let Some(range) = found.shortest {
+    if let Some(range) = found.shortest.filter(|range| *range < USUAL_RANGE) {
         let range_text = duration::prometheus(range);
         let message = format!(
             "a range of {range_text} has less than two samples if scrapes are further apart than half of it"
         );
         let help =
             "take a range of at least four scrape intervals, so that a lost scrape leaves a rate";
-        if range < SHORT_RANGE {
-            report.warning(rule, "short-range", key, message, help);
-        } else if range < USUAL_RANGE {
-            report.info(rule, "short-range", key, message, help);
-        }
+        let severity = if range < SHORT_RANGE { Severity::Warning } else { Severity::Info };
+        report.add(severity, "short-range", rule.id.key("metricsQuery"), message, help);
     }
     if found.rate_of_aggregation {
         report.warning(
-            rule,
+            rule.id,
             "rate-of-aggregation",
-            key,
+            "metricsQuery",
             "a rate is taken of an aggregation: where one of its counters starts anew the whole sum seems to",
             "aggregate the rates, as in `sum(rate(…))`",
         );
     }
     if found.histogram_without_le {
         report.warning(
-            rule,
+            rule.id,
             "histogram-without-le",
-            key,
+            "metricsQuery",
             "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query gives nothing",
             "add it to the grouping, as in `sum(rate(…)) by (<<.GroupBy>>, le)`",
         );

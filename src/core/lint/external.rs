@@ -14,33 +14,34 @@ use crate::core::{
     catalog::external::ExternalEntry,
     external,
     kinds::Kinds,
-    rules::{Aggregate, Rule},
+    rules::{Aggregate, ExternalRule},
     selector::Selector,
 };
 
 const NAMESPACE: &str = "loadline-opaque-namespace";
 
-pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
+pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
+    let rule = &external.base;
     let series = Series::of(rule, report);
     let mapping = rule.mapping.resolve(kinds);
     let entry = ExternalEntry {
         series: series.name.as_str().into(),
         namespace_label: mapping.namespace_label().map(Arc::from),
-        rule: Arc::clone(rule),
+        rule: Arc::clone(external),
     };
     let query = match external::query(&entry, NAMESPACE, &Selector::default()) {
         Ok(query) => query,
-        Err(error) => return fails(rule, error.to_string(), report),
+        Err(error) => return fails(rule.id, "metricsQuery", error.to_string(), report),
     };
     let tree = match parsed(&query) {
         Ok(tree) => tree,
-        Err(reason) => return not_understood(rule, "metricsQuery", &reason, report),
+        Err(reason) => return not_understood(rule.id, "metricsQuery", &reason, report),
     };
     let is_in_namespace = query.contains(NAMESPACE)
         || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));
     if rule.mapping.namespaced() && !is_in_namespace {
         report.warning(
-            rule,
+            rule.id,
             "namespace-ignored",
             "metricsQuery",
             "the query does not depend on the namespace, though `resources.namespaced` is true",
@@ -53,7 +54,7 @@ pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
         && metric_selector::is_ignored(&metric_selector::template(rule, report), render)
     {
         report.warning(
-            rule,
+            rule.id,
             "selector-ignored",
             "metricsQuery",
             "the autoscaler's selector never reaches the query: whatever it selects, the value is the same",
@@ -62,11 +63,11 @@ pub(super) fn check(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) {
     }
     filters::check(rule, &tree, &series, report);
     sides::check(rule, &tree, report);
-    counters::check(rule, "metricsQuery", &tree, &series, report);
+    counters::check(rule, &tree, &series, report);
     let is_one = elements::of(&tree).is_none_or(|elements| elements.key.is_within(&Labels::none()));
-    if rule.aggregate == Aggregate::None && !is_one {
+    if external.aggregate == Aggregate::None && !is_one {
         report.info(
-            rule,
+            rule.id,
             "several-values",
             "metricsQuery",
             "the query may give several values, which an autoscaler adds up",

@@ -6,9 +6,9 @@ use promql_parser::{
 };
 
 use super::{Report, counters, listed, resources::Series};
-use crate::core::rules::Rule;
+use crate::core::rules::RuleBase;
 
-pub(super) fn check(rule: &Rule, tree: &Expr, series: &Series, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut Report<'_>) {
     let filters = rule.selector.matchers().unwrap_or_default();
     let reading: Vec<_> = counters::selectors(tree)
         .into_iter()
@@ -32,7 +32,7 @@ pub(super) fn check(rule: &Rule, tree: &Expr, series: &Series, report: &mut Repo
         return;
     }
     report.info(
-        rule,
+        rule.id,
         "series-filter-not-in-query",
         "metricsQuery",
         format!(

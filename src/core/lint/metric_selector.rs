@@ -1,7 +1,7 @@
 //! Whether the selector of an autoscaler's metric reaches the query. It comes as label matchers, and as values by label.
 
 use super::Report;
-use crate::core::{rules::Rule, selector::Selector};
+use crate::core::{rules::RuleBase, selector::Selector};
 
 /// A label that no template names.
 const LABEL: &str = "loadline_opaque_label";
@@ -14,8 +14,8 @@ const MOST_WORDS: usize = 500;
 const LONGEST_KEY: usize = 63;
 
 /// The template of a rule's query, as it is written.
-pub(super) fn template(rule: &Rule, report: &Report<'_>) -> String {
-    report.written.text(&format!("{}.metricsQuery", rule.id)).to_owned()
+pub(super) fn template(rule: &RuleBase, report: &Report<'_>) -> String {
+    report.written.text(&rule.id.key("metricsQuery")).to_owned()
 }
 
 /// Whether the query is the same for all selectors. `render` has the query for one; what it cannot render is not told here.

@@ -1,16 +1,19 @@
 //! `seriesFilters` and `name`: rules that name no series, and names that nobody can ask for.
 
 use super::{Report, listed, selectors};
-use crate::core::rules::{Rule, Unnamed};
+use crate::core::{
+    key_path::KeyPath,
+    rules::{RuleBase, Unnamed},
+};
 
-pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     let unknown = rule.namer.unknown_groups();
     if !unknown.is_empty() {
         let groups: Vec<_> = unknown.iter().map(|group| format!("${group}")).collect();
         report.warning(
-            rule,
+            rule.id,
             "unknown-group",
-            "name.as",
+            ["name", "as"],
             format!(
                 "`name.matches` has no group for {}, so nothing stands in its place",
                 listed(groups)
@@ -26,7 +29,7 @@ pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
 }
 
 /// Where it is known which names the series have.
-fn of_names(rule: &Rule, names: &[String], report: &mut Report<'_>) {
+fn of_names(rule: &RuleBase, names: &[String], report: &mut Report<'_>) {
     let mut refused = Vec::new();
     for name in names {
         match rule.namer.name(name) {
@@ -38,23 +41,23 @@ fn of_names(rule: &Rule, names: &[String], report: &mut Report<'_>) {
     let names = listed(names);
     match first {
         Unnamed::Filter(filter) => report.warning(
-            rule,
+            rule.id,
             "filters-refuse-series",
-            &format!("seriesFilters[{filter}]"),
+            KeyPath::from("seriesFilters").index(*filter),
             format!("this filter refuses {names}, which `seriesQuery` asks for, so the rule gives no metric"),
             "correct the filter, or leave it out: a selector with a name needs none",
         ),
         Unnamed::Matches => report.warning(
-            rule,
+            rule.id,
             "name-does-not-match",
-            "name.matches",
+            ["name", "matches"],
             format!("this does not match {names}, which `seriesQuery` asks for, so the rule gives no metric"),
             "correct the pattern, or leave it out",
         ),
         Unnamed::Empty if rule.namer.unknown_groups().is_empty() => report.warning(
-            rule,
+            rule.id,
             "empty-name",
-            "name.as",
+            ["name", "as"],
             format!("the name of the metric is empty for {names}, so the rule gives no metric"),
             "write a name, as in `as: \"${1}_per_second\"`",
         ),
@@ -63,17 +66,15 @@ fn of_names(rule: &Rule, names: &[String], report: &mut Report<'_>) {
 }
 
 /// Filters that exclude each other, where that can be told.
-fn filters(rule: &Rule, report: &mut Report<'_>) {
-    let path = |filter: usize, key: &str| format!("{}.seriesFilters[{filter}].{key}", rule.id);
-    let count = report.written.len(&format!("{}.seriesFilters", rule.id));
-    let of = |key: &'static str| {
-        let written = report.written;
-        (0..count).filter_map(move |filter| {
-            let pattern = written.text(&path(filter, key));
-            (!pattern.is_empty()).then(|| (filter, pattern.to_owned()))
-        })
+fn filters(rule: &RuleBase, report: &mut Report<'_>) {
+    let filters = rule.id.key("seriesFilters");
+    let of = |key: &str| -> Vec<_> {
+        let patterns = (0..report.written.len(&filters)).map(|filter| {
+            (filter, report.written.text(&filters.index(filter).key(key)).to_owned())
+        });
+        patterns.filter(|(_, pattern)| !pattern.is_empty()).collect()
     };
-    let (wanted, refused): (Vec<_>, Vec<_>) = (of("is").collect(), of("isNot").collect());
+    let (wanted, refused) = (of("is"), of("isNot"));
     let everything =
         |pattern: &str| matches!(pattern, ".*" | "^.*" | ".*$" | "^.*$" | ".+" | "^.+$");
     let excluded = refused.iter().find_map(|(filter, pattern)| {
@@ -105,9 +106,9 @@ fn filters(rule: &Rule, report: &mut Report<'_>) {
     };
     if let Some((filter, message)) = excluded.or_else(literal) {
         report.warning(
-            rule,
+            rule.id,
             "contradictory-filters",
-            &format!("seriesFilters[{filter}]"),
+            KeyPath::from("seriesFilters").index(filter),
             format!("{message}, so the rule gives no metric"),
             "take one of the filters away",
         );
@@ -115,7 +116,7 @@ fn filters(rule: &Rule, report: &mut Report<'_>) {
 }
 
 /// What a name is made of besides its groups, or the whole name where it is known.
-fn unusable(rule: &Rule, report: &mut Report<'_>) {
+fn unusable(rule: &RuleBase, report: &mut Report<'_>) {
     let template = rule.namer.template();
     let bad =
         template.chars().find(|c| matches!(c, '/' | '%') || c.is_whitespace() || c.is_control());
@@ -127,9 +128,9 @@ fn unusable(rule: &Rule, report: &mut Report<'_>) {
         None => return,
     };
     report.warning(
-        rule,
+        rule.id,
         "unusable-name",
-        "name.as",
+        ["name", "as"],
         format!("{what}: it stands in the path of a URL and in the resources of RBAC rules"),
         "use letters, digits, `_`, `:`, `-` and dots",
     );

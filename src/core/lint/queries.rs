@@ -17,7 +17,7 @@ use super::{
 use crate::core::{
     catalog::Entry,
     plan::{self, Objects},
-    rules::Rule,
+    rules::{RuleBase, RuleId},
     selector::Selector,
 };
 
@@ -34,23 +34,23 @@ enum Fault {
     Several,
 }
 
-pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     let mut faults: BTreeMap<Fault, Vec<&Entry>> = BTreeMap::new();
     let mut tree = None;
     for entry in &subjects.entries {
         let Some(query) = rendered(entry, &Selector::default()) else { continue };
         let query = match query {
             Ok(query) => query,
-            Err(message) => return fails(rule, message, report),
+            Err(message) => return fails(rule.id, "metricsQuery", message, report),
         };
         let parsed = match parsed(&query) {
             Ok(parsed) => parsed,
-            Err(reason) => return not_understood(rule, "metricsQuery", &reason, report),
+            Err(reason) => return not_understood(rule.id, "metricsQuery", &reason, report),
         };
         if matches!(parsed.value_type(), ValueType::Scalar | ValueType::String | ValueType::Matrix)
         {
             report.warning(
-                rule,
+                rule.id,
                 "not-a-vector",
                 "metricsQuery",
                 format!("the query gives a {}, and no values of objects", parsed.value_type()),
@@ -73,7 +73,7 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
         let render = |selector: &Selector| rendered(entry, selector)?.ok();
         if metric_selector::is_ignored(&metric_selector::template(rule, report), render) {
             report.info(
-                rule,
+                rule.id,
                 "selector-ignored",
                 "metricsQuery",
                 "the autoscaler's `metric.selector` never reaches the query: whatever it selects, the values are the same",
@@ -84,7 +84,7 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     if let Some(tree) = tree {
         filters::check(rule, &tree, &subjects.series, report);
         sides::check(rule, &tree, report);
-        counters::check(rule, "metricsQuery", &tree, &subjects.series, report);
+        counters::check(rule, &tree, &subjects.series, report);
     }
     if !faults.contains_key(&Fault::Drops)
         && let Some(entry) = &subjects.namespaces
@@ -92,7 +92,7 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
         && parsed(&query).is_ok_and(|tree| drops(&tree, &entry.label))
     {
         report.info(
-            rule,
+            rule.id,
             "label-aggregated-away",
             "metricsQuery",
             format!("the result has no label `{}`, so the metric of namespaces, which is listed, has no values", entry.label),
@@ -102,12 +102,12 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
     one_name(rule, subjects, report);
 }
 
-pub(super) fn fails(rule: &Rule, message: String, report: &mut Report<'_>) {
+pub(super) fn fails(rule: RuleId, key: &str, message: String, report: &mut Report<'_>) {
     let help = "correct the template: every read fails so";
-    report.warning(rule, "template-fails", "metricsQuery", message, help);
+    report.warning(rule, "template-fails", key, message, help);
 }
 
-pub(super) fn not_understood(rule: &Rule, key: &str, reason: &str, report: &mut Report<'_>) {
+pub(super) fn not_understood(rule: RuleId, key: &str, reason: &str, report: &mut Report<'_>) {
     report.warning(
         rule,
         "query-not-understood",
@@ -171,7 +171,7 @@ pub(super) fn all_match(tree: &Expr, label: &str) -> bool {
     !selectors.is_empty() && selectors.into_iter().all(says)
 }
 
-fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) {
+fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) {
     let Some(first) = entries.first() else { return };
     let kinds = listed(entries.iter().map(|entry| entry.kind.resource.to_string()));
     let labels = listed(entries.iter().map(|entry| &entry.label));
@@ -185,7 +185,7 @@ fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) 
         // Those that are asked for are taken out of all of them.
         Fault::IgnoresNames => {
             report.info(
-                rule,
+                rule.id,
                 "all-objects-fetched",
                 "metricsQuery",
                 format!("the query does not depend on which {kinds} are asked for, so every read fetches all of them"),
@@ -216,11 +216,11 @@ fn tell(rule: &Rule, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) 
             ),
         ),
     };
-    report.warning(rule, code, "metricsQuery", message, help);
+    report.warning(rule.id, code, "metricsQuery", message, help);
 }
 
 /// Several series with one name in the API.
-fn one_name(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+fn one_name(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     let Series { name, is_known } = &subjects.series;
     let reads_series = subjects
         .entries
@@ -229,9 +229,9 @@ fn one_name(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
         .any(|query| query.contains(name.as_str()));
     if !is_known && reads_series && !rule.namer.template().contains('$') {
         report.info(
-            rule,
+            rule.id,
             "one-name-for-several-series",
-            "name.as",
+            ["name", "as"],
             format!("every series of this rule is called `{}`: of several the one whose name sorts last is read", rule.namer.template()),
             "nothing, if there is only one; otherwise make the name of a group, as in `${1}`",
         );

@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 
 use promql_parser::parser::Expr;
 
-use super::{Report, Severity, counters, elements, labels::Labels, parsed, sides};
+use super::{
+    Report, Severity, counters, elements,
+    labels::Labels,
+    parsed,
+    queries::{fails, not_understood},
+    sides,
+};
 use crate::core::{
     kinds::{GroupResource, Kinds},
     names,
-    rules::{ResourceRule, ResourceRules},
+    rules::{ComputeResource, ResourceRule, ResourceRules},
     template::{QueryArguments, QueryTemplate},
 };
 
 pub(super) fn check(rules: &ResourceRules, kinds: &Kinds, report: &mut Report<'_>) {
-    for (rule, is_cpu) in [(&rules.cpu, true), (&rules.memory, false)] {
-        let Some(rule) = rule else { continue };
-        let mut check = Check { rule, is_cpu, report: &mut *report };
+    for rule in [&rules.cpu, &rules.memory].into_iter().flatten() {
+        let mut check = Check { rule, report: &mut *report };
         let mapping = rule.mapping.resolve(kinds);
         let label = |resource| mapping.label(&GroupResource::parse(resource)).map(str::to_owned);
         if let (Some(query), Some(pod), Some(namespace)) =
@@ -37,7 +42,6 @@ fn opaque(label: &str) -> String {
 
 struct Check<'r, 'w> {
     rule: &'r ResourceRule,
-    is_cpu: bool,
     report: &'r mut Report<'w>,
 }
 
@@ -53,23 +57,16 @@ impl Check<'_, '_> {
         });
         let query = match rendered {
             Ok(query) => query,
-            Err(error) => {
-                let help = "correct the template: every read fails so";
-                return self.warning("template-fails", key, error.to_string(), help);
-            }
+            Err(error) => return fails(self.rule.id(), key, error.to_string(), self.report),
         };
         let tree = match parsed(&query) {
             Ok(tree) => tree,
-            Err(reason) => {
-                let message = format!("the query is no PromQL once it is rendered: {reason}");
-                let help = "correct it, unless the backend is known to take it";
-                return self.warning("query-not-understood", key, message, help);
-            }
+            Err(reason) => return not_understood(self.rule.id(), key, &reason, self.report),
         };
         if !query.contains("loadline-opaque") {
             let message = "the query does not depend on which objects are asked for";
             let help = "put <<.LabelMatchers>> into the braces of each selector";
-            self.warning("no-label-matchers", key, message.to_owned(), help);
+            self.warning("no-label-matchers", key, message, help);
         }
         self.labels(key, &tree, labels);
         // Series of one exporter have the same labels, as the memory that a node has and the part that is free.
@@ -97,20 +94,20 @@ impl Check<'_, '_> {
 
     fn rates(&mut self, key: &str, tree: &Expr) {
         let has_rate = counters::has_rate(tree);
-        if self.is_cpu && !has_rate && counters::reads_counter(tree) {
+        let is_cpu = self.rule.resource == ComputeResource::Cpu;
+        if is_cpu && !has_rate && counters::reads_counter(tree) {
             let message = "CPU seconds are counted, and the query takes no rate of them";
             let help = "take the rate, as in `rate(…[3m])`, which is in cores";
-            self.warning("cpu-without-rate", key, message.to_owned(), help);
+            self.warning("cpu-without-rate", key, message, help);
         }
-        if !self.is_cpu && has_rate {
+        if !is_cpu && has_rate {
             let message = "memory is no counter, and the query takes a rate of it";
             let help = "read the bytes that are in use as they are";
-            self.warning("rate-of-memory", key, message.to_owned(), help);
+            self.warning("rate-of-memory", key, message, help);
         }
     }
 
-    fn warning(&mut self, code: &'static str, key: &str, message: String, help: &str) {
-        let path = format!("{}.{key}", self.rule.id);
-        self.report.add(Severity::Warning, code, path, message, help.to_owned());
+    fn warning(&mut self, code: &'static str, key: &str, message: impl Into<String>, help: &str) {
+        self.report.warning(self.rule.id(), code, key, message, help);
     }
 }

@@ -6,7 +6,7 @@ use super::{Report, listed, selectors};
 use crate::core::{
     catalog::Entry,
     kinds::{GroupResource, Kind, Kinds},
-    rules::{ResolvedMapping, Rule},
+    rules::{CustomRule, ResolvedMapping, RuleBase},
 };
 
 /// The kinds that a template is looked at for.
@@ -31,16 +31,16 @@ pub(super) struct Series {
 
 impl Series {
     /// Any name that the selector lists; otherwise one that ends as `name.matches` or a filter says.
-    pub(super) fn of(rule: &Rule, report: &Report<'_>) -> Self {
+    pub(super) fn of(rule: &RuleBase, report: &Report<'_>) -> Self {
         if let Some(name) = selectors::names(rule)
             .and_then(|names| names.into_iter().find(|name| rule.namer.metric_name(name).is_some()))
         {
             return Self { name, is_known: true };
         }
-        let filters = format!("{}.seriesFilters", rule.id);
+        let filters = rule.id.key("seriesFilters");
         let filters = (0..report.written.len(&filters))
-            .map(|filter| report.written.text(&format!("{filters}[{filter}].is")));
-        let matches = report.written.text(&format!("{}.name.matches", rule.id));
+            .map(|filter| report.written.text(&filters.index(filter).key("is")));
+        let matches = report.written.text(&rule.id.key(["name", "matches"]));
         let ending = filters
             .chain([matches])
             .filter_map(ending)
@@ -70,14 +70,15 @@ fn ending(pattern: &str) -> Option<&str> {
 }
 
 impl Subjects {
-    pub(super) fn of(rule: &Arc<Rule>, kinds: &Kinds, report: &mut Report<'_>) -> Self {
-        let overrides = format!("{}.resources.overrides", rule.id);
+    pub(super) fn of(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>) -> Self {
+        let rule = &custom.base;
+        let overrides = rule.id.key(["resources", "overrides"]);
         let labels: Vec<String> = report.written.keys(&overrides).map(str::to_owned).collect();
         let series = Series::of(rule, report);
         let mapping = rule.mapping.resolve(kinds);
         if labels.is_empty() && !rule.mapping.has_template() {
             report.warning(
-                rule,
+                rule.id,
                 "no-resources",
                 "resources",
                 "no label is mapped to a resource, so the rule gives no metric",
@@ -107,7 +108,7 @@ impl Subjects {
             (unknown.label.clone(), Arc::new(kind))
         });
         let entries = known.chain(unknown).map(|(label, kind)| Entry {
-            rule: Arc::clone(rule),
+            rule: Arc::clone(custom),
             series: series.name.as_str().into(),
             kind,
             label: label.into(),
@@ -129,7 +130,7 @@ fn is_namespaces(resource: &GroupResource) -> bool {
 }
 
 fn several_labels(
-    rule: &Rule,
+    rule: &RuleBase,
     mapping: &ResolvedMapping,
     written: &[String],
     report: &mut Report<'_>,
@@ -146,9 +147,9 @@ fn several_labels(
         {
             let (all, others) = (listed(&labels), listed(others));
             report.warning(
-                rule,
+                rule.id,
                 "several-labels-for-resource",
-                &format!("resources.overrides.{last}"),
+                ["resources", "overrides", last],
                 format!("{all} are mapped to {resource}; only `{last}`, which sorts last, is used"),
                 format!("take {others} out, or make a rule of its own for each"),
             );
@@ -157,7 +158,7 @@ fn several_labels(
 }
 
 /// Objects in namespaces are always asked for in one.
-fn no_namespace(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+fn no_namespace(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     let in_namespaces = subjects.entries.iter().filter(|entry| entry.kind.namespaced);
     let kinds: Vec<_> = in_namespaces
         .filter(|entry| entry.namespace_label.is_none())
@@ -165,9 +166,9 @@ fn no_namespace(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
         .collect();
     if !kinds.is_empty() {
         report.warning(
-            rule,
+            rule.id,
             "no-namespace-label",
-            "resources.overrides",
+            ["resources", "overrides"],
             format!(
                 "no label is mapped to namespaces, so every read of the metrics of {} fails",
                 listed(kinds)

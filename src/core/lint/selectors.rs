@@ -3,15 +3,15 @@
 use promql_parser::label::{METRIC_NAME, MatchOp, Matcher};
 
 use super::Report;
-use crate::core::rules::Rule;
+use crate::core::rules::RuleBase;
 
-pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     let Some(matchers) = rule.selector.matchers() else {
         let reason = super::parsed(rule.selector.text())
             .err()
             .unwrap_or_else(|| "it is no plain selector of series".to_owned());
         report.warning(
-            rule,
+            rule.id,
             "selector-not-understood",
             "seriesQuery",
             format!("this is no series selector of PromQL: {reason}"),
@@ -21,7 +21,7 @@ pub(super) fn check(rule: &Rule, report: &mut Report<'_>) {
     };
     if let Some((one, other)) = contradiction(&matchers) {
         report.warning(
-            rule,
+            rule.id,
             "contradictory-matchers",
             "seriesQuery",
             format!("no series matches both `{one}` and `{other}`, so the rule gives no metric"),
@@ -52,7 +52,7 @@ fn value(matcher: &Matcher) -> Option<&str> {
 }
 
 /// The names that the series of a selector can have, where it lists them.
-pub(super) fn names(rule: &Rule) -> Option<Vec<String>> {
+pub(super) fn names(rule: &RuleBase) -> Option<Vec<String>> {
     let matchers = rule.selector.matchers()?;
     matchers.iter().filter(|matcher| matcher.name == METRIC_NAME).find_map(|matcher| match &matcher
         .op

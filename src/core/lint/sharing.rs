@@ -6,16 +6,16 @@ use super::{Report, listed, resources::Subjects};
 use crate::core::{
     plan::shareable::{self, NotShareable},
     pointwise::Refusal,
-    rules::Rule,
+    rules::RuleBase,
     selector::Selector,
 };
 
 const NAMESPACE: &str = "loadline-opaque-namespace";
 
-pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     if rule.options.may_depend_on_namespace() {
         report.info(
-            rule,
+            rule.id,
             "headers-by-namespace",
             "headers",
             "the headers depend on the namespace, so no query is shared between namespaces",
@@ -38,7 +38,7 @@ pub(super) fn check(rule: &Rule, subjects: &Subjects, report: &mut Report<'_>) {
         if let Some((_, reason)) = refused.first() {
             let labels = listed(refused.iter().map(|(label, _)| label));
             report.info(
-                rule,
+                rule.id,
                 code,
                 "metricsQuery",
                 format!(

@@ -14,7 +14,7 @@ use super::{
     labels::Labels,
     listed,
 };
-use crate::core::rules::Rule;
+use crate::core::rules::RuleBase;
 
 pub(super) const CODE: &str = "unmatched-sides";
 pub(super) const HELP: &str = "aggregate both sides `by (<<.GroupBy>>)`, or say which labels match, as in `a + on(<<.GroupBy>>) b`";
@@ -25,15 +25,9 @@ pub(super) struct Unmatched {
     pub(super) message: String,
 }
 
-pub(super) fn check(rule: &Rule, tree: &Expr, report: &mut Report<'_>) {
-    match unmatched(tree) {
-        Some(Unmatched { severity: Severity::Info, message }) => {
-            report.info(rule, CODE, "metricsQuery", message, HELP);
-        }
-        Some(Unmatched { message, .. }) => {
-            report.warning(rule, CODE, "metricsQuery", message, HELP);
-        }
-        None => {}
+pub(super) fn check(rule: &RuleBase, tree: &Expr, report: &mut Report<'_>) {
+    if let Some(Unmatched { severity, message }) = unmatched(tree) {
+        report.add(severity, CODE, rule.id.key("metricsQuery"), message, HELP);
     }
 }
 

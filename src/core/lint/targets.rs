@@ -4,8 +4,9 @@ use promql_parser::label::{METRIC_NAME, MatchOp};
 
 use super::{Report, listed};
 use crate::core::{
+    key_path::KeyPath,
     kinds::{GroupResource, Kinds},
-    rules::Rule,
+    rules::RuleBase,
 };
 
 /// What Prometheus calls the targets of one scrape configuration.
@@ -21,15 +22,19 @@ const OF_OTHERS: [&str; 4] = ["kube_", "container_", "node_", "DCGM_"];
 /// What Prometheus puts before a series' own label where the target has one of the same name.
 const EXPORTED: &str = "exported_";
 
-pub(super) fn check(rule: &Rule, kinds: &Kinds, report: &mut Report<'_>) {
+pub(super) fn check(rule: &RuleBase, kinds: &Kinds, report: &mut Report<'_>) {
     let mapping = rule.mapping.resolve(kinds);
-    let overrides = format!("{}.resources.overrides", rule.id);
+    let overrides = rule.id.key(["resources", "overrides"]);
     let written: Vec<_> = report.written.keys(&overrides).map(str::to_owned).collect();
     if mapping.label(&GroupResource::parse("jobs.batch")) == Some(JOB) {
         let is_named = written.iter().any(|label| label == JOB);
-        let key = if is_named { "resources.overrides.job" } else { "resources.template" };
+        let key: KeyPath = if is_named {
+            ["resources", "overrides", JOB].into()
+        } else {
+            ["resources", "template"].into()
+        };
         report.info(
-            rule,
+            rule.id,
             "scrape-target-label",
             key,
             "`job` is what Prometheus calls the targets of a scrape configuration, so metrics of `jobs.batch` are not those of Jobs. `namespace`, `pod` and `service` may be those of the exporter, too",
@@ -41,9 +46,9 @@ pub(super) fn check(rule: &Rule, kinds: &Kinds, report: &mut Report<'_>) {
         && tells_of_others(rule)
     {
         report.info(
-            rule,
+            rule.id,
             "scrape-target-label",
-            "resources.overrides.service",
+            ["resources", "overrides", SERVICE],
             "`service` is the Service by which Prometheus reaches the exporter, and not one that these series are about",
             "take it out, unless the scrape is relabelled",
         );
@@ -62,16 +67,16 @@ pub(super) fn check(rule: &Rule, kinds: &Kinds, report: &mut Report<'_>) {
             message.push_str("` is the exporter's namespace then");
         }
         report.info(
-            rule,
+            rule.id,
             "exported-label",
-            &format!("resources.overrides.{first}"),
+            ["resources", "overrides", first],
             message,
             "nothing, if the scrape stays as it is; with `honorLabels: true` (`honor_labels`) the labels are called as the exporter calls them",
         );
     }
 }
 
-fn tells_of_others(rule: &Rule) -> bool {
+fn tells_of_others(rule: &RuleBase) -> bool {
     rule.selector.matchers().unwrap_or_default().iter().any(|matcher| {
         let name = matcher.value.trim_start_matches(['^', '(']);
         matcher.name == METRIC_NAME

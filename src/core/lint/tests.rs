@@ -4,6 +4,7 @@ mod meaning;
 mod others;
 
 use super::*;
+use crate::core::rules::ComputeResource;
 
 fn codes(text: &str) -> Vec<&'static str> {
     check(text).iter().map(|finding| finding.code).collect()
@@ -44,11 +45,11 @@ fn what_is_not_served_is_an_error() {
     tells("broken-rule", Severity::Error, &rule("up", "<<.Serie>>", ""), &good);
     let text = rule("up", "<<.Serie>>", "name: {matches: \"(\"}") + &good.replace("rules:\n", "");
     let findings = check(&text);
-    let paths: Vec<_> = findings.iter().map(|finding| finding.path.as_str()).collect();
+    let paths: Vec<_> = findings.iter().map(|finding| finding.path.to_string()).collect();
     assert_eq!(paths, ["rules[0].metricsQuery", "rules[0].name.matches"]);
-    assert_eq!(findings[0].rule.as_deref(), Some("rules[0]"));
+    assert_eq!(findings[0].rule(), Some(RuleId::Custom(0)));
     let findings = check("resourceRules: {cpu: {containerLabel: c}}");
-    assert_eq!(findings[0].rule.as_deref(), Some("resourceRules.cpu"));
+    assert_eq!(findings[0].rule(), Some(RuleId::Resource(ComputeResource::Cpu)));
     assert_eq!(check("a: [").first().map(|finding| finding.code), Some("invalid-file"));
 }
 

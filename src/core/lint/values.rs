@@ -4,6 +4,7 @@ use serde_json::Value as Schema;
 
 use super::{Finding, Severity};
 use crate::core::{
+    key_path::KeyPath,
     nearest::nearest,
     rules,
     yaml::{Key, Node, Value},
@@ -17,7 +18,7 @@ const OF_HELM: &[&str] = &["enabled", "global"];
 
 pub(super) fn check(values: &Node, findings: &mut Vec<Finding>) {
     let schema: Schema = serde_json::from_str(SCHEMA).unwrap_or_default();
-    unknown_keys(values, "", &schema, findings);
+    unknown_keys(values, &KeyPath::default(), &schema, findings);
     let Some(rules @ Node { value: Value::Mapping(entries), .. }) = values.get("rules") else {
         return;
     };
@@ -27,8 +28,7 @@ pub(super) fn check(values: &Node, findings: &mut Vec<Finding>) {
         findings.push(Finding {
             severity,
             code,
-            rule: None,
-            path: format!("rules.{key}"),
+            path: ["rules", key].into(),
             place: Some(rules.get(key).unwrap_or(rules).place),
             message,
             help: help.to_owned(),
@@ -48,16 +48,16 @@ pub(super) fn check(values: &Node, findings: &mut Vec<Finding>) {
     }
 }
 
-fn unknown_keys(values: &Node, path: &str, schema: &Schema, findings: &mut Vec<Finding>) {
+fn unknown_keys(values: &Node, of: &KeyPath, schema: &Schema, findings: &mut Vec<Finding>) {
     let (Value::Mapping(entries), Some(known)) = (&values.value, schema["properties"].as_object())
     else {
         return;
     };
     for (key, node) in entries {
-        let path = rules::join(path, &rules::excerpt(&key.text));
+        let path = of.key(&rules::excerpt(&key.text));
         match known.get(&key.text) {
             Some(schema) => unknown_keys(node, &path, schema, findings),
-            None if path == key.text && is_of_others(key) => {}
+            None if of.is_root() && is_of_others(key) => {}
             None => {
                 let nearest = nearest(&key.text, known.keys().map(String::as_str));
                 let message = nearest.first().map_or_else(
@@ -67,7 +67,6 @@ fn unknown_keys(values: &Node, path: &str, schema: &Schema, findings: &mut Vec<F
                 findings.push(Finding {
                     severity: Severity::Warning,
                     code: "unknown-value",
-                    rule: None,
                     path,
                     place: Some(key.place),
                     message,

@@ -1,6 +1,9 @@
 //! The file as it is written, to say where something stands and to look at what a rule does not keep.
 
-use crate::core::yaml::{Node, Place, Value};
+use crate::core::{
+    key_path::{KeyPath, Step},
+    yaml::{Node, Place, Value},
+};
 
 /// A file that has been read as YAML.
 pub(super) struct Written {
@@ -12,15 +15,14 @@ impl Written {
         Self { root }
     }
 
-    /// What stands at a path such as `rules[2].name.as`.
-    fn node(&self, path: &str) -> Option<&Node> {
-        steps(path).try_fold(&self.root, step)
+    fn node(&self, path: &KeyPath) -> Option<&Node> {
+        path.steps().iter().try_fold(&self.root, step)
     }
 
     /// Where a path stands, or the nearest that is written above it.
-    pub(super) fn place(&self, path: &str) -> Place {
+    pub(super) fn place(&self, path: &KeyPath) -> Place {
         let mut node = &self.root;
-        for next in steps(path) {
+        for next in path.steps() {
             match step(node, next) {
                 Some(inner) => node = inner,
                 None => break,
@@ -30,7 +32,7 @@ impl Written {
     }
 
     /// The scalar at a path, without blanks at its ends; empty where there is none.
-    pub(super) fn text(&self, path: &str) -> &str {
+    pub(super) fn text(&self, path: &KeyPath) -> &str {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Scalar(text)) => text.trim(),
             _ => "",
@@ -38,7 +40,7 @@ impl Written {
     }
 
     /// The keys of the mapping at a path, without blanks at their ends.
-    pub(super) fn keys(&self, path: &str) -> impl Iterator<Item = &str> {
+    pub(super) fn keys(&self, path: &KeyPath) -> impl Iterator<Item = &str> {
         let entries = match self.node(path).map(|node| &node.value) {
             Some(Value::Mapping(entries)) => entries.as_slice(),
             _ => Default::default(),
@@ -47,7 +49,7 @@ impl Written {
     }
 
     /// How many entries the list at a path has.
-    pub(super) fn len(&self, path: &str) -> usize {
+    pub(super) fn len(&self, path: &KeyPath) -> usize {
         match self.node(path).map(|node| &node.value) {
             Some(Value::Sequence(items)) => items.len(),
             _ => 0,
@@ -55,17 +57,12 @@ impl Written {
     }
 }
 
-/// Keys and positions.
-fn steps(path: &str) -> impl Iterator<Item = &str> {
-    path.split(['.', '[', ']']).filter(|step| !step.is_empty())
-}
-
-fn step<'n>(node: &'n Node, step: &str) -> Option<&'n Node> {
-    match &node.value {
-        Value::Mapping(entries) => {
-            entries.iter().find(|(key, _)| key.text == step).map(|(_, node)| node)
+fn step<'n>(node: &'n Node, step: &Step) -> Option<&'n Node> {
+    match (&node.value, step) {
+        (Value::Mapping(entries), Step::Key(wanted)) => {
+            entries.iter().find(|(key, _)| *key.text == **wanted).map(|(_, node)| node)
         }
-        Value::Sequence(items) => items.get(step.parse::<usize>().ok()?),
-        Value::Null | Value::Scalar(_) => None,
+        (Value::Sequence(items), Step::Index(index)) => items.get(*index),
+        _ => None,
     }
 }

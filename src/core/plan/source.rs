@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::{
-    rules::{Content, QueryOptions},
+    rules::{Content, QueryOptions, RuleId},
     template::QueryTemplate,
     yaml::Place,
 };
@@ -12,7 +12,7 @@ use crate::core::{
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// What the rule is called in messages.
-    pub rule: &'a str,
+    pub rule: RuleId,
     /// What the file says of the rule. Sources with the same content, series and label have the same queries.
     pub content: Content,
     /// Where the rule stands in its file.

@@ -10,32 +10,35 @@ use crate::core::{
     samples::{Index, Sample, Vector},
 };
 
-/// What one resource's samples say of the containers of pods in a namespace.
+/// What one resource's samples say of objects.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Containers {
-    pods: BTreeMap<Arc<str>, Pod>,
-    /// What there is instead of values, where that is known of a pod.
+pub struct UsageSamples<V> {
+    values: BTreeMap<Arc<str>, V>,
+    /// What there is instead of values, where that is known of an object.
     instead: BTreeMap<Arc<str>, Oddity>,
     /// What was odd about the samples.
     pub odd: Oddities,
 }
 
+/// What they say of the containers of pods in a namespace.
+pub type Containers = UsageSamples<Pod>;
+
+/// What they say of nodes.
+pub type Nodes = UsageSamples<Node>;
+
+/// The values of a pod.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Pod {
+pub struct Pod {
     at_ms: i64,
     /// Thousandths by container; nothing where its sample is no value.
     values: BTreeMap<Box<str>, Option<i64>>,
 }
 
-/// What one resource's samples say of nodes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Nodes {
-    /// Time and thousandths by node.
-    values: BTreeMap<Arc<str>, (i64, i64)>,
-    /// What there is instead of a value, where that is known of a node.
-    instead: BTreeMap<Arc<str>, Oddity>,
-    /// What was odd about the samples.
-    pub odd: Oddities,
+/// The value of a node.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Node {
+    at_ms: i64,
+    milli: i64,
 }
 
 /// The usage of a pod.
@@ -69,6 +72,67 @@ pub struct NodeUsage {
     pub usage: Usage,
 }
 
+impl<V> UsageSamples<V> {
+    /// Reads the samples of the objects that are asked for: `add` takes each, with the name of its object.
+    fn read_by(
+        vector: &Vector,
+        index: &Index,
+        namespace: &str,
+        objects: &Objects,
+        mut add: impl FnMut(&mut Self, &Arc<str>, Sample<'_>),
+    ) -> Self {
+        let (values, instead) = (BTreeMap::new(), BTreeMap::new());
+        let mut read = Self { values, instead, odd: Oddities::default() };
+        match objects {
+            Objects::Named(names) => {
+                for name in names {
+                    let samples = index.of(vector, namespace, name);
+                    samples.for_each(|sample| add(&mut read, name, sample));
+                }
+            }
+            Objects::Any => {
+                let mut known = Arc::<str>::default();
+                for (name, sample) in index.objects(vector, namespace) {
+                    if *known != *name {
+                        known = Arc::from(name);
+                    }
+                    add(&mut read, &known, sample);
+                }
+            }
+        }
+        let is_missing = |name: &str| !read.values.contains_key(name);
+        let (instead, odd) = explain(vector, index, namespace, objects, is_missing);
+        read.instead.extend(instead);
+        read.odd.extend(odd);
+        read
+    }
+
+    /// The value of a sample in thousandths, not below 0. What there is instead of one is noted.
+    fn milli(&mut self, name: &Arc<str>, value: f64) -> Option<i64> {
+        let milli = quantity::milli(value).map(|milli| milli.max(0));
+        if milli.is_none() {
+            let oddity = Oddity::of_value(value);
+            self.odd.note(oddity, name);
+            self.instead.insert(Arc::clone(name), oddity);
+        }
+        milli
+    }
+
+    /// Takes in what was read of further objects.
+    pub fn extend(&mut self, more: Self) {
+        self.values.extend(more.values);
+        self.instead.extend(more.instead);
+        self.odd.extend(more.odd);
+    }
+
+    /// Why there is no value of an object.
+    fn why(&self, name: &str) -> Oddity {
+        let mut of_all = [Oddity::NoLabel, Oddity::Partial].into_iter();
+        let of_all = of_all.find(|oddity| self.odd.has(*oddity));
+        self.instead.get(name).copied().or(of_all).unwrap_or(Oddity::NoSample)
+    }
+}
+
 impl Containers {
     /// Reads the samples of the pods that are asked for.
     ///
@@ -81,101 +145,33 @@ impl Containers {
         objects: &Objects,
         container_label: &str,
     ) -> Self {
-        let mut containers = Self::default();
         let is_chosen = index.key().is_sorted;
-        match objects {
-            Objects::Named(names) => {
-                for name in names {
-                    for sample in index.of(vector, namespace, name) {
-                        containers.add(name, sample, container_label, is_chosen);
-                    }
-                }
+        Self::read_by(vector, index, namespace, objects, |containers, name, sample| {
+            let milli = containers.milli(name, sample.value);
+            let pod = containers
+                .values
+                .entry(Arc::clone(name))
+                .or_insert_with(|| Pod { at_ms: sample.at_ms, values: BTreeMap::new() });
+            pod.at_ms = pod.at_ms.min(sample.at_ms);
+            let container = sample.label(container_label).unwrap_or_default();
+            if pod.values.insert(container.into(), milli).is_some() && !is_chosen {
+                containers.odd.note(Oddity::SeveralSamples, name);
             }
-            Objects::Any => {
-                let mut known = Arc::<str>::default();
-                for (name, sample) in index.objects(vector, namespace) {
-                    if *known != *name {
-                        known = Arc::from(name);
-                    }
-                    containers.add(&known, sample, container_label, is_chosen);
-                }
-            }
-        }
-        let is_missing = |name: &str| !containers.pods.contains_key(name);
-        let (instead, odd) = explain(vector, index, namespace, objects, is_missing);
-        containers.instead.extend(instead);
-        containers.odd.extend(odd);
-        containers
-    }
-
-    fn add(&mut self, name: &Arc<str>, sample: Sample<'_>, container_label: &str, is_chosen: bool) {
-        let milli = milli(sample.value);
-        if milli.is_none() {
-            let oddity = Oddity::of_value(sample.value);
-            self.odd.note(oddity, name);
-            self.instead.insert(Arc::clone(name), oddity);
-        }
-        let pod = self
-            .pods
-            .entry(Arc::clone(name))
-            .or_insert_with(|| Pod { at_ms: sample.at_ms, values: BTreeMap::new() });
-        pod.at_ms = pod.at_ms.min(sample.at_ms);
-        let container = sample.label(container_label).unwrap_or_default();
-        if pod.values.insert(container.into(), milli).is_some() && !is_chosen {
-            self.odd.note(Oddity::SeveralSamples, name);
-        }
-    }
-
-    /// Takes in what was read of further pods of the namespace.
-    pub fn extend(&mut self, more: Self) {
-        self.pods.extend(more.pods);
-        self.instead.extend(more.instead);
-        self.odd.extend(more.odd);
+        })
     }
 }
 
 impl Nodes {
     /// Reads the samples of the nodes that are asked for, as [`Containers::read`] does those of pods.
     pub fn read(vector: &Vector, index: &Index, objects: &Objects) -> Self {
-        let mut nodes = Self::default();
         let is_chosen = index.key().is_sorted;
-        match objects {
-            Objects::Named(names) => {
-                for name in names {
-                    let samples = index.of(vector, "", name);
-                    samples.for_each(|sample| nodes.add(name, sample, is_chosen));
-                }
+        Self::read_by(vector, index, "", objects, |nodes, name, sample| {
+            let Some(milli) = nodes.milli(name, sample.value) else { return };
+            let node = Node { at_ms: sample.at_ms, milli };
+            if nodes.values.insert(Arc::clone(name), node).is_some() && !is_chosen {
+                nodes.odd.note(Oddity::SeveralSamples, name);
             }
-            Objects::Any => {
-                for (name, sample) in index.objects(vector, "") {
-                    nodes.add(&Arc::from(name), sample, is_chosen);
-                }
-            }
-        }
-        let is_missing = |name: &str| !nodes.values.contains_key(name);
-        let (instead, odd) = explain(vector, index, "", objects, is_missing);
-        nodes.instead.extend(instead);
-        nodes.odd.extend(odd);
-        nodes
-    }
-
-    fn add(&mut self, name: &Arc<str>, sample: Sample<'_>, is_chosen: bool) {
-        let Some(milli) = milli(sample.value) else {
-            let oddity = Oddity::of_value(sample.value);
-            self.odd.note(oddity, name);
-            self.instead.insert(Arc::clone(name), oddity);
-            return;
-        };
-        if self.values.insert(Arc::clone(name), (sample.at_ms, milli)).is_some() && !is_chosen {
-            self.odd.note(Oddity::SeveralSamples, name);
-        }
-    }
-
-    /// Takes in what was read of further nodes.
-    pub fn extend(&mut self, more: Self) {
-        self.values.extend(more.values);
-        self.instead.extend(more.instead);
-        self.odd.extend(more.odd);
+        })
     }
 }
 
@@ -215,16 +211,6 @@ fn explain(
     (instead, odd)
 }
 
-/// Why there is no value of an object.
-fn why(name: &str, instead: &BTreeMap<Arc<str>, Oddity>, odd: &Oddities) -> Oddity {
-    let of_all = [Oddity::NoLabel, Oddity::Partial].into_iter().find(|oddity| odd.has(*oddity));
-    instead.get(name).copied().or(of_all).unwrap_or(Oddity::NoSample)
-}
-
-fn milli(value: f64) -> Option<i64> {
-    quantity::milli(value).map(|milli| milli.max(0))
-}
-
 /// The pods of a namespace that CPU and memory are known of, sorted by name.
 ///
 /// A container that only one of both is known of has 0 of the other, as at prometheus-adapter: in the first minute there is no
@@ -232,7 +218,8 @@ fn milli(value: f64) -> Option<i64> {
 /// the pod, and `POD` is its sandbox: they are left out where containers are told apart, because who reads adds them up. A pod of
 /// which a container has a sample that is no value is left out: the rest is not what it uses.
 pub fn pods(cpu: &Containers, memory: &Containers) -> Vec<PodUsage> {
-    let both = cpu.pods.iter().filter_map(|(name, cpu)| Some((name, cpu, memory.pods.get(name)?)));
+    let both =
+        cpu.values.iter().filter_map(|(name, cpu)| Some((name, cpu, memory.values.get(name)?)));
     both.filter_map(|(name, cpu, memory)| {
         let mut containers: BTreeMap<&str, [Option<i64>; 2]> = BTreeMap::new();
         for (resource, values) in [&cpu.values, &memory.values].into_iter().enumerate() {
@@ -271,11 +258,11 @@ pub fn why_no_pod(cpu: &Containers, memory: &Containers, name: &str) -> [Option<
     let is_container = |container: &str| !matches!(container, "" | "POD");
     let has_containers = [cpu, memory]
         .iter()
-        .filter_map(|read| read.pods.get(name))
+        .filter_map(|read| read.values.get(name))
         .any(|pod| pod.values.keys().any(|container| is_container(container)));
     [cpu, memory].map(|read| {
-        let Some(pod) = read.pods.get(name) else {
-            return Some(why(name, &read.instead, &read.odd));
+        let Some(pod) = read.values.get(name) else {
+            return Some(read.why(name));
         };
         // The sum of a pod counts where neither CPU nor memory tells containers apart.
         let counts = |container: &str| {
@@ -286,26 +273,23 @@ pub fn why_no_pod(cpu: &Containers, memory: &Containers, name: &str) -> [Option<
             return Some(Oddity::NoContainerLabel);
         }
         let is_valueless = values.any(|(_, value)| value.is_none());
-        is_valueless.then(|| why(name, &read.instead, &read.odd))
+        is_valueless.then(|| read.why(name))
     })
 }
 
 /// Why a node is not among [`nodes`]: what is wrong with its CPU, and with its memory.
 pub fn why_no_node(cpu: &Nodes, memory: &Nodes, name: &str) -> [Option<Oddity>; 2] {
-    [cpu, memory].map(|read| {
-        let is_missing = !read.values.contains_key(name);
-        is_missing.then(|| why(name, &read.instead, &read.odd))
-    })
+    [cpu, memory].map(|read| (!read.values.contains_key(name)).then(|| read.why(name)))
 }
 
 /// The nodes that CPU and memory are known of, sorted by name.
 pub fn nodes(cpu: &Nodes, memory: &Nodes) -> Vec<NodeUsage> {
     let both =
-        cpu.values.iter().filter_map(|(name, cpu)| Some((name, *cpu, *memory.values.get(name)?)));
-    both.map(|(name, (cpu_at, cpu_milli), (memory_at, memory_milli))| NodeUsage {
+        cpu.values.iter().filter_map(|(name, cpu)| Some((name, cpu, memory.values.get(name)?)));
+    both.map(|(name, cpu, memory)| NodeUsage {
         name: Arc::clone(name),
-        at_ms: cpu_at.min(memory_at),
-        usage: Usage { cpu_milli, memory_milli },
+        at_ms: cpu.at_ms.min(memory.at_ms),
+        usage: Usage { cpu_milli: cpu.milli, memory_milli: memory.milli },
     })
     .collect()
 }

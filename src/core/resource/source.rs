@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::core::{
-    kinds::{GroupResource, Kinds},
+    kinds::{GroupResource, Kind, Kinds},
     plan::Source,
-    rules::{ResolvedMapping, ResourceRule, is_sorted},
+    rules::{ResourceRule, is_sorted},
     template::QueryTemplate,
 };
 
@@ -25,38 +25,40 @@ pub struct ResourceSource {
 }
 
 impl ResourceSource {
-    /// The query of a rule for the containers of pods, or why there is none.
-    pub(super) fn containers(rule: &Arc<ResourceRule>, kinds: &Kinds) -> Result<Self, String> {
-        let query = rule.container_query.as_ref();
-        let query = query.ok_or_else(|| format!("{} has no containerQuery", rule.id))?;
+    /// The query of a rule for the containers of pods or for nodes, or why there is none.
+    pub(super) fn new(
+        rule: &Arc<ResourceRule>,
+        kind: &Kind,
+        kinds: &Kinds,
+    ) -> Result<Self, String> {
+        let id = rule.id();
+        let (key, query) = if kind.namespaced {
+            ("containerQuery", &rule.container_query)
+        } else {
+            ("nodeQuery", &rule.node_query)
+        };
+        let query = query.as_ref().ok_or_else(|| format!("{id} has no {key}"))?;
         let mapping = rule.mapping.resolve(kinds);
-        let namespace_label = Some(label(rule, &mapping, "namespaces")?);
-        Ok(Self { namespace_label, ..Self::new(rule, query, label(rule, &mapping, "pods")?) })
-    }
-
-    /// The query of a rule for nodes, or why there is none.
-    pub(super) fn nodes(rule: &Arc<ResourceRule>, kinds: &Kinds) -> Result<Self, String> {
-        let query = rule.node_query.as_ref();
-        let query = query.ok_or_else(|| format!("{} has no nodeQuery", rule.id))?;
-        Ok(Self::new(rule, query, label(rule, &rule.mapping.resolve(kinds), "nodes")?))
-    }
-
-    fn new(rule: &Arc<ResourceRule>, query: &Arc<QueryTemplate>, label: Arc<str>) -> Self {
-        Self {
+        let label = |resource: &GroupResource| {
+            let label = mapping.label(resource).map(Arc::from);
+            label.ok_or_else(|| format!("{id} maps no label to {resource}"))
+        };
+        let namespaces = || label(&GroupResource::parse("namespaces"));
+        Ok(Self {
             rule: Arc::clone(rule),
             query: Arc::clone(query),
             is_sorted: is_sorted(query),
             series: Arc::default(),
-            label,
-            namespace_label: None,
-        }
+            namespace_label: kind.namespaced.then(namespaces).transpose()?,
+            label: label(&kind.resource)?,
+        })
     }
 
     /// What its query is rendered from.
     pub fn source(&self) -> Source<'_> {
         let Self { rule, namespace_label, .. } = self;
         Source {
-            rule: &rule.id,
+            rule: rule.id(),
             content: rule.content,
             place: rule.place,
             query: &self.query,
@@ -69,16 +71,4 @@ impl ResourceSource {
             options: &rule.options,
         }
     }
-}
-
-fn label(
-    rule: &ResourceRule,
-    mapping: &ResolvedMapping,
-    resource: &str,
-) -> Result<Arc<str>, String> {
-    let resource = GroupResource { group: String::new(), resource: resource.to_owned() };
-    mapping
-        .label(&resource)
-        .map(Arc::from)
-        .ok_or_else(|| format!("{} maps no label to {resource}", rule.id))
 }

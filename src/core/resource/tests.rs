@@ -15,9 +15,9 @@ const RULES: &str = include_str!("../../../deploy/overlays/resource-metrics/conf
 const JOINED: &str = "sum by (<<.GroupBy>>) ((1 - irate(node_cpu_seconds_total{mode=\"idle\"}[60s])) * on (namespace, pod) group_left (node) node_namespace_pod:kube_pod_info:{<<.LabelMatchers>>})";
 
 #[track_caller]
-fn sources(text: &str) -> ResourceSources {
+fn sources(text: &str) -> UsageRules {
     let rules = load(text).unwrap();
-    ResourceSources::new(rules.resource.as_ref().unwrap())
+    UsageRules::new(rules.resource.as_ref().unwrap()).unwrap()
 }
 
 fn named(names: &[&str]) -> Objects {
@@ -27,7 +27,7 @@ fn named(names: &[&str]) -> Objects {
 #[test]
 fn queries_are_those_of_prometheus_adapter() {
     let sources = sources(RULES);
-    let (pods, nodes) = (sources.pods.unwrap(), sources.nodes.unwrap());
+    let (pods, nodes) = (sources.pods.queries.unwrap(), sources.nodes.queries.unwrap());
     let exact = |source, namespace, names: &[&str]| {
         plan::exact(source, namespace, &named(names), &Selector::default()).unwrap().query
     };
@@ -39,13 +39,13 @@ fn queries_are_those_of_prometheus_adapter() {
         &*exact(nodes.memory.source(), None, &["n1"]),
         r#"sum by (node) (node_memory_MemTotal_bytes{node="n1"} - node_memory_MemAvailable_bytes{node="n1"})"#
     );
-    assert_eq!(sources.window, Duration::from_secs(180));
+    assert_eq!(sources.window, std::time::Duration::from_secs(180));
 }
 
 #[test]
 fn the_usual_rules_can_be_shared() {
     let sources = sources(RULES);
-    let (pods, nodes) = (sources.pods.unwrap(), sources.nodes.unwrap());
+    let (pods, nodes) = (sources.pods.queries.unwrap(), sources.nodes.queries.unwrap());
     let selector = Selector::default();
     for source in [pods.cpu.source(), pods.memory.source()] {
         let shared = shareable::prove(source, Some("team"), &selector).unwrap();
@@ -71,12 +71,12 @@ fn the_usual_rules_can_be_shared() {
 #[test]
 fn what_is_not_pointwise_is_not_shared() {
     let rules = RULES.replace("sum by (<<.GroupBy>>) (rate(node_cpu", "max(rate(node_cpu");
-    let nodes = sources(&rules).nodes.unwrap();
+    let nodes = sources(&rules).nodes.queries.unwrap();
     assert!(shareable::prove(nodes.cpu.source(), None, &Selector::default()).is_err());
     let is_node_query = |line: &&str| line.contains("(rate(node_cpu");
     let written = RULES.lines().find(is_node_query).unwrap();
     let rules = RULES.replace(written.trim(), JOINED);
-    let nodes = sources(&rules).nodes.unwrap();
+    let nodes = sources(&rules).nodes.queries.unwrap();
     assert!(shareable::prove(nodes.cpu.source(), None, &Selector::default()).is_err());
 }
 
@@ -84,14 +84,17 @@ fn what_is_not_pointwise_is_not_shared() {
 fn what_cannot_be_read_says_why() {
     let text = "resourceRules:\n  cpu:\n    containerQuery: x\n    containerLabel: c\n    resources: {overrides: {pod: {resource: pod}, ns: {resource: namespace}}}\n";
     let sources = sources(text);
-    assert_eq!(sources.pods.unwrap_err(), "resourceRules.memory is missing, or has been left out");
-    assert_eq!(sources.nodes.unwrap_err(), "resourceRules.cpu has no nodeQuery");
+    assert_eq!(
+        sources.pods.queries.unwrap_err(),
+        "resourceRules.memory is missing, or has been left out"
+    );
+    assert_eq!(sources.nodes.queries.unwrap_err(), "resourceRules.cpu has no nodeQuery");
 }
 
 #[test]
 fn a_template_gives_labels() {
     let text = RULES.replace("overrides:\n        namespace: {resource: namespace}\n        node: {resource: node}\n        pod: {resource: pod}", "template: kube_<<.Resource>>");
-    let pods = sources(&text).pods.unwrap();
+    let pods = sources(&text).pods.queries.unwrap();
     let plan =
         plan::exact(pods.memory.source(), Some("n"), &named(&["a"]), &Selector::default()).unwrap();
     assert!(plan.query.contains(r#"{kube_namespace="n",kube_pod="a","#), "{}", plan.query);

@@ -1,45 +1,66 @@
 //! `resourceRules` as they are served.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::ResourceSources;
+use super::{Pair, ResourceSource};
 use crate::core::{
     kinds::{Kind, Kinds},
-    rules::{Content, ResourceRules},
+    rules::{ComputeResource, Content, ResourceRule, ResourceRules, RuleId},
 };
 
-/// The compiled rules, and the kinds that they are about.
+/// How usage is queried: `resourceRules`, with their labels.
 pub struct UsageRules {
     /// What the rules say, to know them again.
     content: [Option<Content>; 2],
-    /// How usage is queried.
-    pub sources: ResourceSources,
-    /// Pods.
-    pub pods: Arc<Kind>,
-    /// Nodes.
-    pub nodes: Arc<Kind>,
+    /// The usage of pods, by container.
+    pub pods: UsageOf,
+    /// The usage of nodes.
+    pub nodes: UsageOf,
+    /// The range that the answers report.
+    pub window: Duration,
+}
+
+/// How the usage of objects of a kind is queried.
+pub struct UsageOf {
+    /// The kind.
+    pub kind: Arc<Kind>,
+    /// The queries, or why usage cannot be read.
+    pub queries: Result<Pair, String>,
 }
 
 impl UsageRules {
-    /// From compiled rules; nothing where the cluster has no pods or nodes, which none is without.
+    /// From compiled rules; nothing where the cluster has no pods or nodes, which none is without. Pods, namespaces and nodes
+    /// are what they are in every cluster, so no API server is asked.
     pub fn new(rules: &ResourceRules) -> Option<Self> {
         let kinds = Kinds::builtin();
-        let kind = |resource| kinds.resolve("", resource).map(Arc::clone);
-        let sources = ResourceSources::new(rules);
-        Some(Self { content: content(rules), sources, pods: kind("pods")?, nodes: kind("nodes")? })
+        let usage_of = |resource: &str| {
+            let kind = Arc::clone(kinds.resolve("", resource)?);
+            let of = |rule: &Option<Arc<ResourceRule>>, resource| match rule {
+                Some(rule) => ResourceSource::new(rule, &kind, &kinds),
+                None => {
+                    let rule = RuleId::Resource(resource);
+                    Err(format!("{rule} is missing, or has been left out"))
+                }
+            };
+            let cpu = of(&rules.cpu, ComputeResource::Cpu);
+            let memory = of(&rules.memory, ComputeResource::Memory);
+            let queries = cpu.and_then(|cpu| Ok(Pair { cpu, memory: memory? }));
+            Some(UsageOf { kind, queries })
+        };
+        let (pods, nodes) = (usage_of("pods")?, usage_of("nodes")?);
+        Some(Self { content: content(rules), pods, nodes, window: rules.window })
     }
 
     /// Whether rules say the same as those that this was made from.
     pub fn is_of(&self, rules: &ResourceRules) -> bool {
-        self.content == content(rules) && self.sources.window == rules.window
+        self.content == content(rules) && self.window == rules.window
     }
 
     /// Why pods or nodes cannot be read, if so.
     pub fn problems(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let ResourceSources { pods, nodes, .. } = &self.sources;
-        [("pods", pods), ("nodes", nodes)]
+        [("pods", &self.pods), ("nodes", &self.nodes)]
             .into_iter()
-            .filter_map(|(what, pair)| Some((what, pair.as_ref().err()?.as_str())))
+            .filter_map(|(what, of)| Some((what, of.queries.as_ref().err()?.as_str())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{Content, Problem, fields, file, form::excerpt};
+use super::{Content, EntryProblems, Problem, fields, file, form::excerpt};
 use crate::core::yaml::Place;
 
 /// An entry of `backends`.
@@ -71,32 +71,26 @@ pub(super) fn compile_all(written: &[file::Backend]) -> Result<Vec<Arc<Backend>>
     let mut problems = Vec::new();
     let mut backends: Vec<Arc<Backend>> = Vec::new();
     for entry in written {
-        let mut problem = |place: Place, key: &str, message: String| {
-            let path = format!("{}.{key}", entry.id);
-            problems.push(Problem::new(Some(place), path, message));
-        };
+        let mut problems = EntryProblems::new(entry.path.clone(), &mut problems);
         if let Some(first) = written.iter().find(|first| first.name.value == entry.name.value)
-            && first.id != entry.id
+            && first.path != entry.path
         {
-            let message = format!("{} has the name `{}`, too", first.id, entry.name.value);
-            problem(entry.name.place, "name", message);
+            let message = format!("{} has the name `{}`, too", first.path, entry.name.value);
+            problems.add(entry.name.place, "name", message);
         }
-        backends.extend(compile(entry, &mut problem).map(Arc::new));
+        backends.extend(compile(entry, &mut problems).map(Arc::new));
     }
     if problems.is_empty() { Ok(backends) } else { Err(problems) }
 }
 
-fn compile(
-    written: &file::Backend,
-    problem: &mut impl FnMut(Place, &str, String),
-) -> Option<Backend> {
-    let url =
-        url(&written.url.value).map_err(|message| problem(written.url.place, "url", message)).ok();
+fn compile(written: &file::Backend, problems: &mut EntryProblems<'_>) -> Option<Backend> {
+    let url = url(&written.url.value);
+    let url = url.map_err(|message| problems.add(written.url.place, "url", message)).ok();
     let headers = written.headers.iter().filter_map(|(name, value)| {
         let header = name.parse::<HeaderName>().ok().zip(header_value(&value.value));
         if header.is_none() {
             let message = "the value of a header is made of visible ASCII characters";
-            problem(value.place, &format!("headers.{}", excerpt(name)), message.to_owned());
+            problems.add(value.place, ["headers", &excerpt(name)], message);
         }
         header
     });
@@ -109,11 +103,11 @@ fn compile(
             (key, "clientTLSCertFile")
         };
         let message = "a client certificate needs both `clientTLSCertFile` and `clientTLSKeyFile`";
-        problem(given.place, missing, message.to_owned());
+        problems.add(given.place, missing, message);
     }
     if written.auth_in_cluster.value && !written.auth_config.value.is_empty() {
         let message = "`authInCluster` and `authConfig` exclude each other";
-        problem(written.auth_config.place, "authConfig", message.to_owned());
+        problems.add(written.auth_config.place, "authConfig", message);
     }
     let file = |text: &fields::Text| (!text.value.is_empty()).then(|| PathBuf::from(&text.value));
     Some(Backend {

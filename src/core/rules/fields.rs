@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{
     content::Content,
-    form::join,
     keys::{self, Shape},
 };
 use crate::core::{
     duration,
+    key_path::KeyPath,
     yaml::{Key, Node, Place, Value},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Flag {
 /// A mapping and the path to it. What does not have the form that is described for it is as if it were absent: it has been
 /// reported.
 pub(super) struct Fields<'n> {
-    pub(super) path: String,
+    pub(super) path: KeyPath,
     pub(super) place: Place,
     shape: &'static Shape,
     pub(super) is_mapping: bool,
@@ -39,7 +39,7 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn of(node: &'n Node, path: String, shape: &'static Shape) -> Self {
+    pub(super) fn of(node: &'n Node, path: KeyPath, shape: &'static Shape) -> Self {
         let (is_mapping, entries) = match &node.value {
             Value::Mapping(entries) => (true, entries.as_slice()),
             _ => (false, Default::default()),
@@ -63,7 +63,7 @@ impl<'n> Fields<'n> {
 
     pub(super) fn object(&self, key: &str) -> Option<Fields<'n>> {
         let shape = self.shape.key(key)?.kind.shape()?;
-        self.get(key).map(|node| Fields::of(node, join(&self.path, key), shape))
+        self.get(key).map(|node| Fields::of(node, self.path.key(key), shape))
     }
 
     pub(super) fn items(&self, key: &str) -> impl Iterator<Item = Fields<'n>> {
@@ -72,13 +72,13 @@ impl<'n> Fields<'n> {
             Some(Value::Sequence(items)) => items.as_slice(),
             _ => Default::default(),
         };
-        let path = join(&self.path, key);
+        let path = self.path.key(key);
         shape.into_iter().flat_map(move |shape| {
             let path = path.clone();
             items
                 .iter()
                 .enumerate()
-                .map(move |(index, item)| Fields::of(item, format!("{path}[{index}]"), shape))
+                .map(move |(index, item)| Fields::of(item, path.index(index), shape))
         })
     }
 

@@ -3,19 +3,23 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    Aggregate, Nan, OnEmpty, Problem,
+    Aggregate, ComputeResource, Nan, OnEmpty, Problem, RuleId,
     content::Content,
     fields::{Fields, Flag, Text},
     form::Problems,
     keys::{FILE, GROUP_RESOURCE},
 };
-use crate::core::yaml::{Node, Place, Value};
+use crate::core::{
+    key_path::KeyPath,
+    yaml::{Node, Place, Value},
+};
 
 /// The whole file.
 #[derive(Debug, Default)]
 pub(super) struct RulesFile {
     pub(super) rules: Vec<Rule>,
-    pub(super) external_rules: Vec<Rule>,
+    /// Each with its `aggregate`.
+    pub(super) external_rules: Vec<(Rule, Aggregate)>,
     pub(super) resource_rules: Option<ResourceRules>,
     pub(super) backends: Vec<Backend>,
     /// Whether one of the keys for rules has a value, if only an empty one.
@@ -25,10 +29,9 @@ pub(super) struct RulesFile {
 /// One entry of `rules` or `externalRules`.
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) id: String,
+    pub(super) id: RuleId,
     pub(super) place: Place,
     pub(super) content: Content,
-    pub(super) external: bool,
     pub(super) series_query: Text,
     pub(super) series_filters: Vec<Filter>,
     pub(super) resources: Resources,
@@ -39,7 +42,6 @@ pub(super) struct Rule {
     pub(super) window: Option<Duration>,
     pub(super) nan: Option<Nan>,
     pub(super) on_empty: OnEmpty,
-    pub(super) aggregate: Aggregate,
     pub(super) options: Options,
 }
 
@@ -89,7 +91,7 @@ pub(super) struct ResourceRules {
 /// `resourceRules.cpu` or `resourceRules.memory`.
 #[derive(Debug)]
 pub(super) struct ResourceRule {
-    pub(super) id: String,
+    pub(super) resource: ComputeResource,
     pub(super) place: Place,
     pub(super) content: Content,
     pub(super) container_query: Text,
@@ -102,7 +104,7 @@ pub(super) struct ResourceRule {
 /// One entry of `backends`.
 #[derive(Debug)]
 pub(super) struct Backend {
-    pub(super) id: String,
+    pub(super) path: KeyPath,
     pub(super) place: Place,
     pub(super) content: Content,
     pub(super) name: Text,
@@ -126,17 +128,23 @@ pub(super) fn read(root: &Node) -> Result<RulesFile, Vec<Problem>> {
         return Ok(RulesFile::default());
     }
     let mut problems = Problems::default();
-    problems.check(root, "", &FILE);
-    let fields = Fields::of(root, String::new(), &FILE);
+    problems.check(root, &KeyPath::default(), &FILE);
+    let fields = Fields::of(root, KeyPath::default(), &FILE);
     for key in ["rules", "externalRules"] {
         for rule in fields.items(key) {
             check_filters(&rule, &mut problems);
         }
     }
     problems.into_result()?;
+    let custom_rule =
+        |(position, fields): (usize, Fields<'_>)| rule(&fields, "rules", RuleId::Custom(position));
+    let external_rule = |(position, fields): (usize, Fields<'_>)| {
+        let aggregate = aggregate(&fields.text("aggregate").value);
+        (rule(&fields, "externalRules", RuleId::External(position)), aggregate)
+    };
     Ok(RulesFile {
-        rules: fields.items("rules").map(|rule| self::rule(&rule, false)).collect(),
-        external_rules: fields.items("externalRules").map(|rule| self::rule(&rule, true)).collect(),
+        rules: (0..).zip(fields.items("rules")).map(custom_rule).collect(),
+        external_rules: (0..).zip(fields.items("externalRules")).map(external_rule).collect(),
         resource_rules: fields.object("resourceRules").map(|rules| resource_rules(&rules)),
         backends: fields.items("backends").map(|backend| self::backend(&backend)).collect(),
         names_rules: ["rules", "externalRules", "resourceRules"]
@@ -151,19 +159,18 @@ fn check_filters(rule: &Fields<'_>, problems: &mut Problems) {
         let given = ["is", "isNot"].map(|key| !filter.text(key).value.is_empty());
         if given[0] == given[1] && filter.is_mapping {
             let message = "exactly one of `is` and `isNot` is expected";
-            problems.add(filter.place, filter.path, message.to_owned());
+            problems.add(filter.place, &filter.path, message);
         }
     }
 }
 
-fn rule(fields: &Fields<'_>, external: bool) -> Rule {
+fn rule(fields: &Fields<'_>, list: &str, id: RuleId) -> Rule {
     let name = fields.object("name");
     let name_text = |key| name.as_ref().map(|name| name.text(key)).unwrap_or_default();
     Rule {
-        id: fields.path.clone(),
+        id,
         place: fields.place,
-        content: fields.content(if external { "externalRules" } else { "rules" }),
-        external,
+        content: fields.content(list),
         series_query: fields.text("seriesQuery"),
         series_filters: fields.items("seriesFilters").map(|filter| self::filter(&filter)).collect(),
         resources: resources(fields),
@@ -181,11 +188,6 @@ fn rule(fields: &Fields<'_>, external: bool) -> Rule {
             OnEmpty::Zero
         } else {
             OnEmpty::Omit
-        },
-        aggregate: if external {
-            aggregate(&fields.text("aggregate").value)
-        } else {
-            Aggregate::None
         },
         options: options(fields),
     }
@@ -221,7 +223,7 @@ fn resources(rule: &Fields<'_>) -> Resources {
         return Resources::default();
     };
     let overrides = fields.entries_of("overrides").iter().map(|(label, node)| {
-        let fields = Fields::of(node, String::new(), &GROUP_RESOURCE);
+        let fields = Fields::of(node, KeyPath::default(), &GROUP_RESOURCE);
         let written = Override {
             place: node.place,
             group: fields.text("group").value,
@@ -238,17 +240,17 @@ fn resources(rule: &Fields<'_>) -> Resources {
 
 fn resource_rules(fields: &Fields<'_>) -> ResourceRules {
     ResourceRules {
-        cpu: fields.object("cpu").map(|rule| resource_rule(&rule)),
-        memory: fields.object("memory").map(|rule| resource_rule(&rule)),
+        cpu: fields.object("cpu").map(|rule| resource_rule(&rule, ComputeResource::Cpu)),
+        memory: fields.object("memory").map(|rule| resource_rule(&rule, ComputeResource::Memory)),
         window: fields.duration("window"),
     }
 }
 
-fn resource_rule(fields: &Fields<'_>) -> ResourceRule {
+fn resource_rule(fields: &Fields<'_>, resource: ComputeResource) -> ResourceRule {
     ResourceRule {
-        id: fields.path.clone(),
+        resource,
         place: fields.place,
-        content: fields.content(&fields.path),
+        content: fields.content(&RuleId::Resource(resource).to_string()),
         container_query: fields.text("containerQuery"),
         node_query: fields.text("nodeQuery"),
         container_label: fields.text("containerLabel"),
@@ -259,7 +261,7 @@ fn resource_rule(fields: &Fields<'_>) -> ResourceRule {
 
 fn backend(fields: &Fields<'_>) -> Backend {
     Backend {
-        id: fields.path.clone(),
+        path: fields.path.clone(),
         place: fields.place,
         content: fields.content("backends"),
         name: fields.text("name"),

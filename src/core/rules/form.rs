@@ -8,6 +8,7 @@ use super::{
 };
 use crate::core::{
     duration,
+    key_path::KeyPath,
     nearest::nearest,
     yaml::{Key, Node, Place, Value},
 };
@@ -30,20 +31,20 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Checks a node against the shape that it should have.
-    pub(super) fn check(&mut self, node: &Node, path: &str, shape: &Shape) {
+    pub(super) fn check(&mut self, node: &Node, path: &KeyPath, shape: &Shape) {
         let Some(entries) = self.entries(node, path, || {
             format!("a mapping is expected, with the keys {}", quoted(shape))
         }) else {
             return;
         };
         for (key, value) in entries {
-            let path = join(path, &excerpt(&key.text));
+            let path = path.key(&excerpt(&key.text));
             match shape.key(&key.text) {
                 Some(known) if !matches!(value.value, Value::Null) => {
                     self.value(value, &path, &known.kind);
                 }
                 Some(_) => {}
-                None => self.add(key.place, path, unknown(&key.text, shape)),
+                None => self.add(key.place, &path, unknown(&key.text, shape)),
             }
         }
         for key in shape.keys.iter().filter(|key| key.need == Need::Required) {
@@ -52,12 +53,12 @@ impl Problems {
             });
             if !is_there {
                 let message = format!("`{}` is required: {}", key.name, key.doc);
-                self.add(node.place, path.to_owned(), message);
+                self.add(node.place, path, message);
             }
         }
     }
 
-    fn value(&mut self, node: &Node, path: &str, kind: &Kind) {
+    fn value(&mut self, node: &Node, path: &KeyPath, kind: &Kind) {
         match kind {
             Kind::Object(shape) => self.check(node, path, shape),
             Kind::List(shape, most) => self.list(node, path, shape, *most),
@@ -71,29 +72,29 @@ impl Problems {
                         Kind::Count(_) => "a number is expected",
                         _ => "a string is expected",
                     };
-                    return self.add(node.place, path.to_owned(), expected.to_owned());
+                    return self.add(node.place, path, expected);
                 };
                 if let Err(message) = check_scalar(text, scalar) {
-                    self.add(node.place, path.to_owned(), message);
+                    self.add(node.place, path, message);
                 }
             }
         }
     }
 
-    fn list(&mut self, node: &Node, path: &str, shape: &Shape, most: usize) {
+    fn list(&mut self, node: &Node, path: &KeyPath, shape: &Shape, most: usize) {
         let Value::Sequence(items) = &node.value else {
-            return self.add(node.place, path.to_owned(), "a list is expected".to_owned());
+            return self.add(node.place, path, "a list is expected");
         };
         if items.len() > most {
             let message = format!("{} entries; at most {most} are read", items.len());
-            return self.add(node.place, path.to_owned(), message);
+            return self.add(node.place, path, message);
         }
         for (index, item) in items.iter().enumerate() {
-            self.check(item, &format!("{path}[{index}]"), shape);
+            self.check(item, &path.index(index), shape);
         }
     }
 
-    fn by_label(&mut self, node: &Node, path: &str, shape: &Shape) {
+    fn by_label(&mut self, node: &Node, path: &KeyPath, shape: &Shape) {
         let Some(entries) = self.entries(node, path, || {
             let keys = shape.keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
             format!("a mapping from label to `{{{keys}}}` is expected")
@@ -101,16 +102,16 @@ impl Problems {
             return;
         };
         for (label, node) in entries {
-            let path = join(path, &excerpt(&label.text));
+            let path = path.key(&excerpt(&label.text));
             if label.text.trim().is_empty() {
-                let message = "the name of a label is expected".to_owned();
-                self.add(label.place, path.clone(), message);
+                let message = "the name of a label is expected";
+                self.add(label.place, &path, message);
             }
             self.check(node, &path, shape);
         }
     }
 
-    fn headers(&mut self, node: &Node, path: &str) {
+    fn headers(&mut self, node: &Node, path: &KeyPath) {
         let Some(entries) = self.entries(node, path, || {
             "a mapping from the header's name to its value is expected".to_owned()
         }) else {
@@ -118,22 +119,22 @@ impl Problems {
         };
         if entries.len() > MAX_HEADERS {
             let message = format!("{} headers; at most {MAX_HEADERS} are read", entries.len());
-            return self.add(node.place, path.to_owned(), message);
+            return self.add(node.place, path, message);
         }
         let mut seen: Vec<HeaderName> = Vec::new();
         for (name, value) in entries {
-            let path = join(path, &excerpt(&name.text));
+            let path = path.key(&excerpt(&name.text));
             match check_header(&name.text) {
                 Ok(header) if seen.contains(&header) => {
                     let message = "the header is given twice: names do not differ by case";
-                    self.add(name.place, path.clone(), message.to_owned());
+                    self.add(name.place, &path, message);
                 }
                 Ok(header) => seen.push(header),
-                Err(message) => self.add(name.place, path.clone(), message),
+                Err(message) => self.add(name.place, &path, message),
             }
             match &value.value {
                 Value::Scalar(text) if !text.trim().is_empty() => {}
-                _ => self.add(value.place, path, "a value is expected".to_owned()),
+                _ => self.add(value.place, &path, "a value is expected"),
             }
         }
     }
@@ -141,19 +142,19 @@ impl Problems {
     fn entries<'n>(
         &mut self,
         node: &'n Node,
-        path: &str,
+        path: &KeyPath,
         expected: impl FnOnce() -> String,
     ) -> Option<&'n [(Key, Node)]> {
         if let Value::Mapping(entries) = &node.value {
             return Some(entries);
         }
-        self.add(node.place, path.to_owned(), expected());
+        self.add(node.place, path, expected());
         None
     }
 
-    pub(super) fn add(&mut self, place: Place, path: String, message: String) {
+    pub(super) fn add(&mut self, place: Place, path: &KeyPath, message: impl Into<String>) {
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem::new(Some(place), path, message));
+            self.list.push(Problem::new(Some(place), path.clone(), message));
         } else {
             self.untold += 1;
         }
@@ -167,7 +168,7 @@ impl Problems {
         self.list.sort_by_key(|problem| problem.place);
         if self.untold > 0 {
             let message = format!("there are {} more problems", self.untold);
-            self.list.push(Problem::new(None, String::new(), message));
+            self.list.push(Problem::new(None, KeyPath::default(), message));
         }
         Err(self.list)
     }
@@ -239,10 +240,6 @@ fn unknown(key: &str, shape: &Shape) -> String {
 
 fn quoted(shape: &Shape) -> String {
     shape.keys.iter().map(|key| format!("`{}`", key.name)).collect::<Vec<_>>().join(", ")
-}
-
-pub(crate) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The beginning of a text of the file, for a message.

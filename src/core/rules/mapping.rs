@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::file;
+use super::{EntryProblems, file};
 use crate::core::{
     kinds::{GroupResource, Kind, Kinds},
     names,
@@ -40,7 +40,7 @@ pub struct UnknownResource {
 impl Mapping {
     pub(super) fn compile(
         written: &file::Resources,
-        problem: &mut impl FnMut(Place, &str, String),
+        problems: &mut EntryProblems<'_>,
     ) -> Option<Self> {
         let namespaced = written.namespaced.unwrap_or(true);
         let template = if written.template.value.is_empty() {
@@ -49,7 +49,8 @@ impl Mapping {
             match ResourceTemplate::compile(&written.template.value) {
                 Ok(template) => Some(template),
                 Err(error) => {
-                    problem(written.template.place, "resources.template", error.to_string());
+                    let key = ["resources", "template"];
+                    problems.add(written.template.place, key, error.to_string());
                     return None;
                 }
             }
@@ -161,7 +162,7 @@ mod tests {
             format!("rules:\n- seriesQuery: up\n  metricsQuery: x\n  resources: {{{resources}}}\n");
         let rules = load(&text).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
-        rules.custom[0].mapping.resolve(&Kinds::builtin())
+        rules.custom[0].base.mapping.resolve(&Kinds::builtin())
     }
 
     #[test]
@@ -192,7 +193,10 @@ mod tests {
         assert_eq!(mapping.kind("k8s.pod.name").unwrap().kind, "Pod");
         let asks = |resources: &str| {
             let rule = format!("{{seriesQuery: up, metricsQuery: x, resources: {{{resources}}}}}");
-            load(&format!("rules: [{rule}]")).unwrap().custom[0].mapping.may_name_absent_labels()
+            load(&format!("rules: [{rule}]")).unwrap().custom[0]
+                .base
+                .mapping
+                .may_name_absent_labels()
         };
         assert!(asks("overrides: {pod: {resource: pod}, k8s.pod.name: {resource: pod}}"));
         assert!(!asks("overrides: {pod: {resource: pod}}"));

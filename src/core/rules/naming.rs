@@ -2,8 +2,8 @@
 
 use regex::Regex;
 
-use super::file;
-use crate::core::{go_regex, yaml::Place};
+use super::{EntryProblems, file};
+use crate::core::{go_regex, key_path::KeyPath};
 
 /// Turns series names into metric names, or refuses them.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Namer {
     pub(super) fn compile(
         rule: &file::Rule,
         budget: &mut go_regex::Budget,
-        problem: &mut impl FnMut(Place, &str, String),
+        problems: &mut EntryProblems<'_>,
     ) -> Option<Self> {
         let mut filters = Vec::new();
         for (index, filter) in rule.series_filters.iter().enumerate() {
@@ -36,8 +36,8 @@ impl Namer {
             match go_regex::compile_within(&filter.pattern.value, budget) {
                 Ok(regex) => filters.push((regex, filter.positive)),
                 Err(error) => {
-                    let key = format!("seriesFilters[{index}].{key}");
-                    problem(filter.pattern.place, &key, error.to_string());
+                    let key = KeyPath::from("seriesFilters").index(index).key(key);
+                    problems.add(filter.pattern.place, key, error.to_string());
                 }
             }
         }
@@ -48,7 +48,7 @@ impl Namer {
         let matches = match go_regex::compile_within(pattern, budget) {
             Ok(regex) => regex,
             Err(error) => {
-                problem(rule.name_matches.place, "name.matches", error.to_string());
+                problems.add(rule.name_matches.place, ["name", "matches"], error.to_string());
                 return None;
             }
         };
@@ -61,7 +61,7 @@ impl Namer {
                         "`as` is required, because `matches` has {} capture groups",
                         groups - 1
                     );
-                    problem(rule.name_matches.place, "name.as", message);
+                    problems.add(rule.name_matches.place, ["name", "as"], message);
                     return None;
                 }
             }
@@ -110,7 +110,7 @@ mod tests {
         );
         let rules = load(&text).unwrap();
         assert!(rules.broken.is_empty(), "{:?}", rules.broken);
-        rules.custom[0].namer.metric_name(series)
+        rules.custom[0].base.namer.metric_name(series)
     }
 
     #[test]

@@ -4,11 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Backend, backend, fields, file, form::excerpt};
-use crate::core::{
-    template::{HeaderTemplate, TemplateError},
-    yaml::Place,
-};
+use super::{Backend, Content, EntryProblems, backend, fields, file, form::excerpt};
+use crate::core::template::{HeaderTemplate, TemplateError};
 
 /// How a rule's queries are sent, and how long their answers are used. What is absent is as the flags or the backend have
 /// it.
@@ -27,6 +24,11 @@ pub struct QueryOptions {
 }
 
 impl QueryOptions {
+    /// What the file says of a rule and of the backend that it names.
+    pub(super) fn content_with(&self, rule: Content) -> Content {
+        self.backend.as_ref().map_or(rule, |backend| rule.with(backend.content))
+    }
+
     /// Whether requests may differ from namespace to namespace in more than their query: answers must then not be shared
     /// between namespaces.
     pub fn may_depend_on_namespace(&self) -> bool {
@@ -88,19 +90,19 @@ impl Header {
 pub(super) fn compile(
     written: &file::Options,
     backends: &[Arc<Backend>],
-    problem: &mut impl FnMut(Place, &str, String),
+    problems: &mut EntryProblems<'_>,
 ) -> QueryOptions {
     QueryOptions {
         cache_ttl: written.cache_ttl,
         max_stale: written.max_stale,
         timeout: written.timeout,
-        backend: named(&written.prometheus, backends, problem),
+        backend: named(&written.prometheus, backends, problems),
         headers: written
             .headers
             .iter()
             .filter_map(|(name, value)| {
-                let path = format!("headers.{}", excerpt(name));
-                header(name, value).map_err(|message| problem(value.place, &path, message)).ok()
+                let key = ["headers", &excerpt(name)];
+                header(name, value).map_err(|message| problems.add(value.place, key, message)).ok()
             })
             .collect(),
     }
@@ -109,7 +111,7 @@ pub(super) fn compile(
 fn named(
     written: &fields::Text,
     backends: &[Arc<Backend>],
-    problem: &mut impl FnMut(Place, &str, String),
+    problems: &mut EntryProblems<'_>,
 ) -> Option<Arc<Backend>> {
     if written.value.is_empty() {
         return None;
@@ -122,7 +124,7 @@ fn named(
             let known: Vec<_> = backends.iter().map(|known| format!("`{}`", known.name)).collect();
             format!("there is no backend `{}`, but {}", written.value, known.join(", "))
         };
-        problem(written.place, "prometheus", message);
+        problems.add(written.place, "prometheus", message);
     }
     found.cloned()
 }

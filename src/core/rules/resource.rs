@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Backend, Content, Mapping, Problem, QueryOptions, fields, file, options, query_template,
-    window_seconds,
+    Backend, ComputeResource, Content, EntryProblems, Mapping, Problem, QueryOptions, RuleId,
+    fields, file, options, query_template, window_seconds,
 };
 use crate::core::{template::QueryTemplate, yaml::Place};
 
@@ -30,8 +30,8 @@ pub struct ResourceRules {
 /// the nodes' label, and groups by it. The labels are those of [`ResourceRule::mapping`], tied to the cluster's kinds.
 #[derive(Debug)]
 pub struct ResourceRule {
-    /// What the rule is called in messages: `resourceRules.cpu`.
-    pub id: String,
+    /// Whose usage the queries return.
+    pub resource: ComputeResource,
     /// Where the rule stands in its file.
     pub place: Place,
     /// What the file says of the rule, and of the backend that it names.
@@ -47,6 +47,13 @@ pub struct ResourceRule {
     pub container_label: String,
     /// How the queries are sent, and how long their answers are used.
     pub options: QueryOptions,
+}
+
+impl ResourceRule {
+    /// What the rule is called in messages.
+    pub fn id(&self) -> RuleId {
+        RuleId::Resource(self.resource)
+    }
 }
 
 pub(super) fn compile(
@@ -72,20 +79,18 @@ fn compile_rule(
     backends: &[Arc<Backend>],
     broken: &mut Vec<Problem>,
 ) -> Option<ResourceRule> {
-    let problems_before = broken.len();
-    let mut problem = |place: Place, key: &str, message: String| {
-        broken.push(Problem::new(Some(place), format!("{}.{key}", written.id), message));
-    };
+    let before = broken.len();
+    let mut problems = EntryProblems::new(RuleId::Resource(written.resource), broken);
     let (containers, nodes) = (&written.container_query, &written.node_query);
     if containers.value.is_empty() && nodes.value.is_empty() {
         let message = "`containerQuery` for pods or `nodeQuery` for nodes is required";
-        problem(written.place, "containerQuery", message.to_owned());
+        problems.add(written.place, "containerQuery", message);
     }
-    let mapping = Mapping::compile(&written.resources, &mut problem);
+    let mapping = Mapping::compile(&written.resources, &mut problems);
     let mut label_of = |query: &str, resource: &str, place| {
         if mapping.as_ref().is_some_and(|mapping| !mapping.may_name(resource)) {
             let message = format!("`{query}` needs a label of {resource}s, and none is mapped");
-            problem(place, "resources", message);
+            problems.add(place, "resources", message);
         }
     };
     if !containers.value.is_empty() {
@@ -98,24 +103,21 @@ fn compile_rule(
     let label = &written.container_label;
     if !containers.value.is_empty() && label.value.is_empty() {
         let message = "the label that holds a container's name is required, such as `container`";
-        problem(label.place, "containerLabel", message.to_owned());
+        problems.add(label.place, "containerLabel", message);
     }
     let mut template = |key: &str, text: &fields::Text| {
-        if text.value.is_empty() { None } else { query_template(key, text, &mut problem) }
+        if text.value.is_empty() { None } else { query_template(key, text, &mut problems) }
     };
     let container_query = template("containerQuery", containers);
     let node_query = template("nodeQuery", nodes);
-    let options = options::compile(&written.options, backends, &mut problem);
-    if broken.len() > problems_before {
+    let options = options::compile(&written.options, backends, &mut problems);
+    if broken.len() > before {
         return None;
     }
     Some(ResourceRule {
-        id: written.id.clone(),
+        resource: written.resource,
         place: written.place,
-        content: options
-            .backend
-            .as_ref()
-            .map_or(written.content, |backend| written.content.with(backend.content)),
+        content: options.content_with(written.content),
         container_query: container_query.map(Arc::new),
         node_query: node_query.map(Arc::new),
         mapping: mapping?,

@@ -128,7 +128,10 @@ fn reference(shape: &Shape) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::rules::load;
+    use crate::core::{
+        key_path::Step,
+        rules::{Problem, load},
+    };
 
     /// Set to write the file anew.
     const UPDATE: &str = "UPDATE_SCHEMA";
@@ -179,7 +182,8 @@ mod tests {
                 "{of: {}}"
             };
             let problems = load(&said(path, wrong)).unwrap_err();
-            let about = |problem: &&crate::core::rules::Problem| problem.path.ends_with(key);
+            let about =
+                |problem: &&Problem| problem.path.steps().last() == Some(&Step::Key((*key).into()));
             let found = problems.iter().filter(about).collect::<Vec<_>>();
             assert_eq!(found.len(), 1, "{}: {problems:?}", said(path, wrong));
             assert!(found[0].message.contains("expected"), "{found:?}");

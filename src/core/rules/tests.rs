@@ -42,10 +42,10 @@ fn reads_what_prometheus_adapter_reads() {
     let rules = load(LAB).unwrap();
     assert!(rules.broken.is_empty(), "{:?}", rules.broken);
     assert_eq!(rules.custom.len(), 2);
-    assert_eq!(rules.custom[0].window_seconds, Some(60));
-    assert_eq!(rules.custom[1].window_seconds, None);
-    assert_eq!(rules.external[0].id, "externalRules[0]");
-    assert!(!rules.external[0].mapping.namespaced());
+    assert_eq!(rules.custom[0].base.window_seconds, Some(60));
+    assert_eq!(rules.custom[1].base.window_seconds, None);
+    assert_eq!(rules.external[0].base.id, RuleId::External(0));
+    assert!(!rules.external[0].base.mapping.namespaced());
     let resource = rules.resource.unwrap();
     assert_eq!(resource.window.as_secs(), 180);
     assert_eq!(resource.cpu.as_ref().unwrap().container_label, "container");
@@ -96,8 +96,8 @@ rules:
 "#;
     let rules = load(text).unwrap();
     assert_eq!(rules.custom.len(), 1);
-    assert_eq!(rules.custom[0].id, "rules[2]");
-    let paths: Vec<_> = rules.broken.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(rules.custom[0].base.id, RuleId::Custom(2));
+    let paths: Vec<_> = rules.broken.iter().map(|problem| problem.path.to_string()).collect();
     assert_eq!(
         paths,
         [

@@ -66,7 +66,8 @@ fn in_part(data: &serde_json::Value) -> Answer {
 /// What is told of rules whose live series cannot be told from dead ones.
 fn doubts(app: &App) -> Vec<String> {
     let problems = app.discovery.problems();
-    problems.iter().filter(|problem| problem.contains("live series")).cloned().collect()
+    let problems = problems.iter().map(ToString::to_string);
+    problems.filter(|problem| problem.contains("live series")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

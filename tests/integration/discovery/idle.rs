@@ -37,7 +37,7 @@ fn nothing(_: &Asked) -> Value {
 async fn problem(app: &App, rule: &str) -> String {
     until("the problem is told", async || {
         let idle = app.discovery.remarks();
-        idle.iter().find_map(|problem| Some(problem.strip_prefix(rule)?.to_owned()))
+        idle.iter().find_map(|problem| Some(problem.to_string().strip_prefix(rule)?.to_owned()))
     })
     .await
 }

@@ -45,7 +45,8 @@ async fn a_rule_with_too_many_metrics_is_cut_and_named() {
     let first_left_out = format!("wide_{:05}", MOST_OF_RULE / 2);
     assert_eq!(app.discovery.catalog().len(), MOST_OF_RULE + 2);
     assert_eq!((has("small"), has(&last), has(&first_left_out)), (2, 2, 0));
-    let remark = until("the remark", async || app.discovery.remarks().first().cloned()).await;
+    let remark = async || app.discovery.remarks().first().map(ToString::to_string);
+    let remark = until("the remark", remark).await;
     assert!(remark.starts_with("rules[0]: has more metrics than are served"), "{remark}");
     assert!(remark.contains(": 200 of them"), "{remark}");
     let health = app.get("/readyz?verbose").await.body;

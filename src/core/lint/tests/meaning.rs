@@ -131,7 +131,9 @@ fn labels_of_the_target() {
     tells(code, INFO, &service("kube_pod_info", "service"), &service("up", "service"));
     let found = check(&template("<<.Resource>>"));
     let found = found.iter().find(|finding| finding.code == code).unwrap();
-    assert!(found.message.contains("`job`") && found.path == "rules[0].resources.template");
+    assert!(
+        found.message.contains("`job`") && found.path.to_string() == "rules[0].resources.template"
+    );
 
     let code = "exported-label";
     tells(code, INFO, &overrides("exported_pod", "pod"), &overrides("pod", "pod"));
@@ -211,5 +213,5 @@ fn kinds_that_look_like_slips() {
     }
     let found = check(&of("resource: deplyoment"));
     assert!(found[0].message.contains("did you mean `deployment`"), "{found:?}");
-    assert_eq!(found[0].path, "rules[0].resources.overrides.x");
+    assert_eq!(found[0].path.to_string(), "rules[0].resources.overrides.x");
 }

@@ -25,7 +25,7 @@ fn rules_among_each_other() {
     let any = |more: &str| rule("{a=\"b\"}", SUM, more);
     among(twice, [any(""), any("nan: drop")], [any(""), any("seriesFilters: [{is: x}]")]);
     let shadowed = check(&rules(&[named("a"), named("b")]));
-    assert_eq!(shadowed[0].path, "rules[0]");
+    assert_eq!(shadowed[0].path.to_string(), "rules[0]");
     assert!(shadowed[0].message.starts_with("rules[1], too, gives `load` of"), "{shadowed:?}");
 
     let backends = "backends: [{name: other, url: \"http://x\"}]\n";
@@ -142,7 +142,8 @@ fn resource_rules() {
     );
     tells("no-label-matchers", warning, &cpu(&rate.replace("<<.LabelMatchers>>", "")), &cpu(rate));
     tells("query-not-understood", warning, &cpu("sum("), &cpu(rate));
-    let paths: Vec<_> = check(&cpu("sum(")).into_iter().map(|finding| finding.path).collect();
+    let paths: Vec<_> =
+        check(&cpu("sum(")).into_iter().map(|finding| finding.path.to_string()).collect();
     assert_eq!(paths, ["resourceRules.cpu.containerQuery"]);
 }
 

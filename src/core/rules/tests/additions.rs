@@ -9,14 +9,14 @@ const BASE: &str = "seriesQuery: up, metricsQuery: x, resources: {overrides: {na
 
 /// The only rule of a list, with these keys.
 #[track_caller]
-fn rule(list: &str, keys: &str) -> Arc<Rule> {
+fn rule(list: &str, keys: &str) -> MetricRule {
     let text =
         format!("backends: [{{name: mimir, url: 'http://mimir'}}]\n{list}: [{{{BASE}, {keys}}}]\n");
     let rules = load(&text).unwrap();
     assert_eq!(rules.broken, []);
-    let rules = if list == "rules" { &rules.custom } else { &rules.external };
-    assert_eq!(rules.len(), 1);
-    Arc::clone(&rules[0])
+    let mut rules = rules.of_metrics();
+    let (Some(rule), None) = (rules.next(), rules.next()) else { panic!("one rule") };
+    rule
 }
 
 #[track_caller]
@@ -28,8 +28,12 @@ fn broken(list: &str, keys: &str) -> String {
 fn a_rule_that_says_nothing_more_is_what_it_is_to_prometheus_adapter() {
     for (list, nan) in [("rules", Nan::Zero), ("externalRules", Nan::Drop)] {
         let rule = rule(list, "static: false");
+        if let MetricRule::External(external) = &rule {
+            assert_eq!(external.aggregate, Aggregate::None);
+        }
+        let rule = rule.base();
         assert_eq!((rule.nan, rule.on_empty), (nan, OnEmpty::Omit));
-        assert_eq!((rule.aggregate, &rule.static_metric), (Aggregate::None, &None));
+        assert_eq!(rule.static_metric, None);
         let options = &rule.options;
         assert_eq!((options.cache_ttl, options.max_stale, options.timeout), (None, None, None));
         assert!(options.backend.is_none() && options.headers.is_empty());
@@ -42,6 +46,7 @@ fn what_is_said_is_compiled() {
     let options = "cacheTTL: 0, maxStale: 1m30s, timeout: 0.5s, window: 2m, prometheus: mimir";
     for list in ["rules", "externalRules"] {
         let rule = rule(list, options);
+        let rule = rule.base();
         let milliseconds = |duration: Option<Duration>| duration.unwrap().as_millis();
         let options = &rule.options;
         let durations = [options.cache_ttl, options.max_stale, options.timeout].map(milliseconds);
@@ -50,9 +55,9 @@ fn what_is_said_is_compiled() {
         assert_eq!(&*options.backend.as_ref().unwrap().name, "mimir");
     }
     let custom = rule("rules", "nan: drop, onEmpty: zero");
-    assert_eq!((custom.nan, custom.on_empty), (Nan::Drop, OnEmpty::Zero));
+    assert_eq!((custom.base().nan, custom.base().on_empty), (Nan::Drop, OnEmpty::Zero));
     let external = rule("externalRules", "nan: zero, onEmpty: zero");
-    assert_eq!((external.nan, external.on_empty), (Nan::Zero, OnEmpty::Zero));
+    assert_eq!((external.base().nan, external.base().on_empty), (Nan::Zero, OnEmpty::Zero));
     for (word, aggregate) in [
         ("none", Aggregate::None),
         ("sum", Aggregate::Sum),
@@ -60,6 +65,7 @@ fn what_is_said_is_compiled() {
         ("avg", Aggregate::Avg),
     ] {
         let rule = rule("externalRules", &format!("aggregate: {word}"));
+        let MetricRule::External(rule) = rule else { panic!("of externalRules") };
         assert_eq!(rule.aggregate, aggregate, "{word}");
     }
 }
@@ -77,9 +83,9 @@ fn headers_are_templates_of_the_namespace() {
         "rules",
         "headers: {X-Scope-OrgID: 'team-<<.Namespace>>', X-Plain: ' a ', X-If: '<<if .Namespace>>n<<end>>'}",
     );
-    assert!(rule.options.may_depend_on_namespace());
+    assert!(rule.base().options.may_depend_on_namespace());
     let headers = |namespace| {
-        let headers = rule.options.render_headers(namespace).unwrap();
+        let headers = rule.base().options.render_headers(namespace).unwrap();
         assert!(headers.iter().all(|(_, value)| value.is_sensitive()));
         let headers =
             headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap()));
@@ -88,7 +94,7 @@ fn headers_are_templates_of_the_namespace() {
     assert_eq!(headers("ide"), ["x-scope-orgid=team-ide", "x-plain=a", "x-if=n"]);
     assert_eq!(headers(""), ["x-scope-orgid=team-", "x-plain=a", "x-if="]);
     let plain = self::rule("rules", "headers: {X-Scope-OrgID: team}");
-    assert!(!plain.options.may_depend_on_namespace());
+    assert!(!plain.base().options.may_depend_on_namespace());
 }
 
 #[test]
@@ -104,7 +110,7 @@ fn headers_that_cannot_be_rendered_are_errors() {
         assert!(text.contains(wanted) && text.contains("rules[0].headers.X-A"), "{value}: {text}");
     }
     let late = rule("rules", "headers: {X-A: '<<slice .Namespace 0 3>>'}");
-    let error = late.options.render_headers("ab").unwrap_err();
+    let error = late.base().options.render_headers("ab").unwrap_err();
     assert!(
         matches!(&error, HeaderError::Template { source: TemplateError::Execution { .. }, .. }),
         "{error}"
@@ -140,7 +146,8 @@ fn static_rules_know_their_metric() {
             );
             let rules = load(&text).unwrap();
             assert_eq!(rules.broken, []);
-            let rule = rules.custom.iter().chain(&rules.external).next().unwrap();
+            let rule = rules.of_metrics().next().unwrap();
+            let rule = rule.base();
             let wanted =
                 StaticMetric { series: "http_requests_total".into(), metric: metric.into() };
             assert_eq!(rule.static_metric, Some(wanted));
@@ -189,7 +196,7 @@ fn rules_that_say_the_same_have_the_same_content() {
     let content = |text: &str| {
         let rules = load(text).unwrap();
         assert_eq!(rules.broken, []);
-        let rule = rules.custom.iter().chain(&rules.external).last().unwrap().content;
+        let rule = rules.of_metrics().last().unwrap().base().content;
         (rule, format!("{rule:?}"))
     };
     let backend = "backends: [{name: b, url: 'http://secret:word@b'}]\n";

@@ -127,9 +127,9 @@ fn large_patterns_share_what_a_file_may_take() {
     // Eight megabytes each.
     let large = "- {seriesQuery: up, metricsQuery: x, name: {matches: '\\pL{100}', as: x}}\n";
     let loaded = load(&rules(&(large.repeat(10) + RULE))).unwrap();
-    let ids: Vec<_> = loaded.custom.iter().map(|rule| rule.id.as_str()).collect();
+    let ids: Vec<_> = loaded.custom.iter().map(|rule| rule.base.id).collect();
     assert_eq!(ids.len(), 9, "{ids:?}");
-    assert_eq!(ids.last(), Some(&"rules[10]"));
+    assert_eq!(ids.last(), Some(&RuleId::Custom(10)));
     assert_eq!(loaded.broken.len(), 2);
     assert!(loaded.broken.iter().all(|problem| problem.message.contains("too large")));
 }
@@ -153,7 +153,7 @@ fn what_nests_in_templates_and_queries_does_not_exhaust_the_stack() {
             ] {
                 let loaded = load(&rules(&rule)).unwrap();
                 assert_eq!(loaded.custom.len() + loaded.broken.len().min(1), 1);
-                assert!(loaded.custom.iter().all(|rule| rule.window_seconds.is_none()));
+                assert!(loaded.custom.iter().all(|rule| rule.base.window_seconds.is_none()));
             }
         }
     });

@@ -17,7 +17,7 @@ fn queries_are_rendered_as_prometheus_adapter_renders_them() {
         "resourceRules: {{cpu: {{containerLabel: c, {LABELS}, cacheTTL: 5s, headers: {{X-A: b}}, containerQuery: 'sum by (<<.GroupBy>>) (rate(x<<.Series>>{{<<.LabelMatchers>>}}[3m]))', nodeQuery: 'sum(y{{<<.LabelMatchers>>}}) by (<<index .GroupBySlice 0>>)'}}}}"
     ));
     let cpu = rules.cpu.as_deref().unwrap();
-    assert_eq!((cpu.id.as_str(), cpu.container_label.as_str()), ("resourceRules.cpu", "c"));
+    assert_eq!((cpu.resource, cpu.container_label.as_str()), (ComputeResource::Cpu, "c"));
     assert_eq!(cpu.options.cache_ttl.unwrap().as_secs(), 5);
     assert_eq!(cpu.options.headers.len(), 1);
     let mapping = cpu.mapping.resolve(&crate::core::kinds::Kinds::builtin());

@@ -1,0 +1,221 @@
+//! Compiled rules of metrics, and what rules are called.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Content, Mapping, Namer, QueryOptions, specimen};
+use crate::core::{
+    key_path::{KeyPath, Step},
+    series::SeriesSelector,
+    template::QueryTemplate,
+    window,
+    yaml::Place,
+};
+
+/// Which rule of a file. Shown as its path: `rules[2]`, `resourceRules.cpu`.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum RuleId {
+    /// The entry of `rules` at this position, from 0.
+    Custom(usize),
+    /// The entry of `externalRules` at this position, from 0.
+    External(usize),
+    /// The entry of `resourceRules` for a resource.
+    Resource(ComputeResource),
+}
+
+/// A resource whose usage is measured.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ComputeResource {
+    /// CPU, in cores.
+    Cpu,
+    /// Memory, in bytes.
+    Memory,
+}
+
+impl RuleId {
+    /// The rule that a path of the rules file leads to or into.
+    pub fn of(path: &KeyPath) -> Option<Self> {
+        let ids = match path.steps() {
+            [_, Step::Index(position), ..] => [Self::Custom(*position), Self::External(*position)],
+            _ => [ComputeResource::Cpu, ComputeResource::Memory].map(Self::Resource),
+        };
+        ids.into_iter().find(|id| path.steps().starts_with(KeyPath::from(*id).steps()))
+    }
+
+    /// The path of a key of the rule.
+    pub fn key(self, key: impl Into<KeyPath>) -> KeyPath {
+        KeyPath::from(self).join(key)
+    }
+
+    /// The names of several rules, for people.
+    pub fn list(rules: &[Self]) -> String {
+        rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl From<RuleId> for KeyPath {
+    fn from(id: RuleId) -> Self {
+        match id {
+            RuleId::Custom(position) => Self::from("rules").index(position),
+            RuleId::External(position) => Self::from("externalRules").index(position),
+            RuleId::Resource(ComputeResource::Cpu) => ["resourceRules", "cpu"].into(),
+            RuleId::Resource(ComputeResource::Memory) => ["resourceRules", "memory"].into(),
+        }
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        KeyPath::from(*self).fmt(f)
+    }
+}
+
+/// A rule of custom.metrics.k8s.io.
+#[derive(Debug)]
+pub struct CustomRule {
+    /// What it shares with rules of external metrics.
+    pub base: RuleBase,
+    /// Whether the query puts its samples in an order, by `sort` or one of its relatives outermost.
+    pub is_sorted: bool,
+}
+
+/// A rule of external.metrics.k8s.io.
+#[derive(Debug)]
+pub struct ExternalRule {
+    /// What it shares with rules of custom metrics.
+    pub base: RuleBase,
+    /// What becomes of several samples.
+    pub aggregate: Aggregate,
+}
+
+/// A rule of metrics, of either API.
+#[derive(Clone, Debug)]
+pub enum MetricRule {
+    /// Of custom.metrics.k8s.io.
+    Custom(Arc<CustomRule>),
+    /// Of external.metrics.k8s.io.
+    External(Arc<ExternalRule>),
+}
+
+impl MetricRule {
+    /// What rules of both APIs have.
+    pub fn base(&self) -> &RuleBase {
+        match self {
+            Self::Custom(rule) => &rule.base,
+            Self::External(rule) => &rule.base,
+        }
+    }
+
+    /// Whether the rule is of custom metrics.
+    pub fn is_custom(&self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+}
+
+/// What rules of custom and of external metrics have in common.
+#[derive(Debug)]
+pub struct RuleBase {
+    /// What the rule is called in messages.
+    pub id: RuleId,
+    /// Where the rule stands in its file.
+    pub place: Place,
+    /// What the file says of the rule, and of the backend that it names. A rule of another version of the file is the same
+    /// rule if its content is equal; `id` and `place` may then differ. Two rules of one file may be equal, too.
+    pub content: Content,
+    /// Which series the rule is about.
+    pub selector: SeriesSelector,
+    /// Which series names are taken and what they are called in the API.
+    pub namer: Namer,
+    /// Labels to resources and back.
+    pub mapping: Mapping,
+    /// The query's template.
+    pub query: QueryTemplate,
+    /// The range that the rule's queries look over in seconds: `window`, or read from the query where it is known.
+    pub window_seconds: Option<i64>,
+    /// `static: true`: the one metric of the rule, which needs no discovery. The labels that name objects are all those of
+    /// `mapping`, which has no template.
+    pub static_metric: Option<StaticMetric>,
+    /// What becomes of NaN: of custom metrics 0 by default, of external metrics no value.
+    pub nan: Nan,
+    /// What becomes of objects without a sample; of external metrics, of answers without one.
+    pub on_empty: OnEmpty,
+    /// How the queries are sent, and how long their answers are used.
+    pub options: QueryOptions,
+}
+
+impl RuleBase {
+    /// The age of the oldest sample that the rule's queries read, where that is known. Without a range they take the last
+    /// sample of `lookback`.
+    pub fn oldest_sample(&self, lookback: Duration) -> Option<Duration> {
+        window::oldest(&specimen(&self.query)?, lookback)
+    }
+}
+
+/// The metric of a rule that says `static: true`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StaticMetric {
+    /// The name of the series.
+    pub series: Arc<str>,
+    /// The metric's name in the API.
+    pub metric: Arc<str>,
+}
+
+/// What becomes of NaN.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nan {
+    /// It is 0.
+    Zero,
+    /// It is no value.
+    Drop,
+}
+
+/// What becomes of objects that exist but have no sample, and of external metrics that have none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnEmpty {
+    /// They are left out of the answer.
+    #[default]
+    Omit,
+    /// Their value is 0, if the answer is new and whole.
+    ///
+    /// This lifts the protection that the `HorizontalPodAutoscaler` gives to pods without a sample, which it takes for
+    /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
+    Zero,
+}
+
+/// What becomes of several samples of an external metric.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Aggregate {
+    /// Each is a value of its own; an autoscaler adds them up.
+    #[default]
+    None,
+    /// One value: their sum.
+    Sum,
+    /// One value: the largest.
+    Max,
+    /// One value: their arithmetic mean.
+    Avg,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_known_by_any_path_into_it() {
+        let ids = [
+            (RuleId::Custom(2), "rules[2]"),
+            (RuleId::External(0), "externalRules[0]"),
+            (RuleId::Resource(ComputeResource::Cpu), "resourceRules.cpu"),
+            (RuleId::Resource(ComputeResource::Memory), "resourceRules.memory"),
+        ];
+        for (id, shown) in ids {
+            let path = KeyPath::from(id);
+            assert_eq!(id.to_string(), shown);
+            assert_eq!((RuleId::of(&path), RuleId::of(&path.key("x"))), (Some(id), Some(id)));
+        }
+        let others =
+            ["rules".into(), ["rules", "default"].into(), ["resourceRules", "window"].into()];
+        for path in others.into_iter().chain([KeyPath::from("backends").index(0)]) {
+            assert_eq!(RuleId::of(&path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What discovery has to report of rules.
+
+use std::fmt;
+
+use crate::core::rules::RuleId;
+
+/// What failed in a discovery, or why a rule gives no metric. Shown as a sentence that may be told to anybody.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The rule; nothing where all rules have the problem.
+    pub rule: Option<RuleId>,
+    /// What is wrong.
+    pub cause: String,
+}
+
+impl Problem {
+    pub(super) fn new(rule: Option<RuleId>, cause: impl fmt::Display) -> Self {
+        Self { rule, cause: cause.to_string() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rule) = self.rule {
+            write!(f, "{rule}: ")?;
+        }
+        f.write_str(&self.cause)
+    }
+}

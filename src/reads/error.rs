@@ -1,0 +1,108 @@
+//! Why a read has no values.
+
+use crate::{
+    cache::FetchError,
+    core::{plan::PlanError, rules::RuleId},
+    kubernetes,
+    planner::Failure,
+    prometheus::PublicError,
+};
+
+/// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kind is not known, there is no such metric for it, or no sample for the named object.
+    #[error("the server could not find the metric {metric} for {of}: {cause}")]
+    UnknownMetric {
+        /// The metric.
+        metric: String,
+        /// The resource, in the plural where it is known, and the object if one is named; empty for external metrics.
+        of: String,
+        /// What an administrator can look at.
+        cause: String,
+    },
+    /// Nobody knows yet which metrics there are.
+    #[error("unable to fetch metrics: not discovered yet: {cause}")]
+    NotDiscovered {
+        /// The rules that no discovery has succeeded for.
+        cause: String,
+    },
+    /// The selector cannot be put to Prometheus.
+    #[error("{0}")]
+    BadSelector(String),
+    /// The rule cannot answer the question.
+    #[error("unable to fetch metrics: {0}")]
+    Rule(PlanError),
+    /// Nobody can be asked for the rule, or the query's result is no vector.
+    #[error("unable to fetch metrics: {rule}: {cause}")]
+    Unusable {
+        /// The rule.
+        rule: RuleId,
+        /// Why not.
+        cause: String,
+    },
+    /// Prometheus did not answer as it should.
+    #[error("unable to fetch metrics: {rule}: {cause}")]
+    Fetch {
+        /// The rule.
+        rule: RuleId,
+        /// What may be told.
+        cause: PublicError,
+        /// What happened.
+        source: FetchError,
+    },
+    /// There are no `resourceRules`.
+    #[error("the server could not find the requested resource")]
+    NoUsage,
+    /// The rules do not say how usage is queried.
+    #[error("unable to fetch metrics: {0}")]
+    NoUsageRule(String),
+    /// A pod or node has no usage.
+    #[error("{resource}.metrics.k8s.io \"{name}\" not found: {cause}")]
+    UnknownUsage {
+        /// The resource, as metrics-server says it.
+        resource: &'static str,
+        /// The object, behind its namespace and a slash if it is in one.
+        name: String,
+        /// What an administrator can look at.
+        cause: String,
+    },
+    /// The API server did not list the objects.
+    #[error("unable to list matching resources")]
+    Objects(#[source] kubernetes::Error),
+}
+
+impl ReadError {
+    /// Why a query of a rule could not be planned or was not answered.
+    pub(super) fn of(rule: RuleId, failure: Failure) -> Self {
+        match failure {
+            Failure::Plan(error) => error.into(),
+            Failure::BackendHandle(error) => Self::Unusable { rule, cause: error.to_string() },
+            Failure::Fetch(source) => Self::Fetch { rule, cause: public(&source), source },
+        }
+    }
+
+    /// The result of a rule's query is of another type than that of a vector.
+    pub(super) fn no_vector(rule: RuleId, kind: &str) -> Self {
+        Self::Unusable { rule, cause: format!("the query gives a {kind}, not a vector") }
+    }
+}
+
+impl From<PlanError> for ReadError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Selector(problem) => Self::BadSelector(problem),
+            error @ (PlanError::NoNamespaceLabel { .. } | PlanError::Template { .. }) => {
+                Self::Rule(error)
+            }
+        }
+    }
+}
+
+/// What may be told of a query that failed.
+fn public(error: &FetchError) -> PublicError {
+    match error {
+        FetchError::Failed(error) => error.public(),
+        FetchError::Abandoned(_) => PublicError::Abandoned,
+    }
+}
