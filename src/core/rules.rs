@@ -9,7 +9,6 @@ mod content;
 mod credentials;
 mod external;
 mod fields;
-mod file;
 mod form;
 mod keys;
 mod mapping;
@@ -28,6 +27,7 @@ pub use content::Content;
 pub use credentials::{
     CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback,
 };
+use fields::{Fields, Text};
 pub(crate) use form::excerpt;
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};
@@ -91,20 +91,24 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
 
 /// [`load`] of a text that has been read as YAML.
 pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
-    let file = file::read(root)?;
-    let backends = backend::compile_all(&file.backends)?;
+    let file = form::read(root)?;
+    let backends = backend::compile_all(&file)?;
     let mut compiler =
         Compiler { backends: &backends, patterns: go_regex::Budget::default(), broken: Vec::new() };
-    let custom = file.rules.iter().filter_map(|rule| compiler.custom(rule)).map(Arc::new);
-    let custom = custom.collect();
-    let external = file.external_rules.iter().filter_map(|rule| compiler.external(rule));
+    let custom = (0..).zip(file.items("rules"));
+    let custom = custom.filter_map(|(position, rule)| compiler.custom(position, &rule));
+    let custom = custom.map(Arc::new).collect();
+    let external = (0..).zip(file.items("externalRules"));
+    let external = external.filter_map(|(position, rule)| compiler.external(position, &rule));
     let external = external.map(Arc::new).collect();
     let mut broken = compiler.broken;
-    let resource =
-        file.resource_rules.map(|rules| resource::compile(&rules, &backends, &mut broken));
+    let resource = file.object("resourceRules");
+    let resource = resource.map(|rules| resource::compile(&rules, &backends, &mut broken));
+    let names_rules =
+        ["rules", "externalRules", "resourceRules"].iter().any(|key| file.get(key).is_some());
     let mut rules =
         RuleSet { custom, external, resource, backends, broken, is_empty_on_purpose: false };
-    rules.is_empty_on_purpose = file.names_rules && rules.count() == 0 && rules.broken.is_empty();
+    rules.is_empty_on_purpose = names_rules && rules.count() == 0 && rules.broken.is_empty();
     Ok(rules)
 }
 
@@ -116,39 +120,48 @@ struct Compiler<'f> {
 }
 
 impl Compiler<'_> {
-    fn custom(&mut self, rule: &file::Rule) -> Option<CustomRule> {
-        let base = self.base(rule)?;
+    fn custom(&mut self, position: usize, rule: &Fields<'_>) -> Option<CustomRule> {
+        let base = self.base(rule, RuleId::Custom(position), rule.content("rules"))?;
         Some(CustomRule { is_sorted: is_sorted(&base.query), base })
     }
 
-    fn external(&mut self, (rule, aggregate): &(file::Rule, Aggregate)) -> Option<ExternalRule> {
-        Some(ExternalRule { base: self.base(rule)?, aggregate: *aggregate })
+    fn external(&mut self, position: usize, rule: &Fields<'_>) -> Option<ExternalRule> {
+        let base = self.base(rule, RuleId::External(position), rule.content("externalRules"))?;
+        let aggregate = match rule.text("aggregate").value.as_str() {
+            "sum" => Aggregate::Sum,
+            "max" => Aggregate::Max,
+            "avg" => Aggregate::Avg,
+            _ => Aggregate::None,
+        };
+        Some(ExternalRule { base, aggregate })
     }
 
     /// Compiles what rules of both kinds have, reporting everything that is wrong with it.
-    fn base(&mut self, rule: &file::Rule) -> Option<RuleBase> {
+    fn base(&mut self, rule: &Fields<'_>, id: RuleId, content: Content) -> Option<RuleBase> {
         let Self { backends, patterns, broken } = self;
-        let is_external = matches!(rule.id, RuleId::External(_));
+        let is_external = matches!(id, RuleId::External(_));
         let before = broken.len();
-        let mut problems = EntryProblems::new(rule.id, broken);
-        let selector = selector(&rule.series_query, &mut problems);
+        let mut problems = EntryProblems::new(id, broken);
+        let selector = selector(&rule.text("seriesQuery"), &mut problems);
         let namer = Namer::compile(rule, patterns, &mut problems);
-        let mapping = Mapping::compile(&rule.resources, &mut problems);
-        let query = if rule.metrics_query.value.is_empty() {
-            problems.add(rule.metrics_query.place, "metricsQuery", "a query template is required");
+        let mapping = Mapping::compile(rule, &mut problems);
+        let written = rule.text("metricsQuery");
+        let query = if written.value.is_empty() {
+            problems.add(written.place, "metricsQuery", "a query template is required");
             None
         } else {
-            query_template("metricsQuery", &rule.metrics_query, &mut problems)
+            query_template("metricsQuery", &written, &mut problems)
         };
-        let options = options::compile(&rule.options, backends, &mut problems);
+        let options = options::compile(rule, backends, &mut problems);
         if is_external
             && let Some(mapping) = &mapping
             && let Err(message) = external::names_its_namespace(mapping)
         {
             problems.add(rule.place, "resources", message);
         }
-        let static_metric = if rule.is_static.value {
-            static_metric(rule, selector.as_ref(), namer.as_ref(), mapping.as_ref(), &mut problems)
+        let static_metric = if rule.flag("static").value {
+            let parts = (selector.as_ref(), namer.as_ref(), mapping.as_ref());
+            static_metric(rule, is_external, parts, &mut problems)
         } else {
             None
         };
@@ -156,19 +169,26 @@ impl Compiler<'_> {
             return None;
         }
         let query = query?;
-        let own_window = rule.window.and_then(|window| i64::try_from(window.as_secs()).ok());
+        let own_window = rule.duration("window");
+        let own_window = own_window.and_then(|window| i64::try_from(window.as_secs()).ok());
         Some(RuleBase {
             window_seconds: own_window.or_else(|| window_seconds(&query)),
-            id: rule.id,
+            id,
             place: rule.place,
-            content: options.content_with(rule.content),
+            content: options.content_with(content),
             selector: selector?,
             namer: namer?,
             mapping: mapping?,
             query,
             static_metric,
-            nan: rule.nan.unwrap_or(if is_external { Nan::Drop } else { Nan::Zero }),
-            on_empty: rule.on_empty,
+            nan: match (rule.text("nan").value.as_str(), is_external) {
+                ("drop", _) | ("", true) => Nan::Drop,
+                _ => Nan::Zero,
+            },
+            on_empty: match rule.text("onEmpty").value.as_str() {
+                "zero" => OnEmpty::Zero,
+                _ => OnEmpty::Omit,
+            },
             options,
         })
     }
@@ -177,7 +197,7 @@ impl Compiler<'_> {
 /// Selectors are written by people; longer than this, in bytes, one was not.
 const MAX_SELECTOR: usize = 64 << 10;
 
-fn selector(written: &fields::Text, problems: &mut EntryProblems<'_>) -> Option<SeriesSelector> {
+fn selector(written: &Text, problems: &mut EntryProblems<'_>) -> Option<SeriesSelector> {
     let message = if written.value.trim().is_empty() {
         "a series selector is required"
     } else if written.value.len() > MAX_SELECTOR || !nesting::is_safe(&written.value) {
@@ -191,7 +211,7 @@ fn selector(written: &fields::Text, problems: &mut EntryProblems<'_>) -> Option<
 
 fn query_template(
     key: &str,
-    written: &fields::Text,
+    written: &Text,
     problems: &mut EntryProblems<'_>,
 ) -> Option<QueryTemplate> {
     QueryTemplate::compile(&written.value)
@@ -201,16 +221,17 @@ fn query_template(
 
 /// The metric of a rule that says `static: true`, as far as its parts have compiled.
 fn static_metric(
-    rule: &file::Rule,
-    selector: Option<&SeriesSelector>,
-    namer: Option<&Namer>,
-    mapping: Option<&Mapping>,
+    rule: &Fields<'_>,
+    is_external: bool,
+    (selector, namer, mapping): (Option<&SeriesSelector>, Option<&Namer>, Option<&Mapping>),
     problems: &mut EntryProblems<'_>,
 ) -> Option<StaticMetric> {
     if mapping.is_some_and(Mapping::has_template) {
         let message = "a static rule has `overrides` only: which labels a template means is found by discovery";
-        problems.add(rule.resources.template.place, ["resources", "template"], message);
-    } else if matches!(rule.id, RuleId::Custom(_)) && mapping.is_some_and(Mapping::is_empty) {
+        let resources = rule.object("resources");
+        let place = resources.map_or(rule.place, |resources| resources.text("template").place);
+        problems.add(place, ["resources", "template"], message);
+    } else if !is_external && mapping.is_some_and(Mapping::is_empty) {
         let message =
             "a static rule has to name the labels of its objects, such as `{pod: {resource: pod}}`";
         problems.add(rule.place, ["resources", "overrides"], message);
@@ -218,7 +239,7 @@ fn static_metric(
     let selector = selector?;
     let Some(series) = selector.name() else {
         let message = "a static rule has to name its series, as in `http_requests_total{…}`";
-        problems.add(rule.series_query.place, "seriesQuery", message);
+        problems.add(rule.text("seriesQuery").place, "seriesQuery", message);
         return None;
     };
     let Some(metric) = namer?.metric_name(series) else {
@@ -226,7 +247,7 @@ fn static_metric(
             "a static rule needs a name, and `seriesFilters` and `name` give none to `{}`",
             excerpt(series)
         );
-        problems.add(rule.is_static.place, "static", message);
+        problems.add(rule.flag("static").place, "static", message);
         return None;
     };
     Some(StaticMetric { series: series.into(), metric: metric.into() })

@@ -152,11 +152,8 @@ impl Reads {
                 }
             }
             let nothing = (read.usage.is_empty() && !is_well).then_some(why);
-            self.oddities.record(
-                Subject::of(source, label, &kind.resource.resource),
-                &odd,
-                nothing,
-            );
+            let subject = Subject::of(source, label, &kind.resource.resource);
+            self.oddities.record(subject, &odd, nothing);
             if !is_well {
                 causes.push(format!("the query of {rule} {}{more}", why.explains(label)));
             }

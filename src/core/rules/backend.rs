@@ -1,12 +1,16 @@
 //! Further servers of the Prometheus API: what the file says of them. Nothing is connected to and no file read here.
 
-use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
-use super::{Content, EntryProblems, Problem, fields, file, form::excerpt};
-use crate::core::yaml::Place;
+use super::{
+    Content, EntryProblems, Problem,
+    fields::{Fields, Text},
+    form::excerpt,
+};
+use crate::core::{key_path::KeyPath, yaml::Place};
 
 /// An entry of `backends`.
 ///
@@ -67,26 +71,28 @@ impl fmt::Debug for Backend {
 }
 
 /// Compiles the backends, or says what is wrong with any of them.
-pub(super) fn compile_all(written: &[file::Backend]) -> Result<Vec<Arc<Backend>>, Vec<Problem>> {
+pub(super) fn compile_all(file: &Fields<'_>) -> Result<Vec<Arc<Backend>>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut backends: Vec<Arc<Backend>> = Vec::new();
-    for entry in written {
+    let mut seen: HashMap<String, KeyPath> = HashMap::new();
+    for entry in file.items("backends") {
         let mut problems = EntryProblems::new(entry.path.clone(), &mut problems);
-        if let Some(first) = written.iter().find(|first| first.name.value == entry.name.value)
-            && first.path != entry.path
-        {
-            let message = format!("{} has the name `{}`, too", first.path, entry.name.value);
-            problems.add(entry.name.place, "name", message);
+        let name = entry.text("name");
+        if let Some(first) = seen.get(&name.value) {
+            problems.add(name.place, "name", format!("{first} has the name `{}`, too", name.value));
         }
-        backends.extend(compile(entry, &mut problems).map(Arc::new));
+        backends.extend(compile(&entry, &mut problems).map(Arc::new));
+        seen.entry(name.value).or_insert(entry.path);
     }
     if problems.is_empty() { Ok(backends) } else { Err(problems) }
 }
 
-fn compile(written: &file::Backend, problems: &mut EntryProblems<'_>) -> Option<Backend> {
-    let url = url(&written.url.value);
-    let url = url.map_err(|message| problems.add(written.url.place, "url", message)).ok();
-    let headers = written.headers.iter().filter_map(|(name, value)| {
+fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backend> {
+    let written = entry.text("url");
+    let url = url(&written.value);
+    let url = url.map_err(|message| problems.add(written.place, "url", message)).ok();
+    let headers = entry.headers();
+    let headers = headers.iter().filter_map(|(name, value)| {
         let header = name.parse::<HeaderName>().ok().zip(header_value(&value.value));
         if header.is_none() {
             let message = "the value of a header is made of visible ASCII characters";
@@ -95,41 +101,43 @@ fn compile(written: &file::Backend, problems: &mut EntryProblems<'_>) -> Option<
         header
     });
     let headers = headers.collect();
-    let (certificate, key) = (&written.client_tls_cert_file, &written.client_tls_key_file);
+    let [certificate, key] = ["clientTLSCertFile", "clientTLSKeyFile"].map(|key| entry.text(key));
     if certificate.value.is_empty() != key.value.is_empty() {
         let (given, missing) = if key.value.is_empty() {
-            (certificate, "clientTLSKeyFile")
+            (&certificate, "clientTLSKeyFile")
         } else {
-            (key, "clientTLSCertFile")
+            (&key, "clientTLSCertFile")
         };
         let message = "a client certificate needs both `clientTLSCertFile` and `clientTLSKeyFile`";
         problems.add(given.place, missing, message);
     }
-    if written.auth_in_cluster.value && !written.auth_config.value.is_empty() {
+    let (auth_in_cluster, auth_config) =
+        (entry.flag("authInCluster").value, entry.text("authConfig"));
+    if auth_in_cluster && !auth_config.value.is_empty() {
         let message = "`authInCluster` and `authConfig` exclude each other";
-        problems.add(written.auth_config.place, "authConfig", message);
+        problems.add(auth_config.place, "authConfig", message);
     }
-    let file = |text: &fields::Text| (!text.value.is_empty()).then(|| PathBuf::from(&text.value));
+    let file = |text: Text| (!text.value.is_empty()).then(|| PathBuf::from(text.value));
     Some(Backend {
-        name: written.name.value.as_str().into(),
-        place: written.place,
-        content: written.content,
+        name: entry.text("name").value.into(),
+        place: entry.place,
+        content: entry.content("backends"),
         url: url?,
         headers,
-        token_file: file(&written.token_file),
-        ca_file: file(&written.ca_file),
-        client_tls_cert_file: file(&written.client_tls_cert_file),
-        client_tls_key_file: file(&written.client_tls_key_file),
-        auth_in_cluster: written.auth_in_cluster.value,
-        auth_config: file(&written.auth_config),
-        verb: match written.verb.value.as_str() {
+        token_file: file(entry.text("tokenFile")),
+        ca_file: file(entry.text("caFile")),
+        client_tls_cert_file: file(certificate),
+        client_tls_key_file: file(key),
+        auth_in_cluster,
+        auth_config: file(auth_config),
+        verb: match entry.text("verb").value.as_str() {
             "GET" => Some(Verb::Get),
             "POST" => Some(Verb::Post),
             _ => None,
         },
-        timeout: written.timeout,
-        discovery_timeout: written.discovery_timeout,
-        concurrency: written.concurrency.and_then(NonZeroU32::new),
+        timeout: entry.duration("timeout"),
+        discovery_timeout: entry.duration("discoveryTimeout"),
+        concurrency: entry.text("concurrency").value.parse().ok(),
     })
 }
 

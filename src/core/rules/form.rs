@@ -4,7 +4,8 @@ use http::HeaderName;
 
 use super::{
     Problem,
-    keys::{FALSE, Kind, Need, Shape, TRUE},
+    fields::Fields,
+    keys::{FALSE, FILE, Kind, Need, Shape, TRUE},
 };
 use crate::core::{
     duration,
@@ -22,16 +23,40 @@ const EXCERPT: usize = 60;
 /// The most headers of one rule or backend.
 const MAX_HEADERS: usize = 50;
 
+/// The values of a file, or everything that is wrong with its form.
+pub(super) fn read(root: &Node) -> Result<Fields<'_>, Vec<Problem>> {
+    let path = KeyPath::default();
+    let mut problems = Problems::default();
+    if !matches!(root.value, Value::Null) {
+        problems.check(root, &path, &FILE);
+    }
+    let file = Fields::of(root, path, &FILE);
+    for rule in ["rules", "externalRules"].into_iter().flat_map(|list| file.items(list)) {
+        rule.items("seriesFilters").for_each(|filter| problems.check_filter(&filter));
+    }
+    problems.into_result()?;
+    Ok(file)
+}
+
 /// Everything that is wrong with a file's form.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+struct Problems {
     list: Vec<Problem>,
     untold: usize,
 }
 
 impl Problems {
+    /// Checks that a filter says one thing.
+    fn check_filter(&mut self, filter: &Fields<'_>) {
+        let given = ["is", "isNot"].map(|key| !filter.text(key).value.is_empty());
+        if given[0] == given[1] && filter.is_mapping {
+            let message = "exactly one of `is` and `isNot` is expected";
+            self.add(filter.place, &filter.path, message);
+        }
+    }
+
     /// Checks a node against the shape that it should have.
-    pub(super) fn check(&mut self, node: &Node, path: &KeyPath, shape: &Shape) {
+    fn check(&mut self, node: &Node, path: &KeyPath, shape: &Shape) {
         let Some(entries) = self.entries(node, path, || {
             format!("a mapping is expected, with the keys {}", quoted(shape))
         }) else {
@@ -152,7 +177,7 @@ impl Problems {
         None
     }
 
-    pub(super) fn add(&mut self, place: Place, path: &KeyPath, message: impl Into<String>) {
+    fn add(&mut self, place: Place, path: &KeyPath, message: impl Into<String>) {
         if self.list.len() < MAX_PROBLEMS {
             self.list.push(Problem::new(Some(place), path.clone(), message));
         } else {
@@ -161,7 +186,7 @@ impl Problems {
     }
 
     /// The problems in the order of the file, if there are any.
-    pub(super) fn into_result(mut self) -> Result<(), Vec<Problem>> {
+    fn into_result(mut self) -> Result<(), Vec<Problem>> {
         if self.list.is_empty() {
             return Ok(());
         }

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{EntryProblems, file};
+use super::{EntryProblems, fields::Fields, keys::GROUP_RESOURCE};
 use crate::core::{
+    key_path::KeyPath,
     kinds::{GroupResource, Kind, Kinds},
     names,
     template::ResourceTemplate,
@@ -14,8 +15,16 @@ use crate::core::{
 #[derive(Debug)]
 pub struct Mapping {
     template: Option<ResourceTemplate>,
-    overrides: BTreeMap<String, file::Override>,
+    /// Label to resource.
+    overrides: BTreeMap<String, Override>,
     namespaced: bool,
+}
+
+/// One entry of `resources.overrides`.
+#[derive(Debug)]
+struct Override {
+    place: Place,
+    resource: GroupResource,
 }
 
 /// A mapping tied to the kinds of a cluster.
@@ -38,24 +47,28 @@ pub struct UnknownResource {
 }
 
 impl Mapping {
-    pub(super) fn compile(
-        written: &file::Resources,
-        problems: &mut EntryProblems<'_>,
-    ) -> Option<Self> {
-        let namespaced = written.namespaced.unwrap_or(true);
-        let template = if written.template.value.is_empty() {
-            None
-        } else {
-            match ResourceTemplate::compile(&written.template.value) {
-                Ok(template) => Some(template),
-                Err(error) => {
-                    let key = ["resources", "template"];
-                    problems.add(written.template.place, key, error.to_string());
-                    return None;
-                }
-            }
+    /// The mapping of a rule, from its `resources`.
+    pub(super) fn compile(rule: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Self> {
+        let Some(resources) = rule.object("resources") else {
+            return Some(Self { template: None, overrides: BTreeMap::new(), namespaced: true });
         };
-        Some(Self { template, overrides: written.overrides.clone(), namespaced })
+        let written = resources.text("template");
+        let template = ResourceTemplate::compile(&written.value).map(Some);
+        let template = if written.value.is_empty() { Ok(None) } else { template };
+        let template = template.map_err(|error| {
+            problems.add(written.place, ["resources", "template"], error.to_string());
+        });
+        let overrides = resources.entries_of("overrides").iter().map(|(label, node)| {
+            let fields = Fields::of(node, KeyPath::default(), &GROUP_RESOURCE);
+            let [group, resource] = ["group", "resource"].map(|key| fields.text(key).value);
+            let resource = GroupResource { group, resource };
+            (label.text.trim().to_owned(), Override { place: node.place, resource })
+        });
+        Some(Self {
+            template: template.ok()?,
+            overrides: overrides.collect(),
+            namespaced: resources.get("namespaced").is_none() || resources.flag("namespaced").value,
+        })
     }
 
     /// Whether an external rule adds the namespace matcher (`resources.namespaced`, true by default).
@@ -79,8 +92,9 @@ impl Mapping {
     pub(super) fn may_name(&self, resource: &str) -> bool {
         self.template.is_some()
             || self.overrides.values().any(|written| {
-                let word = written.resource.to_lowercase();
-                written.group.is_empty() && word.strip_suffix('s').unwrap_or(&word) == resource
+                let GroupResource { group, resource: word } = &written.resource;
+                let word = word.to_lowercase();
+                group.is_empty() && word.strip_suffix('s').unwrap_or(&word) == resource
             })
     }
 
@@ -96,7 +110,7 @@ impl Mapping {
     pub fn resolve(&self, kinds: &Kinds) -> ResolvedMapping {
         let mut resolved = ResolvedMapping::default();
         for (label, written) in &self.overrides {
-            match kinds.resolve(&written.group, &written.resource) {
+            match kinds.resolve(&written.resource.group, &written.resource.resource) {
                 Some(kind) => {
                     resolved.by_label.insert(label.clone(), Arc::clone(kind));
                     resolved.by_resource.insert(kind.resource.clone(), label.clone());
@@ -104,10 +118,7 @@ impl Mapping {
                 None => resolved.unknown.push(UnknownResource {
                     place: written.place,
                     label: label.clone(),
-                    resource: GroupResource {
-                        group: written.group.clone(),
-                        resource: written.resource.clone(),
-                    },
+                    resource: written.resource.clone(),
                 }),
             }
         }

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{EntryProblems, file};
+use super::{EntryProblems, fields::Fields};
 use crate::core::{go_regex, key_path::KeyPath};
 
 /// Turns series names into metric names, or refuses them.
@@ -26,33 +26,38 @@ pub enum Unnamed {
 
 impl Namer {
     pub(super) fn compile(
-        rule: &file::Rule,
+        rule: &Fields<'_>,
         budget: &mut go_regex::Budget,
         problems: &mut EntryProblems<'_>,
     ) -> Option<Self> {
         let mut filters = Vec::new();
-        for (index, filter) in rule.series_filters.iter().enumerate() {
-            let key = if filter.positive { "is" } else { "isNot" };
-            match go_regex::compile_within(&filter.pattern.value, budget) {
-                Ok(regex) => filters.push((regex, filter.positive)),
+        for (index, filter) in rule.items("seriesFilters").enumerate() {
+            let positive = !filter.text("is").value.is_empty();
+            let key = if positive { "is" } else { "isNot" };
+            let pattern = filter.text(key);
+            match go_regex::compile_within(&pattern.value, budget) {
+                Ok(regex) => filters.push((regex, positive)),
                 Err(error) => {
                     let key = KeyPath::from("seriesFilters").index(index).key(key);
-                    problems.add(filter.pattern.place, key, error.to_string());
+                    problems.add(pattern.place, key, error.to_string());
                 }
             }
         }
-        let pattern = match rule.name_matches.value.as_str() {
+        let name = rule.object("name");
+        let text = |key| name.as_ref().map(|name| name.text(key)).unwrap_or_default();
+        let (written, template) = (text("matches"), text("as").value);
+        let pattern = match written.value.as_str() {
             "" => ".*",
             pattern => pattern,
         };
         let matches = match go_regex::compile_within(pattern, budget) {
             Ok(regex) => regex,
             Err(error) => {
-                problems.add(rule.name_matches.place, ["name", "matches"], error.to_string());
+                problems.add(written.place, ["name", "matches"], error.to_string());
                 return None;
             }
         };
-        let template = if rule.name_as.value.is_empty() {
+        let template = if template.is_empty() {
             match matches.captures_len() {
                 1 => "$0".to_owned(),
                 2 => "$1".to_owned(),
@@ -61,12 +66,12 @@ impl Namer {
                         "`as` is required, because `matches` has {} capture groups",
                         groups - 1
                     );
-                    problems.add(rule.name_matches.place, ["name", "as"], message);
+                    problems.add(written.place, ["name", "as"], message);
                     return None;
                 }
             }
         } else {
-            rule.name_as.value.clone()
+            template
         };
         Some(Self { filters, matches, template })
     }

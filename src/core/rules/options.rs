@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Backend, Content, EntryProblems, backend, fields, file, form::excerpt};
+use super::{
+    Backend, Content, EntryProblems, backend,
+    fields::{Fields, Text},
+    form::excerpt,
+};
 use crate::core::template::{HeaderTemplate, TemplateError};
 
 /// How a rule's queries are sent, and how long their answers are used. What is absent is as the flags or the backend have
@@ -88,17 +92,17 @@ impl Header {
 }
 
 pub(super) fn compile(
-    written: &file::Options,
+    rule: &Fields<'_>,
     backends: &[Arc<Backend>],
     problems: &mut EntryProblems<'_>,
 ) -> QueryOptions {
     QueryOptions {
-        cache_ttl: written.cache_ttl,
-        max_stale: written.max_stale,
-        timeout: written.timeout,
-        backend: named(&written.prometheus, backends, problems),
-        headers: written
-            .headers
+        cache_ttl: rule.duration("cacheTTL"),
+        max_stale: rule.duration("maxStale"),
+        timeout: rule.duration("timeout"),
+        backend: named(&rule.text("prometheus"), backends, problems),
+        headers: rule
+            .headers()
             .iter()
             .filter_map(|(name, value)| {
                 let key = ["headers", &excerpt(name)];
@@ -109,7 +113,7 @@ pub(super) fn compile(
 }
 
 fn named(
-    written: &fields::Text,
+    written: &Text,
     backends: &[Arc<Backend>],
     problems: &mut EntryProblems<'_>,
 ) -> Option<Arc<Backend>> {
@@ -132,7 +136,7 @@ fn named(
 /// A namespace to see what a template gives.
 const SOME_NAMESPACE: &str = "default";
 
-fn header(name: &str, value: &fields::Text) -> Result<Header, String> {
+fn header(name: &str, value: &Text) -> Result<Header, String> {
     let name = name.parse::<HeaderName>().map_err(|error| error.to_string())?;
     let value = HeaderTemplate::compile(&value.value).map_err(|error| error.to_string())?;
     let header = Header { name, value: Arc::new(value) };

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Backend, ComputeResource, Content, EntryProblems, Mapping, Problem, QueryOptions, RuleId,
-    fields, file, options, query_template, window_seconds,
+    fields::{Fields, Text},
+    options, query_template, window_seconds,
 };
 use crate::core::{template::QueryTemplate, yaml::Place};
 
@@ -57,15 +58,17 @@ impl ResourceRule {
 }
 
 pub(super) fn compile(
-    written: &file::ResourceRules,
+    written: &Fields<'_>,
     backends: &[Arc<Backend>],
     broken: &mut Vec<Problem>,
 ) -> ResourceRules {
-    let mut rule = |written: &Option<file::ResourceRule>| {
-        written.as_ref().and_then(|written| compile_rule(written, backends, broken)).map(Arc::new)
+    let mut rule = |key: &str, resource| {
+        let rule = compile_rule(&written.object(key)?, resource, backends, broken)?;
+        Some(Arc::new(rule))
     };
-    let (cpu, memory) = (rule(&written.cpu), rule(&written.memory));
-    let window = written.window.or_else(|| {
+    let cpu = rule("cpu", ComputeResource::Cpu);
+    let memory = rule("memory", ComputeResource::Memory);
+    let window = written.duration("window").or_else(|| {
         let cpu = cpu.as_deref()?;
         let queries = [&cpu.container_query, &cpu.node_query].into_iter().flatten();
         let seconds = queries.map(|query| window_seconds(query)).find_map(|seconds| seconds)?;
@@ -75,18 +78,19 @@ pub(super) fn compile(
 }
 
 fn compile_rule(
-    written: &file::ResourceRule,
+    written: &Fields<'_>,
+    resource: ComputeResource,
     backends: &[Arc<Backend>],
     broken: &mut Vec<Problem>,
 ) -> Option<ResourceRule> {
     let before = broken.len();
-    let mut problems = EntryProblems::new(RuleId::Resource(written.resource), broken);
-    let (containers, nodes) = (&written.container_query, &written.node_query);
+    let mut problems = EntryProblems::new(written.path.clone(), broken);
+    let [containers, nodes] = ["containerQuery", "nodeQuery"].map(|key| written.text(key));
     if containers.value.is_empty() && nodes.value.is_empty() {
         let message = "`containerQuery` for pods or `nodeQuery` for nodes is required";
         problems.add(written.place, "containerQuery", message);
     }
-    let mapping = Mapping::compile(&written.resources, &mut problems);
+    let mapping = Mapping::compile(written, &mut problems);
     let mut label_of = |query: &str, resource: &str, place| {
         if mapping.as_ref().is_some_and(|mapping| !mapping.may_name(resource)) {
             let message = format!("`{query}` needs a label of {resource}s, and none is mapped");
@@ -100,28 +104,28 @@ fn compile_rule(
     if !nodes.value.is_empty() {
         label_of("nodeQuery", "node", nodes.place);
     }
-    let label = &written.container_label;
+    let label = written.text("containerLabel");
     if !containers.value.is_empty() && label.value.is_empty() {
         let message = "the label that holds a container's name is required, such as `container`";
         problems.add(label.place, "containerLabel", message);
     }
-    let mut template = |key: &str, text: &fields::Text| {
+    let mut template = |key: &str, text: &Text| {
         if text.value.is_empty() { None } else { query_template(key, text, &mut problems) }
     };
-    let container_query = template("containerQuery", containers);
-    let node_query = template("nodeQuery", nodes);
-    let options = options::compile(&written.options, backends, &mut problems);
+    let container_query = template("containerQuery", &containers);
+    let node_query = template("nodeQuery", &nodes);
+    let options = options::compile(written, backends, &mut problems);
     if broken.len() > before {
         return None;
     }
     Some(ResourceRule {
-        resource: written.resource,
+        resource,
         place: written.place,
-        content: options.content_with(written.content),
+        content: options.content_with(written.content(&RuleId::Resource(resource).to_string())),
         container_query: container_query.map(Arc::new),
         node_query: node_query.map(Arc::new),
         mapping: mapping?,
-        container_label: label.value.clone(),
+        container_label: label.value,
         options,
     })
 }

@@ -157,3 +157,11 @@ fn names_in_quotes_are_names() {
     );
     assert_eq!(check(&format!("{custom}{usage}")), []);
 }
+
+#[test]
+fn a_label_with_dots_is_one_key() {
+    let text = "rules:\n- seriesQuery: up\n  metricsQuery: up\n  resources:\n    overrides:\n      a.b: {resource: deplyoment}\n";
+    let found = check(text).into_iter().find(|finding| finding.code == "unknown-kind").unwrap();
+    assert_eq!(found.path.to_string(), "rules[0].resources.overrides.a.b");
+    assert_eq!(found.place.unwrap().line, 6, "that of the label, not of the rule");
+}
