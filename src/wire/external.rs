@@ -66,7 +66,7 @@ impl Serialize for Labels<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use super::*;
@@ -79,7 +79,7 @@ mod tests {
         ExternalEntry { series: "x".into(), namespace_label: None, rule }
     }
 
-    fn encoded(labels: &[(&str, &str)], window_seconds: Option<i64>) -> String {
+    pub(in crate::wire) fn encoded(labels: &[(&str, &str)], window_seconds: Option<i64>) -> String {
         let vector = Vector::of([(labels, 1_763_651_878_912, 100.0)]);
         let readings = of_vector(&vector, &entry(), "n", None).values;
         let text = encode("queue_depth", window_seconds, &readings, Some(&vector));

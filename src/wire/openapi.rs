@@ -1,18 +1,14 @@
 //! OpenAPI documents: what kube-apiserver merges into the cluster's own and `kubectl explain` reads.
-
-mod external;
-mod resource;
+//!
+//! They are the files beside this module. Tests compare them with the paths that are served and with the answers.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    custom::{self, Version},
+    custom::{GROUP as CUSTOM, Version},
     external::{GROUP as EXTERNAL, VERSION as EXTERNAL_VERSION},
     resource::{GROUP as RESOURCE, Version as UsageVersion},
 };
-
-/// The schemas' common prefix, as Kubernetes names them.
-const PREFIX: &str = "io.k8s.metrics.pkg.apis.custom_metrics";
 
 /// A group and version, each of which has a document.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,30 +38,25 @@ impl Document {
 
     fn group_version(self) -> (&'static str, &'static str) {
         match self {
-            Self::Custom(version) => (custom::GROUP, version.name()),
+            Self::Custom(version) => (CUSTOM, version.name()),
             Self::External => (EXTERNAL, EXTERNAL_VERSION),
             Self::Resource(version) => (RESOURCE, version.name()),
         }
     }
 
-    /// `answer` gives the answer that is described by a schema.
-    fn paths(
-        self,
-        answer: &dyn Fn(&str) -> Value,
-        parameter: &dyn Fn(&str, &str, &str) -> Value,
-    ) -> Map<String, Value> {
+    fn text(self) -> &'static str {
         match self {
-            Self::Custom(version) => paths(version, &answer(&list_name(version)), parameter),
-            Self::External => external::paths(&answer(&external::list_name()), parameter),
-            Self::Resource(version) => resource::paths(version, answer, parameter),
-        }
-    }
-
-    fn schemas(self, reference: &str) -> Map<String, Value> {
-        match self {
-            Self::Custom(version) => schemas(version, reference),
-            Self::External => external::schemas(reference),
-            Self::Resource(version) => resource::schemas(version, reference),
+            Self::Custom(Version::V1beta1) => {
+                include_str!("openapi/v3/custom.metrics.k8s.io.v1beta1.json")
+            }
+            Self::Custom(Version::V1beta2) => {
+                include_str!("openapi/v3/custom.metrics.k8s.io.v1beta2.json")
+            }
+            Self::External => include_str!("openapi/v3/external.metrics.k8s.io.v1beta1.json"),
+            Self::Resource(UsageVersion::V1beta1) => {
+                include_str!("openapi/v3/metrics.k8s.io.v1beta1.json")
+            }
+            Self::Resource(UsageVersion::V1) => include_str!("openapi/v3/metrics.k8s.io.v1.json"),
         }
     }
 }
@@ -85,182 +76,22 @@ pub fn v3_index(hash: impl Fn(&Value) -> String) -> Value {
 
 /// `/openapi/v3/apis/{group}/{version}`.
 pub fn v3(document: Document) -> Value {
-    let answer = |schema: &str| {
-        let reference = format!("#/components/schemas/{schema}");
-        json!({
-            "description": "OK",
-            "content": {"application/json": {"schema": {"$ref": reference}}},
-        })
-    };
-    let parameter = |name: &str, place: &str, text: &str| {
-        json!({
-            "name": name, "in": place, "required": place == "path", "description": text,
-            "schema": {"type": "string"},
-        })
-    };
-    json!({
-        "openapi": "3.0.0",
-        "info": info(),
-        "paths": document.paths(&answer, &parameter),
-        "components": {"schemas": document.schemas("#/components/schemas/")},
-    })
+    read(document.text())
 }
 
 /// `/openapi/v2`: all groups and versions in one document.
 pub fn v2() -> Value {
-    let mut all_paths = Map::new();
-    let mut definitions = Map::new();
-    for document in Document::ALL {
-        let answer = |schema: &str| json!({"description": "OK", "schema": {"$ref": format!("#/definitions/{schema}")}});
-        let parameter = |name: &str, place: &str, text: &str| {
-            json!({
-                "name": name, "in": place, "required": place == "path", "description": text,
-                "type": "string",
-            })
-        };
-        all_paths.extend(document.paths(&answer, &parameter));
-        definitions.extend(document.schemas("#/definitions/"));
+    read(include_str!("openapi/v2.json"))
+}
+
+/// A file, with the version of this program in place of `unversioned`.
+fn read(text: &str) -> Value {
+    let mut document: Value = serde_json::from_str(text).unwrap_or_default();
+    if let Some(version) = document.pointer_mut("/info/version") {
+        *version = env!("CARGO_PKG_VERSION").into();
     }
-    json!({"swagger": "2.0", "info": info(), "paths": all_paths, "definitions": definitions})
-}
-
-fn info() -> Value {
-    json!({"title": "loadline", "version": env!("CARGO_PKG_VERSION")})
-}
-
-fn list_name(version: Version) -> String {
-    format!("{PREFIX}.{}.MetricValueList", version.name())
-}
-
-fn paths(
-    version: Version,
-    answer: &Value,
-    parameter: &dyn Fn(&str, &str, &str) -> Value,
-) -> Map<String, Value> {
-    let root = format!("/apis/{}/{}", custom::GROUP, version.name());
-    let selectors = [
-        parameter("labelSelector", "query", "Which objects, where the name is *."),
-        parameter("metricLabelSelector", "query", "Which series."),
-    ];
-    let described = [
-        ("namespace", "The objects' namespace."),
-        ("resource", "The described resource, with its group behind a dot."),
-        ("name", "The object's name, or * for all that match labelSelector."),
-        ("metric", "The metric's name."),
-    ];
-    let mut paths = Map::new();
-    for (path, what) in [
-        ("namespaces/{namespace}/{resource}/{name}/{metric}", "objects in a namespace"),
-        ("{resource}/{name}/{metric}", "objects of the cluster"),
-        ("namespaces/{namespace}/metrics/{metric}", "a namespace"),
-    ] {
-        let parameters: Vec<_> = described
-            .iter()
-            .filter(|(name, _)| path.contains(&format!("{{{name}}}")))
-            .map(|(name, text)| parameter(name, "path", text))
-            .chain(selectors.iter().cloned())
-            .collect();
-        let get = json!({
-            "description": format!("Read a metric of {what}."),
-            "operationId": format!("read{}{}", version.name(), paths.len()),
-            "parameters": parameters,
-            "responses": {"200": answer},
-        });
-        paths.insert(format!("{root}/{path}"), json!({"get": get}));
-    }
-    paths
-}
-
-fn schemas(version: Version, reference: &str) -> Map<String, Value> {
-    let name = |kind: &str| format!("{PREFIX}.{}.{kind}", version.name());
-    let selector =
-        json!({"type": "object", "description": "The metric label selector of the request."});
-    let text = |description: &str| json!({"type": "string", "description": description});
-    let mut value = json!({
-        "describedObject": {
-            "type": "object",
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "name": {"type": "string"},
-                "namespace": {"type": "string"},
-            },
-        },
-        "timestamp": {"type": "string", "format": "date-time", "description": "When the value was evaluated."},
-        "value": text("A quantity."),
-    });
-    let window = json!({"type": "integer", "format": "int64", "description": "The range that the value covers, in seconds."});
-    if let Some(value) = value.as_object_mut() {
-        match version {
-            Version::V1beta1 => {
-                value.insert("window".to_owned(), window);
-                value.insert("metricName".to_owned(), text("The metric's name."));
-                value.insert("selector".to_owned(), selector);
-            }
-            Version::V1beta2 => {
-                value.insert("windowSeconds".to_owned(), window);
-                let properties = json!({"name": text("The metric's name."), "selector": selector});
-                let metric = json!({"type": "object", "properties": properties});
-                value.insert("metric".to_owned(), metric);
-            }
-        }
-    }
-    let item = format!("{reference}{}", name("MetricValue"));
-    let list = json!({
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "items": {"type": "array", "items": {"$ref": item}},
-        },
-        "x-kubernetes-group-version-kind": [
-            {"group": custom::GROUP, "version": version.name(), "kind": "MetricValueList"},
-        ],
-    });
-    let value = json!({"type": "object", "properties": value});
-    Map::from_iter([(name("MetricValueList"), list), (name("MetricValue"), value)])
+    document
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every reference of a document has to lead somewhere.
-    fn check(document: &Value, value: &Value) {
-        match value {
-            Value::Object(fields) => {
-                if let Some(Value::String(reference)) = fields.get("$ref") {
-                    let pointer = reference.strip_prefix('#').unwrap();
-                    assert!(document.pointer(pointer).is_some(), "{reference}");
-                }
-                fields.values().for_each(|field| check(document, field));
-            }
-            Value::Array(items) => items.iter().for_each(|item| check(document, item)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn references_lead_somewhere() {
-        for document in Document::ALL.map(v3).into_iter().chain([v2()]) {
-            check(&document, &document);
-        }
-        assert_eq!(v2()["paths"].as_object().unwrap().len(), 17);
-    }
-
-    #[test]
-    fn the_index_names_every_version() {
-        let index = v3_index(|_| "abc".to_owned());
-        assert_eq!(
-            index["paths"]["apis/custom.metrics.k8s.io/v1beta1"]["serverRelativeURL"],
-            "/openapi/v3/apis/custom.metrics.k8s.io/v1beta1?hash=abc"
-        );
-        assert_eq!(
-            index["paths"]["apis/external.metrics.k8s.io/v1beta1"]["serverRelativeURL"],
-            "/openapi/v3/apis/external.metrics.k8s.io/v1beta1?hash=abc"
-        );
-        assert_eq!(index["paths"].as_object().unwrap().len(), 5);
-    }
-}
+mod tests;
