@@ -10,40 +10,50 @@ pub struct DurationError {
     example: &'static str,
 }
 
+/// Units with their nanoseconds.
+type Units = [(&'static str, u64)];
+
+const SECOND: u64 = 1_000_000_000;
+
+const GO: &Units = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("h", 3600 * SECOND),
+];
+
+/// In the order in which a duration has them.
+const PROMETHEUS: &Units = &[
+    ("y", 365 * 86_400 * SECOND),
+    ("w", 7 * 86_400 * SECOND),
+    ("d", 86_400 * SECOND),
+    ("h", 3600 * SECOND),
+    ("m", 60 * SECOND),
+    ("s", SECOND),
+    ("ms", 1_000_000),
+];
+
 /// Reads Go's notation: `300ms`, `1m30s`, `1.5h`, `0`. A negative duration is an error.
 pub fn parse_go(text: &str) -> Result<Duration, DurationError> {
-    let units: &[(&str, f64)] = &[
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("μs", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-    ];
-    parse(text.strip_prefix('+').unwrap_or(text), units)
+    parse(text.strip_prefix('+').unwrap_or(text), GO, false)
         .ok_or_else(|| DurationError { text: text.to_owned(), example: "`30s` or `1m30s`" })
 }
 
 /// Reads Prometheus' notation: `5m`, `1d`, `1h30m`, `0`.
 pub fn parse_prometheus(text: &str) -> Result<Duration, DurationError> {
-    let units: &[(&str, f64)] = &[
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-        ("d", 86_400.0),
-        ("w", 604_800.0),
-        ("y", 31_536_000.0),
-    ];
-    let parsed = if text.contains('.') { None } else { parse(text, units) };
+    // promql_parser::util::parse_duration does not fit: it refuses `0s`, panics at `-1`, and leaves out numbers beyond 32 bits.
+    let parsed = if text.contains('.') { None } else { parse(text, PROMETHEUS, true) };
     parsed.ok_or_else(|| DurationError { text: text.to_owned(), example: "`5m` or `1h30m`" })
 }
 
-/// Reads Prometheus' notation or Go's: what the rules file takes.
+/// Reads Prometheus' notation, or Go's where that has what Prometheus' has not: what the rules file takes.
 pub fn parse_either(text: &str) -> Option<Duration> {
-    parse_prometheus(text).or_else(|_| parse_go(text)).ok()
+    let is_go = text.contains(['+', '.', 'n', 'u', 'µ', 'μ']);
+    if is_go { parse_go(text).ok() } else { parse_prometheus(text).ok() }
 }
 
 /// Prometheus' notation of a duration, in its largest whole unit: `90s`, `5m`; parts of milliseconds are dropped.
@@ -90,26 +100,45 @@ fn decimal(number: u64, digits: u32) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-/// Numbers, each with a unit; a lone 0 needs none.
-fn parse(text: &str, units: &[(&str, f64)]) -> Option<Duration> {
+/// Numbers, each with a unit; a lone 0 needs none. In order means that each unit comes after those that are listed before it.
+/// `None` also for more than Go's and Prometheus' 64 bits of nanoseconds.
+fn parse(text: &str, mut units: &Units, in_order: bool) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
-    if text.is_empty() {
-        return None;
-    }
-    let mut seconds = 0.0;
+    let mut sum = 0_u64;
     let mut rest = text;
-    while !rest.is_empty() {
+    loop {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at_checked(number_end)?;
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(unit_end)?;
-        let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
-        seconds += number.parse::<f64>().ok()? * factor;
+        let (name, tail) = tail.split_at_checked(unit_end)?;
+        let at = units.iter().position(|(unit, _)| *unit == name)?;
+        let (known, smaller) = units.split_at_checked(at + 1)?;
+        let (_, unit) = known.last()?;
+        sum = sum.checked_add(scaled(number, *unit)?)?;
+        if tail.is_empty() {
+            return i64::try_from(sum).is_ok().then(|| Duration::from_nanos(sum));
+        }
+        if in_order {
+            units = smaller;
+        }
         rest = tail;
     }
-    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A decimal number times a unit. As in Go, parts of a nanosecond are dropped.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
+    // An hour has 13 digits: what follows the eighteenth is less than a nanosecond.
+    let digits = fraction.get(..18).unwrap_or(fraction);
+    let part = if digits.is_empty() { 0 } else { digits.parse::<u128>().ok()? };
+    let part = part * u128::from(unit) / 10_u128.pow(u32::try_from(digits.len()).ok()?);
+    whole.checked_mul(unit)?.checked_add(u64::try_from(part).ok()?)
 }
 
 #[cfg(test)]
@@ -152,6 +181,17 @@ mod tests {
             ("1d", None),
             ("5 s", None),
             ("1.2.3s", None),
+            (".s", None),
+            ("1.s", Some(1_000)),
+            ("1h1h", Some(7_200_000)),
+            ("1s1m", Some(61_000)),
+            ("0.1h0.1m", Some(366_000)),
+            ("2.999999999999999999999s", Some(2_999)),
+            ("9223372036s", Some(9_223_372_036_000)),
+            ("9223372037s", None),
+            ("99999999999999999999s", None),
+            ("inf", None),
+            ("1e3s", None),
         ];
         for (text, wanted) in cases {
             let parsed = parse_go(text).ok().map(|duration| duration.as_millis());
@@ -166,7 +206,18 @@ mod tests {
             ("1d", Some(86_400)),
             ("1h30m", Some(5_400)),
             ("0", Some(0)),
+            ("1y2w3d4h5m6s", Some(33_019_506)),
+            ("0s", Some(0)),
+            ("292y", Some(9_208_512_000)),
+            ("293y", None),
+            ("1m1h", None),
+            ("1m1m", None),
+            ("99999999999999999999s", None),
             ("1.5h", None),
+            ("1e3", None),
+            ("inf", None),
+            ("-1m", None),
+            ("", None),
             ("5", None),
             ("m5", None),
         ];
@@ -178,9 +229,14 @@ mod tests {
 
     #[test]
     fn the_rules_file_takes_both_notations() {
-        for (text, wanted) in
-            [("1d", Some(86_400_000)), ("1.5h", Some(5_400_000)), ("0", Some(0)), ("5", None)]
-        {
+        for (text, wanted) in [
+            ("1d", Some(86_400_000)),
+            ("1.5h", Some(5_400_000)),
+            ("300us", Some(0)),
+            ("0s", Some(0)),
+            ("1m1h", None),
+            ("5", None),
+        ] {
             let parsed = parse_either(text).map(|duration| duration.as_millis());
             assert_eq!(parsed, wanted, "{text}");
         }
