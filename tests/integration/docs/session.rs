@@ -7,13 +7,16 @@ use std::{
     process::Command,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use super::page::{Marker, Page, Step};
 use crate::support::{console::timeless, process::Process, until};
 
-/// Runs what is asked for by files, each in the same shell.
+/// Runs what is asked for by files, each in the same shell. Where the tests are killed, nothing of it stays.
 const LOOP: &str = r#"
+(while kill -0 $PPID; do sleep 1; done; kill -KILL 0) >/dev/null 2>&1 &
+disown
 for ((step = 0; ; step++)); do
   until [ -e "$STEPS/$step.sh" ]; do sleep 0.03; done
   . "$STEPS/$step.sh" >"$STEPS/$step.out" 2>&1
@@ -136,9 +139,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let line = format!("kill -KILL -- -{}", self.shell.id());
+        let group = i32::try_from(self.shell.id()).ok().and_then(Pid::from_raw);
+        let group = group.expect("the shell has a group of its own");
         // It may all have ended by itself.
-        Command::new("sh").args(["-c", &line]).status().map(drop).unwrap_or_default();
+        kill_process_group(group, Signal::KILL).unwrap_or_default();
     }
 }
 
