@@ -174,3 +174,6 @@ impl Backends {
 fn find(named: &[(Content, Arc<Prometheus>)], content: Content) -> Option<Arc<Prometheus>> {
     named.iter().find(|(known, _)| *known == content).map(|(_, found)| Arc::clone(found))
 }
+
+#[cfg(test)]
+mod tests;

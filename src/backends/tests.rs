@@ -1,0 +1,122 @@
+use super::*;
+use crate::core::{
+    rules::{self, Header},
+    template::HeaderTemplate,
+};
+
+/// Backends whose credentials may be in a folder.
+fn backends(folder: &std::path::Path) -> Backends {
+    // As the binary does; a test before this one may have done it.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+    let flags = Config::new("http://127.0.0.1:1").unwrap();
+    let policy = CredentialPolicy { folders: [folder.to_owned()].into(), ..Default::default() };
+    Backends::new(flags, Arc::new(policy), Arc::new(Metrics::default())).unwrap()
+}
+
+/// The `backends` of a rules file.
+fn of_file(text: &str) -> Vec<Arc<Backend>> {
+    rules::load(&format!("backends: [{text}]\nrules: []")).unwrap().backends
+}
+
+/// The options of a rule that names a backend.
+fn asking(backend: &Arc<Backend>) -> QueryOptions {
+    QueryOptions { backend: Some(Arc::clone(backend)), ..Default::default() }
+}
+
+fn header(name: &'static str, template: &str) -> Header {
+    let value = Arc::new(HeaderTemplate::compile(template).unwrap());
+    Header { name: http::HeaderName::from_static(name), value }
+}
+
+const A: &str = "{name: a, url: 'http://127.0.0.1:2'}";
+const B: &str = "{name: b, url: 'http://127.0.0.1:3'}";
+
+#[test]
+fn a_rule_without_options_asks_the_backend_of_the_flags() {
+    let backends = backends("/nowhere".as_ref());
+    let handle = backends.handle(&QueryOptions::default(), "team").unwrap();
+    assert!(handle == BackendHandle::new(Arc::clone(backends.prometheus()), Vec::new(), None));
+    assert_eq!(&**handle.namespace(), "team");
+}
+
+#[test]
+fn a_backend_that_has_not_changed_goes_on_and_one_that_has_is_another() {
+    let backends = backends("/nowhere".as_ref());
+    let before = of_file(&format!("{A}, {B}"));
+    assert!(backends.install(&before).is_empty());
+    let handle = |backend: &Arc<Backend>| backends.handle(&asking(backend), "").unwrap();
+    let [a, b] = [handle(&before[0]), handle(&before[1])];
+    let after = of_file(&format!("{{name: b, url: 'http://127.0.0.1:4'}}, {A}"));
+    assert!(backends.install(&after).is_empty());
+    assert!(handle(&after[1]) == a, "its place in the file does not matter");
+    assert!(handle(&after[0]) != b);
+}
+
+#[test]
+fn reads_under_way_still_ask_a_backend_that_was_removed() {
+    let backends = backends("/nowhere".as_ref());
+    let before = of_file(A);
+    assert!(backends.install(&before).is_empty());
+    let handle = backends.handle(&asking(&before[0]), "").unwrap();
+    backends.install(&[]);
+    assert!(backends.handle(&asking(&before[0]), "").unwrap() == handle);
+    let error = backends.handle(&asking(&of_file(B)[0]), "").err().unwrap();
+    assert_eq!(error.to_string(), "the backend b cannot be used", "no file had it");
+}
+
+#[test]
+fn a_backend_that_cannot_be_used_is_tried_again_and_others_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let backends = backends(folder.path());
+    let token = folder.path().join("token");
+    let url = "https://127.0.0.1:2";
+    let file = of_file(&format!("{{name: t, url: '{url}', tokenFile: {}}}, {A}", token.display()));
+    assert_eq!(backends.install(&file).len(), 1);
+    assert_eq!(backends.problems(), ["backends.t: cannot be used"]);
+    assert!(backends.handle(&asking(&file[0]), "").is_err());
+    assert!(backends.discovery_handle(&asking(&file[0])).is_err());
+    let a = backends.handle(&asking(&file[1]), "").unwrap();
+
+    backends.retry(&file);
+    assert_eq!(backends.problems().len(), 1, "the file is still missing");
+    std::fs::write(&token, "secret").unwrap();
+    backends.retry(&file);
+    assert_eq!(backends.problems(), [""; 0]);
+    assert!(backends.handle(&asking(&file[0]), "").is_ok());
+    assert!(backends.handle(&asking(&file[1]), "").unwrap() == a, "the other one goes on");
+}
+
+#[test]
+fn a_backend_whose_credentials_are_not_allowed_is_not_asked() {
+    let backends = backends("/allowed".as_ref());
+    let file = of_file("{name: t, url: 'https://127.0.0.1:2', tokenFile: /etc/passwd}");
+    let problems = backends.install(&file);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].to_string().contains("tokenFile"), "{}", problems[0]);
+}
+
+#[test]
+fn headers_are_those_of_the_namespace_and_discovery_has_only_those_that_are_the_same_for_all() {
+    let backends = backends("/nowhere".as_ref());
+    let headers = vec![header("x-scope-orgid", "<<.Namespace>>"), header("x-team", "all")];
+    let options = QueryOptions { headers, ..Default::default() };
+    let with = |headers: &[(&'static str, &'static str)]| {
+        let headers = headers.iter().map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+        });
+        BackendHandle::new(Arc::clone(backends.prometheus()), headers.collect(), None)
+    };
+    let one = with(&[("x-scope-orgid", "one"), ("x-team", "all")]);
+    assert!(backends.handle(&options, "one").unwrap() == one);
+    assert!(backends.handle(&options, "other").unwrap() != one);
+    assert!(backends.discovery_handle(&options).unwrap() == with(&[("x-team", "all")]));
+}
+
+#[test]
+fn a_header_without_a_value_is_an_error() {
+    let backends = backends("/nowhere".as_ref());
+    let headers = vec![header("x-scope-orgid", "é<<.Namespace>>")];
+    let options = QueryOptions { headers, ..Default::default() };
+    let error = backends.handle(&options, "team").err().unwrap();
+    assert!(matches!(error, BackendError::Header(_)), "{error}");
+}
