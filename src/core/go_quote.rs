@@ -135,6 +135,16 @@ mod tests {
     }
 
     #[test]
+    fn agrees_with_go() {
+        let vectors: Vec<(String, String)> =
+            serde_json::from_str(include_str!("../../tests/vectors/quoting.json")).unwrap();
+        assert!(vectors.len() > 400);
+        for (text, quoted) in vectors {
+            assert_eq!(quote(&text), quoted, "{text:?}");
+        }
+    }
+
+    #[test]
     fn ascii_alone() {
         assert_eq!(quote_ascii("aé\u{a0}😀\n"), r#""a\u00e9\u00a0\U0001f600\n""#);
     }

@@ -308,13 +308,14 @@ impl<'p> Translator<'p> {
         } else {
             self.next().map(String::from).unwrap_or_default()
         };
-        // The crate has more ways to name a class (sc=Greek); Go has not.
-        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
-        let class = format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' });
-        if !plain || regex_syntax::parse(&class).is_err() {
+        // Of the crate's classes Go has the categories and the scripts, and no other way to name them (sc=Greek).
+        let is_letter = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b' ');
+        let plain = !name.is_empty() && name.bytes().all(is_letter);
+        let is_one = |property| regex_syntax::parse(&format!("\\p{{{property}={name}}}")).is_ok();
+        if !plain || !["gc", "sc"].into_iter().any(is_one) {
             return Err(self.error(format!("unknown character class {name:?}")));
         }
-        Ok(class)
+        Ok(format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' }))
     }
 
     /// After a backslash: the one character that it stands for.
