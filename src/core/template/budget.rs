@@ -9,7 +9,7 @@ use std::{cell::Cell, fmt, sync::Arc};
 
 use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode, TextNode};
 
-use super::engine::MAX_LENGTH;
+use super::value::MAX_LENGTH;
 
 /// The most bytes that one rendering may copy or compare. A query with all of its arguments is below 1 MiB.
 const MAX_WORK: usize = 64 << 20;

@@ -4,7 +4,7 @@ use gotmpl::parse::{
     BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos, SmolStr,
 };
 
-use super::TemplateError;
+use super::{TemplateError, format};
 
 /// Go's predefined functions.
 const FUNCTIONS: [&str; 19] = [
@@ -115,6 +115,13 @@ impl<'a> Checker<'a> {
             && piped
         {
             return Err(self.syntax(*pos, "a constant cannot take what is piped to it".to_owned()));
+        }
+        if let [Expr::Identifier(_, function), Expr::String(pos, format), operands @ ..] =
+            command.args.as_slice()
+            && function == "printf"
+        {
+            format::check(format, operands.len() + usize::from(piped))
+                .map_err(|reason| self.invalid(*pos, reason))?;
         }
         command.args.iter().try_for_each(|expr| self.expr(expr, root))
     }

@@ -11,6 +11,7 @@ use gotmpl::{Template, TemplateError as GoError, Value};
 
 use super::budget::{self, Output, Refusal};
 use super::check::Checker;
+use super::value::{TOO_MUCH_WORK, too_long};
 use super::{TemplateError, functions};
 
 pub(super) const LEFT: &str = "<<";
@@ -21,14 +22,6 @@ const SENTINEL: &str = "\u{0}the end of the template\u{0}";
 
 /// The name under which the checked tree is kept beside the user's `<<define>>`s.
 const MAIN: &str = "\u{0}main";
-
-/// The key by which the data's root, a struct in Go, is told from a map: a list of its fields in their order, or, if
-/// it is a `fmt.Stringer`, its text. No template can name it.
-pub(super) const MARKER: &str = "\u{0}struct";
-
-/// The longest text that a template, or a function in it, may produce, in bytes: a loop that doubles a string shall be
-/// an error of the rule, not the end of the process.
-pub(super) const MAX_LENGTH: usize = 1 << 20;
 
 /// Templates are written by people; longer than this, in bytes, one was not.
 const MAX_SOURCE: usize = 64 << 10;
@@ -87,6 +80,7 @@ impl Engine {
             (Ok(()), _) => return Ok(out.into_text()),
             (Err(_), Some(Refusal::TooLong)) => too_long(),
             (Err(_), Some(Refusal::TooMuchWork)) => TOO_MUCH_WORK.to_owned(),
+            (Err(GoError::Exec(reason)), None) => reason,
             (Err(error), None) => error.to_string(),
         };
         Err(TemplateError::Execution { reason })
@@ -112,17 +106,6 @@ fn check_size(source: &str) -> Result<(), TemplateError> {
         return Ok(());
     };
     Err(TemplateError::Invalid { line: 1, column: 1, reason })
-}
-
-pub(super) fn text(text: &str) -> Value {
-    Value::String(Arc::from(text))
-}
-
-/// Said of a rendering that has used up its budget.
-pub(super) const TOO_MUCH_WORK: &str = "the template does too much for one query";
-
-pub(super) fn too_long() -> String {
-    format!("the text would be longer than {MAX_LENGTH} bytes")
 }
 
 fn syntax_error(error: GoError) -> TemplateError {

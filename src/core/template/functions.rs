@@ -2,21 +2,20 @@
 
 use gotmpl::{Result, Template, TemplateError, Value, html_escape, js_escape, url_encode};
 
-use super::budget;
-use super::engine::{MARKER, MAX_LENGTH, TOO_MUCH_WORK, text, too_long};
-use super::format;
+use super::value::{MARKER, MAX_LENGTH, TOO_MUCH_WORK, text, too_long};
+use super::{budget, format};
 
 /// Replaces them in `template`.
 pub(super) fn register(template: Template) -> Template {
     template
         .func("index", index)
         .func("len", len)
-        .func("print", |arguments| bounded(&format::sprint(arguments)))
-        .func("println", |arguments| bounded(&format::sprintln(arguments)))
+        .func("print", |arguments| made(format::sprint(arguments)))
+        .func("println", |arguments| made(format::sprintln(arguments)))
         .func("printf", printf)
-        .func("html", |arguments| bounded(&html_escape(&escapable(arguments))))
-        .func("js", |arguments| bounded(&js_escape(&escapable(arguments))))
-        .func("urlquery", |arguments| bounded(&url_encode(&escapable(arguments))))
+        .func("html", |arguments| bounded(&html_escape(&escapable(arguments)?)))
+        .func("js", |arguments| bounded(&js_escape(&escapable(arguments)?)))
+        .func("urlquery", |arguments| bounded(&url_encode(&escapable(arguments)?)))
 }
 
 /// In Go the map is a `map[string]string`: what it lacks is empty, not nil.
@@ -52,17 +51,21 @@ fn len(arguments: &[Value]) -> Result<Value> {
 
 fn printf(arguments: &[Value]) -> Result<Value> {
     match arguments.split_first() {
-        Some((Value::String(format), arguments)) => bounded(&format::sprintf(format, arguments)),
+        Some((Value::String(format), arguments)) => made(format::sprintf(format, arguments)),
         _ => Err(failure("printf needs a format")),
     }
 }
 
 /// What the escaping functions are given: as printed, but nil as the engine prints it.
-fn escapable(arguments: &[Value]) -> String {
+fn escapable(arguments: &[Value]) -> Result<String> {
     match arguments {
-        [Value::Nil] => "<no value>".to_owned(),
-        arguments => format::sprint(arguments),
+        [Value::Nil] => Ok("<no value>".to_owned()),
+        arguments => format::sprint(arguments).map_err(|reason| failure(&reason)),
     }
+}
+
+fn made(result: std::result::Result<String, String>) -> Result<Value> {
+    bounded(&result.map_err(|reason| failure(&reason))?)
 }
 
 fn bounded(result: &str) -> Result<Value> {

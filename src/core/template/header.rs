@@ -6,7 +6,8 @@ use gotmpl::Value;
 
 use super::{
     TemplateError,
-    engine::{Engine, MARKER, text},
+    engine::Engine,
+    value::{MARKER, text},
 };
 
 /// A compiled value of a header: text with `.Namespace` in it.

@@ -103,7 +103,7 @@ const ROWS: &[(&str, &[Number])] = &[
             ("core/catalog/found.rs", "MOST_IN_ALL", Count),
         ],
     ),
-    ("the text that a template makes", &[("core/template/engine.rs", "MAX_LENGTH", Bytes)]),
+    ("the text that a template makes", &[("core/template/value.rs", "MAX_LENGTH", Bytes)]),
     ("what a template copies", &[("core/template/budget.rs", "MAX_WORK", Bytes)]),
     ("an answer of the API server", &[("kubernetes/bounds.rs", "MAX_BODY_BYTES", Bytes)]),
     ("an event of a watch", &[("kubernetes/bounds.rs", "MAX_EVENT_BYTES", Bytes)]),
