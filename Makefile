@@ -2,9 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: test test-e2e lint bench demo
+.PHONY: test test-docs test-e2e lint bench demo
 
-# Formatting, lints and all tests. Needs prometheus, victoria-metrics and kubectl, and installs them on Debian when run by root.
+# Formatting, lints and all tests but those of `test-docs`. Needs prometheus, victoria-metrics and kubectl, and installs them on
+# Debian when run by root.
 test: lint
 	scripts/install-test-tools
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -18,6 +19,11 @@ test: lint
 	else \
 		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (CONTRIBUTING.md says how)."; \
 	fi
+
+# The commands of the README and of docs/ against real programs.
+test-docs:
+	scripts/install-test-tools
+	$(CARGO) test --locked --all-features --test integration docs::sessions:: -- --ignored
 
 # Tests on a real control plane, whose programs are in the folder KUBEBUILDER_ASSETS. They run one at a time.
 test-e2e:

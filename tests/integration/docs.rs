@@ -1,15 +1,14 @@
 //! The documentation: its commands work and show what it says, its files are sound, its links lead somewhere, and its flags and
-//! error messages exist.
+//! limits are those of the program.
 //!
-//! A comment above a block says how its commands are proven, see `page::Marker`. The commands that are to be run are run here, a page
-//! in one shell, against a real Prometheus with the series of the page.
+//! A comment above a block says how its commands are proven, see `page::Marker`. `sessions` runs those that are to be run.
 
 mod flags;
 mod limits;
 mod links;
-mod messages;
 mod page;
 mod session;
+mod sessions;
 mod shown;
 mod yaml;
 
@@ -19,16 +18,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use self::{
     page::Page,
     session::{Session, looks_like},
 };
-use crate::support::{control_plane::free_port, store::Store};
 
-/// The pages whose commands are run by a test of their own below.
+/// The pages whose commands are run by a test of their own in `sessions`.
 const RUN: &[&str] = &[
     "README.md",
     "docs/check.md",
@@ -163,15 +160,6 @@ fn queries_are_queries() {
 }
 
 #[test]
-fn messages_are_those_of_the_program() {
-    let page = page("docs/debugging.md");
-    let messages = messages::of(&page);
-    assert!(messages.len() > 15, "{messages:?}");
-    let complaints = messages::complaints(&page, &messages::source(&root().join("src")));
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-}
-
-#[test]
 fn limits_are_those_of_the_source() {
     let complaints = limits::complaints(&page("docs/limits.md"));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -186,96 +174,6 @@ fn what_nobody_can_do_is_shown_by_tests() {
     let tests = folders.iter().flat_map(|folder| shown::tests(folder)).collect();
     let complaints = shown::complaints(&page, &tests);
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-}
-
-/// Samples of the pods and queues in the namespace `ide`, every 15 s from half an hour ago on and for longer than a test takes.
-fn samples(queue_depth: f64) -> String {
-    let series = [
-        (
-            r#"lsp_requests_total{instance="10.1.0.7:8080",job="lsp-server",namespace="ide",pod="lsp-server-0"}"#,
-            100_000.0,
-            40.0,
-        ),
-        (
-            r#"lsp_requests_total{instance="10.1.0.8:8080",job="lsp-server",namespace="ide",pod="lsp-server-1"}"#,
-            100_000.0,
-            65.0,
-        ),
-        (
-            r#"lsp_sessions{kubernetes_namespace="ide",kubernetes_pod_name="lsp-server-0"}"#,
-            12.0,
-            0.0,
-        ),
-        (r#"queue_depth{namespace="ide",queue="jobs"}"#, queue_depth, 0.0),
-        (r#"queue_depth{namespace="ide",queue="mail"}"#, 7.0, 0.0),
-    ];
-    let begin = Timestamp::now().as_second() - 1800;
-    let mut text = String::new();
-    for (name, value, per_second) in series {
-        for second in (0..2 * 3600).step_by(15) {
-            let value = value + per_second * f64::from(second);
-            text += &format!("{name} {value} {}\n", begin + i64::from(second));
-        }
-    }
-    text + "# EOF\n"
-}
-
-fn port(store: &Store) -> u16 {
-    store.url.rsplit_once(':').expect("a port").1.parse().expect("a port")
-}
-
-/// Runs a page beside a Prometheus with the samples.
-async fn run(path: &str) {
-    let store = Store::stored(&samples(120.0)).await;
-    Session::start(vec![("9090", port(&store))]).run(&page(path)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_readme() {
-    run("README.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn checking() {
-    run("docs/check.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_rule() {
-    run("docs/first-rule.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn debugging() {
-    run("docs/debugging.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn from_keda() {
-    run("docs/from-keda.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn from_prometheus_adapter() {
-    run("docs/from-prometheus-adapter.md").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn installing() {
-    Session::start(Vec::new()).run(&page("docs/install.md")).await;
-}
-
-/// The page starts and stops a Prometheus of its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outage() {
-    Session::start(vec![("9090", free_port())]).run(&page("docs/outage.md")).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn several_prometheus() {
-    let (one, other) = (Store::stored(&samples(120.0)).await, Store::stored(&samples(30.0)).await);
-    let ports = vec![("9090", port(&one)), ("9091", port(&other))];
-    Session::start(ports).run(&page("docs/several-prometheus.md")).await;
 }
 
 /// A block with a comment above it.
@@ -395,21 +293,6 @@ fn unsound_yaml_is_found() {
         "{:?}",
         complaints(&in_values)
     );
-}
-
-#[test]
-fn messages_that_nothing_says_are_found() {
-    let complaints = |text: &str| {
-        let page = Page::parse("bad.md", text);
-        messages::complaints(&page, "\"no rule gives {name}\", \"of this name\"")
-    };
-    assert_eq!(
-        complaints("| `no rule gives …` | x |\n| `… of this name` | x |\n"),
-        Vec::<String>::new()
-    );
-    told(&complaints("| `no rule makes …` | x |"), "bad.md:1: nothing says `no rule makes …`");
-    told(&complaints("| `…` | x |"), "nothing says");
-    told(&complaints("| `no rule gives … by that name` | x |"), "nothing says");
 }
 
 #[test]
