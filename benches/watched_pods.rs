@@ -77,10 +77,10 @@ async fn measure() {
         list_ttl: Duration::ZERO,
         times: Times { patience: DEADLINE, ..Times::default() },
     };
-    let (objects, keeper) =
+    let (objects, watches) =
         Cluster::new(client.clone(), Arc::clone(&metrics), settings, TaskTracker::new());
     let objects = Objects::Cluster(objects);
-    tokio::spawn(keeper.run(CancellationToken::new()));
+    tokio::spawn(watches.run(CancellationToken::new()));
     let kinds = Kinds::builtin();
     let (nodes, pods) = (kinds.resolve("", "nodes").unwrap(), kinds.resolve("", "pods").unwrap());
 

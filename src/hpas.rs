@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::prefetch::{Expected, ExpectedRead, within_limits},
-    kubernetes::watch::{Broken, Event, Pauses, Watch},
+    kubernetes::watch::{Broken, Event, Watch},
     metrics::Metrics,
 };
-use autoscaler::{Autoscaler, Spec, Status, expected, kind};
+use autoscaler::{Autoscaler, expected, kind};
 
 /// The least time between two publications.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub type ExpectedReads = watch::Receiver<Arc<[ExpectedRead]>>;
 
 /// The watch of HorizontalPodAutoscalers.
 pub struct Hpas {
-    watch: Watch<Spec, Status>,
+    watch: Watch<Autoscaler>,
     known: Mutex<Known>,
     changed: Notify,
     reads: watch::Sender<Arc<[ExpectedRead]>>,
@@ -59,7 +59,7 @@ impl Hpas {
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, ExpectedReads) {
         let (reads, receiver) = watch::channel(Arc::from([]));
         let hpas = Self {
-            watch: Watch::new(client, &kind()),
+            watch: Watch::all(client, &kind()),
             known: Mutex::default(),
             changed: Notify::new(),
             reads,
@@ -80,8 +80,7 @@ impl Hpas {
 }
 
 /// Keeps what is known; without end.
-async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &Notify) {
-    let mut pauses = Pauses::default();
+async fn keep(watch: &mut Watch<Autoscaler>, known: &Mutex<Known>, changed: &Notify) {
     let mut is_refused = false;
     loop {
         let broken = watch
@@ -94,7 +93,7 @@ async fn keep(watch: &mut Watch<Spec, Status>, known: &Mutex<Known>, changed: &N
                 }
             })
             .await;
-        let pause = pauses.after(&broken, REFUSED);
+        let pause = watch.pause(&broken, REFUSED);
         match broken {
             broken @ (Broken::Refused { .. } | Broken::Missing) => {
                 if !std::mem::replace(&mut is_refused, true) {

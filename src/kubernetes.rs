@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Client, Config, client::ClientBuilder, config::KubeConfigOptions,
-    core::discovery::v2::APIGroupDiscoveryList, runtime::watcher,
+    core::discovery::v2::APIGroupDiscoveryList,
 };
 
 use crate::{
@@ -64,17 +64,6 @@ fn told(error: &kube::Error) -> String {
             format!("the answer cannot be read (line {line}, column {column})")
         }
         error => said(error),
-    }
-}
-
-/// What a watch of kube's own failed by, without what the answer repeats.
-pub(crate) fn of_watch(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => told(error),
-        watcher::Error::WatchError(status) => told(&kube::Error::Api(status.clone())),
-        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 

@@ -14,8 +14,10 @@ pub mod core;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod discovery;
+pub mod files;
 pub mod hpas;
 pub mod http;
+pub mod jitter;
 pub mod kubeconfig;
 pub mod kubernetes;
 pub mod metrics;

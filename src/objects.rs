@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use cluster::{Cluster, Settings};
 pub use manifests::{ManifestError, Manifests};
-pub use watch::{Keeper, Times};
+pub use watch::{Times, WatchesTask};
 
 use crate::{
     core::{fields::FieldSelector, kinds::Kind, plan, resource::Object, selector::Selector},

@@ -8,7 +8,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{settings::ClusterSettings, supervisor::Part};
 use crate::{
-    auth::{Authenticator, Delegated, access::Authorizer, local::LocalToken, token::Tokens, trust},
+    auth::{
+        Authenticator, Delegated, access::Authorizer, local::LocalToken, token::Tokens,
+        trust::TrustTask,
+    },
     core::{budgets::MemoryBudgets, kinds::Kinds},
     hpas::{ExpectedReads, Hpas},
     kubernetes::{self, KindsSource},
@@ -56,7 +59,7 @@ pub(super) async fn delegated(
 
     let lookup = (!settings.skip_lookup).then(|| authentication.clone());
     let waits = lookup.is_some() && !settings.tolerate_lookup_failure;
-    let (keeper, trust, known) = trust::Keeper::new(lookup, settings.trust);
+    let (trust_task, trust, known) = TrustTask::new(lookup, settings.trust).await;
     let tokens =
         Tokens::new(authentication, settings.token_ttl, memory, tasks.clone(), Arc::clone(metrics));
     let (objects, watches) = objects::Cluster::new(
@@ -81,7 +84,7 @@ pub(super) async fn delegated(
         trust_known: waits.then_some(known),
         client: Some(client),
         parts: vec![
-            Part::new("the watch of trusted authorities", |stop| keeper.run(stop)),
+            Part::new("the watch of trusted authorities", |stop| trust_task.run(stop)),
             Part::new("the watches of objects", |stop| watches.run(stop)),
             Part::new("the watch of HorizontalPodAutoscalers", |stop| hpas.run(stop)),
         ],

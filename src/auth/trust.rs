@@ -1,19 +1,26 @@
 //! Which authorities are trusted: the ConfigMap `extension-apiserver-authentication` that kube-apiserver writes, watched, so
 //! that a rotated authority counts without a restart.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, convert::Infallible, fs, future, mem, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Client,
-    runtime::{WatchStreamExt as _, watcher},
-};
-use tokio::sync::watch;
+use kube::Client;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{certificate::Authority, front_proxy::FrontProxy};
+use crate::{
+    blocking,
+    core::kinds::Kind,
+    files,
+    kubernetes::{
+        list::Object,
+        watch::{Broken, Event, Watch},
+    },
+};
 
 /// The ConfigMap's namespace.
 const NAMESPACE: &str = "kube-system";
@@ -49,49 +56,59 @@ pub struct Overrides {
     pub extra_prefixes: Vec<String>,
 }
 
+/// The authorities in the files that flags name, as PEM.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Bundles {
+    client_ca: Option<FileContent>,
+    requestheader_client_ca: Option<FileContent>,
+}
+
+/// The text of a file, or why it cannot be read.
+type FileContent = Result<String, String>;
+
 impl Overrides {
-    /// The contents of the files, as far as they can be read.
-    fn files(&self) -> Vec<Option<Vec<u8>>> {
-        let files = [&self.client_ca_file, &self.requestheader_client_ca_file];
-        files.into_iter().flatten().map(|file| std::fs::read(file).ok()).collect()
+    fn read(&self) -> Bundles {
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        Bundles {
+            client_ca: self.client_ca_file.as_ref().map(read),
+            requestheader_client_ca: self.requestheader_client_ca_file.as_ref().map(read),
+        }
     }
 }
 
 impl Trust {
-    /// Takes the ConfigMap's data, and what the flags say in its place. Of authorities that cannot be used those `before`
-    /// are kept, as kube-apiserver does: a slip in writing them should not lock everybody out. It is said.
+    /// Takes the ConfigMap's data, and what the flags and the files that they name say in its place. Of authorities that cannot
+    /// be used those `before` are kept, as kube-apiserver does: a slip in writing them should not lock everybody out. The
+    /// problems are returned.
     pub fn read(
-        data: &BTreeMap<String, String>,
+        data: &Data,
         overrides: &Overrides,
+        bundles: &Bundles,
         before: &Self,
     ) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
-        let mut authority = |file: Option<&PathBuf>, key: &str, before: Option<&Authority>| {
+        let mut authority = |file: &Option<FileContent>, key: &str, before: Option<&Authority>| {
             let bundle = match file {
-                Some(path) => match std::fs::read_to_string(path) {
-                    Ok(bundle) => bundle,
-                    Err(error) => {
-                        problems.push(format!("{}: {error}", path.display()));
-                        return before.cloned();
-                    }
-                },
-                None => data.get(key).filter(|bundle| !bundle.trim().is_empty())?.clone(),
+                Some(bundle) => bundle.clone(),
+                None => Ok(data.get(key).filter(|bundle| !bundle.trim().is_empty())?.clone()),
             };
-            match Authority::new(&bundle) {
+            let authority = bundle.and_then(|bundle| {
+                Authority::new(&bundle).map_err(|error| format!("{key}: {error}"))
+            });
+            match authority {
                 Ok(authority) => Some(authority),
-                Err(error) => {
-                    problems.push(format!("{key}: {error}"));
+                Err(problem) => {
+                    problems.push(problem);
                     before.cloned()
                 }
             }
         };
-        let client_authority = authority(
-            overrides.client_ca_file.as_ref(),
-            "client-ca-file",
-            before.client_authority.as_ref(),
-        );
+        let client_authority =
+            authority(&bundles.client_ca, "client-ca-file", before.client_authority.as_ref());
         let proxy_authority = authority(
-            overrides.requestheader_client_ca_file.as_ref(),
+            &bundles.requestheader_client_ca,
             "requestheader-client-ca-file",
             before.front_proxy.as_ref().map(|proxy| &proxy.authority),
         );
@@ -106,40 +123,36 @@ impl Trust {
                 .map_err(|error| problems.push(format!("{key}: {error}")))
                 .ok()
         };
-        let mut lists = || {
-            Some((
-                list(&overrides.allowed_names, "requestheader-allowed-names", &[])?,
-                list(
-                    &overrides.username_headers,
-                    "requestheader-username-headers",
-                    &["X-Remote-User"],
-                )?,
-                list(&overrides.group_headers, "requestheader-group-headers", &["X-Remote-Group"])?,
-                list(&overrides.uid_headers, "requestheader-uid-headers", &[])?,
-                list(
-                    &overrides.extra_prefixes,
-                    "requestheader-extra-headers-prefix",
-                    &["X-Remote-Extra-"],
-                )?,
-            ))
-        };
-        let front_proxy = match (proxy_authority, lists()) {
-            (None, _) => None,
-            // A list that cannot be read must not allow more than it says.
-            (Some(_), None) => before.front_proxy.clone(),
-            (Some(authority), Some(lists)) => {
-                let (allowed_names, username_headers, group_headers, uid_headers, extra_prefixes) =
-                    lists;
+        let front_proxy = proxy_authority.and_then(|authority| {
+            let read = || {
                 Some(FrontProxy {
                     authority,
-                    allowed_names,
-                    username_headers,
-                    group_headers,
-                    uid_headers,
-                    extra_prefixes,
+                    allowed_names: list(
+                        &overrides.allowed_names,
+                        "requestheader-allowed-names",
+                        &[],
+                    )?,
+                    username_headers: list(
+                        &overrides.username_headers,
+                        "requestheader-username-headers",
+                        &["X-Remote-User"],
+                    )?,
+                    group_headers: list(
+                        &overrides.group_headers,
+                        "requestheader-group-headers",
+                        &["X-Remote-Group"],
+                    )?,
+                    uid_headers: list(&overrides.uid_headers, "requestheader-uid-headers", &[])?,
+                    extra_prefixes: list(
+                        &overrides.extra_prefixes,
+                        "requestheader-extra-headers-prefix",
+                        &["X-Remote-Extra-"],
+                    )?,
                 })
-            }
-        };
+            };
+            // A list that cannot be read must not allow more than it says.
+            read().or_else(|| before.front_proxy.clone())
+        });
         (Self { front_proxy, client_authority }, problems)
     }
 }
@@ -147,119 +160,113 @@ impl Trust {
 /// How often the files that flags name are looked at.
 const RECHECK: Duration = Duration::from_secs(10);
 
+/// The data of the ConfigMap.
+type Data = BTreeMap<String, String>;
+
 /// Keeps [`Trust`] as the ConfigMap and the files that flags name have it.
-pub struct Keeper {
+pub struct TrustTask {
     /// Nothing where the ConfigMap is not looked up.
     client: Option<Client>,
-    data: BTreeMap<String, String>,
-    files: Vec<Option<Vec<u8>>>,
     overrides: Overrides,
+    bundles: Bundles,
     trust: Arc<ArcSwap<Trust>>,
     known: watch::Sender<bool>,
 }
 
-impl Keeper {
-    /// Makes the task, which does nothing before [`Keeper::run`], with the trust that it keeps and whether that has been
-    /// read yet.
-    pub fn new(
+impl TrustTask {
+    /// Reads the files, and makes the task, which does nothing before [`TrustTask::run`], with the trust that it keeps and
+    /// whether the ConfigMap has been read yet.
+    pub async fn new(
         client: Option<Client>,
         overrides: Overrides,
     ) -> (Self, Arc<ArcSwap<Trust>>, watch::Receiver<bool>) {
-        let (trust, problems) = Trust::read(&BTreeMap::new(), &overrides, &Trust::default());
-        warn(&problems);
-        let trust = Arc::new(ArcSwap::from_pointee(trust));
+        let files = overrides.clone();
+        let bundles = blocking::run(move || files.read()).await;
+        let trust = Arc::new(ArcSwap::default());
         let (known, is_known) = watch::channel(false);
-        let keeper = Self {
-            client,
-            data: BTreeMap::new(),
-            files: overrides.files(),
-            overrides,
-            trust: Arc::clone(&trust),
-            known,
-        };
-        (keeper, trust, is_known)
+        let task = Self { client, overrides, bundles, trust: Arc::clone(&trust), known };
+        task.renew(&Data::new());
+        (task, trust, is_known)
     }
 
     /// Watches until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut events = match self.client.take() {
-            Some(client) => {
-                let config_maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
-                let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-                watcher(config_maps, only).default_backoff().boxed()
+        let (written, config) = watch::channel(None);
+        let client = self.client.take();
+        let watching = async {
+            match client {
+                Some(client) => follow(client, &written).await,
+                None => future::pending().await,
             }
-            None => stream::pending().boxed(),
         };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watching => {}
+            () = self.keep(config) => {}
+        }
+    }
+
+    /// Renews the trust when the ConfigMap or a file has changed; without end.
+    async fn keep(mut self, mut config: watch::Receiver<Option<Data>>) {
         let mut recheck = tokio::time::interval(RECHECK);
-        let mut failing = false;
         loop {
-            let event = tokio::select! {
-                () = stop.cancelled() => return,
+            tokio::select! {
+                Ok(()) = config.changed() => {}
                 _ = recheck.tick() => {
-                    self.look_at_files();
-                    continue;
+                    let overrides = self.overrides.clone();
+                    let read = move || Ok::<_, Infallible>(overrides.read());
+                    let Ok(changed) = files::changed(Some(&self.bundles), read).await;
+                    let Some(bundles) = changed else { continue };
+                    self.bundles = bundles;
                 }
-                event = events.next() => event,
-            };
-            match event {
-                // Every try begins so, also one that fails.
-                Some(Ok(watcher::Event::Init)) => {}
-                Some(Ok(event)) => {
-                    if std::mem::take(&mut failing) {
-                        tracing::info!("{NAMESPACE}/{NAME} can be read again");
-                    }
-                    self.take(event);
-                }
-                Some(Err(error)) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        let error = crate::kubernetes::of_watch(&error);
-                        tracing::warn!(error, "cannot read {NAMESPACE}/{NAME}; retrying");
-                    }
-                }
-                // The stream has no end of its own.
-                None => return,
             }
+            let data = config.borrow_and_update().clone();
+            self.renew(data.as_ref().unwrap_or(&Data::new()));
+            self.known.send_replace(data.is_some());
         }
     }
 
-    /// Takes files that have changed. They are few and small, and read as seldom as every [`RECHECK`].
-    fn look_at_files(&mut self) {
-        let files = self.overrides.files();
-        if files != self.files {
-            self.files = files;
-            self.renew();
+    fn renew(&self, data: &Data) {
+        let before = self.trust.load();
+        let (trust, problems) = Trust::read(data, &self.overrides, &self.bundles, &before);
+        for problem in problems {
+            tracing::warn!(problem, "some of the trusted authorities cannot be used");
         }
-    }
-
-    fn renew(&self) {
-        let (trust, problems) = Trust::read(&self.data, &self.overrides, &self.trust.load());
-        warn(&problems);
         self.trust.store(Arc::new(trust));
-    }
-
-    fn take(&mut self, event: watcher::Event<ConfigMap>) {
-        match event {
-            watcher::Event::Apply(map) | watcher::Event::InitApply(map) => {
-                self.data = map.data.unwrap_or_default();
-                self.renew();
-                self.known.send_replace(true);
-            }
-            watcher::Event::Delete(_) => {
-                tracing::warn!("{NAMESPACE}/{NAME} was deleted; its last content is kept");
-            }
-            watcher::Event::Init => {}
-            watcher::Event::InitDone => {
-                if !*self.known.borrow() {
-                    tracing::warn!("{NAMESPACE}/{NAME} does not exist yet");
-                }
-            }
-        }
     }
 }
 
-fn warn(problems: &[String]) {
-    for problem in problems {
-        tracing::warn!(problem, "some of the trusted authorities cannot be used");
+/// Publishes what is written into the ConfigMap; without end.
+async fn follow(client: Client, written: &watch::Sender<Option<Data>>) {
+    let kind = Kind::new("", "v1", "configmaps", "ConfigMap", true);
+    let mut watch = Watch::<Object<(), (), Data>>::one(client, &kind, NAMESPACE, NAME);
+    let (mut is_failing, mut is_missing) = (false, false);
+    loop {
+        let broken = watch.follow(|event| match event {
+            Event::Listing => {}
+            Event::Listed(map) | Event::Applied(map) => {
+                written.send_replace(Some(map.data));
+            }
+            Event::Synced => {
+                if mem::take(&mut is_failing) {
+                    tracing::info!("{NAMESPACE}/{NAME} can be read again");
+                }
+                if written.borrow().is_none() && !mem::replace(&mut is_missing, true) {
+                    tracing::warn!("{NAMESPACE}/{NAME} does not exist yet");
+                }
+            }
+            Event::Deleted(_) => {
+                tracing::warn!("{NAMESPACE}/{NAME} was deleted; its last content is kept");
+            }
+        });
+        let broken = broken.await;
+        // Nothing is ready without it, so a refusal is not waited out for longer than anything else.
+        let pause = watch.pause(&broken, Duration::ZERO);
+        let is_failure = !matches!(broken, Broken::Expired);
+        if is_failure && !mem::replace(&mut is_failing, true) {
+            tracing::warn!(error = %broken, "cannot read {NAMESPACE}/{NAME}; retrying");
+        }
+        sleep(pause).await;
     }
 }
 
@@ -280,22 +287,54 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_read_do_not_allow_everybody() {
-        let overrides = Overrides::default();
-        let (nothing, problems) =
-            Trust::read(&data("front-proxy-client"), &overrides, &Trust::default());
+        let read = |allowed_names: &str, before: &Trust| {
+            Trust::read(&data(allowed_names), &Overrides::default(), &Bundles::default(), before)
+        };
+        let (nothing, problems) = read("front-proxy-client", &Trust::default());
         assert!(nothing.front_proxy.is_none());
         assert!(problems[0].starts_with("requestheader-allowed-names: "), "{problems:?}");
 
-        let (before, _) = Trust::read(&data("[\"front-proxy-client\"]"), &overrides, &nothing);
-        let (after, _) = Trust::read(&data("[\"front-proxy-client\""), &overrides, &before);
+        let (before, _) = read("[\"front-proxy-client\"]", &nothing);
+        let (after, _) = read("[\"front-proxy-client\"", &before);
         assert_eq!(after.front_proxy.unwrap().allowed_names, ["front-proxy-client"]);
     }
 
     #[test]
     fn nothing_is_trusted_before_anything_is_known() {
-        let (trust, problems) =
-            Trust::read(&BTreeMap::new(), &Overrides::default(), &Trust::default());
+        let (trust, problems) = Trust::read(
+            &Data::new(),
+            &Overrides::default(),
+            &Bundles::default(),
+            &Trust::default(),
+        );
         assert!(trust.front_proxy.is_none() && trust.client_authority.is_none());
         assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_taken_and_one_that_cannot_be_used_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let overrides = Overrides { client_ca_file: Some(file.clone()), ..Overrides::default() };
+        let (task, trust, is_known) = TrustTask::new(None, overrides).await;
+        assert!(trust.load().client_authority.is_none());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(task.run(stop.clone()));
+        let is_trusted_then = async || {
+            let before = trust.load_full();
+            while Arc::ptr_eq(&before, &trust.load_full()) {
+                sleep(RECHECK).await;
+            }
+            trust.load().client_authority.is_some()
+        };
+        fs::write(&file, &data("[]")["requestheader-client-ca-file"]).unwrap();
+        assert!(is_trusted_then().await);
+        fs::write(&file, "no certificate").unwrap();
+        assert!(is_trusted_then().await);
+        fs::remove_file(&file).unwrap();
+        assert!(is_trusted_then().await);
+        assert!(!*is_known.borrow(), "the ConfigMap has not been read");
+        stop.cancel();
+        running.await.unwrap();
     }
 }

@@ -54,6 +54,17 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// A kind whose singular resource is its name in lower case, as nearly always.
+    pub fn new(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Self {
+        Self {
+            resource: GroupResource { group: group.to_owned(), resource: plural.to_owned() },
+            version: version.to_owned(),
+            singular: kind.to_lowercase(),
+            kind: kind.to_owned(),
+            namespaced,
+        }
+    }
+
     /// `group/version`, with nothing before the slash for the core group, as prometheus-adapter writes `describedObject`.
     pub fn api_version(&self) -> String {
         format!("{}/{}", self.resource.group, self.version)
@@ -150,15 +161,8 @@ impl Kinds {
     pub fn builtin_and(more: &[Kind]) -> Self {
         let mut kinds: Vec<_> = BUILTIN
             .iter()
-            .map(|(group, version, plural, kind, namespaced)| Kind {
-                resource: GroupResource {
-                    group: (*group).to_owned(),
-                    resource: (*plural).to_owned(),
-                },
-                version: (*version).to_owned(),
-                singular: kind.to_lowercase(),
-                kind: (*kind).to_owned(),
-                namespaced: *namespaced,
+            .map(|(group, version, plural, kind, namespaced)| {
+                Kind::new(group, version, plural, kind, *namespaced)
             })
             .collect();
         for kind in more {

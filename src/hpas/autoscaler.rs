@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     core::{
-        kinds::{GroupResource, Kind},
+        kinds::Kind,
         prefetch::{Expected, ExpectedRead, MAX_OF_AUTOSCALER, MetricSource},
         selector::{Operator, Requirement, Selector},
     },
@@ -55,23 +55,14 @@ impl Status {
 
 /// The kind.
 pub(super) fn kind() -> Kind {
-    Kind {
-        resource: GroupResource {
-            group: "autoscaling".to_owned(),
-            resource: "horizontalpodautoscalers".to_owned(),
-        },
-        version: "v2".to_owned(),
-        singular: "horizontalpodautoscaler".to_owned(),
-        kind: "HorizontalPodAutoscaler".to_owned(),
-        namespaced: true,
-    }
+    Kind::new("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true)
 }
 
 /// What it will ask of us, in the order of its metrics. Left out is what the controller has not read: the metrics of one whose
 /// workload does not exist are never read, and who may write one would have as many queries sent as he likes. A metric that the
 /// controller refuses is none.
 pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
-    let Autoscaler { metadata, spec, status } = autoscaler;
+    let Autoscaler { metadata, spec, status, .. } = autoscaler;
     let namespace: Arc<str> = Arc::from(metadata.namespace);
     let is_active = status.is_active();
     let replicas = usize::try_from(status.current_replicas.unwrap_or_default()).unwrap_or_default();

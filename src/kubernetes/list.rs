@@ -27,7 +27,7 @@ const WHOLE_LIST: Duration = Duration::from_secs(30);
 
 /// An object as it is read: the metadata that is used, and of the rest what the parameters take.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Object<Spec = (), Status = ()> {
+pub struct Object<Spec = (), Status = (), Data = ()> {
     /// Name, namespace and labels.
     pub metadata: Metadata,
     /// `spec`
@@ -36,6 +36,15 @@ pub struct Object<Spec = (), Status = ()> {
     /// `status`
     #[serde(default)]
     pub status: Status,
+    /// `data`
+    #[serde(default)]
+    pub data: Data,
+}
+
+impl<Spec, Status, Data> AsRef<Metadata> for Object<Spec, Status, Data> {
+    fn as_ref(&self) -> &Metadata {
+        &self.metadata
+    }
 }
 
 /// Of `metav1.ObjectMeta` what is used.

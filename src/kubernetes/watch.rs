@@ -1,7 +1,6 @@
-//! A list and the changes after it.
+//! A list and the changes after it, in bounded time: the one way to watch objects of the API server.
 //!
-//! This stands beside `kube::runtime::watcher`, whose stream does not tell when a watch that was broken is connected again, and
-//! has no time limits: who answers from what a watch told has to know both.
+//! kube's own watcher does not report when a broken watch is connected again, has no time limits, and ignores `Retry-After`.
 
 use std::{marker::PhantomData, pin::pin, time::Duration};
 
@@ -16,15 +15,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Error, TIMEOUT,
-    list::{Object, PAGE, Page, Pages, path},
+    list::{Metadata, Object, PAGE, Page, Pages, path},
     told,
 };
-use crate::core::{
-    excerpt::{SAID, excerpt},
-    kinds::Kind,
+use crate::{
+    core::{
+        excerpt::{SAID, excerpt},
+        kinds::Kind,
+    },
+    jitter,
 };
-
-use kube::runtime::watcher::DefaultBackoff;
 
 /// After this time the API server ends a watch, which is then resumed. A dead connection is noticed a little later.
 const WATCH_SECONDS: u32 = 30;
@@ -32,16 +32,24 @@ const WATCH_SECONDS: u32 = 30;
 /// How much longer than [`WATCH_SECONDS`] a watch may say nothing.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The longest pause before a watch is tried again that was not refused.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The first pause before a watch that failed is tried again, without its random part. The numbers are those of client-go's
+/// reflector.
+const FIRST_PAUSE: Duration = Duration::from_millis(800);
+
+/// The longest such pause, without its random part.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Pauses begin anew when there was none for this long.
+const PAUSES_RESET: Duration = Duration::from_secs(120);
+
+/// The longest pause that the API server can ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// How long the list that a watch begins with may take, all of its pages together.
 const WHOLE_LIST: Duration = Duration::from_secs(300);
 
 /// A watch that ends sooner has failed.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-type Change<Spec, Status> = WatchEvent<Object<Spec, Status>>;
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -91,98 +99,116 @@ impl From<Error> for Broken {
     }
 }
 
-/// How long a watch pauses after it broke.
-#[derive(Default)]
-pub struct Pauses {
-    backoff: DefaultBackoff,
-}
-
-impl Pauses {
-    /// The pause before the watch is followed again. A refusal lasts for as long as somebody needs to grant access.
-    pub fn after(&mut self, broken: &Broken, refused: Duration) -> Duration {
-        let (Broken::Failed { .. } | Broken::Expired) = broken else { return refused };
-        let pause = self.backoff.next().unwrap_or(LONGEST_PAUSE);
-        match broken {
-            Broken::Failed { retry_after: Some(wanted), .. } => {
-                pause.max((*wanted).min(LONGEST_PAUSE))
-            }
-            _ => pause,
+impl Broken {
+    fn shortest_pause(&self, refused: Duration) -> Duration {
+        match self {
+            Self::Refused { .. } | Self::Missing => refused,
+            Self::Failed { retry_after: Some(wanted), .. } => LONGEST_RETRY_AFTER.min(*wanted),
+            Self::Failed { .. } | Self::Expired => Duration::ZERO,
         }
     }
 }
 
-/// The objects of a kind in all namespaces. Of each only what the parameters take is read.
-pub struct Watch<Spec, Status> {
-    client: Client,
-    request: Request,
-    is_partial: bool,
-    fields: Option<&'static str>,
-    /// The resource version that has been seen; nothing where everything has to be listed.
-    seen: Option<String>,
-    objects: PhantomData<fn() -> Object<Spec, Status>>,
+/// The pauses after failures: each is twice as long as the one before, and up to as much again at random.
+#[derive(Debug, Default)]
+struct Pauses {
+    last: Option<(Instant, Duration)>,
 }
 
-impl Watch<(), ()> {
-    /// Watches metadata only, of those that a field selector selects.
-    pub fn metadata(client: Client, kind: &Kind, fields: Option<&'static str>) -> Self {
-        Self { is_partial: true, fields, ..Watch::new(client, kind) }
+impl Pauses {
+    /// The next pause. `chance` is a random number between 0 and 1.
+    fn next(&mut self, now: Instant, chance: f64) -> Duration {
+        let pause = match self.last {
+            Some((then, pause)) if now.saturating_duration_since(then) <= PAUSES_RESET => {
+                LAST_PAUSE.min(pause * 2)
+            }
+            _ => FIRST_PAUSE,
+        };
+        self.last = Some((now, pause));
+        pause + pause.mul_f64(chance)
     }
 }
 
-impl<Spec, Status> Watch<Spec, Status>
-where
-    Spec: Clone + Default + DeserializeOwned,
-    Status: Clone + Default + DeserializeOwned,
-{
-    /// Watches all objects of a kind.
-    pub fn new(client: Client, kind: &Kind) -> Self {
+/// Objects of a kind, each read as a `T`.
+pub struct Watch<T> {
+    client: Client,
+    request: Request,
+    is_partial: bool,
+    fields: Option<String>,
+    /// The resource version that has been seen; nothing where everything has to be listed.
+    seen: Option<String>,
+    pauses: Pauses,
+    objects: PhantomData<fn() -> T>,
+}
+
+impl Watch<Object> {
+    /// Watches the metadata of a kind in all namespaces, of those objects that a field selector selects.
+    pub fn metadata(client: Client, kind: &Kind, fields: Option<&str>) -> Self {
+        let fields = fields.map(str::to_owned);
+        Self { is_partial: true, fields, ..Watch::new(client, path(kind, None)) }
+    }
+}
+
+impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
+    fn new(client: Client, path: String) -> Self {
         Self {
             client,
-            request: Request::new(path(kind, None)),
+            request: Request::new(path),
             is_partial: false,
             fields: None,
             seen: None,
+            pauses: Pauses::default(),
             objects: PhantomData,
         }
     }
 
+    /// Watches all objects of a kind in all namespaces.
+    pub fn all(client: Client, kind: &Kind) -> Self {
+        Self::new(client, path(kind, None))
+    }
+
+    /// Watches one object.
+    pub fn one(client: Client, kind: &Kind, namespace: &str, name: &str) -> Self {
+        let fields = Some(format!("metadata.name={name}"));
+        Self { fields, ..Self::new(client, path(kind, Some(namespace))) }
+    }
+
+    /// How long to pause before the watch is followed again. A refusal lasts for `refused` at least, the time that somebody
+    /// needs to grant access.
+    pub fn pause(&mut self, broken: &Broken, refused: Duration) -> Duration {
+        broken.shortest_pause(refused).max(self.pauses.next(Instant::now(), jitter::chance()))
+    }
+
     /// Lists, if that has to be, and follows the changes until the watch breaks. The next call goes on where this one ended.
-    pub async fn follow(&mut self, mut take: impl FnMut(Event<Object<Spec, Status>>)) -> Broken {
+    pub async fn follow(&mut self, mut take: impl FnMut(Event<T>)) -> Broken {
         loop {
-            let seen = match self.seen.take() {
-                Some(seen) => seen,
-                None => match self.list(&mut take).await {
-                    Ok(version) => version,
-                    Err(broken) => return broken,
-                },
-            };
-            let start = Instant::now();
-            let stream = match self.connect(&seen).await {
-                Ok(stream) => stream,
-                Err((broken, is_seen)) => {
-                    self.seen = is_seen.then_some(seen);
-                    return broken;
-                }
-            };
-            take(Event::Synced);
-            self.seen = Some(seen);
-            if let Err(error) = self.changes(stream, &mut take).await {
-                return error;
-            }
-            if start.elapsed() < SHORTEST {
-                return Error::Api("the watch has ended at once".to_owned()).into();
+            if let Err(broken) = self.watch(&mut take).await {
+                return broken;
             }
         }
     }
 
+    /// Follows the changes for as long as the API server lets a watch last.
+    async fn watch(&mut self, take: &mut impl FnMut(Event<T>)) -> Result<(), Broken> {
+        let seen = match self.seen.take() {
+            Some(seen) => seen,
+            None => self.list(take).await?,
+        };
+        let start = Instant::now();
+        let stream = self.connect(seen).await?;
+        take(Event::Synced);
+        self.changes(stream, take).await?;
+        if start.elapsed() < SHORTEST {
+            return Err(Error::Api("the watch has ended at once".to_owned()).into());
+        }
+        Ok(())
+    }
+
     /// Lists all objects, page by page: the version of the list.
-    async fn list(
-        &self,
-        take: &mut impl FnMut(Event<Object<Spec, Status>>),
-    ) -> Result<String, Broken> {
+    async fn list(&self, take: &mut impl FnMut(Event<T>)) -> Result<String, Broken> {
         take(Event::Listing);
         let mut parameters = ListParams::default().limit(PAGE);
-        parameters.field_selector = self.fields.map(str::to_owned);
+        parameters.field_selector.clone_from(&self.fields);
         let mut pages = Pages::default();
         let end = Instant::now() + WHOLE_LIST;
         loop {
@@ -211,46 +237,39 @@ where
         }
     }
 
-    /// Begins to watch. With an error comes whether the version can be tried again.
+    /// Begins to watch. After an error the version is kept if it can be tried again.
     async fn connect(
-        &self,
-        seen: &str,
-    ) -> Result<
-        impl Stream<Item = kube::Result<Change<Spec, Status>>> + use<Spec, Status>,
-        (Broken, bool),
-    > {
+        &mut self,
+        seen: String,
+    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<T>>> + use<T>, Broken> {
         let parameters = WatchParams {
-            field_selector: self.fields.map(str::to_owned),
+            field_selector: self.fields.clone(),
             timeout: Some(WATCH_SECONDS),
             ..WatchParams::default()
         };
         let request = if self.is_partial {
-            self.request.watch_metadata(&parameters, seen)
+            self.request.watch_metadata(&parameters, &seen)
         } else {
-            self.request.watch(&parameters, seen)
+            self.request.watch(&parameters, &seen)
         };
-        let request = request
-            .map_err(|error| (Error::from(kube::Error::BuildRequest(error)).into(), false))?;
-        match timeout(TIMEOUT, self.client.request_events(request)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => {
-                // A server that is overloaded is not helped by a list of everything.
-                let is_busy = |code: u16| matches!(code, 429 | 500 | 503);
-                let is_seen = match &error {
-                    kube::Error::Api(status) => is_busy(status.code),
-                    _ => true,
-                };
-                Err((broken("watch", &error), is_seen))
+        let request = request.map_err(kube::Error::BuildRequest).map_err(Error::from)?;
+        self.seen = Some(seen);
+        let connected = timeout(TIMEOUT, self.client.request_events(request)).await;
+        connected.map_err(|_elapsed| Error::Timeout(TIMEOUT))?.map_err(|error| {
+            // A server that is overloaded is not helped by a list of everything.
+            let is_busy = |code: u16| matches!(code, 429 | 500 | 503);
+            if matches!(&error, kube::Error::Api(status) if !is_busy(status.code)) {
+                self.seen = None;
             }
-            Err(_elapsed) => Err((Error::Timeout(TIMEOUT).into(), true)),
-        }
+            broken("watch", &error)
+        })
     }
 
     /// Takes changes until the watch has come to its end.
     async fn changes(
         &mut self,
-        stream: impl Stream<Item = kube::Result<Change<Spec, Status>>>,
-        take: &mut impl FnMut(Event<Object<Spec, Status>>),
+        stream: impl Stream<Item = kube::Result<WatchEvent<T>>>,
+        take: &mut impl FnMut(Event<T>),
     ) -> Result<(), Broken> {
         let mut stream = pin!(stream);
         let longest = Duration::from_secs(WATCH_SECONDS.into()) + GRACE;
@@ -266,10 +285,10 @@ where
             })?;
             let (version, event) = match change {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    (object.metadata.resource_version.clone(), Some(Event::Applied(object)))
+                    (object.as_ref().resource_version.clone(), Some(Event::Applied(object)))
                 }
                 WatchEvent::Deleted(object) => {
-                    (object.metadata.resource_version.clone(), Some(Event::Deleted(object)))
+                    (object.as_ref().resource_version.clone(), Some(Event::Deleted(object)))
                 }
                 WatchEvent::Bookmark(bookmark) => (bookmark.metadata.resource_version, None),
                 WatchEvent::Error(status) => {
@@ -308,20 +327,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pauses_double_until_there_was_none_for_a_while() {
+        let (mut pauses, start) = (Pauses::default(), Instant::now());
+        let all: Vec<_> = (0..8).map(|_| pauses.next(start, 0.0).as_secs_f64()).collect();
+        assert_eq!(all, [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]);
+        let later = start + PAUSES_RESET;
+        assert_eq!(pauses.next(later, 1.0), 2 * LAST_PAUSE);
+        assert_eq!(pauses.next(later + PAUSES_RESET + SHORTEST, 0.5), FIRST_PAUSE.mul_f64(1.5));
+    }
+
+    #[test]
     fn a_pause_is_as_long_as_the_server_asks_for_within_a_minute() {
         let refused = Duration::from_secs(300);
         let failed = |seconds| Broken::Failed {
             error: Error::Api("busy".to_owned()),
             retry_after: Some(Duration::from_secs(seconds)),
         };
-        let after = |broken| Pauses::default().after(&broken, refused);
-        assert_eq!(after(failed(45)), Duration::from_secs(45));
-        assert_eq!(after(failed(86_400)), LONGEST_PAUSE);
-        assert_eq!(after(Broken::Missing), refused);
-        let mut pauses = Pauses::default();
-        let all: Vec<_> = (0..20).map(|_| pauses.after(&Broken::Expired, refused)).collect();
-        assert!(all.iter().all(|pause| !pause.is_zero() && *pause <= LONGEST_PAUSE), "{all:?}");
-        assert!(all.last() > all.first(), "{all:?}");
+        let shortest = |broken: Broken| broken.shortest_pause(refused);
+        assert_eq!(shortest(failed(45)), Duration::from_secs(45));
+        assert_eq!(shortest(failed(86_400)), LONGEST_RETRY_AFTER);
+        assert_eq!(shortest(Broken::Missing), refused);
+        assert_eq!(shortest(Broken::Expired), Duration::ZERO);
     }
 
     #[test]

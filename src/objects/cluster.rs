@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Described, Scope, Selected, labels,
-    watch::{Keeper, Times, Watches},
+    watch::{Times, Watches, WatchesTask},
 };
 use crate::{
     core::{
@@ -89,10 +89,10 @@ impl Cluster {
         metrics: Arc<Metrics>,
         settings: Settings,
         tasks: TaskTracker,
-    ) -> (Arc<Self>, Keeper) {
-        let (watches, keeper) = Watches::new(client.clone(), Arc::clone(&metrics), settings.times);
+    ) -> (Arc<Self>, WatchesTask) {
+        let (watches, task) = Watches::new(client.clone(), Arc::clone(&metrics), settings.times);
         let kept = (!settings.list_ttl.is_zero()).then(|| Kept::new(settings.list_ttl, tasks));
-        (Arc::new(Self { watches, lister: Lister { client, metrics }, kept }), keeper)
+        (Arc::new(Self { watches, lister: Lister { client, metrics }, kept }), task)
     }
 
     /// The objects that a selector selects.

@@ -204,16 +204,8 @@ impl Manifests {
             if let Some(known) = kinds.iter_mut().skip(self.defined.len()).find(is_of) {
                 known.namespaced |= is_namespaced;
             } else if is_word(&object.kind) {
-                kinds.push(Kind {
-                    resource: GroupResource {
-                        group: group.to_owned(),
-                        resource: guess_plural(&object.kind),
-                    },
-                    version: version.to_owned(),
-                    singular: object.kind.to_lowercase(),
-                    kind: object.kind.clone(),
-                    namespaced: is_namespaced,
-                });
+                let plural = guess_plural(&object.kind);
+                kinds.push(Kind::new(group, version, &plural, &object.kind, is_namespaced));
             }
         }
         Kinds::builtin_and(&kinds)

@@ -25,7 +25,10 @@ use crate::{
         plan,
         selector::Selector,
     },
-    kubernetes::watch::{Broken, Event, Pauses, Watch},
+    kubernetes::{
+        list::Object,
+        watch::{Broken, Event, Watch},
+    },
     metrics::{Metrics, Watched},
 };
 
@@ -82,34 +85,34 @@ type Running = Arc<Mutex<HashMap<Key, Arc<Shared>>>>;
 /// Starts the watches that are asked for.
 pub(super) struct Watches {
     running: Running,
-    begin: mpsc::UnboundedSender<Task>,
+    begin: mpsc::UnboundedSender<WatchTask>,
     client: Client,
     metrics: Arc<Metrics>,
     times: Times,
 }
 
 /// Runs the watches.
-pub struct Keeper {
-    queue: mpsc::UnboundedReceiver<Task>,
+pub struct WatchesTask {
+    queue: mpsc::UnboundedReceiver<WatchTask>,
     running: Running,
 }
 
 /// One watch as it runs.
-struct Task {
+struct WatchTask {
     key: Key,
     shared: Arc<Shared>,
-    watch: Watch<(), ()>,
+    watch: Watch<Object>,
     writer: Writer,
     watched: Watched,
     times: Times,
 }
 
 impl Watches {
-    pub(super) fn new(client: Client, metrics: Arc<Metrics>, times: Times) -> (Self, Keeper) {
+    pub(super) fn new(client: Client, metrics: Arc<Metrics>, times: Times) -> (Self, WatchesTask) {
         let (begin, queue) = mpsc::unbounded_channel();
         let running = Running::default();
-        let keeper = Keeper { queue, running: Arc::clone(&running) };
-        (Self { running, begin, client, metrics, times }, keeper)
+        let task = WatchesTask { queue, running: Arc::clone(&running) };
+        (Self { running, begin, client, metrics, times }, task)
     }
 
     /// The answer of a watch, which this begins if need be; nothing if it cannot answer.
@@ -171,7 +174,7 @@ impl Watches {
             state: watch::Sender::new(State::Beginning),
             asked: Mutex::new(Instant::now()),
         });
-        let task = Task {
+        let task = WatchTask {
             key: key.clone(),
             shared: Arc::clone(&shared),
             watch: Watch::metadata(self.client.clone(), kind, scope.fields()),
@@ -200,7 +203,7 @@ impl Shared {
     }
 }
 
-impl Keeper {
+impl WatchesTask {
     /// Runs the watches until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
@@ -222,7 +225,7 @@ impl Keeper {
     }
 }
 
-impl Task {
+impl WatchTask {
     async fn run(self, running: Running) {
         let (resource, scope) = (self.key.0.clone(), self.key.2);
         tracing::info!(%resource, ?scope, "watching");
@@ -239,7 +242,6 @@ impl Task {
     /// Keeps the store, until the cluster does not serve the resource.
     async fn keep(mut self) {
         let resource = self.key.0.clone();
-        let mut pauses = Pauses::default();
         let mut is_refused = false;
         loop {
             let Self { watch, writer, shared, watched, times, .. } = &mut self;
@@ -258,7 +260,7 @@ impl Task {
                     }
                 })
                 .await;
-            let pause = pauses.after(&broken, times.refused);
+            let pause = watch.pause(&broken, times.refused);
             match broken {
                 Broken::Missing => {
                     shared.state.send_replace(State::Useless);
@@ -294,7 +296,7 @@ impl Task {
     }
 }
 
-fn take(writer: &mut Writer, event: &Event<crate::kubernetes::list::Object>) {
+fn take(writer: &mut Writer, event: &Event<Object>) {
     match event {
         Event::Listing => writer.begin(),
         Event::Listed(object) => {

@@ -1,7 +1,6 @@
 //! When a request is sent to a backend, how long it may take, and what its end says of the backend.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -16,6 +15,7 @@ use super::{
     shares::Permit,
     turns::Turns,
 };
+use crate::jitter;
 
 /// What is asked to learn whether a backend answers at all: it costs nothing, and has to look into the store as others do.
 const PROBE: &str = "loadline_matches_nothing";
@@ -171,7 +171,8 @@ impl Prometheus {
         let backend = &self.connections.config().name;
         let later = result.as_ref().err().and_then(|error| Some((error, error.retry_after()?)));
         if let Some((error, after)) = later {
-            let begun = self.pauses().begin(headers, error.public(), after, chance(), now());
+            let begun =
+                self.pauses().begin(headers, error.public(), after, jitter::chance(), now());
             if let Some(pause) = begun {
                 let seconds = pause.as_secs();
                 tracing::warn!(backend, seconds, %error, "Prometheus wants to be asked later; nothing is sent until then");
@@ -237,12 +238,6 @@ impl Prometheus {
         self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
         result
     }
-}
-
-/// A number between 0 and 1.
-fn chance() -> f64 {
-    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
-    f64::from(bits) / f64::from(u32::MAX)
 }
 
 /// A probe under way. Where whoever waits for it goes away, it is for somebody else to send one.

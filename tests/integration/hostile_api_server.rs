@@ -24,7 +24,7 @@ use loadline::{
     },
     kubernetes::{
         self,
-        watch::{Broken, Pauses, Watch},
+        watch::{Broken, Watch},
     },
 };
 use serde_json::{Value, json};
@@ -202,7 +202,7 @@ async fn every_bad_answer_breaks_a_watch_which_pauses_then() {
             };
             assert_eq!(Wanted::from(&broken), wanted, "{is_bad} {what}: {broken}");
             assert!(asked.load(Ordering::SeqCst) <= 2, "{is_bad} {what}: {asked:?}");
-            let pause = Pauses::default().after(&broken, Duration::from_secs(300));
+            let pause = watch.pause(&broken, Duration::from_secs(300));
             assert!(pause >= Duration::from_millis(400), "{is_bad} {what}: {pause:?}");
         }
     }

@@ -39,7 +39,7 @@ struct Stage {
     objects: Objects,
     metrics: Arc<Metrics>,
     kinds: Kinds,
-    _keeper: AbortOnDropHandle<()>,
+    _watches: AbortOnDropHandle<()>,
 }
 
 /// Times that no test reaches.
@@ -58,11 +58,11 @@ impl Stage {
         let client = kubernetes::connect(Some(&cluster.kubeconfig)).await.unwrap();
         let metrics = Arc::new(Metrics::default());
         let settings = Settings { list_ttl, times };
-        let (objects, keeper) =
+        let (objects, watches) =
             Cluster::new(client, Arc::clone(&metrics), settings, TaskTracker::new());
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run(CancellationToken::new())));
+        let watches = AbortOnDropHandle::new(tokio::spawn(watches.run(CancellationToken::new())));
         let objects = Objects::Cluster(objects);
-        Self { cluster, objects, metrics, kinds: Kinds::builtin(), _keeper: keeper }
+        Self { cluster, objects, metrics, kinds: Kinds::builtin(), _watches: watches }
     }
 
     fn kind(&self, resource: &str) -> &Kind {

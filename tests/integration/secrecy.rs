@@ -27,7 +27,7 @@ use crate::support::{
 /// How much is logged. A directive for a longer target, or for a span, counts for more than others.
 const LEVELS: [&str; 3] = [
     "trace",
-    "trace,kube_client::client=trace,kube_runtime::watcher=trace,hyper_util::client=trace,hyper::proto=trace,h2::codec=trace",
+    "trace,kube_client::client=trace,hyper_util::client=trace,hyper::proto=trace,h2::codec=trace",
     "info,[request]=trace,[discovery]=trace",
 ];
 

@@ -117,7 +117,7 @@ const ROWS: &[(&str, &[Number])] = &[
         &[("kubernetes.rs", "TIMEOUT", Seconds), ("kubernetes/watch.rs", "WHOLE_LIST", Seconds)],
     ),
     ("the kinds of the cluster", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
-    ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_PAUSE", Seconds)]),
+    ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_RETRY_AFTER", Seconds)]),
     ("answers under way", &[ANSWERS]),
     ("the largest answer", &[LARGEST_ANSWER]),
     ("results of queries", &[("core/budgets.rs", r"results: part\(8, (.+)\),", Bytes)]),
