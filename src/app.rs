@@ -62,8 +62,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         settings.traces.map(|traces| Traces::new(*traces)).transpose()?.unzip();
     let traces = traces.unwrap_or_default();
     let token = local_token()?;
-    let memory = settings.memory;
-    let flags = (settings.prometheus, settings.credentials);
+    let (memory, flags) = (settings.memory, (settings.prometheus, settings.credentials));
     let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
@@ -110,6 +109,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let mut parts = surroundings.parts;
     parts.push(Part::new("discovery", |stop| discovery.run(stop)));
     parts.push(Part::new("the refresh of queries", |stop| refresher.run(stop)));
+    let credentials = Arc::clone(&backends);
+    parts.push(Part::new("the credentials of backends", |stop| credentials.keep_credentials(stop)));
     parts.push(Part::new("the serving certificate", |stop| certificate.keep(stop)));
     if let Some(reads) = surroundings.expected_reads.clone() {
         let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);

@@ -1,8 +1,10 @@
 //! The servers that queries go to: the one of the flags, and those of the rules file.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
@@ -12,6 +14,10 @@ use crate::{
     metrics::Metrics,
     prometheus::{BackendHandle, Config, ConfigError, Prometheus},
 };
+
+/// How often files with credentials are read again. Kubernetes refreshes a projected token well before it ends, so this only
+/// bounds how long an old one is used.
+const RECHECK: Duration = Duration::from_secs(10);
 
 /// Nobody can be asked for a rule.
 #[derive(Debug, thiserror::Error)]
@@ -130,11 +136,26 @@ impl Backends {
         Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
     }
 
+    /// Takes credentials whose files have changed, until stopped.
+    pub async fn keep_credentials(self: Arc<Self>, stop: CancellationToken) {
+        let keeping = async {
+            loop {
+                sleep(RECHECK).await;
+                let named = self.named.load_full();
+                let named = named.known.iter().map(|(_, prometheus)| prometheus);
+                for prometheus in iter::once(&self.prometheus).chain(named) {
+                    prometheus.reread_credentials().await;
+                }
+            }
+        };
+        stop.run_until_cancelled(keeping).await;
+    }
+
     /// The backends that cannot be used, or answer nobody, since when and why, in sentences that may be told to anybody.
     pub fn problems(&self) -> Vec<String> {
         let named = self.named.load();
         let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
-        let silent = std::iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem());
+        let silent = iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem());
         let unusable = self.unusable.load();
         let unusable = unusable.iter().map(|problem| format!("{}: cannot be used", problem.path));
         silent.chain(unusable).collect()

@@ -145,6 +145,11 @@ impl Prometheus {
         })
     }
 
+    /// Reads the files with credentials again, and takes those that have changed.
+    pub async fn reread_credentials(&self) {
+        self.connections.reread().await;
+    }
+
     /// What has passed between us and the backend.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -221,7 +226,7 @@ impl Prometheus {
         timeout: Duration,
     ) -> Result<Body, Error> {
         let until = patience(timeout);
-        let connection = self.connections.current().await;
+        let connection = self.connections.current();
         // A little less than we wait, so that a query that is too slow is told from a backend that does not answer.
         let timeout = timeout.mul_f64(0.9);
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
@@ -293,7 +298,7 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Body, Error> {
         let until = patience(self.discovery_timeout);
-        let connection = self.connections.current().await;
+        let connection = self.connections.current();
         let (start, end) = (range.start.to_string(), range.end.to_string());
         let parameters = [("match[]", selector), ("start", &start), ("end", &end)];
         // Prometheus takes no POST for label values.
@@ -365,7 +370,7 @@ impl Prometheus {
     /// What a request with these headers of its own shows the backend: also the parameters of its URL may be secrets.
     fn secrets(&self, headers: &Headers) -> Secrets {
         let config = self.connections.config();
-        let headers = self.connections.last().headers_with_own(headers);
+        let headers = self.connections.current().headers_with_own(headers);
         let parameters: Vec<_> = config.url.query_pairs().map(|(_, value)| value).collect();
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
         Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(password))

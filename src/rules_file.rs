@@ -1,7 +1,6 @@
 //! The rules file: reading it, and taking over its changes without a restart.
 //!
-//! Kubernetes changes a mounted ConfigMap by swapping a symbolic link, and not every file system says so; so the content is
-//! compared every few seconds, and at SIGHUP.
+//! The file is looked at every few seconds, and at SIGHUP.
 
 use std::{
     io::Read as _,
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends::Backends,
+    blocking,
     core::{
         key_path::KeyPath,
         lint::{self, Finding, Severity},
@@ -23,16 +23,13 @@ use crate::{
         rules::{self, Problem, RuleSet},
         yaml,
     },
-    discovery,
+    discovery, files,
     metrics::Metrics,
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 
 /// How often the file is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long a changed file has to stay as it is before it is compiled: not everybody writes a file at once.
-const SETTLED: Duration = Duration::from_millis(200);
 
 /// How many findings about a file go to the log.
 const MOST_TOLD: usize = 50;
@@ -238,7 +235,9 @@ impl Reload {
 
     /// Takes over the file if it has changed. One that cannot be used changes nothing but what is told of it.
     async fn look(&mut self) {
-        self.changed.backends.retry(&self.changed.rules.current().backends);
+        let (backends, current) =
+            (Arc::clone(&self.changed.backends), self.changed.rules.current());
+        blocking::run(move || backends.retry(&current.backends)).await;
         let Some(text) = self.changed_text().await else { return };
         self.tried = Some(text.clone());
         if text == self.used {
@@ -246,11 +245,13 @@ impl Reload {
             self.changed.accept();
             return;
         }
-        let (file, compiled) = (self.file.clone(), text.clone());
-        let in_use = self.changed.rules.current().count();
-        let compiling = self.blocking(move || file.compile(&compiled, in_use)).await;
-        let Ok(rules) = compiling else { return };
-        self.changed.backends.install(&rules.backends);
+        let Ok(rules) = self.compile(text.clone()).await else { return };
+        let backends = Arc::clone(&self.changed.backends);
+        let install = move || {
+            backends.install(&rules.backends);
+            rules
+        };
+        let rules = blocking::run(install).await;
         let (custom, external) = (rules.custom.len(), rules.external.len());
         self.changed.take_over(rules).await;
         self.used = text;
@@ -258,38 +259,25 @@ impl Reload {
         tracing::info!(%file, custom, external, "the rules file has changed and is in use");
     }
 
-    /// The text of the file, if it is not the one that was tried last and nobody is writing it.
+    /// The text of the file, if it is not the one that was tried last.
     async fn changed_text(&mut self) -> Option<String> {
-        let mut before = None;
-        loop {
-            let file = self.file.clone();
-            let Ok(text) = self.blocking(move || file.read()).await else {
-                self.tried = None;
-                return None;
-            };
-            if self.tried.as_ref() == Some(&text) {
-                return None;
-            }
-            if before.as_ref() == Some(&text) {
-                return Some(text);
-            }
-            before = Some(text);
-            tokio::time::sleep(SETTLED).await;
-        }
+        let file = self.file.clone();
+        let text = files::changed(self.tried.as_ref(), move || file.read()).await;
+        text.unwrap_or_else(|problem| {
+            self.tried = None;
+            self.changed.refuse(problem);
+            None
+        })
     }
 
-    /// Reading and compiling take a while where there are many rules. What comes of it is told if it is a problem.
-    async fn blocking<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce() -> Result<T, Unusable> + Send + 'static,
-    ) -> Result<T, ()> {
+    /// Compiles a text, which takes a while where there are many rules. A panic is a problem of the text: the rules in use stay.
+    async fn compile(&self, text: String) -> Result<RuleSet, ()> {
+        let (file, in_use) = (self.file.clone(), self.changed.rules.current().count());
         let path = &self.file.path;
-        let result = tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| Err(Unusable(vec![format!("{}: {error}", path.display())])));
-        result.map_err(|problem| {
-            self.changed.refuse(problem);
-        })
+        let compiled = tokio::task::spawn_blocking(move || file.compile(&text, in_use)).await;
+        compiled
+            .unwrap_or_else(|error| Err(Unusable(vec![format!("{}: {error}", path.display())])))
+            .map_err(|problem| self.changed.refuse(problem))
     }
 }
 

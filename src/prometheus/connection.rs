@@ -1,12 +1,6 @@
 //! HTTP clients for a backend, renewed when the files that they authenticate with change.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,11 +9,7 @@ use prometheus_http_query::Client;
 use reqwest::redirect::Policy;
 
 use super::config::{Config, ConfigError, Source};
-use crate::core::rules::is_loopback;
-
-/// How long files are believed before they are looked at again. Kubernetes refreshes a projected token well before it
-/// ends, so this only bounds how long an old one is used.
-const RECHECK: Duration = Duration::from_secs(10);
+use crate::{blocking, core::rules::is_loopback, files};
 
 /// A client and the headers that every request carries.
 #[derive(Clone)]
@@ -33,8 +23,6 @@ pub(super) struct Connection {
 pub(super) struct Connections {
     config: Config,
     current: ArcSwap<Connection>,
-    started: Instant,
-    checked_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Connections {
@@ -58,12 +46,7 @@ impl Connections {
             return Err(ConfigError::HalfIdentity);
         }
         let connection = connect(&config, Materials::read(&config)?)?;
-        Ok(Self {
-            config,
-            current: ArcSwap::from_pointee(connection),
-            started: Instant::now(),
-            checked_ms: AtomicU64::new(0),
-        })
+        Ok(Self { config, current: ArcSwap::from_pointee(connection) })
     }
 
     /// Where they lead.
@@ -71,69 +54,45 @@ impl Connections {
         &self.config
     }
 
-    /// The connection to use now. Where a file has changed, a new one; where the new content cannot be used, the old one
-    /// goes on.
-    pub(super) async fn current(&self) -> Arc<Connection> {
-        if self.is_due() {
-            match self.renewed().await {
-                Ok(None) => {}
-                Ok(Some(connection)) => {
-                    tracing::info!("the credentials for Prometheus have changed and are in use");
-                    self.current.store(Arc::new(connection));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "keeping the last good credentials for Prometheus");
-                }
-            }
-        }
+    /// The connection to use now.
+    pub(super) fn current(&self) -> Arc<Connection> {
         self.current.load_full()
     }
 
-    /// The connection in use, without a look at the files.
-    pub(super) fn last(&self) -> Arc<Connection> {
-        self.current.load_full()
+    /// Reads the files again. Where one has changed there is a new connection; where the new content cannot be used, the old
+    /// one stays.
+    pub(super) async fn reread(&self) {
+        let config = &self.config;
+        let sources = [&config.ca, &config.certificate, &config.key, &config.token];
+        if sources.iter().all(|source| matches!(source, None | Some(Source::Inline(_)))) {
+            return;
+        }
+        let (config, current) = (config.clone(), self.current());
+        let read = move || Materials::read(&config);
+        let renewed = match files::changed(Some(&current.materials), read).await {
+            Ok(None) => return,
+            Ok(Some(materials)) => self.connect(materials).await,
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok(()) => tracing::info!("the credentials for Prometheus have changed and are in use"),
+            Err(error) => {
+                tracing::warn!(%error, "keeping the last good credentials for Prometheus");
+            }
+        }
     }
 
     /// Gives up all connections: of those that nobody uses nobody knows whether they still lead anywhere.
     pub(super) async fn renew(&self) {
-        let (config, materials) = (self.config.clone(), self.current.load().materials.clone());
-        let renewed = tokio::task::spawn_blocking(move || connect(&config, materials)).await;
         // What could be used once can be used again.
-        if let Ok(Ok(connection)) = renewed {
-            self.current.store(Arc::new(connection));
-        }
+        self.connect(self.current().materials.clone()).await.unwrap_or_default();
     }
 
-    /// Whether this caller is the one to look at the files.
-    fn is_due(&self) -> bool {
-        let config = &self.config;
-        let sources = [&config.ca, &config.certificate, &config.key, &config.token];
-        if sources.iter().all(|source| matches!(source, None | Some(Source::Inline(_)))) {
-            return false;
-        }
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let checked = self.checked_ms.load(Ordering::Relaxed);
-        let recheck = u64::try_from(RECHECK.as_millis()).unwrap_or(u64::MAX);
-        now.saturating_sub(checked) >= recheck
-            && self
-                .checked_ms
-                .compare_exchange(checked, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-
-    async fn renewed(&self) -> Result<Option<Connection>, ConfigError> {
+    async fn connect(&self, materials: Materials) -> Result<(), ConfigError> {
         let config = self.config.clone();
-        let known = self.current.load().materials.clone();
-        let renew = move || {
-            let materials = Materials::read(&config)?;
-            if materials == known {
-                return Ok(None);
-            }
-            connect(&config, materials).map(Some)
-        };
-        tokio::task::spawn_blocking(renew)
-            .await
-            .unwrap_or_else(|error| Err(ConfigError::Tls(error.to_string())))
+        let connection = blocking::run(move || connect(&config, materials)).await?;
+        self.current.store(Arc::new(connection));
+        Ok(())
     }
 }
 

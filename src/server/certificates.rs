@@ -7,8 +7,8 @@ mod files;
 mod fixtures;
 mod folder;
 mod held;
-mod keeper;
 mod names;
+mod own;
 mod pair;
 mod secret;
 mod sni;
@@ -27,8 +27,8 @@ use rustls::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    apiservice::Trust, authority::OwnError, files::FileError, files::Watched, keeper::Keeper,
-    pair::Pair, sni::Named,
+    apiservice::Trust, authority::OwnError, files::CertificateFiles, files::FileError,
+    own::OwnCertificate, pair::Pair, sni::Named,
 };
 pub use self::{files::Paths, names::Names, sni::NamedPaths};
 use crate::{
@@ -108,13 +108,13 @@ pub struct Serving {
 }
 
 enum Source {
-    Files(Box<Watched>),
-    Own(Box<Keeper>),
+    Files(Box<CertificateFiles>),
+    Own(Box<OwnCertificate>),
 }
 
 struct NamedSource {
     hosts: Vec<String>,
-    watched: Watched,
+    files: CertificateFiles,
     pair: Pair,
 }
 
@@ -142,8 +142,8 @@ impl Serving {
     ) -> Result<Self, Error> {
         let mut named = Vec::new();
         for value in &settings.named {
-            let (watched, pair) = Watched::open(value.paths.clone(), now).await?;
-            named.push(NamedSource { hosts: value.hosts.clone(), watched, pair });
+            let (files, pair) = CertificateFiles::open(value.paths.clone(), now).await?;
+            named.push(NamedSource { hosts: value.hosts.clone(), files, pair });
         }
         let namespace = settings.namespace.as_deref();
         let in_cluster = client.zip(namespace);
@@ -197,15 +197,15 @@ impl Serving {
     async fn tick(&mut self, ask_cluster: bool, now: Timestamp) {
         self.tick_named(now).await;
         let pair = match &mut self.source {
-            Source::Files(watched) => watched.poll(now).await,
-            Source::Own(keeper) => {
+            Source::Files(files) => files.poll(now).await,
+            Source::Own(own) => {
                 if ask_cluster {
-                    keeper.look(now).await;
+                    own.look(now).await;
                 }
-                if let Err(error) = keeper.renew(now).await {
+                if let Err(error) = own.renew(now).await {
                     tracing::error!(%error, "the serving certificate cannot be renewed");
                 }
-                Some(keeper.held().pair().clone())
+                Some(own.held().pair().clone())
             }
         };
         let pair = pair.filter(|pair| {
@@ -240,7 +240,7 @@ impl Serving {
     async fn tick_named(&mut self, now: Timestamp) {
         let mut is_changed = false;
         for source in &mut self.named {
-            if let Some(pair) = source.watched.poll(now).await {
+            if let Some(pair) = source.files.poll(now).await {
                 source.pair = pair;
                 is_changed = true;
             }
@@ -261,16 +261,16 @@ async fn source(
         paths = folder::foreign(folder).await;
     }
     if let Some(paths) = paths {
-        let (watched, pair) = Watched::open(paths, now).await?;
-        return Ok((Source::Files(Box::new(watched)), pair));
+        let (files, pair) = CertificateFiles::open(paths, now).await?;
+        return Ok((Source::Files(Box::new(files)), pair));
     }
     let secret = in_cluster
         .zip(settings.secret.as_deref())
         .map(|((client, namespace), name)| SecretPlace::new(client, namespace, name));
     let (folder, names) = (settings.folder.clone(), settings.names.clone());
-    let keeper = Keeper::start(secret, folder, names, now).await?;
-    let pair = keeper.held().pair().clone();
-    Ok((Source::Own(Box::new(keeper)), pair))
+    let own = OwnCertificate::start(secret, folder, names, now).await?;
+    let pair = own.held().pair().clone();
+    Ok((Source::Own(Box::new(own)), pair))
 }
 
 fn by_host(named: &[NamedSource]) -> Named {

@@ -1,18 +1,14 @@
-//! Certificate files that are read again when their content changes.
-//!
-//! The content is compared, not the time or the name: volumes of Secrets and ConfigMaps swap a symbolic link above the file.
+//! Certificate files that somebody else renews.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 
 use super::pair::{Pair, PairError};
-
-/// How often a pair is read when it changes under the reader.
-const TRIES: usize = 3;
+use crate::{blocking, files};
 
 /// A certificate file, with its chain, and a key file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,25 +40,27 @@ pub enum FileError {
     },
 }
 
-/// Files that are watched.
-pub(super) struct Watched {
+/// A certificate and its key as the files have them.
+pub(super) struct CertificateFiles {
     paths: Paths,
-    seen: Content,
+    /// What is served.
+    used: PemFiles,
     is_broken: bool,
 }
 
-#[derive(Clone, Eq, PartialEq)]
-struct Content {
+#[derive(Eq, PartialEq)]
+struct PemFiles {
     certificate: Vec<u8>,
     key: Vec<u8>,
     authorities: Option<Vec<u8>>,
 }
 
-impl Watched {
+impl CertificateFiles {
     /// Reads the files for the first time. Then an expired certificate is better than none.
     pub(super) async fn open(paths: Paths, now: Timestamp) -> Result<(Self, Pair), FileError> {
-        let seen = read(&paths).await?;
-        let pair = parse(&paths, &seen)?;
+        let reader = paths.clone();
+        let used = blocking::run(move || reader.read()).await?;
+        let pair = paths.parse(&used)?;
         if pair.leaf.not_after < now {
             tracing::warn!(
                 certificate = %paths.certificate.display(),
@@ -70,41 +68,38 @@ impl Watched {
                 pair.leaf.not_after
             );
         }
-        let watched = Self { paths, seen, is_broken: false };
-        Ok((watched, pair))
+        Ok((Self { paths, used, is_broken: false }, pair))
     }
 
     /// Reads the files again: the new pair, if they have changed and are good.
     pub(super) async fn poll(&mut self, now: Timestamp) -> Option<Pair> {
-        let new = match read(&self.paths).await {
-            Ok(content) if content == self.seen => {
+        let (files, pair) = match self.changed(now).await {
+            Ok(Some(changed)) => changed,
+            Ok(None) => {
                 self.report(None);
                 return None;
             }
-            Ok(content) => parse(&self.paths, &content)
-                .and_then(|pair| {
-                    pair.unexpired(now)
-                        .map_err(|cause| FileError::Pair { paths: self.paths.clone(), cause })
-                })
-                .map(|pair| (content, pair)),
-            Err(error) => Err(error),
-        };
-        match new {
-            Ok((content, pair)) => {
-                self.seen = content;
-                self.is_broken = false;
-                tracing::info!(
-                    certificate = %self.paths.certificate.display(),
-                    not_after = %pair.leaf.not_after,
-                    "a changed certificate is served"
-                );
-                Some(pair)
-            }
             Err(error) => {
                 self.report(Some(&error));
-                None
+                return None;
             }
-        }
+        };
+        self.used = files;
+        self.is_broken = false;
+        tracing::info!(
+            certificate = %self.paths.certificate.display(),
+            not_after = %pair.leaf.not_after,
+            "a changed certificate is served"
+        );
+        Some(pair)
+    }
+
+    async fn changed(&self, now: Timestamp) -> Result<Option<(PemFiles, Pair)>, FileError> {
+        let reader = self.paths.clone();
+        let changed = files::changed(Some(&self.used), move || reader.read()).await?;
+        let Some(files) = changed else { return Ok(None) };
+        let pair = self.paths.parse(&files)?.unexpired(now);
+        Ok(Some((files, pair.map_err(|cause| self.paths.unusable(cause))?)))
     }
 
     /// One line when the files become unusable, and one when they are as they were.
@@ -120,41 +115,34 @@ impl Watched {
     }
 }
 
-/// Reads certificate and key as of one moment.
-async fn read(paths: &Paths) -> Result<Content, FileError> {
-    let mut content = read_once(paths).await?;
-    for _ in 1..TRIES {
-        let again = read_once(paths).await?;
-        if again == content {
-            break;
-        }
-        content = again;
+impl Paths {
+    fn read(&self) -> Result<PemFiles, FileError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|cause| FileError::Io { path: path.to_owned(), cause })
+        };
+        // cert-manager writes the authority beside the certificate.
+        let authorities = self.certificate.with_file_name(super::authority::AUTHORITIES);
+        Ok(PemFiles {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+            authorities: fs::read(authorities).ok(),
+        })
     }
-    Ok(content)
-}
 
-async fn read_once(paths: &Paths) -> Result<Content, FileError> {
-    let read = async |path: &Path| {
-        tokio::fs::read(path).await.map_err(|cause| FileError::Io { path: path.to_owned(), cause })
-    };
-    // cert-manager writes the authority beside the certificate.
-    let authorities = paths.certificate.with_file_name(super::authority::AUTHORITIES);
-    Ok(Content {
-        certificate: read(&paths.certificate).await?,
-        key: read(&paths.key).await?,
-        authorities: tokio::fs::read(authorities).await.ok(),
-    })
-}
+    fn parse(&self, files: &PemFiles) -> Result<Pair, FileError> {
+        let authorities = files.authorities.as_deref();
+        Pair::parse(&files.certificate, &files.key, authorities)
+            .map_err(|cause| self.unusable(cause))
+    }
 
-fn parse(paths: &Paths, content: &Content) -> Result<Pair, FileError> {
-    let authorities = content.authorities.as_deref();
-    Pair::parse(&content.certificate, &content.key, authorities)
-        .map_err(|cause| FileError::Pair { paths: paths.clone(), cause })
+    fn unusable(&self, cause: PairError) -> FileError {
+        FileError::Pair { paths: self.clone(), cause }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::server::certificates::fixtures::{Signer, at, self_signed};
@@ -187,24 +175,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_swapped_volume_is_seen_once() {
         let volume = Volume::new();
         let (first, second) = (self_signed(&["first"]), self_signed(&["second"]));
         volume.put("1", (&first.0, &first.1));
-        let (mut watched, pair) = Watched::open(volume.paths(), at(NOW)).await.unwrap();
+        let (mut files, pair) = CertificateFiles::open(volume.paths(), at(NOW)).await.unwrap();
         assert_eq!(pair.leaf.names, ["first"]);
-        assert!(watched.poll(at(NOW)).await.is_none());
+        assert!(files.poll(at(NOW)).await.is_none());
         volume.put("2", (&second.0, &second.1));
-        let pair = watched.poll(at(NOW)).await.unwrap();
+        let pair = files.poll(at(NOW)).await.unwrap();
         assert_eq!(pair.leaf.names, ["second"]);
-        assert!(watched.poll(at(NOW)).await.is_none());
+        assert!(files.poll(at(NOW)).await.is_none());
         // A swap that changes nothing.
         volume.put("3", (&second.0, &second.1));
-        assert!(watched.poll(at(NOW)).await.is_none());
+        assert!(files.poll(at(NOW)).await.is_none());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_chain_is_served_whole() {
         let root = Signer::root("root");
         let middle = root.intermediate("middle");
@@ -212,43 +200,43 @@ mod tests {
         let volume = Volume::new();
         volume.put("1", (&format!("{leaf}{}", middle.pem()), &key));
         fs::write(volume.0.path().join("ca.crt"), root.pem()).unwrap();
-        let (_, pair) = Watched::open(volume.paths(), at(NOW)).await.unwrap();
+        let (_, pair) = CertificateFiles::open(volume.paths(), at(NOW)).await.unwrap();
         assert_eq!(pair.key.cert.len(), 2);
         assert_eq!(pair.authority, root.pem());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_broken_pair_leaves_the_one_before() {
         let volume = Volume::new();
         let (first, second) = (self_signed(&["first"]), self_signed(&["second"]));
         volume.put("1", (&first.0, &first.1));
-        let (mut watched, _) = Watched::open(volume.paths(), at(NOW)).await.unwrap();
+        let (mut files, _) = CertificateFiles::open(volume.paths(), at(NOW)).await.unwrap();
         for (version, pair) in [
             ("2", (second.0.as_str(), first.1.as_str())),
             ("3", ("", "")),
             ("4", (&second.0, "rubbish")),
         ] {
             volume.put(version, pair);
-            assert!(watched.poll(at(NOW)).await.is_none(), "{version}");
-            assert!(watched.is_broken);
+            assert!(files.poll(at(NOW)).await.is_none(), "{version}");
+            assert!(files.is_broken);
         }
         fs::remove_file(volume.0.path().join("..data")).unwrap();
-        assert!(watched.poll(at(NOW)).await.is_none());
+        assert!(files.poll(at(NOW)).await.is_none());
         // An end that has come already: rcgen's certificates end with the year 4095.
         volume.put("5", (&second.0, &second.1));
-        assert!(watched.poll(at("4097-01-01")).await.is_none());
-        let pair = watched.poll(at(NOW)).await.unwrap();
+        assert!(files.poll(at("4097-01-01")).await.is_none());
+        let pair = files.poll(at(NOW)).await.unwrap();
         assert_eq!(pair.leaf.names, ["second"]);
-        assert!(!watched.is_broken);
+        assert!(!files.is_broken);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_first_pair_must_be_good() {
         let volume = Volume::new();
-        let error = Watched::open(volume.paths(), at(NOW)).await.err().unwrap();
+        let error = CertificateFiles::open(volume.paths(), at(NOW)).await.err().unwrap();
         assert!(error.to_string().contains("tls.crt"), "{error}");
         let (first, second) = (self_signed(&["a"]), self_signed(&["a"]));
         volume.put("1", (&first.0, &second.1));
-        assert!(Watched::open(volume.paths(), at(NOW)).await.is_err());
+        assert!(CertificateFiles::open(volume.paths(), at(NOW)).await.is_err());
     }
 }

@@ -9,7 +9,7 @@ use super::{
     files::Paths,
     held::{Content, Held},
 };
-use crate::kubeconfig;
+use crate::{blocking, kubeconfig};
 
 /// A certificate and a key in a folder that are not ours: by our names, or by prometheus-adapter's. A folder that cannot
 /// be looked at has none; that it cannot be written either is said where we try.
@@ -51,7 +51,7 @@ pub(super) async fn read(
 pub(super) async fn write(folder: &Path, own: &Own) -> io::Result<()> {
     let folder = folder.to_owned();
     let files = own.files().clone();
-    let written = tokio::task::spawn_blocking(move || {
+    let write = move || {
         std::fs::create_dir_all(&folder)?;
         // The authority's key first: it says that all are ours, even if this is where we end.
         let (first, rest): (Vec<_>, Vec<_>) =
@@ -60,6 +60,6 @@ pub(super) async fn write(folder: &Path, own: &Own) -> io::Result<()> {
             kubeconfig::write(&folder.join(name), &String::from_utf8_lossy(text))?;
         }
         Ok(())
-    });
-    written.await.map_err(io::Error::other)?
+    };
+    blocking::run(write).await
 }

@@ -9,7 +9,7 @@ use self::cluster::{Cluster, SECRET, registration};
 use super::{
     authority::{AUTHORITIES, AUTHORITY_KEY, Own},
     fixtures::{at, self_signed},
-    keeper::Place,
+    own::Place,
     *,
 };
 
@@ -32,7 +32,7 @@ async fn load(settings: Settings, cluster: &Cluster, day: &str) -> Serving {
 
 fn place(serving: &Serving) -> Place {
     match &serving.source {
-        Source::Own(keeper) => keeper.place(),
+        Source::Own(own) => own.place(),
         Source::Files(_) => panic!("from files"),
     }
 }

@@ -17,7 +17,7 @@ use crate::kubernetes::{Error, refusal::Refusal, secrets::SecretPlace};
 const START: Duration = Duration::from_secs(10);
 
 /// Keeps our own certificate in the best place that there is.
-pub(super) struct Keeper {
+pub(super) struct OwnCertificate {
     names: Names,
     secret: Option<SecretPlace>,
     folder: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub(super) enum Place {
     Memory,
 }
 
-impl Keeper {
+impl OwnCertificate {
     /// Takes the certificate from where it is kept, or makes one.
     pub(super) async fn start(
         secret: Option<SecretPlace>,
