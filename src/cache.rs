@@ -18,7 +18,7 @@ use cadence::Due;
 use eviction::Eviction;
 use moka::{Expiry, future::Cache, notification::RemovalCause};
 use places::Places;
-use slot::{Cached, How, Landing, Life, Slot, Turn, Wait};
+use slot::{Action, Cached, How, Landing, Life, Slot, Wait};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker, time::DelayQueue};
 use tracing::Instrument as _;
@@ -313,11 +313,11 @@ impl QueryCache {
         if let Some(kept) = slot.fresh(now()) {
             return Ok((kept, How::Fresh));
         }
-        let (landing, wait): (_, Wait<_, _>) = match slot.turn(now()) {
-            Turn::Take(kept, how) => return Ok((kept, how)),
-            Turn::Fail(error) => return Err(error),
-            Turn::Wait(wait) => (None, wait),
-            Turn::Fetch(landing, wait) => (Some(landing), wait),
+        let (landing, wait): (_, Wait<_, _>) = match slot.decide(now()) {
+            Action::Take(kept, how) => return Ok((kept, how)),
+            Action::Fail(error) => return Err(error),
+            Action::Wait(wait) => (None, wait),
+            Action::Fetch(landing, wait) => (Some(landing), wait),
         };
         let mut span = Span::none();
         if wait.takes_time(now()) {

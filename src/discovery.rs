@@ -87,7 +87,8 @@ pub struct Discovery {
     catalog: Arc<ArcSwap<Catalog>>,
     asked: mpsc::Receiver<Ask>,
     budgets: Budgets,
-    tried: watch::Sender<bool>,
+    /// How many discoveries have ended.
+    rounds: watch::Sender<u64>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     remarks: Arc<ArcSwap<Vec<Problem>>>,
     /// Whether the API server did not say which kinds there are.
@@ -107,7 +108,7 @@ impl Discovery {
         traces: Traces,
     ) -> (Self, Handle) {
         let (asks, asked) = mpsc::channel(64);
-        let (tried, was_tried) = watch::channel(false);
+        let (rounds, ended) = watch::channel(0);
         let kinds = Arc::new(Kinds::default());
         let rules = state::of(rules, Vec::new(), &kinds, &settings);
         let first: Vec<_> = rules.iter().map(|state| state.discovered.clone()).collect();
@@ -115,7 +116,7 @@ impl Discovery {
         let catalog = Arc::new(ArcSwap::from_pointee(first));
         let (problems, remarks) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
         let told = (Arc::clone(&problems), Arc::clone(&remarks));
-        let handle = Handle::new(Arc::clone(&catalog), asks, was_tried, told);
+        let handle = Handle::new(Arc::clone(&catalog), asks, ended, told);
         let kinds_known = false;
         let task = Self {
             backends,
@@ -129,7 +130,7 @@ impl Discovery {
             catalog,
             asked,
             budgets: Budgets::default(),
-            tried,
+            rounds,
             problems,
             remarks,
             lacks_kinds: false,
@@ -170,7 +171,7 @@ impl Discovery {
                 // What fails in a discovery that was asked for is not left until the next one by the clock, either.
                 let next = Instant::now() + self.pause();
                 relist = if is_relist { next } else { relist.min(next) };
-                self.tried.send_replace(true);
+                self.rounds.send_modify(|rounds| *rounds += 1);
             }
             if let Some(done) = done {
                 // The reader may have gone.

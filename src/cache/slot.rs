@@ -101,7 +101,7 @@ struct Flight<V, E> {
 
 /// What a reader does.
 #[derive(Debug)]
-pub enum Turn<V, E> {
+pub enum Action<V, E> {
     /// Takes this value.
     Take(Arc<Cached<V>>, How<E>),
     /// Takes this failure of a moment ago.
@@ -178,20 +178,22 @@ impl<V, E: Clone> Slot<V, E> {
     }
 
     /// What a reader does who found nothing fresh.
-    pub fn turn(self: &Arc<Self>, now: Instant) -> Turn<V, E> {
+    pub fn decide(self: &Arc<Self>, now: Instant) -> Action<V, E> {
         let mut state = self.lock();
         let steady = state.cadence.is_steady(now);
         state.cadence.read(now, self.life.ttl);
         // Somebody may have been faster.
         if let Some(kept) = self.kept.load_full().filter(|kept| kept.age(now) < self.life.ttl) {
             kept.read.get_or_init(|| now);
-            return Turn::Take(kept, How::Fresh);
+            return Action::Take(kept, How::Fresh);
         }
         let older = self.kept.load_full().filter(|kept| kept.age(now) <= self.life.max_stale);
         if let Some(failure) = state.remembered(self.life, now) {
             match (&older, failure.is_worse) {
-                (Some(kept), _) => return Turn::Take(Arc::clone(kept), How::Stale(failure.error)),
-                (None, false) => return Turn::Fail(failure.error),
+                (Some(kept), _) => {
+                    return Action::Take(Arc::clone(kept), How::Stale(failure.error));
+                }
+                (None, false) => return Action::Fail(failure.error),
                 // What it was worse than is too old by now.
                 (None, true) => {}
             }
@@ -209,8 +211,8 @@ impl<V, E: Clone> Slot<V, E> {
         });
         let wait = Wait { outcome, fallback };
         match landing {
-            Some(landing) => Turn::Fetch(landing, wait),
-            None => Turn::Wait(wait),
+            Some(landing) => Action::Fetch(landing, wait),
+            None => Action::Wait(wait),
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Ask {
 pub struct Handle {
     catalog: Arc<ArcSwap<Catalog>>,
     asks: mpsc::Sender<Ask>,
-    tried: watch::Receiver<bool>,
+    rounds: watch::Receiver<u64>,
     problems: Told,
     remarks: Told,
     misses: MissBackoff,
@@ -34,10 +34,10 @@ impl Handle {
     pub(super) fn new(
         catalog: Arc<ArcSwap<Catalog>>,
         asks: mpsc::Sender<Ask>,
-        tried: watch::Receiver<bool>,
+        rounds: watch::Receiver<u64>,
         (problems, remarks): (Told, Told),
     ) -> Self {
-        Self { catalog, asks, tried, problems, remarks, misses: MissBackoff::new() }
+        Self { catalog, asks, rounds, problems, remarks, misses: MissBackoff::new() }
     }
 
     /// The catalog as it is now.
@@ -88,12 +88,12 @@ impl Handle {
 
     /// Whether the first discovery has been tried, with whatever result.
     pub fn tried(&self) -> bool {
-        *self.tried.borrow()
+        *self.rounds.borrow() > 0
     }
 
-    /// Changes when a discovery has ended, with whatever result.
-    pub fn rounds(&self) -> watch::Receiver<bool> {
-        self.tried.clone()
+    /// How many discoveries have ended, with whatever result.
+    pub fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.clone()
     }
 
     /// What failed in the last discovery.
@@ -108,6 +108,6 @@ impl Handle {
 
     /// Waits until the first discovery has been tried.
     pub async fn first_try(&self) {
-        self.tried.clone().wait_for(|tried| *tried).await.map(drop).unwrap_or_default();
+        self.rounds.clone().wait_for(|rounds| *rounds > 0).await.map(drop).unwrap_or_default();
     }
 }

@@ -21,11 +21,11 @@ async fn read(
     if let Some(kept) = slot.fresh(now) {
         return Ok((kept.value, How::Fresh));
     }
-    let wait = match slot.turn(now) {
-        Turn::Take(kept, how) => return Ok((kept.value, how)),
-        Turn::Fail(error) => return Err(error),
-        Turn::Wait(wait) => wait,
-        Turn::Fetch(landing, wait) => {
+    let wait = match slot.decide(now) {
+        Action::Take(kept, how) => return Ok((kept.value, how)),
+        Action::Fail(error) => return Err(error),
+        Action::Wait(wait) => wait,
+        Action::Fetch(landing, wait) => {
             landing.land(result, now, |_, _| None);
             wait
         }
@@ -44,8 +44,8 @@ async fn a_value_is_fetched_once_in_its_life() {
 #[tokio::test]
 async fn all_who_come_while_it_is_fetched_wait_for_the_same() {
     let (slot, start) = slot();
-    let Turn::Fetch(landing, first) = slot.turn(start) else { panic!("the first one fetches") };
-    let Turn::Wait(second) = slot.turn(after(start, 0.1)) else { panic!("the second waits") };
+    let Action::Fetch(landing, first) = slot.decide(start) else { panic!("the first one fetches") };
+    let Action::Wait(second) = slot.decide(after(start, 0.1)) else { panic!("the second waits") };
     assert!(slot.refresh(after(start, 0.2)).is_none());
     landing.land(Ok(7), after(start, 0.3), |_, _| None);
     for wait in [first, second] {
@@ -61,10 +61,10 @@ async fn a_failure_is_answered_by_the_last_value_until_it_is_too_old() {
     let stale = read(&slot, after(start, 20.0), Err("down")).await;
     assert!(matches!(stale, Ok((1, How::Stale("down")))), "{stale:?}");
     // The failure is remembered, and nobody asks again for a moment.
-    assert!(matches!(slot.turn(after(start, 21.9)), Turn::Take(_, How::Stale("down"))));
-    assert!(matches!(slot.turn(after(start, 22.0)), Turn::Fetch(..)));
+    assert!(matches!(slot.decide(after(start, 21.9)), Action::Take(_, How::Stale("down"))));
+    assert!(matches!(slot.decide(after(start, 22.0)), Action::Fetch(..)));
     assert_eq!(read(&slot, after(start, 30.1), Err("down")).await.unwrap_err(), "down");
-    assert!(matches!(slot.turn(after(start, 31.0)), Turn::Fail("down")));
+    assert!(matches!(slot.decide(after(start, 31.0)), Action::Fail("down")));
     assert!(matches!(read(&slot, after(start, 36.0), Ok(2)).await, Ok((2, How::Fresh))));
 }
 
@@ -74,7 +74,7 @@ async fn who_reads_regularly_never_waits_and_others_not_for_long() {
     let steady = Arc::new(Numbers::new(LIFE));
     read(&steady, start, Ok(1)).await.unwrap();
     read(&steady, after(start, 15.0), Ok(2)).await.unwrap();
-    let Turn::Fetch(hanging, wait) = steady.turn(after(start, 30.0)) else { panic!("stale") };
+    let Action::Fetch(hanging, wait) = steady.decide(after(start, 30.0)) else { panic!("stale") };
     assert!(!wait.takes_time(after(start, 30.0)));
     assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 2));
     drop(hanging);
@@ -82,7 +82,7 @@ async fn who_reads_regularly_never_waits_and_others_not_for_long() {
     let seldom = Arc::new(Numbers::new(LIFE));
     read(&seldom, start, Ok(1)).await.unwrap();
     let now = after(start, 10.0);
-    let Turn::Fetch(_hanging, wait) = seldom.turn(now) else { panic!("stale") };
+    let Action::Fetch(_hanging, wait) = seldom.decide(now) else { panic!("stale") };
     assert!(wait.takes_time(now));
     // tokio's clock goes on by itself to the end of the patience.
     assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 1));
@@ -91,10 +91,10 @@ async fn who_reads_regularly_never_waits_and_others_not_for_long() {
 #[tokio::test]
 async fn a_fetch_that_is_abandoned_is_begun_again() {
     let (slot, start) = slot();
-    let Turn::Fetch(landing, wait) = slot.turn(start) else { panic!("the first one fetches") };
+    let Action::Fetch(landing, wait) = slot.decide(start) else { panic!("the first one fetches") };
     drop(landing);
     assert!(wait.outcome().await.is_none());
-    assert!(matches!(slot.turn(start), Turn::Fetch(..)));
+    assert!(matches!(slot.decide(start), Action::Fetch(..)));
 }
 
 #[tokio::test]
@@ -108,11 +108,11 @@ async fn a_worse_value_is_a_failure_while_the_better_one_is_usable() {
     };
     assert_eq!(land(0.0, 5), 5);
     assert_eq!(land(10.0, 3), 5);
-    let stale = slot.turn(after(start, 11.0));
-    assert!(matches!(stale, Turn::Take(kept, How::Stale("less")) if kept.value == 5));
+    let stale = slot.decide(after(start, 11.0));
+    assert!(matches!(stale, Action::Take(kept, How::Stale("less")) if kept.value == 5));
     // What it was worse than is too old: the next reader fetches.
     assert_eq!(land(29.5, 3), 5);
-    assert!(matches!(slot.turn(after(start, 30.5)), Turn::Fetch(..)));
+    assert!(matches!(slot.decide(after(start, 30.5)), Action::Fetch(..)));
     assert_eq!(land(40.0, 2), 2);
     assert_eq!(land(50.0, 9), 9);
 }
