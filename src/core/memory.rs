@@ -20,10 +20,15 @@ pub fn more_room(capacity: usize, wanted: usize) -> usize {
 
 /// Puts one behind the others.
 pub fn push<T>(list: &mut Vec<T>, item: T) {
+    insert(list, list.len(), item);
+}
+
+/// Inserts an item at a position, which is at most the length. Makes room as [`push`] does.
+pub fn insert<T>(list: &mut Vec<T>, at: usize, item: T) {
     if list.len() == list.capacity() {
         list.reserve_exact(more_room(list.capacity(), 1));
     }
-    list.push(item);
+    list.insert(at, item);
 }
 
 /// Many texts in two allocations. Together they are shorter than 4 GiB.

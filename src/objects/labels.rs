@@ -19,6 +19,11 @@ impl LabelSet {
     }
 
     /// The labels, each as `key=value`, sorted by key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|label| &**label)
+    }
+
+    /// The same labels, shared.
     pub(super) fn texts(&self) -> Arc<[Arc<str>]> {
         Arc::clone(&self.0)
     }
@@ -26,17 +31,6 @@ impl LabelSet {
     /// Whether both are the same set of one [`Labels`].
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Where the set is in memory.
-    pub(super) fn address(&self) -> *const () {
-        Arc::as_ptr(&self.0).cast()
-    }
-
-    /// Whether no more than one object has these labels.
-    pub(super) fn is_of_one(&self) -> bool {
-        // One in the object, one in `Labels::sets`.
-        Arc::strong_count(&self.0) <= 2
     }
 }
 

@@ -3,13 +3,17 @@
 //! Many read a [`Store`] and one [`Writer`] writes it. A list that replaces everything is put together beside it and takes its
 //! place when it is complete; labels and names that stay are shared between the two.
 
+mod namespace;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::labels::{LabelSet, Labels};
-use crate::core::{fields::FieldSelector, resource::Object, selector::Selector};
+use namespace::{Namespace, Object};
+
+use super::labels::Labels;
+use crate::core::{fields::FieldSelector, memory, resource, selector::Selector};
 
 /// The objects of one kind. Those without a namespace are in the namespace with the empty name.
 #[derive(Debug, Default)]
@@ -17,19 +21,17 @@ pub struct Store {
     namespaces: HashMap<Box<str>, Namespace>,
 }
 
-#[derive(Debug, Default)]
-struct Namespace {
-    objects: BTreeMap<Arc<str>, LabelSet>,
-}
-
 impl Store {
     /// The names of the objects that a selector selects, sorted, each once. Without a namespace it is those of all.
     pub fn select(&self, namespace: Option<&str>, selector: &Selector) -> Vec<Arc<str>> {
+        let names = |found: &Namespace| {
+            let selected = found.select(selector);
+            selected.into_iter().map(|object| Arc::clone(&object.name)).collect::<Vec<_>>()
+        };
         if let Some(name) = namespace {
-            return self.namespaces.get(name).map_or_else(Vec::new, |found| found.select(selector));
+            return self.namespaces.get(name).map_or_else(Vec::new, names);
         }
-        let mut names: Vec<_> =
-            self.namespaces.values().flat_map(|namespace| namespace.select(selector)).collect();
+        let mut names: Vec<_> = self.namespaces.values().flat_map(names).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -41,19 +43,17 @@ impl Store {
         namespace: Option<&str>,
         labels: &Selector,
         fields: &FieldSelector,
-    ) -> Vec<Object> {
+    ) -> Vec<resource::Object> {
         let mut objects = Vec::new();
         let mut add = |name: &str, found: &Namespace| {
             let namespace = Arc::from(name);
-            objects.extend(
-                found.matching(labels).filter(|(name, _)| fields.matches(&namespace, name)).map(
-                    |(name, labels)| Object {
-                        namespace: Arc::clone(&namespace),
-                        name: Arc::clone(name),
-                        labels: labels.texts(),
-                    },
-                ),
-            );
+            let selected = found.select(labels).into_iter();
+            let selected = selected.filter(|object| fields.matches(&namespace, &object.name));
+            objects.extend(selected.map(|object| resource::Object {
+                namespace: Arc::clone(&namespace),
+                name: Arc::clone(&object.name),
+                labels: object.labels.texts(),
+            }));
         };
         if let Some(name) = namespace.or(fields.namespace()) {
             if let Some(found) = self.namespaces.get(name) {
@@ -72,35 +72,14 @@ impl Store {
     /// How many objects there are.
     pub fn population(&self, namespace: Option<&str>) -> usize {
         match namespace {
-            Some(name) => self.namespaces.get(name).map_or(0, |found| found.objects.len()),
-            None => self.namespaces.values().map(|namespace| namespace.objects.len()).sum(),
+            Some(name) => self.namespaces.get(name).map_or(0, Namespace::len),
+            None => self.namespaces.values().map(Namespace::len).sum(),
         }
     }
 }
 
-impl Namespace {
-    fn select(&self, selector: &Selector) -> Vec<Arc<str>> {
-        if selector.is_empty() {
-            return self.objects.keys().cloned().collect();
-        }
-        self.matching(selector).map(|(name, _)| Arc::clone(name)).collect()
-    }
-
-    fn matching(&self, selector: &Selector) -> impl Iterator<Item = (&Arc<str>, &LabelSet)> {
-        let matches = |labels: &LabelSet| selector.matches(|key| labels.get(key));
-        let mut known = HashMap::new();
-        self.objects.iter().filter(move |(_, labels)| {
-            if labels.is_of_one() {
-                matches(labels)
-            } else {
-                *known.entry(labels.address()).or_insert_with(|| matches(labels))
-            }
-        })
-    }
-}
-
-/// By namespace, names and labels in the order of the list.
-type Listing = BTreeMap<Box<str>, Vec<(Arc<str>, LabelSet)>>;
+/// By namespace, objects in the order of the list.
+type Listing = BTreeMap<Box<str>, Vec<Object>>;
 
 /// The one that writes a [`Store`], with what only it needs.
 #[derive(Debug, Default)]
@@ -125,11 +104,7 @@ impl Writer {
             store.namespaces.insert(Box::from(namespace), Namespace::default());
         }
         let Some(found) = store.namespaces.get_mut(namespace) else { return };
-        let before = match found.objects.get_mut(name) {
-            Some(known) if known.is(&labels) => return,
-            Some(known) => Some(std::mem::replace(known, labels)),
-            None => found.objects.insert(Arc::from(name), labels),
-        };
+        let before = found.apply(name, labels);
         drop(store);
         if let Some(before) = before {
             self.labels.release(before);
@@ -140,8 +115,8 @@ impl Writer {
     pub fn delete(&mut self, namespace: &str, name: &str) {
         let mut store = write(&self.store);
         let Some(found) = store.namespaces.get_mut(namespace) else { return };
-        let Some(labels) = found.objects.remove(name) else { return };
-        if found.objects.is_empty() {
+        let Some(labels) = found.remove(name) else { return };
+        if found.len() == 0 {
             store.namespaces.remove(namespace);
         }
         drop(store);
@@ -162,11 +137,11 @@ impl Writer {
         let known = read(&self.store)
             .namespaces
             .get(namespace)
-            .and_then(|found| found.objects.get_key_value(name))
-            .map(|(name, _)| Arc::clone(name));
-        let object = (known.unwrap_or_else(|| Arc::from(name)), labels);
+            .and_then(|found| found.get(name))
+            .map(|object| Arc::clone(&object.name));
+        let object = Object { name: known.unwrap_or_else(|| Arc::from(name)), labels };
         match listing.get_mut(namespace) {
-            Some(objects) => objects.push(object),
+            Some(objects) => memory::push(objects, object),
             None => drop(listing.insert(Box::from(namespace), vec![object])),
         }
     }
@@ -174,10 +149,7 @@ impl Writer {
     /// The list is complete: from now on there are its objects, and no others.
     pub fn finish(&mut self) {
         let Some(listing) = self.listing.take() else { return };
-        let namespaces = listing.into_iter().map(|(name, objects)| {
-            let objects = objects.into_iter().collect();
-            (name, Namespace { objects })
-        });
+        let namespaces = listing.into_iter().map(|(name, objects)| (name, Namespace::new(objects)));
         self.replace(Store { namespaces: namespaces.collect() });
     }
 
