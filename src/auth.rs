@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 use rustls::pki_types::UnixTime;
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 
 pub use self::peer::Peer;
 use self::{local::LocalToken, token::Tokens, trust::Trust};
@@ -201,9 +201,18 @@ pub fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + EACH).sum()
 }
 
-/// Compares tokens in a time that does not depend on where they differ.
+/// Compares tokens in a time that does not depend on where they differ. Compares eight bytes at a time, because every request has
+/// a token, of about 1 KiB.
 fn is_equal(known: &str, shown: &str) -> bool {
-    known.as_bytes().ct_eq(shown.as_bytes()).into()
+    if known.len() != shown.len() {
+        return false;
+    }
+    let (known, known_rest) = known.as_bytes().as_chunks::<8>();
+    let (shown, shown_rest) = shown.as_bytes().as_chunks::<8>();
+    let of = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    let pairs = known.iter().zip(shown);
+    let words = pairs.fold(Choice::from(1), |all, (a, b)| all & of(a).ct_eq(&of(b)));
+    (words & known_rest.ct_eq(shown_rest)).into()
 }
 
 /// The bearer token of a request.
@@ -212,4 +221,23 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_equal_where_every_byte_is() {
+        for length in 0..20 {
+            let known = "x".repeat(length);
+            assert!(is_equal(&known, &known));
+            assert!(!is_equal(&known, &format!("{known}x")));
+            for at in 0..length {
+                let mut other = known.clone();
+                other.replace_range(at..=at, "y");
+                assert!(!is_equal(&known, &other), "{other}");
+            }
+        }
+    }
 }
