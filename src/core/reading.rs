@@ -57,8 +57,9 @@ pub fn read(
         Objects::Named(names) => {
             readings.values.reserve(names.len());
             let mut missing = Vec::new();
+            let mut walk = index.walk(vector, namespace);
             for name in names {
-                let mut samples = index.of(vector, namespace, name);
+                let mut samples = walk.to(name);
                 let Some(first) = samples.next() else {
                     missing.push(name);
                     continue;

@@ -303,12 +303,15 @@ impl Index {
         &'v self,
         vector: &'v Vector,
         namespace: &'v str,
-        name: &'v str,
+        name: &str,
     ) -> impl Iterator<Item = Sample<'v>> {
+        self.walk(vector, namespace).to(name)
+    }
+
+    /// Finds the samples of several objects. `namespace` is that of the question.
+    pub fn walk<'v>(&'v self, vector: &'v Vector, namespace: &'v str) -> Walk<'v> {
         let (bare, said) = self.halves();
-        let own = self.run(vector, said, |object| object.cmp(&(namespace, name)));
-        let bare = self.run(vector, bare, |object| object.cmp(&("", name)));
-        self.merged(vector, own, bare)
+        Walk { index: self, vector, namespace, bare, said }
     }
 
     /// The namespaces that there are samples of, where the samples say them.
@@ -327,8 +330,8 @@ impl Index {
         vector: &'v Vector,
         namespace: &'v str,
     ) -> impl Iterator<Item = (&'v str, Sample<'v>)> {
-        let (bare, said) = self.halves();
-        let own = self.run(vector, said, |(found, _)| found.cmp(namespace));
+        let (bare, mut said) = self.halves();
+        let own = self.run(vector, &mut said, |(found, _)| found.cmp(namespace));
         let named = |sample: Sample<'v>| Some((object(sample.labels, &self.key)?.1, sample));
         self.merged(vector, own, bare).filter_map(named)
     }
@@ -369,19 +372,21 @@ impl Index {
         Some(place.object(labels))
     }
 
-    /// Of samples those whose object is equal by an order that is that of the objects.
+    /// Of samples those whose object is equal by an order that is that of the objects. Leaves the samples after them.
     fn run<'i, 'v>(
         &self,
         vector: &'v Vector,
-        among: &'i [u32],
+        among: &mut &'i [u32],
         compare: impl Fn((&'v str, &'v str)) -> Ordering,
     ) -> &'i [u32] {
         let compare = |at: &u32| self.object(vector, *at).map_or(Ordering::Greater, &compare);
-        let start = among.partition_point(|at| compare(at) == Ordering::Less);
-        let rest = among.get(start..).unwrap_or_default();
+        let rest =
+            among.get(before(among, |at| compare(at) == Ordering::Less)..).unwrap_or_default();
         // Nearly always one sample.
         let length = rest.iter().take_while(|at| compare(at) == Ordering::Equal).count();
-        rest.get(..length).unwrap_or_default()
+        let (run, rest) = rest.split_at_checked(length).unwrap_or_default();
+        *among = rest;
+        run
     }
 
     /// Two runs as one, sorted by name, and then by the order in which samples count.
@@ -408,6 +413,40 @@ impl Index {
             (_, None) => own.next(),
         })
         .filter_map(|at| sample(vector, *at))
+    }
+}
+
+/// How many items at the front are less; those that are less all come first. Gallops, because they are few in a walk.
+fn before(among: &[u32], is_less: impl Fn(&u32) -> bool) -> usize {
+    let mut end = 1;
+    while among.get(end - 1).is_some_and(&is_less) {
+        end *= 2;
+    }
+    let start = end / 2;
+    let rest = among.get(start..among.len().min(end - 1)).unwrap_or_default();
+    start + rest.partition_point(is_less)
+}
+
+/// Finds the samples of objects in ascending order of their names. Each search starts where the last one ended, because the
+/// objects of one selector are often adjacent.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'v> {
+    index: &'v Index,
+    vector: &'v Vector,
+    namespace: &'v str,
+    /// The samples that are left of those that do not say a namespace.
+    bare: &'v [u32],
+    /// The samples that are left of those that do.
+    said: &'v [u32],
+}
+
+impl<'v> Walk<'v> {
+    /// The samples of the object with this name, which sorts after the previous one; of several samples the last one counts.
+    pub fn to(&mut self, name: &str) -> impl Iterator<Item = Sample<'v>> + use<'v> {
+        let Self { index, vector, namespace, bare, said } = self;
+        let own = index.run(vector, said, |object| object.cmp(&(*namespace, name)));
+        let bare = index.run(vector, bare, |object| object.cmp(&("", name)));
+        index.merged(vector, own, bare)
     }
 }
 
@@ -471,4 +510,23 @@ fn object<'s>(labels: Labels<'s>, key: &Key) -> Option<(&'s str, &'s str)> {
         .as_deref()
         .map_or(Some(""), |namespace| label(namespace).or((!key.spans).then_some("")));
     Some((namespace?, label(&key.name)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_look_from_the_front_finds_what_halving_finds(
+            mut among in prop::collection::vec(0..50_u32, 0..70),
+            bound in 0..60_u32,
+        ) {
+            among.sort_unstable();
+            let is_less = |number: &u32| *number < bound;
+            prop_assert_eq!(before(&among, is_less), among.partition_point(is_less));
+        }
+    }
 }
