@@ -302,7 +302,8 @@ impl QueryCache {
             return slot;
         }
         let slot = async { Arc::new(Slot::new(query.life)) };
-        self.shared.slots.get_with_by_ref(query, slot).await
+        // Boxed: otherwise every read would reserve memory for it.
+        Box::pin(self.shared.slots.get_with_by_ref(query, slot)).await
     }
 
     async fn read(

@@ -106,7 +106,8 @@ impl Cluster {
         if let Some(selected) = self.watches.select(scope, kind, namespace, selector).await {
             return Ok(selected);
         }
-        let names = self.list(scope, kind, namespace, selector).await?;
+        // Boxed: otherwise every read would reserve memory for a LIST, which few need.
+        let names = Box::pin(self.list(scope, kind, namespace, selector)).await?;
         let objects = plan::Objects::Named(names.to_vec());
         Ok(Selected { objects, population: None })
     }
@@ -123,15 +124,26 @@ impl Cluster {
         if let Some(known) = self.watches.describe(scope, kind, namespace, labels, fields).await {
             return Ok(known);
         }
-        let key = ListKey::new(scope, kind, namespace, labels);
-        let list = self.lister.clone().describe(kind.clone(), key.clone());
-        let listed = match &self.kept {
-            Some(kept) => kept.descriptions.get(key, list).await.map_err(unshared),
-            None => list.await,
-        }?;
+        // Boxed, as in `select`.
+        let listed = Box::pin(self.list_described(scope, kind, namespace, labels)).await?;
         let selected =
             listed.iter().filter(|object| fields.matches(&object.namespace, &object.name));
         Ok(Described { objects: selected.cloned().collect(), population: None })
+    }
+
+    async fn list_described(
+        &self,
+        scope: Scope,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: &Selector,
+    ) -> Result<Descriptions, kubernetes::Error> {
+        let key = ListKey::new(scope, kind, namespace, labels);
+        let list = self.lister.clone().describe(kind.clone(), key.clone());
+        match &self.kept {
+            Some(kept) => kept.descriptions.get(key, list).await.map_err(unshared),
+            None => list.await,
+        }
     }
 
     async fn list(

@@ -103,7 +103,8 @@ impl Groups {
             group.weighed.store(group.weight(), Ordering::Relaxed);
             Arc::new(group)
         };
-        self.0.get_with(Arc::clone(&key), group).await
+        // Boxed, here and below: otherwise every read would reserve memory for it.
+        Box::pin(self.0.get_with(Arc::clone(&key), group)).await
     }
 
     /// Changes the state of a group, and weighs it again where it has grown.
@@ -116,7 +117,7 @@ impl Groups {
         let (weight, weighed) = (group.weight(), group.weighed.load(Ordering::Relaxed));
         if weight.abs_diff(weighed) > weighed / 4 + SLACK {
             group.weighed.store(weight, Ordering::Relaxed);
-            self.0.insert(Arc::clone(&group.key), Arc::clone(group)).await;
+            Box::pin(self.0.insert(Arc::clone(&group.key), Arc::clone(group))).await;
         }
         changed
     }
