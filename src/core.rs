@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod autoscaler;
 pub mod budgets;
 pub mod catalog;
 pub mod duration;

@@ -93,6 +93,57 @@ pub fn parse_milli(text: &str) -> Option<i64> {
     number.parse::<i64>().ok()?.checked_mul(factor)
 }
 
+/// Parses a quantity in any format of the Kubernetes API (`1500m`, `1.5`, `3e2`, `10Gi`) into billionths. Smaller fractions are rounded
+/// away from zero, as by Go's `ParseQuantity`.
+pub fn parse_nano(text: &str) -> Option<i128> {
+    let is_of_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-');
+    let (number, suffix) = text.split_at(text.find(|c| !is_of_number(c)).unwrap_or(text.len()));
+    let (factor, exponent) = match suffix {
+        "n" => (1, -9),
+        "u" => (1, -6),
+        "m" => (1, -3),
+        "" => (1, 0),
+        "k" => (1, 3),
+        "M" => (1, 6),
+        "G" => (1, 9),
+        "T" => (1, 12),
+        "P" => (1, 15),
+        "E" => (1, 18),
+        "Ki" => (1_i128 << 10, 0),
+        "Mi" => (1 << 20, 0),
+        "Gi" => (1 << 30, 0),
+        "Ti" => (1 << 40, 0),
+        "Pi" => (1 << 50, 0),
+        "Ei" => (1 << 60, 0),
+        _ => (1, suffix.strip_prefix(['e', 'E'])?.parse::<i16>().ok()?),
+    };
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = format!("{whole}{fraction}");
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let units = digits.parse::<i128>().ok()?.checked_mul(factor)?;
+    let zeros = i64::from(exponent) + 9 - i64::try_from(fraction.len()).ok()?;
+    let power = 10_i128.checked_pow(u32::try_from(zeros.unsigned_abs()).ok()?)?;
+    let nano = if zeros < 0 { ceil_div(units, power) } else { units.checked_mul(power)? };
+    Some(sign * nano)
+}
+
+/// Parses a quantity in any format of the Kubernetes API into thousandths, rounded away from zero as by Go's `MilliValue`.
+pub fn parse_milli_rounded_up(text: &str) -> Option<i64> {
+    let nano = parse_nano(text)?;
+    i64::try_from(nano.signum() * ceil_div(nano.abs(), 1_000_000)).ok()
+}
+
+/// Rounds up. Neither number is negative.
+fn ceil_div(number: i128, by: i128) -> i128 {
+    number / by + i128::from(number % by != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -172,6 +223,40 @@ mod tests {
     fn other_texts_are_no_quantities_of_ours() {
         for text in ["", "m", "1e3", "1.5", "1Ei", "x", "9223372036854775807P"] {
             assert_eq!(parse_milli(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities_of_the_api() {
+        let cases = [
+            ("0", 0),
+            ("1500m", 1500),
+            ("1.5", 1500),
+            ("+1.5", 1500),
+            (".5", 500),
+            ("5.", 5000),
+            ("-2.5k", -2_500_000),
+            ("3e2", 300_000),
+            ("3E-2", 30),
+            ("1E", 1_000_000_000_000_000_000_000),
+            ("0.5Gi", 536_870_912_000),
+            ("2Ei", (2 << 60) * 1000),
+            ("100u", 1),
+            ("1n", 1),
+            ("-1n", -1),
+            ("1000001u", 1001),
+            ("0.00000000001", 1),
+        ];
+        for (text, milli) in cases {
+            let expected: i128 = milli;
+            assert_eq!(parse_milli_rounded_up(text), i64::try_from(expected).ok(), "{text}");
+        }
+        assert_eq!(parse_nano("1500u"), Some(1_500_000));
+        assert_eq!(parse_nano("0.00000000001"), Some(1));
+        for text in
+            ["", "m", ".", "-", "1.2.3", "--1", "1-2", "1K", "1e", "1e99999", "1 ", "x", "1é"]
+        {
+            assert_eq!(parse_nano(text), None, "{text}");
         }
     }
 
