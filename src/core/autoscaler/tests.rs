@@ -1,3 +1,5 @@
+mod recorded;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
