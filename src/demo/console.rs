@@ -27,7 +27,7 @@ pub fn header(
     connection: &Connection,
     store_url: &str,
     interval: Duration,
-    scale_down_window: u32,
+    scale_down_window: i32,
 ) -> String {
     let lines = [
         "loadline demo: a synthetic cloud IDE, scaled by what loadline answers".to_owned(),
@@ -150,7 +150,7 @@ fn row([time, workload, metric, value, target, pods, desired, why]: [&str; 8]) -
 }
 
 /// Thousandths as a decimal number, with as many decimals as tell something beside the workload's target.
-fn number(workload: Workload, milli: u64) -> String {
+fn number(workload: Workload, milli: i64) -> String {
     if workload.target_milli() < 10_000 {
         return format!("{}.{:03}", milli / 1_000, milli % 1_000);
     }
@@ -172,7 +172,7 @@ pub struct WorkloadSummary {
     /// Readings that did not.
     pub failed: u32,
     /// The lowest and the highest average, in thousandths.
-    pub values_milli: Option<(u64, u64)>,
+    pub values_milli: Option<(i64, i64)>,
     /// The fewest and the most replicas.
     pub replicas: Option<(u32, u32)>,
     /// How often pods were added.

@@ -1,5 +1,6 @@
 //! Asks loadline as the `HorizontalPodAutoscaler` would, prints what it learns, and scales the cloud IDE.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -7,14 +8,12 @@ use anyhow::Context as _;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::autoscaler::{Autoscaler, Spec};
+use super::autoscaler::{Autoscaler, SCALE_DOWN_WINDOW};
 use super::backend::LiveIde;
 use super::console::{self, Connection, WorkloadSummary};
-use super::metric_list::{MetricValueList, milli};
+use super::metric_list::{Item, MetricValueList};
 use super::workload::Workload;
-
-/// Seconds that a decrease waits. Kubernetes waits 300, which is five swings of the load.
-pub const SCALE_DOWN_WINDOW: u32 = 10;
+use crate::core::quantity::parse_milli;
 
 /// The time from one sync to the next, unless asked otherwise. Kubernetes' default is 15 seconds.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(3);
@@ -89,15 +88,9 @@ struct Scaler {
 
 impl Scaler {
     fn new(workload: Workload) -> Self {
-        let (min, max) = workload.limits();
         Self {
             workload,
-            autoscaler: Autoscaler::new(Spec {
-                target_milli: workload.target_milli(),
-                min,
-                max,
-                scale_down_window: SCALE_DOWN_WINDOW,
-            }),
+            autoscaler: Autoscaler::new(workload),
             summary: WorkloadSummary::new(workload),
         }
     }
@@ -115,9 +108,9 @@ impl Scaler {
         let current = u32::try_from(pods.len()).unwrap_or(u32::MAX);
         let outcome = reading.and_then(|list| {
             let values = values_of(&pods, &list)?;
-            self.autoscaler
-                .decide(age.as_secs_f64(), current, &values)
-                .ok_or_else(|| "no pod has a value".to_owned())
+            let now_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+            let decision = self.autoscaler.decide(now_ms, &pods, values);
+            decision.ok_or_else(|| "no pod has a value".to_owned())
         });
         if let Ok(decision) = &outcome
             && decision.desired != current
@@ -129,14 +122,15 @@ impl Scaler {
     }
 }
 
-/// The values of the pods that exist. In a cluster the label selector of the autoscaler sees to that; a rate still knows a
+/// The values of the pods that exist, in thousandths. In a cluster the label selector of the autoscaler sees to that; a rate still knows a
 /// pod for a while after it has gone.
-fn values_of(pods: &[String], list: &MetricValueList) -> Result<Vec<u64>, String> {
-    list.items
-        .iter()
-        .filter(|item| pods.contains(&item.described_object.name))
-        .map(|item| milli(&item.value).ok_or_else(|| format!("{:?} is no quantity", item.value)))
-        .collect()
+fn values_of(pods: &[String], list: &MetricValueList) -> Result<BTreeMap<String, i64>, String> {
+    let existing = list.items.iter().filter(|item| pods.contains(&item.described_object.name));
+    let value = |Item { described_object, value }: &Item| {
+        let milli = parse_milli(value).ok_or_else(|| format!("{value:?} is no quantity"))?;
+        Ok((described_object.name.clone(), milli))
+    };
+    existing.map(value).collect()
 }
 
 async fn read(

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::autoscaler::{Autoscaler, Reason, Spec};
-use super::reader::SCALE_DOWN_WINDOW;
+use super::autoscaler::{Autoscaler, Reason};
 use super::store::{Answer, Store};
 use super::workload::{CloudIde, Workload};
+use crate::core::quantity::milli;
 
 const EPOCH: i64 = 1_800_000_000_000;
 const MATCHERS: &str = r#"namespace="cloud-ide",pod!="""#;
@@ -32,15 +32,11 @@ fn query(workload: Workload) -> String {
 }
 
 /// What the autoscalers saw in the first three minutes: per workload, (second, value in thousandths, replicas, reason).
-fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
+fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, i64, u32, Reason)>> {
     let store = Store::default();
     let mut ide = CloudIde::new(-120.0);
-    let mut autoscalers = Workload::ALL.map(|workload| {
-        let (min, max) = workload.limits();
-        let target_milli = workload.target_milli();
-        let spec = Spec { target_milli, min, max, scale_down_window: SCALE_DOWN_WINDOW };
-        (workload, query(workload), Autoscaler::new(spec))
-    });
+    let mut autoscalers =
+        Workload::ALL.map(|workload| (workload, query(workload), Autoscaler::new(workload)));
     let mut seen = BTreeMap::<_, Vec<_>>::new();
     for second in -120..=180_i32 {
         let at = f64::from(second);
@@ -54,12 +50,12 @@ fn three_minutes() -> BTreeMap<&'static str, Vec<(i32, u64, u32, Reason)>> {
                 panic!("{query}")
             };
             let pods = ide.pods(*workload);
-            let values: Vec<u64> = samples
+            let values = samples
                 .iter()
                 .filter(|(labels, _)| pods.contains(&labels["pod"]))
-                .map(|(_, value)| format!("{:.0}", value * 1_000.0).parse().unwrap())
+                .map(|(labels, value)| (labels["pod"].clone(), milli(*value).unwrap()))
                 .collect();
-            let decision = autoscaler.decide(at, ide.replicas(*workload), &values).unwrap();
+            let decision = autoscaler.decide(milliseconds, &pods, values).unwrap();
             ide.scale(*workload, at + 0.3, decision.desired);
             seen.entry(workload.name()).or_default().push((
                 second,

@@ -91,7 +91,7 @@ impl Workload {
     }
 
     /// The wanted average per pod, in thousandths.
-    pub const fn target_milli(self) -> u64 {
+    pub const fn target_milli(self) -> i64 {
         match self {
             Self::LspServer => 50_000,
             Self::AiInference => 700,

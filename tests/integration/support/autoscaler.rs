@@ -1,19 +1,18 @@
-//! What the HorizontalPodAutoscaler controller makes of metrics, after the algorithm that Kubernetes documents:
-//! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details>; what it leaves open is
-//! as in `pkg/controller/podautoscaler/replica_calculator.go`.
+//! What the HorizontalPodAutoscaler controller asks for, and what it decides by the answers, as text.
 //!
-//! Of pods that are ready, and with the default tolerance. The controller's memory is left out: a decision is the first one.
+//! Of pods that are ready. The controller's memory is left out: a decision is the first one, and that after the windows.
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt::Write as _};
 
-use k8s_openapi::api::autoscaling::v2::{
-    HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec, MetricTarget,
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricSpec};
+use loadline::core::{
+    autoscaler::{
+        self, Basis, Current, History, Metric, Pod, PodSample, Proposal, Readiness, Reading,
+        ReadyCondition, Scale, Situation, Source, Spec,
+    },
+    quantity::{Binary, Decimal, parse_milli},
 };
-use loadline::core::quantity::{Binary, Decimal, parse_milli};
 use serde_json::Value;
-
-/// The part by which usage may be off its target.
-const TOLERANCE: f64 = 0.1;
 
 /// What is scaled.
 #[derive(Clone)]
@@ -93,328 +92,166 @@ pub(crate) fn decide(
     target: &Target,
     answers: &Answers,
 ) -> (String, u32) {
+    let mut hpa = hpa.clone();
+    // Its defaults are those of the controller without a behavior, as far as one decision shows.
+    hpa.spec.behavior.get_or_insert_default();
+    let mut spec = Spec::read(&hpa).expect("an autoscaler that the API server accepts");
+    let behavior = spec.behavior.as_mut().expect("a behavior");
+    let windows = [&mut behavior.up.window_s, &mut behavior.down.window_s].map(std::mem::take);
+    let current = i32::try_from(target.pods.len()).expect("few");
+    let readings: Vec<_> = spec
+        .metrics
+        .iter()
+        .zip(answers)
+        .map(|(metric, answer)| reading(&metric.source, answer.as_ref().map_err(Clone::clone)?))
+        .collect();
+    let decision = spec.decide(
+        &mut History::default(),
+        Situation {
+            now_ms: HOUR_MS,
+            scale: Scale { spec: current, status: current },
+            pods: &target.pods.iter().map(|name| pod(name, target)).collect::<Vec<_>>(),
+            readings: &readings,
+            is_scaled_to_zero: false,
+        },
+    );
+
     let name = hpa.metadata.name.as_deref().expect("a name");
-    let spec = &hpa.spec;
-    let current = count(target.pods.len());
-    let mut text = format!("{name}: {current} {}\n", pods(current));
-    let mut wanted = None;
-    let mut is_unknown = false;
-    for (metric, answer) in spec.metrics.iter().flatten().zip(answers) {
-        let proposal = answer
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|answer| proposal(metric, answer, target));
-        match proposal {
-            Ok((line, replicas)) => {
-                writeln!(text, "  {line} → {replicas}").expect("a String");
-                wanted = wanted.max(Some(replicas));
+    let mut text = format!("{name}: {current} {}\n", if current == 1 { "pod" } else { "pods" });
+    for ((metric, reading), proposal) in spec.metrics.iter().zip(&readings).zip(&decision.proposals)
+    {
+        let label = label(&metric.source);
+        let line = match (reading, proposal) {
+            (Ok(reading), Ok(proposal)) => {
+                let shown = shown(metric, reading, proposal, target);
+                format!("{label}: {shown} → {}", proposal.replicas)
             }
-            Err(error) => {
-                writeln!(text, "  {}: {error}", label(metric)).expect("a String");
-                is_unknown = true;
-            }
-        }
+            (Err(error), _) | (_, Err(error)) => format!("{label}: {error}"),
+        };
+        writeln!(text, "  {line}").expect("a String");
     }
-    let (Some(wanted), false) = (wanted, is_unknown && wanted < Some(current)) else {
-        writeln!(text, "  stays at {current}").expect("a String");
-        return (text, current);
-    };
-    let min = spec.min_replicas.map_or(1, positive);
-    let limited = wanted.clamp(min, positive(spec.max_replicas));
-    let behavior = spec.behavior.as_ref();
-    let (rules, default_window) = match limited.cmp(&current) {
+    let step = decision.desired;
+    let window = match step.cmp(&current) {
         Ordering::Equal => {
             writeln!(text, "  stays at {current}").expect("a String");
-            return (text, current);
+            return (text, current.cast_unsigned());
         }
-        Ordering::Greater => (behavior.and_then(|behavior| behavior.scale_up.as_ref()), 0),
-        Ordering::Less => (behavior.and_then(|behavior| behavior.scale_down.as_ref()), 300),
-    };
-    let window =
-        rules.and_then(|rules| rules.stabilization_window_seconds).unwrap_or(default_window);
-    let step = if limited > current {
-        limited.min(highest(rules, current))
-    } else {
-        limited.max(lowest(rules, current))
+        Ordering::Greater => windows[0],
+        Ordering::Less => windows[1],
     };
     write!(text, "  goes to {step}").expect("a String");
     if window > 0 {
         write!(text, " when that has been so for {window} s").expect("a String");
     }
-    if step != limited {
-        write!(text, ", and on to {limited}").expect("a String");
+    if let Basis::Metrics { recommended, .. } = decision.basis {
+        let limited = recommended.clamp(spec.min_replicas, spec.max_replicas);
+        if step != limited {
+            write!(text, ", and on to {limited}").expect("a String");
+        }
     }
     text.push('\n');
-    (text, step)
+    (text, step.cast_unsigned())
 }
 
-fn count(length: usize) -> u32 {
-    u32::try_from(length).expect("few")
+const HOUR_MS: i64 = 3_600_000;
+
+/// A pod that has long been ready.
+fn pod(name: &str, target: &Target) -> Pod {
+    Pod {
+        name: name.to_owned(),
+        phase: "Running".to_owned(),
+        started_ms: Some(0),
+        ready: Some(ReadyCondition { status: Readiness::Ready, since_ms: 0 }),
+        containers: target.requests.clone(),
+        ..Pod::default()
+    }
 }
 
-fn positive(number: i32) -> u32 {
-    u32::try_from(number).expect("a number of pods")
-}
-
-fn pods(count: u32) -> &'static str {
-    if count == 1 { "pod" } else { "pods" }
-}
-
-fn label(metric: &MetricSpec) -> String {
-    match metric.type_.as_str() {
-        "Pods" => format!("Pods {}", metric.pods.as_ref().expect("pods").metric.name),
-        "Object" => {
-            let source = metric.object.as_ref().expect("object");
-            let object = &source.described_object;
-            format!("{} {} {}", object.kind, object.name, source.metric.name)
+fn label(source: &Source) -> String {
+    match source {
+        Source::Pods { metric, .. } => format!("Pods {metric}"),
+        Source::Object { object, metric, .. } => {
+            format!("{} {} {metric}", object.kind, object.name)
         }
-        "External" => {
-            format!("External {}", metric.external.as_ref().expect("external").metric.name)
-        }
-        "Resource" => format!("Resource {}", metric.resource.as_ref().expect("resource").name),
-        _ => {
-            let source = metric.container_resource.as_ref().expect("container resource");
-            format!("Resource {} of container {}", source.name, source.container)
+        Source::External { metric, .. } => format!("External {metric}"),
+        Source::Resource { resource, container: None } => format!("Resource {resource}"),
+        Source::Resource { resource, container: Some(container) } => {
+            format!("Resource {resource} of container {container}")
         }
     }
 }
 
-/// The replicas that one metric asks for, and why.
-fn proposal(metric: &MetricSpec, answer: &Value, target: &Target) -> Result<(String, u32), String> {
-    let label = label(metric);
-    let current = count(target.pods.len());
-    match metric.type_.as_str() {
-        "Pods" => {
-            let values = values(answer, "value");
-            if values.is_empty() {
-                return Err("no value".to_owned());
-            }
-            let wanted =
-                quantity(metric.pods.as_ref().expect("pods").target.average_value.as_ref());
-            let shown: Vec<_> = values.iter().map(|value| Decimal(*value).to_string()).collect();
-            let line = format!(
-                "{label}: {}; average {}, target {}",
-                shown.join(", "),
-                Decimal(average(&values)),
-                Decimal(wanted)
-            );
-            Ok((line, by_pods(&values, wanted, current)))
-        }
-        "Object" => {
-            let value = values(answer, "value").iter().sum();
-            Ok(one_value(&label, value, &metric.object.as_ref().expect("object").target, current))
-        }
-        "External" => {
-            let value = values(answer, "value").iter().sum();
-            Ok(one_value(
-                &label,
-                value,
-                &metric.external.as_ref().expect("external").target,
-                current,
-            ))
-        }
-        _ => usage(metric, answer, target, &label),
-    }
-}
-
-fn number(length: usize) -> i64 {
-    i64::try_from(length).expect("few")
-}
-
-fn quantity(quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>) -> i64 {
-    let text = &quantity.expect("a target of this kind").0;
-    parse_milli(text).unwrap_or_else(|| panic!("{text}"))
-}
-
-/// The values of a list, in thousandths.
-fn values(answer: &Value, field: &str) -> Vec<i64> {
+/// The values of an answer, as the controller reads them.
+fn reading(source: &Source, answer: &Value) -> Result<Reading, String> {
     let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    items.iter().map(|item| milli(&item[field])).collect()
+    let sample = |name: &Value, milli| {
+        (name.as_str().expect("a name").to_owned(), PodSample { milli, ..PodSample::default() })
+    };
+    let (samples, nothing): (BTreeMap<_, _>, _) = match source {
+        Source::Object { .. } | Source::External { .. } => {
+            return Ok(Reading::Value(items.iter().map(|item| milli(&item["value"])).sum()));
+        }
+        Source::Pods { .. } => {
+            let of = |item: &Value| sample(&item["describedObject"]["name"], milli(&item["value"]));
+            (items.iter().map(of).collect(), "no value")
+        }
+        Source::Resource { resource, container } => {
+            let is_meant = |name: &Value| container.as_ref().is_none_or(|wanted| *name == **wanted);
+            let of = |pod: &Value| {
+                let containers = pod["containers"].as_array().expect("containers").iter();
+                let meant = containers.filter(|container| is_meant(&container["name"]));
+                let usage = meant.map(|container| milli(&container["usage"][resource])).sum();
+                sample(&pod["metadata"]["name"], usage)
+            };
+            (items.iter().map(of).collect(), "no usage")
+        }
+    };
+    if samples.is_empty() { Err(nothing.to_owned()) } else { Ok(Reading::Pods(samples)) }
 }
 
 fn milli(value: &Value) -> i64 {
     value.as_str().and_then(parse_milli).unwrap_or_else(|| panic!("{value}"))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the numbers of examples are small")]
-fn ratio(value: i64, target: i64) -> f64 {
-    value as f64 / target as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the numbers of examples are small and positive"
-)]
-fn replicas(number: f64) -> u32 {
-    number.ceil() as u32
-}
-
-fn is_tolerated(ratio: f64) -> bool {
-    (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio)
-}
-
-/// The replicas by the ratio of known values to their target. For pods without a value stands `absent`, which depends on whether
-/// the others are too high, so that what is not known makes a change smaller and never turns it round.
-fn by_ratio(
-    known: &[i64],
-    current: u32,
-    absent: impl Fn(Ordering) -> i64,
-    ratio: impl Fn(&[i64]) -> f64,
-) -> u32 {
-    let before = ratio(known);
-    if count(known.len()) >= current {
-        return if is_tolerated(before) { current } else { replicas(before * f64::from(current)) };
+/// What is read, and what it should be.
+fn shown(metric: &Metric, reading: &Reading, proposal: &Proposal, target: &Target) -> String {
+    let is_memory =
+        matches!(&metric.source, Source::Resource { resource, .. } if resource == "memory");
+    let number = |milli| {
+        if is_memory { Binary(milli).to_string() } else { Decimal(milli).to_string() }
+    };
+    let values = match reading {
+        Reading::Value(value) => number(*value),
+        Reading::Pods(samples) => {
+            let values: Vec<_> = samples.values().map(|sample| number(sample.milli)).collect();
+            values.join(", ")
+        }
+    };
+    match (&metric.source, metric.target, proposal.current) {
+        (
+            Source::Pods { .. },
+            autoscaler::Target::AverageValue(wanted),
+            Current::Average(average),
+        ) => {
+            format!("{values}; average {}, target {}", number(average), number(wanted))
+        }
+        (
+            Source::Resource { resource, container },
+            autoscaler::Target::Utilization(wanted),
+            Current::Utilization { percent, .. },
+        ) => {
+            let is_meant = |name: &String| container.as_ref().is_none_or(|wanted| wanted == name);
+            let meant = target.requests.iter().filter(|(name, _)| is_meant(name));
+            let requested: i64 = meant.map(|(_, requests)| requests[resource]).sum();
+            format!("{values} of {}; {percent} %, target {wanted} %", number(requested))
+        }
+        (Source::Resource { .. }, autoscaler::Target::AverageValue(wanted), _) => {
+            format!("{values}; target {}", number(wanted))
+        }
+        (_, autoscaler::Target::AverageValue(wanted), _) => {
+            format!("{values}, target {} for each pod", number(wanted))
+        }
+        (_, autoscaler::Target::Value(wanted), _) => format!("{values}, target {}", number(wanted)),
+        (_, wanted, current) => panic!("{current:?} for {wanted:?}"),
     }
-    let direction = before.total_cmp(&1.0);
-    let mut all = known.to_owned();
-    all.resize(usize::try_from(current).expect("few"), absent(direction));
-    let after = ratio(&all);
-    let wanted = replicas(after * f64::from(current));
-    let turns = direction.is_ne() && after.total_cmp(&1.0) == direction.reverse();
-    let goes_astray = (after < 1.0 && wanted > current) || (after > 1.0 && wanted < current);
-    if is_tolerated(after) || turns || goes_astray { current } else { wanted }
-}
-
-/// The average is a whole number of thousandths, as the controller's.
-fn average(values: &[i64]) -> i64 {
-    values.iter().sum::<i64>() / number(values.len())
-}
-
-fn by_pods(values: &[i64], target: i64, current: u32) -> u32 {
-    let absent = |direction: Ordering| if direction.is_lt() { target } else { 0 };
-    by_ratio(values, current, absent, |values| ratio(average(values), target))
-}
-
-/// A metric that is one value, of an object or from outside.
-fn one_value(label: &str, value: i64, target: &MetricTarget, current: u32) -> (String, u32) {
-    let shown = Decimal(value);
-    if target.type_ == "Value" {
-        let wanted = quantity(target.value.as_ref());
-        let ratio = ratio(value, wanted);
-        let pods = if is_tolerated(ratio) { current } else { replicas(ratio * f64::from(current)) };
-        return (format!("{label}: {shown}, target {}", Decimal(wanted)), pods);
-    }
-    let wanted = quantity(target.average_value.as_ref());
-    let each = ratio(value, wanted * i64::from(current));
-    let pods = if is_tolerated(each) { current } else { replicas(ratio(value, wanted)) };
-    (format!("{label}: {shown}, target {} for each pod", Decimal(wanted)), pods)
-}
-
-/// Usage of CPU or memory, of whole pods or of one of their containers.
-fn usage(
-    metric: &MetricSpec,
-    answer: &Value,
-    target: &Target,
-    label: &str,
-) -> Result<(String, u32), String> {
-    let (resource, container, wanted) = match (&metric.resource, &metric.container_resource) {
-        (Some(source), _) => (&source.name, None, &source.target),
-        (_, Some(source)) => (&source.name, Some(&source.container), &source.target),
-        _ => panic!("{label}"),
-    };
-    let is_meant = |name: &str| container.is_none_or(|wanted| wanted == name);
-    let mut used = Vec::new();
-    for pod in answer["items"].as_array().expect("items") {
-        let containers = pod["containers"].as_array().expect("containers").iter();
-        let of_container = containers
-            .filter(|container| is_meant(container["name"].as_str().expect("a name")))
-            .map(|container| milli(&container["usage"][resource]));
-        used.push(of_container.sum());
-    }
-    if used.is_empty() {
-        return Err("no usage".to_owned());
-    }
-    let current = count(target.pods.len());
-    let format = |milli| {
-        if resource == "memory" { Binary(milli).to_string() } else { Decimal(milli).to_string() }
-    };
-    let shown: Vec<_> = used.iter().map(|usage| format(*usage)).collect();
-    let shown = shown.join(", ");
-    if wanted.type_ == "AverageValue" {
-        let average = quantity(wanted.average_value.as_ref());
-        let line = format!("{label}: {shown}; target {}", format(average));
-        return Ok((line, by_pods(&used, average, current)));
-    }
-    let requests = target.requests.iter().filter(|(name, _)| is_meant(name));
-    let requested: i64 = requests
-        .map(|(name, requests)| {
-            *requests.get(resource).unwrap_or_else(|| panic!("{name} requests no {resource}"))
-        })
-        .sum();
-    let percent = |used: &[i64]| used.iter().sum::<i64>() * 100 / (requested * number(used.len()));
-    let aim = i64::from(wanted.average_utilization.expect("a utilization"));
-    let absent = |direction: Ordering| match direction {
-        Ordering::Less => requested * aim.max(100) / 100,
-        Ordering::Equal => requested * aim / 100,
-        Ordering::Greater => 0,
-    };
-    let pods = by_ratio(&used, current, absent, |used| ratio(percent(used), aim));
-    let percent = percent(&used);
-    let requested = format(requested);
-    Ok((format!("{label}: {shown} of {requested}; {percent} %, target {aim} %"), pods))
-}
-
-/// How many pods the policies allow in the first period.
-fn highest(rules: Option<&HPAScalingRules>, current: u32) -> u32 {
-    let of = |policy: &HPAScalingPolicy| match policy.type_.as_str() {
-        "Pods" => current + positive(policy.value),
-        _ => replicas(f64::from(current) * (1.0 + f64::from(policy.value) / 100.0)),
-    };
-    let policies = rules.and_then(|rules| rules.policies.as_ref());
-    let defaults = (current * 2).max(current + 4);
-    choose(
-        rules,
-        policies.map(|policies| policies.iter().map(of).collect()),
-        defaults,
-        current,
-        true,
-    )
-}
-
-/// How few pods the policies allow in the first period.
-fn lowest(rules: Option<&HPAScalingRules>, current: u32) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a part of a number of pods; the controller cuts it off, too"
-    )]
-    let of = |policy: &HPAScalingPolicy| match policy.type_.as_str() {
-        "Pods" => current.saturating_sub(positive(policy.value)),
-        _ => (f64::from(current) * (1.0 - f64::from(policy.value) / 100.0)) as u32,
-    };
-    let policies = rules.and_then(|rules| rules.policies.as_ref());
-    choose(rules, policies.map(|policies| policies.iter().map(of).collect()), 0, current, false)
-}
-
-/// `selectPolicy: Max` means the largest change, in both directions.
-fn choose(
-    rules: Option<&HPAScalingRules>,
-    limits: Option<Vec<u32>>,
-    default: u32,
-    current: u32,
-    is_up: bool,
-) -> u32 {
-    let select = rules.and_then(|rules| rules.select_policy.as_deref()).unwrap_or("Max");
-    let limits = limits.unwrap_or_else(|| vec![default]);
-    let limit = match (select, is_up) {
-        ("Disabled", _) => None,
-        ("Max", true) | ("Min", false) => limits.into_iter().max(),
-        _ => limits.into_iter().min(),
-    };
-    limit.unwrap_or(current)
-}
-
-#[test]
-fn pods_without_a_value_make_a_change_smaller() {
-    // Too high: they count as idle.
-    assert_eq!(by_pods(&[300], 100, 1), 3);
-    assert_eq!(by_pods(&[300], 100, 2), 3);
-    assert_eq!(by_pods(&[150], 100, 2), 2, "and do not turn it round");
-    // Too low: they count as on target.
-    assert_eq!(by_pods(&[10, 10, 10], 100, 3), 1);
-    assert_eq!(by_pods(&[10, 10], 100, 4), 3);
-    // Within tolerance.
-    assert_eq!(by_pods(&[110, 110], 100, 2), 2);
-    assert_eq!(by_pods(&[111, 111], 100, 2), 3);
 }
