@@ -207,9 +207,7 @@ impl Stand {
         latencies.sort_unstable();
         let at = |per_mille: usize| latencies.get(latencies.len() * per_mille / 1_000).copied();
         if let (Some(median), Some(slow), Some(last)) = (at(500), at(990), latencies.last()) {
-            println!(
-                "a read takes {median:.2?} (median), {slow:.2?} (p99), {last:.2?} at most"
-            );
+            println!("a read takes {median:.2?} (median), {slow:.2?} (p99), {last:.2?} at most");
         }
     }
 
