@@ -35,12 +35,12 @@ impl UsageRules {
         let kinds = Kinds::builtin();
         let usage_of = |resource: &str| {
             let kind = Arc::clone(kinds.resolve("", resource)?);
-            let of = |rule: &Option<Arc<ResourceRule>>, resource| match rule {
-                Some(rule) => ResourceSource::new(rule, &kind, &kinds),
-                None => {
+            let of = |rule: &Option<Arc<ResourceRule>>, resource| {
+                let missing = || {
                     let rule = RuleId::Resource(resource);
-                    Err(format!("{rule} is missing, or has been left out"))
-                }
+                    format!("{rule} is missing, or has been left out")
+                };
+                ResourceSource::new(rule.as_ref().ok_or_else(missing)?, &kind, &kinds)
             };
             let cpu = of(&rules.cpu, ComputeResource::Cpu);
             let memory = of(&rules.memory, ComputeResource::Memory);

@@ -145,14 +145,16 @@ fn assert_described(document: &Value, schema: &Value, answer: &Value) {
                         assert!(schema.get("properties").is_none(), "{name} is not described");
                     }
                     (Value::Null, schema) | (schema, _) => {
-                        assert_described(document, schema, value)
+                        assert_described(document, schema, value);
                     }
                 }
             }
         }
         Value::Array(items) => {
             assert_eq!(schema["type"], "array", "{answer}");
-            items.iter().for_each(|item| assert_described(document, &schema["items"], item));
+            for item in items {
+                assert_described(document, &schema["items"], item);
+            }
         }
         Value::String(_) => assert_eq!(schema["type"], "string", "{answer}"),
         Value::Number(_) => assert_eq!(schema["type"], "integer", "{answer}"),
