@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod flags;
 mod logging;
 mod serve;
@@ -31,6 +32,8 @@ enum Command {
     Serve(Box<flags::Serve>),
     /// Check rules files for errors and likely mistakes
     Check(check::Flags),
+    /// Explain why a metric has its value or none, and what an autoscaler makes of it
+    Explain(Box<explain::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -58,6 +61,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Check(flags) => return check::run(&flags).unwrap_or_else(|error| failed(&error)),
+        Command::Explain(flags) => {
+            return explain::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),
     };

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod duration;
 pub mod embedded;
 pub mod excerpt;
+pub mod explain;
 pub mod external;
 pub mod fields;
 pub mod go_quote;

@@ -14,6 +14,7 @@ pub mod core;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod discovery;
+pub mod explain;
 pub mod files;
 pub mod hpas;
 pub mod http;

@@ -16,11 +16,11 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use self::{
-    accepted::AcceptedFlags, certificates::CertificateFlags, memory::MemoryFlags,
-    prometheus::PrometheusFlags,
+use self::{accepted::AcceptedFlags, certificates::CertificateFlags, memory::MemoryFlags};
+pub(super) use self::{
+    memory::MemoryLimit,
+    prometheus::{CredentialFlags, PrometheusFlags},
 };
-pub(super) use self::{memory::MemoryLimit, prometheus::CredentialFlags};
 use crate::{
     app::ClusterSettings,
     auth::{access, trust},

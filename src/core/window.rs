@@ -10,13 +10,15 @@ use promql_parser::{
 /// The range of a query's range selectors and subqueries in seconds, where the parser knows the query, it has one, and all of
 /// them are of the same length.
 pub fn seconds(promql: &str) -> Option<i64> {
-    let expression = parse(promql).ok()?;
-    let mut ranges = Ranges::default();
-    walk_expr(&mut ranges, &expression).ok()?;
-    match ranges.seconds.as_slice() {
-        [first, rest @ ..] if rest.iter().all(|other| other == first) => Some(*first),
-        _ => None,
-    }
+    let ranges = Ranges::of(promql)?;
+    let mut seconds = ranges.0.iter().map(|range| i64::try_from(range.as_secs()).ok());
+    let first = seconds.next()??;
+    seconds.all(|other| other == Some(first)).then_some(first)
+}
+
+/// The shortest range of a query's range selectors and subqueries, where the parser knows the query and it has one.
+pub fn shortest(promql: &str) -> Option<Duration> {
+    Ranges::of(promql)?.0.into_iter().min()
 }
 
 /// The age of the oldest sample that the query reads, where the parser knows the query: ranges, offsets and subqueries add up,
@@ -66,22 +68,26 @@ impl ExprVisitor for Oldest {
     }
 }
 
+/// The ranges of a query.
 #[derive(Default)]
-struct Ranges {
-    seconds: Vec<i64>,
+struct Ranges(Vec<Duration>);
+
+impl Ranges {
+    fn of(promql: &str) -> Option<Self> {
+        let mut ranges = Self::default();
+        walk_expr(&mut ranges, &parse(promql).ok()?).ok()?;
+        Some(ranges)
+    }
 }
 
 impl ExprVisitor for Ranges {
     type Error = ();
 
     fn pre_visit(&mut self, expression: &Expr) -> Result<bool, ()> {
-        let range = match expression {
-            Expr::MatrixSelector(selector) => Some(selector.range),
-            Expr::Subquery(subquery) => Some(subquery.range),
-            _ => None,
-        };
-        if let Some(range) = range {
-            self.seconds.push(i64::try_from(range.as_secs()).map_err(drop)?);
+        match expression {
+            Expr::MatrixSelector(selector) => self.0.push(selector.range),
+            Expr::Subquery(subquery) => self.0.push(subquery.range),
+            _ => {}
         }
         Ok(true)
     }

@@ -20,6 +20,8 @@ use std::{
 
 use serde_json::Value;
 
+use loadline::core::explain::{Cause, Severity};
+
 use self::{
     page::Page,
     session::{Session, looks_like},
@@ -30,6 +32,7 @@ const RUN: &[&str] = &[
     "README.md",
     "docs/check.md",
     "docs/debugging.md",
+    "docs/explain.md",
     "docs/first-rule.md",
     "docs/from-keda.md",
     "docs/from-prometheus-adapter.md",
@@ -110,10 +113,10 @@ fn table_rows(path: &str) -> Vec<String> {
 fn the_page_of_flags_has_each_with_its_default() {
     let of_serve = flags::rows("serve");
     assert!(of_serve.len() > 50, "{of_serve:?}");
-    let of_both: Vec<_> = of_serve.into_iter().chain(flags::rows("check")).collect();
+    let of_all: Vec<_> = of_serve.into_iter().chain(flags::rows("check")).chain(flags::rows("explain")).collect();
     let shown = table_rows("docs/flags.md");
-    let missing: Vec<_> = of_both.iter().filter(|row| !shown.contains(row)).collect();
-    let wrong: Vec<_> = shown.iter().filter(|row| !of_both.contains(row)).collect();
+    let missing: Vec<_> = of_all.iter().filter(|row| !shown.contains(row)).collect();
+    let wrong: Vec<_> = shown.iter().filter(|row| !of_all.contains(row)).collect();
     assert!(missing.is_empty() && wrong.is_empty(), "missing {missing:#?}, not so {wrong:#?}");
 }
 
@@ -132,6 +135,22 @@ fn the_page_of_rules_has_each_key() {
     };
     let missing: Vec<_> = keys.into_iter().filter(|key| !named(key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_page_of_explain_has_each_cause() {
+    let verdict = |cause: &Cause| match cause.severity() {
+        Severity::Normal => "ok",
+        Severity::Doubtful => "doubtful",
+        Severity::Failed => "failed",
+    };
+    let begins = |cause: &Cause| format!("| `{}` | {} | ", cause.code(), verdict(cause));
+    let shown: Vec<_> = table_rows("docs/explain.md");
+    let shown = shown.iter().filter(|row| row.matches(" | ").count() == 2);
+    let wanted: Vec<_> = Cause::ALL.iter().map(begins).collect();
+    let shown: Vec<_> = shown.collect();
+    let is_so = shown.iter().zip(&wanted).all(|(row, begin)| row.starts_with(begin));
+    assert!(is_so && shown.len() == wanted.len(), "{shown:#?}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ mod docs;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod external_metrics;
 #[cfg(test)]
 mod failures;

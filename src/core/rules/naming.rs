@@ -88,6 +88,11 @@ impl Namer {
         if let Some(filter) = self.filters.iter().position(refuses) {
             return Err(Unnamed::Filter(filter));
         }
+        self.unfiltered(series)
+    }
+
+    /// [`Namer::name`], whatever `seriesFilters` say.
+    pub fn unfiltered(&self, series: &str) -> Result<String, Unnamed> {
         let captures = self.matches.captures(series).ok_or(Unnamed::Matches)?;
         let name = go_regex::expand(&self.template, &captures);
         if name.is_empty() { Err(Unnamed::Empty) } else { Ok(name) }

@@ -67,6 +67,12 @@ async fn the_first_rule() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make test-docs runs it"]
+async fn explaining() {
+    run("docs/explain.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-docs runs it"]
 async fn debugging() {
     run("docs/debugging.md").await;
 }

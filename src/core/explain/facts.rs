@@ -1,0 +1,219 @@
+//! What is gathered about a metric before anything is concluded.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::core::{
+    kinds::Kind,
+    rules::{MetricRule, Nan},
+    selector::Selector,
+};
+
+/// The metric that is asked about.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its name.
+    pub metric: String,
+    /// Whose value is asked.
+    pub of: Of,
+    /// The namespace; nothing for objects that are in none.
+    pub namespace: Option<String>,
+    /// Which of its series.
+    pub selector: Selector,
+}
+
+/// Whose value is asked.
+#[derive(Clone, Debug)]
+pub enum Of {
+    /// Objects of a kind: custom.metrics.k8s.io.
+    Objects {
+        /// The kind; the text is what was written, where no such kind is known.
+        kind: Result<Arc<Kind>, String>,
+        /// Which ones.
+        which: Which,
+    },
+    /// Nobody's: external.metrics.k8s.io.
+    External,
+}
+
+/// Which objects.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// One.
+    Named(String),
+    /// Those that match.
+    Selected(Selector),
+}
+
+impl Asked {
+    /// Whether it is a metric of custom.metrics.k8s.io; else it is an external one.
+    pub fn is_custom(&self) -> bool {
+        matches!(self.of, Of::Objects { .. })
+    }
+}
+
+/// A series, with its labels but its name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The value of its newest sample.
+    pub value: f64,
+}
+
+impl Series {
+    /// A label's value; empty where it is not carried.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Why a request to a backend has no answer that can be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The cause.
+    pub cause: super::Cause,
+    /// What may be told of it.
+    pub text: String,
+}
+
+/// What was found for a rule.
+#[derive(Clone, Debug)]
+pub struct RuleFacts {
+    /// The rule.
+    pub rule: MetricRule,
+    /// The names of the series that `seriesQuery` finds, of the last day; or why nobody knows.
+    pub names: Result<Vec<String>, Failure>,
+    /// Names that the rule is about and `seriesQuery` does not find, which have series all the same.
+    pub excluded: Vec<String>,
+    /// The labels that name objects, and the resources that they are mapped to.
+    pub labels: Vec<(String, String)>,
+    /// The label that names objects of the kind that is asked about.
+    pub label: Option<String>,
+    /// The label that holds the namespace.
+    pub namespace_label: Option<String>,
+}
+
+/// What is known of the series behind the metric.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesFacts {
+    /// The series' name.
+    pub name: String,
+    /// Those that have a sample now, whatever their labels.
+    pub now: Vec<Series>,
+    /// Those of the last day; the same where there are some now.
+    pub day: Vec<Series>,
+    /// How long ago the newest sample of the last day was, in seconds, where that was asked.
+    pub newest_age_s: Option<f64>,
+    /// The most samples that one of them has within the query's range, where the query has one.
+    pub most_in_range: Option<f64>,
+    /// The shortest range of the query.
+    pub range: Option<Duration>,
+    /// Why nothing is known of them.
+    pub failure: Option<Failure>,
+}
+
+/// An object of the kind that is asked about.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ObjectFacts {
+    /// Its name.
+    pub name: String,
+    /// Who owns it, as `Kind/name`, from the nearest owner on; empty where nobody does.
+    pub owners: Vec<String>,
+    /// Of a pod: whether it is ready; nothing where nobody says.
+    pub is_ready: Option<bool>,
+}
+
+/// The objects that are asked about.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectsFacts {
+    /// Those that are selected.
+    pub selected: Vec<ObjectFacts>,
+    /// The names of all of the kind in the namespace.
+    pub all: Vec<String>,
+    /// Whether somebody knows the objects: a cluster, or manifests.
+    pub is_known: bool,
+    /// Who should own them, as `Kind/name`: the workload that the autoscaler scales.
+    pub owner: Option<String>,
+    /// Whether the workload has zero replicas.
+    pub is_at_zero: bool,
+}
+
+/// How the metric is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The rule.
+    pub rule: MetricRule,
+    /// The series' name.
+    pub series: String,
+    /// The label that holds the object's name; nothing for external metrics.
+    pub label: Option<String>,
+    /// The label that holds the namespace, where the query matches it.
+    pub namespace_label: Option<String>,
+    /// Whether readers may share a query, and why not.
+    pub sharing: String,
+}
+
+/// The query and its answer.
+#[derive(Clone, Debug, Default)]
+pub struct AnswerFacts {
+    /// The query as it is sent.
+    pub query: String,
+    /// Why it has no answer.
+    pub failure: Option<Failure>,
+    /// The samples, as they came.
+    pub samples: Vec<Series>,
+    /// How many samples are native histograms.
+    pub histograms: usize,
+    /// What the backend warned of.
+    pub warnings: Vec<String>,
+    /// Whether the backend says that a part is missing.
+    pub is_partial: bool,
+    /// How many samples the query has without the autoscaler's selector, where there is one and it finds nothing.
+    pub without_selector: Option<usize>,
+    /// Whether the query is the same without the autoscaler's selector.
+    pub ignores_selector: bool,
+    /// The values that are served: the object's name, or the labels of an external value, and thousandths.
+    pub values: Vec<(String, i64)>,
+    /// Objects of which several samples were found.
+    pub several: Vec<String>,
+    /// How NaN is served.
+    pub nan: Option<Nan>,
+}
+
+/// All that was gathered about a metric.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What was asked.
+    pub asked: Asked,
+    /// The rules that were left out because they do not compile, and what they say.
+    pub broken: Vec<BrokenRule>,
+    /// The rules, in the order of the file.
+    pub rules: Vec<RuleFacts>,
+    /// The names of the metrics that are served by the API that is asked, and for the kind.
+    pub served_names: Vec<String>,
+    /// Other resources that the metric is served for.
+    pub other_resources: Vec<String>,
+    /// Whether the other API serves the metric.
+    pub is_in_other_api: bool,
+    /// Rules that nothing is known of yet.
+    pub undiscovered: Vec<String>,
+    /// How the metric is served, if it is.
+    pub served: Option<Served>,
+    /// The objects; nothing for external metrics.
+    pub objects: ObjectsFacts,
+    /// The series of the metric, or of the rule that comes nearest.
+    pub series: Option<SeriesFacts>,
+    /// The query and its answer, where the metric is served.
+    pub answer: Option<AnswerFacts>,
+}
+
+/// A rule that does not compile.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BrokenRule {
+    /// Where, as `rules[2].name.as`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What the file says of it, as text.
+    pub text: String,
+}

@@ -1,0 +1,448 @@
+//! What an autoscaler says, and what it makes of its metrics.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use serde_json::Value;
+
+use super::{
+    Cause, Outcome, OutcomeMetric, Step, name,
+    workload::{OwnedPod, Workload},
+};
+use crate::core::{
+    autoscaler::{
+        Basis, Current, Decision, History, Limit, Metric, Pod, PodSample, Reading, Situation,
+        Source, Spec, Target,
+    },
+    quantity::Decimal,
+};
+
+/// What a metric's name ends with when it falls as pods are added: a time, a share, or what waits.
+const FALLS: [&str; 22] = [
+    "seconds",
+    "milliseconds",
+    "latency",
+    "duration",
+    "ratio",
+    "percent",
+    "utilization",
+    "utilisation",
+    "usage",
+    "backlog",
+    "queue",
+    "depth",
+    "lag",
+    "pending",
+    "waiting",
+    "quantile",
+    "p50",
+    "p90",
+    "p95",
+    "p99",
+    "length",
+    "age",
+];
+
+/// What is in a metric's name when it says how many pods are wanted.
+const WANTS: [&str; 7] =
+    ["replicas", "desired", "wanted", "needed", "pods", "workers", "instances"];
+
+/// A value that is never more than this part of its target does not come near it; the second one counts where the history is
+/// short, and leaves only units as an explanation.
+const NEAR: [f64; 2] = [0.1, 0.01];
+
+/// A metric of an autoscaler, as it was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The values: by object, or by the labels of an external value, in thousandths; or why there are none.
+    pub values: Result<Vec<(String, i64)>, String>,
+    /// The query, where it is known.
+    pub query: String,
+    /// What the query has returned within a day, where that is known.
+    pub history: Option<PastDay>,
+}
+
+/// What a query has returned within a day, in steps.
+#[derive(Clone, Copy, Debug)]
+pub struct PastDay {
+    /// The largest value of one object.
+    pub highest: f64,
+    /// At how many steps there was a value.
+    pub steps: f64,
+}
+
+impl PastDay {
+    /// The time from step to step in seconds.
+    pub const STEP_S: u32 = 60;
+
+    /// Whether it covers so much time that it shows what the metric usually is.
+    fn is_long(self) -> bool {
+        self.steps * f64::from(Self::STEP_S) >= 6.0 * 3600.0
+    }
+}
+
+/// Reads the autoscaler out of its document, and says what of it nothing reads.
+pub fn spec(document: &Value) -> (Option<(HorizontalPodAutoscaler, Spec)>, Vec<Step>) {
+    let found = serde_json::from_value::<HorizontalPodAutoscaler>(document.clone());
+    let hpa = match found {
+        Ok(hpa) => hpa,
+        Err(error) => {
+            let seen = format!("the autoscaler cannot be read: {error}");
+            let advice = "write it as autoscaling/v2";
+            return (None, vec![Step::found(name::HPA, Cause::HpaFieldIgnored, seen, advice)]);
+        }
+    };
+    let mut steps = Vec::new();
+    let spec = match Spec::read(&hpa) {
+        Ok(spec) => {
+            let seen = format!(
+                "{} to {} replicas, {} {}",
+                spec.min_replicas,
+                spec.max_replicas,
+                spec.metrics.len(),
+                if spec.metrics.len() == 1 { "metric" } else { "metrics" }
+            );
+            steps.push(Step::good(name::HPA, seen));
+            Some(spec)
+        }
+        Err(error) => {
+            let advice = "correct the field: the API server refuses it";
+            steps.push(Step::unsound(name::HPA, error.to_string(), advice));
+            None
+        }
+    };
+    for field in ignored(document, &hpa) {
+        let seen = format!("nothing reads {field}");
+        steps.push(Step::found(
+            name::HPA,
+            Cause::HpaFieldIgnored,
+            seen,
+            "remove the field, or write the one that is read",
+        ));
+    }
+    (spec.map(|spec| (hpa, spec)), steps)
+}
+
+/// Fields of the spec that nothing reads: unknown ones, and targets that do not count beside another.
+fn ignored(document: &Value, hpa: &HorizontalPodAutoscaler) -> Vec<String> {
+    let known = serde_json::to_value(hpa).unwrap_or_default();
+    let mut ignored = Vec::new();
+    if let (Some(written), Some(known)) = (document.get("spec"), known.get("spec")) {
+        unknown(written, known, "spec", &mut ignored);
+    }
+    let metrics = document.pointer("/spec/metrics").and_then(Value::as_array);
+    for (index, metric) in metrics.into_iter().flatten().enumerate() {
+        let kind = metric.get("type").and_then(Value::as_str).unwrap_or_default();
+        let (field, read): (&str, &[&str]) = match kind {
+            "Pods" => ("pods", &["averageValue"]),
+            "External" => ("external", &["averageValue", "value"]),
+            "Object" => ("object", &["averageValue", "value"]),
+            "Resource" => ("resource", &["averageValue", "averageUtilization"]),
+            "ContainerResource" => ("containerResource", &["averageValue", "averageUtilization"]),
+            _ => continue,
+        };
+        let others = ["pods", "external", "object", "resource", "containerResource"];
+        for other in others.iter().filter(|other| **other != field && metric.get(**other).is_some())
+        {
+            ignored.push(format!("spec.metrics[{index}].{other}, because `type` is {kind}"));
+        }
+        let Some(target) = metric.get(field).and_then(|source| source.get("target")) else {
+            continue;
+        };
+        let path = format!("spec.metrics[{index}].{field}.target");
+        let type_ = target.get("type").and_then(Value::as_str).unwrap_or_default();
+        let has = |name: &str| target.get(name).is_some();
+        let by_type = match type_ {
+            "Value" => "value",
+            "AverageValue" => "averageValue",
+            "Utilization" => "averageUtilization",
+            _ => "",
+        };
+        // Of an Object `type` decides; of the others an average comes before all else.
+        let used = match kind {
+            "Object" => by_type,
+            _ => *read.iter().find(|name| has(name)).unwrap_or(&""),
+        };
+        for name in ["value", "averageValue", "averageUtilization"] {
+            if has(name) && name != used {
+                ignored.push(format!("{path}.{name}, because {used} counts"));
+            }
+        }
+        if !by_type.is_empty() && by_type != used && !used.is_empty() && !has(by_type) {
+            ignored.push(format!("{path}.type {type_}, because {used} is set"));
+        }
+    }
+    ignored
+}
+
+/// Fields of what was written that the type does not have.
+fn unknown(written: &Value, known: &Value, path: &str, ignored: &mut Vec<String>) {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => {
+            for (key, value) in written {
+                match known.get(key) {
+                    Some(known) => unknown(value, known, &format!("{path}.{key}"), ignored),
+                    None if value.is_null() => {}
+                    None => {
+                        ignored.push(format!("{path}.{key}, which is no field of autoscaling/v2"));
+                    }
+                }
+            }
+        }
+        (Value::Array(written), Value::Array(known)) => {
+            for (index, (written, known)) in written.iter().zip(known).enumerate() {
+                unknown(written, known, &format!("{path}[{index}]"), ignored);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What can be said of a metric and its target before anything is computed.
+pub fn target_steps(metric: &Metric, found: &Found) -> Vec<Step> {
+    let Some(metric_name) = metric.name() else { return Vec::new() };
+    let mut steps = Vec::new();
+    if matches!(metric.target, Target::Value(_)) && compounds(metric_name, &found.query) {
+        let seen = format!(
+            "`type: Value` multiplies the ready pods by the ratio, and `{metric_name}` does not fall as pods are added: the number of replicas compounds"
+        );
+        let advice = "use `type: AverageValue`, which divides the value by the pods";
+        steps.push(Step::found(name::HPA, Cause::HpaValueCompounds, seen, advice));
+    }
+    if let Some((seen, advice)) = unreachable(metric_name, metric.target, found) {
+        steps.push(Step::found(name::HPA, Cause::HpaTargetUnreachable, seen, advice));
+    }
+    steps
+}
+
+fn words(name: &str) -> Vec<String> {
+    name.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect()
+}
+
+/// Whether the ratio of the value to its target stays as it is, or grows, as pods are added.
+fn compounds(metric: &str, query: &str) -> bool {
+    let words = words(metric);
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+    if has(&FALLS) {
+        return false;
+    }
+    if has(&WANTS) {
+        return true;
+    }
+    let query = query.to_lowercase();
+    let is_shared = query.contains("avg") || query.contains("quantile") || query.contains('/');
+    let is_total = query.contains("rate(") || query.contains("increase(");
+    is_total && !is_shared
+}
+
+/// Why the value never comes near its target, if it does not, and what to do.
+fn unreachable(metric: &str, target: Target, found: &Found) -> Option<(String, String)> {
+    let (Target::Value(milli) | Target::AverageValue(milli)) = target else { return None };
+    let words = words(metric);
+    let is_ratio = words.last().is_some_and(|last| last == "ratio");
+    let is_percent = words.last().is_some_and(|last| last == "percent");
+    let shown = Decimal(milli);
+    if is_ratio && milli > 1_000 {
+        let seen = format!("`{metric}` is a ratio, at most 1, and its target is {shown}");
+        return Some((seen, format!("write the target as a part of one: {}m", milli / 100)));
+    }
+    if is_percent && milli > 100_000 {
+        let seen = format!("`{metric}` is a percentage, at most 100, and its target is {shown}");
+        return Some((seen, "write a target of at most 100".to_owned()));
+    }
+    if is_percent && milli < 1_000 {
+        let seen = format!("`{metric}` is a percentage, and its target is {shown}");
+        return Some((
+            seen,
+            format!("write the target in percent: {}", Decimal(milli.saturating_mul(100))),
+        ));
+    }
+    let target = as_float(milli) / 1000.0;
+    let values = found.values.iter().flatten().map(|(_, milli)| as_float(*milli) / 1000.0);
+    let history = found.history;
+    let highest = values.fold(history.map_or(0.0, |day| day.highest), f64::max);
+    let [long, short] = NEAR;
+    let near = if history.is_some_and(PastDay::is_long) { long } else { short };
+    if highest > 0.0 && highest < target * near {
+        let seen = format!(
+            "the highest value of the last day is {highest:.3}, and the target is {shown}: it never comes near"
+        );
+        let advice = if words.iter().any(|word| word == "seconds") {
+            "compare the units: the metric is in seconds"
+        } else {
+            "compare the units of the metric and of the target"
+        };
+        return Some((seen, advice.to_owned()));
+    }
+    None
+}
+
+/// What the autoscaler decides, and from what.
+pub fn decide(
+    spec: &Spec,
+    hpa: &HorizontalPodAutoscaler,
+    workload: Option<&Workload>,
+    pods: &[OwnedPod],
+    found: &[Found],
+    now_ms: i64,
+) -> (Outcome, Vec<Step>) {
+    let readings: Vec<_> = spec
+        .metrics
+        .iter()
+        .zip(found)
+        .map(|(metric, found)| reading(metric, found, now_ms))
+        .collect();
+    let pods: Vec<Pod> = pods.iter().map(|owned| owned.pod.clone()).collect();
+    let conditions = hpa.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let is_scaled_to_zero = match conditions {
+        Some(conditions) => conditions
+            .iter()
+            .any(|condition| condition.type_ == "ScaledToZero" && condition.status == "True"),
+        None => spec.min_replicas == 0,
+    };
+    let Some(workload) = workload else {
+        let metrics =
+            spec.metrics.iter().zip(found).map(|(metric, _)| outcome(metric, None)).collect();
+        let outcome = Outcome { current: None, desired: None, metrics, limited_by: None };
+        return (
+            outcome,
+            vec![Step::unknown(name::DECISION, "the number of replicas is not known")],
+        );
+    };
+    let situation = Situation {
+        now_ms,
+        scale: workload.scale,
+        pods: &pods,
+        readings: &readings,
+        is_scaled_to_zero,
+    };
+    let decision = spec.decide(&mut History::default(), situation);
+    let metrics = spec.metrics.iter().enumerate();
+    let metrics = metrics.map(|(at, metric)| outcome(metric, decision.proposals.get(at))).collect();
+    let outcome = Outcome {
+        current: Some(decision.current),
+        desired: Some(decision.desired),
+        metrics,
+        limited_by: decision.limit.map(Limit::code),
+    };
+    (outcome, vec![conclusion(spec, &decision)])
+}
+
+fn conclusion(spec: &Spec, decision: &Decision) -> Step {
+    let Decision { current, desired, .. } = *decision;
+    let replicas = format!("{current} replicas now, {desired} desired");
+    match decision.basis {
+        Basis::Unreadable => {
+            let first = decision.proposals.iter().find_map(|proposal| proposal.as_ref().err());
+            let why = first.map_or(String::new(), |why| format!(": {why}"));
+            Step::unknown(
+                name::DECISION,
+                format!("{replicas}, because metrics cannot be read{why}"),
+            )
+        }
+        Basis::Disabled => Step::unknown(
+            name::DECISION,
+            "the workload was scaled to zero by somebody else, so the autoscaler leaves it alone",
+        ),
+        Basis::OutOfBounds => {
+            Step::good(name::DECISION, format!("{replicas}, to be within its limits"))
+        }
+        Basis::Metrics { recommended, .. } => {
+            let seen = format!("{replicas}; the metrics recommend {recommended}");
+            let limited =
+                |cause, advice: &str| Step::found(name::DECISION, cause, seen.clone(), advice);
+            match decision.limit {
+                Some(Limit::MaxReplicas) => limited(
+                    Cause::HpaAtLimit,
+                    &format!(
+                        "it is held at `maxReplicas: {}`: raise it if more pods help",
+                        spec.max_replicas
+                    ),
+                ),
+                Some(Limit::MinReplicas) => limited(
+                    Cause::HpaAtLimit,
+                    &format!("it is held at `minReplicas: {}`", spec.min_replicas),
+                ),
+                Some(Limit::Stabilization) => limited(
+                    Cause::HpaStabilizing,
+                    "it waits for the stabilization window: `behavior.scaleDown.stabilizationWindowSeconds`, 300 by default",
+                ),
+                Some(Limit::ScaleUpRate | Limit::ScaleDownRate) => Step::good(
+                    name::DECISION,
+                    format!("{seen}; the policies of `behavior` allow no faster change"),
+                ),
+                None if decision.is_within_tolerance() && desired == current => limited(
+                    Cause::HpaWithinTolerance,
+                    "nothing changes while the value is within the tolerance of its target, 10 % by default",
+                ),
+                None => Step::good(name::DECISION, seen),
+            }
+        }
+    }
+}
+
+fn reading(metric: &Metric, found: &Found, now_ms: i64) -> Result<Reading, String> {
+    let values = found.values.as_ref().map_err(Clone::clone)?;
+    match metric.source {
+        Source::Pods { .. } | Source::Resource { .. } => {
+            let sample = |(name, milli): &(String, i64)| {
+                (name.clone(), PodSample { milli: *milli, at_ms: now_ms, window_ms: 0 })
+            };
+            let samples: BTreeMap<_, _> = values.iter().map(sample).collect();
+            Ok(Reading::Pods(samples))
+        }
+        Source::Object { .. } | Source::External { .. } => {
+            if values.is_empty() {
+                return Err("no value".to_owned());
+            }
+            let sum = values.iter().fold(0_i64, |sum, (_, milli)| sum.saturating_add(*milli));
+            Ok(Reading::Value(sum))
+        }
+    }
+}
+
+fn outcome(
+    metric: &Metric,
+    proposal: Option<&Result<crate::core::autoscaler::Proposal, String>>,
+) -> OutcomeMetric {
+    let proposal = proposal.and_then(|proposal| proposal.as_ref().ok());
+    let value = proposal.map(|proposal| match proposal.current {
+        Current::Value(milli) | Current::Average(milli) => Decimal(milli).to_string(),
+        Current::Utilization { percent, .. } => format!("{percent}%"),
+    });
+    OutcomeMetric {
+        name: metric.name().map_or_else(|| metric.resource().to_owned(), str::to_owned),
+        value,
+        target: match metric.target {
+            Target::Value(milli) | Target::AverageValue(milli) => Decimal(milli).to_string(),
+            Target::Utilization(percent) => format!("{percent}%"),
+        },
+        ratio: proposal.map(|proposal| proposal.ratio).filter(|ratio| ratio.is_finite()),
+        replicas: proposal.map(|proposal| proposal.replicas),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a value for people")]
+fn as_float(milli: i64) -> f64 {
+    milli as f64
+}
+
+impl Metric {
+    /// The name of a metric of the custom or external metrics API.
+    pub fn name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Pods { metric, .. }
+            | Source::Object { metric, .. }
+            | Source::External { metric, .. } => Some(metric),
+            Source::Resource { .. } => None,
+        }
+    }
+
+    /// The resource of a metric of the resource metrics API; empty for others.
+    pub fn resource(&self) -> &str {
+        match &self.source {
+            Source::Resource { resource, .. } => resource,
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! Gathers what `core::explain` draws its conclusions from: asks the backends what lies behind a metric.
+//!
+//! Queries are sent as they are, not by way of the cache: what is explained is the present.
+
+mod autoscaler;
+pub mod files;
+pub mod question;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+
+use crate::{
+    backends::Backends,
+    core::{
+        catalog::{Catalog, Entry, external::ExternalEntry},
+        duration,
+        explain::{
+            Cause,
+            candidates::{self, Gap},
+            facts::{
+                AnswerFacts, Asked, BrokenRule, Facts, Failure, ObjectFacts, ObjectsFacts, Of,
+                RuleFacts, Series, SeriesFacts, Served, Which,
+            },
+        },
+        external,
+        go_quote::quote,
+        kinds::{GroupResource, Kind, Kinds},
+        oddity,
+        plan::{self, PlanError, shareable},
+        reading,
+        rules::{MetricRule, RuleBase, RuleId, RuleSet},
+        samples::{Index, Labels, Vector},
+        selector::Selector,
+        window,
+    },
+    discovery,
+    objects::Objects,
+    prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError, Range},
+};
+
+/// The most series that are looked at: enough to see what they carry, however many there are.
+const MOST_SERIES: usize = 2_000;
+
+/// How far back series are looked for that may have ended.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// How many rules are looked at at the same time.
+const AT_ONCE: usize = 4;
+
+/// What an explanation needs.
+pub struct Explainer {
+    /// What is served.
+    pub discovery: discovery::Handle,
+    /// Which objects there are.
+    pub objects: Arc<Objects>,
+    /// Who is asked.
+    pub backends: Arc<Backends>,
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// What the rules file says of each rule that does not compile, by its path (`rules[2]`).
+    pub broken: Vec<BrokenRule>,
+}
+
+/// What the caller knows of the objects that are asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The objects, if the caller knows them better than by name.
+    pub selected: Option<Vec<ObjectFacts>>,
+    /// The workload that should own them, as `Kind/name`.
+    pub owner: Option<String>,
+    /// Whether that has no pods.
+    pub is_at_zero: bool,
+}
+
+/// How a metric is read.
+enum Entries {
+    Custom(Box<Entry>),
+    External(ExternalEntry),
+}
+
+impl Entries {
+    fn rule(&self) -> MetricRule {
+        match self {
+            Self::Custom(entry) => MetricRule::Custom(Arc::clone(&entry.rule)),
+            Self::External(entry) => MetricRule::External(Arc::clone(&entry.rule)),
+        }
+    }
+
+    fn series(&self) -> &str {
+        match self {
+            Self::Custom(entry) => &entry.series,
+            Self::External(entry) => &entry.series,
+        }
+    }
+}
+
+impl Explainer {
+    /// Gathers what there is to know about a metric.
+    pub async fn gather(&self, asked: Asked, known: Known) -> Facts {
+        let catalog = self.discovery.catalog();
+        let entry = entry(&catalog, &asked);
+        let objects = self.objects(&asked, known).await;
+        let mut facts = Facts {
+            broken: self.broken.clone(),
+            rules: Vec::new(),
+            served_names: served_names(&catalog, &asked),
+            other_resources: Vec::new(),
+            is_in_other_api: is_in_other_api(&catalog, &asked),
+            undiscovered: undiscovered(&catalog, asked.is_custom()),
+            served: None,
+            objects,
+            series: None,
+            answer: None,
+            asked,
+        };
+        match entry {
+            Some(entry) => self.served(&mut facts, &entry).await,
+            None => self.unserved(&mut facts, &catalog).await,
+        }
+        facts
+    }
+
+    async fn objects(&self, asked: &Asked, known: Known) -> ObjectsFacts {
+        let Known { selected, owner, is_at_zero } = known;
+        let mut facts = ObjectsFacts { owner, is_at_zero, ..ObjectsFacts::default() };
+        let Of::Objects { kind: Ok(kind), which } = &asked.of else { return facts };
+        let namespace = asked.namespace.as_deref();
+        let select = async |selector: &Selector| match self
+            .objects
+            .select(kind, namespace, selector)
+            .await
+            .ok()?
+            .objects
+        {
+            plan::Objects::Named(names) => Some(names),
+            plan::Objects::Any => None,
+        };
+        let Some(all) = select(&Selector::default()).await else { return facts };
+        facts.is_known = true;
+        let matching = match which {
+            Which::Named(name) => all.iter().filter(|known| ***known == **name).cloned().collect(),
+            Which::Selected(selector) => select(selector).await.unwrap_or_default(),
+        };
+        facts.all = all.iter().map(ToString::to_string).collect();
+        facts.selected = selected.unwrap_or_else(|| {
+            let object =
+                |name: &Arc<str>| ObjectFacts { name: name.to_string(), ..ObjectFacts::default() };
+            matching.iter().map(object).collect()
+        });
+        facts
+    }
+
+    /// What lies behind a metric that is served.
+    async fn served(&self, facts: &mut Facts, entry: &Entries) {
+        let asked = &facts.asked;
+        let namespace = asked.namespace.as_deref();
+        let rule = entry.rule();
+        let rule = rule.base();
+        let plan = match entry {
+            Entries::Custom(entry) => plan_custom(entry, facts),
+            Entries::External(entry) => {
+                let query = external::query(entry, namespace.unwrap_or_default(), &asked.selector);
+                query.map(|query| plan::Plan { query: query.into(), key: plan::Key::default() })
+            }
+        };
+        facts.served = Some(served(entry, asked));
+        let scope = namespace.unwrap_or_default();
+        let backend = match self.backends.handle(&rule.options, scope) {
+            Ok(backend) => backend,
+            Err(error) => {
+                let failure =
+                    Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
+                facts.answer =
+                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
+                return;
+            }
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let cause = match error {
+                    PlanError::Selector(_) => Cause::Filtered,
+                    PlanError::NoNamespaceLabel { .. } => Cause::LabelMissing,
+                    PlanError::Template { .. } => Cause::BrokenRule,
+                };
+                let failure = Failure { cause, text: error.to_string() };
+                facts.answer =
+                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
+                return;
+            }
+        };
+        let mut answer = AnswerFacts {
+            query: plan.query.to_string(),
+            nan: Some(rule.nan),
+            ignores_selector: ignores_selector(entry, facts, &plan.query),
+            ..AnswerFacts::default()
+        };
+        match backend.query(&plan.query).await {
+            Err(error) => answer.failure = Some(failure(&error)),
+            Ok(Answer::Scalar(at_ms, value)) => match entry {
+                Entries::External(entry) => {
+                    answer.samples = vec![Series { labels: BTreeMap::new(), value }];
+                    let readings = external::of_scalar(at_ms, value, &entry.rule);
+                    let values = readings.values.iter().map(|it| (String::new(), it.milli));
+                    answer.values = values.collect();
+                }
+                Entries::Custom(_) => answer.failure = Some(not_a_vector("scalar")),
+            },
+            Ok(Answer::Other(kind)) => answer.failure = Some(not_a_vector(kind)),
+            Ok(Answer::Vector(vector)) => read(&vector, entry, facts, &plan, &mut answer),
+        }
+        let is_empty = answer.values.is_empty();
+        if answer.failure.is_none() {
+            if is_empty && !facts.asked.selector.is_empty() {
+                answer.without_selector = self.without_selector(entry, facts, &backend).await;
+            }
+            let range = window::shortest(&plan.query).filter(|_| is_empty);
+            facts.series = Some(series(&backend, entry.series(), range).await);
+        }
+        facts.answer = Some(answer);
+    }
+
+    /// How many samples there are without the autoscaler's selector.
+    async fn without_selector(
+        &self,
+        entry: &Entries,
+        facts: &Facts,
+        backend: &BackendHandle,
+    ) -> Option<usize> {
+        let mut asked = facts.asked.clone();
+        asked.selector = Selector::default();
+        let query = match entry {
+            Entries::Custom(entry) => {
+                plan_custom(entry, &Facts { asked, ..facts.clone() }).ok()?.query.to_string()
+            }
+            Entries::External(entry) => {
+                let namespace = asked.namespace.as_deref().unwrap_or_default();
+                external::query(entry, namespace, &asked.selector).ok()?
+            }
+        };
+        match backend.query(&query).await.ok()? {
+            Answer::Vector(vector) => Some(vector.samples.len()),
+            Answer::Scalar(..) | Answer::Other(_) => None,
+        }
+    }
+
+    /// What comes near to a metric that is not served.
+    async fn unserved(&self, facts: &mut Facts, catalog: &Catalog) {
+        let metric = facts.asked.metric.clone();
+        let asked = &facts.asked;
+        let looks = self.rules.of_metrics().map(|rule| self.look(rule, asked, catalog));
+        facts.rules = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        let is_custom = facts.asked.is_custom();
+        let in_other = candidates::nearest(&metric, !is_custom, &facts.rules);
+        facts.is_in_other_api |= in_other.is_some_and(|it| it.gap == Gap::None);
+        let near = candidates::nearest(&metric, is_custom, &facts.rules);
+        if let Some(near) = near
+            && let Some(rule) = facts.rules.get(near.rule)
+            && let Ok(backend) = self.backends.discovery_handle(&rule.rule.base().options)
+        {
+            facts.series = Some(series(&backend, &near.series, None).await);
+        }
+    }
+
+    /// What there is of a rule that may come near.
+    async fn look(&self, rule: MetricRule, asked: &Asked, catalog: &Catalog) -> RuleFacts {
+        let base = rule.base();
+        let mapping = if rule.is_custom() {
+            base.mapping.resolve(catalog.kinds())
+        } else {
+            base.mapping.resolve(&Kinds::builtin())
+        };
+        let label = match &asked.of {
+            Of::Objects { kind: Ok(kind), .. } => mapping.label(&kind.resource),
+            _ => None,
+        };
+        let labels = mapping.labels();
+        RuleFacts {
+            label: label.map(str::to_owned),
+            namespace_label: mapping.namespace_label().map(str::to_owned),
+            labels: labels
+                .map(|(label, kind)| (label.to_owned(), kind.resource.to_string()))
+                .collect(),
+            names: self.names(base, base.selector.text()).await,
+            excluded: self.excluded(base, &asked.metric).await,
+            rule,
+        }
+    }
+
+    async fn names(&self, rule: &RuleBase, selector: &str) -> Result<Vec<String>, Failure> {
+        let backend = self.backends.discovery_handle(&rule.options).map_err(|error| Failure {
+            cause: Cause::BackendUnauthorized,
+            text: error.to_string(),
+        })?;
+        let now = jiff::Timestamp::now().as_second();
+        let day = i64::try_from(DAY.as_secs()).unwrap_or(i64::MAX);
+        let range = Range { start: now.saturating_sub(day), end: now.saturating_add(1) };
+        let names = backend.metric_names(selector, range).await;
+        let names = names.map_err(|error| failure(&error))?;
+        Ok(names.data.iter().map(str::to_owned).collect())
+    }
+
+    /// Series that the rule would call so, which are there although `seriesQuery` does not find them.
+    async fn excluded(&self, rule: &RuleBase, metric: &str) -> Vec<String> {
+        let guesses = candidates::guesses(metric, rule);
+        if guesses.is_empty() {
+            return guesses;
+        }
+        let selector = match guesses.as_slice() {
+            [one] => format!("{{__name__={}}}", quote(one)),
+            many => {
+                let alternatives: Vec<_> =
+                    many.iter().map(|name| crate::core::go_regex::quote_meta(name)).collect();
+                format!("{{__name__=~{}}}", quote(&alternatives.join("|")))
+            }
+        };
+        self.names(rule, &selector).await.unwrap_or_default()
+    }
+}
+
+fn entry(catalog: &Catalog, asked: &Asked) -> Option<Entries> {
+    match &asked.of {
+        Of::Objects { kind, .. } => {
+            let kind = kind.as_ref().ok()?;
+            let entry = catalog.get(&kind.resource, &asked.metric)?;
+            Some(Entries::Custom(Box::new(entry)))
+        }
+        Of::External => catalog.external().get(&asked.metric).map(Entries::External),
+    }
+}
+
+fn served_names(catalog: &Catalog, asked: &Asked) -> Vec<String> {
+    match &asked.of {
+        Of::Objects { kind: Ok(kind), .. } => {
+            let of_kind = catalog.list().filter(|listed| listed.kind.resource == kind.resource);
+            of_kind.map(|listed| listed.metric.to_owned()).collect()
+        }
+        Of::Objects { .. } => Vec::new(),
+        Of::External => catalog.external().names().map(str::to_owned).collect(),
+    }
+}
+
+fn is_in_other_api(catalog: &Catalog, asked: &Asked) -> bool {
+    if asked.is_custom() {
+        catalog.external().get(&asked.metric).is_some()
+    } else {
+        catalog.list().any(|listed| listed.metric == asked.metric)
+    }
+}
+
+fn undiscovered(catalog: &Catalog, is_custom: bool) -> Vec<String> {
+    let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == is_custom;
+    catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
+}
+
+fn plan_custom(entry: &Entry, facts: &Facts) -> Result<plan::Plan, PlanError> {
+    let asked = &facts.asked;
+    let names = match &asked.of {
+        Of::Objects { which: Which::Named(name), .. } => Some(vec![Arc::from(name.as_str())]),
+        _ if !facts.objects.is_known => None,
+        _ => {
+            let names: BTreeSet<Arc<str>> = facts
+                .objects
+                .selected
+                .iter()
+                .map(|object| Arc::from(object.name.as_str()))
+                .collect();
+            Some(names.into_iter().collect())
+        }
+    };
+    let objects = names.map_or(plan::Objects::Any, plan::Objects::Named);
+    plan::exact(entry.source(), asked.namespace.as_deref(), &objects, &asked.selector)
+}
+
+fn served(entry: &Entries, asked: &Asked) -> Served {
+    let rule = entry.rule();
+    let series = entry.series().to_owned();
+    match entry {
+        Entries::Custom(entry) => {
+            let proof =
+                shareable::prove(entry.source(), asked.namespace.as_deref(), &asked.selector);
+            Served {
+                label: Some(entry.label.to_string()),
+                namespace_label: entry
+                    .namespace_label
+                    .as_ref()
+                    .filter(|_| entry.kind.namespaced)
+                    .map(ToString::to_string),
+                sharing: proof.map_or_else(
+                    |why| format!("sent for these objects: {why}"),
+                    |_| "readers may share a query for all objects".to_owned(),
+                ),
+                rule,
+                series,
+            }
+        }
+        Entries::External(entry) => {
+            let label =
+                entry.namespace_label.as_ref().filter(|_| entry.rule.base.mapping.namespaced());
+            Served {
+                label: None,
+                namespace_label: label.map(ToString::to_string),
+                sharing: "the same for all readers with this selector".to_owned(),
+                series,
+                rule,
+            }
+        }
+    }
+}
+
+/// Whether the query is the same without the autoscaler's selector.
+fn ignores_selector(entry: &Entries, facts: &Facts, query: &str) -> bool {
+    let mut asked = facts.asked.clone();
+    if asked.selector.is_empty() {
+        return false;
+    }
+    asked.selector = Selector::default();
+    let namespace = asked.namespace.clone().unwrap_or_default();
+    match entry {
+        Entries::Custom(entry) => plan_custom(entry, &Facts { asked, ..facts.clone() })
+            .is_ok_and(|plan| *plan.query == *query),
+        Entries::External(entry) => external::query(entry, &namespace, &asked.selector)
+            .is_ok_and(|without| without == query),
+    }
+}
+
+fn read(
+    vector: &Vector,
+    entry: &Entries,
+    facts: &Facts,
+    plan: &plan::Plan,
+    answer: &mut AnswerFacts,
+) {
+    answer.samples = samples(vector);
+    let unusable = vector.unusable.iter();
+    answer.histograms =
+        unusable.filter(|(_, oddity)| *oddity == oddity::Oddity::NativeHistogram).count();
+    answer.warnings.clone_from(&vector.warnings);
+    answer.is_partial = vector.is_partial;
+    let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
+    match entry {
+        Entries::Custom(entry) => {
+            let objects = match &facts.asked.of {
+                Of::Objects { which: Which::Named(name), .. } => {
+                    plan::Objects::Named(vec![name.as_str().into()])
+                }
+                _ if !facts.objects.is_known => plan::Objects::Any,
+                _ => {
+                    let names: BTreeSet<&str> =
+                        facts.objects.selected.iter().map(|object| object.name.as_str()).collect();
+                    plan::Objects::Named(names.into_iter().map(Arc::from).collect())
+                }
+            };
+            let index = Index::new(vector, &plan.key);
+            let readings = reading::read(vector, &index, namespace, &objects, entry.rule.base.nan);
+            answer.several = readings
+                .odd
+                .example(oddity::Oddity::SeveralSamples)
+                .map(|example| vec![example.to_owned()])
+                .unwrap_or_default();
+            answer.values =
+                readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
+        }
+        Entries::External(entry) => {
+            let readings = external::of_vector(vector, entry, namespace, Some(0));
+            answer.values = readings
+                .values
+                .iter()
+                .map(|reading| {
+                    let labels = reading.labels(Some(vector)).into_iter().flat_map(Labels::iter);
+                    let labels: Vec<_> =
+                        labels.map(|(name, value)| format!("{name}={value}")).collect();
+                    (labels.join(","), reading.milli)
+                })
+                .collect();
+        }
+    }
+}
+
+fn samples(vector: &Vector) -> Vec<Series> {
+    let sample = |sample: crate::core::samples::Sample<'_>| Series {
+        labels: sample
+            .labels
+            .iter()
+            .filter(|(name, _)| *name != "__name__")
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        value: sample.value,
+    };
+    vector.samples.iter().take(MOST_SERIES).map(sample).collect()
+}
+
+/// What is known of the series of a name, now and within a day.
+async fn series(backend: &BackendHandle, name: &str, range: Option<Duration>) -> SeriesFacts {
+    let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
+    if let Err(error) = look_at(backend, &mut facts).await {
+        facts.failure = Some(failure(&error));
+    }
+    facts
+}
+
+async fn look_at(backend: &BackendHandle, facts: &mut SeriesFacts) -> Result<(), Error> {
+    let selector = format!("{{__name__={}}}", quote(&facts.name));
+    let ask = async |query: String| match backend.query(&query).await? {
+        Answer::Vector(vector) => Ok::<_, Error>(samples(&vector)),
+        Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
+    };
+    let first = |found: Vec<Series>| found.first().map(|series| series.value);
+    facts.now = ask(format!("topk({MOST_SERIES},{selector})")).await?;
+    let newest = if facts.now.is_empty() {
+        facts.day = ask(format!("topk({MOST_SERIES},last_over_time({selector}[1d]))")).await?;
+        format!("time()-max(max_over_time(timestamp({selector})[1d:1m]))")
+    } else {
+        facts.day.clone_from(&facts.now);
+        format!("time()-max(timestamp({selector}))")
+    };
+    if !facts.day.is_empty() {
+        facts.newest_age_s = first(ask(newest).await?);
+    }
+    if let Some(range) = facts.range {
+        let range = duration::prometheus(range);
+        let count = format!("max(count_over_time({selector}[{range}]))");
+        facts.most_in_range = first(ask(count).await?);
+    }
+    Ok(())
+}
+
+fn not_a_vector(kind: &str) -> Failure {
+    Failure { cause: Cause::QueryError, text: format!("the query returned a {kind}, not a vector") }
+}
+
+/// What a failure of a backend means.
+fn failure(error: &Error) -> Failure {
+    let public = error.public();
+    let cause = match public {
+        PublicError::Unreachable(obstacle) => match obstacle {
+            Obstacle::SpeaksPlain
+            | Obstacle::SpeaksTls
+            | Obstacle::UnknownAuthority
+            | Obstacle::OtherName
+            | Obstacle::Expired
+            | Obstacle::Certificate
+            | Obstacle::ClientCertificate => Cause::BackendTls,
+            _ => Cause::BackendUnreachable,
+        },
+        PublicError::TimedOut(_) | PublicError::Abandoned => Cause::BackendTimeout,
+        PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
+        PublicError::Status(401 | 403 | 407)
+        | PublicError::Credentials
+        | PublicError::NoBackend => Cause::BackendUnauthorized,
+        PublicError::Status(300..=399 | 404 | 405) | PublicError::NotPrometheus { .. } => {
+            Cause::BackendNotPrometheus
+        }
+        PublicError::Status(413 | 414 | 431)
+        | PublicError::TooLarge(_)
+        | PublicError::TooManyNames => Cause::TooLarge,
+        PublicError::Status(_) => Cause::BackendUnreachable,
+        PublicError::Refused(_) | PublicError::Partial => Cause::QueryError,
+    };
+    Failure { cause, text: public.to_string() }
+}
+
+/// The kind that a resource names, in the plural or the singular, with its group behind a dot.
+pub fn kind(catalog: &Catalog, resource: &str) -> Result<Arc<Kind>, String> {
+    let GroupResource { group, resource: name } = GroupResource::parse(resource);
+    let known = catalog.kinds().resolve(&group, &name);
+    known.map(Arc::clone).ok_or_else(|| resource.to_owned())
+}
