@@ -97,6 +97,12 @@ fn versions_agree() {
     assert_eq!(chart["appVersion"], version);
     let base = yaml("deploy/base/kustomization.yaml");
     assert_eq!(base["images"][0]["newTag"], version);
+    let plugin = yaml("deploy/krew/loadline.yaml");
+    assert_eq!(plugin["spec"]["version"], format!("v{version}"));
+    for platform in list(&plugin["spec"]["platforms"]) {
+        let address = text(&platform["uri"]);
+        assert!(address.contains(&format!("/v{version}/")), "{address}");
+    }
     let read = |path| fs::read_to_string(file(path)).expect("the file");
     let (dockerfile, toolchain) = (read("deploy/Dockerfile"), read("rust-toolchain.toml"));
     let rust = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_VERSION="));
