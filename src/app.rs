@@ -25,10 +25,12 @@ use crate::{
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
+    explain::Explainer,
     hpas::ExpectedReads,
     http::{self, Api, Health, Lists},
     kubeconfig,
     metrics::Metrics,
+    objects::Objects,
     planner::Planner,
     prefetch::PrefetchTask,
     prometheus::{self, Prometheus, bodies::Bodies},
@@ -99,7 +101,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (planning, noted) = (settings.planning, Arc::clone(&metrics));
     let planner = Planner::new(cache, Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
-    let rules = Rules::new(settings.rules);
+    let rules = Rules::of_source(settings.rules, settings.source.as_ref());
     rules.count(&metrics);
     let registrations = surroundings.client.zip(settings.service).map(|(client, service)| {
         RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
@@ -126,10 +128,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
     }
 
-    let reads = Reads::new(handle.clone(), surroundings.objects, planner, rules.clone(), &metrics);
     let api = Arc::new(Api {
         rules: rules.clone(),
-        reads,
+        explanations: explanations(&handle, &surroundings.objects, &backends, &rules),
+        reads: Reads::new(handle.clone(), surroundings.objects, planner, rules.clone(), &metrics),
         lists: Lists::new(memory.lists, tasks.clone()),
         authenticator: surroundings.authenticator,
         authorizer: surroundings.authorizer,
@@ -157,6 +159,21 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         token,
         shutdown_delay: settings.shutdown_delay,
         exporter,
+    })
+}
+
+fn explanations(
+    discovery: &discovery::Handle,
+    objects: &Arc<Objects>,
+    backends: &Arc<Backends>,
+    rules: &Rules,
+) -> http::Explanations {
+    http::Explanations::new(Explainer {
+        discovery: discovery.clone(),
+        objects: Arc::clone(objects),
+        backends: Arc::clone(backends),
+        rules: rules.clone(),
+        patience: http::EXPLANATION_TIME,
     })
 }
 

@@ -3,6 +3,8 @@
 //! Queries are sent as they are, not by way of the cache: what is explained is the present.
 
 mod autoscaler;
+pub mod cluster;
+mod environment;
 pub mod files;
 pub mod question;
 
@@ -12,7 +14,10 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use autoscaler::{explain_hpa, explain_metric};
+pub(crate) use environment::Environment;
 use futures::{StreamExt as _, stream};
+use tokio::time::Instant;
 
 use crate::{
     backends::Backends,
@@ -20,12 +25,15 @@ use crate::{
         catalog::{Catalog, Entry, external::ExternalEntry},
         duration,
         explain::{
-            Cause,
+            Answered, Api, Cause, Inquiry, Subject,
             candidates::{self, Gap},
             facts::{
-                AnswerFacts, Asked, BrokenRule, Facts, Failure, ObjectFacts, ObjectsFacts, Of,
-                RuleFacts, Series, SeriesFacts, Served, Which,
+                AnswerFacts, Asked, Facts, Failure, ObjectFacts, ObjectsFacts, Of, RuleFacts,
+                Series, SeriesFacts, Served, Which,
             },
+            hpa::{Found, PastDay},
+            metric,
+            sight::{self, Sight},
         },
         external,
         go_quote::quote,
@@ -33,7 +41,7 @@ use crate::{
         oddity,
         plan::{self, PlanError, shareable},
         reading,
-        rules::{MetricRule, RuleBase, RuleId, RuleSet},
+        rules::{MetricRule, RuleBase, RuleId},
         samples::{Index, Labels, Vector},
         selector::Selector,
         window,
@@ -41,6 +49,7 @@ use crate::{
     discovery,
     objects::Objects,
     prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError, Range},
+    rules_file::Rules,
 };
 
 /// The most series that are looked at: enough to see what they carry, however many there are.
@@ -61,9 +70,9 @@ pub struct Explainer {
     /// Who is asked.
     pub backends: Arc<Backends>,
     /// The rules.
-    pub rules: Arc<RuleSet>,
-    /// What the rules file says of each rule that does not compile, by its path (`rules[2]`).
-    pub broken: Vec<BrokenRule>,
+    pub rules: Rules,
+    /// How long one explanation may take. What was not asked for by then counts as not answered.
+    pub patience: Duration,
 }
 
 /// What the caller knows of the objects that are asked about.
@@ -71,10 +80,27 @@ pub struct Explainer {
 pub struct Known {
     /// The objects, if the caller knows them better than by name.
     pub selected: Option<Vec<ObjectFacts>>,
+    /// The names of all of the kind in the namespace, if the caller knows them.
+    pub all: Vec<String>,
     /// The workload that should own them, as `Kind/name`.
     pub owner: Option<String>,
-    /// Whether that has no pods.
-    pub is_at_zero: bool,
+}
+
+/// When an explanation has to be done.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    /// The answer of a backend, or why there is none.
+    async fn ask<T>(self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        match tokio::time::timeout_at(self.0, request).await {
+            Ok(answer) => answer.map_err(|error| failure(&error)),
+            Err(_elapsed) => Err(Failure {
+                cause: Cause::BackendTimeout,
+                text: "Prometheus did not answer in the time that an explanation has".to_owned(),
+            }),
+        }
+    }
 }
 
 /// How a metric is read.
@@ -100,18 +126,75 @@ impl Entries {
 }
 
 impl Explainer {
+    /// What is asked, with its names resolved. Objects that are in no namespace are asked for in none.
+    pub fn asked(&self, inquiry: &Inquiry) -> Asked {
+        let of = match &inquiry.subject {
+            Subject::External => Of::External,
+            Subject::Objects { resource, which } => Of::Objects {
+                kind: kind(&self.discovery.catalog(), resource),
+                which: which.clone(),
+            },
+        };
+        let is_namespaced = match &of {
+            Of::Objects { kind: Ok(kind), .. } => kind.namespaced,
+            _ => true,
+        };
+        Asked {
+            metric: inquiry.metric.clone(),
+            of,
+            namespace: inquiry.namespace.clone().filter(|_| is_namespaced),
+            selector: inquiry.selector.clone(),
+            is_at_zero: inquiry.is_at_zero,
+        }
+    }
+
+    /// Explains a metric to somebody.
+    pub async fn answer(&self, asked: Asked, known: Known, sight: Sight) -> Answered {
+        let deadline = Deadline(Instant::now() + self.patience);
+        let mut facts = self.gather(asked, known, deadline).await;
+        let has_history = sight.has_all_of(&facts);
+        sight::limit(&mut facts, sight);
+        let steps = metric::steps(&facts);
+        let Some(answer) = facts.answer.as_ref().filter(|answer| !answer.values.is_empty()) else {
+            let why = steps.iter().rev().find(|step| step.is_failure());
+            let why = why.map_or_else(|| "no value".to_owned(), |step| step.seen.clone());
+            let found = Found { values: Err(why), query: String::new(), history: None };
+            return Answered { steps, found };
+        };
+        let history =
+            if has_history { self.history(&facts, &answer.query, deadline).await } else { None };
+        let found =
+            Found { values: Ok(answer.values.clone()), query: answer.query.clone(), history };
+        Answered { steps, found }
+    }
+
+    /// What the query has returned within a day.
+    async fn history(&self, facts: &Facts, query: &str, deadline: Deadline) -> Option<PastDay> {
+        let rule = facts.served.as_ref()?.rule.base();
+        let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
+        let backend = self.backends.handle(&rule.options, namespace).ok()?;
+        let ask = async |query: String| match deadline.ask(backend.query(&query)).await {
+            Ok(Answer::Vector(vector)) => vector.samples.first().map(|sample| sample.value),
+            _ => None,
+        };
+        let step = PastDay::STEP_S;
+        let highest = ask(format!("max(max_over_time(({query})[1d:{step}s]))")).await?;
+        let steps = ask(format!("max(count_over_time(({query})[1d:{step}s]))")).await?;
+        (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, steps })
+    }
+
     /// Gathers what there is to know about a metric.
-    pub async fn gather(&self, asked: Asked, known: Known) -> Facts {
+    async fn gather(&self, asked: Asked, known: Known, deadline: Deadline) -> Facts {
         let catalog = self.discovery.catalog();
         let entry = entry(&catalog, &asked);
-        let objects = self.objects(&asked, known).await;
+        let objects = self.objects(&asked, known, deadline).await;
         let mut facts = Facts {
-            broken: self.broken.clone(),
+            broken: self.rules.broken().to_vec(),
             rules: Vec::new(),
             served_names: served_names(&catalog, &asked),
             other_resources: Vec::new(),
             is_in_other_api: is_in_other_api(&catalog, &asked),
-            undiscovered: undiscovered(&catalog, asked.is_custom()),
+            undiscovered: undiscovered(&catalog, asked.api()),
             served: None,
             objects,
             series: None,
@@ -119,35 +202,28 @@ impl Explainer {
             asked,
         };
         match entry {
-            Some(entry) => self.served(&mut facts, &entry).await,
-            None => self.unserved(&mut facts, &catalog).await,
+            Some(entry) => self.served(&mut facts, &entry, deadline).await,
+            None => self.unserved(&mut facts, &catalog, deadline).await,
         }
         facts
     }
 
-    async fn objects(&self, asked: &Asked, known: Known) -> ObjectsFacts {
-        let Known { selected, owner, is_at_zero } = known;
-        let mut facts = ObjectsFacts { owner, is_at_zero, ..ObjectsFacts::default() };
+    async fn objects(&self, asked: &Asked, known: Known, deadline: Deadline) -> ObjectsFacts {
+        let mut facts = ObjectsFacts { owner: known.owner, ..ObjectsFacts::default() };
         let Of::Objects { kind: Ok(kind), which } = &asked.of else { return facts };
         let namespace = asked.namespace.as_deref();
-        let select = async |selector: &Selector| match self
-            .objects
-            .select(kind, namespace, selector)
-            .await
-            .ok()?
-            .objects
-        {
-            plan::Objects::Named(names) => Some(names),
-            plan::Objects::Any => None,
-        };
-        let Some(all) = select(&Selector::default()).await else { return facts };
+        let place = (&**kind, namespace);
+        let all = self.select(place, &Selector::default(), deadline).await;
+        let Some(all) = all else { return facts };
         facts.is_known = true;
         let matching = match which {
             Which::Named(name) => all.iter().filter(|known| ***known == **name).cloned().collect(),
-            Which::Selected(selector) => select(selector).await.unwrap_or_default(),
+            Which::Selected(selector) => {
+                self.select(place, selector, deadline).await.unwrap_or_default()
+            }
         };
         facts.all = all.iter().map(ToString::to_string).collect();
-        facts.selected = selected.unwrap_or_else(|| {
+        facts.selected = known.selected.unwrap_or_else(|| {
             let object =
                 |name: &Arc<str>| ObjectFacts { name: name.to_string(), ..ObjectFacts::default() };
             matching.iter().map(object).collect()
@@ -155,8 +231,23 @@ impl Explainer {
         facts
     }
 
+    /// The names of the objects of a kind in a namespace that match a selector, where somebody knows them.
+    async fn select(
+        &self,
+        (kind, namespace): (&Kind, Option<&str>),
+        selector: &Selector,
+        deadline: Deadline,
+    ) -> Option<Vec<Arc<str>>> {
+        let selection = self.objects.select(kind, namespace, selector);
+        let selected = tokio::time::timeout_at(deadline.0, selection).await.ok()?.ok()?;
+        match selected.objects {
+            plan::Objects::Named(names) => Some(names),
+            plan::Objects::Any => None,
+        }
+    }
+
     /// What lies behind a metric that is served.
-    async fn served(&self, facts: &mut Facts, entry: &Entries) {
+    async fn served(&self, facts: &mut Facts, entry: &Entries, deadline: Deadline) {
         let asked = &facts.asked;
         let namespace = asked.namespace.as_deref();
         let rule = entry.rule();
@@ -200,8 +291,8 @@ impl Explainer {
             ignores_selector: ignores_selector(entry, facts, &plan.query),
             ..AnswerFacts::default()
         };
-        match backend.query(&plan.query).await {
-            Err(error) => answer.failure = Some(failure(&error)),
+        match deadline.ask(backend.query(&plan.query)).await {
+            Err(failure) => answer.failure = Some(failure),
             Ok(Answer::Scalar(at_ms, value)) => match entry {
                 Entries::External(entry) => {
                     answer.samples = vec![Series { labels: BTreeMap::new(), value }];
@@ -217,63 +308,51 @@ impl Explainer {
         let is_empty = answer.values.is_empty();
         if answer.failure.is_none() {
             if is_empty && !facts.asked.selector.is_empty() {
-                answer.without_selector = self.without_selector(entry, facts, &backend).await;
+                answer.without_selector = without_selector(entry, facts, &backend, deadline).await;
             }
             let range = window::shortest(&plan.query).filter(|_| is_empty);
-            facts.series = Some(series(&backend, entry.series(), range).await);
+            facts.series = Some(series(&backend, entry.series(), range, deadline).await);
         }
         facts.answer = Some(answer);
     }
 
-    /// How many samples there are without the autoscaler's selector.
-    async fn without_selector(
-        &self,
-        entry: &Entries,
-        facts: &Facts,
-        backend: &BackendHandle,
-    ) -> Option<usize> {
-        let mut asked = facts.asked.clone();
-        asked.selector = Selector::default();
-        let query = match entry {
-            Entries::Custom(entry) => {
-                plan_custom(entry, &Facts { asked, ..facts.clone() }).ok()?.query.to_string()
-            }
-            Entries::External(entry) => {
-                let namespace = asked.namespace.as_deref().unwrap_or_default();
-                external::query(entry, namespace, &asked.selector).ok()?
-            }
-        };
-        match backend.query(&query).await.ok()? {
-            Answer::Vector(vector) => Some(vector.samples.len()),
-            Answer::Scalar(..) | Answer::Other(_) => None,
-        }
-    }
-
     /// What comes near to a metric that is not served.
-    async fn unserved(&self, facts: &mut Facts, catalog: &Catalog) {
+    async fn unserved(&self, facts: &mut Facts, catalog: &Catalog, deadline: Deadline) {
         let metric = facts.asked.metric.clone();
+        let rules = self.rules.current();
         let asked = &facts.asked;
-        let looks = self.rules.of_metrics().map(|rule| self.look(rule, asked, catalog));
+        let mut looks = Vec::new();
+        for rule in rules.of_metrics() {
+            looks.push(self.look(rule, asked, catalog, deadline));
+        }
         facts.rules = stream::iter(looks).buffered(AT_ONCE).collect().await;
-        let is_custom = facts.asked.is_custom();
-        let in_other = candidates::nearest(&metric, !is_custom, &facts.rules);
+        let other = match facts.asked.api() {
+            Api::Custom => Api::External,
+            Api::External => Api::Custom,
+        };
+        let in_other = candidates::nearest(&metric, other, &facts.rules);
         facts.is_in_other_api |= in_other.is_some_and(|it| it.gap == Gap::None);
-        let near = candidates::nearest(&metric, is_custom, &facts.rules);
+        let near = candidates::nearest(&metric, facts.asked.api(), &facts.rules);
         if let Some(near) = near
             && let Some(rule) = facts.rules.get(near.rule)
             && let Ok(backend) = self.backends.discovery_handle(&rule.rule.base().options)
         {
-            facts.series = Some(series(&backend, &near.series, None).await);
+            facts.series = Some(series(&backend, &near.series, None, deadline).await);
         }
     }
 
     /// What there is of a rule that may come near.
-    async fn look(&self, rule: MetricRule, asked: &Asked, catalog: &Catalog) -> RuleFacts {
+    async fn look(
+        &self,
+        rule: MetricRule,
+        asked: &Asked,
+        catalog: &Catalog,
+        deadline: Deadline,
+    ) -> RuleFacts {
         let base = rule.base();
-        let mapping = if rule.is_custom() {
-            base.mapping.resolve(catalog.kinds())
-        } else {
-            base.mapping.resolve(&Kinds::builtin())
+        let mapping = match Api::of(&rule) {
+            Api::Custom => base.mapping.resolve(catalog.kinds()),
+            Api::External => base.mapping.resolve(&Kinds::builtin()),
         };
         let label = match &asked.of {
             Of::Objects { kind: Ok(kind), .. } => mapping.label(&kind.resource),
@@ -286,13 +365,18 @@ impl Explainer {
             labels: labels
                 .map(|(label, kind)| (label.to_owned(), kind.resource.to_string()))
                 .collect(),
-            names: self.names(base, base.selector.text()).await,
-            excluded: self.excluded(base, &asked.metric).await,
+            names: self.names(base, base.selector.text(), deadline).await,
+            excluded: self.excluded(base, &asked.metric, deadline).await,
             rule,
         }
     }
 
-    async fn names(&self, rule: &RuleBase, selector: &str) -> Result<Vec<String>, Failure> {
+    async fn names(
+        &self,
+        rule: &RuleBase,
+        selector: &str,
+        deadline: Deadline,
+    ) -> Result<Vec<String>, Failure> {
         let backend = self.backends.discovery_handle(&rule.options).map_err(|error| Failure {
             cause: Cause::BackendUnauthorized,
             text: error.to_string(),
@@ -300,13 +384,12 @@ impl Explainer {
         let now = jiff::Timestamp::now().as_second();
         let day = i64::try_from(DAY.as_secs()).unwrap_or(i64::MAX);
         let range = Range { start: now.saturating_sub(day), end: now.saturating_add(1) };
-        let names = backend.metric_names(selector, range).await;
-        let names = names.map_err(|error| failure(&error))?;
+        let names = deadline.ask(backend.metric_names(selector, range)).await?;
         Ok(names.data.iter().map(str::to_owned).collect())
     }
 
     /// Series that the rule would call so, which are there although `seriesQuery` does not find them.
-    async fn excluded(&self, rule: &RuleBase, metric: &str) -> Vec<String> {
+    async fn excluded(&self, rule: &RuleBase, metric: &str, deadline: Deadline) -> Vec<String> {
         let guesses = candidates::guesses(metric, rule);
         if guesses.is_empty() {
             return guesses;
@@ -319,7 +402,31 @@ impl Explainer {
                 format!("{{__name__=~{}}}", quote(&alternatives.join("|")))
             }
         };
-        self.names(rule, &selector).await.unwrap_or_default()
+        self.names(rule, &selector, deadline).await.unwrap_or_default()
+    }
+}
+
+/// How many samples there are without the autoscaler's selector.
+async fn without_selector(
+    entry: &Entries,
+    facts: &Facts,
+    backend: &BackendHandle,
+    deadline: Deadline,
+) -> Option<usize> {
+    let mut asked = facts.asked.clone();
+    asked.selector = Selector::default();
+    let query = match entry {
+        Entries::Custom(entry) => {
+            plan_custom(entry, &Facts { asked, ..facts.clone() }).ok()?.query.to_string()
+        }
+        Entries::External(entry) => {
+            let namespace = asked.namespace.as_deref().unwrap_or_default();
+            external::query(entry, namespace, &asked.selector).ok()?
+        }
+    };
+    match deadline.ask(backend.query(&query)).await.ok()? {
+        Answer::Vector(vector) => Some(vector.samples.len()),
+        Answer::Scalar(..) | Answer::Other(_) => None,
     }
 }
 
@@ -346,15 +453,14 @@ fn served_names(catalog: &Catalog, asked: &Asked) -> Vec<String> {
 }
 
 fn is_in_other_api(catalog: &Catalog, asked: &Asked) -> bool {
-    if asked.is_custom() {
-        catalog.external().get(&asked.metric).is_some()
-    } else {
-        catalog.list().any(|listed| listed.metric == asked.metric)
+    match asked.api() {
+        Api::Custom => catalog.external().get(&asked.metric).is_some(),
+        Api::External => catalog.list().any(|listed| listed.metric == asked.metric),
     }
 }
 
-fn undiscovered(catalog: &Catalog, is_custom: bool) -> Vec<String> {
-    let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == is_custom;
+fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
+    let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == (api == Api::Custom);
     catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
 }
 
@@ -496,18 +602,25 @@ fn samples(vector: &Vector) -> Vec<Series> {
 }
 
 /// What is known of the series of a name, now and within a day.
-async fn series(backend: &BackendHandle, name: &str, range: Option<Duration>) -> SeriesFacts {
+async fn series(
+    backend: &BackendHandle,
+    name: &str,
+    range: Option<Duration>,
+    deadline: Deadline,
+) -> SeriesFacts {
     let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
-    if let Err(error) = look_at(backend, &mut facts).await {
-        facts.failure = Some(failure(&error));
-    }
+    facts.failure = look_at(backend, &mut facts, deadline).await.err();
     facts
 }
 
-async fn look_at(backend: &BackendHandle, facts: &mut SeriesFacts) -> Result<(), Error> {
+async fn look_at(
+    backend: &BackendHandle,
+    facts: &mut SeriesFacts,
+    deadline: Deadline,
+) -> Result<(), Failure> {
     let selector = format!("{{__name__={}}}", quote(&facts.name));
-    let ask = async |query: String| match backend.query(&query).await? {
-        Answer::Vector(vector) => Ok::<_, Error>(samples(&vector)),
+    let ask = async |query: String| match deadline.ask(backend.query(&query)).await? {
+        Answer::Vector(vector) => Ok::<_, Failure>(samples(&vector)),
         Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
     };
     let first = |found: Vec<Series>| found.first().map(|series| series.value);
@@ -565,9 +678,13 @@ fn failure(error: &Error) -> Failure {
     Failure { cause, text: public.to_string() }
 }
 
-/// The kind that a resource names, in the plural or the singular, with its group behind a dot.
-pub fn kind(catalog: &Catalog, resource: &str) -> Result<Arc<Kind>, String> {
+/// The kind that a resource names, in the plural or the singular, or that has the name itself; its group is behind a dot.
+fn kind(catalog: &Catalog, resource: &str) -> Result<Arc<Kind>, String> {
     let GroupResource { group, resource: name } = GroupResource::parse(resource);
+    let is_so_called = |kind: &&Arc<Kind>| {
+        kind.kind.eq_ignore_ascii_case(&name) && (group.is_empty() || kind.resource.group == group)
+    };
     let known = catalog.kinds().resolve(&group, &name);
+    let known = known.or_else(|| catalog.kinds().iter().find(is_so_called));
     known.map(Arc::clone).ok_or_else(|| resource.to_owned())
 }

@@ -5,6 +5,7 @@ mod access;
 mod custom;
 mod deadline;
 mod error;
+mod explain;
 mod external;
 mod form;
 mod groups;
@@ -28,6 +29,7 @@ use axum::{
 use deadline::in_time;
 use error::ApiError;
 pub use error::Failures;
+pub use explain::{EXPLANATION_TIME, Explanations};
 pub use health::Health;
 pub use lists::Lists;
 
@@ -46,6 +48,8 @@ pub struct Api {
     pub reads: Reads,
     /// The rules as they are now.
     pub rules: Rules,
+    /// Explanations of metrics.
+    pub explanations: Explanations,
     /// What is listed of the metrics that there are.
     pub lists: Lists,
     /// Who asks.

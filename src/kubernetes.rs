@@ -3,6 +3,7 @@
 pub mod apiservices;
 mod bounds;
 pub mod list;
+pub mod reader;
 pub mod refusal;
 pub mod secrets;
 pub mod watch;

@@ -43,7 +43,7 @@ const MAX_NAMED: usize = 5;
 /// Everything that a read needs.
 pub struct Reads {
     discovery: discovery::Handle,
-    objects: Objects,
+    objects: Arc<Objects>,
     planner: Arc<Planner>,
     rules: Rules,
     oddities: Recorder,
@@ -78,7 +78,7 @@ impl Reads {
     /// Puts the parts together.
     pub fn new(
         discovery: discovery::Handle,
-        objects: Objects,
+        objects: Arc<Objects>,
         planner: Arc<Planner>,
         rules: Rules,
         metrics: &Arc<Metrics>,

@@ -259,7 +259,7 @@ mod tests {
                 };
                 Client::new(tower::service_fn(serve), "monitoring")
             };
-            let rules = Rules::new(load(rules).unwrap());
+            let rules = Rules::new(load(rules).unwrap(), "");
             let metrics = Arc::new(Metrics::default());
             let ours = service("monitoring", "adapter");
             let task = RegistrationsTask::new(client, ours, rules.clone(), Arc::clone(&metrics));
@@ -322,7 +322,7 @@ mod tests {
         assert!(!stage.metrics.encode().contains("apiservice=\"v1.metrics.k8s.io\""));
         // The rules change.
         let usage = "resourceRules: {}\n";
-        stage.task.rules = Rules::new(load(usage).unwrap());
+        stage.task.rules = Rules::new(load(usage).unwrap(), "");
         assert_eq!(
             stage.look().await,
             ["v1.metrics.k8s.io is sent to kube-system/metrics-server, not to monitoring/adapter"]

@@ -17,6 +17,7 @@ use crate::{
     backends::Backends,
     blocking,
     core::{
+        explain::{broken, facts::BrokenRule},
         key_path::KeyPath,
         lint::{self, Finding, Severity},
         resource::UsageRules,
@@ -124,18 +125,30 @@ pub struct Source {
 pub struct Rules {
     current: Arc<ArcSwap<RuleSet>>,
     usage: Arc<ArcSwapOption<UsageRules>>,
+    broken: Arc<ArcSwap<Vec<BrokenRule>>>,
     problem: Arc<ArcSwapOption<Unusable>>,
 }
 
 impl Rules {
-    /// Rules that nobody changes until a [`Reload`] does.
-    pub fn new(rules: RuleSet) -> Self {
-        let new = Self { current: Arc::default(), usage: Arc::default(), problem: Arc::default() };
-        new.replace(Arc::new(rules));
+    /// Rules of a file, or of none.
+    pub fn of_source(rules: RuleSet, source: Option<&Source>) -> Self {
+        Self::new(rules, source.map_or("", |source| &source.text))
+    }
+
+    /// Rules that nobody changes until a [`Reload`] does, and the text that they are from.
+    pub fn new(rules: RuleSet, text: &str) -> Self {
+        let new = Self {
+            current: Arc::default(),
+            usage: Arc::default(),
+            broken: Arc::default(),
+            problem: Arc::default(),
+        };
+        new.replace(Arc::new(rules), text);
         new
     }
 
-    fn replace(&self, rules: Arc<RuleSet>) {
+    fn replace(&self, rules: Arc<RuleSet>, text: &str) {
+        self.broken.store(Arc::new(broken::rules(&rules.broken, text)));
         let before = self.usage();
         let resource = rules.resource.as_ref();
         // What has not changed keeps what is known of it.
@@ -180,6 +193,11 @@ impl Rules {
     /// The rules that are used now.
     pub fn current(&self) -> Arc<RuleSet> {
         self.current.load_full()
+    }
+
+    /// The rules that were left out because they do not compile, with what the file says of them.
+    pub fn broken(&self) -> Arc<Vec<BrokenRule>> {
+        self.broken.load_full()
     }
 
     /// What is wrong with the file, if it has changed since and cannot be used.
@@ -253,7 +271,7 @@ impl Reload {
         };
         let rules = blocking::run(install).await;
         let (custom, external) = (rules.custom.len(), rules.external.len());
-        self.changed.take_over(rules).await;
+        self.changed.take_over(rules, &text).await;
         self.used = text;
         let file = self.file.path.display();
         tracing::info!(%file, custom, external, "the rules file has changed and is in use");
@@ -282,9 +300,9 @@ impl Reload {
 }
 
 impl Changed {
-    async fn take_over(&self, rules: RuleSet) {
+    async fn take_over(&self, rules: RuleSet, text: &str) {
         let rules = Arc::new(rules);
-        self.rules.replace(Arc::clone(&rules));
+        self.rules.replace(Arc::clone(&rules), text);
         self.discovery.replace(rules).await;
         self.accept();
     }

@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod custom;
 pub mod discovery;
+pub mod explanation;
 pub mod external;
 mod list;
 pub mod openapi;

@@ -22,7 +22,7 @@ use crate::{
 /// What the cluster, or its absence, means for the rest of the server.
 pub(super) struct Surroundings {
     pub(super) kinds: KindsSource,
-    pub(super) objects: Objects,
+    pub(super) objects: Arc<Objects>,
     pub(super) expected_reads: Option<ExpectedReads>,
     pub(super) authenticator: Authenticator,
     pub(super) authorizer: Authorizer,
@@ -71,7 +71,7 @@ pub(super) async fn delegated(
     let (hpas, expected_reads) = Hpas::new(client.clone(), Arc::clone(metrics));
     Ok(Surroundings {
         kinds: KindsSource::Cluster(client.clone()),
-        objects: Objects::Cluster(objects),
+        objects: Arc::new(Objects::Cluster(objects)),
         expected_reads: Some(expected_reads),
         authenticator: Authenticator::Delegated(Box::new(Delegated { trust, tokens, local })),
         authorizer: Authorizer::delegated(
@@ -107,7 +107,7 @@ pub(super) fn standalone(
     let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
     Ok(Surroundings {
         kinds: KindsSource::Builtin(Arc::new(kinds)),
-        objects: manifests.map_or(Objects::Unknown, Objects::Manifests),
+        objects: Arc::new(manifests.map_or(Objects::Unknown, Objects::Manifests)),
         expected_reads: None,
         authenticator: Authenticator::Local(token),
         authorizer: Authorizer::allow_all(),

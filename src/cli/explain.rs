@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,11 +12,13 @@ use serde_json::Value;
 
 use super::flags::{CredentialFlags, PrometheusFlags, UsageError};
 use crate::{
-    core::explain::{Explanation, Verdict, workload::Documents},
+    core::explain::{Cause, Explanation, Step, Verdict, name, workload::Documents},
     explain::{
-        Known,
+        Environment,
+        cluster::Cluster,
+        explain_hpa, explain_metric,
         files::{self, Standalone},
-        question::Question,
+        question::{MetricQuestion, Question},
     },
     objects::Manifests,
 };
@@ -46,12 +48,20 @@ pub(super) struct Flags {
     #[arg(long, value_name = "SELECTOR")]
     metric_selector: Option<String>,
 
-    /// Rules file
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    /// Kubeconfig of the cluster [default: as kubectl]
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    kubeconfig: Option<PathBuf>,
 
-    /// File or directory with the manifests of the objects
-    #[arg(long, value_name = "PATH")]
+    /// Context of the kubeconfig [default: the current one]
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    context: Option<String>,
+
+    /// Rules file: without a cluster, ask Prometheus itself
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// With --config: file or directory with the manifests of the objects
+    #[arg(long, value_name = "PATH", requires = "config")]
     objects: Option<PathBuf>,
 
     /// Output format
@@ -108,73 +118,153 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 async fn explain(flags: &Flags) -> anyhow::Result<Vec<Explanation>> {
-    let mut manifests = Documents::default();
-    for file in &flags.files {
-        manifests.extend(files::documents(file).map_err(UsageError)?);
-    }
     let question = match flags.what.as_slice() {
         [] if !flags.files.is_empty() => None,
         words => Some(Question::parse(words).map_err(UsageError)?),
     };
+    let mut manifests = Documents::default();
+    for file in &flags.files {
+        manifests.extend(files::documents(file).map_err(UsageError)?);
+    }
+    match &flags.config {
+        Some(config) => Box::pin(of_files(flags, config, question.as_ref(), &manifests)).await,
+        None => Box::pin(of_cluster(flags, question.as_ref(), &manifests)).await,
+    }
+}
+
+/// Explains with rules and objects of files, and a Prometheus.
+async fn of_files(
+    flags: &Flags,
+    config: &Path,
+    question: Option<&Question>,
+    manifests: &Documents,
+) -> anyhow::Result<Vec<Explanation>> {
     let objects = flags.objects.as_deref();
-    let all = objects.map(files::documents).transpose().map_err(UsageError)?.unwrap_or_default();
-    let text = fs::read_to_string(&flags.config)
-        .map_err(|error| UsageError(format!("--config: {}: {error}", flags.config.display())))?;
+    let mut documents =
+        objects.map(files::documents).transpose().map_err(UsageError)?.unwrap_or_default();
+    let text = fs::read_to_string(config)
+        .map_err(|error| UsageError(format!("--config: {}: {error}", config.display())))?;
     let known = objects.map(Manifests::read).transpose();
     let known = known.map_err(|error| UsageError(format!("--objects: {error}")))?;
+    documents.extend(manifests.clone());
+    let asked = if manifests.is_empty() { &documents } else { manifests };
+    let hpas = autoscalers(asked, flags.namespace.as_deref());
     let standalone = Standalone::begin(
         flags.prometheus.config()?,
         flags.credentials.policy()?,
         files::rules(&text),
         known,
+        documents,
     );
     let standalone = standalone.await?;
-    let explainer = &standalone.explainer;
-    let mut documents = all;
-    documents.extend(manifests.clone());
-    let hpas = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Value> {
-        let asked = if manifests.is_empty() { &documents } else { &manifests };
-        let mut hpas: Vec<Value> =
-            asked.of_kind("HorizontalPodAutoscaler").filter(|it| wanted(it)).cloned().collect();
-        for hpa in &mut hpas {
-            if let (Some(namespace), Some(Value::Object(metadata))) =
-                (&flags.namespace, hpa.get_mut("metadata"))
-            {
-                metadata.entry("namespace").or_insert_with(|| Value::from(namespace.as_str()));
-            }
-        }
-        hpas
-    };
-    let text = |hpa: &Value, pointer: &str| {
-        hpa.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let (asked, what) = match &question {
-        Some(Question::Metric(question)) => {
-            let namespace = flags.namespace.as_deref().unwrap_or("default");
-            let selectors = (flags.selector.as_deref(), flags.metric_selector.as_deref());
-            let asked = question.asked(explainer, namespace, selectors).map_err(UsageError)?;
-            let explanation = explainer.explain_metric(question.object(), asked, Known::default());
-            return Ok(vec![explanation.await]);
-        }
+    if let Some(Question::Metric(metric)) = question {
+        let namespace = flags.namespace.as_deref().unwrap_or("default");
+        return of_metric(&standalone, flags, metric, namespace).await;
+    }
+    let hpas = hpas.into_iter().filter(|hpa| is_asked_about(hpa, question)).collect();
+    Box::pin(of_autoscalers(&standalone, hpas, question, "in the files")).await
+}
+
+/// Explains in a cluster, with the rights of whoever asks.
+async fn of_cluster(
+    flags: &Flags,
+    question: Option<&Question>,
+    manifests: &Documents,
+) -> anyhow::Result<Vec<Explanation>> {
+    let cluster = Cluster::connect(flags.kubeconfig.as_deref(), flags.context.as_deref());
+    let cluster = cluster.await.map_err(|error| UsageError(error.to_string()))?;
+    let namespace = flags.namespace.as_deref().unwrap_or(cluster.namespace());
+    if let Some(Question::Metric(metric)) = question {
+        return of_metric(&cluster, flags, metric, namespace).await;
+    }
+    let found = match question {
+        _ if !manifests.is_empty() => Ok(autoscalers(manifests, Some(namespace))),
         Some(Question::Hpa(name)) => {
-            let is_wanted = |hpa: &Value| text(hpa, "/metadata/name") == *name;
-            (hpas(&is_wanted), format!("hpa/{name}"))
+            cluster.autoscaler(namespace, name).await.map(|found| found.into_iter().collect())
         }
-        Some(Question::Workload(kind, name)) => {
-            let is_wanted = |hpa: &Value| {
-                text(hpa, "/spec/scaleTargetRef/kind") == *kind
-                    && text(hpa, "/spec/scaleTargetRef/name") == *name
-            };
-            (hpas(&is_wanted), format!("a HorizontalPodAutoscaler of {kind}/{name}"))
-        }
-        None => (hpas(&|_| true), "a HorizontalPodAutoscaler".to_owned()),
+        _ => cluster.autoscalers(namespace).await,
     };
-    if asked.is_empty() {
-        return Err(UsageError(format!("there is no {what} in the files")).into());
+    let hpas = match found {
+        Ok(hpas) => hpas,
+        Err(unread) if unread.is_forbidden() => {
+            let object = called(question);
+            let advice = format!(
+                "have the ClusterRole `view` bound to you in namespace {namespace}, or name a manifest by `-f`"
+            );
+            let step = Step::found(name::HPA, Cause::NotAuthorizedMe, unread.to_string(), advice);
+            return Ok(vec![Explanation::conclude(object, vec![step], None)]);
+        }
+        Err(unread) => anyhow::bail!("{} cannot be read: {unread}", called(question)),
+    };
+    let hpas = hpas.into_iter().filter(|hpa| is_asked_about(hpa, question)).collect();
+    let place = if manifests.is_empty() {
+        format!("in namespace {namespace}")
+    } else {
+        "in the files".to_owned()
+    };
+    of_autoscalers(&cluster, hpas, question, &place).await
+}
+
+async fn of_metric(
+    environment: &impl Environment,
+    flags: &Flags,
+    metric: &MetricQuestion,
+    namespace: &str,
+) -> anyhow::Result<Vec<Explanation>> {
+    let selectors = (flags.selector.as_deref(), flags.metric_selector.as_deref());
+    let inquiry = metric.inquiry(namespace, selectors).map_err(UsageError)?;
+    Ok(vec![explain_metric(environment, metric.object(), &inquiry).await])
+}
+
+async fn of_autoscalers(
+    environment: &impl Environment,
+    hpas: Vec<Value>,
+    question: Option<&Question>,
+    place: &str,
+) -> anyhow::Result<Vec<Explanation>> {
+    if hpas.is_empty() {
+        return Err(UsageError(format!("there is no {} {place}", called(question))).into());
     }
     let mut explanations = Vec::new();
-    for hpa in asked {
-        explanations.push(explainer.explain_hpa(&hpa, &documents).await);
+    for hpa in hpas {
+        explanations.push(explain_hpa(environment, &hpa).await);
     }
     Ok(explanations)
+}
+
+/// What is asked about, in the words of an error.
+fn called(question: Option<&Question>) -> String {
+    match question {
+        Some(Question::Hpa(name)) => format!("hpa/{name}"),
+        Some(Question::Workload(kind, name)) => {
+            format!("HorizontalPodAutoscaler of {kind}/{name}")
+        }
+        Some(Question::Metric(metric)) => metric.object(),
+        None => "HorizontalPodAutoscaler".to_owned(),
+    }
+}
+
+/// Those of the documents that are autoscalers, in a namespace where they name none.
+fn autoscalers(documents: &Documents, namespace: Option<&str>) -> Vec<Value> {
+    let mut hpas: Vec<Value> = documents.of_kind("HorizontalPodAutoscaler").cloned().collect();
+    for hpa in &mut hpas {
+        if let (Some(namespace), Some(Value::Object(metadata))) =
+            (namespace, hpa.get_mut("metadata"))
+        {
+            metadata.entry("namespace").or_insert_with(|| Value::from(namespace));
+        }
+    }
+    hpas
+}
+
+fn is_asked_about(hpa: &Value, question: Option<&Question>) -> bool {
+    let is =
+        |pointer: &str, wanted: &str| hpa.pointer(pointer).and_then(Value::as_str) == Some(wanted);
+    match question {
+        Some(Question::Hpa(name)) => is("/metadata/name", name),
+        Some(Question::Workload(kind, name)) => {
+            is("/spec/scaleTargetRef/kind", kind) && is("/spec/scaleTargetRef/name", name)
+        }
+        Some(Question::Metric(_)) | None => true,
+    }
 }

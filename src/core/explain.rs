@@ -3,18 +3,75 @@
 //! [`facts`] says what was gathered, [`metric`] and [`hpa`] make steps of it, and [`Explanation`] is what is printed. Nothing
 //! here asks anybody.
 
+pub mod broken;
 pub mod candidates;
 mod cause;
 pub mod facts;
 pub mod hpa;
 pub mod metric;
+pub mod registration;
+mod schema;
+pub mod sight;
 mod text;
 pub mod workload;
 
 pub use cause::Cause;
+pub use facts::Api;
+pub use schema::schema;
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+use self::facts::Which;
+use crate::core::selector::Selector;
+
+/// What is asked about a metric, in the words of the API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    /// Its name.
+    pub metric: String,
+    /// Whose value is asked.
+    pub subject: Subject,
+    /// The namespace; nothing for objects that are in none.
+    pub namespace: Option<String>,
+    /// Which of its series.
+    pub selector: Selector,
+    /// Whether the workload that should own the objects has zero replicas.
+    pub is_at_zero: bool,
+}
+
+/// Whose value is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// Objects: custom.metrics.k8s.io.
+    Objects {
+        /// The resource or kind as it is written, with its group behind a dot.
+        resource: String,
+        /// Which ones.
+        which: Which,
+    },
+    /// Nobody's: external.metrics.k8s.io.
+    External,
+}
+
+impl Inquiry {
+    /// The API that is asked.
+    pub fn api(&self) -> Api {
+        match self.subject {
+            Subject::Objects { .. } => Api::Custom,
+            Subject::External => Api::External,
+        }
+    }
+}
+
+/// What there is to say of a metric.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The steps from its name to its values.
+    pub steps: Vec<Step>,
+    /// Its values.
+    pub found: hpa::Found,
+}
 
 /// One step on the way from an autoscaler to a value.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -57,6 +114,10 @@ pub mod name {
     pub const VALUES: &str = "values";
     /// What the autoscaler makes of them.
     pub const DECISION: &str = "decision";
+
+    /// Each of them.
+    pub const ALL: [&str; 11] =
+        [HPA, TARGET, APISERVICE, ACCESS, RULE, OBJECTS, SERIES, QUERY, ANSWER, VALUES, DECISION];
 }
 
 impl Step {
@@ -118,7 +179,8 @@ impl Step {
 }
 
 /// What a cause means for the autoscaler.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It does what it should.
     Normal,

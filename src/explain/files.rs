@@ -1,30 +1,45 @@
 //! An explanation without a cluster: rules and objects of files, and a Prometheus.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Explainer;
+use super::{
+    Explainer, Known,
+    environment::{Environment, Target, Way},
+};
 use crate::{
     backends::Backends,
     core::{
-        explain::{facts::BrokenRule, workload::Documents},
+        autoscaler::Scale,
+        explain::{
+            Answered, Cause, Inquiry, Step, name,
+            sight::Sight,
+            workload::{Documents, OwnedPod, Workload},
+        },
         kinds::Kinds,
-        rules::{self, CredentialPolicy, Problem, RuleId, RuleSet},
+        rules::{self, CredentialPolicy, RuleSet},
+        selector::Selector,
     },
     discovery::{self, Discovery},
     kubernetes::KindsSource,
     metrics::Metrics,
     objects::{Manifests, Objects},
     prometheus::{Config, ConfigError},
+    rules_file::Rules,
     traces::Traces,
 };
 
+/// How long an explanation may take. Each query has a time of its own besides.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What a process that explains works with, until it ends.
 pub struct Standalone {
-    /// What explains.
-    pub explainer: Explainer,
+    explainer: Explainer,
+    /// The manifests.
+    documents: Documents,
     stop: CancellationToken,
 }
 
@@ -33,13 +48,14 @@ impl Standalone {
     pub async fn begin(
         prometheus: Config,
         policy: CredentialPolicy,
-        rules: (RuleSet, Vec<BrokenRule>),
+        rules: Rules,
         manifests: Option<Manifests>,
+        documents: Documents,
     ) -> Result<Self, ConfigError> {
         let metrics = Arc::new(Metrics::default());
         let backends = Arc::new(Backends::new(prometheus, Arc::new(policy), Arc::clone(&metrics))?);
-        let (rules, broken) = rules;
-        backends.install(&rules.backends);
+        let current = rules.current();
+        backends.install(&current.backends);
         let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
         let settings = discovery::Settings {
             interval: Duration::from_secs(3_600),
@@ -49,7 +65,7 @@ impl Standalone {
         let (discovery, handle) = Discovery::new(
             Arc::clone(&backends),
             KindsSource::Builtin(Arc::new(kinds)),
-            &rules,
+            &current,
             settings,
             metrics,
             Traces::default(),
@@ -58,11 +74,9 @@ impl Standalone {
         tokio::spawn(discovery.run(stop.clone()));
         handle.first_try().await;
         let objects = Arc::new(manifests.map_or(Objects::Unknown, Objects::Manifests));
-        let rules = Arc::new(rules);
-        Ok(Self {
-            explainer: Explainer { discovery: handle, objects, backends, rules, broken },
-            stop,
-        })
+        let explainer =
+            Explainer { discovery: handle, objects, backends, rules, patience: PATIENCE };
+        Ok(Self { explainer, documents, stop })
     }
 }
 
@@ -73,39 +87,35 @@ impl Drop for Standalone {
 }
 
 /// Compiles a rules file. Of one that is refused whole, every rule is a broken one.
-pub fn rules(text: &str) -> (RuleSet, Vec<BrokenRule>) {
-    let written = written(text);
-    let (rules, problems) = match rules::load(text) {
-        Ok(mut rules) => {
-            let broken = std::mem::take(&mut rules.broken);
-            (rules, broken)
-        }
-        Err(problems) => (RuleSet::default(), problems),
-    };
-    let broken = problems.iter().map(|problem| broken(problem, &written, text));
-    (rules, broken.collect())
+pub fn rules(text: &str) -> Rules {
+    let compiled = rules::load(text);
+    let refused = |problems| RuleSet { broken: problems, ..RuleSet::default() };
+    Rules::new(compiled.unwrap_or_else(refused), text)
 }
 
-fn broken(problem: &Problem, written: &BTreeMap<String, String>, all: &str) -> BrokenRule {
-    let path = problem.path.to_string();
-    let rule = RuleId::of(&problem.path).map(|rule| rule.to_string());
-    let text = rule.and_then(|rule| written.get(&rule)).map_or(all, String::as_str);
-    let place = problem.place.map(|place| format!("{place}: ")).unwrap_or_default();
-    BrokenRule {
-        path: if path.is_empty() { "the rules file".to_owned() } else { path },
-        problem: format!("{place}{}", problem.message),
-        text: text.to_owned(),
+impl Environment for Standalone {
+    async fn target(&self, hpa: &HorizontalPodAutoscaler, namespace: &str) -> Target {
+        let (workload, pods, step) = target(hpa, namespace, &self.documents);
+        // Where none is written down, the objects that the query returns say which there are.
+        Target { workload, pods: Some(pods), all_pods: Vec::new(), steps: vec![step] }
     }
-}
 
-/// What the file says of each rule, as text, by its path.
-fn written(text: &str) -> BTreeMap<String, String> {
-    let root: Value = serde_saphyr::from_str(text).unwrap_or_default();
-    let lists = ["rules", "externalRules"].into_iter().flat_map(|list| {
-        let rules = root.get(list).and_then(Value::as_array).into_iter().flatten();
-        rules.enumerate().map(move |(index, rule)| (format!("{list}[{index}]"), rule.to_string()))
-    });
-    lists.collect()
+    async fn way(&self, _inquiries: &[Inquiry]) -> Way {
+        let steps = [name::APISERVICE, name::ACCESS];
+        let steps = steps.map(|name| Step::unknown(name, "needs a cluster"));
+        Way { steps: steps.into(), ..Way::default() }
+    }
+
+    async fn metric(
+        &self,
+        _way: &Way,
+        inquiry: &Inquiry,
+        mut known: Known,
+    ) -> Result<Answered, Step> {
+        known.selected = known.selected.filter(|selected| !selected.is_empty());
+        let asked = self.explainer.asked(inquiry);
+        Ok(self.explainer.answer(asked, known, Sight::Backend).await)
+    }
 }
 
 /// Reads the documents of a file, or of every `.yaml`, `.yml` and `.json` file of a folder.
@@ -137,4 +147,57 @@ pub fn documents(path: &Path) -> Result<Documents, String> {
         all.extend(Documents::new(documents.into_iter().flatten().collect()));
     }
     Ok(all)
+}
+
+/// The workload that an autoscaler scales, its pods, and what there is to say of it.
+fn target(
+    hpa: &HorizontalPodAutoscaler,
+    namespace: &str,
+    documents: &Documents,
+) -> (Option<Workload>, Vec<OwnedPod>, Step) {
+    let wanted = &hpa.spec.scale_target_ref;
+    let called = format!("{}/{}", wanted.kind, wanted.name);
+    let current = hpa.status.as_ref().and_then(|status| status.current_replicas);
+    if let Some(mut workload) = documents.workload(&wanted.kind, namespace, &wanted.name) {
+        let selector = Selector::parse(&workload.selector).unwrap_or_default();
+        let pods = documents.pods(namespace, &selector);
+        let document = documents.find(&wanted.kind, namespace, &wanted.name);
+        let is_written = document.is_some_and(|it| it.pointer("/spec/replicas").is_some());
+        if !is_written {
+            let there = i32::try_from(pods.len()).unwrap_or(i32::MAX).max(1);
+            let spec = current.unwrap_or(there);
+            workload.scale = Scale { spec, status: spec };
+        }
+        let seen = format!(
+            "{called} has {} replicas, selector `{}`",
+            workload.scale.spec, workload.selector
+        );
+        return (Some(workload), pods, Step::good(name::TARGET, seen));
+    }
+    let mut others = documents.of_kind(&wanted.kind);
+    if others.next().is_some() {
+        let seen = format!("there is no {called} in namespace {namespace}");
+        let advice = "correct `scaleTargetRef` of the autoscaler";
+        return (
+            None,
+            Vec::new(),
+            Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice),
+        );
+    }
+    // Manifests of pods alone: those of the workload are known by their owner, or by their names.
+    let all = documents.pods(namespace, &Selector::default());
+    let prefix = format!("{}-", wanted.name);
+    let is_own =
+        |owned: &&OwnedPod| owned.owners.contains(&called) || owned.pod.name.starts_with(&prefix);
+    let own: Vec<_> = all.iter().filter(is_own).cloned().collect();
+    let pods = if own.is_empty() { all } else { own };
+    let there = i32::try_from(pods.len()).unwrap_or(i32::MAX);
+    let spec = current.unwrap_or(there);
+    let workload = (!pods.is_empty() || current.is_some()).then(|| Workload {
+        name: called.clone(),
+        scale: Scale { spec, status: spec },
+        selector: String::new(),
+    });
+    let seen = format!("{called} is not among the objects; {there} pods are taken for its own");
+    (workload, pods, Step::unknown(name::TARGET, seen))
 }

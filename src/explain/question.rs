@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Explainer;
 use crate::core::{
-    explain::facts::{Asked, Of, Which},
+    explain::{Inquiry, Subject, facts::Which},
     selector::Selector,
 };
 use crate::wire::path::{self, Name};
@@ -116,39 +115,34 @@ impl MetricQuestion {
         }
     }
 
-    /// The question with its names resolved. Fails where a selector cannot be read.
-    pub fn asked(
+    /// What is asked, in a namespace unless the question itself says which one. Fails where a selector cannot be read.
+    pub fn inquiry(
         &self,
-        explainer: &Explainer,
         namespace: &str,
         (objects, series): (Option<&str>, Option<&str>),
-    ) -> Result<Asked, String> {
+    ) -> Result<Inquiry, String> {
         let selector = |own: &Option<String>, given: Option<&str>| {
             let text = own.as_deref().or(given).unwrap_or_default();
             Selector::parse(text).map_err(|error| error.to_string())
         };
-        let namespace = self.namespace.clone().unwrap_or_else(|| Some(namespace.to_owned()));
-        let Some(resource) = &self.resource else {
+        let (subject, selector) = match &self.resource {
             // The only selector of an external metric is that of its series.
-            let given = series.or(objects);
-            return Ok(Asked {
-                metric: self.metric.clone(),
-                of: Of::External,
-                namespace,
-                selector: selector(&self.series, given)?,
-            });
+            None => (Subject::External, selector(&self.series, series.or(objects))?),
+            Some(resource) => {
+                let which = match &self.object {
+                    Some(name) => Which::Named(name.clone()),
+                    None => Which::Selected(selector(&self.objects, objects)?),
+                };
+                let subject = Subject::Objects { resource: resource.clone(), which };
+                (subject, selector(&self.series, series)?)
+            }
         };
-        let kind = super::kind(&explainer.discovery.catalog(), resource);
-        let is_namespaced = kind.as_ref().map_or(true, |kind| kind.namespaced);
-        let which = match &self.object {
-            Some(name) => Which::Named(name.clone()),
-            None => Which::Selected(selector(&self.objects, objects)?),
-        };
-        Ok(Asked {
+        Ok(Inquiry {
             metric: self.metric.clone(),
-            of: Of::Objects { kind, which },
-            namespace: namespace.filter(|_| is_namespaced),
-            selector: selector(&self.series, series)?,
+            subject,
+            namespace: self.namespace.clone().unwrap_or_else(|| Some(namespace.to_owned())),
+            selector,
+            is_at_zero: false,
         })
     }
 }

@@ -179,6 +179,10 @@ pub(super) async fn admit<'a>(
         Refusal { error, is_known }
     })?;
     if decision.allowed {
+        if matches!(route, Route::Explanation(..)) {
+            // How much is shown depends on who looks.
+            request.extensions_mut().insert(user);
+        }
         return Ok((route, Some(share)));
     }
     let mut message = attributes.refusal(&user.name);

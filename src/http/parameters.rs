@@ -15,6 +15,10 @@ pub(super) struct Parameters<'a> {
     pretty: Option<Cow<'a, str>>,
     watch: Option<Cow<'a, str>>,
     verbose: Option<Cow<'a, str>>,
+    api: Option<Cow<'a, str>>,
+    resource: Option<Cow<'a, str>>,
+    name: Option<Cow<'a, str>>,
+    at_zero: Option<Cow<'a, str>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -28,6 +32,10 @@ impl<'a> Parameters<'a> {
                 "pretty" => &mut parameters.pretty,
                 "watch" => &mut parameters.watch,
                 "verbose" => &mut parameters.verbose,
+                "api" => &mut parameters.api,
+                "resource" => &mut parameters.resource,
+                "name" => &mut parameters.name,
+                "atZero" => &mut parameters.at_zero,
                 _ => continue,
             };
             parameter.get_or_insert(value);
@@ -60,6 +68,26 @@ impl<'a> Parameters<'a> {
     /// Whether changes are asked for, in the spellings that Go takes for that.
     pub(super) fn watch(&self) -> bool {
         matches!(self.watch.as_deref(), Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    /// Of an explanation: the API that is asked about.
+    pub(super) fn api(&self) -> Option<&str> {
+        self.api.as_deref()
+    }
+
+    /// Of an explanation: the resource of the objects that are asked about.
+    pub(super) fn resource(&self) -> Option<&str> {
+        self.resource.as_deref()
+    }
+
+    /// Of an explanation: the one object that is asked about.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Of an explanation: whether the workload has zero replicas.
+    pub(super) fn at_zero(&self) -> bool {
+        self.at_zero.as_deref() == Some("true")
     }
 
     /// Whether all checks of health are asked for.

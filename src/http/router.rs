@@ -12,7 +12,7 @@ use super::{
     accept::{Accept, takes_gzip},
     custom,
     error::ApiError,
-    external, groups, health,
+    explain, external, groups, health,
     lists::Listed,
     openapi,
     parameters::Parameters,
@@ -24,6 +24,7 @@ use crate::{
         custom::Version,
         discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
         openapi::{self as documents, Document},
+        path,
         resource::Version as UsageVersion,
         status::Reason,
     },
@@ -58,12 +59,21 @@ pub(super) enum Route<'a> {
     Custom(Version, &'a str),
     External(&'a str),
     Usage(UsageVersion, &'a str),
+    /// The explanation of a metric: the group and version, and what stands behind.
+    Explanation(&'a str, &'a str),
 }
 
 impl<'a> Route<'a> {
     /// Whether each request has an answer of its own. What is listed is encoded once for all who ask.
     pub(super) fn is_made_for_one(&self) -> bool {
-        matches!(self, Self::Custom(..) | Self::External(_) | Self::Usage(..) | Self::Metrics)
+        matches!(
+            self,
+            Self::Custom(..)
+                | Self::External(_)
+                | Self::Usage(..)
+                | Self::Explanation(..)
+                | Self::Metrics
+        )
     }
 
     /// What a path stands for; nothing for paths that are never served, whatever the rules are.
@@ -89,9 +99,14 @@ impl<'a> Route<'a> {
             [Some("apis"), None | Some(""), None, _] => Self::Groups,
             [Some("apis"), Some(group), None | Some(""), None] => Self::Group(group_of(group)?),
             [Some("apis"), Some(group), Some(version), rest] => {
+                let group_version = path.get("/apis/".len()..)?;
+                let group_version = group_version.get(..group.len() + 1 + version.len())?;
                 let group = group_of(group).filter(|group| group.versions.contains(&version))?;
                 let rest = rest.filter(|rest| !rest.is_empty());
                 match (group, rest) {
+                    (CUSTOM | EXTERNAL, Some(rest)) if path::is_explanation(rest) => {
+                        Self::Explanation(group_version, rest)
+                    }
                     (CUSTOM, None) => Self::List(Listed::Custom(Version::parse(version)?)),
                     (CUSTOM, Some(rest)) => Self::Custom(Version::parse(version)?, rest),
                     (EXTERNAL, None) => Self::List(Listed::External),
@@ -149,6 +164,10 @@ pub(super) async fn respond(
         Route::Custom(version, rest) => custom::values(api, version, rest, parameters).await,
         Route::External(rest) => external::values(api, rest, parameters).await,
         Route::Usage(version, rest) => resource::usage(api, version, rest, parameters).await,
+        Route::Explanation(version, rest) => {
+            let user = request.extensions().get().cloned();
+            explain::explanation(api, (version, rest), parameters, user).await
+        }
     };
     answer.into_response()
 }
@@ -197,6 +216,18 @@ mod tests {
                 Route::Custom(new, "namespaces/n/pods/*/m"),
             ),
             (&format!("{custom}/v1beta2//x"), Route::Custom(new, "/x")),
+            (
+                &format!("{custom}/v1beta1/namespaces/n/explanations/m"),
+                Route::Explanation("custom.metrics.k8s.io/v1beta1", "namespaces/n/explanations/m"),
+            ),
+            (
+                "/apis/external.metrics.k8s.io/v1beta1/explanations/m",
+                Route::Explanation("external.metrics.k8s.io/v1beta1", "explanations/m"),
+            ),
+            (
+                &format!("{custom}/v1beta2/namespaces/n/explanations/e/m"),
+                Route::Custom(new, "namespaces/n/explanations/e/m"),
+            ),
             ("/apis/external.metrics.k8s.io/v1beta1", Route::List(Listed::External)),
             (
                 "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/q%2Fr",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::explanation;
 use crate::core::kinds::GroupResource;
 
 /// A read of the custom metrics API.
@@ -60,6 +61,15 @@ pub enum UsagePath {
         /// The node; nothing for all.
         name: Option<String>,
     },
+}
+
+/// A read of the explanation of a metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExplanationPath {
+    /// The namespace; nothing for objects that are in none.
+    pub namespace: Option<String>,
+    /// The metric's name.
+    pub metric: String,
 }
 
 /// The objects that a path names.
@@ -160,6 +170,35 @@ pub fn parse_usage(rest: &str) -> Result<UsagePath, PathError> {
     }
 }
 
+/// Takes apart what stands behind the version in the URL of an explanation, as [`parse`] does for custom metrics; nothing where it
+/// asks for something else.
+pub fn parse_explanation(rest: &str) -> Result<Option<ExplanationPath>, PathError> {
+    let Some(segments) = whole_segments(rest)? else { return Ok(None) };
+    let words: Vec<_> = segments.iter().map(|segment| &**segment).collect();
+    Ok(match *words.as_slice() {
+        ["namespaces", namespace, explanation::RESOURCE, metric] => Some(ExplanationPath {
+            namespace: Some(self::namespace(namespace)?),
+            metric: metric.to_owned(),
+        }),
+        [explanation::RESOURCE, metric] => {
+            Some(ExplanationPath { namespace: None, metric: metric.to_owned() })
+        }
+        _ => None,
+    })
+}
+
+/// Whether what stands behind the version in a URL has the form of an explanation's. It may still be refused by
+/// [`parse_explanation`]; this looks at each path that is sent, however long, and so at its beginning only.
+pub fn is_explanation(rest: &str) -> bool {
+    let mut segments = segments(rest).map_while(Result::ok);
+    let words: [_; 5] = std::array::from_fn(|_| segments.next());
+    matches!(
+        words.each_ref().map(Option::as_deref),
+        [Some("namespaces"), Some(_), Some(explanation::RESOURCE), Some(_), None]
+            | [Some(explanation::RESOURCE), Some(_), None, ..]
+    )
+}
+
 /// The segments of what stands behind the version, if none is empty.
 fn whole_segments(rest: &str) -> Result<Option<Vec<Cow<'_, str>>>, PathError> {
     // A second slash is an empty segment, as it is for who judges access: else something else would be read than was judged.
@@ -190,7 +229,7 @@ fn name(segment: &str) -> Result<Name, PathError> {
 }
 
 /// The name of one object: there are no wildcards.
-fn one(segment: &str) -> Result<String, PathError> {
+pub fn one(segment: &str) -> Result<String, PathError> {
     match name(segment)? {
         Name::One(name) => Ok(name),
         Name::All => Err(PathError::Name(segment.to_owned())),
@@ -336,6 +375,35 @@ mod tests {
                 Err(error) => format!("{error:?}"),
             };
             assert_eq!(shown, wanted, "{rest}");
+        }
+    }
+
+    #[test]
+    fn the_form_of_explanations() {
+        let cases = [
+            ("namespaces/n/explanations/m", "n m"),
+            ("namespaces/n/explanation%73/a%2Fb/", "n a/b"),
+            ("explanations/m", "- m"),
+            ("namespaces/n/explanations", "other"),
+            ("namespaces/n/explanations/p/m", "other"),
+            ("namespaces/n/metrics/m", "other"),
+            ("namespaces/explanations/m", "other"),
+            ("/namespaces/n/explanations/m", "other"),
+            ("namespaces/*/explanations/m", "Name(\"*\")"),
+            ("namespaces/n%22/explanations/m", "Name(\"n\\\"\")"),
+            ("explanations/%ff", "NotUtf8"),
+        ];
+        for (rest, wanted) in cases {
+            let shown = match parse_explanation(rest) {
+                Ok(Some(path)) => {
+                    format!("{} {}", path.namespace.as_deref().unwrap_or("-"), path.metric)
+                }
+                Ok(None) => "other".to_owned(),
+                Err(error) => format!("{error:?}"),
+            };
+            assert_eq!(shown, wanted, "{rest}");
+            let is_other = wanted == "other" || wanted == "NotUtf8";
+            assert!(is_explanation(rest) != is_other || rest.starts_with('/'), "{rest}");
         }
     }
 

@@ -36,6 +36,8 @@ mod examples;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod explain_in_cluster;
+#[cfg(test)]
 mod external_metrics;
 #[cfg(test)]
 mod failures;

@@ -1,6 +1,6 @@
 //! Which rule comes nearest to a metric that is not served, and what is in its way.
 
-use super::facts::RuleFacts;
+use super::facts::{Api, RuleFacts};
 use crate::core::rules::{RuleBase, Unnamed};
 
 /// What names of counters, histograms and rates end with, which people leave out or write differently.
@@ -51,12 +51,10 @@ pub enum Gap {
     Renamed(String),
 }
 
-/// The rule of an API that comes nearest, if one does: of custom metrics, or of external ones. Later rules win, as in the catalog.
-pub fn nearest(metric: &str, is_custom: bool, rules: &[RuleFacts]) -> Option<Candidate> {
+/// The rule of an API that comes nearest, if one does. Later rules win, as in the catalog.
+pub fn nearest(metric: &str, api: Api, rules: &[RuleFacts]) -> Option<Candidate> {
     let mut best: Option<Candidate> = None;
-    for (at, facts) in
-        rules.iter().enumerate().filter(|(_, facts)| facts.rule.is_custom() == is_custom)
-    {
+    for (at, facts) in rules.iter().enumerate().filter(|(_, facts)| Api::of(&facts.rule) == api) {
         let Some((series, gap)) = gap(metric, facts) else { continue };
         if best.as_ref().is_none_or(|best| gap <= best.gap) {
             best = Some(Candidate { rule: at, series, gap });

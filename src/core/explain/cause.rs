@@ -1,6 +1,8 @@
 //! The causes that an explanation names. Their codes are an interface: they never change.
 
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::Severity;
 
@@ -137,5 +139,13 @@ causes! {
 impl Serialize for Cause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Cause {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = Cow::<str>::deserialize(deserializer)?;
+        let known = Self::ALL.iter().find(|cause| cause.code() == code);
+        known.copied().ok_or_else(|| D::Error::custom(format!("the cause `{code}` is not known")))
     }
 }

@@ -8,6 +8,25 @@ use crate::core::{
     selector::Selector,
 };
 
+/// An API of metrics that rules are written for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Api {
+    /// custom.metrics.k8s.io
+    Custom,
+    /// external.metrics.k8s.io
+    External,
+}
+
+impl Api {
+    /// The API that a rule serves.
+    pub fn of(rule: &MetricRule) -> Self {
+        match rule {
+            MetricRule::Custom(_) => Self::Custom,
+            MetricRule::External(_) => Self::External,
+        }
+    }
+}
+
 /// The metric that is asked about.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -19,6 +38,8 @@ pub struct Asked {
     pub namespace: Option<String>,
     /// Which of its series.
     pub selector: Selector,
+    /// Whether the workload that should own the objects has zero replicas.
+    pub is_at_zero: bool,
 }
 
 /// Whose value is asked.
@@ -36,7 +57,7 @@ pub enum Of {
 }
 
 /// Which objects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Which {
     /// One.
     Named(String),
@@ -45,11 +66,17 @@ pub enum Which {
 }
 
 impl Asked {
-    /// Whether it is a metric of custom.metrics.k8s.io; else it is an external one.
-    pub fn is_custom(&self) -> bool {
-        matches!(self.of, Of::Objects { .. })
+    /// The API that is asked.
+    pub fn api(&self) -> Api {
+        match self.of {
+            Of::Objects { .. } => Api::Custom,
+            Of::External => Api::External,
+        }
     }
 }
+
+/// What stands for a value that whoever asks may not see.
+pub const HIDDEN: &str = "…";
 
 /// A series, with its labels but its name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -134,8 +161,6 @@ pub struct ObjectsFacts {
     pub is_known: bool,
     /// Who should own them, as `Kind/name`: the workload that the autoscaler scales.
     pub owner: Option<String>,
-    /// Whether the workload has zero replicas.
-    pub is_at_zero: bool,
 }
 
 /// How the metric is served.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -52,7 +53,7 @@ const WANTS: [&str; 7] =
 const NEAR: [f64; 2] = [0.1, 0.01];
 
 /// A metric of an autoscaler, as it was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// The values: by object, or by the labels of an external value, in thousandths; or why there are none.
     pub values: Result<Vec<(String, i64)>, String>,
@@ -63,7 +64,7 @@ pub struct Found {
 }
 
 /// What a query has returned within a day, in steps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PastDay {
     /// The largest value of one object.
     pub highest: f64,

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Cause, Step,
+    Api, Cause, Step,
     candidates::{self, Candidate, Gap, mentions},
-    facts::{AnswerFacts, Facts, ObjectsFacts, Of, RuleFacts, Series, SeriesFacts, Served, Which},
+    facts::{
+        AnswerFacts, Asked, Facts, HIDDEN, ObjectsFacts, Of, RuleFacts, Series, SeriesFacts,
+        Served, Which,
+    },
     name,
 };
 use crate::core::{
@@ -41,9 +44,7 @@ const EXPORTERS: [&str; 10] = [
 pub fn steps(facts: &Facts) -> Vec<Step> {
     let Some(served) = &facts.served else { return vec![unserved(facts)] };
     let mut steps = vec![rule(facts, served)];
-    if let Of::Objects { which, .. } = &facts.asked.of {
-        steps.extend(objects(facts, which));
-    }
+    steps.extend(objects(&facts.asked, &facts.objects));
     if steps.iter().any(Step::is_failure) {
         return steps;
     }
@@ -90,7 +91,7 @@ fn rule(facts: &Facts, served: &Served) -> Step {
 /// Why no rule serves the metric.
 fn unserved(facts: &Facts) -> Step {
     let asked = &facts.asked;
-    let near = candidates::nearest(&asked.metric, asked.is_custom(), &facts.rules);
+    let near = candidates::nearest(&asked.metric, asked.api(), &facts.rules);
     if let Of::Objects { kind: Err(resource), .. } = &asked.of {
         let seen = format!("there is no resource `{resource}`");
         return Step::found(
@@ -108,8 +109,7 @@ fn unserved(facts: &Facts) -> Step {
             hindered(facts, rule, candidate)
         }
         renamed => {
-            let failed =
-                facts.rules.iter().filter(|facts| facts.rule.is_custom() == asked.is_custom());
+            let failed = facts.rules.iter().filter(|facts| Api::of(&facts.rule) == asked.api());
             let failure = failed.clone().find_map(|rule| Some((rule, rule.names.as_ref().err()?)));
             if let Some((rule, failure)) = failure {
                 let seen = format!("{}: {}", rule.rule.base().id, failure.text);
@@ -134,7 +134,7 @@ fn unserved(facts: &Facts) -> Step {
 
 fn wrong_api(facts: &Facts) -> Step {
     let metric = &facts.asked.metric;
-    let (here, there, advice) = if facts.asked.is_custom() {
+    let (here, there, advice) = if facts.asked.api() == Api::Custom {
         (
             "custom.metrics.k8s.io",
             "external.metrics.k8s.io",
@@ -190,7 +190,7 @@ fn unmapped(facts: &Facts, rule: &RuleFacts, series: &str) -> Step {
         return ended(all);
     }
     let Some(label) = &rule.label else {
-        if !facts.asked.is_custom() {
+        if facts.asked.api() == Api::External {
             return missing_namespace(id, series, &found, rule.namespace_label.as_deref());
         }
         return elsewhere(facts, rule, series, &found);
@@ -218,7 +218,7 @@ fn elsewhere(facts: &Facts, rule: &RuleFacts, series: &str, found: &[&Series]) -
     let id = &rule.rule.base().id.to_string();
     let names: BTreeSet<&str> = facts.objects.all.iter().map(String::as_str).collect();
     let holds = |label: &str| found.iter().any(|series| names.contains(series.label(label)));
-    let resource = resource(facts);
+    let resource = resource(&facts.asked);
     if let Some((label, other)) = rule.labels.iter().find(|(label, _)| holds(label)) {
         let seen = format!(
             "the label `{label}` of `{series}` holds names of {resource}, and {id} maps it to {other}"
@@ -258,7 +258,7 @@ fn lacks_label(facts: &Facts, id: &str, series: &str, found: &[&Series], label: 
         Some(holder) => {
             let advice = format!(
                 "the label `{holder}` holds the names: map `{holder}: {{resource: {}}}`",
-                singular(&resource(facts))
+                singular(&resource(&facts.asked))
             );
             Step { advice, ..step }
         }
@@ -396,12 +396,29 @@ fn ended(series: &SeriesFacts) -> Step {
     )
 }
 
+/// Puts what somebody else knows better of the objects in the place of what the steps say of them. Where that ends the way,
+/// nothing follows.
+pub fn with_objects(steps: Vec<Step>, known: Vec<Step>) -> Vec<Step> {
+    let is_of_objects = |step: &Step| step.name == name::OBJECTS;
+    let Some(at) = steps.iter().position(is_of_objects) else { return steps };
+    let is_end = known.iter().any(Step::is_failure);
+    if !is_end && steps.iter().any(|step| is_of_objects(step) && step.is_failure()) {
+        return steps;
+    }
+    let mut rest = steps;
+    let mut all: Vec<Step> = rest.drain(..at).chain(known).collect();
+    if !is_end {
+        all.extend(rest.into_iter().filter(|step| !is_of_objects(step)));
+    }
+    all
+}
+
 /// The objects that are asked about.
-fn objects(facts: &Facts, which: &Which) -> Vec<Step> {
-    let ObjectsFacts { selected, all, is_known, owner, is_at_zero } = &facts.objects;
-    let resource = resource(facts);
-    let place =
-        facts.asked.namespace.as_ref().map_or(String::new(), |it| format!(" in namespace {it}"));
+pub fn objects(asked: &Asked, objects: &ObjectsFacts) -> Vec<Step> {
+    let Of::Objects { which, .. } = &asked.of else { return Vec::new() };
+    let ObjectsFacts { selected, all, is_known, owner } = objects;
+    let resource = resource(asked);
+    let place = asked.namespace.as_ref().map_or(String::new(), |it| format!(" in namespace {it}"));
     if !is_known {
         return vec![Step::unknown(name::OBJECTS, "nobody says which objects there are")];
     }
@@ -418,11 +435,9 @@ fn objects(facts: &Facts, which: &Which) -> Vec<Step> {
         }];
     };
     if selected.is_empty() {
-        if *is_at_zero {
-            let seen = format!(
-                "the workload has no pods, and `{}` is read from its pods",
-                facts.asked.metric
-            );
+        if asked.is_at_zero {
+            let seen =
+                format!("the workload has no pods, and `{}` is read from its pods", asked.metric);
             let advice = "scale on a metric that is there without pods, such as an external one, or keep `minReplicas: 1`";
             return vec![Step::found(name::OBJECTS, Cause::AbsentAtZero, seen, advice)];
         }
@@ -645,13 +660,14 @@ fn other_namespace(facts: &Facts, served: &Served, series: &str, all: &[&Series]
     let others: BTreeSet<&str> = all.iter().map(|series| series.label(label)).collect();
     let others: Vec<String> =
         others.into_iter().filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let others = match others.as_slice() {
+        [hidden] if hidden == HIDDEN => "other namespaces".to_owned(),
+        others => listed(others),
+    };
     Some(Step::found(
         name::SERIES,
         Cause::WrongNamespace,
-        format!(
-            "series of `{series}` are of {}, and not of namespace {namespace}",
-            listed(&others)
-        ),
+        format!("series of `{series}` are of {others}, and not of namespace {namespace}"),
         "ask in that namespace; for a metric of no namespace set `resources.namespaced: false`",
     ))
 }
@@ -800,7 +816,7 @@ fn other_names(
             "check that these objects expose the metric, and that they are scraped",
         );
     }
-    let resource = resource(facts);
+    let resource = resource(&facts.asked);
     let first = held.first().copied().unwrap_or_default();
     let near = nearest(first, facts.objects.all.iter().map(String::as_str));
     let near: Vec<String> = if near.is_empty() {
@@ -858,12 +874,13 @@ pub fn advice_for(cause: Cause) -> &'static str {
         }
         Cause::TooLarge => "narrow the query, or raise --max-answer-bytes",
         Cause::QueryError => "try the query in Prometheus: it says what is wrong with it",
+        Cause::NotAuthorizedMe => "ask for the right to read the metric",
         _ => "",
     }
 }
 
-fn resource(facts: &Facts) -> String {
-    match &facts.asked.of {
+fn resource(asked: &Asked) -> String {
+    match &asked.of {
         Of::Objects { kind: Ok(kind), .. } => kind.resource.to_string(),
         Of::Objects { kind: Err(text), .. } => text.clone(),
         Of::External => "external metrics".to_owned(),

@@ -84,6 +84,7 @@ fn named(attributes: &Attributes<'_>) -> Vec<KeyValue> {
         return Vec::new();
     };
     let metric = match (&**group, &**resource) {
+        (_, "explanations") if subresource.is_empty() => name,
         (group, _) if group == EXTERNAL.name => resource,
         // A metric of the namespace itself.
         (group, "metrics") if group == CUSTOM.name => name,
@@ -114,6 +115,15 @@ fn route(target: &Target<'_>) -> Option<&'static str> {
                     Some(
                         "/apis/custom.metrics.k8s.io/{version}/namespaces/{namespace}/metrics/{metric}",
                     )
+                }
+                (group, "explanations")
+                    if [CUSTOM.name, EXTERNAL.name].contains(&group) && subresource.is_empty() =>
+                {
+                    Some(if in_namespace {
+                        "/apis/{group}/{version}/namespaces/{namespace}/explanations/{metric}"
+                    } else {
+                        "/apis/{group}/{version}/explanations/{metric}"
+                    })
                 }
                 (group, _) if group == CUSTOM.name && in_namespace => Some(
                     "/apis/custom.metrics.k8s.io/{version}/namespaces/{namespace}/{resource}/{name}/{metric}",

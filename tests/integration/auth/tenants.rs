@@ -69,6 +69,8 @@ fn attempts() -> Vec<String> {
             for rest in ["pods/*/m", "pods/web-0/m", "metrics/m", "pods/*/m?labelSelector=app"] {
                 paths.push(format!("{api}/namespaces/{namespace}/{rest}"));
             }
+            paths.push(format!("{api}/namespaces/{namespace}/explanations/m?resource=pods"));
+            paths.push(format!("{api}/namespaces/{namespace}/explanations/q?api=external"));
             paths.push(format!("{api}/namespace/{namespace}/m"));
             paths.push(format!("{api}/namespaces/{namespace}"));
         }
@@ -91,6 +93,12 @@ fn attempts() -> Vec<String> {
             }
         }
         for rest in [
+            "namespaces/own/explanations/m?resource=pods&labelSelector=app&metricLabelSelector=ns%3Dother",
+            "namespaces/own/explanations/m?resource=namespaces&name=other",
+            "namespaces/own/explanations/m?resource=nodes&name=n1",
+            "namespaces/own/explanations/unknown?resource=pods",
+            "explanations/m?resource=pods",
+            "explanations/q?api=external",
             "namespaces/own/namespaces/other/m",
             "namespaces/own/nodes/n1/m",
             "namespaces/own/pods/*/m/../../../../other/pods/*/m",

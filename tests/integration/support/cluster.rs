@@ -83,6 +83,10 @@ struct Shared {
     delegation: Delegation,
     /// Namespace and name of the Services that APIServices point at.
     registrations: Mutex<BTreeMap<String, (String, String)>>,
+    /// Status and message of their condition `Available`.
+    conditions: Mutex<BTreeMap<String, (&'static str, &'static str)>>,
+    /// The servers behind API groups: their clients and URLs.
+    aggregated: Mutex<BTreeMap<&'static str, (reqwest::Client, String)>>,
 }
 
 /// The server and its kubeconfig.
@@ -126,6 +130,22 @@ impl Kubernetes {
     pub(crate) fn register(&self, apiservice: &str, namespace: &str, name: &str) {
         let mut registrations = self.shared.registrations.lock().expect("not poisoned");
         registrations.insert(apiservice.to_owned(), (namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Takes an APIService away.
+    pub(crate) fn unregister(&self, apiservice: &str) {
+        self.shared.registrations.lock().expect("not poisoned").remove(apiservice);
+    }
+
+    /// Says of an APIService whether it is available, and why.
+    pub(crate) fn judge(&self, apiservice: &str, status: &'static str, message: &'static str) {
+        let mut conditions = self.shared.conditions.lock().expect("not poisoned");
+        conditions.insert(apiservice.to_owned(), (status, message));
+    }
+
+    /// Sends the requests for an API group to a server, as the aggregator does.
+    pub(crate) fn aggregate(&self, group: &'static str, client: reqwest::Client, url: String) {
+        self.shared.aggregated.lock().expect("not poisoned").insert(group, (client, url));
     }
 
     /// Path and query of the LISTs since the last call.
@@ -259,8 +279,21 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 "service": {"namespace": namespace, "name": service},
                 "groupPriorityMinimum": 100, "versionPriority": 100,
             });
+            let conditions = shared.conditions.lock().expect("not poisoned");
+            let condition = conditions.get(*name).map(|(status, message)| {
+                json!({"type": "Available", "status": status, "message": message})
+            });
+            let status = json!({"conditions": condition.into_iter().collect::<Vec<_>>()});
             let kind = "APIService";
-            axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec})).into_response()
+            axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec, "status": status})).into_response()
+        }
+        ["apis", group @ ("custom.metrics.k8s.io" | "external.metrics.k8s.io"), _, ..] => {
+            let behind = shared.aggregated.lock().expect("not poisoned").get(*group).cloned();
+            let Some((client, url)) = behind else { return failure(404, "404 page not found") };
+            let asked = client.get(format!("{url}{}", request.uri()));
+            let answer = asked.bearer_auth("cluster-token").send().await.expect("an answer");
+            let status = answer.status();
+            (status, answer.bytes().await.expect("a body")).into_response()
         }
         ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => {
             let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes);
@@ -272,6 +305,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                     objects(&shared, resource, namespace, &uri, is_partial).await
                 }
                 [resource] => objects(&shared, resource, "", &uri, is_partial).await,
+                ["namespaces", namespace, resource, name] => {
+                    match shared.content.get(resource, namespace, name) {
+                        Some(object) => axum::Json(object).into_response(),
+                        None => failure(404, "not found"),
+                    }
+                }
                 _ => failure(404, "not found"),
             }
         }

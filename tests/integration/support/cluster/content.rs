@@ -24,7 +24,7 @@ pub(crate) struct Stored {
     namespace: String,
     name: String,
     labels: BTreeMap<String, String>,
-    /// `spec` and `status`.
+    /// `spec` and `status`, and what there is of `metadata` besides.
     body: Value,
     version: u64,
 }
@@ -71,6 +71,9 @@ impl Stored {
         }
         if !self.labels.is_empty() {
             object["metadata"]["labels"] = json!(self.labels);
+        }
+        for (key, value) in self.body["metadata"].as_object().into_iter().flatten() {
+            object["metadata"][key] = value.clone();
         }
         object
     }
@@ -225,6 +228,14 @@ impl Content {
         history.changes.clear();
         drop(history);
         self.told.send_replace(());
+    }
+
+    /// An object, whole.
+    pub(super) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        let history = self.history();
+        let mut objects = history.objects.iter();
+        let found = objects.find(|object| object.is(resource, namespace, name))?;
+        Some(found.json(false, found.version))
     }
 
     pub(super) fn list(&self, wanted: &Wanted, skip: usize, limit: usize) -> Response {

@@ -1,0 +1,39 @@
+//! Rules that do not compile, with what the file says of them: they may be the ones that are meant.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::facts::BrokenRule;
+use crate::core::rules::{Problem, RuleId};
+
+/// The rules of a file that these problems are about.
+pub fn rules(problems: &[Problem], text: &str) -> Vec<BrokenRule> {
+    if problems.is_empty() {
+        return Vec::new();
+    }
+    let written = written(text);
+    problems.iter().map(|problem| rule(problem, &written, text)).collect()
+}
+
+fn rule(problem: &Problem, written: &BTreeMap<String, String>, all: &str) -> BrokenRule {
+    let path = problem.path.to_string();
+    let rule = RuleId::of(&problem.path).map(|rule| rule.to_string());
+    let text = rule.and_then(|rule| written.get(&rule)).map_or(all, String::as_str);
+    let place = problem.place.map(|place| format!("{place}: ")).unwrap_or_default();
+    BrokenRule {
+        path: if path.is_empty() { "the rules file".to_owned() } else { path },
+        problem: format!("{place}{}", problem.message),
+        text: text.to_owned(),
+    }
+}
+
+/// What the file says of each rule, as text, by its path.
+fn written(text: &str) -> BTreeMap<String, String> {
+    let root: Value = serde_saphyr::from_str(text).unwrap_or_default();
+    let lists = ["rules", "externalRules"].into_iter().flat_map(|list| {
+        let rules = root.get(list).and_then(Value::as_array).into_iter().flatten();
+        rules.enumerate().map(move |(index, rule)| (format!("{list}[{index}]"), rule.to_string()))
+    });
+    lists.collect()
+}

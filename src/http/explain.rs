@@ -1,0 +1,178 @@
+//! The handler of explanations.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+use super::{Api, answer_of, error::ApiError, parameters::Parameters};
+use crate::{
+    auth::User,
+    core::explain::{
+        Api as MetricsApi, Inquiry, Subject,
+        facts::{Asked, Of, Which},
+        sight::Sight,
+    },
+    explain::{Explainer, Known},
+    wire::{
+        attributes::{Attributes, Target},
+        discovery::{CUSTOM, EXTERNAL},
+        explanation,
+        path::{self, ExplanationPath},
+        status::Reason,
+    },
+};
+
+/// How many explanations are made at a time: each of them asks several queries.
+const AT_ONCE: usize = 4;
+
+/// How long one may take. People wait for it, and a backend that takes longer for it is too slow for autoscalers, too.
+pub const EXPLANATION_TIME: Duration = Duration::from_secs(10);
+
+/// Explanations, a few at a time.
+pub struct Explanations {
+    explainer: Explainer,
+    turns: Semaphore,
+}
+
+impl Explanations {
+    /// None is under way.
+    pub fn new(explainer: Explainer) -> Self {
+        Self { explainer, turns: Semaphore::new(AT_ONCE) }
+    }
+}
+
+/// The explanation that a path asks for, below a group and its version. Without a user the path is open to everybody.
+pub(super) async fn explanation(
+    api: &Api,
+    (version, rest): (&str, &str),
+    parameters: &Parameters<'_>,
+    user: Option<Arc<User>>,
+) -> Result<Response, ApiError> {
+    answer_of("explanation", Box::pin(explain(api, (version, rest), parameters, user))).await
+}
+
+async fn explain(
+    api: &Api,
+    (version, rest): (&str, &str),
+    parameters: &Parameters<'_>,
+    user: Option<Arc<User>>,
+) -> Result<Vec<u8>, ApiError> {
+    let path = path::parse_explanation(rest).map_err(|error| ApiError::bad_request(&error))?;
+    let path = path.ok_or_else(ApiError::not_found)?;
+    let inquiry = inquiry(version, path, parameters)?;
+    let Explanations { explainer, turns } = &api.explanations;
+    let _turn = turns.try_acquire().map_err(|_none| {
+        let text = "too many explanations are under way; please try again later";
+        ApiError::new(Reason::TooManyRequests, text)
+    })?;
+    let asked = explainer.asked(&inquiry);
+    let sight = match &user {
+        Some(user) => sight(api, user, version, &asked).await?,
+        None => Sight::Cluster,
+    };
+    let answered = explainer.answer(asked, Known::default(), sight).await;
+    Ok(explanation::encode(version, answered))
+}
+
+fn inquiry(
+    version: &str,
+    path: ExplanationPath,
+    parameters: &Parameters<'_>,
+) -> Result<Inquiry, ApiError> {
+    let bad = |text: &str| ApiError::new(Reason::BadRequest, text);
+    let own =
+        if group(version) == EXTERNAL.name { MetricsApi::External } else { MetricsApi::Custom };
+    let asked = parameters.api().map(explanation::api);
+    let asked = asked.unwrap_or(Some(own)).ok_or_else(|| bad("`api` is custom or external"))?;
+    let subject = match asked {
+        MetricsApi::External => Subject::External,
+        MetricsApi::Custom => {
+            let resource = parameters.resource().filter(|resource| !resource.is_empty());
+            let resource = resource.ok_or_else(|| bad("`resource` says whose metric it is"))?;
+            let which = match parameters.name() {
+                // As in a path, because it is put into queries.
+                Some(name) => {
+                    Which::Named(path::one(name).map_err(|error| ApiError::bad_request(&error))?)
+                }
+                None => Which::Selected(parameters.labels()?),
+            };
+            Subject::Objects { resource: resource.to_owned(), which }
+        }
+    };
+    Ok(Inquiry {
+        metric: path.metric,
+        subject,
+        namespace: path.namespace,
+        selector: parameters.metric_labels()?,
+        is_at_zero: parameters.at_zero(),
+    })
+}
+
+fn group(version: &str) -> &str {
+    version.split('/').next().unwrap_or_default()
+}
+
+/// What somebody may see who may ask: all where they may ask at the cluster scope, else what is of the namespace.
+async fn sight(
+    api: &Api,
+    user: &Arc<User>,
+    version: &str,
+    asked: &Asked,
+) -> Result<Sight, ApiError> {
+    let (group, version) = version.split_once('/').unwrap_or((version, ""));
+    let everywhere = Target::Resource {
+        group: group.into(),
+        version: version.into(),
+        namespace: Cow::default(),
+        resource: explanation::RESOURCE.into(),
+        name: asked.metric.as_str().into(),
+        subresource: Cow::default(),
+    };
+    let everywhere = Attributes { verb: "get".into(), target: everywhere };
+    if may(api, user, &everywhere).await {
+        return Ok(Sight::Cluster);
+    }
+    let Some(namespace) = &asked.namespace else {
+        let text = "the objects are in no namespace: explanations of their metrics need the right to get explanations at the cluster scope";
+        return Err(ApiError::new(Reason::Forbidden, text));
+    };
+    Ok(Sight::Namespace { may_read: may(api, user, &read(asked, namespace)).await })
+}
+
+/// Whether somebody may. Without a decision less is shown.
+async fn may(api: &Api, user: &Arc<User>, attributes: &Attributes<'_>) -> bool {
+    api.authorizer.decide(user, attributes).await.is_ok_and(|decision| decision.allowed)
+}
+
+/// The read of the metric itself.
+fn read<'a>(asked: &'a Asked, namespace: &'a str) -> Attributes<'a> {
+    let metric = Cow::from(asked.metric.as_str());
+    let (verb, version, resource, name, subresource) = match &asked.of {
+        Of::External => ("list", "v1beta1", metric, Cow::default(), Cow::default()),
+        Of::Objects { kind, which } => {
+            let resource = match kind {
+                Ok(kind) => kind.resource.to_string().into(),
+                Err(written) => written.as_str().into(),
+            };
+            let name = match which {
+                Which::Named(name) => name.as_str().into(),
+                Which::Selected(_) => "*".into(),
+            };
+            ("get", "v1beta2", resource, name, metric)
+        }
+    };
+    let group = match asked.api() {
+        MetricsApi::Custom => CUSTOM.name,
+        MetricsApi::External => EXTERNAL.name,
+    };
+    let target = Target::Resource {
+        group: group.into(),
+        version: version.into(),
+        namespace: namespace.into(),
+        resource,
+        name,
+        subresource,
+    };
+    Attributes { verb: verb.into(), target }
+}
