@@ -6,6 +6,7 @@
 mod autoscaling;
 mod certificates;
 mod examples;
+mod explain;
 mod load;
 mod registration;
 mod replacement;
