@@ -42,6 +42,12 @@ const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 /// How long the server may take: longer than it takes itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often a server is asked that has too much to explain.
+const TRIES: usize = 5;
+
+/// How long it has until it is asked again, which is what it says itself.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// A cluster, and who asks.
 pub struct Cluster(Reader);
 
@@ -186,7 +192,9 @@ impl Cluster {
             }
             Err(unread) => {
                 let seen = format!("who serves {} cannot be read: {unread}", group.name);
-                return (Step::unknown(name::APISERVICE, seen), None);
+                let advice = "see whether kube-apiserver answers: kubectl get --raw /readyz";
+                let cause = Cause::ApiserviceUnavailable;
+                return (Step::found(name::APISERVICE, cause, seen, advice), None);
             }
         };
         let versions = document.get("versions").and_then(Value::as_array);
@@ -205,11 +213,24 @@ impl Cluster {
     /// What a server says of a metric.
     async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
         let path = explanation::path(&server.prefix, inquiry);
-        let text = self.0.text_within(PATIENCE, &path).await;
+        let mut text = self.0.text_within(PATIENCE, &path).await;
+        for _ in 1..TRIES {
+            let is_busy = matches!(&text, Err(unread) if unread.code == 429);
+            if !is_busy {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            text = self.0.text_within(PATIENCE, &path).await;
+        }
         let text = text.map_err(|unread| refused(server, inquiry, &unread))?;
         explanation::decode(&text).map_err(|error| match error {
             DecodeError::Other => other_owner(server),
-            error @ DecodeError::Form(_) => Step::unknown(name::APISERVICE, error.to_string()),
+            error @ DecodeError::Form(_) => Step::found(
+                name::APISERVICE,
+                Cause::ApiserviceOtherOwner,
+                error.to_string(),
+                "use a loadline of the version that is deployed",
+            ),
         })
     }
 
@@ -387,15 +408,12 @@ fn refused(server: &Server, inquiry: &Inquiry, unread: &Unread) -> Step {
         }
         404 | 405 => other_owner(server),
         400 if is_other_path => other_owner(server),
-        502 | 503 => {
-            let seen = format!("kube-apiserver does not reach the server of {api}: {unread}");
-            let advice = "see whether its pods are ready, and whether kube-apiserver reaches them";
+        400 => Step::unsound(name::HPA, unread.to_string(), "correct the name or the selector"),
+        _ => {
+            let seen = format!("the server of {api} has not explained it: {unread}");
+            let advice = "see whether its pods are ready and what their log says, and whether kube-apiserver reaches them";
             Step::found(name::APISERVICE, Cause::ApiserviceUnavailable, seen, advice)
         }
-        _ => Step::unknown(
-            name::APISERVICE,
-            format!("the server of {api} has not explained it: {unread}"),
-        ),
     }
 }
 

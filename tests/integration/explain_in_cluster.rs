@@ -425,6 +425,11 @@ async fn what_is_in_the_way_in_a_cluster_is_named() {
     let (answer, _) = stage.explain(&["hpa/web"]).await;
     is_named(&answer, "not-authorized-me");
     delegation.access(|_| json!({"allowed": true}));
+    // What the server says then is no explanation, and nothing is well.
+    delegation.fail_access_reviews(500);
+    let (answer, _) = stage.explain(&["pods", "m"]).await;
+    is_named(&answer, "apiservice-unavailable");
+    delegation.fail_access_reviews(0);
 
     stage.apply(&autoscaler(&of_queue("q")));
     let client = stage.app.client.clone();
