@@ -56,6 +56,8 @@ const ROWS: &[(&str, &[Number])] = &[
         ],
     ),
     ("a review that kube-apiserver", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
+    ("explanations at a time", &[("http/explain.rs", "AT_ONCE", Count)]),
+    ("an explanation", &[("http/explain.rs", "EXPLANATION_TIME", Seconds)]),
     ("a read of a metric", &[("http/deadline.rs", "DEADLINE", Seconds)]),
     ("queries at a time", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
