@@ -83,7 +83,7 @@ pub struct Step {
     /// What was seen.
     pub seen: String,
     /// What to do about it; empty where there is nothing to do.
-    #[serde(rename = "do", default, skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "do", default)]
     pub advice: String,
     /// The cause that the step has found, and what it means for the autoscaler.
     #[serde(skip)]
@@ -217,7 +217,6 @@ pub struct Explanation {
     /// The way, step by step.
     pub steps: Vec<Step>,
     /// What the autoscaler makes of it, where one was asked about.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub hpa: Option<Outcome>,
 }
 

@@ -44,6 +44,20 @@ const FALLS: [&str; 22] = [
     "age",
 ];
 
+/// What is in a metric's name when it is the whole work of all pods, however many they are.
+const TOTALS: [&str; 10] = [
+    "sessions",
+    "connections",
+    "users",
+    "clients",
+    "requests",
+    "rps",
+    "qps",
+    "throughput",
+    "bandwidth",
+    "orders",
+];
+
 /// What is in a metric's name when it says how many pods are wanted.
 const WANTS: [&str; 7] =
     ["replicas", "desired", "wanted", "needed", "pods", "workers", "instances"];
@@ -230,10 +244,11 @@ fn compounds(metric: &str, query: &str) -> bool {
     if has(&WANTS) {
         return true;
     }
-    let query = query.to_lowercase();
+    // A value of a matcher may contain anything.
+    let query: String = query.to_lowercase().split('"').step_by(2).collect();
     let is_shared = query.contains("avg") || query.contains("quantile") || query.contains('/');
-    let is_total = query.contains("rate(") || query.contains("increase(");
-    is_total && !is_shared
+    let is_rate = query.contains("rate(") || query.contains("increase(");
+    (is_rate || has(&TOTALS)) && !is_shared
 }
 
 /// Why the value never comes near its target, if it does not, and what to do.
@@ -444,6 +459,31 @@ impl Metric {
         match &self.source {
             Source::Resource { resource, .. } => resource,
             _ => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_do_not_fall_as_pods_are_added_compound() {
+        for (metric, query, wanted) in [
+            ("worker_pods_needed", "worker_pods_needed", true),
+            ("http_requests_per_second", r#"sum(rate(http_requests_total{path="/a"}[2m]))"#, true),
+            ("active_sessions", "sum(active_sessions)", true),
+            ("active_sessions", "avg(active_sessions)", false),
+            ("sessions_per_pod", "sum(sessions) / count(up)", false),
+            ("queue_depth", "sum(queue_depth)", false),
+            ("num_requests_waiting", "sum(num_requests_waiting)", false),
+            (
+                "request_duration_seconds",
+                "histogram_quantile(0.9, sum(rate(x[2m])) by (le))",
+                false,
+            ),
+        ] {
+            assert_eq!(compounds(metric, query), wanted, "{metric} {query}");
         }
     }
 }

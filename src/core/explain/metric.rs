@@ -23,6 +23,9 @@ use crate::core::{
 /// Older than this in seconds, the newest sample is too old: scrapes are rarely further apart than a minute.
 const STALE_S: f64 = 150.0;
 
+/// What to do where a metric ends with the pods that it should bring back.
+const AT_ZERO: &str = "scale on a metric that is there without pods, such as the length of a queue, or keep `minReplicas: 1`";
+
 /// How many examples a sentence has.
 const EXAMPLES: usize = 3;
 
@@ -187,7 +190,7 @@ fn unmapped(facts: &Facts, rule: &RuleFacts, series: &str) -> Step {
     let all = facts.series.as_ref();
     let found = matching(rule, all.map(|series| series.day.as_slice()).unwrap_or_default());
     if let Some(all) = all.filter(|all| all.now.is_empty()) {
-        return ended(all);
+        return ended(facts, all);
     }
     let Some(label) = &rule.label else {
         if facts.asked.api() == Api::External {
@@ -370,7 +373,7 @@ fn matching<'s>(rule: &RuleFacts, series: &'s [Series]) -> Vec<&'s Series> {
     if found.is_empty() { series.iter().collect() } else { found }
 }
 
-fn ended(series: &SeriesFacts) -> Step {
+fn ended(facts: &Facts, series: &SeriesFacts) -> Step {
     let name = &series.name;
     if let Some(failure) = &series.failure {
         let advice = advice_for(failure.cause);
@@ -383,6 +386,13 @@ fn ended(series: &SeriesFacts) -> Step {
             format!("Prometheus has had no series `{name}` within a day"),
             "check that the exporter is scraped, and that the series' name is right",
         );
+    }
+    let is_of_pods = |series: &Series| {
+        ["pod", "exported_pod"].iter().any(|label| !series.label(label).is_empty())
+    };
+    if facts.asked.is_at_zero && series.day.iter().any(is_of_pods) {
+        let seen = format!("series of `{name}` come from pods, and the workload has none");
+        return Step::found(name::SERIES, Cause::AbsentAtZero, seen, AT_ZERO);
     }
     let when = match series.newest_age_s {
         Some(age) => format!("{} ago", spoken(age)),
@@ -438,8 +448,7 @@ pub fn objects(asked: &Asked, objects: &ObjectsFacts) -> Vec<Step> {
         if asked.is_at_zero {
             let seen =
                 format!("the workload has no pods, and `{}` is read from its pods", asked.metric);
-            let advice = "scale on a metric that is there without pods, such as an external one, or keep `minReplicas: 1`";
-            return vec![Step::found(name::OBJECTS, Cause::AbsentAtZero, seen, advice)];
+            return vec![Step::found(name::OBJECTS, Cause::AbsentAtZero, seen, AT_ZERO)];
         }
         let seen = if all.is_empty() {
             format!("there are no {resource}{place}")
@@ -607,7 +616,7 @@ fn no_external(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
     }
     let series = facts.series.clone().unwrap_or_default();
     if series.now.is_empty() {
-        return ended(&series);
+        return ended(facts, &series);
     }
     let all: Vec<&Series> = series.now.iter().collect();
     if let Some(step) = other_namespace(facts, served, &series.name, &all) {
@@ -736,7 +745,7 @@ fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) 
         }
     }
     if all.is_empty() {
-        return ended(&series);
+        return ended(facts, &series);
     }
     if all.iter().all(|series| series.label(label).is_empty()) {
         return lacks_label(facts, id, &series.name, &all, label);

@@ -12,12 +12,12 @@ pub fn schema() -> Value {
     let object = |doc: &str, required: &[&str], properties: Value| json!({"description": doc, "type": "object", "required": required, "properties": properties});
     let step = object(
         "One step on the way.",
-        &["name", "ok", "seen"],
+        &["name", "ok", "seen", "do"],
         json!({
             "name": {"description": "What is looked at.", "enum": name::ALL},
             "ok": or_nothing("boolean", "Whether it is as it should be; null where it was not looked at, or cannot be told."),
             "seen": text("What was seen."),
-            "do": text("What to do about it, where there is something to do."),
+            "do": text("What to do about it; empty where there is nothing to do."),
         }),
     );
     let metric = object(
@@ -45,7 +45,7 @@ pub fn schema() -> Value {
     );
     let mut explanation = object(
         "The answer of `loadline explain -o json`; an array of them where several autoscalers were asked about.",
-        &["verdict", "cause", "also", "object", "steps"],
+        &["verdict", "cause", "also", "object", "steps", "hpa"],
         json!({
             "verdict": {"description": "Whether something prevents scaling, or may not be meant.", "enum": ["ok", "doubtful", "failed"]},
             "cause": {
@@ -55,7 +55,10 @@ pub fn schema() -> Value {
             "also": {"description": "Other causes that were found.", "type": "array", "items": {"$ref": "#/$defs/code"}},
             "object": text("What was asked about."),
             "steps": {"description": "The way, step by step.", "type": "array", "items": {"$ref": "#/$defs/step"}},
-            "hpa": {"$ref": "#/$defs/hpa"},
+            "hpa": {
+                "description": "What the autoscaler makes of it; null where none was asked about.",
+                "oneOf": [{"$ref": "#/$defs/hpa"}, {"type": "null"}],
+            },
         }),
     );
     let frame = json!({
