@@ -41,7 +41,7 @@ use crate::{
         oddity,
         plan::{self, PlanError, shareable},
         reading,
-        rules::{MetricRule, RuleBase, RuleId},
+        rules::{MetricRule, OnEmpty, RuleBase, RuleId},
         samples::{Index, Labels, Vector},
         selector::Selector,
         window,
@@ -123,6 +123,20 @@ impl Entries {
             Self::External(entry) => &entry.series,
         }
     }
+
+    /// The query that an autoscaler with this selector would get.
+    fn plan(&self, facts: &Facts, selector: &Selector) -> Result<plan::Plan, PlanError> {
+        let namespace = facts.asked.namespace.as_deref();
+        match self {
+            Self::Custom(entry) => {
+                plan::exact(entry.source(), namespace, &objects_of(facts), selector)
+            }
+            Self::External(entry) => {
+                let query = external::query(entry, namespace.unwrap_or_default(), selector)?;
+                Ok(plan::Plan { query: query.into(), key: plan::Key::default() })
+            }
+        }
+    }
 }
 
 impl Explainer {
@@ -191,8 +205,7 @@ impl Explainer {
         let mut facts = Facts {
             broken: self.rules.broken().to_vec(),
             rules: Vec::new(),
-            served_names: served_names(&catalog, &asked),
-            other_resources: Vec::new(),
+            served_names: Vec::new(),
             is_in_other_api: is_in_other_api(&catalog, &asked),
             undiscovered: undiscovered(&catalog, asked.api()),
             served: None,
@@ -252,13 +265,7 @@ impl Explainer {
         let namespace = asked.namespace.as_deref();
         let rule = entry.rule();
         let rule = rule.base();
-        let plan = match entry {
-            Entries::Custom(entry) => plan_custom(entry, facts),
-            Entries::External(entry) => {
-                let query = external::query(entry, namespace.unwrap_or_default(), &asked.selector);
-                query.map(|query| plan::Plan { query: query.into(), key: plan::Key::default() })
-            }
-        };
+        let plan = entry.plan(facts, &asked.selector);
         facts.served = Some(served(entry, asked));
         let scope = namespace.unwrap_or_default();
         let backend = match self.backends.handle(&rule.options, scope) {
@@ -288,7 +295,10 @@ impl Explainer {
         let mut answer = AnswerFacts {
             query: plan.query.to_string(),
             nan: Some(rule.nan),
-            ignores_selector: ignores_selector(entry, facts, &plan.query),
+            ignores_selector: !asked.selector.is_empty()
+                && entry
+                    .plan(facts, &Selector::default())
+                    .is_ok_and(|without| without.query == plan.query),
             ..AnswerFacts::default()
         };
         match deadline.ask(backend.query(&plan.query)).await {
@@ -318,6 +328,7 @@ impl Explainer {
 
     /// What comes near to a metric that is not served.
     async fn unserved(&self, facts: &mut Facts, catalog: &Catalog, deadline: Deadline) {
+        facts.served_names = served_names(catalog, &facts.asked);
         let metric = facts.asked.metric.clone();
         let rules = self.rules.current();
         let asked = &facts.asked;
@@ -413,17 +424,7 @@ async fn without_selector(
     backend: &BackendHandle,
     deadline: Deadline,
 ) -> Option<usize> {
-    let mut asked = facts.asked.clone();
-    asked.selector = Selector::default();
-    let query = match entry {
-        Entries::Custom(entry) => {
-            plan_custom(entry, &Facts { asked, ..facts.clone() }).ok()?.query.to_string()
-        }
-        Entries::External(entry) => {
-            let namespace = asked.namespace.as_deref().unwrap_or_default();
-            external::query(entry, namespace, &asked.selector).ok()?
-        }
-    };
+    let query = entry.plan(facts, &Selector::default()).ok()?.query;
     match deadline.ask(backend.query(&query)).await.ok()? {
         Answer::Vector(vector) => Some(vector.samples.len()),
         Answer::Scalar(..) | Answer::Other(_) => None,
@@ -464,23 +465,19 @@ fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
     catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
 }
 
-fn plan_custom(entry: &Entry, facts: &Facts) -> Result<plan::Plan, PlanError> {
-    let asked = &facts.asked;
-    let names = match &asked.of {
-        Of::Objects { which: Which::Named(name), .. } => Some(vec![Arc::from(name.as_str())]),
-        _ if !facts.objects.is_known => None,
-        _ => {
-            let names: BTreeSet<Arc<str>> = facts
-                .objects
-                .selected
-                .iter()
-                .map(|object| Arc::from(object.name.as_str()))
-                .collect();
-            Some(names.into_iter().collect())
+/// The objects that are asked about, as far as they are known.
+fn objects_of(facts: &Facts) -> plan::Objects {
+    match &facts.asked.of {
+        Of::Objects { which: Which::Named(name), .. } => {
+            plan::Objects::Named(vec![name.as_str().into()])
         }
-    };
-    let objects = names.map_or(plan::Objects::Any, plan::Objects::Named);
-    plan::exact(entry.source(), asked.namespace.as_deref(), &objects, &asked.selector)
+        _ if !facts.objects.is_known => plan::Objects::Any,
+        _ => {
+            let selected = facts.objects.selected.iter().map(|object| object.name.as_str());
+            let names: BTreeSet<&str> = selected.collect();
+            plan::Objects::Named(names.into_iter().map(Arc::from).collect())
+        }
+    }
 }
 
 fn served(entry: &Entries, asked: &Asked) -> Served {
@@ -519,22 +516,6 @@ fn served(entry: &Entries, asked: &Asked) -> Served {
     }
 }
 
-/// Whether the query is the same without the autoscaler's selector.
-fn ignores_selector(entry: &Entries, facts: &Facts, query: &str) -> bool {
-    let mut asked = facts.asked.clone();
-    if asked.selector.is_empty() {
-        return false;
-    }
-    asked.selector = Selector::default();
-    let namespace = asked.namespace.clone().unwrap_or_default();
-    match entry {
-        Entries::Custom(entry) => plan_custom(entry, &Facts { asked, ..facts.clone() })
-            .is_ok_and(|plan| *plan.query == *query),
-        Entries::External(entry) => external::query(entry, &namespace, &asked.selector)
-            .is_ok_and(|without| without == query),
-    }
-}
-
 fn read(
     vector: &Vector,
     entry: &Entries,
@@ -551,19 +532,19 @@ fn read(
     let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
     match entry {
         Entries::Custom(entry) => {
-            let objects = match &facts.asked.of {
-                Of::Objects { which: Which::Named(name), .. } => {
-                    plan::Objects::Named(vec![name.as_str().into()])
-                }
-                _ if !facts.objects.is_known => plan::Objects::Any,
-                _ => {
-                    let names: BTreeSet<&str> =
-                        facts.objects.selected.iter().map(|object| object.name.as_str()).collect();
-                    plan::Objects::Named(names.into_iter().map(Arc::from).collect())
-                }
-            };
+            let objects = objects_of(facts);
             let index = Index::new(vector, &plan.key);
-            let readings = reading::read(vector, &index, namespace, &objects, entry.rule.base.nan);
+            let base = &entry.rule.base;
+            let mut readings = reading::read(vector, &index, namespace, &objects, base.nan);
+            if let (OnEmpty::Zero, plan::Objects::Named(names)) = (base.on_empty, &objects)
+                && !vector.is_partial
+            {
+                // Only an object that exists has the value 0.
+                let is_there =
+                    |name: &&Arc<str>| facts.objects.all.iter().any(|it| **it == ***name);
+                let existing: Vec<_> = names.iter().filter(is_there).cloned().collect();
+                readings.fill(&existing, 0);
+            }
             answer.several = readings
                 .odd
                 .example(oddity::Oddity::SeveralSamples)
@@ -573,7 +554,8 @@ fn read(
                 readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
         }
         Entries::External(entry) => {
-            let readings = external::of_vector(vector, entry, namespace, Some(0));
+            let zero_at = (!vector.is_partial).then_some(0);
+            let readings = external::of_vector(vector, entry, namespace, zero_at);
             answer.values = readings
                 .values
                 .iter()

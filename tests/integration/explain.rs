@@ -78,7 +78,17 @@ rules:
   name: {as: dropped}
   nan: drop
   metricsQuery: '(<<.Series>>{<<.LabelMatchers>>} - 100) / (<<.Series>>{<<.LabelMatchers>>} - 100)'
+- seriesQuery: ok
+  resources: *both
+  name: {as: idle}
+  onEmpty: zero
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>} > 1000'
 externalRules:
+- seriesQuery: queue
+  resources: {namespaced: false}
+  name: {as: long_queues}
+  onEmpty: zero
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>} > 1000'
 - seriesQuery: queue
   resources: {namespaced: false}
   name: {as: all_queues}
@@ -201,6 +211,7 @@ async fn every_cause_of_a_metric_is_named() {
     let web = ["-n=n", "-l=app=web"];
     for (question, cause, code) in [
         ("pods ok", "", 0),
+        ("pods idle", "", 0),
         ("pods renamed", "exported-labels", 1),
         ("pods unlabelled", "label-missing", 1),
         ("pods pod_name", "label-missing", 1),
@@ -236,6 +247,7 @@ async fn every_cause_of_a_metric_is_named() {
     }
     for (metric, selector, cause) in [
         ("queue_depth", "", ""),
+        ("long_queues", "", ""),
         ("queue_depth", "queue=a", ""),
         ("queue_depth", "queue=z", "filtered"),
         ("queue_depth", "queue_name=a", "label-missing"),

@@ -216,8 +216,6 @@ pub struct Facts {
     pub rules: Vec<RuleFacts>,
     /// The names of the metrics that are served by the API that is asked, and for the kind.
     pub served_names: Vec<String>,
-    /// Other resources that the metric is served for.
-    pub other_resources: Vec<String>,
     /// Whether the other API serves the metric.
     pub is_in_other_api: bool,
     /// Rules that nothing is known of yet.

@@ -88,7 +88,7 @@ pub struct PastDay {
 
 impl PastDay {
     /// The time from step to step in seconds.
-    pub const STEP_S: u32 = 60;
+    pub const STEP_S: u32 = 300;
 
     /// Whether it covers so much time that it shows what the metric usually is.
     fn is_long(self) -> bool {

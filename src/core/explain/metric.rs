@@ -1,6 +1,6 @@
 //! The steps from a metric's name to its values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Api, Cause, Step,
@@ -226,7 +226,7 @@ fn elsewhere(facts: &Facts, rule: &RuleFacts, series: &str, found: &[&Series]) -
         let seen = format!(
             "the label `{label}` of `{series}` holds names of {resource}, and {id} maps it to {other}"
         );
-        let advice = format!("map it: `{label}: {{resource: {}}}`", singular(&resource));
+        let advice = format!("map it: `{label}: {{resource: {}}}`", mapping(&facts.asked));
         return Step::found(name::RULE, Cause::LabelMapsElsewhere, seen, advice);
     }
     let carried = rule
@@ -237,11 +237,8 @@ fn elsewhere(facts: &Facts, rule: &RuleFacts, series: &str, found: &[&Series]) -
     let others: Vec<String> = others.into_iter().collect();
     let seen =
         format!("{id} serves `{}` for {}, not for {resource}", facts.asked.metric, listed(&others));
-    let unmapped = found.iter().flat_map(|series| &series.labels);
-    let unmapped =
-        unmapped.filter(|(_, value)| names.contains(value.as_str())).map(|(label, _)| label).next();
-    let advice = match unmapped {
-        Some(label) => format!("map the label: `{label}: {{resource: {}}}`", singular(&resource)),
+    let advice = match holder(found, &names) {
+        Some(label) => format!("map the label: `{label}: {{resource: {}}}`", mapping(&facts.asked)),
         None => "ask for an object of these, or map the label that holds the names".to_owned(),
     };
     Step::found(name::RULE, Cause::OtherResource, seen, advice)
@@ -254,14 +251,11 @@ fn lacks_label(facts: &Facts, id: &str, series: &str, found: &[&Series], label: 
         return step;
     }
     let names: BTreeSet<&str> = facts.objects.all.iter().map(String::as_str).collect();
-    let holder = found.iter().flat_map(|series| &series.labels);
-    let holder =
-        holder.filter(|(_, value)| names.contains(value.as_str())).map(|(name, _)| name).next();
-    match holder {
+    match holder(found, &names) {
         Some(holder) => {
             let advice = format!(
                 "the label `{holder}` holds the names: map `{holder}: {{resource: {}}}`",
-                singular(&resource(&facts.asked))
+                mapping(&facts.asked)
             );
             Step { advice, ..step }
         }
@@ -576,12 +570,8 @@ fn summed(answer: &AnswerFacts, id: &str) -> Option<Step> {
     let differs = |name: &&&String| others.iter().any(|it| it.label(name) != first.label(name));
     let differing: Vec<String> = names.iter().filter(differs).map(|it| (**it).clone()).collect();
     let is_exporters = differing.iter().all(|label| EXPORTERS.contains(&label.as_str()));
-    let milli: BTreeMap<i64, usize> =
-        answer.values.iter().fold(BTreeMap::new(), |mut counts, (_, milli)| {
-            *counts.entry(*milli).or_default() += 1;
-            counts
-        });
-    let are_copies = milli.len() == 1 && milli.keys().all(|value| *value != 0);
+    let values: BTreeSet<i64> = answer.values.iter().map(|(_, milli)| *milli).collect();
+    let are_copies = values.len() == 1 && !values.contains(&0);
     if !is_exporters && !are_copies {
         return None;
     }
@@ -833,10 +823,7 @@ fn other_names(
     } else {
         near.into_iter().map(str::to_owned).collect()
     };
-    let holder = found.iter().flat_map(|series| &series.labels);
-    let holder =
-        holder.filter(|(_, value)| wanted.contains(value.as_str())).map(|(name, _)| name).next();
-    let advice = match holder {
+    let advice = match holder(found, wanted) {
         Some(holder) => {
             format!("the label `{holder}` holds the names: map it in place of `{label}`")
         }
@@ -879,7 +866,7 @@ pub fn advice_for(cause: Cause) -> &'static str {
         Cause::BackendNotPrometheus => "check the URL of the backend, and its path prefix",
         Cause::BackendTimeout => "see whether the backend is overloaded, or the query too slow",
         Cause::BackendLimited => {
-            "raise the backend's limit, or ask it less often: --query-concurrency, cacheTTL"
+            "raise the backend's limit, or ask it less often: `concurrency` of the backend, `cacheTTL`"
         }
         Cause::TooLarge => "narrow the query, or raise --max-answer-bytes",
         Cause::QueryError => "try the query in Prometheus: it says what is wrong with it",
@@ -896,13 +883,21 @@ fn resource(asked: &Asked) -> String {
     }
 }
 
-fn singular(resource: &str) -> String {
-    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let singular = plural.strip_suffix("ies").map_or_else(
-        || plural.strip_suffix('s').unwrap_or(plural).to_owned(),
-        |stem| format!("{stem}y"),
-    );
-    if group.is_empty() { singular } else { format!("{singular}, group: {group}") }
+/// What `resources.overrides` maps a label of the objects to.
+fn mapping(asked: &Asked) -> String {
+    match &asked.of {
+        Of::Objects { kind: Ok(kind), .. } if !kind.resource.group.is_empty() => {
+            format!("{}, group: {}", kind.singular, kind.resource.group)
+        }
+        Of::Objects { kind: Ok(kind), .. } => kind.singular.clone(),
+        _ => resource(asked),
+    }
+}
+
+/// The label whose values are among these names, if one is.
+fn holder<'s>(found: &[&'s Series], names: &BTreeSet<&str>) -> Option<&'s str> {
+    let mut labels = found.iter().flat_map(|series| &series.labels);
+    labels.find(|(_, value)| names.contains(value.as_str())).map(|(label, _)| label.as_str())
 }
 
 fn listed(texts: &[String]) -> String {
