@@ -1,0 +1,290 @@
+//! Why a metric that is served has no value.
+
+use std::collections::BTreeSet;
+
+use super::{
+    EXAMPLES,
+    series::{ended, holder, lacks_label, renamed, renamed_or_missing},
+    words::{listed, resource},
+};
+use crate::core::{
+    duration,
+    explain::{
+        Cause, Step,
+        facts::{AnswerFacts, Facts, HIDDEN, Of, Series, SeriesFacts, Served, Which},
+        name,
+    },
+    nearest::nearest,
+    rules::Nan,
+    selector::{Operator, Selector},
+};
+
+/// Why a metric that is served has no value.
+pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
+    if answer.histograms > 0 && answer.samples.is_empty() {
+        return Step::found(
+            name::VALUES,
+            Cause::HistogramSample,
+            "the query returned a native histogram, which is no value",
+            "take a number from it: `histogram_quantile(0.9, …)`, or `histogram_count(…)`",
+        );
+    }
+    match &served.label {
+        Some(label) => no_object(facts, served, answer, label),
+        None => no_external(facts, served, answer),
+    }
+}
+
+fn no_external(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
+    let id = &served.rule.base().id.to_string();
+    if let Some(step) = valueless(answer, answer.samples.iter(), id) {
+        return step;
+    }
+    let series = facts.series.clone().unwrap_or_default();
+    if series.now.is_empty() {
+        return ended(facts, &series);
+    }
+    let all: Vec<&Series> = series.now.iter().collect();
+    if let Some(step) = other_namespace(facts, served, &series.name, &all) {
+        return step;
+    }
+    if answer.without_selector.is_some_and(|count| count > 0) {
+        return refused_by_selector(&facts.asked.selector, &series.name, &all);
+    }
+    nothing(served, &series)
+}
+
+/// The samples that there are have no usable value.
+fn valueless<'s>(
+    answer: &AnswerFacts,
+    samples: impl Iterator<Item = &'s Series>,
+    id: &str,
+) -> Option<Step> {
+    let values: Vec<f64> = samples.map(|sample| sample.value).collect();
+    if values.iter().any(|value| value.is_nan()) && answer.nan == Some(Nan::Drop) {
+        return Some(Step::found(
+            name::VALUES,
+            Cause::Nan,
+            "the query returned NaN, which is no value",
+            format!("avoid a division by zero in metricsQuery of {id}, or set `nan: zero`"),
+        ));
+    }
+    values.iter().any(|value| value.is_infinite()).then(|| {
+        Step::found(
+            name::VALUES,
+            Cause::Infinite,
+            "the query returned an infinite value",
+            format!("avoid a division by zero in metricsQuery of {id}"),
+        )
+    })
+}
+
+/// Why none of the series is of the namespace, if none is.
+fn other_namespace(facts: &Facts, served: &Served, series: &str, all: &[&Series]) -> Option<Step> {
+    let (label, namespace) = (served.namespace_label.as_ref()?, facts.asked.namespace.as_ref()?);
+    if all.iter().any(|series| series.label(label) == namespace) {
+        return None;
+    }
+    let exported = format!("exported_{label}");
+    if all.iter().any(|series| series.label(&exported) == namespace) {
+        return Some(renamed(series, label));
+    }
+    if all.iter().all(|series| series.label(label).is_empty()) {
+        return Some(renamed_or_missing(&served.rule.base().id.to_string(), series, all, label));
+    }
+    let others: BTreeSet<&str> = all.iter().map(|series| series.label(label)).collect();
+    let others: Vec<String> =
+        others.into_iter().filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let others = match others.as_slice() {
+        [hidden] if hidden == HIDDEN => "other namespaces".to_owned(),
+        others => listed(others),
+    };
+    Some(Step::found(
+        name::SERIES,
+        Cause::WrongNamespace,
+        format!("series of `{series}` are of {others}, and not of namespace {namespace}"),
+        "ask in that namespace; for a metric of no namespace set `resources.namespaced: false`",
+    ))
+}
+
+fn refused_by_selector(selector: &Selector, series: &str, all: &[&Series]) -> Step {
+    for requirement in selector.requirements() {
+        let needs = !matches!(requirement.operator, Operator::NotIn | Operator::DoesNotExist);
+        if needs && all.iter().all(|series| series.label(&requirement.key).is_empty()) {
+            return renamed_or_missing("the autoscaler's selector", series, all, &requirement.key);
+        }
+    }
+    let of = |key: &str| {
+        let values: BTreeSet<&str> = all.iter().map(|series| series.label(key)).collect();
+        let values: Vec<String> = values.into_iter().map(str::to_owned).collect();
+        format!("{key}={}", listed(&values))
+    };
+    let there: Vec<_> = selector.requirements().iter().map(|it| of(&it.key)).collect();
+    Step::found(
+        name::QUERY,
+        Cause::Filtered,
+        format!(
+            "the selector `{selector}` of the autoscaler leaves out all series: there are {}",
+            there.join("; ")
+        ),
+        "correct `metric.selector` of the autoscaler",
+    )
+}
+
+/// Nothing came out of series that are there.
+fn nothing(served: &Served, series: &SeriesFacts) -> Step {
+    // Without a single sample in the range there is no answer either.
+    let most = series.most_in_range.unwrap_or_default();
+    if let Some(range) = series.range.filter(|_| most < 2.0) {
+        let range = duration::prometheus(range);
+        return Step::found(
+            name::SERIES,
+            Cause::TooFewSamples,
+            format!(
+                "no series has more than {most} samples within the query's range of {range}, and a rate needs two"
+            ),
+            "make the range at least four times the scrape interval",
+        );
+    }
+    Step::found(
+        name::QUERY,
+        Cause::Filtered,
+        format!("there are series of `{}`, and the query leaves out all of them", series.name),
+        format!("check the matchers and comparisons in metricsQuery of {}", served.rule.base().id),
+    )
+}
+
+fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) -> Step {
+    let id = &served.rule.base().id.to_string();
+    let series = facts.series.clone().unwrap_or_default();
+    let all: Vec<&Series> = series.now.iter().collect();
+    let wanted = wanted(facts);
+    if !answer.samples.is_empty() {
+        let of_wanted = answer.samples.iter().filter(|sample| wanted.contains(sample.label(label)));
+        if let Some(step) = valueless(answer, of_wanted, id) {
+            return step;
+        }
+        let is_lost = answer.samples.iter().all(|sample| sample.label(label).is_empty());
+        let is_carried = all.is_empty() || all.iter().any(|series| !series.label(label).is_empty());
+        if is_lost && is_carried {
+            return aggregated(answer, id, label);
+        }
+    }
+    if all.is_empty() {
+        return ended(facts, &series);
+    }
+    if all.iter().all(|series| series.label(label).is_empty()) {
+        return lacks_label(facts, id, &series.name, &all, label);
+    }
+    let exported = format!("exported_{label}");
+    if all.iter().any(|series| wanted.contains(series.label(&exported))) {
+        return renamed(&series.name, label);
+    }
+    if let Some(step) = other_namespace(facts, served, &series.name, &all) {
+        return step;
+    }
+    let in_namespace = all.iter().copied().filter(|series| {
+        match (&served.namespace_label, &facts.asked.namespace) {
+            (Some(label), Some(namespace)) => series.label(label) == namespace,
+            _ => true,
+        }
+    });
+    let in_namespace: Vec<&Series> = in_namespace.collect();
+    if !wanted.is_empty() && in_namespace.iter().all(|it| !wanted.contains(it.label(label))) {
+        return other_names(facts, &series.name, &in_namespace, label, &wanted);
+    }
+    if answer.without_selector.is_some_and(|count| count > 0) {
+        return refused_by_selector(&facts.asked.selector, &series.name, &in_namespace);
+    }
+    nothing(served, &series)
+}
+
+/// The names that values are wanted for.
+fn wanted(facts: &Facts) -> BTreeSet<&str> {
+    match &facts.asked.of {
+        Of::Objects { which: Which::Named(name), .. } => BTreeSet::from([name.as_str()]),
+        _ => facts.objects.selected.iter().map(|object| object.name.as_str()).collect(),
+    }
+}
+
+fn aggregated(answer: &AnswerFacts, id: &str, label: &str) -> Step {
+    let advice = format!("keep it: `sum(…) by (<<.GroupBy>>)` in metricsQuery of {id}");
+    match answer.samples.as_slice() {
+        [only] if only.labels.is_empty() => Step::found(
+            name::VALUES,
+            Cause::NoLabels,
+            format!("the result has no labels, so its value {} is of no object", only.value),
+            advice,
+        ),
+        samples => {
+            let carried: BTreeSet<&String> =
+                samples.iter().flat_map(|it| it.labels.keys()).collect();
+            let carried: Vec<String> = carried.into_iter().cloned().collect();
+            Step::found(
+                name::VALUES,
+                Cause::AggregatedAway,
+                format!("the result has the labels {}, and not `{label}`", listed(&carried)),
+                advice,
+            )
+        }
+    }
+}
+
+/// The series carry other names than the objects have.
+fn other_names(
+    facts: &Facts,
+    series: &str,
+    found: &[&Series],
+    label: &str,
+    wanted: &BTreeSet<&str>,
+) -> Step {
+    let held: BTreeSet<&str> = found.iter().map(|series| series.label(label)).collect();
+    let held: Vec<&str> = held.into_iter().filter(|value| !value.is_empty()).collect();
+    let shown: Vec<String> = held.iter().map(|value| (*value).to_owned()).collect();
+    let is_known = |value: &&str| facts.objects.all.iter().any(|name| name == value);
+    if held.iter().any(is_known) {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        return Step::found(
+            name::SERIES,
+            Cause::SeriesAbsent,
+            format!("there are series of {}, and none of {}", listed(&shown), listed(&wanted)),
+            "check that these objects expose the metric, and that they are scraped",
+        );
+    }
+    let resource = resource(&facts.asked);
+    let first = held.first().copied().unwrap_or_default();
+    let near = nearest(first, facts.objects.all.iter().map(String::as_str));
+    let near: Vec<String> = if near.is_empty() {
+        wanted.iter().take(EXAMPLES).map(|name| (*name).to_owned()).collect()
+    } else {
+        near.into_iter().map(str::to_owned).collect()
+    };
+    let advice = match holder(found, wanted) {
+        Some(holder) => {
+            format!("the label `{holder}` holds the names: map it in place of `{label}`")
+        }
+        None => format!("relabel at the scrape, so that `{label}` holds names of {resource}"),
+    };
+    let (cause, what) = if held.iter().any(|value| is_object_name(value)) {
+        (Cause::NamesDiffer, "which are other names than those of")
+    } else {
+        (Cause::LabelIsNoObject, "which cannot be names of")
+    };
+    let seen = format!(
+        "the label `{label}` of `{series}` holds {}, {what} {resource}, such as {}",
+        listed(&shown),
+        listed(&near)
+    );
+    Step::found(name::SERIES, cause, seen, advice)
+}
+
+/// Whether a text can be the name of an object: a DNS subdomain, as RFC 1123 has it.
+fn is_object_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let is_address = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.len() <= 253
+        && text.chars().all(is_plain)
+        && !is_address
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
