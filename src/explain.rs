@@ -2,34 +2,33 @@
 //!
 //! Queries are sent as they are, not by way of the cache: what is explained is the present.
 
+mod asking;
 mod autoscaler;
 pub mod cluster;
 mod environment;
 pub mod files;
 pub mod question;
+mod served;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use asking::{Deadline, not_a_vector, series};
 pub(crate) use autoscaler::{explain_hpa, explain_metric};
 pub(crate) use environment::Environment;
 use futures::{StreamExt as _, stream};
+use served::{Entries, entry, read, served};
 use tokio::time::Instant;
 
 use crate::{
     backends::Backends,
     core::{
-        catalog::{Catalog, Entry, external::ExternalEntry},
-        duration,
+        catalog::Catalog,
         explain::{
             Answered, Api, Cause, Inquiry, Subject,
             candidates::{self, Gap},
             facts::{
                 AnswerFacts, Asked, Facts, Failure, ObjectFacts, ObjectsFacts, Of, RuleFacts,
-                Series, SeriesFacts, Served, Which,
+                Series, Which,
             },
             hpa::{Found, PastDay},
             metric,
@@ -37,23 +36,18 @@ use crate::{
         },
         external,
         go_quote::quote,
+        go_regex::quote_meta,
         kinds::{GroupResource, Kind, Kinds},
-        oddity,
-        plan::{self, PlanError, shareable},
-        reading,
-        rules::{MetricRule, OnEmpty, RuleBase, RuleId},
-        samples::{Index, Labels, Vector},
+        plan::{self, PlanError},
+        rules::{MetricRule, RuleBase, RuleId},
         selector::Selector,
         window,
     },
     discovery,
     objects::Objects,
-    prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError, Range},
+    prometheus::{Answer, BackendHandle, Range},
     rules_file::Rules,
 };
-
-/// The most series that are looked at: enough to see what they carry, however many there are.
-const MOST_SERIES: usize = 2_000;
 
 /// How far back series are looked for that may have ended.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -84,59 +78,6 @@ pub struct Known {
     pub all: Vec<String>,
     /// The workload that should own them, as `Kind/name`.
     pub owner: Option<String>,
-}
-
-/// When an explanation has to be done.
-#[derive(Clone, Copy)]
-struct Deadline(Instant);
-
-impl Deadline {
-    /// The answer of a backend, or why there is none.
-    async fn ask<T>(self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-        match tokio::time::timeout_at(self.0, request).await {
-            Ok(answer) => answer.map_err(|error| failure(&error)),
-            Err(_elapsed) => Err(Failure {
-                cause: Cause::BackendTimeout,
-                text: "Prometheus did not answer in the time that an explanation has".to_owned(),
-            }),
-        }
-    }
-}
-
-/// How a metric is read.
-enum Entries {
-    Custom(Box<Entry>),
-    External(ExternalEntry),
-}
-
-impl Entries {
-    fn rule(&self) -> MetricRule {
-        match self {
-            Self::Custom(entry) => MetricRule::Custom(Arc::clone(&entry.rule)),
-            Self::External(entry) => MetricRule::External(Arc::clone(&entry.rule)),
-        }
-    }
-
-    fn series(&self) -> &str {
-        match self {
-            Self::Custom(entry) => &entry.series,
-            Self::External(entry) => &entry.series,
-        }
-    }
-
-    /// The query that an autoscaler with this selector would get.
-    fn plan(&self, facts: &Facts, selector: &Selector) -> Result<plan::Plan, PlanError> {
-        let namespace = facts.asked.namespace.as_deref();
-        match self {
-            Self::Custom(entry) => {
-                plan::exact(entry.source(), namespace, &objects_of(facts), selector)
-            }
-            Self::External(entry) => {
-                let query = external::query(entry, namespace.unwrap_or_default(), selector)?;
-                Ok(plan::Plan { query: query.into(), key: plan::Key::default() })
-            }
-        }
-    }
 }
 
 impl Explainer {
@@ -408,8 +349,7 @@ impl Explainer {
         let selector = match guesses.as_slice() {
             [one] => format!("{{__name__={}}}", quote(one)),
             many => {
-                let alternatives: Vec<_> =
-                    many.iter().map(|name| crate::core::go_regex::quote_meta(name)).collect();
+                let alternatives: Vec<_> = many.iter().map(|name| quote_meta(name)).collect();
                 format!("{{__name__=~{}}}", quote(&alternatives.join("|")))
             }
         };
@@ -428,17 +368,6 @@ async fn without_selector(
     match deadline.ask(backend.query(&query)).await.ok()? {
         Answer::Vector(vector) => Some(vector.samples.len()),
         Answer::Scalar(..) | Answer::Other(_) => None,
-    }
-}
-
-fn entry(catalog: &Catalog, asked: &Asked) -> Option<Entries> {
-    match &asked.of {
-        Of::Objects { kind, .. } => {
-            let kind = kind.as_ref().ok()?;
-            let entry = catalog.get(&kind.resource, &asked.metric)?;
-            Some(Entries::Custom(Box::new(entry)))
-        }
-        Of::External => catalog.external().get(&asked.metric).map(Entries::External),
     }
 }
 
@@ -463,201 +392,6 @@ fn is_in_other_api(catalog: &Catalog, asked: &Asked) -> bool {
 fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
     let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == (api == Api::Custom);
     catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
-}
-
-/// The objects that are asked about, as far as they are known.
-fn objects_of(facts: &Facts) -> plan::Objects {
-    match &facts.asked.of {
-        Of::Objects { which: Which::Named(name), .. } => {
-            plan::Objects::Named(vec![name.as_str().into()])
-        }
-        _ if !facts.objects.is_known => plan::Objects::Any,
-        _ => {
-            let selected = facts.objects.selected.iter().map(|object| object.name.as_str());
-            let names: BTreeSet<&str> = selected.collect();
-            plan::Objects::Named(names.into_iter().map(Arc::from).collect())
-        }
-    }
-}
-
-fn served(entry: &Entries, asked: &Asked) -> Served {
-    let rule = entry.rule();
-    let series = entry.series().to_owned();
-    match entry {
-        Entries::Custom(entry) => {
-            let proof =
-                shareable::prove(entry.source(), asked.namespace.as_deref(), &asked.selector);
-            Served {
-                label: Some(entry.label.to_string()),
-                namespace_label: entry
-                    .namespace_label
-                    .as_ref()
-                    .filter(|_| entry.kind.namespaced)
-                    .map(ToString::to_string),
-                sharing: proof.map_or_else(
-                    |why| format!("sent for these objects: {why}"),
-                    |_| "readers may share a query for all objects".to_owned(),
-                ),
-                rule,
-                series,
-            }
-        }
-        Entries::External(entry) => {
-            let label =
-                entry.namespace_label.as_ref().filter(|_| entry.rule.base.mapping.namespaced());
-            Served {
-                label: None,
-                namespace_label: label.map(ToString::to_string),
-                sharing: "the same for all readers with this selector".to_owned(),
-                series,
-                rule,
-            }
-        }
-    }
-}
-
-fn read(
-    vector: &Vector,
-    entry: &Entries,
-    facts: &Facts,
-    plan: &plan::Plan,
-    answer: &mut AnswerFacts,
-) {
-    answer.samples = samples(vector);
-    let unusable = vector.unusable.iter();
-    answer.histograms =
-        unusable.filter(|(_, oddity)| *oddity == oddity::Oddity::NativeHistogram).count();
-    answer.warnings.clone_from(&vector.warnings);
-    answer.is_partial = vector.is_partial;
-    let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
-    match entry {
-        Entries::Custom(entry) => {
-            let objects = objects_of(facts);
-            let index = Index::new(vector, &plan.key);
-            let base = &entry.rule.base;
-            let mut readings = reading::read(vector, &index, namespace, &objects, base.nan);
-            if let (OnEmpty::Zero, plan::Objects::Named(names)) = (base.on_empty, &objects)
-                && !vector.is_partial
-            {
-                // Only an object that exists has the value 0.
-                let is_there =
-                    |name: &&Arc<str>| facts.objects.all.iter().any(|it| **it == ***name);
-                let existing: Vec<_> = names.iter().filter(is_there).cloned().collect();
-                readings.fill(&existing, 0);
-            }
-            answer.several = readings
-                .odd
-                .example(oddity::Oddity::SeveralSamples)
-                .map(|example| vec![example.to_owned()])
-                .unwrap_or_default();
-            answer.values =
-                readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
-        }
-        Entries::External(entry) => {
-            let zero_at = (!vector.is_partial).then_some(0);
-            let readings = external::of_vector(vector, entry, namespace, zero_at);
-            answer.values = readings
-                .values
-                .iter()
-                .map(|reading| {
-                    let labels = reading.labels(Some(vector)).into_iter().flat_map(Labels::iter);
-                    let labels: Vec<_> =
-                        labels.map(|(name, value)| format!("{name}={value}")).collect();
-                    (labels.join(","), reading.milli)
-                })
-                .collect();
-        }
-    }
-}
-
-fn samples(vector: &Vector) -> Vec<Series> {
-    let sample = |sample: crate::core::samples::Sample<'_>| Series {
-        labels: sample
-            .labels
-            .iter()
-            .filter(|(name, _)| *name != "__name__")
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        value: sample.value,
-    };
-    vector.samples.iter().take(MOST_SERIES).map(sample).collect()
-}
-
-/// What is known of the series of a name, now and within a day.
-async fn series(
-    backend: &BackendHandle,
-    name: &str,
-    range: Option<Duration>,
-    deadline: Deadline,
-) -> SeriesFacts {
-    let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
-    facts.failure = look_at(backend, &mut facts, deadline).await.err();
-    facts
-}
-
-async fn look_at(
-    backend: &BackendHandle,
-    facts: &mut SeriesFacts,
-    deadline: Deadline,
-) -> Result<(), Failure> {
-    let selector = format!("{{__name__={}}}", quote(&facts.name));
-    let ask = async |query: String| match deadline.ask(backend.query(&query)).await? {
-        Answer::Vector(vector) => Ok::<_, Failure>(samples(&vector)),
-        Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
-    };
-    let first = |found: Vec<Series>| found.first().map(|series| series.value);
-    facts.now = ask(format!("topk({MOST_SERIES},{selector})")).await?;
-    let newest = if facts.now.is_empty() {
-        facts.day = ask(format!("topk({MOST_SERIES},last_over_time({selector}[1d]))")).await?;
-        format!("time()-max(max_over_time(timestamp({selector})[1d:1m]))")
-    } else {
-        facts.day.clone_from(&facts.now);
-        format!("time()-max(timestamp({selector}))")
-    };
-    if !facts.day.is_empty() {
-        facts.newest_age_s = first(ask(newest).await?);
-    }
-    if let Some(range) = facts.range {
-        let range = duration::prometheus(range);
-        let count = format!("max(count_over_time({selector}[{range}]))");
-        facts.most_in_range = first(ask(count).await?);
-    }
-    Ok(())
-}
-
-fn not_a_vector(kind: &str) -> Failure {
-    Failure { cause: Cause::QueryError, text: format!("the query returned a {kind}, not a vector") }
-}
-
-/// What a failure of a backend means.
-fn failure(error: &Error) -> Failure {
-    let public = error.public();
-    let cause = match public {
-        PublicError::Unreachable(obstacle) => match obstacle {
-            Obstacle::SpeaksPlain
-            | Obstacle::SpeaksTls
-            | Obstacle::UnknownAuthority
-            | Obstacle::OtherName
-            | Obstacle::Expired
-            | Obstacle::Certificate
-            | Obstacle::ClientCertificate => Cause::BackendTls,
-            _ => Cause::BackendUnreachable,
-        },
-        PublicError::TimedOut(_) | PublicError::Abandoned => Cause::BackendTimeout,
-        PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
-        PublicError::Status(401 | 403 | 407)
-        | PublicError::Credentials
-        | PublicError::NoBackend => Cause::BackendUnauthorized,
-        PublicError::Status(300..=399 | 404 | 405) | PublicError::NotPrometheus { .. } => {
-            Cause::BackendNotPrometheus
-        }
-        PublicError::Status(413 | 414 | 431)
-        | PublicError::TooLarge(_)
-        | PublicError::TooManyNames => Cause::TooLarge,
-        PublicError::Status(_) => Cause::BackendUnreachable,
-        PublicError::Refused(_) | PublicError::Partial => Cause::QueryError,
-    };
-    Failure { cause, text: public.to_string() }
 }
 
 /// The kind that a resource names, in the plural or the singular, or that has the name itself; its group is behind a dot.

@@ -1,0 +1,131 @@
+//! Questions to a backend that explain what a read got, and what its failures mean.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    core::{
+        duration,
+        explain::{
+            Cause,
+            facts::{Failure, Series, SeriesFacts},
+        },
+        go_quote::quote,
+        samples::{Sample, Vector},
+    },
+    prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError},
+};
+
+/// The most series that are looked at: enough to see what they carry, however many there are.
+const MOST_SERIES: usize = 2_000;
+
+/// When an explanation has to be done.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline(pub(super) Instant);
+
+impl Deadline {
+    /// The answer of a backend, or why there is none.
+    pub(super) async fn ask<T>(
+        self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout_at(self.0, request).await {
+            Ok(answer) => answer.map_err(|error| failure(&error)),
+            Err(_elapsed) => Err(Failure {
+                cause: Cause::BackendTimeout,
+                text: "Prometheus did not answer in the time that an explanation has".to_owned(),
+            }),
+        }
+    }
+}
+
+pub(super) fn samples(vector: &Vector) -> Vec<Series> {
+    let sample = |sample: Sample<'_>| Series {
+        labels: sample
+            .labels
+            .iter()
+            .filter(|(name, _)| *name != "__name__")
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        value: sample.value,
+    };
+    vector.samples.iter().take(MOST_SERIES).map(sample).collect()
+}
+
+/// What is known of the series of a name, now and within a day.
+pub(super) async fn series(
+    backend: &BackendHandle,
+    name: &str,
+    range: Option<Duration>,
+    deadline: Deadline,
+) -> SeriesFacts {
+    let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
+    facts.failure = look_at(backend, &mut facts, deadline).await.err();
+    facts
+}
+
+async fn look_at(
+    backend: &BackendHandle,
+    facts: &mut SeriesFacts,
+    deadline: Deadline,
+) -> Result<(), Failure> {
+    let selector = format!("{{__name__={}}}", quote(&facts.name));
+    let ask = async |query: String| match deadline.ask(backend.query(&query)).await? {
+        Answer::Vector(vector) => Ok::<_, Failure>(samples(&vector)),
+        Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
+    };
+    let first = |found: Vec<Series>| found.first().map(|series| series.value);
+    facts.now = ask(format!("topk({MOST_SERIES},{selector})")).await?;
+    let newest = if facts.now.is_empty() {
+        facts.day = ask(format!("topk({MOST_SERIES},last_over_time({selector}[1d]))")).await?;
+        format!("time()-max(max_over_time(timestamp({selector})[1d:1m]))")
+    } else {
+        facts.day.clone_from(&facts.now);
+        format!("time()-max(timestamp({selector}))")
+    };
+    if !facts.day.is_empty() {
+        facts.newest_age_s = first(ask(newest).await?);
+    }
+    if let Some(range) = facts.range {
+        let range = duration::prometheus(range);
+        let count = format!("max(count_over_time({selector}[{range}]))");
+        facts.most_in_range = first(ask(count).await?);
+    }
+    Ok(())
+}
+
+pub(super) fn not_a_vector(kind: &str) -> Failure {
+    Failure { cause: Cause::QueryError, text: format!("the query returned a {kind}, not a vector") }
+}
+
+/// What a failure of a backend means.
+fn failure(error: &Error) -> Failure {
+    let public = error.public();
+    let cause = match public {
+        PublicError::Unreachable(obstacle) => match obstacle {
+            Obstacle::SpeaksPlain
+            | Obstacle::SpeaksTls
+            | Obstacle::UnknownAuthority
+            | Obstacle::OtherName
+            | Obstacle::Expired
+            | Obstacle::Certificate
+            | Obstacle::ClientCertificate => Cause::BackendTls,
+            _ => Cause::BackendUnreachable,
+        },
+        PublicError::TimedOut(_) | PublicError::Abandoned => Cause::BackendTimeout,
+        PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
+        PublicError::Status(401 | 403 | 407)
+        | PublicError::Credentials
+        | PublicError::NoBackend => Cause::BackendUnauthorized,
+        PublicError::Status(300..=399 | 404 | 405) | PublicError::NotPrometheus { .. } => {
+            Cause::BackendNotPrometheus
+        }
+        PublicError::Status(413 | 414 | 431)
+        | PublicError::TooLarge(_)
+        | PublicError::TooManyNames => Cause::TooLarge,
+        PublicError::Status(_) => Cause::BackendUnreachable,
+        PublicError::Refused(_) | PublicError::Partial => Cause::QueryError,
+    };
+    Failure { cause, text: public.to_string() }
+}
