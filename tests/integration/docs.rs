@@ -6,6 +6,7 @@
 mod flags;
 mod limits;
 mod links;
+mod modules;
 mod page;
 mod session;
 mod sessions;
@@ -182,6 +183,13 @@ fn queries_are_queries() {
 #[test]
 fn limits_are_those_of_the_source() {
     let complaints = limits::complaints(&page("docs/limits.md"));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_modules_and_their_imports_are_those_of_the_source() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let complaints = modules::complaints(&page, &root().join("src"));
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
