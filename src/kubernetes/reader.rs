@@ -113,7 +113,7 @@ impl Reader {
         read(&self.send(TIMEOUT, request, review.to_string().into_bytes()).await?)
     }
 
-    /// The objects of a list, which say their kind.
+    /// The objects of a list, which say their kind. A list of more than 20,000 is an error: a part of it would tell the wrong cause.
     pub async fn list(&self, path: &str, kind: &str) -> Result<Vec<Value>, Unread> {
         let mut all = Vec::new();
         let mut next = String::new();
@@ -128,12 +128,13 @@ impl Reader {
                 }));
             }
             let token = page.pointer("/metadata/continue").and_then(Value::as_str);
-            let Some(token) = token.filter(|token| !token.is_empty()) else { break };
+            let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(all) };
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("continue", token);
             next = format!("&{}", query.finish());
         }
-        Ok(all)
+        let message = format!("there are more than {}", PAGE * MOST_PAGES);
+        Err(Unread { code: 0, message })
     }
 
     async fn send(
