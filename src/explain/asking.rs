@@ -104,7 +104,8 @@ fn failure(error: &Error) -> Failure {
     let public = error.public();
     let cause = match public {
         PublicError::Unreachable(obstacle) => match obstacle {
-            Obstacle::SpeaksPlain
+            Obstacle::BrokenOverTls
+            | Obstacle::SpeaksPlain
             | Obstacle::SpeaksTls
             | Obstacle::UnknownAuthority
             | Obstacle::OtherName

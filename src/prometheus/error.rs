@@ -120,6 +120,9 @@ pub enum Obstacle {
     NoConnection,
     /// The connection broke.
     Broken,
+    /// The connection broke after the handshake, before an answer. In TLS 1.3 a server judges our certificate only then, and a reset may
+    /// overtake its alert.
+    BrokenOverTls,
     /// We speak TLS, and it does not.
     SpeaksPlain,
     /// It speaks TLS, and we do not.
@@ -340,6 +343,9 @@ impl Obstacle {
             Self::Refused => "connection refused",
             Self::NoConnection => "no connection in time",
             Self::Broken => "the connection broke",
+            Self::BrokenOverTls => {
+                "the connection broke; is our client certificate missing or not accepted?"
+            }
             Self::SpeaksPlain => "no TLS at this port: http:// instead of https://?",
             Self::SpeaksTls => "only TLS at this port: https:// instead of http://?",
             Self::UnknownAuthority => "its certificate is of an unknown authority",
@@ -356,7 +362,14 @@ impl Obstacle {
             return Self::NoConnection;
         }
         let known = causes(error).find_map(Self::of_cause);
-        known.unwrap_or(if error.is_connect() { Self::Other } else { Self::Broken })
+        let obstacle = known.unwrap_or(if error.is_connect() { Self::Other } else { Self::Broken });
+        let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
+        match obstacle {
+            Self::Broken if is_tls && error.is_request() && !error.is_connect() => {
+                Self::BrokenOverTls
+            }
+            obstacle => obstacle,
+        }
     }
 
     fn of_cause(cause: &(dyn StdError + 'static)) -> Option<Self> {

@@ -12,7 +12,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     server::WebPkiClientVerifier,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, sync::DropGuard};
 
 use crate::support::{
@@ -52,6 +53,20 @@ async fn behind_tls(
     (certificate, key): (String, KeyPair),
     clients: Option<&Authority>,
 ) -> (String, DropGuard) {
+    let tls = server_config((certificate, key), clients);
+    let address = ([127, 0, 0, 1], 0).into();
+    let listener = Listener::bind(address, Arc::new(tls), Limits::default()).await.unwrap();
+    let url = format!("https://{}", listener.address().unwrap());
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(listener.serve(backend.router(), stop));
+    (url, guard)
+}
+
+fn server_config(
+    (certificate, key): (String, KeyPair),
+    clients: Option<&Authority>,
+) -> ServerConfig {
     install_tls_provider();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let chain = rustls::pki_types::pem::PemObject::pem_slice_iter(certificate.as_bytes());
@@ -65,26 +80,38 @@ async fn behind_tls(
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    let tls = tls.with_single_cert(chain, key).unwrap();
-    let address = ([127, 0, 0, 1], 0).into();
-    let listener = Listener::bind(address, Arc::new(tls), Limits::default()).await.unwrap();
-    let url = format!("https://{}", listener.address().unwrap());
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    tokio::spawn(listener.serve(backend.router(), stop));
-    (url, guard)
+    tls.with_single_cert(chain, key).unwrap()
 }
 
-/// What is told of the first read.
-async fn told(launch: Launch) -> String {
+/// A server that ends each connection after the handshake, without a word.
+async fn closing_after_the_handshake((certificate, key): (String, KeyPair)) -> String {
+    let tls = TlsAcceptor::from(Arc::new(server_config((certificate, key), None)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            drop(tls.accept(stream).await);
+        }
+    });
+    url
+}
+
+/// The cause that the first read says, and what the readiness says then.
+async fn said(launch: Launch) -> (String, String) {
     let address = launch.prometheus.url.host_str().unwrap().to_owned();
     let app = Box::pin(launch.start()).await;
     let failure = app.get(&custom("namespaces/n/pods/p/m")).await.failure();
     assert!(!failure.contains(&address), "{failure}");
-    let ready = app.get("/readyz?verbose").await.body;
     let (_, cause) = failure.split_once("rules[0]: ").expect("a cause");
-    assert!(ready.contains(cause), "the same is told there: {cause}\n{ready}");
-    cause.to_owned()
+    (cause.to_owned(), app.get("/readyz?verbose").await.body)
+}
+
+/// The cause that both say.
+async fn told(launch: Launch) -> String {
+    let (cause, ready) = said(launch).await;
+    assert!(ready.contains(&cause), "the same is told there: {cause}\n{ready}");
+    cause
 }
 
 fn inline(text: &str) -> Source {
@@ -134,21 +161,27 @@ async fn obstacles_are_told_apart() {
     let why = unreachable("its certificate has expired, or is not valid yet");
     assert_eq!(told(trusting(&url, &ours)).await, why);
 
-    let certificate = ours.sign("127.0.0.1", |_| {});
-    let (url, _guard) = behind_tls(&backend, certificate, Some(&ours)).await;
-    let why = unreachable("our client certificate is missing or not accepted");
-    assert_eq!(told(trusting(&url, &ours)).await, why);
-    let mut launch = trusting(&url, &ours);
-    let (certificate, key) = stranger.sign("loadline", |_| {});
-    launch.prometheus.certificate = Some(inline(&certificate));
-    launch.prometheus.key = Some(inline(&key.serialize_pem()));
-    assert_eq!(told(launch).await, why);
+    let with_client_certificate = |url: &str, authority: &Authority| {
+        let mut launch = trusting(url, &ours);
+        let (certificate, key) = authority.sign("loadline", |_| {});
+        launch.prometheus.certificate = Some(inline(&certificate));
+        launch.prometheus.key = Some(inline(&key.serialize_pem()));
+        launch
+    };
+    let url = closing_after_the_handshake(ours.sign("127.0.0.1", |_| {})).await;
+    let why = "the connection broke; is our client certificate missing or not accepted?";
+    assert_eq!(told(trusting(&url, &ours)).await, unreachable(why));
+
+    // Whether the server's alert is read before the connection breaks is chance.
+    let (url, _guard) = behind_tls(&backend, ours.sign("127.0.0.1", |_| {}), Some(&ours)).await;
+    for launch in [trusting(&url, &ours), with_client_certificate(&url, &stranger)] {
+        let (cause, ready) = said(launch).await;
+        assert!(cause.contains("our client certificate"), "{cause}");
+        assert!(ready.contains("our client certificate"), "{ready}");
+    }
     assert_eq!(backend.count(|_| true), 0, "nothing has come through");
 
-    let mut launch = trusting(&url, &ours);
-    let (certificate, key) = ours.sign("loadline", |_| {});
-    launch.prometheus.certificate = Some(inline(&certificate));
-    launch.prometheus.key = Some(inline(&key.serialize_pem()));
+    let mut launch = with_client_certificate(&url, &ours);
     launch.prometheus.token = Some(inline("token"));
     launch.start().await.get(&custom("namespaces/n/pods/p/m")).await.values();
     assert!(backend.take().iter().all(|asked| asked.header("authorization") == "Bearer token"));
@@ -191,8 +224,7 @@ async fn a_backend_whose_machine_is_gone() {
     let address = listener.local_addr().unwrap();
     let mut queued = Vec::new();
     while let Ok(Ok(stream)) =
-        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address))
-            .await
+        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
     {
         queued.push(stream);
         assert!(queued.len() < 100, "the queue has no end");
