@@ -244,7 +244,7 @@ async fn a_prometheus_that_is_suspended_and_goes_on() {
     let app = Launch::new(RULES, &store.url).start().await;
     app.get(&path("m", 1)).await.values();
 
-    store.signal("STOP");
+    store.suspend().await;
     assert_late(&app.get(&path("m", 1)).await);
     let sent = app.prometheus.traffic().queries();
     let reads: Vec<_> = (0..20).map(|_| path("patient", 1)).collect();

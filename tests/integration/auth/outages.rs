@@ -71,7 +71,12 @@ async fn what_fails_is_said_once() {
     let _log = tracing::subscriber::set_default(subscriber);
     let stage = Stage::new().await;
     let delegation = stage.cluster.delegation();
-    let app = ready(stage.launch()).await;
+    let mut launch = stage.launch();
+    // What is remembered outlasts the test, however slow the machine is.
+    let hour = Duration::from_hours(1);
+    launch.token_ttl = hour;
+    launch.access_ttls = Ttls { authorized: hour, unauthorized: hour };
+    let app = ready(launch).await;
     let remembered = async || assert_eq!(get(&app, "good", &read()).await.status, 200);
     remembered().await;
     let mut fresh = 0;

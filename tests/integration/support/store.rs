@@ -104,6 +104,21 @@ impl Store {
         self.process.signal(name);
     }
 
+    /// Suspends its process. A thread that is under way stops a moment after the signal was sent.
+    pub(crate) async fn suspend(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.process.id());
+        until("all threads are stopped", async || {
+            let threads = fs::read_dir(&tasks).expect("the process").flatten();
+            let mut states = threads.filter_map(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+                Some(stat.rsplit_once(") ")?.1.starts_with('T'))
+            });
+            states.all(|stopped| stopped).then_some(())
+        })
+        .await;
+    }
+
     /// The answer of the HTTP API; nothing where it is no success.
     pub(crate) async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
         let url = format!("{}/api/v1/{path}", self.url);
