@@ -191,7 +191,7 @@ async fn listen(
 /// The token of whoever reads from this machine.
 fn local_token() -> anyhow::Result<LocalToken> {
     LocalToken::generate()
-        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))
+        .map_err(|_no_details| anyhow::anyhow!("cannot get random numbers for a token"))
 }
 
 /// The backend of the flags and those of the rules. One of these that cannot be used is an error if the file is strict.

@@ -19,6 +19,7 @@ use crate::{
     cache::{Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
+        explain::{self, Inquiry, facts::Which},
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
         oddity::Oddity,
@@ -95,7 +96,7 @@ impl Reads {
 
     /// Reads a metric of objects of a kind.
     pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
-        let entry = self.entry(&request.path).await?;
+        let entry = self.entry(request).await?;
         let rule = &entry.rule.base;
         let namespace = request.path.namespace.as_deref();
         if !request.metric.is_empty() {
@@ -141,11 +142,9 @@ impl Reads {
         let subject = Subject::of(entry.source(), label, &request.path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
         if let (Name::One(name), Some(why)) = (&request.path.name, nothing) {
-            return Err(ReadError::UnknownMetric {
-                metric: request.path.metric.clone(),
-                of: format!("{} {name}", entry.kind.resource),
-                cause: format!("the query of {} {}", rule.id, why.explains(label)),
-            });
+            let of = format!("{} {name}", entry.kind.resource);
+            let cause = format!("the query of {} {}", rule.id, why.explains(label));
+            return Err(request.unknown(of, cause));
         }
         Ok(Values {
             kind: Arc::clone(&entry.kind),
@@ -156,14 +155,15 @@ impl Reads {
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.
-    async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
+    async fn entry(&self, request: &MetricRequest) -> Result<Entry, ReadError> {
+        let path = &request.path;
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
+        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
     }
 
     async fn select(&self, request: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
-        let MetricPath { namespace, name, metric, .. } = &request.path;
+        let MetricPath { namespace, name, .. } = &request.path;
         if let Name::One(name) = name {
             let objects = plan::Objects::Named(vec![name.as_str().into()]);
             return Ok(Selected { objects, population: None });
@@ -174,11 +174,10 @@ impl Reads {
             .await
             .map_err(ReadError::Objects)?;
         match &selected.objects {
-            plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
-                metric: metric.clone(),
-                of: entry.kind.resource.to_string(),
-                cause: no_objects(request, &entry.kind),
-            }),
+            plan::Objects::Named(names) if names.is_empty() => {
+                let cause = no_objects(request, &entry.kind);
+                Err(request.unknown(entry.kind.resource.to_string(), cause))
+            }
             _ => Ok(selected),
         }
     }
@@ -240,6 +239,28 @@ impl MetricRequest {
         match &self.path.name {
             Name::One(name) => reader((&self.path.namespace, name)),
             Name::All => reader((&self.path.namespace, &self.objects)),
+        }
+    }
+
+    /// The error of a metric that is not there.
+    fn unknown(&self, of: String, cause: String) -> ReadError {
+        let (metric, command) = (self.path.metric.clone(), self.inquiry().command());
+        ReadError::UnknownMetric { metric, of, cause, command }
+    }
+
+    /// The question that `loadline explain` answers about this read.
+    fn inquiry(&self) -> Inquiry {
+        let which = match &self.path.name {
+            Name::One(name) => Which::Named(name.clone()),
+            Name::All => Which::Selected(self.objects.clone()),
+        };
+        let scope = self.path.scope();
+        Inquiry {
+            metric: self.path.metric.clone(),
+            subject: explain::Subject::Objects { resource: self.path.resource.to_string(), which },
+            namespace: (!scope.is_empty()).then(|| scope.to_owned()),
+            selector: self.metric.clone(),
+            is_at_zero: false,
         }
     }
 }
@@ -307,7 +328,8 @@ fn waiting(
     (!rules.is_empty()).then_some(ReadError::NotDiscovered { cause })
 }
 
-fn unknown(catalog: &Catalog, problems: &[Problem], path: &MetricPath) -> ReadError {
+fn unknown(catalog: &Catalog, problems: &[Problem], request: &MetricRequest) -> ReadError {
+    let path = &request.path;
     if catalog.kinds().is_empty() {
         return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
     }
@@ -330,7 +352,7 @@ fn unknown(catalog: &Catalog, problems: &[Problem], path: &MetricPath) -> ReadEr
         }
         Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
     };
-    ReadError::UnknownMetric { metric: path.metric.clone(), of: name.to_string(), cause }
+    request.unknown(name.to_string(), cause)
 }
 
 fn no_objects(request: &MetricRequest, kind: &Kind) -> String {

@@ -91,7 +91,7 @@ impl RulesFile {
         }
         let more = told.len().saturating_sub(MOST_TOLD);
         if more > 0 {
-            tracing::warn!(more, "`loadline check` tells the rest");
+            tracing::warn!(more, "`loadline check` shows the rest");
         }
         Ok(rules)
     }

@@ -155,7 +155,7 @@ impl Authorizer {
             limiter: Arc::default(),
             metrics,
             outage: Arc::new(Outage::new(
-                "access cannot be reviewed; what is not remembered is refused until it can",
+                "access cannot be reviewed: requests without a cached decision are refused",
                 "access reviews work again",
             )),
         };

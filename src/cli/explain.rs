@@ -268,3 +268,6 @@ fn is_asked_about(hpa: &Value, question: Option<&Question>) -> bool {
         Some(Question::Metric(_)) | None => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

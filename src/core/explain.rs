@@ -6,6 +6,7 @@
 pub mod broken;
 pub mod candidates;
 mod cause;
+mod command;
 pub mod facts;
 pub mod hpa;
 pub mod metric;

@@ -58,7 +58,7 @@ pub fn query(
 ) -> Result<String, PlanError> {
     let query = matched(entry, namespace, selector)?;
     let label = entry.namespace_label.as_deref().filter(|_| entry.rule.base.mapping.namespaced());
-    let of = "the namespace that is asked about";
+    let of = "the requested namespace";
     let given = label.map(|label| Given { label, value: Some(namespace), of });
     for Contradiction { label, why } in selector.contradictions(given.as_slice()) {
         if query != matched(entry, namespace, &selector.without(label))? {

@@ -137,10 +137,9 @@ pub fn check_selector(
     let of_namespace = source.namespace_label.zip(namespace).map(|(label, namespace)| Given {
         label,
         value: Some(namespace),
-        of: "the namespace that is asked about",
+        of: "the requested namespace",
     });
-    let of_object =
-        Given { label: source.label, value: object, of: "the object that is asked about" };
+    let of_object = Given { label: source.label, value: object, of: "the requested object" };
     let given: Vec<_> = of_namespace.into_iter().chain([of_object]).collect();
     for Contradiction { label, why } in metric_selector.contradictions(&given) {
         let query = |selector| render(source, Place::of(namespace), Names::All, selector);

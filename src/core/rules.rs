@@ -244,7 +244,7 @@ fn static_metric(
     };
     let Some(metric) = namer?.metric_name(series) else {
         let message = format!(
-            "a static rule needs a name, and `seriesFilters` and `name` give none to `{}`",
+            "a static rule needs a name, and `seriesFilters` and `name` leave `{}` without one",
             excerpt(series)
         );
         problems.add(rule.flag("static").place, "static", message);

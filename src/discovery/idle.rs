@@ -78,7 +78,7 @@ impl fmt::Display for Cause {
             Self::Taken { metric, by } => {
                 write!(
                     f,
-                    "{by} gives all of its metrics, such as `{}`",
+                    "{by} serves all of its metrics, such as `{}`",
                     excerpt(metric, excerpt::NAME)
                 )
             }
@@ -113,7 +113,7 @@ impl Idle {
         if let Some(cause) = &cause {
             let kind = std::mem::discriminant(cause);
             if self.told.replace(kind) != Some(kind) {
-                tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule gives no metric");
+                tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule serves no metric");
             }
         }
         self.cause = cause;

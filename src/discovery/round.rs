@@ -35,7 +35,7 @@ impl Discovery {
         }
         for (error, rules) in failures {
             let rules = RuleId::list(&rules);
-            tracing::warn!(rules, error, "discovery failed; keeping what is known");
+            tracing::warn!(rules, error, "discovery failed; keeping the previous result");
         }
     }
 
@@ -166,7 +166,7 @@ impl Discovery {
             tracing::warn!(
                 rules,
                 error,
-                "discovery failed to tell live series from dead ones; keeping what is known"
+                "discovery could not distinguish live series from ended ones; keeping the previous result"
             );
         }
     }

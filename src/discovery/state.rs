@@ -191,7 +191,7 @@ impl RuleState {
         let public = doubt.as_ref().map(Doubt::public);
         let rule = self.rule().id;
         if public.is_none() && self.doubt.is_some() {
-            tracing::info!(%rule, "live series can be told from dead ones again");
+            tracing::info!(%rule, "live series can be distinguished from ended ones again");
         }
         let is_new = public != self.doubt;
         self.doubt = public;
@@ -216,7 +216,8 @@ impl RuleState {
         let error = self.error.map(|error| Problem::new(rule, error));
         // One cause is told once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
-        let doubt = doubt.map(|doubt| format!("cannot tell live series from dead ones: {doubt}"));
+        let doubt =
+            doubt.map(|doubt| format!("cannot distinguish live series from ended ones: {doubt}"));
         let doubt = doubt.map(|cause| Problem::new(rule, cause));
         error.into_iter().chain(doubt)
     }

@@ -192,7 +192,7 @@ impl Cluster {
             }
             Err(unread) => {
                 let seen = format!("who serves {} cannot be read: {unread}", group.name);
-                let advice = "see whether kube-apiserver answers: kubectl get --raw /readyz";
+                let advice = "check that kube-apiserver answers: kubectl get --raw /readyz";
                 let cause = Cause::ApiserviceUnavailable;
                 return (Step::found(name::APISERVICE, cause, seen, advice), None);
             }
@@ -411,7 +411,7 @@ fn refused(server: &Server, inquiry: &Inquiry, unread: &Unread) -> Step {
         400 => Step::unsound(name::HPA, unread.to_string(), "correct the name or the selector"),
         _ => {
             let seen = format!("the server of {api} has not explained it: {unread}");
-            let advice = "see whether its pods are ready and what their log says, and whether kube-apiserver reaches them";
+            let advice = "check that its pods are ready, read their log, and check that kube-apiserver reaches them";
             Step::found(name::APISERVICE, Cause::ApiserviceUnavailable, seen, advice)
         }
     }

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The kind is not known, there is no such metric for it, or no sample for the named object.
-    #[error("the server could not find the metric {metric} for {of}: {cause}")]
+    #[error("the server could not find the metric {metric} for {of}: {cause}; run: {command}")]
     UnknownMetric {
         /// The metric.
         metric: String,
@@ -20,6 +20,8 @@ pub enum ReadError {
         of: String,
         /// What an administrator can look at.
         cause: String,
+        /// The command that says more.
+        command: String,
     },
     /// Nobody knows yet which metrics there are.
     #[error("unable to fetch metrics: not discovered yet: {cause}")]
@@ -84,7 +86,7 @@ impl ReadError {
 
     /// The result of a rule's query is of another type than that of a vector.
     pub(super) fn no_vector(rule: RuleId, kind: &str) -> Self {
-        Self::Unusable { rule, cause: format!("the query gives a {kind}, not a vector") }
+        Self::Unusable { rule, cause: format!("the query returned a {kind}, not a vector") }
     }
 }
 

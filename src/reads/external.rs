@@ -7,6 +7,7 @@ use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
+        explain::{self, Inquiry},
         external::{self, ExternalReading},
         rules::RuleId,
         samples::Vector,
@@ -47,6 +48,19 @@ impl ExternalValues {
     }
 }
 
+impl ExternalRequest {
+    /// The question that `loadline explain` answers about this read.
+    fn inquiry(&self) -> Inquiry {
+        Inquiry {
+            metric: self.path.metric.clone(),
+            subject: explain::Subject::External,
+            namespace: Some(self.path.namespace.clone()),
+            selector: self.selector.clone(),
+            is_at_zero: false,
+        }
+    }
+}
+
 impl Reads {
     /// Reads an external metric.
     pub async fn read_external(
@@ -54,7 +68,7 @@ impl Reads {
         request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
         let ExternalRequest { path, selector } = request;
-        let entry = self.external_entry(path).await?;
+        let entry = self.external_entry(request).await?;
         let rule = &entry.rule.base;
         let query = external::query(&entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
@@ -78,20 +92,22 @@ impl Reads {
     }
 
     /// How to read the metric; a metric that is not known is looked for once more.
-    async fn external_entry(&self, path: &ExternalPath) -> Result<ExternalEntry, ReadError> {
-        let ExternalPath { namespace, metric } = path;
+    async fn external_entry(&self, request: &ExternalRequest) -> Result<ExternalEntry, ReadError> {
+        let ExternalPath { namespace, metric } = &request.path;
         let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
+        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
     }
 }
 
 /// Says of no resource that it lacks the metric, as prometheus-adapter does.
-fn unknown(catalog: &Catalog, problems: &[Problem], metric: &str) -> ReadError {
+fn unknown(catalog: &Catalog, problems: &[Problem], request: &ExternalRequest) -> ReadError {
+    let metric = &request.path.metric;
     let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
     waiting.unwrap_or_else(|| ReadError::UnknownMetric {
-        metric: metric.to_owned(),
+        metric: metric.clone(),
         of: String::new(),
         cause: catalog.why_unknown_external(metric),
+        command: request.inquiry().command(),
     })
 }

@@ -40,7 +40,7 @@ impl MetricPath {
 /// A read of the external metrics API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExternalPath {
-    /// The namespace of who asks. `*` is no wildcard: it is a namespace that nothing is in.
+    /// The namespace of the request. `*` is no wildcard: it is a namespace that nothing is in.
     pub namespace: String,
     /// The metric's name.
     pub metric: String,

@@ -139,8 +139,8 @@ pub(super) fn summary(files: &[Checked]) -> String {
     };
     match files.iter().map(|file| file.untold).sum() {
         0_usize => format!("{found} {files_of}"),
-        1 => format!("{found} {files_of}; --verbose tells 1 note"),
-        untold => format!("{found} {files_of}; --verbose tells {untold} notes"),
+        1 => format!("{found} {files_of}; --verbose shows 1 note"),
+        untold => format!("{found} {files_of}; --verbose shows {untold} notes"),
     }
 }
 

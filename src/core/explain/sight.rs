@@ -15,7 +15,7 @@ pub enum Sight {
     Backend,
     /// Somebody who may see all namespaces of the cluster.
     Cluster,
-    /// Somebody who may see the namespace that is asked about.
+    /// Somebody who may see the requested namespace.
     Namespace {
         /// Whether they may read the metric itself there.
         may_read: bool,

@@ -96,7 +96,7 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
             rule.id,
             "metric-claimed-twice",
             KeyPath::default(),
-            format!("{winner}, too, gives {what}{of}; where both have series {winner} is read, which comes later"),
+            format!("{winner} also serves {what}{of}; if both have series, {winner} is read because it comes later"),
             "give them different names, or make one rule of them",
         );
     }

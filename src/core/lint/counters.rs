@@ -64,7 +64,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
             rule.id,
             "histogram-without-le",
             "metricsQuery",
-            "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query gives nothing",
+            "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query returns nothing",
             "add it to the grouping, as in `sum(rate(…)) by (<<.GroupBy>>, le)`",
         );
     }

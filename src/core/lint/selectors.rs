@@ -24,7 +24,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
             rule.id,
             "contradictory-matchers",
             "seriesQuery",
-            format!("no series matches both `{one}` and `{other}`, so the rule gives no metric"),
+            format!("no series matches both `{one}` and `{other}`, so the rule serves no metric"),
             "take one of them away",
         );
     }

@@ -36,7 +36,7 @@ pub enum NotShareable {
     #[error("{0}")]
     Query(#[from] Refusal),
     /// The metric selector asks for a label that tells objects apart.
-    #[error("the metric selector asks for the label {0}, which tells the objects apart")]
+    #[error("the metric selector requires the label {0}, which identifies the objects")]
     Selector(Arc<str>),
     /// The query is the same in all namespaces anyway.
     #[error("the query is the same in all namespaces")]

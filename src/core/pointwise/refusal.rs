@@ -112,7 +112,7 @@ pub enum Refusal {
         operator: String,
     },
     /// In a query for the whole cluster: the grouping by the namespace changes more than the label.
-    #[error("grouping by `{label}`, too, may change what `{operator}` gives")]
+    #[error("grouping by `{label}` as well may change the result of `{operator}`")]
     Grouping {
         /// The operator or aggregation.
         operator: String,

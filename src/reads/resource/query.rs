@@ -80,7 +80,7 @@ impl UsageQuery<'_> {
             Attempt::Shared(part) => part,
             Attempt::Exact(why) => {
                 return Err(ReadError::NoUsageRule(format!(
-                    "{rule}: nobody knows which pods there are, and no query can tell of all namespaces: {why}"
+                    "{rule}: the pods are not known, and no query covers all namespaces: {why}"
                 )));
             }
         };
