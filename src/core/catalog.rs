@@ -93,7 +93,7 @@ impl Entry {
         let rule = &self.rule.base;
         Source {
             rule: rule.id,
-            content: rule.content,
+            fingerprint: rule.fingerprint,
             place: rule.place,
             query: &rule.query,
             is_sorted: self.rule.is_sorted,

@@ -56,10 +56,10 @@ pub(super) fn of(
 ) -> Vec<RuleState> {
     let mut known: HashMap<_, VecDeque<RuleState>> = HashMap::new();
     for state in before {
-        known.entry(state.rule().content).or_default().push_back(state);
+        known.entry(state.rule().fingerprint).or_default().push_back(state);
     }
     let state = |rule: MetricRule| {
-        let known = known.get_mut(&rule.base().content).and_then(VecDeque::pop_front);
+        let known = known.get_mut(&rule.base().fingerprint).and_then(VecDeque::pop_front);
         let mut state = match known {
             Some(mut state) => {
                 state.discovered.rule = rule;

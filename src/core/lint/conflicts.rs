@@ -6,7 +6,7 @@ use super::{Report, Severity, selectors};
 use crate::core::{
     key_path::KeyPath,
     kinds::Kinds,
-    rules::{ComputeResource, Content, RuleBase, RuleId, RuleSet},
+    rules::{ComputeResource, Fingerprint, RuleBase, RuleId, RuleSet},
 };
 
 /// The most resources that a message lists: a template gives dozens.
@@ -24,10 +24,10 @@ fn without_duplicates<'r>(
     rules: impl Iterator<Item = &'r RuleBase>,
     report: &mut Report<'_>,
 ) -> Vec<&'r RuleBase> {
-    let mut seen: HashMap<Content, RuleId> = HashMap::new();
+    let mut seen: HashMap<Fingerprint, RuleId> = HashMap::new();
     let mut kept = Vec::new();
     for rule in rules {
-        if let Some(first) = seen.get(&rule.content) {
+        if let Some(first) = seen.get(&rule.fingerprint) {
             let message = format!("this rule says the same as {first}");
             report.warning(
                 rule.id,
@@ -37,7 +37,7 @@ fn without_duplicates<'r>(
                 "take one of them away",
             );
         } else {
-            seen.insert(rule.content, rule.id);
+            seen.insert(rule.fingerprint, rule.id);
             kept.push(rule);
         }
     }

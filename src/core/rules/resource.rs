@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Backend, ComputeResource, Content, EntryProblems, Mapping, Problem, QueryOptions, RuleId,
+    Backend, ComputeResource, EntryProblems, Fingerprint, Mapping, Problem, QueryOptions, RuleId,
     fields::{Fields, Text},
     options, query_template, window_seconds,
 };
@@ -36,7 +36,7 @@ pub struct ResourceRule {
     /// Where the rule stands in its file.
     pub place: Place,
     /// What the file says of the rule, and of the backend that it names.
-    pub content: Content,
+    pub fingerprint: Fingerprint,
     /// The query for the containers of pods; absent where the rule says nothing of pods.
     pub container_query: Option<Arc<QueryTemplate>>,
     /// The query for nodes; absent where the rule says nothing of nodes.
@@ -121,7 +121,8 @@ fn compile_rule(
     Some(ResourceRule {
         resource,
         place: written.place,
-        content: options.content_with(written.content(&RuleId::Resource(resource).to_string())),
+        fingerprint: options
+            .fingerprint_with(written.fingerprint(&RuleId::Resource(resource).to_string())),
         container_query: container_query.map(Arc::new),
         node_query: node_query.map(Arc::new),
         mapping: mapping?,

@@ -137,7 +137,7 @@ async fn a_cluster_that_comes_later() {
         let reply = verbose().await;
         assert_eq!(reply.status, 500);
         assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);
-        (!reply.body.contains("which kinds")).then_some(())
+        (!reply.body.contains("does not list the kinds")).then_some(())
     })
     .await;
     delegation.fail_config(0);
