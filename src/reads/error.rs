@@ -23,19 +23,19 @@ pub enum ReadError {
         /// The command that says more.
         command: String,
     },
-    /// Nobody knows yet which metrics there are.
+    /// No discovery has succeeded yet.
     #[error("unable to fetch metrics: not discovered yet: {cause}")]
     NotDiscovered {
         /// The rules that no discovery has succeeded for.
         cause: String,
     },
-    /// The selector cannot be put to Prometheus.
+    /// The selector cannot be expressed in a query.
     #[error("{0}")]
     BadSelector(String),
-    /// The rule cannot answer the question.
+    /// The rule has no query for this read.
     #[error("unable to fetch metrics: {0}")]
     Rule(PlanError),
-    /// Nobody can be asked for the rule, or the query's result is no vector.
+    /// The rule has no usable backend, or the query's result is not a vector.
     #[error("unable to fetch metrics: {rule}: {cause}")]
     Unusable {
         /// The rule.
@@ -48,9 +48,9 @@ pub enum ReadError {
     Fetch {
         /// The rule.
         rule: RuleId,
-        /// What may be told.
+        /// The public cause.
         cause: PublicError,
-        /// What happened.
+        /// The cause for the log.
         source: FetchError,
     },
     /// There are no `resourceRules`.
@@ -101,7 +101,7 @@ impl From<PlanError> for ReadError {
     }
 }
 
-/// What may be told of a query that failed.
+/// The public cause of a failed query.
 fn public(error: &FetchError) -> PublicError {
     match error {
         FetchError::Failed(error) => error.public(),

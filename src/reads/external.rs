@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, waiting};
+use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, unknown::unknown_external};
 use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
         explain::{self, Inquiry},
         external::{self, ExternalReading},
-        rules::RuleId,
         samples::Vector,
         selector::Selector,
     },
-    discovery::Problem,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -32,14 +30,14 @@ pub struct ExternalRequest {
 pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
-    /// What they were read from.
+    /// The result that the values refer to.
     result: Arc<Cached<QueryResult>>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
 }
 
 impl ExternalValues {
-    /// The vector that the values are of, if they are of one.
+    /// The vector of the values, unless the result is a scalar.
     pub fn vector(&self) -> Option<&Vector> {
         match self.result.value().answer() {
             Answer::Vector(vector) => Some(vector),
@@ -50,7 +48,7 @@ impl ExternalValues {
 
 impl ExternalRequest {
     /// The question that `loadline explain` answers about this read.
-    fn inquiry(&self) -> Inquiry {
+    pub(super) fn inquiry(&self) -> Inquiry {
         Inquiry {
             metric: self.path.metric.clone(),
             subject: explain::Subject::External,
@@ -91,23 +89,13 @@ impl Reads {
         Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
     }
 
-    /// How to read the metric; a metric that is not known is looked for once more.
+    /// The entry of the metric; an unknown metric triggers one more discovery.
     async fn external_entry(&self, request: &ExternalRequest) -> Result<ExternalEntry, ReadError> {
         let ExternalPath { namespace, metric } = &request.path;
         let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
+        entry
+            .await
+            .ok_or_else(|| unknown_external(&self.catalog(), &self.discovery.problems(), request))
     }
-}
-
-/// Says of no resource that it lacks the metric, as prometheus-adapter does.
-fn unknown(catalog: &Catalog, problems: &[Problem], request: &ExternalRequest) -> ReadError {
-    let metric = &request.path.metric;
-    let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
-    waiting.unwrap_or_else(|| ReadError::UnknownMetric {
-        metric: metric.clone(),
-        of: String::new(),
-        cause: catalog.why_unknown_external(metric),
-        command: request.inquiry().command(),
-    })
 }

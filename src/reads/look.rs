@@ -1,4 +1,4 @@
-//! Queries that explain a missing value: at most one for each rule and label in a minute, whoever asks for whatever.
+//! Queries that explain a missing value: at most one a minute for each rule and label, whatever is read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     prometheus::Answer,
 };
 
-/// How long what was found is told, and nothing else is looked for.
+/// How long a result is used before the next query.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a reader waits for an explanation.

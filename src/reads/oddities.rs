@@ -41,9 +41,9 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Where oddities are told of: each once for a rule, by what the file says of it, and counted each time.
+/// Logs oddities once for each rule, identified by its fingerprint, and counts each of them.
 pub(super) struct Recorder {
-    /// What has been told: the rule, the label of the objects, what it was, and whether a read has ended for it.
+    /// The logged oddities: the rule, the label of the objects, the oddity, and whether a read failed because of it.
     told: Mutex<HashSet<(Fingerprint, String, Oddity, bool)>>,
     metrics: Arc<Metrics>,
 }
@@ -53,7 +53,7 @@ impl Recorder {
         Self { told: Mutex::default(), metrics }
     }
 
-    /// Tells what was odd about the samples of a read and, if it has ended without a value, why.
+    /// Records the oddities of a read and, if it has no value, the reason.
     pub(super) fn record(&self, subject: Subject<'_>, odd: &Oddities, nothing: Option<Oddity>) {
         let Subject { rule, place, label, metric, .. } = subject;
         for (oddity, example) in odd.iter() {

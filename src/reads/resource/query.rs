@@ -15,7 +15,7 @@ use crate::{
     reads::ReadError,
 };
 
-/// How many namespaces are asked for at the same time where one query cannot tell of all.
+/// How many namespaces are queried at the same time if one query cannot cover all.
 pub(super) const NAMESPACES: usize = 8;
 
 /// The pods that are asked for.
