@@ -153,7 +153,7 @@ impl Backends {
         stop.run_until_cancelled(keeping).await;
     }
 
-    /// The backends that cannot be used, or answer nobody, since when and why, in sentences that may be told to anybody.
+    /// The backends that cannot be used or do not answer, since when and why, as public sentences.
     pub fn problems(&self) -> Vec<String> {
         let named = self.named.load();
         let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);

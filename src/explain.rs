@@ -1,4 +1,4 @@
-//! Gathers what `core::explain` draws its conclusions from: asks the backends what lies behind a metric.
+//! Gathers the facts about a metric for `core::explain`, most of them from the backends.
 //!
 //! Queries are sent as they are, not by way of the cache: what is explained is the present.
 
@@ -67,7 +67,7 @@ pub struct Known {
 }
 
 impl Explainer {
-    /// What is asked, with its names resolved. Objects that are in no namespace are asked for in none.
+    /// Resolves the names of a question. Cluster-scoped objects lose the namespace.
     pub fn asked(&self, inquiry: &Inquiry) -> Asked {
         let of = match &inquiry.subject {
             Subject::External => Of::External,

@@ -88,7 +88,7 @@ impl PrefetchTask {
                     self.known.remove(&topic);
                 }
                 Err(error) => {
-                    // Whoever reads it gets the same error.
+                    // Readers get the same error.
                     tracing::debug!(metric = topic.metric, %error, "an autoscaler reads what has no query");
                     self.known.insert(topic, (fingerprint, readers));
                 }

@@ -28,14 +28,14 @@ use crate::{
 /// The group that may do everything, without being asked about.
 pub const MASTERS: &str = "system:masters";
 
-/// What the cache itself takes for a decision, about, in bytes.
+/// The approximate overhead of the cache for a decision, in bytes.
 const ENTRY_BYTES: usize = 400;
 
 /// Decides who may do what.
 pub struct Authorizer {
     always_allowed: Vec<String>,
     reviews: Option<Reviews>,
-    /// What is said where nobody is asked.
+    /// The decision without a review.
     allowed: Arc<Decision>,
 }
 
@@ -92,7 +92,7 @@ impl From<FlightError<ReviewFailure>> for Undecided {
     }
 }
 
-/// Asks kube-apiserver.
+/// Reviews by kube-apiserver, with a cache.
 struct Reviews {
     decisions: SingleFlight<Arc<ReviewSpec>, Arc<Decision>>,
     asking: Asking,
@@ -107,7 +107,7 @@ struct Asking {
     outage: Arc<Outage>,
 }
 
-/// How long decisions are remembered.
+/// How long decisions are cached.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttls {
     /// Those that allow.
@@ -193,7 +193,7 @@ impl Authorizer {
 }
 
 impl ReviewSpec {
-    /// How much memory it takes, about, in bytes. Users are weighed as if none were shared.
+    /// The approximate memory in bytes. Users are counted as if none were shared.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.attributes.bytes() + self.user.bytes()
     }
@@ -232,7 +232,7 @@ impl ReviewSpec {
     }
 }
 
-/// Decisions that are remembered, by what they take in memory.
+/// A cache of decisions, bounded by memory.
 fn remembered(ttls: Ttls, max_bytes: u64) -> Cache<Arc<ReviewSpec>, Arc<Decision>> {
     Cache::builder()
         .max_capacity(max_bytes)
@@ -317,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Whatever is asked by whoever: what is remembered does not grow beyond its limit.
+    /// Whatever users request, the cached decisions stay within their limit.
     #[tokio::test]
     async fn what_is_remembered_is_weighed() {
         let long = Duration::from_secs(600);

@@ -45,7 +45,7 @@ pub struct ExternalReadings {
     pub odd: Oddities,
 }
 
-/// Renders the query for a question, in the form that prometheus-adapter gives it.
+/// Renders the query in prometheus-adapter's form.
 ///
 /// Matchers come in the order selector (by key), namespace. The namespace, as it stands in the request (`*` is no wildcard), is
 /// matched unless the rule says `namespaced: false`. There is nothing to group by.

@@ -133,7 +133,7 @@ fn row([time, workload, metric, value, target, pods, desired, why]: [&str; 8]) -
     row.trim_end().to_owned()
 }
 
-/// Thousandths as a decimal number, with as many decimals as tell something beside the workload's target.
+/// Thousandths as a decimal number, with as many decimals as are significant beside the workload's target.
 fn number(workload: Workload, milli: i64) -> String {
     if workload.target_milli() < 10_000 {
         return format!("{}.{:03}", milli / 1_000, milli % 1_000);

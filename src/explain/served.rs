@@ -1,4 +1,4 @@
-//! A metric that is served: its query, and what is read out of the answer.
+//! A metric that is served: its query, and the values of the answer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

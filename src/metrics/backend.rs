@@ -105,7 +105,7 @@ pub struct Backend {
 }
 
 impl Metrics {
-    /// Where the memory of answers is told.
+    /// The metrics of the memory of answers.
     pub fn answer_memory(&self) -> &AnswerMemory {
         &self.backends.answer_memory
     }

@@ -53,7 +53,7 @@ pub(super) struct Group {
     weighed: AtomicU32,
 }
 
-/// The groups. Those that are read seldom give way to others.
+/// The groups. Those that are rarely read are evicted first.
 pub(super) struct Groups(Cache<Arc<Key>, Arc<Group>>);
 
 impl Groups {

@@ -1,10 +1,10 @@
-//! What may have been meant by a name that the catalog does not have. Only names are told that discovery lists anyway.
+//! Suggestions for names that the catalog lacks. They contain only names that discovery lists anyway.
 
 use super::{Catalog, GroupResource};
 use crate::core::nearest::{MOST, did_you_mean, nearest};
 
 impl Catalog {
-    /// Why a resource has no metric of this name, and what may have been meant.
+    /// Why a resource has no metric of this name, with suggestions.
     pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
         let is_external = self.external.has(metric);
         let kinds = self.kinds_with(metric);
@@ -34,7 +34,7 @@ impl Catalog {
         }
     }
 
-    /// Why there is no external metric of this name, and what may have been meant.
+    /// Why there is no external metric of this name, with suggestions.
     pub fn why_unknown_external(&self, metric: &str) -> String {
         let hint = hint(metric, || {
             self.external.metrics.iter().map(|metric| (&*metric.name, &*metric.series))
@@ -48,7 +48,7 @@ impl Catalog {
         format!("no rule of externalRules serves a metric of this name{hint}{custom}{left_out}")
     }
 
-    /// That it may be among the metrics that are not served because there are too many.
+    /// A note that the metric may have been left out because its rule has too many.
     fn left_out(&self) -> String {
         match self.limited.as_slice() {
             [] => String::new(),
@@ -75,7 +75,7 @@ impl Catalog {
 
 const NONE: &str = "no rule serves a metric of this name";
 
-/// What a rule calls the series of this name, which is what people know; else the nearest names.
+/// The metrics of the series of this name, since people know the series; otherwise the nearest names.
 fn hint<'c, I: Iterator<Item = (&'c str, &'c str)>>(metric: &str, names: impl Fn() -> I) -> String {
     let mut served: Vec<_> =
         names().filter(|(_, series)| *series == metric).map(|(name, _)| name).collect();

@@ -9,7 +9,7 @@ use crate::core::{
     rules::{ComputeResource, Fingerprint, RuleBase, RuleId, RuleSet},
 };
 
-/// The most resources that a message lists: a template gives dozens.
+/// The most resources that a message lists: a template results in dozens.
 const MOST_LISTED: usize = 4;
 
 pub(super) fn check(rules: &RuleSet, kinds: &Kinds, report: &mut Report<'_>) {
@@ -44,12 +44,12 @@ fn without_duplicates<'r>(
     kept
 }
 
-/// The metrics that a rule claims, as far as that can be told without Prometheus.
+/// The metrics that a rule claims, as far as they are known without Prometheus.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Claim {
     /// The metric of this name.
     Metric(String),
-    /// Whatever a selector, filters and a naming give.
+    /// All that result from a selector, filters and a naming.
     Naming(Vec<String>),
 }
 
@@ -102,7 +102,7 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
     }
 }
 
-/// The resources that a rule may give metrics of; of an external rule one without a name.
+/// The resources that a rule may serve metrics of; for an external rule one without a name.
 fn resources(rule: &RuleBase, kinds: &Kinds) -> Vec<String> {
     if matches!(rule.id, RuleId::External(_)) {
         return vec![String::new()];

@@ -70,7 +70,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
     }
 }
 
-/// What becomes of what a part of a query gives.
+/// How the result of a part of a query is used.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Reading {
     /// Its values matter.
@@ -164,7 +164,7 @@ impl Found {
         }
     }
 
-    /// Native histograms have no buckets of their own, so only names of buckets tell.
+    /// Native histograms have no series of buckets, so only the names of buckets decide.
     fn buckets(&mut self, argument: &Expr) {
         let has_none = elements::of(argument)
             .is_some_and(|elements| !BUCKETS.iter().any(|bucket| elements.labels.has(bucket)));

@@ -65,7 +65,7 @@ fn of_names(rule: &RuleBase, names: &[String], report: &mut Report<'_>) {
     }
 }
 
-/// Filters that exclude each other, where that can be told.
+/// Filters that exclude each other, as far as that can be decided.
 fn filters(rule: &RuleBase, report: &mut Report<'_>) {
     let filters = rule.id.key("seriesFilters");
     let of = |key: &str| -> Vec<_> {

@@ -30,7 +30,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     }
 }
 
-/// Two matchers that exclude each other, where that can be told.
+/// Two matchers that exclude each other, as far as that can be decided.
 fn contradiction(matchers: &[Matcher]) -> Option<(&Matcher, &Matcher)> {
     let fixed = matchers.iter().filter_map(|one| Some((one, value(one)?)));
     fixed

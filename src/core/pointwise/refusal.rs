@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a query is not known to be pointwise: a sentence for whoever wrote it.
+/// Why a query is not known to be pointwise: a sentence for the author of the rule.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The parser refuses it. The backend may know more.
@@ -89,7 +89,7 @@ pub enum Refusal {
         /// The key.
         label: String,
     },
-    /// A modifier that gives elements without a match a value.
+    /// A modifier that fills in a value for elements without a match.
     #[error("`{operator}` fills in values")]
     Fills {
         /// The operator.

@@ -133,7 +133,7 @@ fn named(
     found.cloned()
 }
 
-/// A namespace to see what a template gives.
+/// A namespace to render templates with.
 const SOME_NAMESPACE: &str = "default";
 
 fn header(name: &str, value: &Text) -> Result<Header, String> {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::{template::QueryTemplate, yaml::Place};
 
-/// What the answers report where neither the file nor the queries tell.
+/// The reported window if neither the file nor the queries have one.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 
 /// `resourceRules`, compiled. What did not compile is absent, and among [`super::RuleSet::broken`].
@@ -42,7 +42,7 @@ pub struct ResourceRule {
     /// The query for nodes; absent where the rule says nothing of nodes.
     pub node_query: Option<Arc<QueryTemplate>>,
     /// Labels to resources and back. Pods and namespaces have a label where there is a `container_query`, nodes where there
-    /// is a `node_query`; only a template may turn out to give none.
+    /// is a `node_query`; only a template may turn out to have none.
     pub mapping: Mapping,
     /// The label that holds a container's name; empty only without a `container_query`.
     pub container_label: String,

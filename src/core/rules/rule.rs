@@ -176,7 +176,7 @@ pub enum OnEmpty {
     Omit,
     /// Their value is 0, if the answer is new and whole.
     ///
-    /// This lifts the protection that the `HorizontalPodAutoscaler` gives to pods without a sample, which it takes for
+    /// This removes the protection that the `HorizontalPodAutoscaler` has for pods without a sample, which it takes for
     /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
     Zero,
 }

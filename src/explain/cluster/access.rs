@@ -1,4 +1,4 @@
-//! What the controller of autoscalers may read.
+//! The rights of the HPA controller.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::{
 const CONTROLLER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
 
 impl Cluster {
-    /// Whether the controller of autoscalers may read what is asked.
+    /// Whether the HPA controller may read the metrics.
     pub(super) async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
         let mut allowed: Vec<&str> = Vec::new();
         let mut steps: Vec<Step> = Vec::new();
@@ -73,7 +73,7 @@ fn denied(inquiry: &Inquiry, attributes: &Value) -> Step {
     )
 }
 
-/// What the controller of autoscalers asks for, as an authorizer sees it.
+/// The resource attributes of the HPA controller's read.
 fn attributes(inquiry: &Inquiry) -> Value {
     let namespace = inquiry.namespace.as_deref().unwrap_or_default();
     match &inquiry.subject {
