@@ -116,7 +116,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     parts.push(Part::new("the serving certificate", |stop| certificate.keep(stop)));
     if let Some(reads) = surroundings.expected_reads.clone() {
         let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
-        parts.push(Part::new("what is expected of autoscalers", |stop| prefetch.run(stop)));
+        parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
     }
     if let Some(source) = settings.source {
         let (rules, backends) = (rules.clone(), Arc::clone(&backends));
@@ -188,10 +188,10 @@ async fn listen(
     Ok((listener, address))
 }
 
-/// The token of whoever reads from this machine.
+/// The token for clients on this machine.
 fn local_token() -> anyhow::Result<LocalToken> {
     LocalToken::generate()
-        .map_err(|_no_details| anyhow::anyhow!("the system gives no random numbers for a token"))
+        .map_err(|_no_details| anyhow::anyhow!("cannot get random numbers for a token"))
 }
 
 /// The backend of the flags and those of the rules. One of these that cannot be used is an error if the file is strict.

@@ -1,6 +1,6 @@
-//! Who asks, and may they: authentication and authorization as Kubernetes' own API servers do it.
+//! Authentication and authorization, as in Kubernetes' own API servers.
 //!
-//! Behind the aggregator both are delegated. Who asks is told by kube-apiserver in headers that count only together with its
+//! Behind the aggregator both are delegated. kube-apiserver sends the user in headers, which count only together with its
 //! front-proxy certificate; others show a client certificate or a bearer token. Whether they may is asked of kube-apiserver.
 //! Authenticators are tried in order: one that does not recognise a credential hands on to the next, and a request fails
 //! only when none succeeded and one failed.
@@ -32,7 +32,7 @@ const ANONYMOUS: &str = "system:anonymous";
 /// Everybody who is not anonymous is in this group.
 const AUTHENTICATED: &str = "system:authenticated";
 
-/// Who asks.
+/// An authenticated user.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct User {
     /// The user's name.
@@ -87,7 +87,7 @@ impl User {
     }
 }
 
-/// Why nobody can say who asks.
+/// Why a request is not authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum Unauthenticated {
     /// A credential was shown and is not good. The text is for the log.
@@ -98,7 +98,7 @@ pub enum Unauthenticated {
     Crowded,
 }
 
-/// Tells who asks.
+/// Authenticates requests.
 pub enum Authenticator {
     /// Everybody on this machine may do everything; a token that is shown has to be the local one.
     Local(LocalToken),
@@ -120,7 +120,7 @@ pub struct Delegated {
 type Verdict = Result<Option<Arc<User>>, String>;
 
 impl Authenticator {
-    /// Tells who asks, and removes from the headers everything that only the front proxy may say.
+    /// Authenticates a request, and removes all headers that only the front proxy may send.
     pub async fn authenticate(
         &self,
         headers: &mut HeaderMap,

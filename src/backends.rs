@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{
         key_path::KeyPath,
-        rules::{Backend, Content, CredentialPolicy, HeaderError, Problem, QueryOptions},
+        rules::{Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions},
     },
     metrics::Metrics,
     prometheus::{BackendHandle, Config, ConfigError, Prometheus},
@@ -37,7 +37,7 @@ pub enum BackendError {
 #[derive(Default)]
 struct Named {
     /// By what the file says of them, those of the file before included: reads under way may still ask them.
-    known: Vec<(Content, Arc<Prometheus>)>,
+    known: Vec<(Fingerprint, Arc<Prometheus>)>,
     /// How many are in the file, which come first.
     in_use: usize,
 }
@@ -95,9 +95,9 @@ impl Backends {
         let mut named = Vec::new();
         let mut problems = Vec::new();
         for backend in backends {
-            let known = find(before, backend.content).map(Ok);
+            let known = find(before, backend.fingerprint).map(Ok);
             match known.unwrap_or_else(|| self.connect(backend)) {
-                Ok(prometheus) => named.push((backend.content, prometheus)),
+                Ok(prometheus) => named.push((backend.fingerprint, prometheus)),
                 Err(error) => {
                     let path = KeyPath::from(["backends", &backend.name]);
                     problems.push(Problem::new(Some(backend.place), path, error.to_string()));
@@ -117,8 +117,10 @@ impl Backends {
         }
         let problems = Arc::new(problems);
         self.unusable.store(Arc::clone(&problems));
-        let is_new = |content: Content| named.iter().all(|(known, _)| *known != content);
-        let gone: Vec<_> = before.iter().filter(|(content, _)| is_new(*content)).cloned().collect();
+        let is_new =
+            |fingerprint: Fingerprint| named.iter().all(|(known, _)| *known != fingerprint);
+        let gone: Vec<_> =
+            before.iter().filter(|(fingerprint, _)| is_new(*fingerprint)).cloned().collect();
         for (_, gone) in &gone {
             gone.forget();
         }
@@ -151,7 +153,7 @@ impl Backends {
         stop.run_until_cancelled(keeping).await;
     }
 
-    /// The backends that cannot be used, or answer nobody, since when and why, in sentences that may be told to anybody.
+    /// The backends that cannot be used or do not answer, since when and why, as public sentences.
     pub fn problems(&self) -> Vec<String> {
         let named = self.named.load();
         let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
@@ -187,13 +189,16 @@ impl Backends {
         let Some(backend) = &options.backend else {
             return Ok(Arc::clone(&self.prometheus));
         };
-        find(&self.named.load().known, backend.content)
+        find(&self.named.load().known, backend.fingerprint)
             .ok_or_else(|| BackendError::Unusable { backend: Arc::clone(&backend.name) })
     }
 }
 
-fn find(named: &[(Content, Arc<Prometheus>)], content: Content) -> Option<Arc<Prometheus>> {
-    named.iter().find(|(known, _)| *known == content).map(|(_, found)| Arc::clone(found))
+fn find(
+    named: &[(Fingerprint, Arc<Prometheus>)],
+    fingerprint: Fingerprint,
+) -> Option<Arc<Prometheus>> {
+    named.iter().find(|(known, _)| *known == fingerprint).map(|(_, found)| Arc::clone(found))
 }
 
 #[cfg(test)]

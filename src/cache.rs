@@ -1,7 +1,7 @@
 //! Query results: fetched once for all who wait, fresh for a while, refreshed before they are read again, and used for a
 //! while longer when the backend fails.
 //!
-//! The key is the query's text with the times that its result may be used, so equal questions meet whoever asks them. What
+//! The key is the query's text with the times that its result may be used, so equal queries share a result whoever sends them. What
 //! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
 
 pub mod cadence;
@@ -106,7 +106,7 @@ pub struct QueryCache {
 }
 
 struct Shared {
-    /// Without a bound of its own: what gives way is invalidated.
+    /// Without a bound of its own: evicted results are invalidated.
     slots: Cache<Query, Arc<AnswerSlot>>,
     eviction: Arc<Mutex<Eviction<Query>>>,
     fetches: TaskTracker,
@@ -158,7 +158,7 @@ impl Expiry<Query, Arc<AnswerSlot>> for Idle {
     }
 }
 
-/// The task that refreshes what is read regularly.
+/// The task that refreshes results that are read regularly.
 pub struct Refresher {
     cache: QueryCache,
     scheduled: mpsc::UnboundedReceiver<Scheduled>,
@@ -388,7 +388,7 @@ impl QueryCache {
     }
 
     fn schedule_refresh(&self, query: &Query, slot: &Arc<AnswerSlot>) {
-        // Without a refresher, which ends with the process, there is nobody to tell.
+        // The refresher ends only with the process; without it there is nothing to do.
         self.shared.scheduled.send((query.clone(), Arc::clone(slot))).unwrap_or_default();
     }
 }

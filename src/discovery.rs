@@ -255,7 +255,7 @@ impl Discovery {
             }
         }
         let rules = self.rules.iter().flat_map(RuleState::problems);
-        let no_kinds = "the API server does not tell which kinds the cluster has";
+        let no_kinds = "the API server does not list the kinds of the cluster";
         let no_kinds = self.lacks_kinds.then(|| Problem::new(None, no_kinds));
         let problems = no_kinds.into_iter().chain(rules).collect();
         self.problems.store(Arc::new(problems));

@@ -1,4 +1,4 @@
-//! Gathers what `core::explain` draws its conclusions from: asks the backends what lies behind a metric.
+//! Gathers the facts about a metric for `core::explain`, most of them from the backends.
 //!
 //! Queries are sent as they are, not by way of the cache: what is explained is the present.
 
@@ -9,14 +9,14 @@ mod environment;
 pub mod files;
 pub mod question;
 mod served;
+mod unserved;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use asking::{Deadline, not_a_vector, series};
+use asking::Deadline;
 pub(crate) use autoscaler::{explain_hpa, explain_metric};
 pub(crate) use environment::Environment;
-use futures::{StreamExt as _, stream};
-use served::{Entries, entry, read, served};
+use served::entry;
 use tokio::time::Instant;
 
 use crate::{
@@ -24,36 +24,22 @@ use crate::{
     core::{
         catalog::Catalog,
         explain::{
-            Answered, Api, Cause, Inquiry, Subject,
-            candidates::{self, Gap},
-            facts::{
-                AnswerFacts, Asked, Facts, Failure, ObjectFacts, ObjectsFacts, Of, RuleFacts,
-                Series, Which,
-            },
+            Answered, Api, Inquiry, Subject,
+            facts::{Asked, Facts, ObjectFacts, ObjectsFacts, Of, Which},
             hpa::{Found, PastDay},
             metric,
             sight::{self, Sight},
         },
-        external,
-        go_quote::quote,
-        go_regex::quote_meta,
-        kinds::{GroupResource, Kind, Kinds},
-        plan::{self, PlanError},
-        rules::{MetricRule, RuleBase, RuleId},
+        kinds::{GroupResource, Kind},
+        plan,
+        rules::RuleId,
         selector::Selector,
-        window,
     },
     discovery,
     objects::Objects,
-    prometheus::{Answer, BackendHandle, Range},
+    prometheus::Answer,
     rules_file::Rules,
 };
-
-/// How far back series are looked for that may have ended.
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// How many rules are looked at at the same time.
-const AT_ONCE: usize = 4;
 
 /// What an explanation needs.
 pub struct Explainer {
@@ -81,7 +67,7 @@ pub struct Known {
 }
 
 impl Explainer {
-    /// What is asked, with its names resolved. Objects that are in no namespace are asked for in none.
+    /// Resolves the names of a question. Cluster-scoped objects lose the namespace.
     pub fn asked(&self, inquiry: &Inquiry) -> Asked {
         let of = match &inquiry.subject {
             Subject::External => Of::External,
@@ -198,187 +184,6 @@ impl Explainer {
             plan::Objects::Named(names) => Some(names),
             plan::Objects::Any => None,
         }
-    }
-
-    /// What lies behind a metric that is served.
-    async fn served(&self, facts: &mut Facts, entry: &Entries, deadline: Deadline) {
-        let asked = &facts.asked;
-        let namespace = asked.namespace.as_deref();
-        let rule = entry.rule();
-        let rule = rule.base();
-        let plan = entry.plan(facts, &asked.selector);
-        facts.served = Some(served(entry, asked));
-        let scope = namespace.unwrap_or_default();
-        let backend = match self.backends.handle(&rule.options, scope) {
-            Ok(backend) => backend,
-            Err(error) => {
-                let failure =
-                    Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
-                facts.answer =
-                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
-                return;
-            }
-        };
-        let plan = match plan {
-            Ok(plan) => plan,
-            Err(error) => {
-                let cause = match error {
-                    PlanError::Selector(_) => Cause::Filtered,
-                    PlanError::NoNamespaceLabel { .. } => Cause::LabelMissing,
-                    PlanError::Template { .. } => Cause::BrokenRule,
-                };
-                let failure = Failure { cause, text: error.to_string() };
-                facts.answer =
-                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
-                return;
-            }
-        };
-        let mut answer = AnswerFacts {
-            query: plan.query.to_string(),
-            nan: Some(rule.nan),
-            ignores_selector: !asked.selector.is_empty()
-                && entry
-                    .plan(facts, &Selector::default())
-                    .is_ok_and(|without| without.query == plan.query),
-            ..AnswerFacts::default()
-        };
-        match deadline.ask(backend.query(&plan.query)).await {
-            Err(failure) => answer.failure = Some(failure),
-            Ok(Answer::Scalar(at_ms, value)) => match entry {
-                Entries::External(entry) => {
-                    answer.samples = vec![Series { labels: BTreeMap::new(), value }];
-                    let readings = external::of_scalar(at_ms, value, &entry.rule);
-                    let values = readings.values.iter().map(|it| (String::new(), it.milli));
-                    answer.values = values.collect();
-                }
-                Entries::Custom(_) => answer.failure = Some(not_a_vector("scalar")),
-            },
-            Ok(Answer::Other(kind)) => answer.failure = Some(not_a_vector(kind)),
-            Ok(Answer::Vector(vector)) => read(&vector, entry, facts, &plan, &mut answer),
-        }
-        let is_empty = answer.values.is_empty();
-        if answer.failure.is_none() {
-            if is_empty && !facts.asked.selector.is_empty() {
-                answer.without_selector = without_selector(entry, facts, &backend, deadline).await;
-            }
-            let range = window::shortest(&plan.query).filter(|_| is_empty);
-            facts.series = Some(series(&backend, entry.series(), range, deadline).await);
-        }
-        facts.answer = Some(answer);
-    }
-
-    /// What comes near to a metric that is not served.
-    async fn unserved(&self, facts: &mut Facts, catalog: &Catalog, deadline: Deadline) {
-        facts.served_names = served_names(catalog, &facts.asked);
-        let metric = facts.asked.metric.clone();
-        let rules = self.rules.current();
-        let asked = &facts.asked;
-        let mut looks = Vec::new();
-        for rule in rules.of_metrics() {
-            looks.push(self.look(rule, asked, catalog, deadline));
-        }
-        facts.rules = stream::iter(looks).buffered(AT_ONCE).collect().await;
-        let other = match facts.asked.api() {
-            Api::Custom => Api::External,
-            Api::External => Api::Custom,
-        };
-        let in_other = candidates::nearest(&metric, other, &facts.rules);
-        facts.is_in_other_api |= in_other.is_some_and(|it| it.gap == Gap::None);
-        let near = candidates::nearest(&metric, facts.asked.api(), &facts.rules);
-        if let Some(near) = near
-            && let Some(rule) = facts.rules.get(near.rule)
-            && let Ok(backend) = self.backends.discovery_handle(&rule.rule.base().options)
-        {
-            facts.series = Some(series(&backend, &near.series, None, deadline).await);
-        }
-    }
-
-    /// What there is of a rule that may come near.
-    async fn look(
-        &self,
-        rule: MetricRule,
-        asked: &Asked,
-        catalog: &Catalog,
-        deadline: Deadline,
-    ) -> RuleFacts {
-        let base = rule.base();
-        let mapping = match Api::of(&rule) {
-            Api::Custom => base.mapping.resolve(catalog.kinds()),
-            Api::External => base.mapping.resolve(&Kinds::builtin()),
-        };
-        let label = match &asked.of {
-            Of::Objects { kind: Ok(kind), .. } => mapping.label(&kind.resource),
-            _ => None,
-        };
-        let labels = mapping.labels();
-        RuleFacts {
-            label: label.map(str::to_owned),
-            namespace_label: mapping.namespace_label().map(str::to_owned),
-            labels: labels
-                .map(|(label, kind)| (label.to_owned(), kind.resource.to_string()))
-                .collect(),
-            names: self.names(base, base.selector.text(), deadline).await,
-            excluded: self.excluded(base, &asked.metric, deadline).await,
-            rule,
-        }
-    }
-
-    async fn names(
-        &self,
-        rule: &RuleBase,
-        selector: &str,
-        deadline: Deadline,
-    ) -> Result<Vec<String>, Failure> {
-        let backend = self.backends.discovery_handle(&rule.options).map_err(|error| Failure {
-            cause: Cause::BackendUnauthorized,
-            text: error.to_string(),
-        })?;
-        let now = jiff::Timestamp::now().as_second();
-        let day = i64::try_from(DAY.as_secs()).unwrap_or(i64::MAX);
-        let range = Range { start: now.saturating_sub(day), end: now.saturating_add(1) };
-        let names = deadline.ask(backend.metric_names(selector, range)).await?;
-        Ok(names.data.iter().map(str::to_owned).collect())
-    }
-
-    /// Series that the rule would call so, which are there although `seriesQuery` does not find them.
-    async fn excluded(&self, rule: &RuleBase, metric: &str, deadline: Deadline) -> Vec<String> {
-        let guesses = candidates::guesses(metric, rule);
-        if guesses.is_empty() {
-            return guesses;
-        }
-        let selector = match guesses.as_slice() {
-            [one] => format!("{{__name__={}}}", quote(one)),
-            many => {
-                let alternatives: Vec<_> = many.iter().map(|name| quote_meta(name)).collect();
-                format!("{{__name__=~{}}}", quote(&alternatives.join("|")))
-            }
-        };
-        self.names(rule, &selector, deadline).await.unwrap_or_default()
-    }
-}
-
-/// How many samples there are without the autoscaler's selector.
-async fn without_selector(
-    entry: &Entries,
-    facts: &Facts,
-    backend: &BackendHandle,
-    deadline: Deadline,
-) -> Option<usize> {
-    let query = entry.plan(facts, &Selector::default()).ok()?.query;
-    match deadline.ask(backend.query(&query)).await.ok()? {
-        Answer::Vector(vector) => Some(vector.samples.len()),
-        Answer::Scalar(..) | Answer::Other(_) => None,
-    }
-}
-
-fn served_names(catalog: &Catalog, asked: &Asked) -> Vec<String> {
-    match &asked.of {
-        Of::Objects { kind: Ok(kind), .. } => {
-            let of_kind = catalog.list().filter(|listed| listed.kind.resource == kind.resource);
-            of_kind.map(|listed| listed.metric.to_owned()).collect()
-        }
-        Of::Objects { .. } => Vec::new(),
-        Of::External => catalog.external().names().map(str::to_owned).collect(),
     }
 }
 

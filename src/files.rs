@@ -1,7 +1,7 @@
 //! Files that change while we run: read on threads where that may take long, and taken when they have settled.
 //!
 //! The content is compared, not the time or the name: Kubernetes changes a mounted volume by swapping a symbolic link above the
-//! file, and not every file system notifies of that. Whoever needs a file looks at it again and again, in a task of its own.
+//! file, and not every file system notifies of that. Each user of a file rereads it periodically, in a task of its own.
 
 use std::{sync::Arc, time::Duration};
 

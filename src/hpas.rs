@@ -139,7 +139,7 @@ async fn publish(
 }
 
 impl Known {
-    /// Takes what a watch tells; whether it has changed anything.
+    /// Applies an event of the watch. Returns whether it changed anything.
     fn take(&mut self, event: Event<Autoscaler>) -> bool {
         match event {
             Event::Listing => {

@@ -52,7 +52,7 @@ pub struct Api {
     pub explanations: Explanations,
     /// What is listed of the metrics that there are.
     pub lists: Lists,
-    /// Who asks.
+    /// Authentication.
     pub authenticator: Authenticator,
     /// May they.
     pub authorizer: Authorizer,
@@ -60,11 +60,11 @@ pub struct Api {
     pub under_way: UnderWay,
     /// Which failures were logged lately.
     pub failures: Failures,
-    /// What this process tells of itself.
+    /// The metrics of this process.
     pub metrics: Arc<Metrics>,
     /// Whether it is well.
     pub health: Health,
-    /// What is told of requests in traces.
+    /// The spans of requests.
     pub traces: Traces,
 }
 

@@ -165,7 +165,7 @@ fn collect(discovery: &APIGroupDiscoveryList, kinds: &mut Vec<Kind>) {
     }
 }
 
-/// Gives a request to the API server its time limit.
+/// Limits the time of a request to the API server.
 pub(crate) async fn deadline<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {

@@ -1,4 +1,4 @@
-//! What this process tells of itself at `/metrics`; `docs/monitoring.md` lists it.
+//! The metrics of this process at `/metrics`; `docs/monitoring.md` lists them.
 //!
 //! Names that dashboards of prometheus-adapter use are kept. Labels are bounded: they come from code, from the rules file and
 //! from the kinds of the cluster. No path, name of an object or query is one.

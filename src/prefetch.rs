@@ -10,7 +10,7 @@ use crate::{
         external,
         kinds::GroupResource,
         prefetch::{ExpectedRead, MetricSource},
-        rules::Content,
+        rules::Fingerprint,
         selector::Selector,
     },
     discovery,
@@ -24,7 +24,7 @@ pub struct PrefetchTask {
     discovery: discovery::Handle,
     reads: ExpectedReads,
     /// What the planner expects, and what the file said of the rule then.
-    known: HashMap<Topic, (Option<Content>, Vec<ExpectedObjects>)>,
+    known: HashMap<Topic, (Option<Fingerprint>, Vec<ExpectedObjects>)>,
 }
 
 /// What several autoscalers may read.
@@ -71,26 +71,26 @@ impl PrefetchTask {
             self.known.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));
         for (topic, readers) in gone.chain(topics) {
-            let content = content(&catalog, &topic);
+            let fingerprint = fingerprint(&catalog, &topic);
             let is_known = self
                 .known
                 .get(&topic)
-                .is_some_and(|(before, known)| (before, known) == (&content, &readers));
+                .is_some_and(|(before, known)| (before, known) == (&fingerprint, &readers));
             if is_known {
                 continue;
             }
             match self.prefetch(&catalog, &topic, &readers).await {
                 Ok(true) if !readers.is_empty() => {
-                    self.known.insert(topic, (content, readers));
+                    self.known.insert(topic, (fingerprint, readers));
                 }
                 // A metric that does not exist yet is fetched when it does.
                 Ok(_) => {
                     self.known.remove(&topic);
                 }
                 Err(error) => {
-                    // Whoever reads it gets the same error.
+                    // Readers get the same error.
                     tracing::debug!(metric = topic.metric, %error, "an autoscaler reads what has no query");
-                    self.known.insert(topic, (content, readers));
+                    self.known.insert(topic, (fingerprint, readers));
                 }
             }
         }
@@ -122,10 +122,10 @@ impl PrefetchTask {
 }
 
 /// What the file says of the rule that a topic is read by.
-fn content(catalog: &Catalog, topic: &Topic) -> Option<Content> {
+fn fingerprint(catalog: &Catalog, topic: &Topic) -> Option<Fingerprint> {
     match &topic.resource {
-        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.base.content),
-        None => Some(catalog.external().get(&topic.metric)?.rule.base.content),
+        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.base.fingerprint),
+        None => Some(catalog.external().get(&topic.metric)?.rule.base.fingerprint),
     }
 }
 

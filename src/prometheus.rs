@@ -171,7 +171,7 @@ impl Prometheus {
         self.availability.borrow().silence().map(|(_, cause)| cause)
     }
 
-    /// Since when the backend answers nobody and why, in a sentence that may be told to anybody.
+    /// Since when the backend answers no request, and why, as a public sentence.
     pub fn problem(&self) -> Option<String> {
         let (since, cause) = self.availability.borrow().silence()?;
         let (name, since) = (&self.connections.config().name, timestamp(since));
@@ -227,7 +227,7 @@ impl Prometheus {
     ) -> Result<Body, Error> {
         let until = patience(timeout);
         let connection = self.connections.current();
-        // A little less than we wait, so that a query that is too slow is told from a backend that does not answer.
+        // A little less than we wait, to distinguish a slow query from a backend that does not answer.
         let timeout = timeout.mul_f64(0.9);
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
@@ -377,7 +377,7 @@ impl Prometheus {
     }
 }
 
-/// How long an answer waits for memory: a little less than for the backend, so that the one is told from the other.
+/// How long an answer waits for memory: a little less than for the backend, to distinguish the two.
 fn patience(timeout: Duration) -> Instant {
     now() + timeout.mul_f64(0.95)
 }

@@ -5,6 +5,7 @@ pub mod external;
 mod look;
 mod oddities;
 pub mod resource;
+mod unknown;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
@@ -14,13 +15,14 @@ use std::{
 pub use error::ReadError;
 use look::Looks;
 use oddities::{Recorder, Subject};
+use unknown::{no_objects, unknown};
 
 use crate::{
     cache::{Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
+        explain::{self, Inquiry, facts::Which},
         kinds::{GroupResource, Kind},
-        nearest::did_you_mean,
         oddity::Oddity,
         plan::{self, shareable},
         reading::{self, Reading, Readings},
@@ -28,7 +30,7 @@ use crate::{
         samples::{Index, Vector},
         selector::{LabelSelector, Selector},
     },
-    discovery::{self, Problem},
+    discovery,
     metrics::Metrics,
     objects::{Objects, Selected},
     planner::{Asked, Part, Planner},
@@ -36,9 +38,6 @@ use crate::{
     rules_file::Rules,
     wire::path::{MetricPath, Name},
 };
-
-/// How many rules an error names.
-const MAX_NAMED: usize = 5;
 
 /// Everything that a read needs.
 pub struct Reads {
@@ -61,14 +60,14 @@ pub struct MetricRequest {
     pub metric: Selector,
 }
 
-/// The values that were asked for.
+/// The values of a read.
 #[derive(Debug)]
 pub struct Values {
     /// The kind of the described objects.
     pub kind: Arc<Kind>,
     /// The values, sorted by name.
     pub readings: Vec<Reading>,
-    /// The metric selector as it is given back; nothing where there is none.
+    /// The metric selector for the response; `None` if there is none.
     pub selector: Option<LabelSelector>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
@@ -95,7 +94,7 @@ impl Reads {
 
     /// Reads a metric of objects of a kind.
     pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
-        let entry = self.entry(&request.path).await?;
+        let entry = self.entry(request).await?;
         let rule = &entry.rule.base;
         let namespace = request.path.namespace.as_deref();
         if !request.metric.is_empty() {
@@ -123,7 +122,7 @@ impl Reads {
                 reading::read(vector, index, namespace.unwrap_or_default(), objects, rule.nan)
             })?);
         }
-        // Nothing is only then a fact when the answer is new and whole.
+        // A missing sample is a fact only if the answer is new and complete.
         let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
         let is_missing = !matches!(request.path.name, Name::One(_))
             || (readings.values.is_empty() && readings.valueless.is_empty());
@@ -141,11 +140,9 @@ impl Reads {
         let subject = Subject::of(entry.source(), label, &request.path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
         if let (Name::One(name), Some(why)) = (&request.path.name, nothing) {
-            return Err(ReadError::UnknownMetric {
-                metric: request.path.metric.clone(),
-                of: format!("{} {name}", entry.kind.resource),
-                cause: format!("the query of {} {}", rule.id, why.explains(label)),
-            });
+            let of = format!("{} {name}", entry.kind.resource);
+            let cause = format!("the query of {} {}", rule.id, why.explains(label));
+            return Err(request.unknown(of, cause));
         }
         Ok(Values {
             kind: Arc::clone(&entry.kind),
@@ -155,15 +152,16 @@ impl Reads {
         })
     }
 
-    /// How to read the metric; a metric that is not known is looked for once more.
-    async fn entry(&self, path: &MetricPath) -> Result<Entry, ReadError> {
+    /// The entry of the metric; an unknown metric triggers one more discovery.
+    async fn entry(&self, request: &MetricRequest) -> Result<Entry, ReadError> {
+        let path = &request.path;
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), path))
+        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
     }
 
     async fn select(&self, request: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
-        let MetricPath { namespace, name, metric, .. } = &request.path;
+        let MetricPath { namespace, name, .. } = &request.path;
         if let Name::One(name) = name {
             let objects = plan::Objects::Named(vec![name.as_str().into()]);
             return Ok(Selected { objects, population: None });
@@ -174,16 +172,15 @@ impl Reads {
             .await
             .map_err(ReadError::Objects)?;
         match &selected.objects {
-            plan::Objects::Named(names) if names.is_empty() => Err(ReadError::UnknownMetric {
-                metric: metric.clone(),
-                of: entry.kind.resource.to_string(),
-                cause: no_objects(request, &entry.kind),
-            }),
+            plan::Objects::Named(names) if names.is_empty() => {
+                let cause = no_objects(request, &entry.kind);
+                Err(request.unknown(entry.kind.resource.to_string(), cause))
+            }
             _ => Ok(selected),
         }
     }
 
-    /// Those of the objects that were asked for that exist. A named one need not.
+    /// The requested objects that exist. A named one may not.
     async fn existing(
         &self,
         request: &MetricRequest,
@@ -204,8 +201,8 @@ impl Reads {
         })
     }
 
-    /// Why there is no value, and the label that this is about, whichever query was sent: one that many readers share returns
-    /// other objects' samples anyway.
+    /// Why there is no value, and the label concerned, whether the query was shared or not: a shared one returns samples of other
+    /// objects anyway.
     async fn why_nothing(
         &self,
         entry: &Entry,
@@ -235,23 +232,45 @@ impl Reads {
 }
 
 impl MetricRequest {
-    /// A number that is the same when the same reader asks again: an autoscaler always asks for the same objects.
+    /// Identifies the reader: an autoscaler always reads the same objects.
     fn reader(&self) -> u64 {
         match &self.path.name {
             Name::One(name) => reader((&self.path.namespace, name)),
             Name::All => reader((&self.path.namespace, &self.objects)),
         }
     }
+
+    /// The error of a metric that is not there.
+    fn unknown(&self, of: String, cause: String) -> ReadError {
+        let (metric, command) = (self.path.metric.clone(), self.inquiry().command());
+        ReadError::UnknownMetric { metric, of, cause, command }
+    }
+
+    /// The question that `loadline explain` answers about this read.
+    fn inquiry(&self) -> Inquiry {
+        let which = match &self.path.name {
+            Name::One(name) => Which::Named(name.clone()),
+            Name::All => Which::Selected(self.objects.clone()),
+        };
+        let scope = self.path.scope();
+        Inquiry {
+            metric: self.path.metric.clone(),
+            subject: explain::Subject::Objects { resource: self.path.resource.to_string(), which },
+            namespace: (!scope.is_empty()).then(|| scope.to_owned()),
+            selector: self.metric.clone(),
+            is_at_zero: false,
+        }
+    }
 }
 
-/// A number for what a reader asks for.
+/// A hash of what a reader reads.
 fn reader(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Whether what is not in a result is not there at all.
+/// Whether a sample that is missing from the result does not exist.
 fn is_new_and_whole(got: &Lookup) -> bool {
     let is_partial =
         matches!(got.kept.value().answer(), Answer::Vector(vector) if vector.is_partial);
@@ -286,61 +305,4 @@ fn kind<'c>(catalog: &'c Catalog, path: &MetricPath) -> Option<&'c Arc<Kind>> {
     let GroupResource { group, resource } = &path.resource;
     let kind = catalog.kinds().resolve(group, resource)?;
     (kind.namespaced == path.namespace.is_some()).then_some(kind)
-}
-
-/// Why nothing is known yet of rules: the first of their problems, if one was reported.
-fn waiting(
-    catalog: &Catalog,
-    problems: &[Problem],
-    is_of_api: impl Fn(&RuleId) -> bool,
-) -> Option<ReadError> {
-    let rules: Vec<_> = catalog.undiscovered().iter().copied().filter(is_of_api).collect();
-    let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
-    let mut cause = format!("waiting for {}", RuleId::list(named));
-    if !rest.is_empty() {
-        cause.push_str(&format!(" and {} more", rest.len()));
-    }
-    let is_of_these = |problem: &&Problem| problem.rule.is_some_and(|rule| rules.contains(&rule));
-    if let Some(problem) = problems.iter().find(is_of_these) {
-        cause.push_str(&format!(": {}", problem.cause));
-    }
-    (!rules.is_empty()).then_some(ReadError::NotDiscovered { cause })
-}
-
-fn unknown(catalog: &Catalog, problems: &[Problem], path: &MetricPath) -> ReadError {
-    if catalog.kinds().is_empty() {
-        return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
-    }
-    if let Some(error) = waiting(catalog, problems, |rule| matches!(rule, RuleId::Custom(_))) {
-        return error;
-    }
-    let GroupResource { group, resource } = &path.resource;
-    let resolved = catalog.kinds().resolve(group, resource);
-    let name = resolved.map_or(&path.resource, |kind| &kind.resource);
-    let cause = match resolved {
-        None => {
-            let near = catalog.kinds().near(&path.resource);
-            format!("{}{}", catalog.kinds().lacks(&path.resource), did_you_mean(&near))
-        }
-        Some(kind) if kind.namespaced && path.namespace.is_none() => {
-            format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")
-        }
-        Some(kind) if !kind.namespaced && path.namespace.is_some() => {
-            format!("{name} are not in a namespace")
-        }
-        Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
-    };
-    ReadError::UnknownMetric { metric: path.metric.clone(), of: name.to_string(), cause }
-}
-
-fn no_objects(request: &MetricRequest, kind: &Kind) -> String {
-    let place = match &request.path.namespace {
-        Some(namespace) => format!(" in namespace {namespace}"),
-        None => String::new(),
-    };
-    if request.objects.is_empty() {
-        format!("there are no {}{place}", kind.resource)
-    } else {
-        format!("no {}{place} match the label selector `{}`", kind.resource, request.objects)
-    }
 }

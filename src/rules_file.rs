@@ -91,7 +91,7 @@ impl RulesFile {
         }
         let more = told.len().saturating_sub(MOST_TOLD);
         if more > 0 {
-            tracing::warn!(more, "`loadline check` tells the rest");
+            tracing::warn!(more, "`loadline check` shows the rest");
         }
         Ok(rules)
     }
@@ -116,7 +116,7 @@ pub struct Source {
     pub file: RulesFile,
     /// The text of the rules that are used.
     pub text: String,
-    /// Told when the file is to be looked at now.
+    /// Notified when the file is to be read now.
     pub asked: Arc<Notify>,
 }
 
@@ -163,7 +163,7 @@ impl Rules {
         self.current.store(rules);
     }
 
-    /// Tells of the rules that are used now, which are those of the file as it is.
+    /// Reports the rules in use, which are those of the current file.
     pub fn count(&self, metrics: &Metrics) {
         let rules = self.current();
         let usage = rules.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]);
@@ -251,7 +251,7 @@ impl Reload {
         }
     }
 
-    /// Takes over the file if it has changed. One that cannot be used changes nothing but what is told of it.
+    /// Loads the file if it has changed. A file that cannot be used changes only the reported status.
     async fn look(&mut self) {
         let (backends, current) =
             (Arc::clone(&self.changed.backends), self.changed.rules.current());

@@ -156,7 +156,7 @@ struct Connections<S> {
     /// How many there may be.
     most: usize,
     strangers: Strangers,
-    /// When the log was last told that one was not taken.
+    /// When a rejected connection was last logged.
     said: Option<Instant>,
 }
 
@@ -267,7 +267,7 @@ async fn serve<S: Answering>(
         async move {
             let mut response = answer.await?;
             asks.is_answered.store(true, Ordering::Relaxed);
-            // hyper does so only after it has been told to close.
+            // hyper does so only after a graceful shutdown has begun.
             if !is_http2 && told.is_cancelled() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);

@@ -53,7 +53,7 @@ where
         self.results.get(key).await
     }
 
-    /// The result for a key: the one that is kept, or the one that is being fetched, or what `fetch` gives.
+    /// The result for a key: the one that is kept, or the one that is being fetched, or the result of `fetch`.
     pub async fn get<E, F>(&self, key: K, fetch: F) -> Result<V, FlightError<E>>
     where
         E: std::fmt::Display + Send + Sync + 'static,

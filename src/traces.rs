@@ -58,7 +58,7 @@ pub struct Cause {
     early: Option<Arc<Mutex<Vec<Told>>>>,
 }
 
-/// Something that took time before it was known whether that is to be told.
+/// Work that was done before it was known whether it becomes a span.
 #[derive(Debug)]
 struct Told {
     kind: SpanKind,
@@ -68,7 +68,7 @@ struct Told {
     failure: Option<(opentelemetry::Value, Cow<'static, str>)>,
 }
 
-/// What is told once it ends.
+/// Work whose end is recorded on drop.
 #[derive(Debug)]
 struct Early {
     told: Option<Told>,
@@ -167,7 +167,7 @@ impl Cause {
         Span { made: None, early: Some(Box::new(early)), cause: self }
     }
 
-    /// Begins the span of something that began a while ago, and tells what has been done for it meanwhile.
+    /// Starts a span in the past, with the work that was done for it meanwhile.
     pub fn span_since(
         mut self,
         began: SystemTime,

@@ -1,4 +1,4 @@
-//! The cluster that says which objects there are, who asks and may read; or what stands in for it.
+//! The cluster that knows the objects, the users and their rights; or its replacement.
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -33,7 +33,7 @@ pub(super) struct Surroundings {
     pub(super) parts: Vec<Part>,
 }
 
-/// A cluster that says which objects there are, who asks and may read.
+/// A cluster that knows the objects, the users and their rights.
 pub(super) async fn delegated(
     settings: ClusterSettings,
     local: Option<LocalToken>,
@@ -43,7 +43,7 @@ pub(super) async fn delegated(
 ) -> anyhow::Result<Surroundings> {
     let lister = settings.lister_kubeconfig.as_deref();
     let connect = async |flag: &'static str, own: Option<&Path>| {
-        // Whoever names a cluster for its objects means that cluster.
+        // A cluster that is named for its objects is used for the rest as well.
         let client = kubernetes::connect(own.or(lister)).await;
         // Without a file the error is about the cluster that we run in.
         match own {
@@ -91,7 +91,7 @@ pub(super) async fn delegated(
     })
 }
 
-/// No cluster: nobody can say who asks, so only this machine is served.
+/// No cluster: users cannot be authenticated, so only this machine is served.
 pub(super) fn standalone(
     address: SocketAddr,
     objects: Option<&Path>,

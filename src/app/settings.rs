@@ -51,7 +51,7 @@ pub struct Settings {
 
 /// Where kinds and objects come from, and who may read.
 pub enum Cluster {
-    /// A cluster, which also says who asks and may read.
+    /// A cluster, which also authenticates and authorizes users.
     Kubernetes(Box<ClusterSettings>),
     /// No cluster: the built-in kinds, the objects of manifests or, without any, those that queries return; everybody on
     /// this machine may read.

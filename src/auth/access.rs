@@ -28,36 +28,36 @@ use crate::{
 /// The group that may do everything, without being asked about.
 pub const MASTERS: &str = "system:masters";
 
-/// What the cache itself takes for a decision, about, in bytes.
+/// The approximate overhead of the cache for a decision, in bytes.
 const ENTRY_BYTES: usize = 400;
 
 /// Decides who may do what.
 pub struct Authorizer {
     always_allowed: Vec<String>,
     reviews: Option<Reviews>,
-    /// What is said where nobody is asked.
+    /// The decision without a review.
     allowed: Arc<Decision>,
 }
 
-/// What is asked about, and the key of what is remembered.
+/// What a SubjectAccessReview asks, and the key of its cached decision.
 #[derive(Eq, Hash, PartialEq)]
-struct Question {
+struct ReviewSpec {
     user: Arc<User>,
     attributes: Attributes<'static>,
 }
 
-/// A [`Question`] that is only looked up: its hash is that of the question, field by field.
+/// A borrowed [`ReviewSpec`] for lookups. Field by field it has the same hash.
 #[derive(Hash)]
-struct Asked<'a> {
+struct BorrowedSpec<'a> {
     user: &'a Arc<User>,
     attributes: &'a Attributes<'a>,
 }
 
-impl Equivalent<Arc<Question>> for Asked<'_> {
-    fn equivalent(&self, question: &Arc<Question>) -> bool {
+impl Equivalent<Arc<ReviewSpec>> for BorrowedSpec<'_> {
+    fn equivalent(&self, spec: &Arc<ReviewSpec>) -> bool {
         // Of one token's requests the user is the same one.
-        let is_user = Arc::ptr_eq(self.user, &question.user) || *self.user == question.user;
-        is_user && *self.attributes == question.attributes
+        let is_user = Arc::ptr_eq(self.user, &spec.user) || *self.user == spec.user;
+        is_user && *self.attributes == spec.attributes
     }
 }
 
@@ -92,9 +92,9 @@ impl From<FlightError<ReviewFailure>> for Undecided {
     }
 }
 
-/// Asks kube-apiserver.
+/// Reviews by kube-apiserver, with a cache.
 struct Reviews {
-    decisions: SingleFlight<Arc<Question>, Arc<Decision>>,
+    decisions: SingleFlight<Arc<ReviewSpec>, Arc<Decision>>,
     asking: Asking,
 }
 
@@ -107,7 +107,7 @@ struct Asking {
     outage: Arc<Outage>,
 }
 
-/// How long decisions are remembered.
+/// How long decisions are cached.
 #[derive(Clone, Copy, Debug)]
 pub struct Ttls {
     /// Those that allow.
@@ -122,10 +122,10 @@ impl Decision {
     }
 }
 
-impl Expiry<Arc<Question>, Arc<Decision>> for Ttls {
+impl Expiry<Arc<ReviewSpec>, Arc<Decision>> for Ttls {
     fn expire_after_create(
         &self,
-        _question: &Arc<Question>,
+        _spec: &Arc<ReviewSpec>,
         decision: &Arc<Decision>,
         _created_at: Instant,
     ) -> Option<Duration> {
@@ -155,7 +155,7 @@ impl Authorizer {
             limiter: Arc::default(),
             metrics,
             outage: Arc::new(Outage::new(
-                "access cannot be reviewed; what is not remembered is refused until it can",
+                "access cannot be reviewed: requests without a cached decision are refused",
                 "access reviews work again",
             )),
         };
@@ -183,28 +183,61 @@ impl Authorizer {
         if user.groups.iter().any(|group| group == MASTERS) {
             return Ok(Arc::clone(&self.allowed));
         }
-        if let Some(decision) = reviews.decisions.kept(&Asked { user, attributes }).await {
+        if let Some(decision) = reviews.decisions.kept(&BorrowedSpec { user, attributes }).await {
             return Ok(decision);
         }
         let attributes = attributes.clone().into_owned();
         // Apart, because every request would carry the room for a review that few need.
-        Ok(Box::pin(reviews.decide(Question { user: Arc::clone(user), attributes })).await?)
+        Ok(Box::pin(reviews.decide(ReviewSpec { user: Arc::clone(user), attributes })).await?)
     }
 }
 
-impl Question {
-    /// How much memory it takes, about, in bytes. Users are weighed as if none were shared.
+impl ReviewSpec {
+    /// The approximate memory in bytes. Users are counted as if none were shared.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.attributes.bytes() + self.user.bytes()
     }
+
+    /// The spec as the API has it.
+    fn to_api(&self) -> SubjectAccessReviewSpec {
+        let User { name, uid, groups, extra } = User::clone(&self.user);
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let verb = Some(self.attributes.verb.to_string());
+        let spec = SubjectAccessReviewSpec {
+            user: Some(name),
+            uid: some(&uid),
+            groups: Some(groups),
+            extra: (!extra.is_empty()).then_some(extra),
+            ..SubjectAccessReviewSpec::default()
+        };
+        match &self.attributes.target {
+            Target::Path(path) => {
+                let attributes = NonResourceAttributes { path: Some(path.to_string()), verb };
+                SubjectAccessReviewSpec { non_resource_attributes: Some(attributes), ..spec }
+            }
+            Target::Resource { group, version, namespace, resource, name, subresource } => {
+                let attributes = ResourceAttributes {
+                    group: some(group),
+                    version: some(version),
+                    namespace: some(namespace),
+                    resource: some(resource),
+                    name: some(name),
+                    subresource: some(subresource),
+                    verb,
+                    ..ResourceAttributes::default()
+                };
+                SubjectAccessReviewSpec { resource_attributes: Some(attributes), ..spec }
+            }
+        }
+    }
 }
 
-/// Decisions that are remembered, by what they take in memory.
-fn remembered(ttls: Ttls, max_bytes: u64) -> Cache<Arc<Question>, Arc<Decision>> {
+/// A cache of decisions, bounded by memory.
+fn remembered(ttls: Ttls, max_bytes: u64) -> Cache<Arc<ReviewSpec>, Arc<Decision>> {
     Cache::builder()
         .max_capacity(max_bytes)
-        .weigher(|question: &Arc<Question>, decision: &Arc<Decision>| {
-            let bytes = ENTRY_BYTES + question.bytes() + decision.reason.len();
+        .weigher(|spec: &Arc<ReviewSpec>, decision: &Arc<Decision>| {
+            let bytes = ENTRY_BYTES + spec.bytes() + decision.reason.len();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         })
         .expire_after(ttls)
@@ -212,66 +245,31 @@ fn remembered(ttls: Ttls, max_bytes: u64) -> Cache<Arc<Question>, Arc<Decision>>
 }
 
 impl Reviews {
-    async fn decide(
-        &self,
-        question: Question,
-    ) -> Result<Arc<Decision>, FlightError<ReviewFailure>> {
-        let question = Arc::new(question);
+    async fn decide(&self, spec: ReviewSpec) -> Result<Arc<Decision>, FlightError<ReviewFailure>> {
+        let spec = Arc::new(spec);
         let asking = self.asking.clone();
-        let asked = Arc::clone(&question);
+        let asked = Arc::clone(&spec);
         let review = Box::pin(async move {
             let decision = asking.review(&asked).await;
             asking.outage.note(&decision);
             decision
         });
-        self.decisions.get(question, review).await
+        self.decisions.get(spec, review).await
     }
-}
-
-fn spec(question: &Question) -> SubjectAccessReviewSpec {
-    let User { name, uid, groups, extra } = User::clone(&question.user);
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let verb = Some(question.attributes.verb.to_string());
-    let mut spec = SubjectAccessReviewSpec {
-        user: Some(name),
-        uid: some(&uid),
-        groups: Some(groups),
-        extra: (!extra.is_empty()).then_some(extra),
-        ..SubjectAccessReviewSpec::default()
-    };
-    match &question.attributes.target {
-        Target::Path(path) => {
-            let path = Some(path.to_string());
-            spec.non_resource_attributes = Some(NonResourceAttributes { path, verb });
-        }
-        Target::Resource { group, version, namespace, resource, name, subresource } => {
-            spec.resource_attributes = Some(ResourceAttributes {
-                group: some(group),
-                version: some(version),
-                namespace: some(namespace),
-                resource: some(resource),
-                name: some(name),
-                subresource: some(subresource),
-                verb,
-                ..ResourceAttributes::default()
-            });
-        }
-    }
-    spec
 }
 
 impl Asking {
-    async fn review(&self, question: &Question) -> Result<Arc<Decision>, ReviewFailure> {
-        let user = &question.user;
+    async fn review(&self, spec: &ReviewSpec) -> Result<Arc<Decision>, ReviewFailure> {
+        let user = &spec.user;
         let asker = if user.is_anonymous() { Asker::Stranger } else { Asker::Known(&user.name) };
         let mut span = Span::part(SpanKind::Client, "SubjectAccessReview");
         let ask = async {
-            let spec = spec(question);
+            let spec = spec.to_api();
             let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
             let api = Api::all(self.client.clone());
             deadline(api.create(&PostParams::default(), &review)).await
         };
-        let reviewed = self.limiter.review(asker, question.bytes(), ask).await;
+        let reviewed = self.limiter.review(asker, spec.bytes(), ask).await;
         let reviewed: SubjectAccessReview = match reviewed {
             Ok(reviewed) => reviewed,
             Err(failure) => {
@@ -305,21 +303,21 @@ mod tests {
         let of = |path| Attributes::of("GET", path, false).unwrap();
         for path in ["/apis/g/v1/namespaces/n/pods/a%20b/m", "/apis/g/v1/nodes/*/m", "/metrics"] {
             let attributes = of(path);
-            let question =
-                Arc::new(Question { user: Arc::clone(&user), attributes: of(path).into_owned() });
+            let spec =
+                Arc::new(ReviewSpec { user: Arc::clone(&user), attributes: of(path).into_owned() });
             let same = Arc::new(User::clone(&user));
             for user in [&user, &same] {
-                let asked = Asked { user, attributes: &attributes };
+                let asked = BorrowedSpec { user, attributes: &attributes };
                 let hashes = RandomState::new();
-                assert_eq!(hashes.hash_one(&asked), hashes.hash_one(&question), "{path}");
-                assert!(asked.equivalent(&question), "{path}");
+                assert_eq!(hashes.hash_one(&asked), hashes.hash_one(&spec), "{path}");
+                assert!(asked.equivalent(&spec), "{path}");
             }
-            assert!(!Asked { user: &other, attributes: &attributes }.equivalent(&question));
-            assert!(!Asked { user: &user, attributes: &of("/x") }.equivalent(&question));
+            assert!(!BorrowedSpec { user: &other, attributes: &attributes }.equivalent(&spec));
+            assert!(!BorrowedSpec { user: &user, attributes: &of("/x") }.equivalent(&spec));
         }
     }
 
-    /// Whatever is asked by whoever: what is remembered does not grow beyond its limit.
+    /// Whatever users request, the cached decisions stay within their limit.
     #[tokio::test]
     async fn what_is_remembered_is_weighed() {
         let long = Duration::from_secs(600);
@@ -340,9 +338,9 @@ mod tests {
                     if is_large { String::new() } else { "a".repeat(9_900) }
                 );
                 let attributes = Attributes::of("GET", &path, false).unwrap().into_owned();
-                let question = Question { user: Arc::clone(&user), attributes };
-                assert!(question.bytes() > if is_large { 40_000 } else { 9_900 });
-                decisions.insert(Arc::new(question), Decision::unasked()).await;
+                let spec = ReviewSpec { user: Arc::clone(&user), attributes };
+                assert!(spec.bytes() > if is_large { 40_000 } else { 9_900 });
+                decisions.insert(Arc::new(spec), Decision::unasked()).await;
             }
             decisions.run_pending_tasks().await;
             let (weight, count) = (decisions.weighted_size(), decisions.entry_count());

@@ -1,4 +1,4 @@
-//! Client certificates: whoever shows one on a long-lived connection is judged, at each request, by the authorities that are
+//! Client certificates: on a long-lived connection a certificate is verified, at each request, against the authorities that are
 //! trusted then.
 
 use std::sync::Arc;

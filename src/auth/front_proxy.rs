@@ -1,4 +1,4 @@
-//! What kube-apiserver's aggregator says of who asks: headers that count only together with its client certificate.
+//! The user in the headers of kube-apiserver's aggregator, which count only together with its client certificate.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -29,7 +29,7 @@ pub struct FrontProxy {
 }
 
 impl FrontProxy {
-    /// The user that the proxy names, if it is the proxy who asks.
+    /// The user that the proxy names, if the request is the proxy's.
     pub fn authenticate(&self, headers: &HeaderMap, peer: &Peer, now: UnixTime) -> Verdict {
         let Some(subject) = self.authority.subject(peer, now)? else {
             return Ok(None);
@@ -83,7 +83,7 @@ impl FrontProxy {
     }
 }
 
-/// Removes every header that only the front proxy may send, whoever sent it, before anything else reads them.
+/// Removes every header that only the front proxy may send, before anything else reads them.
 pub fn strip(headers: &mut HeaderMap, proxy: Option<&FrontProxy>) {
     // Without any, as in nearly all requests, this allocates nothing.
     let names: Vec<_> = headers

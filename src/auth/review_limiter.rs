@@ -40,7 +40,7 @@ pub(super) enum Asker<'a> {
 /// Why there is no review.
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewFailure {
-    /// The limit of reviews is reached for whoever asks; later it may not be.
+    /// The user has reached the limit of reviews; later it may be free.
     #[error("too many reviews are under way")]
     Crowded,
     /// The cluster did not answer as it should.

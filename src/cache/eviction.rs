@@ -1,7 +1,7 @@
-//! Which results give way when they take more bytes than they may.
+//! The choice of results to evict when all take more bytes than allowed.
 //!
 //! As long as there is room everything is kept. When there is none, the namespace whose results take the most bytes loses the
-//! one that was fetched longest ago: what is read regularly is refreshed, so that one is not. One namespace alone may have
+//! one that was fetched longest ago: a result that is read regularly is refreshed, so it is not the oldest. One namespace alone may have
 //! all the room, and one that takes no more than an equal share loses nothing because of the others.
 //!
 //! This decides and counts; the results are elsewhere.
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash> Eviction<K> {
         }
     }
 
-    /// A result was fetched for a namespace, in place of an older one if there was one. Says which results give way; it can
+    /// Notes a result that was fetched for a namespace, in place of an older one if there was one. Returns the results to evict; it can
     /// be among them.
     pub(super) fn fetched(&mut self, namespace: &Arc<str>, key: K, bytes: u64) -> Vec<K> {
         self.gone(&key);

@@ -1,6 +1,6 @@
 //! How the places for queries that are refreshed before they are read are divided among namespaces.
 //!
-//! As long as there are places, whoever comes takes one. When all are taken a namespace may still take its fair share, and
+//! While there are free places, any read takes one. When all are taken a namespace may still take its fair share, and
 //! those that have more than theirs do not get places back. So there may be more than there should be for a while, at most
 //! twice as many, and no namespace can keep another one out.
 
@@ -32,7 +32,7 @@ impl Places {
         true
     }
 
-    /// Gives a place back that was taken for the namespace.
+    /// Frees a place that was taken for the namespace.
     pub(super) fn give_back(&mut self, namespace: &Arc<str>) {
         let Some(held) = self.held.get_mut(namespace) else { return };
         self.taken -= 1;

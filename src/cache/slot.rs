@@ -90,7 +90,7 @@ struct Failure<E> {
 /// How a fetch ended.
 type Outcome<V, E> = Result<Arc<Cached<V>>, E>;
 
-/// Tells those who wait how a fetch ended.
+/// Notifies the waiters of the result of a fetch.
 type Landed<V, E> = watch::Receiver<Option<Outcome<V, E>>>;
 
 #[derive(Debug)]
@@ -206,7 +206,7 @@ impl<V, E: Clone> Slot<V, E> {
             (Some(landing), now, outcome)
         };
         let fallback = older.map(|kept| {
-            // Whoever reads regularly does not wait at all.
+            // Regular readers do not wait at all.
             (if steady { now } else { started + PATIENCE }, kept)
         });
         let wait = Wait { outcome, fallback };
@@ -297,8 +297,8 @@ impl<V, E> Flight<V, E> {
 }
 
 impl<V, E: Clone> Landing<V, E> {
-    /// Ends the fetch, and gives the place back. While the older value may be used, `worse` compares it with the newer one:
-    /// for what is worse it gives the failure that it is.
+    /// Ends the fetch and frees its place. While the older value may be used, `worse` compares it with the newer one: if the newer
+    /// one is worse, it returns the failure.
     pub fn land(
         self,
         result: Result<V, E>,

@@ -1,5 +1,4 @@
-//! The arguments of `serve` as manifests, shells and word processors leave them: flags, what should have been one, and what is
-//! none.
+//! The arguments of `serve` as manifests, shells and word processors leave them: flags, mistyped flags and other words.
 //!
 //! No text repeats a value: it may hold a password.
 
@@ -14,24 +13,24 @@ const EXCERPT: usize = 60;
 
 const QUOTES: &[char] = &['"', '\'', '`', '“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
 
-/// What word processors make of hyphens.
+/// Characters that word processors put in place of hyphens.
 const DASHES: &[char] = &['‐', '‑', '‒', '–', '—', '―', '−', '﹣', '－'];
 
-/// Flags whose values may be secrets: what stands behind them may be the rest of one.
+/// Flags whose values may be secrets: the argument after one may be the rest of a secret.
 const SECRET: [&str; 2] = ["prometheus-header", "prometheus-url"];
 
-/// The arguments, told apart.
+/// The arguments, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     /// Flags and their values, for the parser.
     pub(super) flags: Vec<OsString>,
-    /// The others, as they may be shown. They have no effect.
+    /// The others, redacted for messages. They have no effect.
     pub(super) strays: Vec<String>,
 }
 
 impl Arguments {
-    /// Tells flags apart from other arguments. The path of an adapter's binary, which manifests of prometheus-adapter pass, is
-    /// left out without a word.
+    /// Separates flags from other arguments. The path of an adapter's binary, which manifests of prometheus-adapter pass, is
+    /// left out silently.
     ///
     /// # Errors
     ///
@@ -55,7 +54,7 @@ impl Arguments {
                 if is_over && known.flag(&text).is_some() {
                     let name = shown(&text);
                     return Err(format!(
-                        "{name} stands behind `--`, where nothing is read as a flag: take the `--` away"
+                        "{name} is after `--`, where no flag is recognized: remove the `--`"
                     ));
                 }
                 known.is_none(&text)?;
@@ -109,9 +108,9 @@ pub(super) fn is_no_word(argument: &OsStr) -> bool {
 struct Flag<'c, 't> {
     /// As the command calls it.
     name: &'c str,
-    /// What stands behind its `=`.
+    /// The text after its `=`.
     value: Option<&'t str>,
-    /// What the command knows of it; nothing of `--help`.
+    /// The definition; `None` for `--help`.
     argument: Option<&'c Arg>,
     /// Whether it is written with underscores, which Kubernetes' components take for hyphens.
     is_renamed: bool,
@@ -167,7 +166,7 @@ impl<'c> Known<'c> {
         let name = flag.name;
         if !flag.may_be(value) {
             return Err(format!(
-                "the value of --{name} begins with a quote, which a shell or YAML has left there: take the quotes away"
+                "the value of --{name} begins with a quote that a shell or YAML has left there: remove the quotes"
             ));
         }
         self.check_single(name, value)
@@ -207,7 +206,7 @@ impl<'c> Known<'c> {
         let Some(flag) = flag else { return Err(self.unknown(&name)) };
         self.check_single(&flag, behind)?;
         let reason = if before.contains(QUOTES) {
-            "quotes came along with it from a shell or YAML; take them away".to_owned()
+            "it has quotes from a shell or YAML: remove them".to_owned()
         } else if before.contains(is_blank) {
             "there is a blank before its name; take it away".to_owned()
         } else if before.contains(DASHES) || word.contains(DASHES) {
@@ -215,7 +214,7 @@ impl<'c> Known<'c> {
         } else if before != "--" {
             "two hyphens have to stand before its name".to_owned()
         } else if behind.starts_with(QUOTES) {
-            "a quote came along with it from a shell or YAML; take it away".to_owned()
+            "it has a quote from a shell or YAML: remove it".to_owned()
         } else {
             format!("write --{flag}=VALUE, or make two arguments of the flag and its value")
         };
@@ -227,7 +226,7 @@ impl<'c> Known<'c> {
         let no_such = format!("no such flag: --{name}");
         if name.starts_with("enable-") && name.contains("metrics") {
             return format!(
-                "{no_such}. No API needs one: `rules`, `externalRules` and `resourceRules` of the rules file say what is served"
+                "{no_such}. No API needs one: `rules`, `externalRules` and `resourceRules` of the rules file define what is served"
             );
         }
         match nearest(&name.replace('_', "-"), self.names()).first() {

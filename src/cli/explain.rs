@@ -165,7 +165,7 @@ async fn of_files(
     Box::pin(of_autoscalers(&standalone, hpas, question, "in the files")).await
 }
 
-/// Explains in a cluster, with the rights of whoever asks.
+/// Explains in a cluster, with the rights of the kubeconfig's user.
 async fn of_cluster(
     flags: &Flags,
     question: Option<&Question>,
@@ -232,7 +232,7 @@ async fn of_autoscalers(
     Ok(explanations)
 }
 
-/// What is asked about, in the words of an error.
+/// The subject of the question, for errors.
 fn called(question: Option<&Question>) -> String {
     match question {
         Some(Question::Hpa(name)) => format!("hpa/{name}"),
@@ -268,3 +268,6 @@ fn is_asked_about(hpa: &Value, question: Option<&Question>) -> bool {
         Some(Question::Metric(_)) | None => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

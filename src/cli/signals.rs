@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// Cancels the token at the first signal that asks for an end, and comes back at the second. Tells of every other.
+    /// Cancels the token at the first signal that asks for an end, and comes back at the second. Reports every other one.
     pub(super) async fn watch(mut self, stop: CancellationToken, hangup: &Notify) {
         self.next(hangup).await;
         stop.cancel();

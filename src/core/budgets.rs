@@ -1,7 +1,7 @@
 //! How the memory of the process is divided.
 
 /// What each part may take that others can make grow, in bytes where nothing else is said. The rest is for the program, the
-/// catalog, the objects of the cluster, and what the allocator does not give back.
+/// catalog, the objects of the cluster, and memory that the allocator does not return.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MemoryBudgets {
     /// Results of queries that are kept.

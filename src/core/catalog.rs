@@ -93,7 +93,7 @@ impl Entry {
         let rule = &self.rule.base;
         Source {
             rule: rule.id,
-            content: rule.content,
+            fingerprint: rule.fingerprint,
             place: rule.place,
             query: &rule.query,
             is_sorted: self.rule.is_sorted,
@@ -125,7 +125,7 @@ struct Metric<P> {
     provider: Arc<P>,
 }
 
-/// What all metrics have in common that a rule gives through one label.
+/// The common part of all metrics that a rule serves by one label.
 #[derive(Debug)]
 struct Provider {
     rule: Arc<CustomRule>,
@@ -308,13 +308,13 @@ impl Catalog {
         &self.limited
     }
 
-    /// The kinds that a metric exists for, sorted, to help whoever asked for it at another one.
+    /// The kinds that have the metric, sorted, for the error of a read of another kind.
     pub fn kinds_with(&self, metric: &str) -> Vec<&GroupResource> {
         let kinds = self.metrics.iter().filter(|(_, metrics)| find(metrics, metric).is_some());
         kinds.map(|(resource, _)| resource).collect()
     }
 
-    /// The rules that give metrics.
+    /// The rules that serve metrics.
     pub fn rules(&self) -> HashSet<RuleId> {
         let custom = self.metrics.values().flatten().map(|metric| metric.provider.rule.base.id);
         custom.chain(self.external.rules()).collect()

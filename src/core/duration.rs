@@ -66,7 +66,7 @@ pub fn prometheus(duration: Duration) -> String {
         .map_or_else(|| "0".to_owned(), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
-/// Go's notation of a duration, as `time.Duration.String` gives it: `3m0s`, `1h0m0s`, `1.5s`, `300ms`, `0s`.
+/// Go's notation of a duration, as `time.Duration.String` returns it: `3m0s`, `1h0m0s`, `1.5s`, `300ms`, `0s`.
 pub fn go(duration: Duration) -> String {
     let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
     if seconds == 0 {

@@ -137,7 +137,7 @@ impl Found {
     }
 
     /// A file that is no manifest. What is neither values nor has any known key is taken for a rules file with problems where
-    /// that helps more than to be told that it is none.
+    /// that is more helpful than the error that it is none.
     fn plain_file(&mut self, node: Node) {
         let Value::Mapping(entries) = &node.value else {
             return self.files.push(Carried { rules: node, values: None });

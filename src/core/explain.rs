@@ -6,6 +6,7 @@
 pub mod broken;
 pub mod candidates;
 mod cause;
+mod command;
 pub mod facts;
 pub mod hpa;
 pub mod metric;
@@ -25,12 +26,12 @@ use serde::{Deserialize, Serialize};
 use self::facts::Which;
 use crate::core::selector::Selector;
 
-/// What is asked about a metric, in the words of the API.
+/// A question about a metric, in the terms of the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inquiry {
     /// Its name.
     pub metric: String,
-    /// Whose value is asked.
+    /// The owner of the value.
     pub subject: Subject,
     /// The namespace; nothing for objects that are in none.
     pub namespace: Option<String>,
@@ -40,7 +41,7 @@ pub struct Inquiry {
     pub is_at_zero: bool,
 }
 
-/// Whose value is asked.
+/// The owner of the value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Subject {
     /// Objects: custom.metrics.k8s.io.
@@ -78,7 +79,7 @@ pub struct Answered {
 pub struct Step {
     /// What is looked at. One of the names in [`name`].
     pub name: Cow<'static, str>,
-    /// Whether it is as it should be; nothing where it was not looked at, or cannot be told.
+    /// Whether it is as it should be; `None` if it was not checked or is not known.
     pub ok: Option<bool>,
     /// What was seen.
     pub seen: String,
@@ -226,7 +227,7 @@ pub struct Explanation {
 pub struct Outcome {
     /// How many replicas there are.
     pub current: Option<i32>,
-    /// How many there should be; nothing where that cannot be told.
+    /// The desired number; `None` if it is not known.
     pub desired: Option<i32>,
     /// Its metrics.
     pub metrics: Vec<OutcomeMetric>,

@@ -45,7 +45,7 @@ pub struct ExternalReadings {
     pub odd: Oddities,
 }
 
-/// Renders the query for a question, in the form that prometheus-adapter gives it.
+/// Renders the query in prometheus-adapter's form.
 ///
 /// Matchers come in the order selector (by key), namespace. The namespace, as it stands in the request (`*` is no wildcard), is
 /// matched unless the rule says `namespaced: false`. There is nothing to group by.
@@ -58,7 +58,7 @@ pub fn query(
 ) -> Result<String, PlanError> {
     let query = matched(entry, namespace, selector)?;
     let label = entry.namespace_label.as_deref().filter(|_| entry.rule.base.mapping.namespaced());
-    let of = "the namespace that is asked about";
+    let of = "the requested namespace";
     let given = label.map(|label| Given { label, value: Some(namespace), of });
     for Contradiction { label, why } in selector.contradictions(given.as_slice()) {
         if query != matched(entry, namespace, &selector.without(label))? {

@@ -32,7 +32,7 @@ pub fn escape(text: &str, delimiter: char) -> String {
 /// Whether Go's `strconv.IsPrint` holds: letters, marks, numbers, punctuation, symbols and the ASCII space.
 ///
 /// The tables are those of Unicode 16; Go's own depend on its version. Characters that only one of the two knows are
-/// escaped by one and not by the other, which means the same to whoever reads the literal.
+/// escaped by one and not by the other, which means the same to any reader of the literal.
 fn is_print(c: char) -> bool {
     if c.is_ascii() {
         return c == ' ' || c.is_ascii_graphic();

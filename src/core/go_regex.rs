@@ -53,7 +53,7 @@ pub fn compile_within(pattern: &str, budget: &mut Budget) -> Result<Regex, Patte
         return Err(PatternError { column: 1, reason: format!("longer than {MAX_LENGTH} bytes") });
     }
     let translated = Translator::new(pattern).translate()?;
-    // The crate does not tell how large a pattern has become, only that it is larger than a limit.
+    // The crate reports only that a pattern exceeds a limit, not its size.
     let mut size = SMALL_SIZE;
     loop {
         match RegexBuilder::new(&translated).size_limit(size).build() {

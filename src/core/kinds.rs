@@ -141,7 +141,7 @@ impl Kinds {
         self.all.is_empty()
     }
 
-    /// Why a resource is not among the kinds, in a sentence for whoever asks for it.
+    /// Why a resource is not among the kinds: a sentence for clients.
     pub fn lacks(&self, resource: &GroupResource) -> String {
         if self.is_builtin {
             format!(

@@ -1,5 +1,5 @@
-//! What is wrong or doubtful in a rules file, told by the file alone: problems that keep rules from being served, and lints of
-//! rules that are served and probably do not what is wanted.
+//! Checks of a rules file that need nothing but the file: problems that keep rules from being served, and lints of rules that
+//! are served but probably do not do what was intended.
 //!
 //! A lint says nothing where it does not know: what Prometheus has can make a rule right that looks wrong, and what the parser
 //! of PromQL does not understand may be an extension of the backend.
@@ -112,7 +112,7 @@ pub fn check_with(text: &str, policy: &CredentialPolicy) -> Vec<Finding> {
     findings
 }
 
-/// [`check`] of a file that has been loaded already, but for what its backends may not use: the server itself tells of that.
+/// [`check`] of a file that is already loaded, without the credentials of its backends: the server reports those itself.
 pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Ok(carried) = embedded::one(text) {

@@ -77,7 +77,7 @@ impl Texts {
         self.all.truncate(self.ends.last().map_or(0, |end| index(*end)));
     }
 
-    /// Gives the room back that is not used.
+    /// Returns unused room.
     pub fn shrink(&mut self) {
         self.all.shrink_to_fit();
         self.ends.shrink_to_fit();

@@ -11,7 +11,7 @@ const LONGEST: usize = 200;
 /// The most edits between a name and one that is proposed for it.
 const MOST_EDITS: usize = 4;
 
-/// How many names the edits are counted to, and the letters of. Who asks decides the name, and the answer must not take long: of
+/// How many names are compared by edits, and by letters. Clients choose the name, and the comparison must not take long: of
 /// hundreds of thousands of names some may not be looked at.
 const MOST_COMPARED: usize = 500;
 const MOST_COUNTED: usize = 50_000;

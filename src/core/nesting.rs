@@ -1,4 +1,4 @@
-//! What is safe to give to the parser of PromQL: it builds a tree as deep as the text nests, and drops it by recursion.
+//! A limit for the input of the PromQL parser: it builds a tree as deep as the text nests, and drops it by recursion.
 
 /// The most bytes outside strings. Each of them may nest one deeper (`-` does); the parser has been seen to take more than
 /// this in a stack of 2 MiB.

@@ -1,18 +1,18 @@
-//! What can be odd about the samples of an answer, and why an answer has no value.
+//! Oddities of the samples of an answer, and reasons for a missing value.
 
 use std::collections::BTreeMap;
 
 use super::excerpt::{NAME, excerpt};
 
-/// Something odd about the samples that a read looked at, or the reason why they hold no value.
+/// An oddity of the samples of a read, or the reason why they hold no value.
 ///
-/// Those up to [`Oddity::NoSample`] can be the reason for a missing value. Of several the first one is told: what is known of
-/// the object's own samples comes before what is known of others.
+/// Those up to [`Oddity::NoSample`] can be the reason for a missing value. The first one in this order is reported: the object's
+/// own samples come before those of others.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Oddity {
     /// A sample is a native histogram.
     NativeHistogram,
-    /// The timestamp of a sample is none that an answer can have.
+    /// The timestamp of a sample is out of the range of an answer.
     OutOfTime,
     /// A sample is NaN, and the rule does not make it 0.
     NotANumber,
@@ -20,11 +20,11 @@ pub enum Oddity {
     Infinite,
     /// Samples of a pod do not carry the label of its containers, while other samples of the pod do.
     NoContainerLabel,
-    /// A sample says by its own label that it is of another namespace.
+    /// A sample carries the label of another namespace.
     OtherNamespaces,
     /// Samples do not carry the label that names the object: the query aggregates it away.
     NoLabel,
-    /// The series carry the label under the name that Prometheus gives to a label of the exporter's that it has itself.
+    /// The series carry the label as `exported_…`: Prometheus renames a label of the exporter that the scrape sets too.
     ExportedLabel,
     /// There are samples, but none of the object.
     OtherObjects,
@@ -59,12 +59,12 @@ impl Oddity {
         Self::Warning,
     ];
 
-    /// What a float is that is no value.
+    /// The oddity of a float that is not finite.
     pub fn of_value(value: f64) -> Self {
         if value.is_nan() { Self::NotANumber } else { Self::Infinite }
     }
 
-    /// A word for logs and metrics. It never changes.
+    /// A code for logs and metrics. It never changes.
     pub fn code(self) -> &'static str {
         match self {
             Self::NativeHistogram => "native-histogram",
@@ -84,7 +84,7 @@ impl Oddity {
         }
     }
 
-    /// What the query did where a value is missing, as the end of a sentence about it. `label` names the object.
+    /// Why a value is missing: the end of a sentence whose subject is the query. `label` is the label of the objects.
     pub fn explains(self, label: &str) -> String {
         let words = match self {
             Self::NativeHistogram => "returned a native histogram, which is no value",
@@ -96,19 +96,19 @@ impl Oddity {
             Self::NoLabel => return format!("returned samples without the label `{label}`"),
             Self::ExportedLabel => {
                 return format!(
-                    "gives no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
+                    "returned no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
                 );
             }
             Self::OtherObjects => "returned samples of other objects only",
-            Self::Partial => "gives no sample, and Prometheus says that its answer is partial",
+            Self::Partial => "returned no sample, and Prometheus says that its answer is partial",
             Self::NoSample | Self::SeveralSamples | Self::SeveralValues | Self::Warning => {
-                "gives no sample"
+                "returned no sample"
             }
         };
         words.to_owned()
     }
 
-    /// What the query did where there are values all the same, as the end of a sentence about it.
+    /// What is odd although there are values: the end of a sentence whose subject is the query.
     pub fn says(self) -> &'static str {
         match self {
             Self::NativeHistogram => "returned native histograms, which are no values",
@@ -118,10 +118,10 @@ impl Oddity {
             Self::NoContainerLabel => "returned no sample with the label of containers for a pod",
             Self::OtherNamespaces => "returned samples of other namespaces, which are left out",
             Self::NoLabel => "returned samples without the label that names the object",
-            Self::ExportedLabel => "gives no sample of an object whose label has been renamed",
+            Self::ExportedLabel => "returned no sample of an object whose label has been renamed",
             Self::OtherObjects => "returned samples of other objects, and none of one that exists",
             Self::Partial => "returned an answer that is partial",
-            Self::NoSample => "gives no sample of an object that exists",
+            Self::NoSample => "returned no sample of an object that exists",
             Self::SeveralSamples => "returned several samples for one object; one of them is used",
             Self::SeveralValues => "returned several values, which an autoscaler adds up",
             Self::Warning => "has a warning of Prometheus",

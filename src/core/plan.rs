@@ -31,7 +31,7 @@ pub enum Objects {
     Any,
 }
 
-/// What is asked of Prometheus.
+/// A query with the key of its samples.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {
     /// The PromQL text. Equal questions have equal texts.
@@ -43,13 +43,13 @@ pub struct Plan {
 /// A plan for some of the objects that are asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PartialPlan {
-    /// What is asked.
+    /// The text of the query.
     pub plan: Plan,
     /// The objects that are asked for: sorted, each once.
     pub names: Vec<Arc<str>>,
 }
 
-/// How it is told which object a sample belongs to, and which of several samples of an object counts.
+/// How samples are assigned to objects, and which of several samples of an object counts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Key {
     /// The label that holds the object's name.
@@ -109,7 +109,7 @@ pub enum PlanError {
     },
 }
 
-/// The query for exactly the objects that are asked for, in the form that prometheus-adapter gives it.
+/// The query for exactly the requested objects, in prometheus-adapter's form.
 ///
 /// Matchers come in the order metric selector (by key), namespace, object. Several names are joined to a regular
 /// expression, each escaped; `.LabelValuesByName` joins them by `|` as they are.
@@ -137,10 +137,9 @@ pub fn check_selector(
     let of_namespace = source.namespace_label.zip(namespace).map(|(label, namespace)| Given {
         label,
         value: Some(namespace),
-        of: "the namespace that is asked about",
+        of: "the requested namespace",
     });
-    let of_object =
-        Given { label: source.label, value: object, of: "the object that is asked about" };
+    let of_object = Given { label: source.label, value: object, of: "the requested object" };
     let given: Vec<_> = of_namespace.into_iter().chain([of_object]).collect();
     for Contradiction { label, why } in metric_selector.contradictions(&given) {
         let query = |selector| render(source, Place::of(namespace), Names::All, selector);
@@ -181,7 +180,7 @@ pub fn renamed(source: Source<'_>) -> Option<String> {
 const MAX_PARTS: usize = 64;
 
 /// Exact queries for parts of the names, so that no query is longer than `max_bytes` where that takes no more than 64 parts and
-/// the names are at least half of each. The parts keep the order. Whoever asks so must know that the query is pointwise.
+/// the names are at least half of each. The parts keep the order. The caller must know that the query is pointwise.
 pub fn exact_in_parts(
     source: Source<'_>,
     namespace: Option<&str>,

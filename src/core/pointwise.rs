@@ -14,8 +14,8 @@
 //! > independent parts.
 //!
 //! An independent part is the same text whatever the names, and so the same result. A dependent selector selects no sample
-//! whose key is empty, and of an object that is asked for it selects the same samples whoever else is asked for. So for each of
-//! these objects, a part that has the invariant gives the same elements for one name, for several and for all. By induction:
+//! whose key is empty, and of an object that is asked for it selects the same samples whatever other objects are requested. So for each of
+//! these objects, a part that has the invariant returns the same elements for one name, for several and for all. By induction:
 //!
 //! - Selectors have it. Further matchers, offsets, `@`, ranges, subqueries and parentheses keep it.
 //! - Functions that make each element out of one element or series, without writing a key, keep it.

@@ -134,7 +134,7 @@ impl Readings {
         }
     }
 
-    /// Gives 0 to those of `names`, which are sorted, that have no sample. `at_ms` is the time of a value where no sample
+    /// Sets 0 for those of `names`, which are sorted, that have no sample. `at_ms` is the time of a value where no sample
     /// says one.
     pub fn fill(&mut self, names: &[Arc<str>], at_ms: i64) {
         let at_ms = self.values.iter().map(|reading| reading.at_ms).max().unwrap_or(at_ms);

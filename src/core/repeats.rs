@@ -1,4 +1,4 @@
-//! What may come again and again, and is told once a minute.
+//! Events that may repeat, and are reported once a minute.
 
 use std::{
     collections::HashMap,
@@ -6,16 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long what was told is not told again.
+/// How long a reported event is not reported again.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// How many things are told apart.
+/// How many events are distinguished.
 const MOST: usize = 1_000;
 
-/// What stands for all that are too many to be told apart.
+/// The key of all further events.
 const OTHERS: u64 = 0;
 
-/// What was told lately.
+/// The recently reported events.
 #[derive(Debug, Default)]
 pub struct Repeats {
     told: HashMap<u64, Told>,
@@ -29,7 +29,7 @@ struct Told {
 }
 
 impl Repeats {
-    /// Whether to tell of something now; if so, how often it came and was not told of since the last time.
+    /// Whether to report an event now; if so, how often it has occurred unreported since the last report.
     pub fn tell(&mut self, what: impl Hash, now: Instant) -> Option<u64> {
         let is_recent = |told: &Told| now.saturating_duration_since(told.at) < PERIOD;
         let mut hasher = DefaultHasher::new();
@@ -75,7 +75,7 @@ mod tests {
         let mut repeats = Repeats::default();
         let told = (0..10 * MOST).filter(|what| repeats.tell(what, start).is_some()).count();
         assert_eq!((told, repeats.told.len()), (MOST + 1, MOST + 1));
-        // A minute later there is room again, and what was not told of the others is not lost.
+        // A minute later there is room again, and the count of the unreported ones is kept.
         let later = start + PERIOD;
         assert_eq!(repeats.tell("new", later), Some(0));
         assert_eq!(repeats.told.len(), 1);

@@ -1,4 +1,4 @@
-//! The usage of pods and nodes, as metrics.k8s.io tells it: what is asked of Prometheus, and what its samples mean.
+//! The usage of pods and nodes for metrics.k8s.io: the queries, and the meaning of their samples.
 
 mod reading;
 mod source;

@@ -5,10 +5,10 @@
 //! out and reported, and the others go on, unless the caller is strict about it.
 
 mod backend;
-mod content;
 mod credentials;
 mod external;
 mod fields;
+mod fingerprint;
 mod form;
 mod keys;
 mod mapping;
@@ -23,11 +23,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
-pub use content::Content;
 pub use credentials::{
     CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback,
 };
 use fields::{Fields, Text};
+pub use fingerprint::Fingerprint;
 pub(crate) use form::excerpt;
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};
@@ -121,12 +121,13 @@ struct Compiler<'f> {
 
 impl Compiler<'_> {
     fn custom(&mut self, position: usize, rule: &Fields<'_>) -> Option<CustomRule> {
-        let base = self.base(rule, RuleId::Custom(position), rule.content("rules"))?;
+        let base = self.base(rule, RuleId::Custom(position), rule.fingerprint("rules"))?;
         Some(CustomRule { is_sorted: is_sorted(&base.query), base })
     }
 
     fn external(&mut self, position: usize, rule: &Fields<'_>) -> Option<ExternalRule> {
-        let base = self.base(rule, RuleId::External(position), rule.content("externalRules"))?;
+        let base =
+            self.base(rule, RuleId::External(position), rule.fingerprint("externalRules"))?;
         let aggregate = match rule.text("aggregate").value.as_str() {
             "sum" => Aggregate::Sum,
             "max" => Aggregate::Max,
@@ -137,7 +138,12 @@ impl Compiler<'_> {
     }
 
     /// Compiles what rules of both kinds have, reporting everything that is wrong with it.
-    fn base(&mut self, rule: &Fields<'_>, id: RuleId, content: Content) -> Option<RuleBase> {
+    fn base(
+        &mut self,
+        rule: &Fields<'_>,
+        id: RuleId,
+        fingerprint: Fingerprint,
+    ) -> Option<RuleBase> {
         let Self { backends, patterns, broken } = self;
         let is_external = matches!(id, RuleId::External(_));
         let before = broken.len();
@@ -175,7 +181,7 @@ impl Compiler<'_> {
             window_seconds: own_window.or_else(|| window_seconds(&query)),
             id,
             place: rule.place,
-            content: options.content_with(content),
+            fingerprint: options.fingerprint_with(fingerprint),
             selector: selector?,
             namer: namer?,
             mapping: mapping?,
@@ -244,7 +250,7 @@ fn static_metric(
     };
     let Some(metric) = namer?.metric_name(series) else {
         let message = format!(
-            "a static rule needs a name, and `seriesFilters` and `name` give none to `{}`",
+            "a static rule needs a name, and `seriesFilters` and `name` leave `{}` without one",
             excerpt(series)
         );
         problems.add(rule.flag("static").place, "static", message);

@@ -102,7 +102,7 @@ impl Selector {
         self.requirements.iter().all(|requirement| requirement.matches(label(&requirement.key)))
     }
 
-    /// The JSON form, as `metav1.ParseToLabelSelector` gives it: equalities by key, all else as expressions. What compares
+    /// The JSON form, as `metav1.ParseToLabelSelector` returns it: equalities by key, all else as expressions. What compares
     /// numbers has none and is left out; no metric selector may do so.
     pub fn to_label_selector(&self) -> LabelSelector {
         let mut json = LabelSelector::default();

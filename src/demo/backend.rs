@@ -44,7 +44,7 @@ impl LiveIde {
         self.with(|ide| ide.pods(workload))
     }
 
-    /// Gives a workload another number of pods from now on.
+    /// Sets the number of pods of a workload from now on.
     pub fn scale(&self, workload: Workload, replicas: u32) {
         let at = self.age().as_secs_f64();
         self.with(|ide| ide.scale(workload, at, replicas));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::autoscaler::{Decision, Reason};
 use super::workload::{NAMESPACE, PERIOD, Workload};
+use crate::core::shell::quote;
 
 /// How to reach loadline's API.
 #[derive(Debug, Clone)]
@@ -73,31 +74,14 @@ fn about(workload: Workload) -> String {
 
 /// A `curl` command that reads the workload's metric. It does not verify the certificate, which is made at every start.
 pub fn curl(connection: &Connection, workload: Workload) -> String {
-    let mut command = String::from("curl -sk");
-    let path = metric_path(workload);
-    append(&mut command, " ", &format!("{}{path}", connection.url));
-    command
+    let url = format!("{}{}", connection.url, metric_path(workload));
+    format!("curl -sk {}", quote(&url))
 }
 
 /// A `kubectl` command that reads the workload's metric.
 pub fn kubectl(connection: &Connection, workload: Workload) -> String {
-    let mut command = String::from("kubectl");
-    append(&mut command, " --kubeconfig=", &connection.kubeconfig.to_string_lossy());
-    append(&mut command, " get --raw ", &metric_path(workload));
-    command
-}
-
-/// Appends a word, quoted for a POSIX shell where it has to be.
-fn append(command: &mut String, before: &str, word: &str) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    command.push_str(before);
-    if word.chars().all(plain) {
-        command.push_str(word);
-    } else {
-        command.push('\'');
-        command.push_str(&word.replace('\'', r"'\''"));
-        command.push('\'');
-    }
+    let (kubeconfig, path) = (connection.kubeconfig.to_string_lossy(), metric_path(workload));
+    format!("kubectl --kubeconfig={} get --raw {}", quote(&kubeconfig), quote(&path))
 }
 
 /// One reading of one workload: a line of the table.
@@ -149,7 +133,7 @@ fn row([time, workload, metric, value, target, pods, desired, why]: [&str; 8]) -
     row.trim_end().to_owned()
 }
 
-/// Thousandths as a decimal number, with as many decimals as tell something beside the workload's target.
+/// Thousandths as a decimal number, with as many decimals as are significant beside the workload's target.
 fn number(workload: Workload, milli: i64) -> String {
     if workload.target_milli() < 10_000 {
         return format!("{}.{:03}", milli / 1_000, milli % 1_000);

@@ -21,7 +21,7 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(3);
 /// An answer that takes longer is a failed reading.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the reader is told.
+/// The settings of the reader.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where loadline is.

@@ -61,7 +61,7 @@ pub fn session_memory(at: f64) -> f64 {
     SESSIONS_MEAN - SESSIONS_SWING * (TAU * at.max(0.0) / PERIOD).cos()
 }
 
-/// One of the two workloads, with what its autoscaler is told.
+/// One of the two workloads, with the settings of its autoscaler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
     /// Language servers, scaled on requests per second.
@@ -149,7 +149,7 @@ impl CloudIde {
         }
     }
 
-    /// Gives a workload another number of pods from `at` on; at least one. The newest pods go first, and a pod that comes
+    /// Sets the number of pods of a workload from `at` on; at least one. The newest pods go first, and a pod that comes
     /// back counts from zero.
     pub fn scale(&mut self, workload: Workload, at: f64, replicas: u32) {
         let replicas = replicas.max(1);

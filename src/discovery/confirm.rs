@@ -33,13 +33,13 @@ pub(super) type Series = (Arc<str>, Arc<str>);
 pub(super) struct Confirmed {
     /// Those that have samples within the discovery window.
     pub(super) alive: BTreeSet<Series>,
-    /// Those of which it could not be told; some of them may be among the living.
+    /// Those that could not be confirmed; some of them may be live.
     pub(super) untold: BTreeSet<Series>,
     /// Why not.
     pub(super) doubt: Option<Doubt>,
 }
 
-/// Why it cannot be told which series are alive.
+/// Why it is not known which series are live.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Doubt {
     #[error(transparent)]
@@ -51,7 +51,7 @@ pub(super) enum Doubt {
 }
 
 impl Doubt {
-    /// A cause that may be told to anybody.
+    /// The public cause.
     pub(super) fn public(&self) -> PublicError {
         match self {
             Self::BackendHandle(_) => PublicError::NoBackend,
@@ -129,7 +129,7 @@ async fn ask(
 }
 
 impl Confirmed {
-    /// Takes the answer about these series. A partial one tells of life, and not of death.
+    /// Notes the answer about these series. A partial one proves that series are live, not that others have ended.
     fn note(&mut self, series: BTreeSet<Series>, answer: Result<Answer, Error>) {
         match answer {
             Ok(Answer::Vector(vector)) => {

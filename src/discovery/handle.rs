@@ -101,7 +101,7 @@ impl Handle {
         self.problems.load_full()
     }
 
-    /// The rules that give no metric though nothing has failed, and those that have more metrics than are served.
+    /// The rules without metrics although nothing has failed, and those with more metrics than are served.
     pub fn remarks(&self) -> Arc<Vec<Problem>> {
         self.remarks.load_full()
     }

@@ -1,7 +1,7 @@
-//! Rules that give no metric though nothing has failed: why, as far as that can be told.
+//! Rules without metrics although nothing has failed, and the reason as far as it is known.
 //!
-//! Most is known from what was found. A rule for which no series was found is looked at more closely, now and then: there may be
-//! series without the labels that it wants, or its query may have an answer all the same.
+//! Most reasons follow from the discovered series. A rule without series is examined from time to time: there may be series
+//! without the required labels, or its query may return a result anyway.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -33,22 +33,22 @@ use crate::{
     prometheus::{Answer, BackendHandle},
 };
 
-/// The least time between two looks at one rule.
+/// The minimum time between two examinations of a rule.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 /// The most labels that a cause lists.
 const MOST_LABELS: usize = 5;
 
-/// Why a rule gives no metric.
+/// Why a rule has no metrics.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Cause {
     /// None of its resources is known.
     NoResource,
     /// Its series carry no label that names objects.
     NoLabel { series: String, labels: Vec<String> },
-    /// It gives none of its series a name.
+    /// It names none of its series.
     NoName { series: String },
-    /// Other rules give all of its metrics.
+    /// Other rules serve all of its metrics.
     Taken { metric: String, by: RuleId },
     /// No series was found, but the query has an answer.
     Unseen { window: Duration },
@@ -78,7 +78,7 @@ impl fmt::Display for Cause {
             Self::Taken { metric, by } => {
                 write!(
                     f,
-                    "{by} gives all of its metrics, such as `{}`",
+                    "{by} serves all of its metrics, such as `{}`",
                     excerpt(metric, excerpt::NAME)
                 )
             }
@@ -91,20 +91,20 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What is known of why a rule gives no metric.
+/// The state of a rule without metrics.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     cause: Option<Cause>,
-    /// What was warned of last: the same is said once.
+    /// The kind of the last warning: it is not repeated.
     told: Option<std::mem::Discriminant<Cause>>,
-    /// When it was looked at last.
+    /// When it was last examined.
     examined: Option<Instant>,
-    /// Whether it was told that others give some of its metrics.
+    /// Whether the log says that others serve some of its metrics.
     is_overtaken: bool,
 }
 
 impl Idle {
-    /// Why, in a sentence that may be told to anybody.
+    /// The reason, as a public sentence.
     pub(super) fn cause(&self) -> Option<String> {
         self.cause.as_ref().map(ToString::to_string)
     }
@@ -113,7 +113,7 @@ impl Idle {
         if let Some(cause) = &cause {
             let kind = std::mem::discriminant(cause);
             if self.told.replace(kind) != Some(kind) {
-                tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule gives no metric");
+                tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule serves no metric");
             }
         }
         self.cause = cause;
@@ -121,7 +121,7 @@ impl Idle {
 }
 
 impl Discovery {
-    /// Notes which rules give no metric, as far as it shows in what was found.
+    /// Notes the rules without metrics, as far as the discovered series show it.
     pub(super) fn find_idle(
         &mut self,
         catalog: &Catalog,
@@ -156,7 +156,7 @@ impl Discovery {
                     if state.needs_kinds()
                         && state.discovered.mapping.labels().next().is_none() =>
                 {
-                    // A rule without `resources` is told of with the file.
+                    // A rule without `resources` is reported when the file is loaded.
                     (!state.discovered.mapping.unknown().is_empty()).then_some(Cause::NoResource)
                 }
                 // That it was found out stays so until it is looked at again.
@@ -213,14 +213,14 @@ impl Discovery {
         self.tell_remarks();
     }
 
-    /// Says which rules give no metric now, and which have too many.
+    /// Publishes which rules have no metrics, and which have too many.
     pub(super) fn tell_remarks(&self) {
         let remarks = self.rules.iter().flat_map(RuleState::remarks).collect();
         self.remarks.store(Arc::new(remarks));
     }
 }
 
-/// By rule, a metric that a living series of it claims and another one gives, and which that is.
+/// By rule: a metric that a live series of the rule claims, and the claim of another rule that won.
 fn taken<'c>(
     contests: &'c [Contest],
     alive: &BTreeSet<Claim>,
@@ -236,7 +236,7 @@ fn taken<'c>(
     taken
 }
 
-/// Why series that were found, such as this one, are no metrics. Those that have ended are for others to replace.
+/// Why discovered series, such as this one, are no metrics. Series that have ended may be replaced by others.
 fn unclaimed(state: &RuleState, series: &str) -> Cause {
     let series = series.to_owned();
     match &state.discovered.found {
@@ -269,7 +269,7 @@ impl RuleState {
     }
 }
 
-/// What is asked about a rule for which no series was found.
+/// The queries about a rule without series.
 pub(super) struct Examination {
     /// The series, whatever labels they have; nothing where discovery has asked so itself.
     series: Option<Group>,

@@ -40,7 +40,7 @@ impl Miss {
 
 impl MissBackoff {
     pub(super) fn new() -> Self {
-        // Who asks again after a long silence is taken for somebody new.
+        // A reader that returns after a long pause counts as new.
         Self(Cache::builder().max_capacity(CAPACITY).time_to_idle(LONGEST * 3).build())
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::core::rules::RuleId;
 
-/// What failed in a discovery, or why a rule gives no metric. Shown as a sentence that may be told to anybody.
+/// A failure of a discovery, or the reason why a rule has no metrics. It is displayed as a public sentence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
     /// The rule; nothing where all rules have the problem.

@@ -35,7 +35,7 @@ impl Discovery {
         }
         for (error, rules) in failures {
             let rules = RuleId::list(&rules);
-            tracing::warn!(rules, error, "discovery failed; keeping what is known");
+            tracing::warn!(rules, error, "discovery failed; keeping the previous result");
         }
     }
 
@@ -120,7 +120,7 @@ impl Discovery {
     }
 
     /// Notes what was found for every rule of a selector. A rule whose discovery failed keeps what it knew, and one that a
-    /// partial answer tells of knows that as well; what is new among the failures is added to `failures`.
+    /// partial answer has knows that as well; what is new among the failures is added to `failures`.
     fn note(&mut self, group: &Group, found: Discovered, failures: &mut Failures) {
         let (found, error) = match found {
             Ok(Metadata { data, is_partial }) => (data, is_partial.then(|| Error::Partial.into())),
@@ -166,7 +166,7 @@ impl Discovery {
             tracing::warn!(
                 rules,
                 error,
-                "discovery failed to tell live series from dead ones; keeping what is known"
+                "discovery could not distinguish live series from ended ones; keeping the previous result"
             );
         }
     }

@@ -26,13 +26,13 @@ pub(super) struct RuleState {
     /// How far back its series are looked for.
     pub(super) window: Duration,
     pub(super) attempted: Option<Instant>,
-    /// What may be told of the last failure.
+    /// The public cause of the last failure.
     pub(super) error: Option<PublicError>,
-    /// Of its contested series, those that were alive when that could last be told.
+    /// Of its contested series, those that were live when that was last known.
     pub(super) alive: BTreeSet<Series>,
-    /// What may be told of why it cannot be told now.
+    /// The public cause why that is not known now.
     doubt: Option<PublicError>,
-    /// Why it gives no metric.
+    /// Why it has no metrics.
     pub(super) idle: Idle,
     /// How many of its metrics are not in the catalog, because there are too many.
     pub(super) left_out: usize,
@@ -56,10 +56,10 @@ pub(super) fn of(
 ) -> Vec<RuleState> {
     let mut known: HashMap<_, VecDeque<RuleState>> = HashMap::new();
     for state in before {
-        known.entry(state.rule().content).or_default().push_back(state);
+        known.entry(state.rule().fingerprint).or_default().push_back(state);
     }
     let state = |rule: MetricRule| {
-        let known = known.get_mut(&rule.base().content).and_then(VecDeque::pop_front);
+        let known = known.get_mut(&rule.base().fingerprint).and_then(VecDeque::pop_front);
         let mut state = match known {
             Some(mut state) => {
                 state.discovered.rule = rule;
@@ -132,8 +132,7 @@ impl RuleState {
         }
     }
 
-    /// Takes what was found in place of what was known. What a partial answer tells is added: that it leaves out what was
-    /// known says nothing.
+    /// Replaces the known series by those found. A partial answer is added instead: a series that it lacks may still exist.
     pub(super) fn learn(&mut self, told: Found, is_partial: bool) {
         let known = self.discovered.found.as_ref();
         let found = match known.filter(|_| is_partial) {
@@ -182,8 +181,8 @@ impl RuleState {
         Some(self.discovered.found.as_ref()?.names)
     }
 
-    /// Takes what was learned of its contested series, and gives the doubt back if it is another one than before. Where
-    /// nothing was learned it is as it was: which query serves a metric does not change because a backend is away.
+    /// Notes which contested series are live, and returns the doubt if it is a new one. Series that could not be confirmed keep
+    /// their state: the query of a metric does not change because a backend is away.
     pub(super) fn confirm(&mut self, confirmed: Confirmed) -> Option<Doubt> {
         let Confirmed { mut alive, untold, doubt } = confirmed;
         alive.extend(self.alive.intersection(&untold).cloned());
@@ -191,7 +190,7 @@ impl RuleState {
         let public = doubt.as_ref().map(Doubt::public);
         let rule = self.rule().id;
         if public.is_none() && self.doubt.is_some() {
-            tracing::info!(%rule, "live series can be told from dead ones again");
+            tracing::info!(%rule, "live series can be distinguished from ended ones again");
         }
         let is_new = public != self.doubt;
         self.doubt = public;
@@ -214,9 +213,10 @@ impl RuleState {
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
         let rule = Some(self.rule().id);
         let error = self.error.map(|error| Problem::new(rule, error));
-        // One cause is told once.
+        // Each cause is reported once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
-        let doubt = doubt.map(|doubt| format!("cannot tell live series from dead ones: {doubt}"));
+        let doubt =
+            doubt.map(|doubt| format!("cannot distinguish live series from ended ones: {doubt}"));
         let doubt = doubt.map(|cause| Problem::new(rule, cause));
         error.into_iter().chain(doubt)
     }

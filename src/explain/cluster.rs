@@ -1,54 +1,35 @@
-//! An explanation in a cluster, with the rights of whoever asks: the objects from kube-apiserver, and what there is to say of a
-//! metric from the server that is deployed.
+//! An explanation in a cluster, with the rights of the kubeconfig's user: objects and reviews from kube-apiserver, and the
+//! facts about a metric from the server that is deployed.
 
-use std::{path::Path, time::Duration};
+mod access;
+mod registrations;
+mod server;
+mod target;
 
-use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
-use serde_json::{Value, json};
+use std::path::Path;
+
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use serde_json::Value;
 
 use super::{
     Known,
-    environment::{Environment, Server, Target, Way},
+    environment::{Environment, Target, Way},
 };
 use crate::{
-    core::{
-        autoscaler::Scale,
-        explain::{
-            Answered, Api, Cause, Inquiry, Step, Subject,
-            facts::{Asked, ObjectsFacts, Of, Which},
-            hpa::Found,
-            metric, name, registration,
-            workload::{Documents, OwnedPod, Workload},
-        },
-        kinds::{GroupResource, guess_plural},
-        selector::Selector,
+    core::explain::{
+        Answered, Api, Inquiry, Step, Subject,
+        facts::{Asked, ObjectsFacts, Of},
+        hpa::Found,
+        metric,
     },
     kubernetes::{
         self,
         reader::{Reader, Unread},
     },
-    wire::{
-        discovery::{CUSTOM, EXTERNAL, Group},
-        explanation::{self, DecodeError},
-    },
+    wire::discovery::{CUSTOM, EXTERNAL, Group},
 };
 
-/// Who reads metrics for autoscalers.
-const CONTROLLER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
-
-/// Where registrations are.
-const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
-
-/// How long the server may take: longer than it takes itself.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often a server is asked that has too much to explain.
-const TRIES: usize = 5;
-
-/// How long it has until it is asked again, which is what it says itself.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// A cluster, and who asks.
+/// A cluster, as the user of a kubeconfig.
 pub struct Cluster(Reader);
 
 impl Cluster {
@@ -78,234 +59,11 @@ impl Cluster {
     pub async fn autoscalers(&self, namespace: &str) -> Result<Vec<Value>, Unread> {
         self.0.list(&autoscalers(namespace), "HorizontalPodAutoscaler").await
     }
-
-    /// The replicas of a workload, and the selector of its pods.
-    async fn workload(
-        &self,
-        wanted: &CrossVersionObjectReference,
-        namespace: &str,
-    ) -> Result<Workload, Unread> {
-        let called = format!("{}/{}", wanted.kind, wanted.name);
-        let path = path_of(wanted, namespace);
-        if let Ok(scale) = self.0.get(&format!("{path}/scale")).await {
-            // Of no replicas the API server says nothing.
-            let number = |pointer: &str| {
-                let number = scale.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
-                i32::try_from(number).unwrap_or(i32::MAX)
-            };
-            let selector = scale.pointer("/status/selector").and_then(Value::as_str);
-            return Ok(Workload {
-                name: called,
-                scale: Scale { spec: number("/spec/replicas"), status: number("/status/replicas") },
-                selector: selector.unwrap_or_default().to_owned(),
-            });
-        }
-        let mut document = self.0.get(&path).await?;
-        if let Some(document) = document.as_object_mut() {
-            document.insert("kind".to_owned(), wanted.kind.clone().into());
-        }
-        let documents = Documents::new(vec![document]);
-        let workload = documents.workload(&wanted.kind, namespace, &wanted.name);
-        let message = "it has no selector, as what scales has";
-        workload.ok_or_else(|| Unread { code: 0, message: message.to_owned() })
-    }
-
-    /// The pods that a selector matches and the names of all, with what there is to say where something cannot be read.
-    async fn pods(
-        &self,
-        namespace: &str,
-        selector: &Selector,
-    ) -> (Option<Vec<OwnedPod>>, Vec<String>, Vec<Step>) {
-        let unreadable = |what: &str, unread: &Unread| {
-            Step::unknown(name::TARGET, format!("the {what} cannot be listed: {unread}"))
-        };
-        let path = format!("/api/v1/namespaces/{namespace}/pods");
-        let pods = match self.0.list(&path, "Pod").await {
-            Ok(pods) => pods,
-            Err(unread) => return (None, Vec::new(), vec![unreadable("pods", &unread)]),
-        };
-        let text = |value: &Value, pointer: &str| {
-            value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let all = pods.iter().map(|pod| text(pod, "/metadata/name")).collect();
-        let is_owned_by = |kind: &str| {
-            let mut owners = pods
-                .iter()
-                .filter_map(|pod| pod.pointer("/metadata/ownerReferences")?.as_array())
-                .flatten();
-            owners.any(|owner| text(owner, "/kind") == kind)
-        };
-        let mut steps = Vec::new();
-        let mut owners = Vec::new();
-        for (kind, group, resource) in
-            [("ReplicaSet", "apps", "replicasets"), ("Job", "batch", "jobs")]
-        {
-            if !is_owned_by(kind) {
-                continue;
-            }
-            let path = format!("/apis/{group}/v1/namespaces/{namespace}/{resource}");
-            match self.0.list(&path, kind).await {
-                Ok(found) => owners.extend(found),
-                Err(unread) => steps.push(unreadable(resource, &unread)),
-            }
-        }
-        let documents = Documents::new(pods.into_iter().chain(owners).collect());
-        (Some(documents.pods(namespace, selector)), all, steps)
-    }
-
-    /// Who serves an API, and what there is to say of that.
-    async fn registration(&self, api: Api) -> (Step, Option<Server>) {
-        let group = group(api);
-        let mut found = Vec::new();
-        for version in group.versions {
-            match self.0.get(&format!("{REGISTRATIONS}/{version}.{}", group.name)).await {
-                Ok(document) => found.push((*version, document)),
-                Err(unread) if unread.is_absent() => {}
-                Err(unread) => return self.discovered(api, &unread).await,
-            }
-        }
-        let is_available =
-            |(_, document): &&(&str, Value)| registration::is_available(document) == Some(true);
-        let chosen = found.iter().find(is_available).or(found.first());
-        let Some((version, document)) = chosen else {
-            let version = group.versions.first().copied().unwrap_or_default();
-            return (registration::missing(group.name, version), None);
-        };
-        let step = registration::step(document);
-        let server = Server {
-            api,
-            prefix: format!("/apis/{}/{version}", group.name),
-            service: registration::service(document),
-        };
-        let server = Some(server).filter(|_| !step.is_failure());
-        (step, server)
-    }
-
-    /// Who serves an API, as far as API discovery says it: everybody may read that.
-    async fn discovered(&self, api: Api, why: &Unread) -> (Step, Option<Server>) {
-        let group = group(api);
-        let document = match self.0.get(&format!("/apis/{}", group.name)).await {
-            Ok(document) => document,
-            Err(unread) if unread.is_absent() => {
-                let version = group.versions.first().copied().unwrap_or_default();
-                return (registration::missing(group.name, version), None);
-            }
-            Err(unread) => {
-                let seen = format!("who serves {} cannot be read: {unread}", group.name);
-                let advice = "see whether kube-apiserver answers: kubectl get --raw /readyz";
-                let cause = Cause::ApiserviceUnavailable;
-                return (Step::found(name::APISERVICE, cause, seen, advice), None);
-            }
-        };
-        let versions = document.get("versions").and_then(Value::as_array);
-        let versions: Vec<_> =
-            versions.into_iter().flatten().filter_map(|it| it.get("version")?.as_str()).collect();
-        let version = group.versions.iter().find(|version| versions.contains(version));
-        let server = version.map(|version| Server {
-            api,
-            prefix: format!("/apis/{}/{version}", group.name),
-            service: None,
-        });
-        let seen = format!("{} is registered, and by whom cannot be read: {why}", group.name);
-        (Step::unknown(name::APISERVICE, seen), server)
-    }
-
-    /// What a server says of a metric.
-    async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
-        let path = explanation::path(&server.prefix, inquiry);
-        let mut text = self.0.text_within(PATIENCE, &path).await;
-        for _ in 1..TRIES {
-            let is_busy = matches!(&text, Err(unread) if unread.code == 429);
-            if !is_busy {
-                break;
-            }
-            tokio::time::sleep(PAUSE).await;
-            text = self.0.text_within(PATIENCE, &path).await;
-        }
-        let text = text.map_err(|unread| refused(server, inquiry, &unread))?;
-        explanation::decode(&text).map_err(|error| match error {
-            DecodeError::Other => other_owner(server),
-            error @ DecodeError::Form(_) => Step::found(
-                name::APISERVICE,
-                Cause::ApiserviceOtherOwner,
-                error.to_string(),
-                "use a loadline of the version that is deployed",
-            ),
-        })
-    }
-
-    /// Whether the controller of autoscalers may read what is asked.
-    async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
-        let mut allowed: Vec<&str> = Vec::new();
-        let mut steps: Vec<Step> = Vec::new();
-        for inquiry in inquiries {
-            let attributes = attributes(inquiry);
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                "spec": {
-                    "user": CONTROLLER,
-                    "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
-                    "resourceAttributes": attributes,
-                },
-            });
-            let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-            let step = match self.0.review(path, &review).await {
-                Ok(reviewed) if reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)) => {
-                    allowed.push(&inquiry.metric);
-                    continue;
-                }
-                Ok(_) => {
-                    way.denied.push(inquiry.clone());
-                    denied(inquiry, &attributes)
-                }
-                Err(unread) => Step::unknown(
-                    name::ACCESS,
-                    format!("whether the HPA controller may read it cannot be asked: {unread}"),
-                ),
-            };
-            if !steps.contains(&step) {
-                steps.push(step);
-            }
-        }
-        if !allowed.is_empty() {
-            let seen = format!("the HPA controller may read {}", allowed.join(", "));
-            way.steps.push(Step::good(name::ACCESS, seen));
-        }
-        way.steps.extend(steps);
-    }
 }
 
 impl Environment for Cluster {
     async fn target(&self, hpa: &HorizontalPodAutoscaler, namespace: &str) -> Target {
-        let wanted = &hpa.spec.scale_target_ref;
-        let called = format!("{}/{}", wanted.kind, wanted.name);
-        let workload = match self.workload(wanted, namespace).await {
-            Ok(workload) => workload,
-            Err(unread) => {
-                let step = if unread.is_absent() {
-                    let seen = format!("there is no {called} in namespace {namespace}");
-                    let advice = "correct `scaleTargetRef` of the autoscaler";
-                    Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice)
-                } else {
-                    Step::unknown(name::TARGET, format!("{called} cannot be read: {unread}"))
-                };
-                return Target { steps: vec![step], ..Target::default() };
-            }
-        };
-        let seen = format!(
-            "{called} has {} replicas, selector `{}`",
-            workload.scale.spec, workload.selector
-        );
-        let mut steps = vec![Step::good(name::TARGET, seen)];
-        let selector = Selector::parse(&workload.selector).unwrap_or_default();
-        if selector.is_empty() {
-            let seen = format!("{called} does not say which pods are its own");
-            steps.push(Step::unknown(name::TARGET, seen));
-            return Target { workload: Some(workload), steps, ..Target::default() };
-        }
-        let (pods, all_pods, more) = self.pods(namespace, &selector).await;
-        steps.extend(more);
-        Target { workload: Some(workload), pods, all_pods, steps }
+        self.scaled(&hpa.spec.scale_target_ref, namespace).await
     }
 
     async fn way(&self, inquiries: &[Inquiry]) -> Way {
@@ -343,20 +101,20 @@ impl Environment for Cluster {
         };
         let answered = match self.ask(server, inquiry).await {
             Ok(answered) => answered,
-            // Of an API that nothing asks for, nothing is to be said.
+            // Errors of an API that the autoscaler does not read are no finding.
             Err(_) if own.is_none() => return Ok(valueless("nobody can be asked for it")),
             Err(step) => return Err(step),
         };
         let mut answered = better_known(answered, inquiry, known);
         if let Some(why) = unread {
-            // Whatever it is, the controller does not see it.
+            // The controller does not see the value.
             answered.found.values = Err(why.to_owned());
         }
         Ok(answered)
     }
 }
 
-/// Puts what is known of pods and their owners in the place of what the server knows of them.
+/// Replaces the objects that the server has named by those that are known with their owners.
 fn better_known(answered: Answered, inquiry: &Inquiry, known: Known) -> Answered {
     let Known { selected: Some(selected), all, owner } = known else { return answered };
     let Subject::Objects { resource, which } = &inquiry.subject else { return answered };
@@ -378,159 +136,13 @@ fn valueless(why: &str) -> Answered {
     Answered { steps: Vec::new(), found }
 }
 
-fn group(api: Api) -> Group {
-    match api {
-        Api::Custom => CUSTOM,
-        Api::External => EXTERNAL,
-    }
-}
-
-fn other_owner(server: &Server) -> Step {
-    registration::other_owner(group(server.api).name, server.service.as_deref())
-}
-
-/// Why the server did not explain.
-fn refused(server: &Server, inquiry: &Inquiry, unread: &Unread) -> Step {
-    let api = group(server.api).name;
-    // What a server says that takes the path for another one.
-    let is_other_path = unread.message.contains("invalid request path");
-    match unread.code {
-        401 | 403 => {
-            let place = inquiry.namespace.as_ref();
-            let advice = match place {
-                Some(namespace) => format!(
-                    "have the ClusterRole `loadline-explain` bound to you in namespace {namespace}"
-                ),
-                None => "have the ClusterRole `loadline-explain` bound to you".to_owned(),
-            };
-            let seen = unread.message.clone();
-            Step::found(name::ACCESS, Cause::NotAuthorizedMe, seen, advice)
-        }
-        404 | 405 => other_owner(server),
-        400 if is_other_path => other_owner(server),
-        400 => Step::unsound(name::HPA, unread.to_string(), "correct the name or the selector"),
-        _ => {
-            let seen = format!("the server of {api} has not explained it: {unread}");
-            let advice = "see whether its pods are ready and what their log says, and whether kube-apiserver reaches them";
-            Step::found(name::APISERVICE, Cause::ApiserviceUnavailable, seen, advice)
-        }
-    }
-}
-
-fn denied(inquiry: &Inquiry, attributes: &Value) -> Step {
-    let text = |key: &str| attributes.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (verb, group, resource) = (text("verb"), text("group"), text("resource"));
-    let what = match text("subresource") {
-        "" => resource.to_owned(),
-        metric => format!("{resource}/{metric}"),
-    };
-    let place =
-        inquiry.namespace.as_ref().map_or(String::new(), |it| format!(" in namespace {it}"));
-    Step::found(
-        name::ACCESS,
-        Cause::NotAuthorized,
-        format!("{CONTROLLER} may not {verb} {what} of {group}{place}"),
-        "bind a ClusterRole to it that allows get and list of these, such as `hpa-controller-custom-metrics` of the manifests",
-    )
-}
-
-/// What the controller of autoscalers asks for, as an authorizer sees it.
-fn attributes(inquiry: &Inquiry) -> Value {
-    let namespace = inquiry.namespace.as_deref().unwrap_or_default();
-    match &inquiry.subject {
-        Subject::External => json!({
-            "verb": "list", "group": EXTERNAL.name, "version": EXTERNAL.versions.first(),
-            "namespace": namespace, "resource": inquiry.metric,
-        }),
-        Subject::Objects { resource, which } => {
-            let GroupResource { group, resource } = GroupResource::parse(resource);
-            // What people and autoscalers write is a singular or a kind.
-            let is_plural = resource.ends_with('s') && !resource.ends_with("ss");
-            let plural = if is_plural { resource } else { guess_plural(&resource) };
-            let resource = GroupResource { group, resource: plural }.to_string();
-            let name = match which {
-                Which::Named(name) => name.as_str(),
-                Which::Selected(_) => "*",
-            };
-            if resource == "namespaces" {
-                // Metrics of a namespace have a path of their own.
-                return json!({
-                    "verb": "get", "group": CUSTOM.name, "version": CUSTOM.versions.first(),
-                    "namespace": name, "resource": "metrics", "name": inquiry.metric,
-                });
-            }
-            json!({
-                "verb": "get", "group": CUSTOM.name, "version": CUSTOM.versions.first(),
-                "namespace": namespace, "resource": resource, "name": name, "subresource": inquiry.metric,
-            })
-        }
-    }
-}
-
 fn autoscalers(namespace: &str) -> String {
     format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
 }
 
-/// The path of a workload. Its kind says the resource, as for all kinds that autoscalers are used with.
-fn path_of(wanted: &CrossVersionObjectReference, namespace: &str) -> String {
-    let version = match (wanted.kind.as_str(), wanted.api_version.as_deref()) {
-        // Manifests still name versions that are no more.
-        ("Deployment" | "ReplicaSet" | "StatefulSet", _) => "apps/v1",
-        (_, version) => version.unwrap_or("v1"),
-    };
-    let root = if version.contains('/') { "/apis" } else { "/api" };
-    let plural = guess_plural(&wanted.kind);
-    format!("{root}/{version}/namespaces/{namespace}/{plural}/{}", wanted.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_controller_asks_for_resources_in_the_plural() {
-        let of = |resource: &str, which: Which| {
-            attributes(&Inquiry {
-                metric: "m".to_owned(),
-                subject: Subject::Objects { resource: resource.to_owned(), which },
-                namespace: Some("n".to_owned()),
-                selector: Selector::default(),
-                is_at_zero: false,
-            })
-        };
-        let named = || Which::Named("x".to_owned());
-        for (resource, which, wanted) in [
-            ("pods", Which::Selected(Selector::default()), ["n", "pods", "*", "m"]),
-            ("service", named(), ["n", "services", "x", "m"]),
-            ("ingress.networking.k8s.io", named(), ["n", "ingresses.networking.k8s.io", "x", "m"]),
-            ("deployments.apps", named(), ["n", "deployments.apps", "x", "m"]),
-        ] {
-            let attributes = of(resource, which);
-            let found =
-                ["namespace", "resource", "name", "subresource"].map(|key| &attributes[key]);
-            assert_eq!(found, wanted, "{resource}");
-        }
-        assert_eq!(of("namespace", named())["resource"], "metrics");
-    }
-
-    #[test]
-    fn workloads_have_paths_by_their_kinds() {
-        for (kind, version, wanted) in [
-            ("Deployment", Some("extensions/v1beta1"), "/apis/apps/v1/namespaces/n/deployments/x"),
-            ("StatefulSet", None, "/apis/apps/v1/namespaces/n/statefulsets/x"),
-            (
-                "Rollout",
-                Some("argoproj.io/v1alpha1"),
-                "/apis/argoproj.io/v1alpha1/namespaces/n/rollouts/x",
-            ),
-            ("ReplicationController", Some("v1"), "/api/v1/namespaces/n/replicationcontrollers/x"),
-        ] {
-            let wanted_by = CrossVersionObjectReference {
-                api_version: version.map(str::to_owned),
-                kind: kind.to_owned(),
-                name: "x".to_owned(),
-            };
-            assert_eq!(path_of(&wanted_by, "n"), wanted);
-        }
+fn group(api: Api) -> Group {
+    match api {
+        Api::Custom => CUSTOM,
+        Api::External => EXTERNAL,
     }
 }

@@ -8,7 +8,7 @@ use crate::core::{
 };
 use crate::wire::path::{self, Name};
 
-/// What is asked about.
+/// The subject of a question.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Question {
     /// An autoscaler, by name.
@@ -19,7 +19,7 @@ pub enum Question {
     Metric(MetricQuestion),
 }
 
-/// A metric that is asked about.
+/// A metric, and whose.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MetricQuestion {
     /// The resource; nothing for external metrics.
@@ -51,7 +51,7 @@ const AUTOSCALERS: [&str; 4] = [
     "horizontalpodautoscalers.autoscaling",
 ];
 
-/// What is asked, in the words of an error.
+/// The forms of a question, for errors and help.
 pub const FORMS: &str = "hpa/NAME, deployment/NAME, RESOURCE/NAME METRIC, RESOURCE METRIC with --selector, external METRIC, or a path of the API";
 
 impl Question {
@@ -115,7 +115,7 @@ impl MetricQuestion {
         }
     }
 
-    /// What is asked, in a namespace unless the question itself says which one. Fails where a selector cannot be read.
+    /// The question in the terms of the API, in this namespace unless the question names one. Fails if a selector does not parse.
     pub fn inquiry(
         &self,
         namespace: &str,

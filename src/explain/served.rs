@@ -1,17 +1,30 @@
-//! A metric that is served: its query, and what is read out of the answer.
+//! A metric that is served: its query, and the values of the answer.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::asking::samples;
-use crate::core::{
-    catalog::{Catalog, Entry, external::ExternalEntry},
-    explain::facts::{AnswerFacts, Asked, Facts, Of, Served, Which},
-    external, oddity,
-    plan::{self, PlanError, shareable},
-    reading,
-    rules::{MetricRule, OnEmpty},
-    samples::{Index, Labels, Vector},
-    selector::Selector,
+use super::{
+    Explainer,
+    asking::{Deadline, not_a_vector, samples, series},
+};
+use crate::{
+    core::{
+        catalog::{Catalog, Entry, external::ExternalEntry},
+        explain::{
+            Cause,
+            facts::{AnswerFacts, Asked, Facts, Failure, Of, Series, Served, Which},
+        },
+        external, oddity,
+        plan::{self, PlanError, shareable},
+        reading,
+        rules::{MetricRule, OnEmpty},
+        samples::{Index, Labels, Vector},
+        selector::Selector,
+        window,
+    },
+    prometheus::{Answer, BackendHandle},
 };
 
 /// How a metric is read.
@@ -21,14 +34,14 @@ pub(super) enum Entries {
 }
 
 impl Entries {
-    pub(super) fn rule(&self) -> MetricRule {
+    fn rule(&self) -> MetricRule {
         match self {
             Self::Custom(entry) => MetricRule::Custom(Arc::clone(&entry.rule)),
             Self::External(entry) => MetricRule::External(Arc::clone(&entry.rule)),
         }
     }
 
-    pub(super) fn series(&self) -> &str {
+    fn series(&self) -> &str {
         match self {
             Self::Custom(entry) => &entry.series,
             Self::External(entry) => &entry.series,
@@ -36,7 +49,7 @@ impl Entries {
     }
 
     /// The query that an autoscaler with this selector would get.
-    pub(super) fn plan(&self, facts: &Facts, selector: &Selector) -> Result<plan::Plan, PlanError> {
+    fn plan(&self, facts: &Facts, selector: &Selector) -> Result<plan::Plan, PlanError> {
         let namespace = facts.asked.namespace.as_deref();
         match self {
             Self::Custom(entry) => {
@@ -61,8 +74,91 @@ pub(super) fn entry(catalog: &Catalog, asked: &Asked) -> Option<Entries> {
     }
 }
 
+impl Explainer {
+    /// What lies behind a metric that is served.
+    pub(super) async fn served(&self, facts: &mut Facts, entry: &Entries, deadline: Deadline) {
+        let asked = &facts.asked;
+        let namespace = asked.namespace.as_deref();
+        let rule = entry.rule();
+        let rule = rule.base();
+        let plan = entry.plan(facts, &asked.selector);
+        facts.served = Some(served(entry, asked));
+        let scope = namespace.unwrap_or_default();
+        let backend = match self.backends.handle(&rule.options, scope) {
+            Ok(backend) => backend,
+            Err(error) => {
+                let failure =
+                    Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
+                facts.answer =
+                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
+                return;
+            }
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let cause = match error {
+                    PlanError::Selector(_) => Cause::Filtered,
+                    PlanError::NoNamespaceLabel { .. } => Cause::LabelMissing,
+                    PlanError::Template { .. } => Cause::BrokenRule,
+                };
+                let failure = Failure { cause, text: error.to_string() };
+                facts.answer =
+                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
+                return;
+            }
+        };
+        let mut answer = AnswerFacts {
+            query: plan.query.to_string(),
+            nan: Some(rule.nan),
+            ignores_selector: !asked.selector.is_empty()
+                && entry
+                    .plan(facts, &Selector::default())
+                    .is_ok_and(|without| without.query == plan.query),
+            ..AnswerFacts::default()
+        };
+        match deadline.ask(backend.query(&plan.query)).await {
+            Err(failure) => answer.failure = Some(failure),
+            Ok(Answer::Scalar(at_ms, value)) => match entry {
+                Entries::External(entry) => {
+                    answer.samples = vec![Series { labels: BTreeMap::new(), value }];
+                    let readings = external::of_scalar(at_ms, value, &entry.rule);
+                    let values = readings.values.iter().map(|it| (String::new(), it.milli));
+                    answer.values = values.collect();
+                }
+                Entries::Custom(_) => answer.failure = Some(not_a_vector("scalar")),
+            },
+            Ok(Answer::Other(kind)) => answer.failure = Some(not_a_vector(kind)),
+            Ok(Answer::Vector(vector)) => read(&vector, entry, facts, &plan, &mut answer),
+        }
+        let is_empty = answer.values.is_empty();
+        if answer.failure.is_none() {
+            if is_empty && !facts.asked.selector.is_empty() {
+                answer.without_selector = without_selector(entry, facts, &backend, deadline).await;
+            }
+            let range = window::shortest(&plan.query).filter(|_| is_empty);
+            facts.series = Some(series(&backend, entry.series(), range, deadline).await);
+        }
+        facts.answer = Some(answer);
+    }
+}
+
+/// How many samples there are without the autoscaler's selector.
+async fn without_selector(
+    entry: &Entries,
+    facts: &Facts,
+    backend: &BackendHandle,
+    deadline: Deadline,
+) -> Option<usize> {
+    let query = entry.plan(facts, &Selector::default()).ok()?.query;
+    match deadline.ask(backend.query(&query)).await.ok()? {
+        Answer::Vector(vector) => Some(vector.samples.len()),
+        Answer::Scalar(..) | Answer::Other(_) => None,
+    }
+}
+
 /// The objects that are asked about, as far as they are known.
-pub(super) fn objects_of(facts: &Facts) -> plan::Objects {
+fn objects_of(facts: &Facts) -> plan::Objects {
     match &facts.asked.of {
         Of::Objects { which: Which::Named(name), .. } => {
             plan::Objects::Named(vec![name.as_str().into()])
@@ -76,7 +172,7 @@ pub(super) fn objects_of(facts: &Facts) -> plan::Objects {
     }
 }
 
-pub(super) fn served(entry: &Entries, asked: &Asked) -> Served {
+fn served(entry: &Entries, asked: &Asked) -> Served {
     let rule = entry.rule();
     let series = entry.series().to_owned();
     match entry {
@@ -112,7 +208,7 @@ pub(super) fn served(entry: &Entries, asked: &Asked) -> Served {
     }
 }
 
-pub(super) fn read(
+fn read(
     vector: &Vector,
     entry: &Entries,
     facts: &Facts,

@@ -86,7 +86,7 @@ pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
     expected
 }
 
-/// What is asked of us for a metric; nothing for resource metrics, which have an API of their own.
+/// The read of a metric; `None` for resource metrics, which have an API of their own.
 fn asked(metric: MetricSpec) -> Option<(MetricIdentifier, MetricSource)> {
     match metric {
         MetricSpec { pods: Some(pods), .. } => Some((pods.metric, MetricSource::Pods)),

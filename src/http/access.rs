@@ -1,4 +1,4 @@
-//! Before any handler: is it short enough and served, who asks, and may they.
+//! Checks before any handler: length, known path, authentication, authorization.
 
 use std::{
     pin::Pin,

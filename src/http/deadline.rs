@@ -10,7 +10,7 @@ use crate::wire::status::Reason;
 /// How long a read may take. kube-apiserver's aggregator gives up after 60 s.
 const DEADLINE: Duration = Duration::from_secs(55);
 
-/// Gives a read its time. `what` is read.
+/// Limits the time of a read of `what`.
 pub(super) fn in_time<T>(
     what: &'static str,
     read: impl Future<Output = Result<T, ApiError>>,

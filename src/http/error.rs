@@ -38,7 +38,7 @@ impl ApiError {
         Self::new(Reason::BadRequest, error.to_string())
     }
 
-    /// A limit is reached for whoever asks.
+    /// The user has reached a limit.
     pub(super) fn crowded() -> Self {
         let text = "too many requests are under way for this user; please try again later";
         Self::new(Reason::TooManyRequests, text)

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Has a request answered, and tells of it in the log and in metrics.
+/// Has a request answered, and records it in the log and in metrics.
 pub(super) async fn observed(
     api: &Api,
     asked: &Asked<'_>,

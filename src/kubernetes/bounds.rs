@@ -1,5 +1,5 @@
-//! What is read of an API server's answers at the most. kube reads bodies whole and watches line by line, however long they
-//! are; whoever stands in for the API server could fill the memory so.
+//! Limits of an API server's answers. kube reads whole bodies, and watches line by line, whatever their length; an impostor of
+//! the API server could fill the memory.
 
 use std::{
     pin::Pin,

@@ -45,7 +45,7 @@ impl Unread {
         self.code == 404
     }
 
-    /// Whether whoever reads may not.
+    /// Whether the user is not permitted to read it.
     pub fn is_forbidden(&self) -> bool {
         matches!(self.code, 401 | 403)
     }
@@ -113,7 +113,7 @@ impl Reader {
         read(&self.send(TIMEOUT, request, review.to_string().into_bytes()).await?)
     }
 
-    /// The objects of a list, which say their kind. A list of more than 20,000 is an error: a part of it would tell the wrong cause.
+    /// The objects of a list, which say their kind. A list of more than 20,000 is an error: a part of it would lead to the wrong cause.
     pub async fn list(&self, path: &str, kind: &str) -> Result<Vec<Value>, Unread> {
         let mut all = Vec::new();
         let mut next = String::new();

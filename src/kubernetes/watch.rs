@@ -51,7 +51,7 @@ const WHOLE_LIST: Duration = Duration::from_secs(300);
 /// A watch that ends sooner has failed.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// What a watch tells.
+/// An event of a watch.
 #[derive(Debug)]
 pub enum Event<T> {
     /// A list begins.

@@ -62,7 +62,7 @@ impl Requests {
         );
         registry.register(
             "loadline_prometheus_down_since_timestamp_seconds",
-            "Since when a backend does not answer; 0 while it does, as far as its last requests tell",
+            "Time since which a backend has not answered any request; 0 if it answered the last one",
             metrics.down_since.clone(),
         );
         registry.register(
@@ -105,7 +105,7 @@ pub struct Backend {
 }
 
 impl Metrics {
-    /// Where the memory of answers is told.
+    /// The metrics of the memory of answers.
     pub fn answer_memory(&self) -> &AnswerMemory {
         &self.backends.answer_memory
     }

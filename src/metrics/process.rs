@@ -1,4 +1,4 @@
-//! The process itself, as Linux tells of it, under the names that Prometheus' client libraries use. Elsewhere nothing is told.
+//! Metrics of the process, from Linux, under the names of Prometheus' client libraries. There are none on other systems.
 
 use std::{fmt, fs};
 

@@ -111,7 +111,7 @@ impl Rules {
         );
         registry.register(
             "loadline_read_oddities",
-            "Reads of metrics in whose samples something was odd, by rule and what it was",
+            "Reads of metrics whose samples had an oddity, by rule and oddity",
             metrics.odd_reads.clone(),
         );
         registry.register(

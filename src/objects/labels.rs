@@ -106,7 +106,7 @@ impl Labels {
     }
 }
 
-/// Gives memory back where most of it is unused.
+/// Frees memory if most of it is unused.
 fn shrink<T: std::hash::Hash + Eq>(set: &mut HashSet<T>) {
     if set.capacity() / 4 > set.len() {
         set.shrink_to_fit();

@@ -41,13 +41,13 @@ struct Manifest {
     metadata: Metadata,
     #[serde(default)]
     status: Status,
-    /// The content of a `List`, as `kubectl get -o yaml` gives it.
+    /// The content of a `List`, as `kubectl get -o yaml` prints it.
     #[serde(default)]
     items: Vec<Self>,
     /// Of a `CustomResourceDefinition`.
     #[serde(default, deserialize_with = "if_it_fits")]
     spec: Definition,
-    /// Of an `APIResourceList`, as `kubectl get --raw /apis/GROUP/VERSION` gives it.
+    /// Of an `APIResourceList`, as `kubectl get --raw /apis/GROUP/VERSION` prints it.
     #[serde(default, deserialize_with = "if_it_fits")]
     resources: Vec<Resource>,
     #[serde(default, rename = "groupVersion", deserialize_with = "if_it_fits")]
@@ -156,7 +156,7 @@ impl Manifests {
                 self.push(document);
                 continue;
             }
-            // The items of a list as the API gives it do not say what they are: its kind does, as `PodList`.
+            // The items of an API's list do not have a kind: the list has it, as `PodList`.
             let kind = document.kind.strip_suffix("List").unwrap_or_default();
             for mut item in document.items {
                 if item.kind.is_empty() {

@@ -1,4 +1,4 @@
-//! The objects of one kind, as a watch tells them: names and labels by namespace.
+//! The objects of one kind, from a watch: names and labels by namespace.
 //!
 //! Many read a [`Store`] and one [`Writer`] writes it. A list that replaces everything is put together beside it and takes its
 //! place when it is complete; labels and names that stay are shared between the two.

@@ -1,4 +1,4 @@
-//! The watches of objects: begun when somebody asks, ended when nobody does.
+//! The watches of objects: started by the first read, ended when there are no more reads.
 
 use std::{
     collections::HashMap,
@@ -32,16 +32,16 @@ use crate::{
     metrics::{Metrics, Watched},
 };
 
-/// How patient watches are, and who asks them.
+/// The time limits of watches and of the reads that wait for them.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// How long a question waits for a watch that has just begun.
+    /// How long a read waits for a watch that has just started.
     pub patience: Duration,
-    /// How long a watch that is broken answers from what it has told before.
+    /// How long the last known state of a broken watch is used.
     pub tolerance: Duration,
-    /// How long a watch goes on without a question.
+    /// How long a watch continues without a read.
     pub idle: Duration,
-    /// How long it takes until a watch that was refused is tried again.
+    /// The pause before a forbidden watch is retried.
     pub refused: Duration,
 }
 
@@ -56,33 +56,33 @@ impl Default for Times {
     }
 }
 
-/// What is watched.
+/// The resource, its version and the scope of a watch.
 type Key = (GroupResource, String, Scope);
 
-/// How a watch is.
+/// The state of a watch.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// It has not been synced yet, and nothing has failed.
+    /// Not synced yet, and nothing has failed.
     Beginning,
     /// It knows all objects.
     Synced,
-    /// It knew all objects until then.
+    /// It was synced until then.
     Broken(Instant),
-    /// It cannot be waited for: it has failed before it was synced, is refused, or has ended.
+    /// Not worth waiting for: it failed before it was synced, is forbidden, or has ended.
     Useless,
 }
 
-/// A watch as those see it who ask.
+/// A watch, as reads see it.
 struct Shared {
     store: Arc<RwLock<Store>>,
     state: watch::Sender<State>,
     asked: Mutex<Instant>,
 }
 
-/// All watches that run, by what they watch.
+/// All running watches.
 type Running = Arc<Mutex<HashMap<Key, Arc<Shared>>>>;
 
-/// Starts the watches that are asked for.
+/// Starts watches on demand.
 pub(super) struct Watches {
     running: Running,
     begin: mpsc::UnboundedSender<WatchTask>,
@@ -115,7 +115,7 @@ impl Watches {
         (Self { running, begin, client, metrics, times }, task)
     }
 
-    /// The answer of a watch, which this begins if need be; nothing if it cannot answer.
+    /// The objects of a watch, which is started if necessary; `None` if its state cannot be used.
     pub(super) async fn select(
         &self,
         scope: Scope,
@@ -132,7 +132,7 @@ impl Watches {
         .await
     }
 
-    /// What [`Watches::select`] answers, with namespaces and labels.
+    /// Like [`Watches::select`], with namespaces and labels.
     pub(super) async fn describe(
         &self,
         scope: Scope,
@@ -149,15 +149,15 @@ impl Watches {
         .await
     }
 
-    /// What the store of a watch says; nothing if it cannot answer.
+    /// Reads the store of a watch; `None` if its state cannot be used.
     async fn ask<T>(&self, scope: Scope, kind: &Kind, ask: impl FnOnce(&Store) -> T) -> Option<T> {
         let shared = self.shared(scope, kind);
         let mut state = shared.state.subscribe();
         let is_known = state.wait_for(|state| !matches!(state, State::Beginning));
-        // A watch that is synced is not waited for: the condition holds at once.
+        // There is no wait for a synced watch: the condition holds at once.
         timeout(self.times.patience, is_known).await.is_ok().then_some(())?;
         let store = read(&shared.store);
-        // The state is set before what is known is forgotten, so what is read now is as old as it says.
+        // The state changes before the store is cleared, so the store is as fresh as the state says.
         shared.answers(self.times.tolerance).then(|| ask(&store))
     }
 
@@ -193,7 +193,7 @@ impl Watches {
 }
 
 impl Shared {
-    /// Whether what is known may be an answer.
+    /// Whether the store may be used.
     fn answers(&self, tolerance: Duration) -> bool {
         match *self.state.borrow() {
             State::Synced => true,
@@ -239,7 +239,7 @@ impl WatchTask {
         tracing::info!(%resource, ?scope, why, "stopped watching");
     }
 
-    /// Keeps the store, until the cluster does not serve the resource.
+    /// Keeps the store up to date until the cluster no longer serves the resource.
     async fn keep(mut self) {
         let resource = self.key.0.clone();
         let mut is_refused = false;
@@ -314,7 +314,7 @@ fn take(writer: &mut Writer, event: &Event<Object>) {
     }
 }
 
-/// Waits until nobody has asked for a while; whoever asks from then on begins a new watch.
+/// Waits until there has been no read for a while. The next read starts a new watch.
 async fn unasked(running: &Running, key: &Key, shared: &Arc<Shared>, idle: Duration) {
     loop {
         let end = *lock(&shared.asked) + idle;

@@ -18,7 +18,7 @@ use crate::{
             Source,
             shareable::{self, NotShareable, Shareable},
         },
-        rules::Content,
+        rules::Fingerprint,
         selector::{Requirement, Selector},
         sharing::{SharedQuery, Sharing},
     },
@@ -36,7 +36,7 @@ const SLACK: u32 = 4 << 10;
 /// What reads have in common that can share a query.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Key {
-    content: Content,
+    fingerprint: Fingerprint,
     is_namespaced: bool,
     series: Arc<str>,
     label: Arc<str>,
@@ -53,7 +53,7 @@ pub(super) struct Group {
     weighed: AtomicU32,
 }
 
-/// The groups. Those that are read seldom give way to others.
+/// The groups. Those that are rarely read are evicted first.
 pub(super) struct Groups(Cache<Arc<Key>, Arc<Group>>);
 
 impl Groups {
@@ -77,7 +77,7 @@ impl Groups {
         query: impl FnOnce(Arc<str>) -> Result<Query, BackendError>,
     ) -> Arc<Group> {
         let key = Key {
-            content: source.content,
+            fingerprint: source.fingerprint,
             is_namespaced: source.is_namespaced,
             series: Arc::clone(source.series),
             label: Arc::clone(source.label),

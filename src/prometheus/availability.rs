@@ -61,7 +61,7 @@ pub(super) enum Admission {
 }
 
 impl Availability {
-    /// What becomes of a request that is to be sent now. Whoever is told to probe has to report how that ends.
+    /// The decision about a request that is to be sent now. A caller that is to probe must report the outcome.
     pub(super) fn admit(&mut self, now: Instant) -> Admission {
         match self {
             Self::Answering => Admission::Pass,
@@ -109,7 +109,7 @@ impl Availability {
         begins
     }
 
-    /// A probe was given up by whoever waited for it.
+    /// A probe was abandoned by its waiter.
     pub(super) fn probe_abandoned(&mut self) {
         match self {
             Self::Answering => {}

@@ -118,7 +118,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         let mut pool = self.bodies.lock();
         for granted in pool.end(self.id) {
-            // Who has gone away meanwhile gives it back by its own claim.
+            // A waiter that was dropped meanwhile frees it by its own claim.
             granted.send(()).unwrap_or_default();
         }
         self.bodies.tell(&pool);

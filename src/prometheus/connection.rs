@@ -82,7 +82,7 @@ impl Connections {
         }
     }
 
-    /// Gives up all connections: of those that nobody uses nobody knows whether they still lead anywhere.
+    /// Closes all connections: idle ones may be dead.
     pub(super) async fn renew(&self) {
         // What could be used once can be used again.
         self.connect(self.current().materials.clone()).await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What goes wrong between us and a backend, and what may be told of it.
+//! Failures of requests to a backend, and their public causes.
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
@@ -10,13 +10,13 @@ use crate::core::{
     samples::MAX_NAMES,
 };
 
-/// A request that the backend did not answer as it should. The text may hold the backend's words and is for the log only.
+/// A failed request to a backend. The text may contain the backend's message and is for the log only.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection, or it broke.
     #[error("cannot reach Prometheus: {message}")]
     Unreachable {
-        /// What kind of failure it is.
+        /// The kind of failure.
         obstacle: Obstacle,
         /// The causes.
         message: String,
@@ -24,52 +24,52 @@ pub enum Error {
     /// The deadline passed.
     #[error("Prometheus did not answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
-    /// It was not sent, or given up, because the backend answers nobody.
+    /// It was not sent, or was abandoned, because the backend answers no request.
     #[error("given up, because no answers come: {0}")]
     Silent(PublicError),
-    /// It was not sent, because the backend has asked to be asked later.
+    /// It was not sent, because of the backend's `Retry-After`.
     #[error("not sent, because it is to be asked later: {0}")]
     Paused(PublicError),
-    /// So many queries are under way that this one did not have its turn in time.
+    /// Too many queries were under way for this one to be sent in time.
     #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
     Busy(Duration),
-    /// So much memory is taken by answers under way that there was none for this one in time.
+    /// Answers under way took all memory, and none was free in time.
     #[error(
         "no room for the answer: those under way take all the memory that they may (--memory-limit)"
     )]
     NoRoom,
-    /// An HTTP status that is no success, with the beginning of a body that is not the API's.
+    /// An HTTP status other than success, with the beginning of a body that is not of the API.
     #[error("Prometheus answered with HTTP status {status}: {body}")]
     Http {
         /// The status code.
         status: u16,
         /// The beginning of the body.
         body: String,
-        /// After what time it wants to be asked again, if it says so.
+        /// Its `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The backend says that the request failed.
+    /// An error in the form of the API.
     #[error("Prometheus answered with HTTP status {status}: {kind}: {message}")]
     Api {
         /// The HTTP status code.
         status: u16,
         /// The backend's `errorType`.
         kind: String,
-        /// The backend's words.
+        /// The backend's message.
         message: String,
-        /// After what time it wants to be asked again, if it says so.
+        /// Its `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// A page for people.
+    /// A web page.
     #[error("the answer is a page: {0}")]
     Page(String),
     /// The body is longer than we read.
     #[error("the answer of Prometheus is longer than {0} bytes (--max-answer-bytes)")]
     TooLarge(usize),
-    /// A part of the answer is missing, where a whole one may still be used.
+    /// The answer is partial, while an older complete one may still be used.
     #[error("the answer of Prometheus is partial")]
     Partial,
-    /// The body is not what the API says.
+    /// The body does not have the form of the API.
     #[error("{0}")]
     Decode(#[from] DecodeError),
     /// The credentials could not be used.
@@ -77,18 +77,18 @@ pub enum Error {
     Config(#[from] ConfigError),
 }
 
-/// A cause that may be told to whoever reads metrics: no address, no credentials, none of the backend's words.
+/// A cause that clients may see: no address, no credentials, no text of the backend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PublicError {
     /// No connection, or it broke.
     Unreachable(Obstacle),
-    /// No answer in time; with the HTTP status by which a proxy or the backend itself says so.
+    /// No answer in time; with the HTTP status if a proxy or the backend itself reported it.
     TimedOut(Option<u16>),
     /// Too many queries are under way.
     Busy,
     /// An HTTP status that is not about the query.
     Status(u16),
-    /// The query is refused, by an HTTP status if that is no success.
+    /// The query was refused, with the HTTP status unless it was success.
     Refused(Option<u16>),
     /// The answer is longer than so many bytes.
     TooLarge(usize),
@@ -96,16 +96,16 @@ pub enum PublicError {
     TooManyNames,
     /// A part of the answer is missing.
     Partial,
-    /// The answer is none of the API's.
+    /// The answer is not of the API.
     NotPrometheus {
-        /// It is a page for people.
+        /// It is a web page.
         is_page: bool,
     },
     /// Our credentials cannot be used.
     Credentials,
-    /// Nobody can be asked.
+    /// There is no usable backend.
     NoBackend,
-    /// The task that asked has ended.
+    /// The requesting task has ended.
     Abandoned,
 }
 
@@ -114,7 +114,7 @@ pub enum PublicError {
 pub enum Obstacle {
     /// Its name has no address.
     UnknownHost,
-    /// Nobody listens.
+    /// The connection was refused.
     Refused,
     /// No connection was made in time.
     NoConnection,
@@ -127,27 +127,27 @@ pub enum Obstacle {
     SpeaksPlain,
     /// It speaks TLS, and we do not.
     SpeaksTls,
-    /// Its certificate is of an authority that is not trusted.
+    /// Its certificate is signed by an authority that is not trusted.
     UnknownAuthority,
     /// Its certificate is for other names.
     OtherName,
-    /// Its certificate has ended, or not begun.
+    /// Its certificate has expired, or is not valid yet.
     Expired,
     /// Its certificate cannot be used for another reason.
     Certificate,
-    /// It does not take our certificate, or wants one.
+    /// It rejects our client certificate, or requires one.
     ClientCertificate,
     /// Something else.
     Other,
 }
 
 impl Error {
-    /// The failure of a request that has no answer.
+    /// The failure of a request without an answer.
     pub(super) fn transport(error: &reqwest::Error) -> Self {
         Self::Unreachable { obstacle: Obstacle::of(error), message: chain(error) }
     }
 
-    /// The same, of a query that the crate has sent.
+    /// The same, for a query that the client library sent.
     pub(super) fn of_client(error: &prometheus_http_query::Error) -> Self {
         let sent = causes(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
         sent.map_or_else(
@@ -156,13 +156,13 @@ impl Error {
         )
     }
 
-    /// The failure that an answer is which is no success.
+    /// The failure of an answer with an HTTP status other than success.
     pub(super) fn of_answer(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         if let Some((kind, message)) = super::decode::error(body) {
             return Self::Api { status, kind, message, retry_after };
         }
         let body = beginning(body);
-        // What web servers say to those who do not speak TLS, in plain text and with this status.
+        // Web servers answer plain HTTP on a TLS port with this status and one of these texts.
         let wants_tls = ["HTTPS server", "HTTPS port", "SSL-enabled server port"];
         if status == 400 && wants_tls.iter().any(|words| body.contains(words)) {
             return Self::Unreachable { obstacle: Obstacle::SpeaksTls, message: body };
@@ -170,13 +170,13 @@ impl Error {
         Self::Http { status, body, retry_after }
     }
 
-    /// The failure that a page for people is, if the body is one.
+    /// The failure of an answer that is a web page; `None` if it is not one.
     pub(super) fn of_page(body: &[u8]) -> Option<Self> {
         let is_page = body.trim_ascii_start().starts_with(b"<");
         is_page.then(|| Self::Page(beginning(body)))
     }
 
-    /// A word for the failure, for counting.
+    /// The kind of the failure, as a label of metrics.
     pub(super) fn kind(&self) -> &'static str {
         match self.public() {
             _ if matches!(self, Self::Silent(_)) => "silent",
@@ -194,7 +194,7 @@ impl Error {
         }
     }
 
-    /// The HTTP status of the answer, if it is no success.
+    /// The HTTP status of the answer, unless it was success.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Http { status, .. } | Self::Api { status, .. } => Some(*status),
@@ -202,7 +202,7 @@ impl Error {
         }
     }
 
-    /// After what time the backend wants to be asked again, if it says so.
+    /// The `Retry-After` of the backend.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Http { retry_after, .. } | Self::Api { retry_after, .. } => *retry_after,
@@ -210,8 +210,8 @@ impl Error {
         }
     }
 
-    /// Whether it is the query that cannot be answered, so that one which asks for less may be: it is refused, gives several
-    /// samples where one is wanted, or is over a limit or too slow.
+    /// Whether the query itself is the problem, so that a smaller one may succeed: it was refused, returned several samples where
+    /// one is required, exceeded a limit or was too slow.
     pub fn is_about_the_query(&self) -> bool {
         match self {
             Self::Timeout(_)
@@ -228,13 +228,13 @@ impl Error {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether nothing has come from the backend in time, so that it may answer nobody. What it, or a proxy before it, says at
-    /// once is an answer, and so is a failure.
+    /// Whether the backend sent nothing in time, so that it may answer no request at all. An immediate answer of the backend or of a
+    /// proxy before it is an answer, even if it is an error.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self.public(), PublicError::TimedOut(_) | PublicError::Unreachable(_))
     }
 
-    /// What may be told.
+    /// The public cause.
     pub fn public(&self) -> PublicError {
         match self {
             Self::Unreachable { obstacle, .. } => PublicError::Unreachable(*obstacle),
@@ -265,7 +265,7 @@ impl Error {
     }
 }
 
-/// Whether a shorter or simpler query may be answered where this status came.
+/// Whether a shorter or simpler query may succeed after this status.
 fn is_about_the_query(status: u16) -> bool {
     matches!(status, 400 | 413 | 414 | 422 | 431)
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::jitter;
 
-/// What is asked to learn whether a backend answers at all: it costs nothing, and has to look into the store as others do.
+/// The query that checks whether a backend answers: it is cheap, but uses the store as other queries do.
 const PROBE: &str = "loadline_matches_nothing";
 
 impl Prometheus {
@@ -34,7 +34,7 @@ impl Prometheus {
         silence.map_or(Ok(()), |cause| Err(self.unsent(path, Error::Silent(cause))))
     }
 
-    /// Whoever calls it sends a request if that succeeds. It fails where the backend has asked meanwhile to be asked later.
+    /// The caller sends a request if this succeeds. It fails if the backend has meanwhile sent a `Retry-After`.
     pub(super) fn unpaused(&self, path: &'static str, headers: &Headers) -> Result<(), Error> {
         let cause = self.pauses().admit(headers, now());
         cause.map_or(Ok(()), |cause| Err(self.unsent(path, Error::Paused(cause))))
@@ -135,7 +135,7 @@ impl Prometheus {
         self.heed(headers, &result);
         match &result {
             Err(error) if error.is_silence() => {
-                // Whoever waits for the permit that is held meanwhile is not to try the same.
+                // Other waiters for the permit are not to try the same.
                 self.availability.send_modify(|availability| availability.doubt(now()));
                 self.settled(headers).await;
             }
@@ -147,7 +147,7 @@ impl Prometheus {
     /// Asks whether anything is answered. No permit is needed: all may be held by those who wait in vain.
     async fn probe(&self, headers: &Headers, patience: Duration) {
         let mut probing = Probing(Some(&self.availability));
-        // Discovery gives up what takes longer than all that it asks, and would never see the end.
+        // Discovery abandons a request that exceeds its time budget, and would never see the result.
         let patience = patience.min(self.query_timeout).min(self.discovery_timeout / 2);
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let request = self.send_query(PROBE, headers, patience);
@@ -222,7 +222,7 @@ impl Prometheus {
         }
     }
 
-    /// Gives a request its time limit, and counts it.
+    /// Limits the time of a request, and counts it.
     async fn measured<T>(
         &self,
         path: &'static str,
@@ -240,7 +240,7 @@ impl Prometheus {
     }
 }
 
-/// A probe under way. Where whoever waits for it goes away, it is for somebody else to send one.
+/// A probe under way. If its waiter is dropped, another request sends one.
 struct Probing<'p>(Option<&'p watch::Sender<Availability>>);
 
 impl Drop for Probing<'_> {

@@ -1,4 +1,4 @@
-//! Who has been told to ask later: a backend, or a proxy before it, answers 429 or 503 with `Retry-After`.
+//! Pauses after 429 or 503 with `Retry-After`, from a backend or a proxy before it.
 //!
 //! The decisions are here, without any I/O, and time and chance are arguments. Gateways limit each tenant by itself, and the
 //! headers of a request say which one it is: so a pause is that of all requests with the same headers, whatever they ask for.

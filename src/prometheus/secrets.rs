@@ -5,7 +5,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{DecodeError, Error};
 
-/// Shorter values cannot be told from other words.
+/// Shorter values cannot be distinguished from other words.
 const SHORTEST: usize = 4;
 
 /// What stands in its place.

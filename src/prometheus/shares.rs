@@ -88,7 +88,7 @@ impl<W> Shares<W> {
         true
     }
 
-    /// Gives a permit back, and says who has it now.
+    /// Returns a permit. The result is its next holder.
     fn give_back(&mut self, namespace: &Arc<str>) -> Option<W> {
         self.free += 1;
         self.share(namespace).held -= 1;
@@ -172,7 +172,7 @@ impl Permits {
     fn give_back(&self, namespace: &Arc<str>) {
         let next = self.lock().give_back(namespace);
         if let Some(next) = next {
-            // Who has gone away meanwhile gives it back.
+            // A waiter that was dropped meanwhile returns it.
             next.send(()).unwrap_or_default();
         }
     }
@@ -184,7 +184,7 @@ impl Permits {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        // Whoever goes away may have had his turn already.
+        // A dropped waiter may already have got its permit.
         let has_left =
             self.waits.is_some_and(|number| self.permits.lock().leave(&self.namespace, number));
         if !has_left {

@@ -1,7 +1,7 @@
 //! Whether a query that has to wait for its turn will have it in time.
 //!
 //! Queries wait in a crowd, which a backend gets through. One that answers slower than queries come does not: from the first
-//! that has waited in vain on, those whose turn cannot come in time are told so at once. No I/O here, and time is an argument.
+//! that has waited in vain on, those whose turn cannot come in time fail at once. No I/O here, and time is an argument.
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The kind is not known, there is no such metric for it, or no sample for the named object.
-    #[error("the server could not find the metric {metric} for {of}: {cause}")]
+    #[error("the server could not find the metric {metric} for {of}: {cause}; run: {command}")]
     UnknownMetric {
         /// The metric.
         metric: String,
@@ -20,20 +20,22 @@ pub enum ReadError {
         of: String,
         /// What an administrator can look at.
         cause: String,
+        /// The command that says more.
+        command: String,
     },
-    /// Nobody knows yet which metrics there are.
+    /// No discovery has succeeded yet.
     #[error("unable to fetch metrics: not discovered yet: {cause}")]
     NotDiscovered {
         /// The rules that no discovery has succeeded for.
         cause: String,
     },
-    /// The selector cannot be put to Prometheus.
+    /// The selector cannot be expressed in a query.
     #[error("{0}")]
     BadSelector(String),
-    /// The rule cannot answer the question.
+    /// The rule has no query for this read.
     #[error("unable to fetch metrics: {0}")]
     Rule(PlanError),
-    /// Nobody can be asked for the rule, or the query's result is no vector.
+    /// The rule has no usable backend, or the query's result is not a vector.
     #[error("unable to fetch metrics: {rule}: {cause}")]
     Unusable {
         /// The rule.
@@ -46,9 +48,9 @@ pub enum ReadError {
     Fetch {
         /// The rule.
         rule: RuleId,
-        /// What may be told.
+        /// The public cause.
         cause: PublicError,
-        /// What happened.
+        /// The cause for the log.
         source: FetchError,
     },
     /// There are no `resourceRules`.
@@ -84,7 +86,7 @@ impl ReadError {
 
     /// The result of a rule's query is of another type than that of a vector.
     pub(super) fn no_vector(rule: RuleId, kind: &str) -> Self {
-        Self::Unusable { rule, cause: format!("the query gives a {kind}, not a vector") }
+        Self::Unusable { rule, cause: format!("the query returned a {kind}, not a vector") }
     }
 }
 
@@ -99,7 +101,7 @@ impl From<PlanError> for ReadError {
     }
 }
 
-/// What may be told of a query that failed.
+/// The public cause of a failed query.
 fn public(error: &FetchError) -> PublicError {
     match error {
         FetchError::Failed(error) => error.public(),

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, waiting};
+use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, unknown::unknown_external};
 use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
+        explain::{self, Inquiry},
         external::{self, ExternalReading},
-        rules::RuleId,
         samples::Vector,
         selector::Selector,
     },
-    discovery::Problem,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -31,18 +30,31 @@ pub struct ExternalRequest {
 pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
-    /// What they were read from.
+    /// The result that the values refer to.
     result: Arc<Cached<QueryResult>>,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
 }
 
 impl ExternalValues {
-    /// The vector that the values are of, if they are of one.
+    /// The vector of the values, unless the result is a scalar.
     pub fn vector(&self) -> Option<&Vector> {
         match self.result.value().answer() {
             Answer::Vector(vector) => Some(vector),
             Answer::Scalar(..) | Answer::Other(_) => None,
+        }
+    }
+}
+
+impl ExternalRequest {
+    /// The question that `loadline explain` answers about this read.
+    pub(super) fn inquiry(&self) -> Inquiry {
+        Inquiry {
+            metric: self.path.metric.clone(),
+            subject: explain::Subject::External,
+            namespace: Some(self.path.namespace.clone()),
+            selector: self.selector.clone(),
+            is_at_zero: false,
         }
     }
 }
@@ -54,7 +66,7 @@ impl Reads {
         request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
         let ExternalRequest { path, selector } = request;
-        let entry = self.external_entry(path).await?;
+        let entry = self.external_entry(request).await?;
         let rule = &entry.rule.base;
         let query = external::query(&entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
@@ -77,21 +89,13 @@ impl Reads {
         Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
     }
 
-    /// How to read the metric; a metric that is not known is looked for once more.
-    async fn external_entry(&self, path: &ExternalPath) -> Result<ExternalEntry, ReadError> {
-        let ExternalPath { namespace, metric } = path;
+    /// The entry of the metric; an unknown metric triggers one more discovery.
+    async fn external_entry(&self, request: &ExternalRequest) -> Result<ExternalEntry, ReadError> {
+        let ExternalPath { namespace, metric } = &request.path;
         let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), metric))
+        entry
+            .await
+            .ok_or_else(|| unknown_external(&self.catalog(), &self.discovery.problems(), request))
     }
-}
-
-/// Says of no resource that it lacks the metric, as prometheus-adapter does.
-fn unknown(catalog: &Catalog, problems: &[Problem], metric: &str) -> ReadError {
-    let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
-    waiting.unwrap_or_else(|| ReadError::UnknownMetric {
-        metric: metric.to_owned(),
-        of: String::new(),
-        cause: catalog.why_unknown_external(metric),
-    })
 }

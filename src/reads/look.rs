@@ -1,16 +1,16 @@
-//! Queries that explain a missing value: at most one for each rule and label in a minute, whoever asks for whatever.
+//! Queries that explain a missing value: at most one a minute for each rule and label, whatever is read.
 
 use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
 
 use crate::{
-    core::{plan::Source, rules::Content, samples::Vector},
+    core::{plan::Source, rules::Fingerprint, samples::Vector},
     planner::Planner,
     prometheus::Answer,
 };
 
-/// How long what was found is told, and nothing else is looked for.
+/// How long a result is used before the next query.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a reader waits for an explanation.
@@ -22,7 +22,7 @@ const MAX_RULES: u64 = 10_000;
 /// What was found of late.
 pub(super) struct Looks {
     planner: Arc<Planner>,
-    seen: Cache<(Content, Arc<str>), Arc<Look>>,
+    seen: Cache<(Fingerprint, Arc<str>), Arc<Look>>,
 }
 
 struct Look {
@@ -62,7 +62,7 @@ impl Looks {
             tracing::debug!(rule = %source.rule, query, found, "looked for what explains it");
             Arc::new(Look { namespace: namespace.to_owned(), query: query.to_owned(), found })
         };
-        let key = (source.content, Arc::clone(source.label));
+        let key = (source.fingerprint, Arc::clone(source.label));
         let seen = self.seen.get_with(key, look).await;
         let is_this = seen.namespace == namespace && seen.query == query;
         seen.found.clone().filter(|_| is_this)

@@ -9,7 +9,7 @@ use crate::{
     core::{
         oddity::{Oddities, Oddity},
         plan::Source,
-        rules::{Content, RuleBase, RuleId},
+        rules::{Fingerprint, RuleBase, RuleId},
         yaml::Place,
     },
     metrics::Metrics,
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Subject<'a> {
     /// The rule.
     rule: RuleId,
-    content: Content,
+    fingerprint: Fingerprint,
     place: Place,
     /// The label that names the objects; empty where there are none.
     label: &'a str,
@@ -31,20 +31,20 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// The query for a metric of objects, or for their usage.
     pub(super) fn of(source: Source<'a>, label: &'a str, metric: &'a str) -> Self {
-        let Source { rule, content, place, .. } = source;
-        Self { rule, content, place, label, metric }
+        let Source { rule, fingerprint, place, .. } = source;
+        Self { rule, fingerprint, place, label, metric }
     }
 
     /// The query for an external metric.
     pub(super) fn external(rule: &RuleBase, metric: &'a str) -> Self {
-        Self { rule: rule.id, content: rule.content, place: rule.place, label: "", metric }
+        Self { rule: rule.id, fingerprint: rule.fingerprint, place: rule.place, label: "", metric }
     }
 }
 
-/// Where oddities are told of: each once for a rule, by what the file says of it, and counted each time.
+/// Logs oddities once for each rule, identified by its fingerprint, and counts each of them.
 pub(super) struct Recorder {
-    /// What has been told: the rule, the label of the objects, what it was, and whether a read has ended for it.
-    told: Mutex<HashSet<(Content, String, Oddity, bool)>>,
+    /// The logged oddities: the rule, the label of the objects, the oddity, and whether a read failed because of it.
+    told: Mutex<HashSet<(Fingerprint, String, Oddity, bool)>>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +53,7 @@ impl Recorder {
         Self { told: Mutex::default(), metrics }
     }
 
-    /// Tells what was odd about the samples of a read and, if it has ended without a value, why.
+    /// Records the oddities of a read and, if it has no value, the reason.
     pub(super) fn record(&self, subject: Subject<'_>, odd: &Oddities, nothing: Option<Oddity>) {
         let Subject { rule, place, label, metric, .. } = subject;
         for (oddity, example) in odd.iter() {
@@ -74,7 +74,7 @@ impl Recorder {
     }
 
     fn is_first(&self, subject: Subject<'_>, oddity: Oddity, is_nothing: bool) -> bool {
-        let what = (subject.content, subject.label.to_owned(), oddity, is_nothing);
+        let what = (subject.fingerprint, subject.label.to_owned(), oddity, is_nothing);
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
     }
 }

@@ -29,9 +29,9 @@ use crate::{
 /// A request for the usage of pods or nodes, its selectors parsed.
 #[derive(Clone, Debug, Default)]
 pub struct UsageRequest {
-    /// The namespace of the pods; nothing for those of all.
+    /// The namespace of the pods; `None` for all namespaces.
     pub namespace: Option<String>,
-    /// The one object that is asked for.
+    /// The requested object; `None` for all that are selected.
     pub name: Option<String>,
     /// Which objects.
     pub labels: Selector,
@@ -39,12 +39,12 @@ pub struct UsageRequest {
     pub fields: FieldSelector,
 }
 
-/// Usage that was read, and what is to be told of it.
+/// The result of a read of usage.
 struct Read<U> {
     usage: Vec<(Object, U)>,
-    /// What was odd about the samples, of CPU and of memory.
+    /// The oddities of the samples of CPU and of memory.
     odd: [Oddities; 2],
-    /// Why objects are missing from it that were asked for: what is wrong with their CPU, and with their memory.
+    /// Why requested objects are missing: the oddities of their CPU and of their memory.
     missing: [Oddities; 2],
 }
 
@@ -69,13 +69,13 @@ impl<U> Read<U> {
 }
 
 impl Reads {
-    /// The range that answers about usage report; nothing without `resourceRules`.
+    /// The window of reported usage; `None` without `resourceRules`.
     pub fn usage_window(&self) -> Option<Duration> {
         self.rules.usage().map(|usage| usage.window)
     }
 
-    /// The usage of the running pods that are asked for, sorted by namespace and name. Pods without a sample are left out; one
-    /// that is asked for by name is an error then.
+    /// The usage of the requested running pods, sorted by namespace and name. Pods without a sample are left out; for a pod
+    /// requested by name this is an error.
     pub async fn pods(&self, request: &UsageRequest) -> Result<Vec<(Object, PodUsage)>, ReadError> {
         let usage = self.rules.usage().ok_or(ReadError::NoUsage)?;
         let UsageOf { kind, queries } = &usage.pods;
@@ -88,7 +88,7 @@ impl Reads {
         self.answer(pair, kind, request, read).await
     }
 
-    /// The usage of the nodes that are asked for, sorted by name. It leaves out and fails as [`Reads::pods`] does.
+    /// The usage of the requested nodes, sorted by name. Nodes without a sample are treated as in [`Reads::pods`].
     pub async fn nodes(
         &self,
         request: &UsageRequest,
@@ -122,7 +122,7 @@ impl Reads {
         self.answer(pair, kind, request, read).await
     }
 
-    /// Records what is odd about usage. A read of one object that has none is an error, which says why.
+    /// Records the oddities of a read. A read of one object without usage is an error with the reason.
     async fn answer<U>(
         &self,
         pair: &Pair,
@@ -146,7 +146,7 @@ impl Reads {
                 why = Oddity::OtherObjects;
                 odd.note(why, &stranger);
                 more = format!(": none has the name of a {} in its label `{label}`", object(kind));
-                // Whoever reads one node may know what others are called, which is not so of pods.
+                // A reader of one node may see names of others, but a reader of one pod may not.
                 if !kind.namespaced {
                     more += &format!(", one has `{}`", odd.example(why).unwrap_or_default());
                 }
@@ -167,7 +167,7 @@ impl Reads {
         }
     }
 
-    /// Where the label of the objects holds something else than their names: one of its values.
+    /// A value of the objects' label, if none of its values is the name of an object.
     async fn stranger(
         &self,
         source: Source<'_>,
@@ -189,7 +189,7 @@ impl Reads {
         self.looks.look(source, place, &plan.query, read).await
     }
 
-    /// The objects that are asked for, pods only if they run; nothing where nobody knows which there are.
+    /// The requested objects, pods only if they run; `None` if the objects are not known.
     async fn describe(
         &self,
         kind: &Kind,
@@ -223,7 +223,7 @@ impl Reads {
         let Described { objects, population } = known;
         let groups: Vec<_> =
             objects.chunk_by(|one, other| one.namespace == other.namespace).collect();
-        // What one query for all costs is not known where the pods of the cluster are not.
+        // The cost of one query for all is unknown if the number of pods is.
         let pays = match *population {
             Some(all) => cost::pays_at_once(groups.len(), objects.len(), all),
             None => groups.len() > NAMESPACES,
@@ -248,7 +248,7 @@ impl Reads {
         Ok(read)
     }
 
-    /// The pods that the queries return, where nobody knows which there are. There are no labels to select by.
+    /// The pods that the queries return, if the pods are not known. There are no labels to select by.
     async fn whatever_pods(
         &self,
         pair: &Pair,
@@ -288,7 +288,7 @@ impl UsageRequest {
         self.name.is_none() && self.labels.is_empty() && self.fields.is_empty()
     }
 
-    /// A number that is the same when the same reader asks again: an autoscaler always asks for the same pods.
+    /// Identifies the reader: an autoscaler always reads the same pods.
     fn reader(&self) -> u64 {
         super::reader((&self.namespace, &self.name, &self.labels, &self.fields))
     }
@@ -305,7 +305,7 @@ impl UsageRequest {
         Some(ReadError::UnknownUsage { resource, name, cause })
     }
 
-    /// The objects that are asked for, as planning sees them: all of these, or whatever there is.
+    /// The requested objects for the planner: the known ones, the named one, or any.
     fn selected(&self, known: Option<&Described>) -> Selected {
         let names = |objects: &[Object]| {
             objects.iter().map(|object| Arc::clone(&object.name)).collect::<Vec<_>>()
@@ -321,7 +321,7 @@ impl UsageRequest {
 }
 
 impl Place {
-    /// The pods of a namespace. `population` is that of all namespaces that are asked for.
+    /// The pods of a namespace. `population` is that of all requested namespaces.
     fn new(objects: &[Object], request: &UsageRequest, population: Option<usize>) -> Self {
         let population = if request.selects_all() {
             Some(objects.len())
@@ -337,7 +337,7 @@ impl Place {
     }
 }
 
-/// What an object whose usage is read is called in messages.
+/// The word for an object in messages.
 fn object(kind: &Kind) -> &'static str {
     if kind.namespaced { "running pod" } else { "node" }
 }
@@ -347,7 +347,7 @@ fn bare(namespace: Arc<str>, name: &Arc<str>) -> Object {
     Object { namespace, name: Arc::clone(name), labels: Arc::default() }
 }
 
-/// Usage with the objects that it is of. Both are sorted by name.
+/// Joins usage with its objects. Both are sorted by name.
 fn with_objects<U>(
     usage: Vec<U>,
     objects: impl IntoIterator<Item = Object>,
@@ -359,4 +359,71 @@ fn with_objects<U>(
         Some((object, used))
     };
     objects.into_iter().filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::kinds::Kinds;
+
+    fn named(names: &[&str]) -> Vec<Object> {
+        names.iter().map(|name| bare("n".into(), &Arc::from(*name))).collect()
+    }
+
+    #[test]
+    fn objects_without_usage_are_left_out() {
+        let usage: Vec<Arc<str>> = vec!["b".into(), "d".into()];
+        let pairs = with_objects(usage, named(&["a", "b", "c", "d", "e"]), |name| name);
+        let names: Vec<_> = pairs.iter().map(|(object, usage)| (&*object.name, &**usage)).collect();
+        assert_eq!(names, [("b", "b"), ("d", "d")]);
+    }
+
+    /// What one query for all pods costs depends on how many there are: unknown numbers must not look like small ones.
+    #[test]
+    fn a_namespace_has_the_population_that_is_known_of_it() {
+        let pods = named(&["a", "b"]);
+        let all = UsageRequest::default();
+        let in_namespace = UsageRequest { namespace: Some("n".to_owned()), ..all.clone() };
+        let labels = Selector::parse("app=a").unwrap();
+        let selected = UsageRequest { labels: labels.clone(), ..in_namespace.clone() };
+        let everywhere = UsageRequest { labels, ..all.clone() };
+        for (request, population) in [
+            // All pods of the namespace are here, however many the cluster has.
+            (&all, Some(2)),
+            (&in_namespace, Some(2)),
+            (&selected, Some(9)),
+            // The 9 are of all namespaces.
+            (&everywhere, None),
+        ] {
+            let place = Place::new(&pods, request, Some(9));
+            assert_eq!((&*place.namespace, place.selected.population), ("n", population));
+        }
+    }
+
+    #[test]
+    fn only_an_object_that_was_named_can_be_missing() {
+        let kinds = Kinds::builtin();
+        let of = |kind: &str, request: &UsageRequest| {
+            let kind = kinds.resolve("", kind).unwrap();
+            request.not_found(kind, "why".to_owned()).map(|error| error.to_string())
+        };
+        assert_eq!(of("pods", &UsageRequest::default()), None);
+        let named = UsageRequest { name: Some("x".to_owned()), ..UsageRequest::default() };
+        let message = "nodemetrics.metrics.k8s.io \"x\" not found: why";
+        assert_eq!(of("nodes", &named).as_deref(), Some(message));
+        let pod = UsageRequest { namespace: Some("n".to_owned()), ..named };
+        let message = "podmetrics.metrics.k8s.io \"n/x\" not found: why";
+        assert_eq!(of("pods", &pod).as_deref(), Some(message));
+    }
+
+    #[test]
+    fn an_autoscaler_is_the_same_reader_each_time() {
+        let of = |labels: &str| UsageRequest {
+            namespace: Some("n".to_owned()),
+            labels: Selector::parse(labels).unwrap(),
+            ..UsageRequest::default()
+        };
+        assert_eq!(of("app=a").reader(), of("app=a").reader());
+        assert_ne!(of("app=a").reader(), of("app=b").reader());
+    }
 }

@@ -100,7 +100,7 @@ pub struct Serving {
     trust: Option<Trust>,
     interval: Duration,
     authority: String,
-    /// What the registrations were last told.
+    /// The authority that was last written to the registrations.
     is_trusted: bool,
     /// Until when the certificate is valid that is served to those who name no other host.
     end: Timestamp,
@@ -231,7 +231,7 @@ impl Serving {
         self.count();
     }
 
-    /// Tells when the first of the certificates ends.
+    /// Records when the first of the certificates expires.
     fn count(&self) {
         let named = self.named.iter().map(|source| source.pair.leaf.not_after);
         self.metrics.certificate_ends(named.fold(self.end, Timestamp::min).as_second());

@@ -9,11 +9,11 @@ use super::path::{self, PathError};
 pub struct Attributes<'a> {
     /// `get`, `list` or `watch` for resources, the method in lower case for other paths.
     pub verb: Cow<'static, str>,
-    /// What is asked for.
+    /// The requested path or resource.
     pub target: Target<'a>,
 }
 
-/// What a request asks for.
+/// The target of a request.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Target<'a> {
     /// A path that is no resource.

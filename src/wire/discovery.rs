@@ -1,4 +1,4 @@
-//! The documents that tell a Kubernetes client what this server serves.
+//! The documents that list for Kubernetes clients what this server serves.
 //!
 //! Shapes: `APIGroupList`, `APIGroup` and `APIResourceList` of meta/v1, and the aggregated form of
 //! `apidiscovery.k8s.io/v2` that kube-apiserver and kubectl ask for by `Accept`. In the aggregated form no metric is listed:
@@ -131,7 +131,7 @@ struct ResourceList<R> {
     resources: R,
 }
 
-/// What gives the resources, as often as it is asked.
+/// The source of the resources, which is iterated several times.
 struct Resources<R>(R);
 
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! The explanation of a metric, as the server that is deployed gives it to `loadline explain`.
+//! The explanation of a metric, as the deployed server sends it to `loadline explain`.
 //!
 //! It is read at `explanations/METRIC` below a version of custom.metrics.k8s.io and of external.metrics.k8s.io: a resource of its
 //! own for who may read it, in groups that kube-apiserver sends to us anyway.

@@ -1,5 +1,5 @@
 //! Paths below `/apis/custom.metrics.k8s.io/{version}`, `/apis/external.metrics.k8s.io/{version}` and
-//! `/apis/metrics.k8s.io/{version}`: what is asked for.
+//! `/apis/metrics.k8s.io/{version}`.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub struct MetricPath {
     pub namespace: Option<String>,
     /// The described resource as written, singular or plural.
     pub resource: GroupResource,
-    /// Which objects are asked for.
+    /// The requested objects.
     pub name: Name,
     /// The metric's name.
     pub metric: String,
@@ -40,7 +40,7 @@ impl MetricPath {
 /// A read of the external metrics API.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExternalPath {
-    /// The namespace of who asks. `*` is no wildcard: it is a namespace that nothing is in.
+    /// The namespace of the request. `*` is not a wildcard: it is a namespace without objects.
     pub namespace: String,
     /// The metric's name.
     pub metric: String,

@@ -41,20 +41,20 @@ struct Cause {
 /// When to come again after [`Reason::TooManyRequests`].
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// The reasons that this server gives, with the HTTP code that belongs to each.
+/// The reasons that this server uses, each with its HTTP code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub enum Reason {
     /// 400: the request is malformed.
     BadRequest,
     /// 401: the credentials are not known.
     Unauthorized,
-    /// 403: whoever asks may not.
+    /// 403: the user is not permitted.
     Forbidden,
     /// 404: there is no such metric, object or path.
     NotFound,
     /// 405: only reading is possible.
     MethodNotAllowed,
-    /// 406: none of the accepted media types can be given.
+    /// 406: none of the accepted media types is supported.
     NotAcceptable,
     /// 413: the body of the request is too long.
     RequestEntityTooLarge,
@@ -63,7 +63,7 @@ pub enum Reason {
     UriTooLong,
     /// 415: a body of a media type that no API server takes.
     UnsupportedMediaType,
-    /// 429: a limit is reached for whoever asks; a second later it may not be.
+    /// 429: the user has reached a limit; a second later it may be free.
     TooManyRequests,
     /// 431: the head of the request is too long.
     RequestHeaderFieldsTooLarge,

@@ -341,7 +341,7 @@ async fn an_api_server_without_aggregated_discovery_is_an_error() {
     let reply = app.get(&custom("namespaces/n/pods/p/m")).await;
     assert!(reply.failure().contains("the cluster's kinds are not known"), "{reply:?}");
     let ready = app.get("/readyz?verbose").await.body;
-    assert!(ready.contains("does not tell which kinds the cluster has"), "{ready}");
+    assert!(ready.contains("does not list the kinds of the cluster"), "{ready}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,7 +448,7 @@ async fn a_resource_that_the_cluster_lacks_leaves_out_its_label_only() {
     let reply = app.get(&gadget).await;
     assert_eq!(
         reply.failure(),
-        "the server could not find the metric m for gadgets.example.com: the cluster has no resource gadgets.example.com"
+        "the server could not find the metric m for gadgets.example.com: the cluster has no resource gadgets.example.com; run: loadline explain -n n gadgets.example.com/g m"
     );
     cluster.install(("example.com", "v1alpha1", "gadgets", "gadget", "Gadget", true));
     let reply = until("the new resource's metric", async || {

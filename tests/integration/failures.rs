@@ -117,11 +117,11 @@ fn answers() -> Vec<(Answer, String)> {
         ),
         (
             data(&json!({"resultType": "SECRET\nERROR", "result": []})),
-            "the query gives a result of another type, not a vector".to_owned(),
+            "the query returned a result of another type, not a vector".to_owned(),
         ),
         (
             data(&json!({"resultType": "string", "result": [1, "SECRET"]})),
-            "the query gives a string, not a vector".to_owned(),
+            "the query returned a string, not a vector".to_owned(),
         ),
         (
             Answer::Endless(64 << 20),

@@ -149,7 +149,7 @@ async fn which_series_live_is_known_beyond_a_reload() {
     let told = async || Some(stage.app.discovery.problems()).filter(|told| told.len() == 2);
     let problems = until("what is told of it", told).await;
     assert_eq!(problems[0].rule, Some(RuleId::Custom(1)));
-    assert!(problems[0].cause.starts_with("cannot tell live series"), "{problems:?}");
+    assert!(problems[0].cause.starts_with("cannot distinguish live series"), "{problems:?}");
     stage.backend.play(contested(false));
     // The next discovery by the clock would be in ten minutes.
     let healed = async || stage.app.discovery.problems().is_empty().then_some(());

@@ -16,7 +16,7 @@ pub(super) struct Checked {
     name: String,
     text: String,
     findings: Vec<Finding>,
-    /// How many findings are not told.
+    /// How many findings are not shown.
     untold: usize,
 }
 
@@ -43,7 +43,7 @@ fn all(files: &[Checked]) -> impl Iterator<Item = (&Checked, &Finding)> {
     files.iter().flat_map(|file| file.findings.iter().map(move |finding| (file, finding)))
 }
 
-/// For people, with colours: whoever writes it takes them away where they are not wanted.
+/// For people, with colours, which the writer removes if they are not wanted.
 pub(super) fn text(files: &[Checked]) -> String {
     let mut out = String::new();
     for (file, finding) in all(files) {
@@ -139,8 +139,8 @@ pub(super) fn summary(files: &[Checked]) -> String {
     };
     match files.iter().map(|file| file.untold).sum() {
         0_usize => format!("{found} {files_of}"),
-        1 => format!("{found} {files_of}; --verbose tells 1 note"),
-        untold => format!("{found} {files_of}; --verbose tells {untold} notes"),
+        1 => format!("{found} {files_of}; --verbose shows 1 note"),
+        untold => format!("{found} {files_of}; --verbose shows {untold} notes"),
     }
 }
 

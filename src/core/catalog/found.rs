@@ -22,7 +22,7 @@ pub const LONGEST: usize = 512;
 pub struct Found {
     /// Label to series names.
     pub by_label: BTreeMap<String, BTreeSet<Arc<str>>>,
-    /// The first of the series, where the rule gives none of them a name.
+    /// The first of the series if the rule names none of them.
     pub unnamed: Option<Arc<str>>,
     /// How many names of series there were, whether or not the rule takes them.
     pub names: usize,

@@ -1,10 +1,10 @@
-//! What may have been meant by a name that the catalog does not have. Only names are told that discovery lists anyway.
+//! Suggestions for names that the catalog lacks. They contain only names that discovery lists anyway.
 
 use super::{Catalog, GroupResource};
 use crate::core::nearest::{MOST, did_you_mean, nearest};
 
 impl Catalog {
-    /// Why a resource has no metric of this name, and what may have been meant.
+    /// Why a resource has no metric of this name, with suggestions.
     pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
         let is_external = self.external.has(metric);
         let kinds = self.kinds_with(metric);
@@ -23,7 +23,7 @@ impl Catalog {
             (false, true) => elsewhere.join("; "),
             (false, false) => {
                 format!(
-                    "no rule gives {resource} a metric of this name{hint}; {}",
+                    "no rule serves a metric of this name for {resource}{hint}; {}",
                     elsewhere.join("; ")
                 )
             }
@@ -34,7 +34,7 @@ impl Catalog {
         }
     }
 
-    /// Why there is no external metric of this name, and what may have been meant.
+    /// Why there is no external metric of this name, with suggestions.
     pub fn why_unknown_external(&self, metric: &str) -> String {
         let hint = hint(metric, || {
             self.external.metrics.iter().map(|metric| (&*metric.name, &*metric.series))
@@ -45,10 +45,10 @@ impl Catalog {
             kinds => format!("; custom.metrics.k8s.io has one for {}", listed(kinds)),
         };
         let left_out = self.left_out();
-        format!("no rule of externalRules gives a metric of this name{hint}{custom}{left_out}")
+        format!("no rule of externalRules serves a metric of this name{hint}{custom}{left_out}")
     }
 
-    /// That it may be among the metrics that are not served because there are too many.
+    /// A note that the metric may have been left out because its rule has too many.
     fn left_out(&self) -> String {
         match self.limited.as_slice() {
             [] => String::new(),
@@ -73,9 +73,9 @@ impl Catalog {
     }
 }
 
-const NONE: &str = "no rule gives a metric of this name";
+const NONE: &str = "no rule serves a metric of this name";
 
-/// What a rule calls the series of this name, which is what people know; else the nearest names.
+/// The metrics of the series of this name, since people know the series; otherwise the nearest names.
 fn hint<'c, I: Iterator<Item = (&'c str, &'c str)>>(metric: &str, names: impl Fn() -> I) -> String {
     let mut served: Vec<_> =
         names().filter(|(_, series)| *series == metric).map(|(name, _)| name).collect();
@@ -149,7 +149,7 @@ externalRules:
             ("disk_byte", "did you mean disk_bytes of nodes?"),
             ("queue_depth", "external.metrics.k8s.io has a metric of this name"),
             ("queue_dept", "did you mean queue_depth of external.metrics.k8s.io?"),
-            ("memory", "no rule gives a metric of this name"),
+            ("memory", "no rule serves a metric of this name"),
         ];
         let pods = GroupResource::parse("pods");
         for (metric, wanted) in cases {
@@ -171,7 +171,7 @@ externalRules:
         let catalog = catalog(&["requests"], &["request"], &[]);
         assert_eq!(
             catalog.why_unknown(&GroupResource::parse("pods"), "request"),
-            "no rule gives pods a metric of this name; did you mean requests?; there is a metric of this name for nodes"
+            "no rule serves a metric of this name for pods; did you mean requests?; there is a metric of this name for nodes"
         );
     }
 
@@ -181,7 +181,7 @@ externalRules:
         let cases = [
             ("Queue_Depth", "did you mean queue_depth?"),
             ("requests", "custom.metrics.k8s.io has one for pods"),
-            ("other", "no rule of externalRules gives a metric of this name"),
+            ("other", "no rule of externalRules serves a metric of this name"),
         ];
         for (metric, wanted) in cases {
             let why = catalog.why_unknown_external(metric);

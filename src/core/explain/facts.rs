@@ -75,7 +75,7 @@ impl Asked {
     }
 }
 
-/// What stands for a value that whoever asks may not see.
+/// The placeholder of a value that the user may not see.
 pub const HIDDEN: &str = "…";
 
 /// A series, with its labels but its name.
@@ -99,7 +99,7 @@ impl Series {
 pub struct Failure {
     /// The cause.
     pub cause: super::Cause,
-    /// What may be told of it.
+    /// The public sentence.
     pub text: String,
 }
 

@@ -15,7 +15,7 @@ pub fn schema() -> Value {
         &["name", "ok", "seen", "do"],
         json!({
             "name": {"description": "What is looked at.", "enum": name::ALL},
-            "ok": or_nothing("boolean", "Whether it is as it should be; null where it was not looked at, or cannot be told."),
+            "ok": or_nothing("boolean", "Whether it is as it should be; null if it was not checked or is not known."),
             "seen": text("What was seen."),
             "do": text("What to do about it; empty where there is nothing to do."),
         }),
@@ -38,7 +38,7 @@ pub fn schema() -> Value {
         &["current", "desired", "metrics", "limitedBy"],
         json!({
             "current": or_nothing("integer", "How many replicas there are."),
-            "desired": or_nothing("integer", "How many there should be; null where that cannot be told."),
+            "desired": or_nothing("integer", "How many there should be; null if it is not known."),
             "metrics": {"description": "Its metrics.", "type": "array", "items": {"$ref": "#/$defs/metric"}},
             "limitedBy": {"description": "What limits the change.", "enum": limits},
         }),

@@ -11,11 +11,11 @@ use super::{
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sight {
-    /// Somebody who asks the backend with credentials of their own.
+    /// A user with credentials of their own at the backend.
     Backend,
     /// Somebody who may see all namespaces of the cluster.
     Cluster,
-    /// Somebody who may see the namespace that is asked about.
+    /// Somebody who may see the requested namespace.
     Namespace {
         /// Whether they may read the metric itself there.
         may_read: bool,
@@ -23,7 +23,7 @@ pub enum Sight {
 }
 
 impl Sight {
-    /// Whether what a query returns may be told apart from the values that it serves, such as the highest of a day.
+    /// Whether results of a query other than the served values may be shown, such as the maximum of a day.
     pub fn has_all_of(self, facts: &Facts) -> bool {
         !matches!(self, Self::Namespace { .. }) || is_limited(facts)
     }

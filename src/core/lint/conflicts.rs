@@ -6,10 +6,10 @@ use super::{Report, Severity, selectors};
 use crate::core::{
     key_path::KeyPath,
     kinds::Kinds,
-    rules::{ComputeResource, Content, RuleBase, RuleId, RuleSet},
+    rules::{ComputeResource, Fingerprint, RuleBase, RuleId, RuleSet},
 };
 
-/// The most resources that a message lists: a template gives dozens.
+/// The most resources that a message lists: a template results in dozens.
 const MOST_LISTED: usize = 4;
 
 pub(super) fn check(rules: &RuleSet, kinds: &Kinds, report: &mut Report<'_>) {
@@ -24,10 +24,10 @@ fn without_duplicates<'r>(
     rules: impl Iterator<Item = &'r RuleBase>,
     report: &mut Report<'_>,
 ) -> Vec<&'r RuleBase> {
-    let mut seen: HashMap<Content, RuleId> = HashMap::new();
+    let mut seen: HashMap<Fingerprint, RuleId> = HashMap::new();
     let mut kept = Vec::new();
     for rule in rules {
-        if let Some(first) = seen.get(&rule.content) {
+        if let Some(first) = seen.get(&rule.fingerprint) {
             let message = format!("this rule says the same as {first}");
             report.warning(
                 rule.id,
@@ -37,19 +37,19 @@ fn without_duplicates<'r>(
                 "take one of them away",
             );
         } else {
-            seen.insert(rule.content, rule.id);
+            seen.insert(rule.fingerprint, rule.id);
             kept.push(rule);
         }
     }
     kept
 }
 
-/// The metrics that a rule claims, as far as that can be told without Prometheus.
+/// The metrics that a rule claims, as far as they are known without Prometheus.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Claim {
     /// The metric of this name.
     Metric(String),
-    /// Whatever a selector, filters and a naming give.
+    /// All that result from a selector, filters and a naming.
     Naming(Vec<String>),
 }
 
@@ -96,13 +96,13 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
             rule.id,
             "metric-claimed-twice",
             KeyPath::default(),
-            format!("{winner}, too, gives {what}{of}; where both have series {winner} is read, which comes later"),
+            format!("{winner} also serves {what}{of}; if both have series, {winner} is read because it comes later"),
             "give them different names, or make one rule of them",
         );
     }
 }
 
-/// The resources that a rule may give metrics of; of an external rule one without a name.
+/// The resources that a rule may serve metrics of; for an external rule one without a name.
 fn resources(rule: &RuleBase, kinds: &Kinds) -> Vec<String> {
     if matches!(rule.id, RuleId::External(_)) {
         return vec![String::new()];

@@ -64,13 +64,13 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
             rule.id,
             "histogram-without-le",
             "metricsQuery",
-            "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query gives nothing",
+            "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query returns nothing",
             "add it to the grouping, as in `sum(rate(…)) by (<<.GroupBy>>, le)`",
         );
     }
 }
 
-/// What becomes of what a part of a query gives.
+/// How the result of a part of a query is used.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Reading {
     /// Its values matter.
@@ -164,7 +164,7 @@ impl Found {
         }
     }
 
-    /// Native histograms have no buckets of their own, so only names of buckets tell.
+    /// Native histograms have no series of buckets, so only the names of buckets decide.
     fn buckets(&mut self, argument: &Expr) {
         let has_none = elements::of(argument)
             .is_some_and(|elements| !BUCKETS.iter().any(|bucket| elements.labels.has(bucket)));

@@ -1,4 +1,4 @@
-//! Which labels the elements of a query's result have, and what tells them apart.
+//! The labels of the elements of a query's result, and those that identify an element.
 //!
 //! What is said is true of every result: labels that are not in `labels` are on no element, and no two elements agree in all
 //! labels of `key`. Where nothing is known, nothing is said.
@@ -46,7 +46,7 @@ impl Elements {
         Self::new(Labels::none(), BTreeMap::new())
     }
 
-    /// With only some of the labels, which still tell the elements apart.
+    /// With only some of the labels, which still identify the elements.
     fn kept(&self, labels: &Labels) -> Self {
         Self::new(self.labels.and(labels), self.constant.clone())
     }

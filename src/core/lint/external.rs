@@ -70,7 +70,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
             rule.id,
             "several-values",
             "metricsQuery",
-            "the query may give several values, which an autoscaler adds up",
+            "the query may return several values, which an autoscaler adds up",
             "nothing, if the sum is meant; otherwise aggregate in the query, or say `aggregate: max`",
         );
     }

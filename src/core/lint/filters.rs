@@ -1,4 +1,4 @@
-//! Matchers of `seriesQuery` that the query does not repeat: they choose which metrics there are, and not what is read.
+//! Matchers of `seriesQuery` that the query does not repeat: they restrict the metrics that exist, but not the series that are read.
 
 use promql_parser::{
     label::{METRIC_NAME, MatchOp, Matcher},

@@ -18,7 +18,7 @@ pub(super) fn template(rule: &RuleBase, report: &Report<'_>) -> String {
     report.written.text(&rule.id.key("metricsQuery")).to_owned()
 }
 
-/// Whether the query is the same for all selectors. `render` has the query for one; what it cannot render is not told here.
+/// Whether the query is the same for all selectors. `render` returns the query for one; a failure to render is reported elsewhere.
 pub(super) fn is_ignored(template: &str, render: impl Fn(&Selector) -> Option<String>) -> bool {
     let reaches = |labels: &[&str]| {
         let labels: Vec<_> = labels.iter().map(|label| format!("{label}={VALUE}")).collect();

@@ -44,28 +44,28 @@ fn of_names(rule: &RuleBase, names: &[String], report: &mut Report<'_>) {
             rule.id,
             "filters-refuse-series",
             KeyPath::from("seriesFilters").index(*filter),
-            format!("this filter refuses {names}, which `seriesQuery` asks for, so the rule gives no metric"),
+            format!("this filter refuses {names}, which `seriesQuery` asks for, so the rule serves no metric"),
             "correct the filter, or leave it out: a selector with a name needs none",
         ),
         Unnamed::Matches => report.warning(
             rule.id,
             "name-does-not-match",
             ["name", "matches"],
-            format!("this does not match {names}, which `seriesQuery` asks for, so the rule gives no metric"),
+            format!("this does not match {names}, which `seriesQuery` asks for, so the rule serves no metric"),
             "correct the pattern, or leave it out",
         ),
         Unnamed::Empty if rule.namer.unknown_groups().is_empty() => report.warning(
             rule.id,
             "empty-name",
             ["name", "as"],
-            format!("the name of the metric is empty for {names}, so the rule gives no metric"),
+            format!("the name of the metric is empty for {names}, so the rule serves no metric"),
             "write a name, as in `as: \"${1}_per_second\"`",
         ),
         Unnamed::Empty => {}
     }
 }
 
-/// Filters that exclude each other, where that can be told.
+/// Filters that exclude each other, as far as that can be decided.
 fn filters(rule: &RuleBase, report: &mut Report<'_>) {
     let filters = rule.id.key("seriesFilters");
     let of = |key: &str| -> Vec<_> {
@@ -109,7 +109,7 @@ fn filters(rule: &RuleBase, report: &mut Report<'_>) {
             rule.id,
             "contradictory-filters",
             KeyPath::from("seriesFilters").index(filter),
-            format!("{message}, so the rule gives no metric"),
+            format!("{message}, so the rule serves no metric"),
             "take one of the filters away",
         );
     }

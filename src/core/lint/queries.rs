@@ -53,8 +53,8 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
                 rule.id,
                 "not-a-vector",
                 "metricsQuery",
-                format!("the query gives a {}, and no values of objects", parsed.value_type()),
-                "write a query that gives an instant vector whose elements carry the object's label",
+                format!("the query returns a {}, not an instant vector", parsed.value_type()),
+                "write a query whose result is an instant vector with the label of the objects",
             );
             return;
         }

@@ -81,8 +81,8 @@ impl Subjects {
                 rule.id,
                 "no-resources",
                 "resources",
-                "no label is mapped to a resource, so the rule gives no metric",
-                "name the labels of the objects in `overrides`, such as `pod: {resource: pod}`, or give a `template`",
+                "no label is mapped to a resource, so the rule serves no metric",
+                "name the labels of the objects in `overrides`, such as `pod: {resource: pod}`, or set a `template`",
             );
         }
         super::kinds::check(rule, &mapping, kinds, report);

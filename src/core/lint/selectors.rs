@@ -24,13 +24,13 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
             rule.id,
             "contradictory-matchers",
             "seriesQuery",
-            format!("no series matches both `{one}` and `{other}`, so the rule gives no metric"),
+            format!("no series matches both `{one}` and `{other}`, so the rule serves no metric"),
             "take one of them away",
         );
     }
 }
 
-/// Two matchers that exclude each other, where that can be told.
+/// Two matchers that exclude each other, as far as that can be decided.
 fn contradiction(matchers: &[Matcher]) -> Option<(&Matcher, &Matcher)> {
     let fixed = matchers.iter().filter_map(|one| Some((one, value(one)?)));
     fixed

@@ -52,7 +52,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
     tell("not-shared-across-namespaces", "for the whole cluster", &everywhere);
 }
 
-/// A reason that no other finding gives.
+/// The reason, unless another finding has it.
 fn told(reason: &NotShareable) -> Option<String> {
     match reason {
         NotShareable::Plan(_) | NotShareable::Query(Refusal::Unknown { .. }) => None,

@@ -1,4 +1,4 @@
-//! Labels that Prometheus gives to what it scrapes, and not to what the series are about.
+//! Labels that describe the scraped target, and not the object of the series.
 
 use promql_parser::label::{METRIC_NAME, MatchOp};
 
@@ -15,7 +15,7 @@ const JOB: &str = "job";
 /// What Prometheus' operator calls the Service that a target is found by.
 const SERVICE: &str = "service";
 
-/// What the names of series begin with whose exporters tell of other objects than themselves: kube-state-metrics, the kubelet, those
+/// Prefixes of series whose exporters describe other objects than themselves: kube-state-metrics, the kubelet, those
 /// of nodes and of NVIDIA's GPUs.
 const OF_OTHERS: [&str; 4] = ["kube_", "container_", "node_", "DCGM_"];
 

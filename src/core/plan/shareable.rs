@@ -29,22 +29,22 @@ pub struct Shareable {
 /// Why a query cannot be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum NotShareable {
-    /// The template does more with the names than to write them, so nobody can say what it does with other names.
+    /// The template does more with the names than write them, so its result for other names is unknown.
     #[error("{0}")]
     Template(String),
     /// The query is not pointwise.
     #[error("{0}")]
     Query(#[from] Refusal),
-    /// The metric selector asks for a label that tells objects apart.
-    #[error("the metric selector asks for the label {0}, which tells the objects apart")]
+    /// The metric selector requires a label that identifies objects.
+    #[error("the metric selector requires the label {0}, which identifies the objects")]
     Selector(Arc<str>),
     /// The query is the same in all namespaces anyway.
     #[error("the query is the same in all namespaces")]
     SameEverywhere,
-    /// What is sent with the query differs from namespace to namespace.
+    /// The headers of the query differ between namespaces.
     #[error("a header of the rule depends on the namespace")]
     Headers,
-    /// The question cannot be put at all.
+    /// There is no query at all.
     #[error("{0}")]
     Plan(#[from] PlanError),
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::core::{
-    rules::{Content, QueryOptions, RuleId},
+    rules::{Fingerprint, QueryOptions, RuleId},
     template::QueryTemplate,
     yaml::Place,
 };
@@ -13,8 +13,8 @@ use crate::core::{
 pub struct Source<'a> {
     /// What the rule is called in messages.
     pub rule: RuleId,
-    /// What the file says of the rule. Sources with the same content, series and label have the same queries.
-    pub content: Content,
+    /// What the file says of the rule. Sources with the same fingerprint, series and label have the same queries.
+    pub fingerprint: Fingerprint,
     /// Where the rule stands in its file.
     pub place: Place,
     /// The template of the query.

@@ -15,7 +15,7 @@ pub(in crate::core) enum Works {
     Unknown,
 }
 
-/// The labels that tell the buckets of a histogram apart: Prometheus' and VictoriaMetrics'.
+/// The labels that identify the buckets of a histogram: Prometheus' and VictoriaMetrics'.
 pub(in crate::core) const BUCKETS: [&str; 2] = ["le", "vmrange"];
 
 pub(in crate::core) fn works(function: &str) -> Works {

@@ -77,7 +77,7 @@ impl Operation {
     }
 
     /// How the result looks with the grouping for the whole cluster; nothing where it may be another one. Every dependent
-    /// element is of one namespace. The arguments tell whether the label of the namespace is in the match without that
+    /// element is of one namespace. The arguments say whether the label of the namespace is in the match without that
     /// grouping, and with it.
     pub(super) fn regroup(&self, before: bool, now: bool) -> Option<Grouping> {
         let (left, right) = (self.sides.0.grouping, self.sides.1.grouping);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a query is not known to be pointwise: a sentence for whoever wrote it.
+/// Why a query is not known to be pointwise: a sentence for the author of the rule.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The parser refuses it. The backend may know more.
@@ -89,7 +89,7 @@ pub enum Refusal {
         /// The key.
         label: String,
     },
-    /// A modifier that gives elements without a match a value.
+    /// A modifier that fills in a value for elements without a match.
     #[error("`{operator}` fills in values")]
     Fills {
         /// The operator.
@@ -112,7 +112,7 @@ pub enum Refusal {
         operator: String,
     },
     /// In a query for the whole cluster: the grouping by the namespace changes more than the label.
-    #[error("grouping by `{label}`, too, may change what `{operator}` gives")]
+    #[error("grouping by `{label}` as well may change the result of `{operator}`")]
     Grouping {
         /// The operator or aggregation.
         operator: String,

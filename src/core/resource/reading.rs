@@ -136,7 +136,7 @@ impl<V> UsageSamples<V> {
 impl Containers {
     /// Reads the samples of the pods that are asked for.
     ///
-    /// What is not finite is no value, and leaves the pod without usage. Negative values, which only a mistaken query can give, are 0. Of several samples for one
+    /// A value that is not finite is none, and leaves the pod without usage. Negative values, which only a wrong query returns, are 0. Of several samples for one
     /// container the one whose labels sort last is taken.
     pub fn read(
         vector: &Vector,
@@ -215,7 +215,7 @@ fn explain(
 ///
 /// A container that only one of both is known of has 0 of the other, as at prometheus-adapter: in the first minute there is no
 /// rate yet, and after a container has ended there still is one. What cAdvisor says without the name of a container is the sum of
-/// the pod, and `POD` is its sandbox: they are left out where containers are told apart, because who reads adds them up. A pod of
+/// the pod, and `POD` is its sandbox: they are left out where containers are distinguished, because readers add them up. A pod of
 /// which a container has a sample that is no value is left out: the rest is not what it uses.
 pub fn pods(cpu: &Containers, memory: &Containers) -> Vec<PodUsage> {
     let both =
@@ -264,7 +264,7 @@ pub fn why_no_pod(cpu: &Containers, memory: &Containers, name: &str) -> [Option<
         let Some(pod) = read.values.get(name) else {
             return Some(read.why(name));
         };
-        // The sum of a pod counts where neither CPU nor memory tells containers apart.
+        // The sum of a pod counts if neither CPU nor memory distinguishes containers.
         let counts = |container: &str| {
             if has_containers { is_container(container) } else { container.is_empty() }
         };

@@ -59,7 +59,7 @@ impl ResourceSource {
         let Self { rule, namespace_label, .. } = self;
         Source {
             rule: rule.id(),
-            content: rule.content,
+            fingerprint: rule.fingerprint,
             place: rule.place,
             query: &self.query,
             is_sorted: self.is_sorted,

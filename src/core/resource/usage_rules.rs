@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use super::{Pair, ResourceSource};
 use crate::core::{
     kinds::{Kind, Kinds},
-    rules::{ComputeResource, Content, ResourceRule, ResourceRules, RuleId},
+    rules::{ComputeResource, Fingerprint, ResourceRule, ResourceRules, RuleId},
 };
 
 /// How usage is queried: `resourceRules`, with their labels.
 pub struct UsageRules {
     /// What the rules say, to know them again.
-    content: [Option<Content>; 2],
+    fingerprint: [Option<Fingerprint>; 2],
     /// The usage of pods, by container.
     pub pods: UsageOf,
     /// The usage of nodes.
@@ -48,12 +48,12 @@ impl UsageRules {
             Some(UsageOf { kind, queries })
         };
         let (pods, nodes) = (usage_of("pods")?, usage_of("nodes")?);
-        Some(Self { content: content(rules), pods, nodes, window: rules.window })
+        Some(Self { fingerprint: fingerprint(rules), pods, nodes, window: rules.window })
     }
 
     /// Whether rules say the same as those that this was made from.
     pub fn is_of(&self, rules: &ResourceRules) -> bool {
-        self.content == content(rules) && self.window == rules.window
+        self.fingerprint == fingerprint(rules) && self.window == rules.window
     }
 
     /// Why pods or nodes cannot be read, if so.
@@ -64,6 +64,6 @@ impl UsageRules {
     }
 }
 
-fn content(rules: &ResourceRules) -> [Option<Content>; 2] {
-    [&rules.cpu, &rules.memory].map(|rule| rule.as_ref().map(|rule| rule.content))
+fn fingerprint(rules: &ResourceRules) -> [Option<Fingerprint>; 2] {
+    [&rules.cpu, &rules.memory].map(|rule| rule.as_ref().map(|rule| rule.fingerprint))
 }

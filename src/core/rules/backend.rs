@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::{
-    Content, EntryProblems, Problem,
+    EntryProblems, Fingerprint, Problem,
     fields::{Fields, Text},
     form::excerpt,
 };
@@ -23,7 +23,7 @@ pub struct Backend {
     /// Where it stands in its file.
     pub place: Place,
     /// What the file says of it.
-    pub content: Content,
+    pub fingerprint: Fingerprint,
     /// Its http or https URL, with a host and without a fragment. User and password in it are for basic authentication, its
     /// parameters are for every request; it must not be shown before all of these are taken away.
     pub url: Url,
@@ -65,7 +65,7 @@ impl fmt::Debug for Backend {
         f.debug_struct("Backend")
             .field("name", &self.name)
             .field("host", &self.url.host_str())
-            .field("content", &self.content)
+            .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
 }
@@ -121,7 +121,7 @@ fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backe
     Some(Backend {
         name: entry.text("name").value.into(),
         place: entry.place,
-        content: entry.content("backends"),
+        fingerprint: entry.fingerprint("backends"),
         url: url?,
         headers,
         token_file: file(entry.text("tokenFile")),

@@ -49,7 +49,7 @@ pub struct Refusal {
 }
 
 impl CredentialPolicy {
-    /// What a backend names that it may not use, as far as its text tells: where links lead is seen when a file is read.
+    /// The credentials of a backend that it may not use, as far as its text shows: links are resolved when a file is read.
     pub fn refusals(&self, backend: &Backend) -> Vec<Refusal> {
         let files = [
             ("tokenFile", &backend.token_file),

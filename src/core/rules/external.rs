@@ -1,10 +1,10 @@
-//! What is asked of `externalRules` alone.
+//! Checks of `externalRules` alone.
 
 use super::Mapping;
 use crate::core::kinds::Kinds;
 
 /// Refuses rules whose queries are to be limited to the namespace of a request, but which do not say which label holds it.
-/// Namespaces are the same in every cluster, so this can be told without one.
+/// Namespaces are the same in every cluster, so the check does not need one.
 pub(super) fn names_its_namespace(mapping: &Mapping) -> Result<(), &'static str> {
     let kinds = Kinds::builtin();
     if mapping.namespaced() && mapping.resolve(&kinds).namespace_label().is_none() {

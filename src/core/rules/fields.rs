@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    content::Content,
+    fingerprint::Fingerprint,
     keys::{self, Shape},
 };
 use crate::core::{
@@ -57,8 +57,8 @@ impl<'n> Fields<'n> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
-    pub(super) fn content(&self, kind: &str) -> Content {
-        Content::of(kind, self.node)
+    pub(super) fn fingerprint(&self, kind: &str) -> Fingerprint {
+        Fingerprint::of(kind, self.node)
     }
 
     pub(super) fn object(&self, key: &str) -> Option<Fields<'n>> {

@@ -87,7 +87,7 @@ impl Mapping {
         self.template.is_some() || self.overrides.keys().any(|label| !names::is_label(label))
     }
 
-    /// Whether a label may name objects of a core resource, given in the singular. What a template gives is only known once
+    /// Whether a label may name objects of a core resource, in the singular. The labels of a template are only known once
     /// it is tied to a cluster.
     pub(super) fn may_name(&self, resource: &str) -> bool {
         self.template.is_some()
@@ -105,7 +105,7 @@ impl Mapping {
 
     /// Ties the mapping to the kinds of a cluster. An override whose resource is not known is left out and reported.
     ///
-    /// Where a template gives several kinds the same label, the label means the first of them in the order of API discovery;
+    /// If a template has the same label for several kinds, the label means the first of them in the order of API discovery;
     /// an override of a label or of a resource comes before the template.
     pub fn resolve(&self, kinds: &Kinds) -> ResolvedMapping {
         let mut resolved = ResolvedMapping::default();

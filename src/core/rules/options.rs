@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Backend, Content, EntryProblems, backend,
+    Backend, EntryProblems, Fingerprint, backend,
     fields::{Fields, Text},
     form::excerpt,
 };
@@ -29,8 +29,8 @@ pub struct QueryOptions {
 
 impl QueryOptions {
     /// What the file says of a rule and of the backend that it names.
-    pub(super) fn content_with(&self, rule: Content) -> Content {
-        self.backend.as_ref().map_or(rule, |backend| rule.with(backend.content))
+    pub(super) fn fingerprint_with(&self, rule: Fingerprint) -> Fingerprint {
+        self.backend.as_ref().map_or(rule, |backend| rule.with(backend.fingerprint))
     }
 
     /// Whether requests may differ from namespace to namespace in more than their query: answers must then not be shared
@@ -133,7 +133,7 @@ fn named(
     found.cloned()
 }
 
-/// A namespace to see what a template gives.
+/// A namespace to render templates with.
 const SOME_NAMESPACE: &str = "default";
 
 fn header(name: &str, value: &Text) -> Result<Header, String> {

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Backend, ComputeResource, Content, EntryProblems, Mapping, Problem, QueryOptions, RuleId,
+    Backend, ComputeResource, EntryProblems, Fingerprint, Mapping, Problem, QueryOptions, RuleId,
     fields::{Fields, Text},
     options, query_template, window_seconds,
 };
 use crate::core::{template::QueryTemplate, yaml::Place};
 
-/// What the answers report where neither the file nor the queries tell.
+/// The reported window if neither the file nor the queries have one.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 
 /// `resourceRules`, compiled. What did not compile is absent, and among [`super::RuleSet::broken`].
@@ -36,13 +36,13 @@ pub struct ResourceRule {
     /// Where the rule stands in its file.
     pub place: Place,
     /// What the file says of the rule, and of the backend that it names.
-    pub content: Content,
+    pub fingerprint: Fingerprint,
     /// The query for the containers of pods; absent where the rule says nothing of pods.
     pub container_query: Option<Arc<QueryTemplate>>,
     /// The query for nodes; absent where the rule says nothing of nodes.
     pub node_query: Option<Arc<QueryTemplate>>,
     /// Labels to resources and back. Pods and namespaces have a label where there is a `container_query`, nodes where there
-    /// is a `node_query`; only a template may turn out to give none.
+    /// is a `node_query`; only a template may turn out to have none.
     pub mapping: Mapping,
     /// The label that holds a container's name; empty only without a `container_query`.
     pub container_label: String,
@@ -121,7 +121,8 @@ fn compile_rule(
     Some(ResourceRule {
         resource,
         place: written.place,
-        content: options.content_with(written.content(&RuleId::Resource(resource).to_string())),
+        fingerprint: options
+            .fingerprint_with(written.fingerprint(&RuleId::Resource(resource).to_string())),
         container_query: container_query.map(Arc::new),
         node_query: node_query.map(Arc::new),
         mapping: mapping?,

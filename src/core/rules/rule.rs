@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Content, Mapping, Namer, QueryOptions, specimen};
+use super::{Fingerprint, Mapping, Namer, QueryOptions, specimen};
 use crate::core::{
     key_path::{KeyPath, Step},
     series::SeriesSelector,
@@ -119,8 +119,8 @@ pub struct RuleBase {
     /// Where the rule stands in its file.
     pub place: Place,
     /// What the file says of the rule, and of the backend that it names. A rule of another version of the file is the same
-    /// rule if its content is equal; `id` and `place` may then differ. Two rules of one file may be equal, too.
-    pub content: Content,
+    /// rule if its fingerprint is equal; `id` and `place` may then differ. Two rules of one file may be equal, too.
+    pub fingerprint: Fingerprint,
     /// Which series the rule is about.
     pub selector: SeriesSelector,
     /// Which series names are taken and what they are called in the API.
@@ -176,7 +176,7 @@ pub enum OnEmpty {
     Omit,
     /// Their value is 0, if the answer is new and whole.
     ///
-    /// This lifts the protection that the `HorizontalPodAutoscaler` gives to pods without a sample, which it takes for
+    /// This removes the protection that the `HorizontalPodAutoscaler` has for pods without a sample, which it takes for
     /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
     Zero,
 }

@@ -28,7 +28,7 @@ pub(super) const ALL: usize = 8;
 /// Readers that wait for one another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Crowd {
-    /// When it began, which also tells it from others.
+    /// When it began, which also identifies it.
     pub(super) since: Instant,
     /// When it ends if nobody joins it.
     quiet: Instant,

@@ -16,7 +16,7 @@ use super::{
 /// A reader is forgotten after three missed reads, but not before this time.
 const LEAST_MEMORY: Duration = Duration::from_secs(120);
 
-/// The most readers of a group that are told apart. There are few reasons for more, and further ones change nothing.
+/// The most readers of a group that are distinguished. There are few reasons for more, and further ones change nothing.
 pub(super) const MAX_READERS: usize = 10_000;
 
 /// The most bytes of exact queries that are remembered for the readers of a group.

@@ -33,7 +33,7 @@ impl<'a> Checker<'a> {
         self.list(tree, self.fields.is_some())
     }
 
-    /// `root` tells whether dot is known to be the data itself.
+    /// `root` says whether dot is known to be the data itself.
     fn list(&mut self, list: &mut ListNode, root: bool) -> Result<(), TemplateError> {
         list.nodes.iter_mut().try_for_each(|node| self.node(node, root))
     }

@@ -1,4 +1,4 @@
-//! The values of headers that depend on what is asked.
+//! Values of headers that depend on the request.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

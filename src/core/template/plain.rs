@@ -43,7 +43,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// `root` tells whether dot is the data itself.
+    /// `root` says whether dot is the data itself.
     fn list(&self, list: &ListNode, root: bool) -> Result<(), NamesUsed> {
         list.nodes.iter().try_for_each(|node| self.node(node, root))
     }

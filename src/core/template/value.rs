@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gotmpl::Value;
 
-/// The key by which the data's root, a struct in Go, is told from a map: a list of its fields in their order, or, if
+/// The key that distinguishes the data's root, a struct in Go, from a map: a list of its fields in their order, or, if
 /// it is a `fmt.Stringer`, its text. No template can name it.
 pub(super) const MARKER: &str = "\u{0}struct";
 

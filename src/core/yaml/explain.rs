@@ -1,6 +1,6 @@
 //! What the parser stumbles over, in words for people who write manifests and not parsers.
 //!
-//! The parser tells where it could not go on, which is often after the fault: the lines above tell the rest.
+//! The parser reports where it had to stop, which is often after the mistake: the lines above show the mistake.
 
 use granit_parser::{ErrorKind, Event, ScanError, StructureStyle};
 
@@ -113,7 +113,7 @@ fn open_bracket(events: &Events<'_>) -> Option<Place> {
     open.into_iter().flatten().next_back()
 }
 
-/// The parser tells where the text with the escape begins.
+/// The parser reports the start of the text that contains the escape.
 fn unknown_escape(text: &str, error: &ScanError, at: Place) -> YamlError {
     let rest = error.marker().byte_offset().and_then(|start| text.get(start..)).unwrap_or_default();
     let Place { mut line, mut column } = at;

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes, by whoever holds them.
+/// Bytes, by holder.
 #[derive(Debug)]
 pub(super) struct Pool<W> {
     /// The most that one may hold.
@@ -94,7 +94,7 @@ impl<W> Pool<W> {
         self.waiting.remove(&id).is_some()
     }
 
-    /// One ends, and gives back what it holds. Those who have waited long enough are returned.
+    /// Ends one and frees its bytes. Returns the waiters that are served by them.
     pub(super) fn end(&mut self, id: u64) -> Vec<W> {
         self.waiting.remove(&id);
         let held = self.held.remove(&id).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::{
     reads::ReadError,
 };
 
-/// How many namespaces are asked for at the same time where one query cannot tell of all.
+/// How many namespaces are queried at the same time if one query cannot cover all.
 pub(super) const NAMESPACES: usize = 8;
 
 /// The pods that are asked for.
@@ -80,7 +80,7 @@ impl UsageQuery<'_> {
             Attempt::Shared(part) => part,
             Attempt::Exact(why) => {
                 return Err(ReadError::NoUsageRule(format!(
-                    "{rule}: nobody knows which pods there are, and no query can tell of all namespaces: {why}"
+                    "{rule}: the pods are not known, and no query covers all namespaces: {why}"
                 )));
             }
         };

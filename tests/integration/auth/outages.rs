@@ -133,7 +133,7 @@ async fn a_cluster_that_comes_later() {
     let reply = verbose().await;
     assert_eq!(reply.status, 500);
     assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);
-    assert!(reply.body.contains("the API server does not tell which kinds"), "{}", reply.body);
+    assert!(reply.body.contains("the API server does not list the kinds"), "{}", reply.body);
     assert_eq!(app.get("/readyz/authentication").await.status, 500);
     assert_eq!(app.get("/livez").await.status, 200);
 
@@ -142,7 +142,7 @@ async fn a_cluster_that_comes_later() {
         let reply = verbose().await;
         assert_eq!(reply.status, 500);
         assert!(reply.body.lines().any(|line| line == MISSING), "{}", reply.body);
-        (!reply.body.contains("which kinds")).then_some(())
+        (!reply.body.contains("does not list the kinds")).then_some(())
     })
     .await;
     delegation.fail_config(0);

@@ -124,7 +124,7 @@ async fn reads_through_kube_apiserver(plane: &ControlPlane) {
     assert_eq!(ended.code, Some(1));
     assert_eq!(
         ended.stderr.trim_end(),
-        "Error from server (NotFound): the server could not find the metric unknown for pods: no rule gives a metric of this name"
+        "Error from server (NotFound): the server could not find the metric unknown for pods: no rule serves a metric of this name; run: loadline explain -n ide pods unknown"
     );
 }
 

@@ -77,7 +77,7 @@ async fn it_is_a_problem_where_nobody_can_tell_who_lives() {
     launch.relist_interval = Duration::from_secs(1);
     launch.max_age = Duration::from_secs(60);
     let app = launch.start().await;
-    let why = "cannot tell live series from dead ones: Prometheus, or a proxy before it, answered with HTTP status 503 (it is unavailable)";
+    let why = "cannot distinguish live series from ended ones: Prometheus, or a proxy before it, answered with HTTP status 503 (it is unavailable)";
     assert_eq!(doubts(&app), [format!("rules[0]: {why}"), format!("rules[1]: {why}")]);
     assert!(app.get("/readyz?verbose").await.body.contains(why));
     let told = "loadline_discovery_successful{rule=\"rules[1]\"}";
@@ -140,7 +140,7 @@ async fn a_backend_whose_queries_hang_takes_no_time_of_another() {
     let app = launch.start().await;
     assert_eq!(backend.count(confirms), 4, "two labels of two rules");
     assert_eq!(value(&app, "p", "mine").await.as_deref(), Some("50"));
-    let why = "cannot tell live series from dead ones: Prometheus did not answer in time";
+    let why = "cannot distinguish live series from ended ones: Prometheus did not answer in time";
     assert_eq!(doubts(&app), [format!("rules[0]: {why}"), format!("rules[1]: {why}")]);
     app.stop().await;
 }

@@ -73,11 +73,11 @@ async fn series_that_are_no_metrics_say_why() {
     );
     assert_eq!(
         problem(&app, "rules[2]").await,
-        ": rules[3] gives all of its metrics, such as `twice`"
+        ": rules[3] serves all of its metrics, such as `twice`"
     );
     let ready = app.get("/readyz?verbose").await;
     assert!(
-        ready.status == 200 && ready.body.contains("rules[2]: rules[3] gives all"),
+        ready.status == 200 && ready.body.contains("rules[2]: rules[3] serves all"),
         "{ready:?}"
     );
     assert_eq!(app.discovery.remarks().len(), 3, "{:?}", app.discovery.remarks());

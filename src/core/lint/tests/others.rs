@@ -26,7 +26,7 @@ fn rules_among_each_other() {
     among(twice, [any(""), any("nan: drop")], [any(""), any("seriesFilters: [{is: x}]")]);
     let shadowed = check(&rules(&[named("a"), named("b")]));
     assert_eq!(shadowed[0].path.to_string(), "rules[0]");
-    assert!(shadowed[0].message.starts_with("rules[1], too, gives `load` of"), "{shadowed:?}");
+    assert!(shadowed[0].message.starts_with("rules[1] also serves `load` of"), "{shadowed:?}");
 
     let backends = "backends: [{name: other, url: \"http://x\"}]\n";
     tells(

@@ -235,25 +235,25 @@ pub(super) const REFUSED_IN_CLUSTER: &[(&str, &str)] = &[
     // The label of the namespace changes what matches.
     (
         "sum(D) by (G) * on (G) group_left () some",
-        "grouping by `namespace`, too, may change what `*` gives",
+        "grouping by `namespace` as well may change the result of `*`",
     ),
     (
         "sum(D) by (G) / sum(limits) by (namespace, pod)",
-        "grouping by `namespace`, too, may change what `/` gives",
+        "grouping by `namespace` as well may change the result of `/`",
     ),
     (
         "sum(D) by (G) and on (namespace) some",
-        "grouping by `namespace`, too, may change what `and` gives",
+        "grouping by `namespace` as well may change the result of `and`",
     ),
-    ("sum(D) by (G) / D", "grouping by `namespace`, too, may change what `/` gives"),
-    ("sum(D) by (G) or D", "grouping by `namespace`, too, may change what `or` gives"),
+    ("sum(D) by (G) / D", "grouping by `namespace` as well may change the result of `/`"),
+    ("sum(D) by (G) or D", "grouping by `namespace` as well may change the result of `or`"),
     (
         "D * on (G) group_left () sum(other) by (G)",
-        "grouping by `namespace`, too, may change what `sum` gives",
+        "grouping by `namespace` as well may change the result of `sum`",
     ),
     (
         "D and on (namespace, pod) (a * on (G) b)",
-        "grouping by `namespace`, too, may change what `*` gives",
+        "grouping by `namespace` as well may change the result of `*`",
     ),
     (
         "label_replace(sum(D) by (G), \"x\", \"$1\", \"namespace\", \"(.*)\")",

@@ -165,13 +165,13 @@ const TIMEOUT: Key = key(
 const PROMETHEUS: Key = key(
     "prometheus",
     Kind::Name,
-    "The entry of `backends` that is asked. By default the one of --prometheus-url.",
+    "The entry of `backends` that the rule queries. By default the one of --prometheus-url.",
 );
 
 const HEADERS: Key = key(
     "headers",
     Kind::Headers,
-    "Headers of the requests, in place of the backend's headers of the same names. A value is a Go template between << and >> with .Namespace, the namespace that is asked about (empty where there is none).",
+    "Headers of the requests, in place of the backend's headers of the same names. A value is a Go template between << and >> with .Namespace, the requested namespace (empty where there is none).",
 );
 
 static FILTER: Shape = Shape {
@@ -200,7 +200,7 @@ static RESOURCES: Shape = Shape {
         key(
             "namespaced",
             Kind::Flag,
-            "External rules: whether a query is limited to the namespace that is asked about. True by default.",
+            "External rules: whether a query is limited to the requested namespace. True by default.",
         ),
     ],
 };

@@ -193,19 +193,19 @@ fn an_external_rule_that_is_namespaced_maps_a_label_to_namespaces() {
 
 #[test]
 fn rules_that_say_the_same_have_the_same_content() {
-    let content = |text: &str| {
+    let fingerprint = |text: &str| {
         let rules = load(text).unwrap();
         assert_eq!(rules.broken, []);
-        let rule = rules.of_metrics().last().unwrap().base().content;
+        let rule = rules.of_metrics().last().unwrap().base().fingerprint;
         (rule, format!("{rule:?}"))
     };
     let backend = "backends: [{name: b, url: 'http://secret:word@b'}]\n";
-    let base = content("rules:\n- seriesQuery: up\n  metricsQuery: x\n");
+    let base = fingerprint("rules:\n- seriesQuery: up\n  metricsQuery: x\n");
     for same in [
         "rules: [{metricsQuery: 'x', nan: ~, seriesQuery: \"up\"}] # other place and order",
         "rules:\n- {seriesQuery: down, metricsQuery: &q x}\n- {seriesQuery: up, metricsQuery: *q}\n",
     ] {
-        assert_eq!(content(same), base, "{same}");
+        assert_eq!(fingerprint(same), base, "{same}");
     }
     for other in [
         "rules: [{seriesQuery: up, metricsQuery: y}]",
@@ -214,10 +214,10 @@ fn rules_that_say_the_same_have_the_same_content() {
         "rules: [{seriesQuery: x, metricsQuery: up}]",
         "externalRules: [{seriesQuery: up, metricsQuery: x, resources: {namespaced: false}}]",
     ] {
-        assert_ne!(content(other), base, "{other}");
+        assert_ne!(fingerprint(other), base, "{other}");
     }
     let named = "rules: [{seriesQuery: up, metricsQuery: x, prometheus: b}]";
-    let with_backend = content(&format!("{backend}{named}"));
-    let with_other = content(&format!("{}{named}", backend.replace("word", "key")));
+    let with_backend = fingerprint(&format!("{backend}{named}"));
+    let with_other = fingerprint(&format!("{}{named}", backend.replace("word", "key")));
     assert_ne!(with_backend, with_other);
 }

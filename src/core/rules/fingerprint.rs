@@ -1,4 +1,4 @@
-//! What a part of the rules file says, in a form that is cheap to compare.
+//! Fingerprints of parts of the rules file.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use crate::core::yaml::{Node, Value};
 
-/// The SHA-256 of what a part of the rules file says: equal for parts that say the same, wherever they stand and whatever
-/// order their keys, their quotes, comments and aliases have.
+/// The SHA-256 of a part of the rules file. It is equal for parts with equal keys and values: position, order of keys, quotes,
+/// comments and aliases do not matter.
 ///
-/// Shown by the first eight hexadecimal digits. The text itself cannot be learned from it.
+/// Displayed as the first eight hexadecimal digits, which do not reveal the text.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Content([u8; SHA256_OUTPUT_LEN]);
+pub struct Fingerprint([u8; SHA256_OUTPUT_LEN]);
 
-impl Content {
-    /// The content of a node that stands under a key: equal texts under `rules` and `externalRules` are not the same.
+impl Fingerprint {
+    /// The fingerprint of a node under a key: equal texts under `rules` and `externalRules` have different fingerprints.
     pub(super) fn of(key: &str, node: &Node) -> Self {
         let mut context = Context::new(&SHA256);
         text(&mut context, key);
@@ -22,7 +22,7 @@ impl Content {
         Self::finish(context)
     }
 
-    /// The content of a part that depends on another one.
+    /// The fingerprint of a part that depends on another one.
     pub(super) fn with(self, other: Self) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
@@ -39,7 +39,7 @@ impl Content {
     }
 }
 
-/// Each node with its kind and length, so that different trees never give the same bytes.
+/// Each node with its kind and length, so that different trees never result in the same bytes.
 fn add(context: &mut Context, node: &Node) {
     match &node.value {
         Value::Null => context.update(b"n"),
@@ -74,14 +74,14 @@ fn text(context: &mut Context, text: &str) {
     context.update(text.as_bytes());
 }
 
-impl fmt::Display for Content {
+impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Content({self})")
+        write!(f, "Fingerprint({self})")
     }
 }

@@ -1,0 +1,93 @@
+//! The steps of values that are served.
+
+use std::collections::BTreeSet;
+
+use super::{
+    super::{
+        Cause, Step,
+        facts::{AnswerFacts, Facts, Served},
+        name,
+    },
+    words::{examples, listed},
+};
+use crate::core::{
+    quantity::Decimal,
+    rules::{Aggregate, MetricRule, Nan},
+};
+
+/// Labels by which copies of one exporter differ, and parts of one workload do not mean to.
+const EXPORTERS: [&str; 10] = [
+    "instance",
+    "pod",
+    "replica",
+    "controller",
+    "endpoint",
+    "node",
+    "container",
+    "prometheus",
+    "prometheus_replica",
+    "host",
+];
+
+pub(super) fn values(answer: &AnswerFacts) -> Step {
+    let shown = answer.values.iter().take(10).map(|(name, milli)| {
+        let name = if name.is_empty() { "{}" } else { name };
+        format!("{name}={}", Decimal(*milli))
+    });
+    let mut seen = shown.collect::<Vec<_>>().join(", ");
+    if answer.values.len() > 10 {
+        seen.push_str(&format!(" and {} more", answer.values.len() - 10));
+    }
+    Step::good(name::VALUES, seen)
+}
+
+/// What may be wrong with values that are served.
+pub(super) fn remarks(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let id = &served.rule.base().id.to_string();
+    if answer.ignores_selector && !facts.asked.selector.is_empty() {
+        let seen = format!("the query does not contain the selector `{}`", facts.asked.selector);
+        let advice = format!("add `<<.LabelMatchers>>` to metricsQuery of {id}");
+        steps.push(Step::doubtful(name::QUERY, Cause::SelectorIgnored, seen, advice));
+    }
+    if !answer.several.is_empty() {
+        let seen = format!("several samples for one object{}", examples(&answer.several));
+        let advice = format!("aggregate in metricsQuery of {id}: `sum(…) by (<<.GroupBy>>)`");
+        steps.push(Step::doubtful(name::VALUES, Cause::SeveralSamples, seen, advice));
+    }
+    if answer.nan == Some(Nan::Zero) && answer.samples.iter().any(|sample| sample.value.is_nan()) {
+        let seen = "the query returned NaN, which is served as 0";
+        let advice =
+            format!("avoid a division by zero in metricsQuery of {id}, or set `nan: drop`");
+        steps.push(Step::doubtful(name::VALUES, Cause::Nan, seen, advice));
+    }
+    if let MetricRule::External(rule) = &served.rule
+        && rule.aggregate == Aggregate::None
+    {
+        steps.extend(summed(answer, id));
+    }
+    steps
+}
+
+/// Whether an autoscaler adds what should not be added.
+fn summed(answer: &AnswerFacts, id: &str) -> Option<Step> {
+    let [first, others @ ..] = answer.samples.as_slice() else { return None };
+    if others.is_empty() {
+        return None;
+    }
+    let names: BTreeSet<&String> = answer.samples.iter().flat_map(|it| it.labels.keys()).collect();
+    let differs = |name: &&&String| others.iter().any(|it| it.label(name) != first.label(name));
+    let differing: Vec<String> = names.iter().filter(differs).map(|it| (**it).clone()).collect();
+    let is_exporters = differing.iter().all(|label| EXPORTERS.contains(&label.as_str()));
+    let values: BTreeSet<i64> = answer.values.iter().map(|(_, milli)| *milli).collect();
+    let are_copies = values.len() == 1 && !values.contains(&0);
+    if !is_exporters && !are_copies {
+        return None;
+    }
+    let by =
+        if differing.is_empty() { String::new() } else { format!(", by {}", listed(&differing)) };
+    let seen = format!("{} values{by}, which an autoscaler adds", answer.samples.len());
+    let advice =
+        format!("aggregate in metricsQuery of {id}: `max(…)` of copies, `sum(…)` of parts");
+    Some(Step::doubtful(name::VALUES, Cause::SeveralSummed, seen, advice))
+}

@@ -1,0 +1,237 @@
+//! Why a metric, or its objects, cannot be found.
+
+use super::{MetricRequest, ReadError, external::ExternalRequest};
+use crate::{
+    core::{
+        catalog::Catalog,
+        kinds::{GroupResource, Kind},
+        nearest::did_you_mean,
+        rules::RuleId,
+    },
+    discovery::Problem,
+};
+
+/// How many rules an error names.
+const MAX_NAMED: usize = 5;
+
+/// Why a metric of objects is not known.
+pub(super) fn unknown(
+    catalog: &Catalog,
+    problems: &[Problem],
+    request: &MetricRequest,
+) -> ReadError {
+    let path = &request.path;
+    if catalog.kinds().is_empty() {
+        return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
+    }
+    if let Some(error) = waiting(catalog, problems, |rule| matches!(rule, RuleId::Custom(_))) {
+        return error;
+    }
+    let GroupResource { group, resource } = &path.resource;
+    let resolved = catalog.kinds().resolve(group, resource);
+    let name = resolved.map_or(&path.resource, |kind| &kind.resource);
+    let cause = match resolved {
+        None => {
+            let near = catalog.kinds().near(&path.resource);
+            format!("{}{}", catalog.kinds().lacks(&path.resource), did_you_mean(&near))
+        }
+        Some(kind) if kind.namespaced && path.namespace.is_none() => {
+            format!("{name} are read in a namespace: namespaces/NAMESPACE/{name}/…")
+        }
+        Some(kind) if !kind.namespaced && path.namespace.is_some() => {
+            format!("{name} are not in a namespace")
+        }
+        Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
+    };
+    request.unknown(name.to_string(), cause)
+}
+
+/// Why no object is read.
+pub(super) fn no_objects(request: &MetricRequest, kind: &Kind) -> String {
+    let place = match &request.path.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => String::new(),
+    };
+    if request.objects.is_empty() {
+        format!("there are no {}{place}", kind.resource)
+    } else {
+        format!("no {}{place} match the label selector `{}`", kind.resource, request.objects)
+    }
+}
+
+/// Why an external metric is not known. The message names no resource, as in prometheus-adapter.
+pub(super) fn unknown_external(
+    catalog: &Catalog,
+    problems: &[Problem],
+    request: &ExternalRequest,
+) -> ReadError {
+    let metric = &request.path.metric;
+    let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
+    waiting.unwrap_or_else(|| ReadError::UnknownMetric {
+        metric: metric.clone(),
+        of: String::new(),
+        cause: catalog.why_unknown_external(metric),
+        command: request.inquiry().command(),
+    })
+}
+
+/// The error while rules have not been discovered yet, with the first of their problems.
+fn waiting(
+    catalog: &Catalog,
+    problems: &[Problem],
+    is_of_api: impl Fn(&RuleId) -> bool,
+) -> Option<ReadError> {
+    let rules: Vec<_> = catalog.undiscovered().iter().copied().filter(is_of_api).collect();
+    let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
+    let mut cause = format!("waiting for {}", RuleId::list(named));
+    if !rest.is_empty() {
+        cause.push_str(&format!(" and {} more", rest.len()));
+    }
+    let is_of_these = |problem: &&Problem| problem.rule.is_some_and(|rule| rules.contains(&rule));
+    if let Some(problem) = problems.iter().find(is_of_these) {
+        cause.push_str(&format!(": {}", problem.cause));
+    }
+    (!rules.is_empty()).then_some(ReadError::NotDiscovered { cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use super::*;
+    use crate::{
+        core::{
+            catalog::{DiscoveredRule, Found, external::NAME},
+            kinds::Kinds,
+            rules::load,
+            selector::Selector,
+        },
+        wire::path,
+    };
+
+    const RULES: &str = "rules:
+- {seriesQuery: a, resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: a}
+externalRules:
+- {seriesQuery: b, resources: {namespaced: false}, metricsQuery: b}
+";
+
+    /// The metric `requests` of pods and the external metric `queue`; or nothing, before any discovery has succeeded.
+    fn catalog(kinds: Kinds, is_discovered: bool) -> Catalog {
+        let rules = load(RULES).unwrap();
+        let names = [("pod", "requests"), (NAME, "queue")];
+        let discovered: Vec<_> = rules
+            .of_metrics()
+            .zip(names)
+            .map(|(rule, (label, name))| {
+                let mut found = Found::default();
+                found.insert(label, name);
+                DiscoveredRule {
+                    mapping: Arc::new(rule.base().mapping.resolve(&kinds)),
+                    rule,
+                    found: is_discovered.then(|| Arc::new(found)),
+                }
+            })
+            .collect();
+        Catalog::build(Arc::new(kinds), &discovered, &BTreeSet::new())
+    }
+
+    fn request(path: &str, objects: &str) -> MetricRequest {
+        MetricRequest {
+            path: path::parse(path).unwrap(),
+            objects: Selector::parse(objects).unwrap(),
+            metric: Selector::default(),
+        }
+    }
+
+    fn external(metric: &str) -> ExternalRequest {
+        let path = path::parse_external(&format!("namespaces/n/{metric}")).unwrap();
+        ExternalRequest { path, selector: Selector::parse("queue=jobs").unwrap() }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_once_with_the_command_that_explains_it() {
+        let catalog = catalog(Kinds::builtin(), true);
+        for (path, selector, of, command) in [
+            ("namespaces/n/pods/p/request", "", "pods: ", "-n n pods/p request"),
+            ("namespaces/n/pod/*/request", "app=a", "pods: ", "-n n --selector=app=a pod request"),
+            ("namespaces/n/gadgets/g/x", "", "gadgets: ", "-n n gadgets/g x"),
+            ("pods/p/requests", "", "pods: ", "pods/p requests"),
+            ("namespaces/n/nodes/a/x", "", "nodes: ", "-n n nodes/a x"),
+            ("namespaces/n/metrics/x", "", "namespaces: ", "-n n namespaces/n x"),
+        ] {
+            let message = unknown(&catalog, &[], &request(path, selector)).to_string();
+            let begin = "the server could not find the metric ";
+            let end = format!("; run: loadline explain {command}");
+            assert!(message.starts_with(begin) && message.contains(of), "{message}");
+            assert!(message.ends_with(&end), "{message}");
+            assert_eq!(message.matches("loadline explain").count(), 1, "{message}");
+        }
+        let message = unknown_external(&catalog, &[], &external("queues")).to_string();
+        let end = "; run: loadline explain -n n --selector=queue=jobs external queues";
+        assert!(message.contains("queues for : ") && message.ends_with(end), "{message}");
+    }
+
+    #[test]
+    fn before_a_discovery_nothing_is_missing() {
+        let catalog = catalog(Kinds::builtin(), false);
+        let problem = |rule, cause: &str| Problem { rule, cause: cause.to_owned() };
+        let problems = [
+            problem(None, "of all"),
+            problem(Some(RuleId::External(0)), "of the other API"),
+            problem(Some(RuleId::Custom(0)), "own"),
+        ];
+        let request = request("namespaces/n/pods/p/requests", "");
+        let waiting = |error| match error {
+            ReadError::NotDiscovered { cause } => cause,
+            error => panic!("{error}"),
+        };
+        let cause = waiting(unknown(&catalog, &problems, &request));
+        assert_eq!(cause, "waiting for rules[0]: own");
+        assert_eq!(waiting(unknown(&catalog, &[], &request)), "waiting for rules[0]");
+        let cause = waiting(unknown_external(&catalog, &problems, &external("queue")));
+        assert_eq!(cause, "waiting for externalRules[0]: of the other API");
+    }
+
+    #[test]
+    fn without_kinds_no_resource_is_missing() {
+        let catalog = catalog(Kinds::default(), true);
+        let error = unknown(&catalog, &[], &request("namespaces/n/pods/p/x", ""));
+        assert!(matches!(error, ReadError::NotDiscovered { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_a_few_rules_of_many() {
+        let rules: String = (0..MAX_NAMED + 2)
+            .map(|rule| format!("- {{seriesQuery: a{rule}, resources: {{template: <<.Resource>>}}, metricsQuery: a}}\n"))
+            .collect();
+        let rules = load(&format!("rules:\n{rules}")).unwrap();
+        let kinds = Arc::new(Kinds::builtin());
+        let undiscovered = |rule: crate::core::rules::MetricRule| DiscoveredRule {
+            mapping: Arc::new(rule.base().mapping.resolve(&kinds)),
+            rule,
+            found: None,
+        };
+        let discovered: Vec<_> = rules.of_metrics().map(undiscovered).collect();
+        let catalog = Catalog::build(Arc::clone(&kinds), &discovered, &BTreeSet::new());
+        let error = unknown(&catalog, &[], &request("namespaces/n/pods/p/x", "")).to_string();
+        assert!(error.ends_with(" and 2 more") && !error.contains("rules[5]"), "{error}");
+    }
+
+    #[test]
+    fn the_place_of_missing_objects_is_named() {
+        let kinds = Kinds::builtin();
+        for (path, selector, why) in [
+            ("namespaces/n/pods/*/x", "", "there are no pods in namespace n"),
+            (
+                "namespaces/n/pods/*/x",
+                "a=b",
+                "no pods in namespace n match the label selector `a=b`",
+            ),
+            ("nodes/*/x", "", "there are no nodes"),
+        ] {
+            let request = request(path, selector);
+            let kind = kinds.resolve("", &request.path.resource.resource).unwrap();
+            assert_eq!(no_objects(&request, kind), why);
+        }
+    }
+}
