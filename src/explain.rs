@@ -4,6 +4,7 @@
 
 mod asking;
 mod autoscaler;
+mod begin;
 pub mod cluster;
 mod environment;
 pub mod files;
@@ -12,9 +13,11 @@ mod served;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use asking::{Deadline, not_a_vector, series};
+use asking::series;
+pub(crate) use asking::{Deadline, not_a_vector};
 pub(crate) use autoscaler::{explain_hpa, explain_metric};
-pub(crate) use environment::Environment;
+pub(crate) use begin::begin;
+pub(crate) use environment::{Environment, Server, Target, Way};
 use futures::{StreamExt as _, stream};
 use served::{Entries, entry, read, served};
 use tokio::time::Instant;

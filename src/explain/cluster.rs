@@ -1,7 +1,7 @@
 //! An explanation in a cluster, with the rights of whoever asks: the objects from kube-apiserver, and what there is to say of a
 //! metric from the server that is deployed.
 
-use std::{path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
 use serde_json::{Value, json};
@@ -34,7 +34,8 @@ use crate::{
 };
 
 /// Who reads metrics for autoscalers.
-const CONTROLLER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+pub(crate) const CONTROLLER: ServiceAccount<'_> =
+    ServiceAccount { namespace: "kube-system", name: "horizontal-pod-autoscaler" };
 
 /// Where registrations are.
 const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -47,6 +48,21 @@ const TRIES: usize = 5;
 
 /// How long it has until it is asked again, which is what it says itself.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A service account. Shown as the user that it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceAccount<'a> {
+    /// Its namespace.
+    pub(crate) namespace: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
+}
+
+impl fmt::Display for ServiceAccount<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+}
 
 /// A cluster, and who asks.
 pub struct Cluster(Reader);
@@ -79,6 +95,27 @@ impl Cluster {
         self.0.list(&autoscalers(namespace), "HorizontalPodAutoscaler").await
     }
 
+    /// The autoscalers of all namespaces.
+    pub(crate) async fn all_autoscalers(&self) -> Result<Vec<Value>, Unread> {
+        self.0
+            .list("/apis/autoscaling/v2/horizontalpodautoscalers", "HorizontalPodAutoscaler")
+            .await
+    }
+
+    /// Fails where nobody answers as the API server.
+    pub async fn answers(&self) -> Result<(), Unread> {
+        match self.0.text("/version").await {
+            Err(unread) if unread.code == 0 => Err(unread),
+            // Who may not read it has an answer, too.
+            _ => Ok(()),
+        }
+    }
+
+    /// Who reads it.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.0
+    }
+
     /// The replicas of a workload, and the selector of its pods.
     async fn workload(
         &self,
@@ -108,6 +145,39 @@ impl Cluster {
         let workload = documents.workload(&wanted.kind, namespace, &wanted.name);
         let message = "it has no selector, as what scales has";
         workload.ok_or_else(|| Unread { code: 0, message: message.to_owned() })
+    }
+
+    /// The workload of an autoscaler, without its pods.
+    pub(crate) async fn workload_of(
+        &self,
+        hpa: &HorizontalPodAutoscaler,
+        namespace: &str,
+    ) -> Target {
+        let wanted = &hpa.spec.scale_target_ref;
+        let called = format!("{}/{}", wanted.kind, wanted.name);
+        let workload = match self.workload(wanted, namespace).await {
+            Ok(workload) => workload,
+            Err(unread) => {
+                let step = if unread.is_absent() {
+                    let seen = format!("there is no {called} in namespace {namespace}");
+                    let advice = "correct `scaleTargetRef` of the autoscaler";
+                    Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice)
+                } else {
+                    Step::unknown(name::TARGET, format!("{called} cannot be read: {unread}"))
+                };
+                return Target { steps: vec![step], ..Target::default() };
+            }
+        };
+        let seen = format!(
+            "{called} has {} replicas, selector `{}`",
+            workload.scale.spec, workload.selector
+        );
+        let mut steps = vec![Step::good(name::TARGET, seen)];
+        if Selector::parse(&workload.selector).unwrap_or_default().is_empty() {
+            let seen = format!("{called} does not say which pods are its own");
+            steps.push(Step::unknown(name::TARGET, seen));
+        }
+        Target { workload: Some(workload), steps, ..Target::default() }
     }
 
     /// The pods that a selector matches and the names of all, with what there is to say where something cannot be read.
@@ -153,17 +223,29 @@ impl Cluster {
         (Some(documents.pods(namespace, selector)), all, steps)
     }
 
-    /// Who serves an API, and what there is to say of that.
-    async fn registration(&self, api: Api) -> (Step, Option<Server>) {
-        let group = group(api);
+    /// The `APIService`s of a group's versions, the preferred one first.
+    pub(crate) async fn registrations(
+        &self,
+        group: Group,
+    ) -> Result<Vec<(&'static str, Value)>, Unread> {
         let mut found = Vec::new();
         for version in group.versions {
             match self.0.get(&format!("{REGISTRATIONS}/{version}.{}", group.name)).await {
                 Ok(document) => found.push((*version, document)),
                 Err(unread) if unread.is_absent() => {}
-                Err(unread) => return self.discovered(api, &unread).await,
+                Err(unread) => return Err(unread),
             }
         }
+        Ok(found)
+    }
+
+    /// Who serves an API, and what there is to say of that.
+    pub(crate) async fn registration(&self, api: Api) -> (Step, Option<Server>) {
+        let group = group(api);
+        let found = match self.registrations(group).await {
+            Ok(found) => found,
+            Err(unread) => return self.discovered(api, &unread).await,
+        };
         let is_available =
             |(_, document): &&(&str, Value)| registration::is_available(document) == Some(true);
         let chosen = found.iter().find(is_available).or(found.first());
@@ -211,7 +293,7 @@ impl Cluster {
     }
 
     /// What a server says of a metric.
-    async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
+    pub(crate) async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
         let path = explanation::path(&server.prefix, inquiry);
         let mut text = self.0.text_within(PATIENCE, &path).await;
         for _ in 1..TRIES {
@@ -235,26 +317,45 @@ impl Cluster {
     }
 
     /// Whether the controller of autoscalers may read what is asked.
-    async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
+    pub(crate) async fn controller_may(&self, inquiry: &Inquiry) -> Result<bool, Unread> {
+        self.may(CONTROLLER, &attributes(inquiry)).await
+    }
+
+    /// Whether a service account, by namespace and name, may do what attributes of a resource say.
+    pub(crate) async fn may(
+        &self,
+        account: ServiceAccount<'_>,
+        attributes: &Value,
+    ) -> Result<bool, Unread> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {
+                "user": account.to_string(),
+                "groups": [
+                    "system:serviceaccounts",
+                    format!("system:serviceaccounts:{}", account.namespace),
+                    "system:authenticated",
+                ],
+                "resourceAttributes": attributes,
+            },
+        });
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let reviewed = self.0.review(path, &review).await?;
+        Ok(reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)))
+    }
+
+    /// Steps about whether the controller of autoscalers may read what is asked.
+    pub(crate) async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
         let mut allowed: Vec<&str> = Vec::new();
         let mut steps: Vec<Step> = Vec::new();
         for inquiry in inquiries {
             let attributes = attributes(inquiry);
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                "spec": {
-                    "user": CONTROLLER,
-                    "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
-                    "resourceAttributes": attributes,
-                },
-            });
-            let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-            let step = match self.0.review(path, &review).await {
-                Ok(reviewed) if reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)) => {
+            let step = match self.may(CONTROLLER, &attributes).await {
+                Ok(true) => {
                     allowed.push(&inquiry.metric);
                     continue;
                 }
-                Ok(_) => {
+                Ok(false) => {
                     way.denied.push(inquiry.clone());
                     denied(inquiry, &attributes)
                 }
@@ -277,35 +378,15 @@ impl Cluster {
 
 impl Environment for Cluster {
     async fn target(&self, hpa: &HorizontalPodAutoscaler, namespace: &str) -> Target {
-        let wanted = &hpa.spec.scale_target_ref;
-        let called = format!("{}/{}", wanted.kind, wanted.name);
-        let workload = match self.workload(wanted, namespace).await {
-            Ok(workload) => workload,
-            Err(unread) => {
-                let step = if unread.is_absent() {
-                    let seen = format!("there is no {called} in namespace {namespace}");
-                    let advice = "correct `scaleTargetRef` of the autoscaler";
-                    Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice)
-                } else {
-                    Step::unknown(name::TARGET, format!("{called} cannot be read: {unread}"))
-                };
-                return Target { steps: vec![step], ..Target::default() };
-            }
-        };
-        let seen = format!(
-            "{called} has {} replicas, selector `{}`",
-            workload.scale.spec, workload.selector
-        );
-        let mut steps = vec![Step::good(name::TARGET, seen)];
+        let mut target = self.workload_of(hpa, namespace).await;
+        let Some(workload) = &target.workload else { return target };
         let selector = Selector::parse(&workload.selector).unwrap_or_default();
         if selector.is_empty() {
-            let seen = format!("{called} does not say which pods are its own");
-            steps.push(Step::unknown(name::TARGET, seen));
-            return Target { workload: Some(workload), steps, ..Target::default() };
+            return target;
         }
         let (pods, all_pods, more) = self.pods(namespace, &selector).await;
-        steps.extend(more);
-        Target { workload: Some(workload), pods, all_pods, steps }
+        target.steps.extend(more);
+        Target { pods, all_pods, ..target }
     }
 
     async fn way(&self, inquiries: &[Inquiry]) -> Way {
