@@ -11,7 +11,7 @@ pub mod rules;
 use std::fmt;
 
 use super::{
-    explain::{self, Cause, Step},
+    explain::{self, Step},
     lint::Severity,
     rules::RuleId,
     yaml::Place,
@@ -93,7 +93,7 @@ pub struct Finding {
     pub subject: Subject,
     /// How much it matters. What is as it should be is an [`Severity::Info`].
     pub severity: Severity,
-    /// [`OK`], [`NOT_CHECKED`], the code of a [`Cause`], or a code of `loadline check`.
+    /// [`OK`], [`NOT_CHECKED`], the code of an [`explain::Cause`], or a code of `loadline check`.
     pub code: &'static str,
     /// What was seen.
     pub message: String,
@@ -126,22 +126,22 @@ impl Finding {
     /// Something is wrong.
     pub fn error(
         subject: Subject,
-        cause: Cause,
+        code: &'static str,
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        let (code, help) = (cause.code(), help.into());
+        let help = help.into();
         Self { severity: Severity::Error, code, help, ..Self::ok(subject, message) }
     }
 
     /// Something is probably not as it was meant.
     pub fn warning(
         subject: Subject,
-        cause: Cause,
+        code: &'static str,
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(subject, cause, message, help) }
+        Self { severity: Severity::Warning, ..Self::error(subject, code, message, help) }
     }
 
     /// What a step of an explanation says.

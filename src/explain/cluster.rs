@@ -1,10 +1,14 @@
 //! An explanation in a cluster, with the rights of whoever asks: the objects from kube-apiserver, and what there is to say of a
 //! metric from the server that is deployed.
 
-use std::{fmt, path::Path, time::Duration};
+mod rights;
+
+use std::{path::Path, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+pub(crate) use rights::{CONTROLLER, ServiceAccount};
 
 use super::{
     Known,
@@ -15,12 +19,12 @@ use crate::{
         autoscaler::Scale,
         explain::{
             Answered, Api, Cause, Inquiry, Step, Subject,
-            facts::{Asked, ObjectsFacts, Of, Which},
+            facts::{Asked, ObjectsFacts, Of},
             hpa::Found,
             metric, name, registration,
             workload::{Documents, OwnedPod, Workload},
         },
-        kinds::{GroupResource, guess_plural},
+        kinds::guess_plural,
         selector::Selector,
     },
     kubernetes::{
@@ -33,10 +37,6 @@ use crate::{
     },
 };
 
-/// Who reads metrics for autoscalers.
-pub(crate) const CONTROLLER: ServiceAccount<'_> =
-    ServiceAccount { namespace: "kube-system", name: "horizontal-pod-autoscaler" };
-
 /// Where registrations are.
 const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 
@@ -48,21 +48,6 @@ const TRIES: usize = 5;
 
 /// How long it has until it is asked again, which is what it says itself.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A service account. Shown as the user that it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServiceAccount<'a> {
-    /// Its namespace.
-    pub(crate) namespace: &'a str,
-    /// Its name.
-    pub(crate) name: &'a str,
-}
-
-impl fmt::Display for ServiceAccount<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "system:serviceaccount:{}:{}", self.namespace, self.name)
-    }
-}
 
 /// A cluster, and who asks.
 pub struct Cluster(Reader);
@@ -315,65 +300,6 @@ impl Cluster {
             ),
         })
     }
-
-    /// Whether the controller of autoscalers may read what is asked.
-    pub(crate) async fn controller_may(&self, inquiry: &Inquiry) -> Result<bool, Unread> {
-        self.may(CONTROLLER, &attributes(inquiry)).await
-    }
-
-    /// Whether a service account, by namespace and name, may do what attributes of a resource say.
-    pub(crate) async fn may(
-        &self,
-        account: ServiceAccount<'_>,
-        attributes: &Value,
-    ) -> Result<bool, Unread> {
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-            "spec": {
-                "user": account.to_string(),
-                "groups": [
-                    "system:serviceaccounts",
-                    format!("system:serviceaccounts:{}", account.namespace),
-                    "system:authenticated",
-                ],
-                "resourceAttributes": attributes,
-            },
-        });
-        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        let reviewed = self.0.review(path, &review).await?;
-        Ok(reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)))
-    }
-
-    /// Steps about whether the controller of autoscalers may read what is asked.
-    pub(crate) async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
-        let mut allowed: Vec<&str> = Vec::new();
-        let mut steps: Vec<Step> = Vec::new();
-        for inquiry in inquiries {
-            let attributes = attributes(inquiry);
-            let step = match self.may(CONTROLLER, &attributes).await {
-                Ok(true) => {
-                    allowed.push(&inquiry.metric);
-                    continue;
-                }
-                Ok(false) => {
-                    way.denied.push(inquiry.clone());
-                    denied(inquiry, &attributes)
-                }
-                Err(unread) => Step::unknown(
-                    name::ACCESS,
-                    format!("whether the HPA controller may read it cannot be asked: {unread}"),
-                ),
-            };
-            if !steps.contains(&step) {
-                steps.push(step);
-            }
-        }
-        if !allowed.is_empty() {
-            let seen = format!("the HPA controller may read {}", allowed.join(", "));
-            way.steps.push(Step::good(name::ACCESS, seen));
-        }
-        way.steps.extend(steps);
-    }
 }
 
 impl Environment for Cluster {
@@ -498,56 +424,6 @@ fn refused(server: &Server, inquiry: &Inquiry, unread: &Unread) -> Step {
     }
 }
 
-fn denied(inquiry: &Inquiry, attributes: &Value) -> Step {
-    let text = |key: &str| attributes.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (verb, group, resource) = (text("verb"), text("group"), text("resource"));
-    let what = match text("subresource") {
-        "" => resource.to_owned(),
-        metric => format!("{resource}/{metric}"),
-    };
-    let place =
-        inquiry.namespace.as_ref().map_or(String::new(), |it| format!(" in namespace {it}"));
-    Step::found(
-        name::ACCESS,
-        Cause::NotAuthorized,
-        format!("{CONTROLLER} may not {verb} {what} of {group}{place}"),
-        "bind a ClusterRole to it that allows get and list of these, such as `hpa-controller-custom-metrics` of the manifests",
-    )
-}
-
-/// What the controller of autoscalers asks for, as an authorizer sees it.
-fn attributes(inquiry: &Inquiry) -> Value {
-    let namespace = inquiry.namespace.as_deref().unwrap_or_default();
-    match &inquiry.subject {
-        Subject::External => json!({
-            "verb": "list", "group": EXTERNAL.name, "version": EXTERNAL.versions.first(),
-            "namespace": namespace, "resource": inquiry.metric,
-        }),
-        Subject::Objects { resource, which } => {
-            let GroupResource { group, resource } = GroupResource::parse(resource);
-            // What people and autoscalers write is a singular or a kind.
-            let is_plural = resource.ends_with('s') && !resource.ends_with("ss");
-            let plural = if is_plural { resource } else { guess_plural(&resource) };
-            let resource = GroupResource { group, resource: plural }.to_string();
-            let name = match which {
-                Which::Named(name) => name.as_str(),
-                Which::Selected(_) => "*",
-            };
-            if resource == "namespaces" {
-                // Metrics of a namespace have a path of their own.
-                return json!({
-                    "verb": "get", "group": CUSTOM.name, "version": CUSTOM.versions.first(),
-                    "namespace": name, "resource": "metrics", "name": inquiry.metric,
-                });
-            }
-            json!({
-                "verb": "get", "group": CUSTOM.name, "version": CUSTOM.versions.first(),
-                "namespace": namespace, "resource": resource, "name": name, "subresource": inquiry.metric,
-            })
-        }
-    }
-}
-
 fn autoscalers(namespace: &str) -> String {
     format!("/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers")
 }
@@ -567,32 +443,6 @@ fn path_of(wanted: &CrossVersionObjectReference, namespace: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_controller_asks_for_resources_in_the_plural() {
-        let of = |resource: &str, which: Which| {
-            attributes(&Inquiry {
-                metric: "m".to_owned(),
-                subject: Subject::Objects { resource: resource.to_owned(), which },
-                namespace: Some("n".to_owned()),
-                selector: Selector::default(),
-                is_at_zero: false,
-            })
-        };
-        let named = || Which::Named("x".to_owned());
-        for (resource, which, wanted) in [
-            ("pods", Which::Selected(Selector::default()), ["n", "pods", "*", "m"]),
-            ("service", named(), ["n", "services", "x", "m"]),
-            ("ingress.networking.k8s.io", named(), ["n", "ingresses.networking.k8s.io", "x", "m"]),
-            ("deployments.apps", named(), ["n", "deployments.apps", "x", "m"]),
-        ] {
-            let attributes = of(resource, which);
-            let found =
-                ["namespace", "resource", "name", "subresource"].map(|key| &attributes[key]);
-            assert_eq!(found, wanted, "{resource}");
-        }
-        assert_eq!(of("namespace", named())["resource"], "metrics");
-    }
 
     #[test]
     fn workloads_have_paths_by_their_kinds() {

@@ -67,5 +67,5 @@ async fn one(backend: &BackendHandle, deadline: Deadline) -> Finding {
 
 fn failed(name: &str, failure: &Failure) -> Finding {
     let Failure { cause, text } = failure;
-    Finding::error(Subject::Backend(name.to_owned()), *cause, text, advice_for(*cause))
+    Finding::error(Subject::Backend(name.to_owned()), cause.code(), text, advice_for(*cause))
 }

@@ -10,7 +10,7 @@ use crate::{
         explain::{Answered, Api, Cause, Inquiry, Step, hpa::Found, name},
         installation::{
             Finding, Subject,
-            apis::Server as Answerer,
+            apis::service,
             hpas::{self, is_active},
         },
     },
@@ -43,20 +43,23 @@ pub(super) async fn look(
         Ok(Err(unread)) => {
             let message = format!("the autoscalers cannot be listed: {unread}");
             let help = "allow the check to list horizontalpodautoscalers";
-            let cause = Cause::NotAuthorizedMe;
+            let code = Cause::NotAuthorizedMe.code();
             return vec![if unread.is_forbidden() {
-                Finding::warning(all(), cause, message, help)
+                Finding::warning(all(), code, message, help)
             } else {
                 Finding::incomplete(all(), message, "")
             }];
         }
-        Err(_elapsed) => return hpas::summary(0, 0, 1),
+        Err(_elapsed) => {
+            let help = "allow more time by --timeout";
+            return vec![Finding::incomplete(all(), "they were not listed in time", help)];
+        }
     };
     autoscalers.sort_by_cached_key(|document| {
         let (namespace, name) = hpas::name(document);
         (is_active(document), namespace.to_owned(), name.to_owned())
     });
-    let environment = Installed { cluster, apis };
+    let environment = Installed { cluster, apis, service: service(&apis.facts) };
     let explained = autoscalers.iter().take(MOST_AUTOSCALERS).map(async |document| {
         let explanation = timeout_at(until, explain_hpa(&environment, document)).await.ok()?;
         Some(hpas::judge(hpas::name(document), explanation))
@@ -78,6 +81,8 @@ pub(super) async fn look(
 struct Installed<'a> {
     cluster: &'a Cluster,
     apis: &'a Apis,
+    /// The Service of loadline.
+    service: Option<String>,
 }
 
 impl Installed<'_> {
@@ -88,12 +93,7 @@ impl Installed<'_> {
             Api::External => EXTERNAL.name,
         };
         let mut of_group = self.apis.facts.iter().filter(|api| api.group == group);
-        of_group.any(|api| {
-            let is_other = matches!(api.server, Answerer::Other(_));
-            let is_unwanted = api.is_wanted == Some(false)
-                && api.registrations.as_ref().is_ok_and(|it| !it.is_empty());
-            is_unwanted || (is_other && api.is_wanted.is_none())
-        })
+        of_group.any(|api| api.is_of_another(self.service.as_deref()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! `loadline check --live`: each fault is planted in a scripted cluster or at a backend, and has to be the one that is found.
 
-use std::{fs, process::Stdio};
+use std::{fs, process::Stdio, time::Duration};
 
+use loadline::auth::access::Ttls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -79,6 +80,7 @@ impl Stage {
         delegation.token("cluster-token", json!({"username": "cli"}));
         let mut launch = Launch::new(&rules, &prometheus.url).cluster(&cluster);
         launch.guarded = true;
+        launch.access_ttls = Ttls { authorized: Duration::ZERO, unauthorized: Duration::ZERO };
         let app = launch.start().await;
         until("the server is ready", async || {
             (app.get("/readyz").await.status == 200).then_some(())
@@ -314,25 +316,38 @@ async fn what_is_wrong_with_backends_and_rules_is_found() {
     let stage = Stage::new(rules("")).await;
     let at = |backend: &str, url: &str| {
         let rule = format!(
-            "- {{seriesQuery: 'x{{a!=\"\"}}', backend: {backend}, resources: {{namespaced: false}}, metricsQuery: '<<.Series>>{{<<.LabelMatchers>>}}'}}\n"
+            "- {{seriesQuery: '{backend}{{a!=\"\"}}', prometheus: {backend}, resources: {{namespaced: false}}, metricsQuery: '<<.Series>>{{<<.LabelMatchers>>}}'}}\n"
         );
-        (rule, format!("  {backend}: {{url: \"{url}\"}}\n"))
+        (rule, format!("- {{name: {backend}, url: \"{url}\"}}\n"))
     };
-    let (gone, of_gone) = at("gone", "http://user:hunter2@127.0.0.1:1/?token=hunter3");
-    let (sign, of_sign) = at("sign-in", &page.url);
+    let (gone, of_gone) = at("gone", "http://127.0.0.1:1/?token=hunter2");
+    let (sign, of_sign) = at("page", &page.url);
     let file = rules(&format!("{gone}{sign}backends:\n{of_gone}{of_sign}"));
     let found = stage.found(&[], &stage.server(&file)).await;
     found.is(
         1,
         &[
             ["backend/gone", "error", "backend-unreachable"],
-            ["backend/sign-in", "error", "backend-not-prometheus"],
+            ["backend/page", "error", "backend-not-prometheus"],
             ["externalRules[1]", "warning", "not-checked"],
             ["externalRules[2]", "warning", "not-checked"],
         ],
     );
     let shown = format!("{found:?}");
     assert!(!shown.contains("hunter") && !shown.contains("sign in"), "{shown}");
+    let mut server = stage.server(&stage.rules);
+    server.push("--prometheus-url=http://user:hunter2@127.0.0.1:1/?token=hunter3".to_owned());
+    let found = stage.found(&[], &server).await;
+    found.is(
+        1,
+        &[
+            ["backend/--prometheus-url", "error", "backend-unreachable"],
+            ["rules[0]", "warning", "not-checked"],
+            ["externalRules[0]", "warning", "not-checked"],
+        ],
+    );
+    let shown = format!("{found:?}");
+    assert!(!shown.contains("hunter") && !shown.contains("user"), "{shown}");
 
     let custom = |series: &str, more: &str| {
         format!(
@@ -390,6 +405,7 @@ async fn what_cannot_be_checked_is_told_by_the_exit_code() {
         (&[], &["--config=/nonexistent"], "/nonexistent"),
         (&[], &["--prometheus-url=http://x"], "--config is required"),
         (&[], &["--config=x", "--nonsense"], "--nonsense"),
+        (&[], &["--config=/dev/null", "--prometheus-ca-file=/nonexistent"], "--prometheus-ca-file"),
     ] {
         let server: Vec<_> = server.iter().map(|it| (*it).to_owned()).collect();
         let (code, stdout, stderr) = stage.run(arguments, &server).await;
@@ -400,6 +416,8 @@ async fn what_cannot_be_checked_is_told_by_the_exit_code() {
     }
     // What was not reached in time is no success.
     stage.autoscaler("web", &of_pods("sessions"));
+    // The server knows the pods by now.
+    stage.found(&[], &[]).await.is(0, &[]);
     stage.cluster.hold(true);
     let found = stage.found(&["--timeout=1s"], &[]).await;
     assert_eq!(found.faults(), [["hpa", "warning", "not-checked"]], "{found:#?}");

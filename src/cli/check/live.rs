@@ -10,7 +10,7 @@ use crate::{
     cli::{
         Command, SERVE,
         flags::{CredentialFlags, Serve, UsageError},
-        parse,
+        one_line, parse,
     },
     core::{
         duration,
@@ -20,6 +20,7 @@ use crate::{
     },
     explain::{cluster::Cluster, files},
     installation::{self, Scope, Source},
+    rules_file::RulesFile,
 };
 
 #[derive(Args, Debug)]
@@ -47,7 +48,7 @@ pub(super) struct LiveFlags {
     timeout: Duration,
 
     /// With --live, after --: the arguments of `loadline serve`, to ask its backends by its rules
-    #[arg(last = true, value_name = "ARGUMENTS OF SERVE", requires = "live")]
+    #[arg(last = true, value_name = "ARGUMENTS OF SERVE", requires = "live", help_heading = None)]
     serve: Vec<OsString>,
 }
 
@@ -71,7 +72,7 @@ impl LiveFlags {
         let command = ["loadline", SERVE].into_iter().map(OsString::from);
         let own = self.serve.iter().skip(usize::from(first)).cloned();
         let usage = |text: String| UsageError(format!("the arguments of serve: {text}"));
-        let cli = parse(command.chain(own)).map_err(|error| usage(crate::cli::one_line(&error)))?;
+        let cli = parse(command.chain(own)).map_err(|error| usage(one_line(&error)))?;
         let Command::Serve(server) = cli.command else {
             return Err(usage("they are those of another command".to_owned()).into());
         };
@@ -93,17 +94,21 @@ impl Live<'_> {
         self.server.as_ref().map_or(own, |server| &server.credentials).policy()
     }
 
-    /// Checks. Fails where that is not possible.
-    pub(super) fn run(&self) -> anyhow::Result<Vec<Finding>> {
+    /// Checks. Whatever makes that impossible is told apart from what is found by the exit code.
+    pub(super) fn run(&self) -> Result<Vec<Finding>, UsageError> {
+        self.findings().map_err(|error| UsageError(format!("{error:#}")))
+    }
+
+    fn findings(&self) -> anyhow::Result<Vec<Finding>> {
         let source = self.server.as_deref().map(source).transpose()?;
         let Self { flags, .. } = self;
         let scope = Scope { namespace: flags.namespace.clone(), timeout: flags.timeout };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let cluster = Cluster::connect(flags.kubeconfig.as_deref(), flags.context.as_deref());
-            let cluster = cluster.await.map_err(|error| UsageError(error.to_string()))?;
+            let cluster = cluster.await?;
             if let Err(why) = cluster.answers().await {
-                return Err(UsageError(format!("the cluster does not answer: {why}")).into());
+                anyhow::bail!("the cluster does not answer: {why}");
             }
             Ok(Box::pin(installation::check(&cluster, source, &scope)).await?)
         })
@@ -112,8 +117,8 @@ impl Live<'_> {
 
 fn source(server: &Serve) -> anyhow::Result<Source> {
     let path = server.config.clone().unwrap_or_default();
-    let file = crate::rules_file::RulesFile { path, strict: false };
-    let text = file.read().map_err(|error| UsageError(format!("--config: {error}")))?;
+    let file = RulesFile { path, strict: false };
+    let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
     Ok(Source {
         prometheus: server.prometheus.config()?,
         policy: server.credentials.policy()?,
@@ -149,7 +154,7 @@ fn line(out: &mut String, finding: &Finding) -> std::fmt::Result {
     };
     write!(out, "  {style}{mark}{style:#} ")?;
     let name = subject.name();
-    if !name.is_empty() {
+    if !message.starts_with(&name) {
         write!(out, "{}: ", shown(&name))?;
     }
     write!(out, "{}", shown(message))?;

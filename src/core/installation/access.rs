@@ -138,7 +138,7 @@ pub fn controller(account: &str, reviews: &[(String, Result<bool, String>)]) -> 
     let message = format!("{account} may not read {}", names(&denied));
     // A role may allow those that are meant for autoscalers, and no others.
     let found = if allowed.is_empty() { Finding::error } else { Finding::warning };
-    Some(found(subject, Cause::NotAuthorized, message, help))
+    Some(found(subject, Cause::NotAuthorized.code(), message, help))
 }
 
 fn unreviewed(subject: Subject, message: String) -> Finding {

@@ -40,6 +40,19 @@ impl ApiFacts {
         documents.filter_map(registration::service).collect()
     }
 
+    /// Whether it is another server's own affair: there are no rules for it, as far as is known, and another server has it. `ours`
+    /// is the Service of loadline.
+    pub fn is_of_another(&self, ours: Option<&str>) -> bool {
+        let services = self.services();
+        let is_elsewhere = !services.is_empty()
+            && ours.is_some_and(|ours| services.iter().all(|service| service != ours));
+        match self.is_wanted {
+            Some(true) => false,
+            Some(false) => self.is_registered(),
+            None => matches!(self.server, Server::Other(_)) || is_elsewhere,
+        }
+    }
+
     fn subject(&self) -> Subject {
         Subject::ApiService(format!("{}.{}", self.version, self.group))
     }
@@ -96,15 +109,12 @@ fn of_api(api: &ApiFacts, ours: Option<&str>) -> Vec<Finding> {
         let is_wanted = api.is_wanted == Some(true);
         return is_wanted.then(|| Finding::of_step(api.subject(), missing())).into_iter().collect();
     }
-    match (&api.server, api.is_wanted) {
-        (Server::Other(step), Some(true)) => {
-            return vec![Finding::of_step(api.subject(), step.clone())];
-        }
-        (Server::Other(_), _) => {
-            let message = format!("{} is served by another server", api.group);
-            return vec![Finding::unchecked(api.subject(), message)];
-        }
-        _ => {}
+    if api.is_of_another(ours) {
+        let message = format!("{} is served by another server", api.group);
+        return vec![Finding::unchecked(api.subject(), message)];
+    }
+    if let Server::Other(step) = &api.server {
+        return vec![Finding::of_step(api.subject(), step.clone())];
     }
     let mut findings: Vec<_> = documents.iter().map(|it| of_registration(it, ours)).collect();
     if let Server::Unknown(why) = &api.server {
@@ -123,7 +133,7 @@ fn of_registration(document: &Value, ours: Option<&str>) -> Finding {
     {
         return Finding::error(
             subject,
-            Cause::ApiserviceOtherOwner,
+            Cause::ApiserviceOtherOwner.code(),
             format!("it is served by Service {service}, and loadline is Service {ours}"),
             "register loadline's Service in its APIService, or remove the rules of this API",
         );

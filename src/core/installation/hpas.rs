@@ -34,7 +34,7 @@ pub fn judge((namespace, name): (&str, &str), explanation: Explanation) -> Vec<F
             // Not the installation lacks the right, but whoever checks it.
             let all = Subject::Hpa(String::new());
             let message = format!("their metrics cannot be asked for: {}", step.seen);
-            return Finding::warning(all, cause, message, step.advice);
+            return Finding::warning(all, cause.code(), message, step.advice);
         }
         let subject = Subject::Hpa(format!("{namespace}/{name}"));
         let mut finding = Finding::of_step(subject, step);

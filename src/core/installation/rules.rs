@@ -11,6 +11,9 @@ use crate::core::{
 /// The code of a rule whose metrics are all given by another one, as `loadline check` has it for files.
 const CLAIMED_TWICE: &str = "metric-claimed-twice";
 
+/// The code of a metric whose query returns nothing, though it has series.
+const NO_VALUE: &str = "no-value";
+
 /// What was found of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleFacts {
@@ -103,36 +106,33 @@ fn none(subject: Subject, series: Series) -> Finding {
     match series {
         Series::Absent => Finding::warning(
             subject,
-            Cause::SeriesAbsent,
+            Cause::SeriesAbsent.code(),
             "no metric: `seriesQuery` has found no series within a day",
             "correct `seriesQuery`, or see in Prometheus whether the exporter is scraped",
         ),
         Series::Ended => Finding::warning(
             subject,
-            Cause::SeriesEnded,
+            Cause::SeriesEnded.code(),
             "no metric: the series of `seriesQuery` have ended within the last day",
             "see in Prometheus whether the exporter is still scraped",
         ),
         Series::Unnamed(series) => Finding::warning(
             subject,
-            Cause::NameDoesNotMatch,
+            Cause::NameDoesNotMatch.code(),
             format!(
                 "no metric: `seriesFilters` and `name` leave out all series, such as `{series}`"
             ),
             "correct `seriesFilters` or `name.matches`",
         ),
-        Series::Taken(metric) => Finding {
-            code: CLAIMED_TWICE,
-            ..Finding::warning(
-                subject,
-                Cause::UnknownMetric,
-                format!("no metric: another rule gives its metrics, such as `{metric}`"),
-                "remove one of the rules, or give the metrics another name by `name.as`",
-            )
-        },
+        Series::Taken(metric) => Finding::warning(
+            subject,
+            CLAIMED_TWICE,
+            format!("no metric: another rule gives its metrics, such as `{metric}`"),
+            "remove one of the rules, or give the metrics another name by `name.as`",
+        ),
         Series::Unlabelled(series) => Finding::warning(
             subject,
-            Cause::LabelMissing,
+            Cause::LabelMissing.code(),
             format!(
                 "no metric: its series, such as `{series}`, carry none of the labels that `resources` maps"
             ),
@@ -156,15 +156,15 @@ fn of_example(subject: Subject, example: Example) -> Finding {
         Value::Unlabelled(has_none) => {
             let cause = if has_none { Cause::NoLabels } else { Cause::AggregatedAway };
             let message = format!("{metric}: the result has no label that names objects");
-            Finding::warning(subject, cause, message, "aggregate by (<<.GroupBy>>)")
+            Finding::warning(subject, cause.code(), message, "aggregate by (<<.GroupBy>>)")
         }
         Value::NotFinite(cause) => {
             let message = format!("{metric}: no value is a number");
-            Finding::warning(subject, cause, message, explain)
+            Finding::warning(subject, cause.code(), message, explain)
         }
         Value::Nothing => {
             let message = format!("{metric}: its query returns nothing now");
-            Finding::warning(subject, Cause::SeriesAbsent, message, explain)
+            Finding::warning(subject, NO_VALUE, message, explain)
         }
     }
 }
@@ -176,5 +176,5 @@ fn failed(subject: Subject, what: &str, failure: &Failure) -> Finding {
     if cause.code().starts_with("backend-") {
         return Finding::incomplete(subject, message, "");
     }
-    Finding::error(subject, *cause, message, advice_for(*cause))
+    Finding::error(subject, cause.code(), message, advice_for(*cause))
 }

@@ -7,7 +7,7 @@ use super::{
     rules::{self, Example, Gives, RuleFacts, Series},
     *,
 };
-use crate::core::explain::{Explanation, facts::Failure, name, registration};
+use crate::core::explain::{Cause, Explanation, facts::Failure, name, registration};
 
 fn registration(version: &str, group: &str, service: &str) -> Value {
     json!({
@@ -56,6 +56,7 @@ fn an_api_with_rules_has_to_be_ours() {
         // Nobody was asked, but the Service is another one.
         (Some(true), Some("keda"), Server::NotAsked, Severity::Error, "apiservice-other-owner"),
         (None, Some("keda"), other(EXTERNAL), Severity::Info, NOT_CHECKED),
+        (None, Some("keda"), Server::Unknown("gone".to_owned()), Severity::Info, NOT_CHECKED),
     ] {
         let external = api(EXTERNAL, is_wanted, service, server);
         assert_eq!(judged(external), of_external(severity, code), "{is_wanted:?} {service:?}");
@@ -131,7 +132,7 @@ fn rules_are_judged_by_what_they_give() {
     for (gives, wanted) in [
         (metrics(1, Ok(of("web-0"))), &[(Severity::Info, OK)][..]),
         (metrics(3, Ok(of(""))), &[(Severity::Info, OK), (Severity::Info, NOT_CHECKED)]),
-        (metrics(1, Ok(rules::Value::Nothing)), &[(Severity::Warning, "series-absent")]),
+        (metrics(1, Ok(rules::Value::Nothing)), &[(Severity::Warning, "no-value")]),
         (metrics(1, Ok(rules::Value::Unlabelled(true))), &[(Severity::Warning, "no-labels")]),
         (
             metrics(1, Ok(rules::Value::Unlabelled(false))),
