@@ -31,7 +31,7 @@ enum Command {
     /// Serve the metrics APIs of a rules file
     Serve(Box<flags::Serve>),
     /// Check rules files for errors and likely mistakes
-    Check(check::Flags),
+    Check(Box<check::Flags>),
     /// Explain why a metric has its value or none, and what an autoscaler makes of it
     Explain(Box<explain::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler

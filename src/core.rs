@@ -13,6 +13,7 @@ pub mod external;
 pub mod fields;
 pub mod go_quote;
 pub mod go_regex;
+pub mod installation;
 pub mod key_path;
 pub mod kinds;
 pub mod lint;

@@ -4,6 +4,7 @@
 
 mod asking;
 mod autoscaler;
+mod begin;
 pub mod cluster;
 mod environment;
 pub mod files;
@@ -13,9 +14,10 @@ mod unserved;
 
 use std::{sync::Arc, time::Duration};
 
-use asking::Deadline;
+pub(crate) use asking::{Deadline, not_a_vector};
 pub(crate) use autoscaler::{explain_hpa, explain_metric};
-pub(crate) use environment::Environment;
+pub(crate) use begin::begin;
+pub(crate) use environment::{Environment, Server, Target, Way};
 use served::entry;
 use tokio::time::Instant;
 

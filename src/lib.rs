@@ -18,6 +18,7 @@ pub mod explain;
 pub mod files;
 pub mod hpas;
 pub mod http;
+pub mod installation;
 pub mod jitter;
 pub mod kubeconfig;
 pub mod kubernetes;

@@ -68,6 +68,12 @@ const METRIC_NAMES: &str = "/api/v1/label/__name__/values";
 /// Where all series are asked for.
 const SERIES: &str = "/api/v1/series";
 
+/// Where a backend says what it is.
+const BUILD_INFO: &str = "/api/v1/status/buildinfo";
+
+/// The longest that it may say of itself.
+const MAX_BUILD_INFO_BYTES: usize = 64 << 10;
+
 /// Headers that are put in place of those of all requests.
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
@@ -308,6 +314,18 @@ impl Prometheus {
         // What names become takes several times as much as they do.
         let limit = if path == SERIES { usize::MAX } else { self.bodies.largest() / 4 };
         self.send(request, headers, limit, until).await
+    }
+
+    async fn build_info(&self, headers: &Headers) -> Result<Body, Error> {
+        self.admitted(BUILD_INFO, headers).await?;
+        self.unpaused(BUILD_INFO, headers)?;
+        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
+        let until = patience(self.query_timeout);
+        let connection = self.connections.current();
+        let request = connection.request(BUILD_INFO, &[], false);
+        let request = request.headers(connection.headers_with(headers));
+        let request = self.send(request, headers, MAX_BUILD_INFO_BYTES, until);
+        self.exchange(BUILD_INFO, self.query_timeout, headers, request).await
     }
 
     /// Sends a request that has these headers among its own.

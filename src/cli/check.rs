@@ -1,5 +1,6 @@
 //! `loadline check`.
 
+mod live;
 mod output;
 
 use std::{
@@ -11,9 +12,16 @@ use std::{
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use self::output::Checked;
+use self::{
+    live::{Live, LiveFlags},
+    output::{Checked, Report},
+};
 use super::flags::{CredentialFlags, UsageError};
-use crate::core::{lint::Severity, yaml};
+use crate::core::{
+    installation::{self, Finding},
+    lint::Severity,
+    yaml,
+};
 
 /// The flags of `check`.
 #[derive(Args, Debug)]
@@ -40,11 +48,13 @@ pub(super) struct Flags {
     verbose: bool,
 
     #[command(flatten)]
+    live: LiveFlags,
+
+    #[command(flatten)]
     credentials: CredentialFlags,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 a file cannot be read";
+const EXIT_CODES: &str = "Exit codes: 0 no errors, 1 errors (with --strict also warnings), 2 invalid usage, a file cannot be read, or with --live the cluster does not answer";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
@@ -61,12 +71,17 @@ const STDIN: &str = "<stdin>";
 
 /// Checks the files, and says by the exit code whether something was found.
 pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let paths: Vec<_> = flags.config.iter().chain(&flags.files).collect();
-    if paths.is_empty() {
+    let live = flags.live.read()?;
+    let of_server = live.as_ref().and_then(Live::config);
+    let paths: Vec<_> = flags.config.iter().chain(&flags.files).chain(of_server).collect();
+    if paths.is_empty() && live.is_none() {
         let text = "a rules file is required: loadline check -c FILE";
         return Err(UsageError(text.to_owned()).into());
     }
-    let policy = flags.credentials.policy()?;
+    let policy = match &live {
+        Some(live) => live.policy(&flags.credentials)?,
+        None => flags.credentials.policy()?,
+    };
     let mut checked = Vec::new();
     let mut unreadable = false;
     for path in paths {
@@ -80,10 +95,16 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    let found: Option<Vec<Finding>> = live.as_ref().map(Live::run).transpose()?;
+    let report = Report {
+        files: &checked,
+        installation: found.as_deref(),
+        rules: of_server.map(|path| path.display().to_string()),
+    };
     let shown = match flags.output {
-        Form::Text => output::text(&checked),
-        Form::Json => output::json(&checked)?,
-        Form::Github => output::github(&checked),
+        Form::Text => output::text(&report),
+        Form::Json => output::json(&report)?,
+        Form::Github => output::github(&report),
     };
     let mut stdout = anstream::stdout();
     if let Err(error) = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
@@ -91,10 +112,12 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     if matches!(flags.output, Form::Text) {
-        writeln!(anstream::stderr(), "{}", output::summary(&checked)).unwrap_or_default();
+        writeln!(anstream::stderr(), "{}", output::summary(&report)).unwrap_or_default();
     }
     let least = if flags.strict { Severity::Warning } else { Severity::Error };
-    let is_found = checked.iter().any(|file| file.gravest().is_some_and(|found| found <= least));
+    let of_files = checked.iter().filter_map(Checked::gravest);
+    let of_installation = found.as_deref().and_then(installation::gravest);
+    let is_found = of_files.chain(of_installation).any(|found| found <= least);
     Ok(ExitCode::from(match (unreadable, is_found) {
         (true, _) => 2,
         (false, true) => 1,

@@ -22,11 +22,11 @@ const MOST_SERIES: usize = 2_000;
 
 /// When an explanation has to be done.
 #[derive(Clone, Copy)]
-pub(super) struct Deadline(pub(super) Instant);
+pub(crate) struct Deadline(pub(crate) Instant);
 
 impl Deadline {
     /// The answer of a backend, or why there is none.
-    pub(super) async fn ask<T>(
+    pub(crate) async fn ask<T>(
         self,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
@@ -95,7 +95,7 @@ async fn look_at(
     Ok(())
 }
 
-pub(super) fn not_a_vector(kind: &str) -> Failure {
+pub(crate) fn not_a_vector(kind: &str) -> Failure {
     Failure { cause: Cause::QueryError, text: format!("the query returned a {kind}, not a vector") }
 }
 

@@ -8,6 +8,8 @@ mod target;
 
 use std::path::Path;
 
+pub(crate) use access::{CONTROLLER, ServiceAccount};
+
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 
@@ -16,11 +18,14 @@ use super::{
     environment::{Environment, Target, Way},
 };
 use crate::{
-    core::explain::{
-        Answered, Api, Inquiry, Step, Subject,
-        facts::{Asked, ObjectsFacts, Of},
-        hpa::Found,
-        metric,
+    core::{
+        explain::{
+            Answered, Api, Inquiry, Step, Subject,
+            facts::{Asked, ObjectsFacts, Of},
+            hpa::Found,
+            metric,
+        },
+        selector::Selector,
     },
     kubernetes::{
         self,
@@ -59,11 +64,40 @@ impl Cluster {
     pub async fn autoscalers(&self, namespace: &str) -> Result<Vec<Value>, Unread> {
         self.0.list(&autoscalers(namespace), "HorizontalPodAutoscaler").await
     }
+
+    /// The autoscalers of all namespaces.
+    pub(crate) async fn all_autoscalers(&self) -> Result<Vec<Value>, Unread> {
+        self.0
+            .list("/apis/autoscaling/v2/horizontalpodautoscalers", "HorizontalPodAutoscaler")
+            .await
+    }
+
+    /// Fails where nobody answers as the API server.
+    pub async fn answers(&self) -> Result<(), Unread> {
+        match self.0.text("/version").await {
+            Err(unread) if unread.code == 0 => Err(unread),
+            // A refusal is an answer, too.
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the cluster, as the same user.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.0
+    }
 }
 
 impl Environment for Cluster {
     async fn target(&self, hpa: &HorizontalPodAutoscaler, namespace: &str) -> Target {
-        self.scaled(&hpa.spec.scale_target_ref, namespace).await
+        let mut target = self.workload_of(hpa, namespace).await;
+        let Some(workload) = &target.workload else { return target };
+        let selector = Selector::parse(&workload.selector).unwrap_or_default();
+        if selector.is_empty() {
+            return target;
+        }
+        let (pods, all_pods, more) = self.pods(namespace, &selector).await;
+        target.steps.extend(more);
+        Target { pods, all_pods, ..target }
     }
 
     async fn way(&self, inquiries: &[Inquiry]) -> Way {

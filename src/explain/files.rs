@@ -1,17 +1,17 @@
 //! An explanation without a cluster: rules and objects of files, and a Prometheus.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
 use super::{
     Explainer, Known,
+    begin::begin,
     environment::{Environment, Target, Way},
 };
 use crate::{
-    backends::Backends,
     core::{
         autoscaler::Scale,
         explain::{
@@ -23,24 +23,18 @@ use crate::{
         rules::{self, CredentialPolicy, RuleSet},
         selector::Selector,
     },
-    discovery::{self, Discovery},
     kubernetes::KindsSource,
-    metrics::Metrics,
     objects::{Manifests, Objects},
     prometheus::{Config, ConfigError},
     rules_file::Rules,
-    traces::Traces,
 };
-
-/// How long an explanation may take. Each query has a time of its own besides.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a process that explains works with, until it ends.
 pub struct Standalone {
     explainer: Explainer,
     /// The manifests.
     documents: Documents,
-    stop: CancellationToken,
+    _stop: DropGuard,
 }
 
 impl Standalone {
@@ -52,37 +46,11 @@ impl Standalone {
         manifests: Option<Manifests>,
         documents: Documents,
     ) -> Result<Self, ConfigError> {
-        let metrics = Arc::new(Metrics::default());
-        let backends = Arc::new(Backends::new(prometheus, Arc::new(policy), Arc::clone(&metrics))?);
-        let current = rules.current();
-        backends.install(&current.backends);
         let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
-        let settings = discovery::Settings {
-            interval: Duration::from_secs(3_600),
-            max_age: discovery::LOOKBACK,
-            lookback: discovery::LOOKBACK,
-        };
-        let (discovery, handle) = Discovery::new(
-            Arc::clone(&backends),
-            KindsSource::Builtin(Arc::new(kinds)),
-            &current,
-            settings,
-            metrics,
-            Traces::default(),
-        );
-        let stop = CancellationToken::new();
-        tokio::spawn(discovery.run(stop.clone()));
-        handle.first_try().await;
-        let objects = Arc::new(manifests.map_or(Objects::Unknown, Objects::Manifests));
-        let explainer =
-            Explainer { discovery: handle, objects, backends, rules, patience: PATIENCE };
-        Ok(Self { explainer, documents, stop })
-    }
-}
-
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        self.stop.cancel();
+        let kinds = KindsSource::Builtin(Arc::new(kinds));
+        let objects = manifests.map_or(Objects::Unknown, Objects::Manifests);
+        let (explainer, stop) = begin(prometheus, policy, rules, kinds, objects).await?;
+        Ok(Self { explainer, documents, _stop: stop })
     }
 }
 

@@ -6,7 +6,7 @@ use http::{Request, header};
 use kube::{Client, Config, config::KubeConfigOptions};
 use serde_json::Value;
 
-use super::{Error, TIMEOUT, client, told};
+use super::{Error, KindsSource, TIMEOUT, client, told};
 use crate::{
     core::excerpt::{SAID, excerpt},
     kubeconfig,
@@ -85,6 +85,11 @@ impl Reader {
         };
         let namespace = config.default_namespace.clone();
         Ok(Self { client: client(config)?, namespace })
+    }
+
+    /// Where the kinds of the cluster come from.
+    pub fn kinds(&self) -> KindsSource {
+        KindsSource::Cluster(self.client.clone())
     }
 
     /// The namespace of the context.

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use crate::core::{
     catalog::Found,
     excerpt::{NAME, SAID, excerpt},
+    installation::product::BuildInfo,
     memory::Texts,
     samples::{self, MAX_NAMES, Vector},
 };
@@ -189,6 +190,12 @@ pub struct Metadata<T> {
     pub data: T,
     /// Whether there may be more, because the backend did not reach all of its stores.
     pub is_partial: bool,
+}
+
+/// Decodes what a backend says of itself.
+pub fn build_info(body: &[u8]) -> Result<BuildInfo, DecodeError> {
+    let (data, _said) = Envelope::open(body)?;
+    Ok(serde_json::from_str(data)?)
 }
 
 /// `/api/v1/labels` and `/api/v1/label/{name}/values`.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::core::{
     catalog::Found,
+    installation::product::BuildInfo,
     memory::{self, Texts},
 };
 
@@ -89,6 +90,17 @@ impl BackendHandle {
         let request = self.prometheus.metadata(SERIES, selector, range, &self.headers);
         let decode = |body: &[u8]| decode::series(body, is_wanted);
         self.prometheus.decoded(request.await?, &self.headers, decode).await
+    }
+
+    /// What the backend says of itself.
+    pub async fn build_info(&self) -> Result<BuildInfo, Error> {
+        let request = self.prometheus.build_info(&self.headers);
+        self.prometheus.decoded(request.await?, &self.headers, decode::build_info).await
+    }
+
+    /// The name of the backend: that of the rules file, or the flag that names it.
+    pub fn name(&self) -> &str {
+        &self.prometheus.connections.config().name
     }
 
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector

@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod certificates;
+mod check;
 mod examples;
 mod explain;
 mod load;

@@ -16,6 +16,8 @@ mod causes;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod check_live;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod connections;

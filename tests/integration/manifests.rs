@@ -125,6 +125,22 @@ fn assert_arguments_are_taken(arguments: &[&str]) {
     );
 }
 
+/// The same for the arguments of a server that a check gets.
+fn assert_check_takes(arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadline"))
+        .args(["check", "--live", "--"])
+        .args(arguments)
+        .arg("--config=/nonexistent/rules.yaml")
+        .output()
+        .expect("our own binary");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(2) && message.contains("cannot read /nonexistent/rules.yaml"),
+        "{arguments:?}: {:?}: {message}",
+        output.status
+    );
+}
+
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

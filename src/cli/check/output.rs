@@ -5,11 +5,21 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::live;
 use crate::core::{
+    installation,
     lint::{self, Finding, Severity},
     rules::CredentialPolicy,
     yaml::Place,
 };
+
+/// What was found in files, and in an installation if one was looked at.
+pub(super) struct Report<'r> {
+    pub(super) files: &'r [Checked],
+    pub(super) installation: Option<&'r [installation::Finding]>,
+    /// The file with the rules of the installation.
+    pub(super) rules: Option<String>,
+}
 
 /// A file that has been read, and what was found in it.
 pub(super) struct Checked {
@@ -44,13 +54,13 @@ fn all(files: &[Checked]) -> impl Iterator<Item = (&Checked, &Finding)> {
 }
 
 /// For people, with colours, which the writer removes if they are not wanted.
-pub(super) fn text(files: &[Checked]) -> String {
+pub(super) fn text(report: &Report<'_>) -> String {
     let mut out = String::new();
-    for (file, finding) in all(files) {
+    for (file, finding) in all(report.files) {
         // Writing to a String does not fail.
         one_text(&mut out, file, finding).unwrap_or_default();
     }
-    out
+    out + &live::text(report.installation.unwrap_or_default())
 }
 
 const BOLD: Style = Style::new().bold();
@@ -58,12 +68,7 @@ const GUTTER: Style = AnsiColor::Blue.on_default();
 
 fn one_text(out: &mut String, file: &Checked, finding: &Finding) -> std::fmt::Result {
     let Finding { severity, code, path, place, message, help, .. } = finding;
-    let colour = match severity {
-        Severity::Error => AnsiColor::Red,
-        Severity::Warning => AnsiColor::Yellow,
-        Severity::Info => AnsiColor::Cyan,
-    };
-    let style = colour.on_default().bold();
+    let style = style(*severity);
     write!(out, "{BOLD}{}:", shown(&file.name))?;
     if let Some(place) = place {
         write!(out, "{place}:")?;
@@ -80,6 +85,16 @@ fn one_text(out: &mut String, file: &Checked, finding: &Finding) -> std::fmt::Re
         writeln!(out, "{GUTTER}      |{GUTTER:#} {:before$}{style}^{style:#}", "")?;
     }
     writeln!(out, "{GUTTER}      ={GUTTER:#} help: {}", shown(help))
+}
+
+/// How the severity of a finding is shown.
+pub(super) fn style(severity: Severity) -> Style {
+    let colour = match severity {
+        Severity::Error => AnsiColor::Red,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Info => AnsiColor::Cyan,
+    };
+    colour.on_default().bold()
 }
 
 fn line(text: &str, place: Place) -> Option<&str> {
@@ -108,7 +123,7 @@ fn around(line: &str, column: u64) -> (String, usize) {
 }
 
 /// A text of somebody else, without what a terminal would obey.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
@@ -121,8 +136,17 @@ fn printable(character: char) -> char {
 }
 
 /// How much was found.
-pub(super) fn summary(files: &[Checked]) -> String {
-    let count = |severity| all(files).filter(|(_, finding)| finding.severity == severity).count();
+pub(super) fn summary(report: &Report<'_>) -> String {
+    let files = report.files;
+    let installation = report.installation.unwrap_or_default();
+    let count = |severity| {
+        let of_files = all(files).filter(|(_, finding)| finding.severity == severity).count();
+        // What is as it should be is no finding that counts.
+        let counts = |finding: &&installation::Finding| {
+            finding.severity == severity && severity < Severity::Info
+        };
+        of_files + installation.iter().filter(counts).count()
+    };
     let counts: Vec<_> = [
         (count(Severity::Error), "error", "errors"),
         (count(Severity::Warning), "warning", "warnings"),
@@ -134,20 +158,25 @@ pub(super) fn summary(files: &[Checked]) -> String {
     .collect();
     let found = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
     let files_of = match files {
-        [file] => format!("in {}", shown(&file.name)),
-        files => format!("in {} files", files.len()),
+        [] => None,
+        [file] => Some(shown(&file.name)),
+        files => Some(format!("{} files", files.len())),
     };
+    let installation = report.installation.map(|_| "the installation".to_owned());
+    let places: Vec<_> = files_of.into_iter().chain(installation).collect();
+    let places = format!("in {}", places.join(" and "));
     match files.iter().map(|file| file.untold).sum() {
-        0_usize => format!("{found} {files_of}"),
-        1 => format!("{found} {files_of}; --verbose shows 1 note"),
-        untold => format!("{found} {files_of}; --verbose shows {untold} notes"),
+        0_usize => format!("{found} {places}"),
+        1 => format!("{found} {places}; --verbose shows 1 note"),
+        untold => format!("{found} {places}; --verbose shows {untold} notes"),
     }
 }
 
 /// A finding as JSON has it. These names stay.
 #[derive(Serialize)]
 struct Record<'f> {
-    file: &'f str,
+    /// Nothing for what is in no file.
+    file: Option<&'f str>,
     line: Option<u64>,
     column: Option<u64>,
     severity: Severity,
@@ -158,43 +187,65 @@ struct Record<'f> {
     help: &'f str,
 }
 
-/// A JSON array of all findings.
-pub(super) fn json(files: &[Checked]) -> serde_json::Result<String> {
-    let records: Vec<_> = all(files)
-        .map(|(file, finding)| Record {
-            file: &file.name,
-            line: finding.place.map(|place| place.line),
-            column: finding.place.map(|place| place.column),
+/// All findings, those of files first.
+fn records<'r>(report: &'r Report<'_>) -> impl Iterator<Item = Record<'r>> {
+    let of_files = all(report.files).map(|(file, finding)| Record {
+        file: Some(&file.name),
+        line: finding.place.map(|place| place.line),
+        column: finding.place.map(|place| place.column),
+        severity: finding.severity,
+        code: finding.code,
+        rule: finding.rule().map(|rule| rule.to_string()),
+        path: finding.path.to_string(),
+        message: &finding.message,
+        help: &finding.help,
+    });
+    let of_installation = report.installation.into_iter().flatten().map(|finding| {
+        let rule = finding.rule();
+        Record {
+            file: rule.and(report.rules.as_deref()),
+            line: rule.map(|(_, place)| place.line),
+            column: rule.map(|(_, place)| place.column),
             severity: finding.severity,
             code: finding.code,
-            rule: finding.rule().map(|rule| rule.to_string()),
-            path: finding.path.to_string(),
+            rule: rule.map(|(id, _)| id.to_string()),
+            path: finding.subject.to_string(),
             message: &finding.message,
             help: &finding.help,
-        })
-        .collect();
+        }
+    });
+    of_files.chain(of_installation)
+}
+
+/// A JSON array of all findings.
+pub(super) fn json(report: &Report<'_>) -> serde_json::Result<String> {
+    let records: Vec<_> = records(report).collect();
     serde_json::to_string_pretty(&records).map(|text| text + "\n")
 }
 
 /// Workflow commands, which GitHub Actions shows beside the lines of a pull request.
 ///
 /// See <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
-pub(super) fn github(files: &[Checked]) -> String {
+pub(super) fn github(report: &Report<'_>) -> String {
     let mut out = String::new();
-    for (file, finding) in all(files) {
-        let command = match finding.severity {
+    // What is as it should be needs no annotation.
+    for record in records(report).filter(|record| !installation::is_well(record.code)) {
+        let command = match record.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Info => "notice",
         };
-        let mut properties = vec![format!("file={}", property(&file.name))];
-        if let Some(place) = finding.place {
-            properties.push(format!("line={}", place.line));
-            properties.push(format!("col={}", place.column));
+        let mut properties = Vec::new();
+        if let Some(file) = record.file {
+            properties.push(format!("file={}", property(file)));
         }
-        properties.push(format!("title={}", property(finding.code)));
-        let colon = if finding.path.is_root() { "" } else { ": " };
-        let message = format!("{}{colon}{}\n{}", finding.path, finding.message, finding.help);
+        if let (Some(line), Some(column)) = (record.line, record.column) {
+            properties.push(format!("line={line}"));
+            properties.push(format!("col={column}"));
+        }
+        properties.push(format!("title={}", property(record.code)));
+        let colon = if record.path.is_empty() { "" } else { ": " };
+        let message = format!("{}{colon}{}\n{}", record.path, record.message, record.help);
         let (properties, message) = (properties.join(","), data(&message));
         // Writing to a String does not fail.
         writeln!(out, "::{command} {properties}::{message}").unwrap_or_default();
@@ -233,7 +284,8 @@ mod tests {
             true,
             &CredentialPolicy::default(),
         );
-        let shown = github(&[file]);
+        let report = Report { files: &[file], installation: None, rules: None };
+        let shown = github(&report);
         assert!(shown.starts_with("::error file=a%2Cb%3Ac%25.yaml,line="), "{shown}");
         assert_eq!(shown.lines().count(), 1, "{shown}");
         assert!(shown.contains(",title=invalid-file::"), "{shown}");

@@ -1,41 +1,80 @@
-//! The rights of the HPA controller.
+//! What may be read in a cluster: access reviews.
+
+use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{super::environment::Way, Cluster};
+use super::Cluster;
 use crate::{
     core::{
         explain::{Cause, Inquiry, Step, Subject, facts::Which, name},
         kinds::{GroupResource, guess_plural},
     },
+    explain::environment::Way,
+    kubernetes::reader::Unread,
     wire::discovery::{CUSTOM, EXTERNAL},
 };
 
 /// Who reads metrics for autoscalers.
-const CONTROLLER: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+pub(crate) const CONTROLLER: ServiceAccount<'_> =
+    ServiceAccount { namespace: "kube-system", name: "horizontal-pod-autoscaler" };
+
+/// A service account. Shown as the user that it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceAccount<'a> {
+    /// Its namespace.
+    pub(crate) namespace: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
+}
+
+impl fmt::Display for ServiceAccount<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+}
 
 impl Cluster {
+    /// Whether the HPA controller may read a metric.
+    pub(crate) async fn controller_may(&self, inquiry: &Inquiry) -> Result<bool, Unread> {
+        self.may(CONTROLLER, &attributes(inquiry)).await
+    }
+
+    /// Whether a service account may do what resource attributes describe.
+    pub(crate) async fn may(
+        &self,
+        account: ServiceAccount<'_>,
+        attributes: &Value,
+    ) -> Result<bool, Unread> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {
+                "user": account.to_string(),
+                "groups": [
+                    "system:serviceaccounts",
+                    format!("system:serviceaccounts:{}", account.namespace),
+                    "system:authenticated",
+                ],
+                "resourceAttributes": attributes,
+            },
+        });
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let reviewed = self.0.review(path, &review).await?;
+        Ok(reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)))
+    }
+
     /// Whether the HPA controller may read the metrics.
-    pub(super) async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
+    pub(crate) async fn access(&self, inquiries: &[Inquiry], way: &mut Way) {
         let mut allowed: Vec<&str> = Vec::new();
         let mut steps: Vec<Step> = Vec::new();
         for inquiry in inquiries {
             let attributes = attributes(inquiry);
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                "spec": {
-                    "user": CONTROLLER,
-                    "groups": ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
-                    "resourceAttributes": attributes,
-                },
-            });
-            let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-            let step = match self.0.review(path, &review).await {
-                Ok(reviewed) if reviewed.pointer("/status/allowed") == Some(&Value::Bool(true)) => {
+            let step = match self.may(CONTROLLER, &attributes).await {
+                Ok(true) => {
                     allowed.push(&inquiry.metric);
                     continue;
                 }
-                Ok(_) => {
+                Ok(false) => {
                     way.denied.push(inquiry.clone());
                     denied(inquiry, &attributes)
                 }

@@ -6,23 +6,36 @@ use super::{super::environment::Server, Cluster, group};
 use crate::{
     core::explain::{Api, Cause, Step, name, registration},
     kubernetes::reader::Unread,
+    wire::discovery::Group,
 };
 
 /// Where registrations are.
 const REGISTRATIONS: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 
 impl Cluster {
-    /// Who serves an API, and what there is to say of that.
-    pub(super) async fn registration(&self, api: Api) -> (Step, Option<Server>) {
-        let group = group(api);
+    /// The `APIService`s of a group's versions, the preferred one first.
+    pub(crate) async fn registrations(
+        &self,
+        group: Group,
+    ) -> Result<Vec<(&'static str, Value)>, Unread> {
         let mut found = Vec::new();
         for version in group.versions {
             match self.0.get(&format!("{REGISTRATIONS}/{version}.{}", group.name)).await {
                 Ok(document) => found.push((*version, document)),
                 Err(unread) if unread.is_absent() => {}
-                Err(unread) => return self.discovered(api, &unread).await,
+                Err(unread) => return Err(unread),
             }
         }
+        Ok(found)
+    }
+
+    /// Who serves an API, and what there is to say of that.
+    pub(crate) async fn registration(&self, api: Api) -> (Step, Option<Server>) {
+        let group = group(api);
+        let found = match self.registrations(group).await {
+            Ok(found) => found,
+            Err(unread) => return self.discovered(api, &unread).await,
+        };
         let is_available =
             |(_, document): &&(&str, Value)| registration::is_available(document) == Some(true);
         let chosen = found.iter().find(is_available).or(found.first());

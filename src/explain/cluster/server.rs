@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// What a server says of a metric.
-    pub(super) async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
+    pub(crate) async fn ask(&self, server: &Server, inquiry: &Inquiry) -> Result<Answered, Step> {
         let path = explanation::path(&server.prefix, inquiry);
         let mut text = self.0.text_within(PATIENCE, &path).await;
         for _ in 1..TRIES {

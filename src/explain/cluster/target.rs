@@ -1,6 +1,6 @@
 //! The workload of an autoscaler and its pods, as kube-apiserver has them.
 
-use k8s_openapi::api::autoscaling::v2::CrossVersionObjectReference;
+use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, HorizontalPodAutoscaler};
 use serde_json::Value;
 
 use super::{super::environment::Target, Cluster};
@@ -18,12 +18,13 @@ use crate::{
 };
 
 impl Cluster {
-    /// The workload that an autoscaler scales, and its pods.
-    pub(super) async fn scaled(
+    /// The workload that an autoscaler scales, without its pods.
+    pub(crate) async fn workload_of(
         &self,
-        wanted: &CrossVersionObjectReference,
+        hpa: &HorizontalPodAutoscaler,
         namespace: &str,
     ) -> Target {
+        let wanted = &hpa.spec.scale_target_ref;
         let called = format!("{}/{}", wanted.kind, wanted.name);
         let workload = match self.workload(wanted, namespace).await {
             Ok(workload) => workload,
@@ -43,15 +44,11 @@ impl Cluster {
             workload.scale.spec, workload.selector
         );
         let mut steps = vec![Step::good(name::TARGET, seen)];
-        let selector = Selector::parse(&workload.selector).unwrap_or_default();
-        if selector.is_empty() {
+        if Selector::parse(&workload.selector).unwrap_or_default().is_empty() {
             let seen = format!("{called} does not say which pods are its own");
             steps.push(Step::unknown(name::TARGET, seen));
-            return Target { workload: Some(workload), steps, ..Target::default() };
         }
-        let (pods, all_pods, more) = self.pods(namespace, &selector).await;
-        steps.extend(more);
-        Target { workload: Some(workload), pods, all_pods, steps }
+        Target { workload: Some(workload), steps, ..Target::default() }
     }
 
     /// The replicas of a workload, and the selector of its pods.
@@ -86,7 +83,7 @@ impl Cluster {
     }
 
     /// The pods that a selector matches and the names of all, with what there is to say where something cannot be read.
-    async fn pods(
+    pub(super) async fn pods(
         &self,
         namespace: &str,
         selector: &Selector,

@@ -120,6 +120,24 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("the kinds of the cluster", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
     ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_RETRY_AFTER", Seconds)]),
+    (
+        "autoscalers that a check",
+        &[
+            ("installation/hpas.rs", "MOST_AUTOSCALERS", Count),
+            ("installation/hpas.rs", "AT_ONCE", Count),
+        ],
+    ),
+    (
+        "rules that a check",
+        &[
+            ("installation/rules.rs", "MOST_RULES", Count),
+            ("installation/rules.rs", "AT_ONCE", Count),
+            ("installation/rules.rs", "MOST_EXAMPLES", Count),
+        ],
+    ),
+    ("metrics of an API whose rights", &[("installation/apis.rs", "MOST_LISTED", Count)]),
+    ("what a backend says", &[("prometheus.rs", "MAX_BUILD_INFO_BYTES", Bytes)]),
+    ("the time of a check", &[]),
     ("answers under way", &[ANSWERS]),
     ("the largest answer", &[LARGEST_ANSWER]),
     ("results of queries", &[("core/budgets.rs", r"results: part\(8, (.+)\),", Bytes)]),

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        batch::v1::Job,
+        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -15,7 +16,7 @@ use k8s_openapi::{
 use loadline::{core::rules, wire::discovery};
 use serde_json::{Value, json};
 
-use super::{assert_arguments_are_taken, list, name, text};
+use super::{assert_arguments_are_taken, assert_check_takes, list, name, text};
 use crate::support::schema::{is_within, reread};
 
 /// The documents of an install.
@@ -57,6 +58,7 @@ impl Documents {
         let deployment = self.of("Deployment").next().expect("a Deployment");
         self.check_pods(deployment);
         self.check_selectors(deployment);
+        self.check_checks(deployment);
         self.check_access();
         self.check_registrations(deployment);
         self.check_monitors();
@@ -95,7 +97,8 @@ impl Documents {
             if let Some(secret) = volume.pointer("/secret/secretName") {
                 let is_issued =
                     self.of("Certificate").any(|made| made["spec"]["secretName"] == *secret);
-                assert!(is_issued || self.has("Secret", namespace, secret), "{from}: {secret}");
+                let is_there = is_issued || self.has("Secret", namespace, secret);
+                assert!(secret == "mark.credentials" || is_there, "{from}: {secret}");
             }
         }
 
@@ -111,17 +114,40 @@ impl Documents {
             assert_eq!((&get["port"], &get["scheme"]), (&port["name"], &json!("HTTPS")), "{from}");
         }
 
-        // The restricted pod security standard, and a root that nothing writes to.
-        let secured = |key: &str| {
-            let own = container["securityContext"].get(key);
-            own.or_else(|| pods["securityContext"].get(key)).cloned().unwrap_or_default()
-        };
-        assert_eq!(secured("runAsNonRoot"), true, "{from}");
-        assert_eq!(secured("readOnlyRootFilesystem"), true, "{from}");
-        assert_eq!(secured("allowPrivilegeEscalation"), false, "{from}");
-        assert_eq!(secured("capabilities"), json!({"drop": ["ALL"]}), "{from}");
-        assert_eq!(secured("seccompProfile"), json!({"type": "RuntimeDefault"}), "{from}");
-        assert!(container["resources"]["requests"]["memory"].is_string(), "{from}");
+        assert_restricted(from, pods);
+    }
+
+    /// A pod that checks the installation has what the server has, and is not taken for it.
+    fn check_checks(&self, deployment: &Value) {
+        let server = &deployment["spec"]["template"]["spec"];
+        let pods = self.of("Pod").chain(self.of("Job").map(|job| &job["spec"]["template"]));
+        for pod in pods {
+            let (from, spec) = (&self.from, &pod["spec"]);
+            let (container, of_server) = (&spec["containers"][0], &server["containers"][0]);
+            for key in ["image", "volumeMounts"] {
+                assert_eq!(container[key], of_server[key], "{from}: {key}");
+            }
+            for key in ["volumes", "serviceAccountName"] {
+                assert_eq!(spec[key], server[key], "{from}: {key}");
+            }
+            let words = list(&container["command"]).chain(list(&container["args"]));
+            let words: Vec<_> = words.map(text).filter(|word| *word != "/loadline").collect();
+            let (check, arguments) = words.split_at(3);
+            assert_eq!(check, ["check", "--live", "--"], "{from}");
+            assert!(list(&of_server["args"]).map(text).eq(arguments.iter().copied()), "{from}");
+            assert_check_takes(arguments);
+            assert_eq!(spec["restartPolicy"], "Never", "{from}");
+            assert_restricted(from, spec);
+
+            let labels = &pod["metadata"]["labels"];
+            let selectors = self.of("Service").map(|service| &service["spec"]["selector"]);
+            let budgets = self.of("PodDisruptionBudget").map(|budget| &budget["spec"]["selector"]);
+            let budgets = budgets.map(|selector| &selector["matchLabels"]);
+            let own = &deployment["spec"]["selector"]["matchLabels"];
+            for selector in selectors.chain(budgets).chain([own]) {
+                assert!(!is_within(selector, labels), "{from}: {selector} selects the check");
+            }
+        }
     }
 
     /// Everything that selects pods selects ours.
@@ -253,6 +279,21 @@ impl Documents {
     }
 }
 
+/// The restricted pod security standard, and a root that nothing writes to.
+fn assert_restricted(from: &str, pod: &Value) {
+    let container = &pod["containers"][0];
+    let secured = |key: &str| {
+        let own = container["securityContext"].get(key);
+        own.or_else(|| pod["securityContext"].get(key)).cloned().unwrap_or_default()
+    };
+    assert_eq!(secured("runAsNonRoot"), true, "{from}");
+    assert_eq!(secured("readOnlyRootFilesystem"), true, "{from}");
+    assert_eq!(secured("allowPrivilegeEscalation"), false, "{from}");
+    assert_eq!(secured("capabilities"), json!({"drop": ["ALL"]}), "{from}");
+    assert_eq!(secured("seccompProfile"), json!({"type": "RuntimeDefault"}), "{from}");
+    assert!(container["resources"]["requests"]["memory"].is_string(), "{from}");
+}
+
 /// Refuses a document of an unknown kind, and one with a field that its kind does not have.
 fn assert_known(from: &str, document: &Value) {
     let read = match (text(&document["apiVersion"]), text(&document["kind"])) {
@@ -260,7 +301,9 @@ fn assert_known(from: &str, document: &Value) {
         ("v1", "Secret") => reread::<Secret>(document),
         ("v1", "Service") => reread::<Service>(document),
         ("v1", "ServiceAccount") => reread::<ServiceAccount>(document),
+        ("v1", "Pod") => reread::<Pod>(document),
         ("apps/v1", "Deployment") => reread::<Deployment>(document),
+        ("batch/v1", "Job") => reread::<Job>(document),
         ("policy/v1", "PodDisruptionBudget") => reread::<PodDisruptionBudget>(document),
         ("networking.k8s.io/v1", "NetworkPolicy") => reread::<NetworkPolicy>(document),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => reread::<ClusterRole>(document),

@@ -155,6 +155,40 @@ fn the_chart_renders_sound_documents() {
     }
 }
 
+/// What `helm test` creates is no part of the release, and its rights go with it.
+#[test]
+fn an_installation_is_tested_by_hooks() {
+    let hooks = |values: &str| {
+        let rendered = helm("loadline", values)?;
+        let annotation = |document: &Value, key: &str| {
+            document["metadata"]["annotations"][format!("helm.sh/{key}")]
+                .as_str()
+                .map(str::to_owned)
+        };
+        let hooks = rendered.list.iter().filter(|it| annotation(it, "hook").is_some());
+        let hooks = hooks.map(|document| {
+            assert_eq!(annotation(document, "hook").as_deref(), Some("test"));
+            let weight = annotation(document, "hook-weight").and_then(|it| it.parse::<i32>().ok());
+            let policy = annotation(document, "hook-delete-policy").unwrap_or_default();
+            assert!(policy.starts_with("before-hook-creation"), "{policy}");
+            let is_deleted = policy.contains("hook-succeeded");
+            (text(&document["kind"]).to_owned(), weight.expect("a weight"), is_deleted)
+        });
+        let mut hooks: Vec<_> = hooks.collect();
+        hooks.sort();
+        Some(hooks)
+    };
+    let Some(all) = hooks("") else {
+        return;
+    };
+    let hook = |kind: &str, weight, is_deleted| (kind.to_owned(), weight, is_deleted);
+    // The pod is kept for its log.
+    let pod = hook("Pod", 1, false);
+    let rights = ["ClusterRole", "ClusterRoleBinding"].map(|kind| hook(kind, 0, true));
+    assert_eq!(all, [&rights[..], std::slice::from_ref(&pod)].concat());
+    assert_eq!(hooks("rbac: {create: false}"), Some(vec![pod]));
+}
+
 /// Values of prometheus-adapter's chart may ask for more memory than we would allow.
 #[test]
 fn memory_is_limited_unless_the_values_say_how_much_they_want() {
@@ -226,6 +260,7 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
         .collect();
     let expected = BTreeMap::from([
         ("prometheus-adapter-auth-reader", "extension-apiserver-authentication-reader"),
+        ("prometheus-adapter-check", "prometheus-adapter-check"),
         ("prometheus-adapter-hpa-controller", "prometheus-adapter-server-resources"),
         ("prometheus-adapter-resource-reader", "prometheus-adapter-resource-reader"),
         ("prometheus-adapter-system-auth-delegator", "system:auth-delegator"),

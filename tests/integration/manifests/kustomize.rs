@@ -21,19 +21,47 @@ fn the_base_and_every_overlay_are_sound() {
     }
 }
 
+/// What the last of these kustomizations makes, each in a folder beside the base by its name.
+fn made(kustomizations: &[(&str, &str)]) -> Documents {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    let status = Command::new("cp").arg("-r").arg(file("deploy")).arg(copy.path()).status();
+    assert!(status.expect("cp").success());
+    let mut last = copy.path().join("deploy/base");
+    for (name, text) in kustomizations {
+        last = copy.path().join("deploy").join(name);
+        fs::create_dir(&last).expect("a new folder");
+        fs::write(last.join("kustomization.yaml"), text).expect("a new file");
+    }
+    let documents = kustomize(&last);
+    documents.check();
+    documents
+}
+
+#[test]
+fn an_installation_is_checked_as_it_was_changed() {
+    let changed = "resources: [../base]
+components: [../components/cert-manager]
+images: [{name: loadline, newName: registry.example.com/loadline}]
+patches:
+- target: {kind: Deployment, name: loadline}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --prometheus-url=http://mine}
+";
+    let check = "resources: [../changed]\ncomponents: [../components/check]\n";
+    let documents = made(&[("changed", changed), ("check", check)]);
+    let job = documents.of("Job").next().expect("a Job");
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    let last = container["args"].as_array().and_then(|arguments| arguments.last());
+    assert_eq!(last.and_then(Value::as_str), Some("--prometheus-url=http://mine"));
+    let image = concat!("registry.example.com/loadline:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(container["image"], image);
+}
+
 #[test]
 fn components_can_be_combined() {
     let combined = |name: &str, components: &str| {
         let text = format!("resources: [../base]\ncomponents: [{components}]\n");
-        let copy = tempfile::tempdir().expect("a temporary folder");
-        let status = Command::new("cp").arg("-r").arg(file("deploy")).arg(copy.path()).status();
-        assert!(status.expect("cp").success());
-        let folder = copy.path().join("deploy").join(name);
-        fs::create_dir(&folder).expect("a new folder");
-        fs::write(folder.join("kustomization.yaml"), text).expect("a new file");
-        let documents = kustomize(&folder);
-        documents.check();
-        documents
+        made(&[(name, &text)])
     };
     let all = combined(
         "all",

@@ -105,6 +105,74 @@ spec:
   {{- end }}
 {{- end -}}
 
+{{/* The arguments of the server */}}
+{{- define "loadline.args" -}}
+- serve
+- --secure-port={{ .Values.listenPort }}
+{{- if include "loadline.mountsCertificate" . }}
+- --tls-cert-file=/var/run/serving-cert/tls.crt
+- --tls-private-key-file=/var/run/serving-cert/tls.key
+{{- end }}
+{{- if .Values.tls.selfManaged }}
+- --tls-secret-name={{ include "loadline.fullname" . }}-serving
+- --manage-apiservice
+{{- end }}
+- --service-name={{ include "loadline.fullname" . }}
+- --service-namespace={{ include "loadline.namespace" . }}
+- --prometheus-url={{ tpl .Values.prometheus.url . }}{{ with .Values.prometheus.port }}:{{ . }}{{ end }}{{ .Values.prometheus.path }}
+- --metrics-relist-interval={{ .Values.metricsRelistInterval }}
+- --v={{ .Values.logLevel }}
+- --config=/etc/adapter/config.yaml
+- --backend-credentials-dir=/etc/loadline
+{{- with .Values.extraArguments }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
+{{/* The rules and the credentials of the server */}}
+{{- define "loadline.volumeMounts" -}}
+- name: config
+  mountPath: /etc/adapter
+  readOnly: true
+# Writable for extraArguments such as --cert-dir
+- name: tmp
+  mountPath: /tmp
+{{- if include "loadline.mountsCertificate" . }}
+- name: volume-serving-cert
+  mountPath: /var/run/serving-cert
+  readOnly: true
+{{- end }}
+{{- range $index, $secret := .Values.backendCredentials }}
+- name: backend-credentials-{{ $index }}
+  mountPath: /etc/loadline/{{ $secret }}
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
+{{- define "loadline.volumes" -}}
+- name: config
+  configMap:
+    name: {{ .Values.rules.existing | default (include "loadline.fullname" .) }}
+- name: tmp
+  emptyDir: {}
+{{- if include "loadline.mountsCertificate" . }}
+- name: volume-serving-cert
+  secret:
+    secretName: {{ include "loadline.fullname" . }}
+{{- end }}
+{{- range $index, $secret := .Values.backendCredentials }}
+- name: backend-credentials-{{ $index }}
+  secret:
+    secretName: {{ $secret }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end -}}
+
 {{/* Invalid values */}}
 {{- define "loadline.check" -}}
 {{- if and .Values.tls.selfManaged (include "loadline.mountsCertificate" .) -}}

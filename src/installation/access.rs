@@ -1,0 +1,89 @@
+//! Who may do what.
+
+use serde_json::{Value, json};
+
+use crate::{
+    core::{
+        explain::{Inquiry, Subject as Of},
+        installation::{
+            Finding, Subject, Who,
+            access::{self, RIGHTS, Right},
+        },
+    },
+    explain::cluster::{CONTROLLER, Cluster, ServiceAccount},
+};
+
+/// Reviews the rights of the controller of autoscalers on these metrics, and those of the server behind a Service.
+pub(super) async fn look(
+    cluster: &Cluster,
+    listed: &[Inquiry],
+    service: Option<&str>,
+) -> Vec<Finding> {
+    let mut reviews = Vec::new();
+    for inquiry in listed {
+        let reviewed = cluster.controller_may(inquiry).await;
+        reviews.push((called(inquiry), reviewed.map_err(|unread| unread.to_string())));
+    }
+    let mut findings = Vec::new();
+    findings.extend(access::controller(&CONTROLLER.to_string(), &reviews));
+    findings.extend(server(cluster, service).await);
+    findings
+}
+
+fn called(inquiry: &Inquiry) -> String {
+    match &inquiry.subject {
+        Of::Objects { resource, .. } => format!("{resource}/{}", inquiry.metric),
+        Of::External => inquiry.metric.clone(),
+    }
+}
+
+async fn server(cluster: &Cluster, service: Option<&str>) -> Vec<Finding> {
+    let unknown = |why: &str| {
+        let message = format!("the rights of the server are not known: {why}");
+        vec![Finding::unchecked(Subject::Access(Who::Server), message)]
+    };
+    let Some((namespace, name)) = service.and_then(|service| service.split_once('/')) else {
+        return unknown("no Service of loadline is registered");
+    };
+    let account = match account(cluster, namespace, name).await {
+        Ok(account) => account,
+        Err(why) => return unknown(&why),
+    };
+    let account = ServiceAccount { namespace, name: &account };
+    let mut reviews = Vec::new();
+    for right in RIGHTS {
+        let reviewed = cluster.may(account, &attributes(right)).await;
+        reviews.push((*right, reviewed.map_err(|unread| unread.to_string())));
+    }
+    access::server(&account.to_string(), &reviews)
+}
+
+/// The service account of the pods behind a Service.
+async fn account(cluster: &Cluster, namespace: &str, name: &str) -> Result<String, String> {
+    let place = format!("/api/v1/namespaces/{namespace}");
+    let services = cluster.reader().list(&format!("{place}/services"), "Service").await;
+    let services = services.map_err(|unread| unread.to_string())?;
+    let is_it =
+        |service: &&Value| service.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
+    let service = services.iter().find(is_it);
+    let service = service.ok_or_else(|| format!("there is no Service {namespace}/{name}"))?;
+    let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+    let pairs = selector.into_iter().flatten();
+    let pairs = pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    let selector = pairs.collect::<Vec<_>>().join(",");
+    if selector.is_empty() {
+        return Err(format!("Service {namespace}/{name} selects no pods"));
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("labelSelector", &selector).append_pair("limit", "1");
+    let pods = cluster.reader().get(&format!("{place}/pods?{}", query.finish())).await;
+    let pods = pods.map_err(|unread| unread.to_string())?;
+    let account = pods.pointer("/items/0/spec/serviceAccountName").and_then(Value::as_str);
+    account.map(str::to_owned).ok_or_else(|| format!("Service {namespace}/{name} has no pods"))
+}
+
+fn attributes(right: &Right) -> Value {
+    let Right { verb, group, resource, object, .. } = right;
+    let (namespace, name) = object.unwrap_or_default();
+    json!({"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name})
+}
