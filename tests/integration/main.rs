@@ -18,6 +18,8 @@ mod check;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod control_plane;
