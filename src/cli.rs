@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod compare;
 #[cfg(feature = "demo")]
 mod demo;
 mod explain;
@@ -34,6 +35,8 @@ enum Command {
     Check(Box<check::Flags>),
     /// Explain why a metric has its value or none, and what an autoscaler makes of it
     Explain(Box<explain::Flags>),
+    /// Compare two servers of the metrics APIs, such as prometheus-adapter and loadline
+    Compare(Box<compare::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -63,6 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(flags) => return check::run(&flags).unwrap_or_else(|error| failed(&error)),
         Command::Explain(flags) => {
             return explain::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
+        Command::Compare(flags) => {
+            return compare::run(&flags).unwrap_or_else(|error| failed(&error));
         }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),

@@ -6,7 +6,7 @@
 //!    └──────────────────────────────── replicas ────────────────────────────────────┘
 //! ```
 //!
-//! [`workload`], [`autoscaler`], [`metric_list`] and [`console`] are pure. [`Backend`] is everything left of loadline, and
+//! [`workload`], [`autoscaler`] and [`console`] are pure. [`Backend`] is everything left of loadline, and
 //! [`reader::run`] everything right of it; whoever starts loadline between them, with [`RULES`] and [`Backend::url`] as its
 //! Prometheus, has the demo.
 
@@ -14,7 +14,6 @@ pub mod autoscaler;
 pub mod backend;
 pub mod console;
 pub mod endpoint;
-pub mod metric_list;
 pub mod reader;
 pub mod store;
 pub mod workload;

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod cache;
 pub mod cgroup;
 pub mod cli;
+pub mod compare;
 pub mod core;
 #[cfg(feature = "demo")]
 pub mod demo;

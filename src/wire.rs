@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types))]
 
+pub mod answer;
 pub mod attributes;
 pub mod custom;
 pub mod discovery;

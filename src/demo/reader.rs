@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::autoscaler::{Autoscaler, SCALE_DOWN_WINDOW};
 use super::backend::LiveIde;
 use super::console::{self, Connection, WorkloadSummary};
-use super::metric_list::{Item, MetricValueList};
 use super::workload::Workload;
 use crate::core::quantity::parse_milli;
+use crate::wire::answer::{self, Item};
 
 /// The time from one sync to the next, unless asked otherwise. Kubernetes' default is 15 seconds.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(3);
@@ -124,9 +124,9 @@ impl Scaler {
 
 /// The values of the pods that exist, in thousandths. In a cluster the label selector of the autoscaler sees to that; a rate still knows a
 /// pod for a while after it has gone.
-fn values_of(pods: &[String], list: &MetricValueList) -> Result<BTreeMap<String, i64>, String> {
-    let existing = list.items.iter().filter(|item| pods.contains(&item.described_object.name));
-    let value = |Item { described_object, value }: &Item| {
+fn values_of(pods: &[String], items: &[Item]) -> Result<BTreeMap<String, i64>, String> {
+    let existing = items.iter().filter(|item| pods.contains(&item.described_object.name));
+    let value = |Item { described_object, value, .. }: &Item| {
         let milli = parse_milli(value).ok_or_else(|| format!("{value:?} is no quantity"))?;
         Ok((described_object.name.clone(), milli))
     };
@@ -137,7 +137,7 @@ async fn read(
     connection: &Connection,
     client: &reqwest::Client,
     workload: Workload,
-) -> Result<MetricValueList, String> {
+) -> Result<Vec<Item>, String> {
     let url = format!("{}{}", connection.url, console::metric_path(workload));
     let request = client.get(url).timeout(READ_TIMEOUT);
     let answer = async {
@@ -149,7 +149,8 @@ async fn read(
     if !status.is_success() {
         return Err(short(&format!("{status}: {}", message(&body))));
     }
-    serde_json::from_slice(&body).map_err(|error| format!("no MetricValueList: {error}"))
+    answer::items(&String::from_utf8_lossy(&body))
+        .map_err(|error| format!("no MetricValueList: {error}"))
 }
 
 /// The message of a Kubernetes `Status`, or the body as it is.

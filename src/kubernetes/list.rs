@@ -66,8 +66,8 @@ pub struct Metadata {
 pub(super) struct Page<T> {
     #[serde(default)]
     pub(super) metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    pub(super) items: Vec<T>,
+    /// kube-apiserver writes `null` where a list of metadata has none.
+    pub(super) items: Option<Vec<T>>,
 }
 
 /// Which page of a list comes next.
@@ -137,7 +137,8 @@ pub async fn metadata<T: Ord>(
         let page = timeout_at(end, deadline(client.request::<Page<Object>>(request))).await;
         let page = page.map_err(|_elapsed| Error::Timeout(WHOLE_LIST))??;
         parameters.continue_token = pages.next(&page.metadata)?;
-        taken.extend(page.items.into_iter().map(|object| take(object.metadata)));
+        let items = page.items.into_iter().flatten();
+        taken.extend(items.map(|object| take(object.metadata)));
         if parameters.continue_token.is_none() {
             break;
         }

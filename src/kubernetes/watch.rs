@@ -225,7 +225,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
                 Err(_elapsed) => return Err(Error::Timeout(WHOLE_LIST).into()),
             };
             parameters.continue_token = pages.next(&page.metadata)?;
-            for object in page.items {
+            for object in page.items.into_iter().flatten() {
                 take(Event::Listed(object));
             }
             if parameters.continue_token.is_none() {

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::path::segment;
 use crate::core::explain::{
     Answered, Api, Cause, Inquiry, Severity, Step, Subject,
     facts::Which,
@@ -19,9 +19,6 @@ pub const RESOURCE: &str = "explanations";
 
 /// The kind of the answer.
 const KIND: &str = "MetricExplanation";
-
-/// What is encoded of a metric's name in a path.
-const IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b':');
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,7 +111,7 @@ pub fn decode(text: &str) -> Result<Answered, DecodeError> {
 /// Path and query that ask, below `prefix`: `/apis/GROUP/VERSION`.
 pub fn path(prefix: &str, inquiry: &Inquiry) -> String {
     let Inquiry { metric, subject, namespace, selector, is_at_zero } = inquiry;
-    let metric = utf8_percent_encode(metric, IN_PATHS);
+    let metric = segment(metric);
     let place = namespace.as_ref().map_or(String::new(), |it| format!("namespaces/{it}/"));
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("api", word(inquiry.api()));

@@ -1,10 +1,13 @@
 //! Paths below `/apis/custom.metrics.k8s.io/{version}`, `/apis/external.metrics.k8s.io/{version}` and
 //! `/apis/metrics.k8s.io/{version}`.
 
+mod written;
+
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+pub(in crate::wire) use self::written::segment;
 use super::explanation;
 use crate::core::kinds::GroupResource;
 

@@ -19,9 +19,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use regex::Regex;
 use serde_json::Value;
 
-use loadline::core::explain::{Cause, Severity};
+use loadline::core::{
+    compare::documented::DOCUMENTED,
+    explain::{Cause, Severity},
+};
 
 use self::{
     page::Page,
@@ -114,8 +118,8 @@ fn table_rows(path: &str) -> Vec<String> {
 fn the_page_of_flags_has_each_with_its_default() {
     let of_serve = flags::rows("serve");
     assert!(of_serve.len() > 50, "{of_serve:?}");
-    let of_all: Vec<_> =
-        of_serve.into_iter().chain(flags::rows("check")).chain(flags::rows("explain")).collect();
+    let others = ["check", "explain", "compare"].into_iter().flat_map(flags::rows);
+    let of_all: Vec<_> = of_serve.into_iter().chain(others).collect();
     let shown = table_rows("docs/flags.md");
     let missing: Vec<_> = of_all.iter().filter(|row| !shown.contains(row)).collect();
     let wrong: Vec<_> = shown.iter().filter(|row| !of_all.contains(row)).collect();
@@ -153,6 +157,32 @@ fn the_page_of_explain_has_each_cause() {
     let shown: Vec<_> = shown.collect();
     let is_so = shown.iter().zip(&wanted).all(|(row, begin)| row.starts_with(begin));
     assert!(is_so && shown.len() == wanted.len(), "{shown:#?}");
+}
+
+/// The bold words at the begin of each item of the list of differences, and the codes behind them.
+fn differences(page: &str) -> Vec<(String, Vec<String>)> {
+    let (_, list) = page.split_once("\n## What differs\n").expect("the list");
+    let item = Regex::new(r"(?m)^- \*\*(.+?)\*\*(?: \(((?:`[a-z-]+`(?:, )?)+)\))?").unwrap();
+    let codes = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let one = |found: regex::Captures<'_>| {
+        (found[1].to_owned(), found.get(2).map_or_else(Vec::new, |text| codes(text.as_str())))
+    };
+    item.captures_iter(list).map(one).collect()
+}
+
+#[test]
+fn the_differences_from_prometheus_adapter_are_those_of_the_source() {
+    let page = fs::read_to_string(root().join("docs/from-prometheus-adapter.md")).unwrap();
+    let wanted: Vec<_> = DOCUMENTED
+        .iter()
+        .map(|row| {
+            let codes = row.reasons.iter().map(|reason| reason.code().to_owned());
+            (row.title.to_owned(), codes.collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(differences(&page), wanted);
+    let less = page.replace("`rounding`, ", "");
+    assert_ne!(differences(&less), wanted);
 }
 
 #[test]

@@ -287,7 +287,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let kind = "APIService";
             axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec, "status": status})).into_response()
         }
-        ["apis", group @ ("custom.metrics.k8s.io" | "external.metrics.k8s.io"), _, ..] => {
+        ["apis", group @ ("custom.metrics.k8s.io" | "external.metrics.k8s.io"), ..] => {
             let behind = shared.aggregated.lock().expect("not poisoned").get(*group).cloned();
             let Some((client, url)) = behind else { return failure(404, "404 page not found") };
             let asked = client.get(format!("{url}{}", request.uri()));

@@ -258,6 +258,8 @@ impl Content {
         } else {
             ("List", "v1")
         };
+        // kube-apiserver writes an empty list of metadata so.
+        let items = if wanted.is_partial && items.is_empty() { Value::Null } else { items.into() };
         let list =
             json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
         axum::Json(list).into_response()
