@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test test-docs test-e2e lint bench demo
+.PHONY: test test-docs test-e2e lint bench demo fuzz
 
 # Formatting, lints and all tests but those of `test-docs`. Needs prometheus, victoria-metrics and kubectl, and installs them on
 # Debian when run by root.
@@ -49,3 +49,13 @@ bench:
 
 demo:
 	$(CARGO) run --locked -- demo
+
+# Fuzzing: each target for SECONDS, one after another. make fuzz TARGETS=rules SECONDS=3600. What is found is written to
+# fuzz/artifacts, new inputs to fuzz/corpus. Needs cargo-fuzz and a nightly toolchain.
+TARGETS ?= answer front_proxy kubeconfig path plan rules selector template
+SECONDS ?= 600
+fuzz:
+	@set -e; for target in $(TARGETS); do \
+		(set -x; $(CARGO) +nightly fuzz run -O --sanitizer none "$$target" -- \
+			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1); \
+	done

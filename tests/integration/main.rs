@@ -5,7 +5,6 @@
 //! unless asked for.
 
 #[cfg(test)]
-#[cfg(test)]
 mod api_conventions;
 #[cfg(test)]
 mod auth;
@@ -25,6 +24,8 @@ mod compare;
 mod connections;
 #[cfg(test)]
 mod control_plane;
+#[cfg(test)]
+mod corpora;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]

@@ -1,0 +1,300 @@
+//! What is fuzzed: for each target a function that takes any bytes. It panics where something that must hold does not.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, LazyLock, atomic::AtomicBool},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use loadline::{
+    auth::{
+        Peer,
+        certificate::Authority,
+        front_proxy::{self, FrontProxy},
+    },
+    core::{
+        catalog::Entry,
+        fields::FieldSelector,
+        kinds::Kinds,
+        lint,
+        plan::{self, Key, Objects, shareable},
+        rules,
+        samples::Index,
+        selector::{Given, Selector},
+        series::{Matcher, SeriesSelector},
+        template::{HeaderTemplate, QueryArguments, QueryTemplate, ResourceTemplate},
+    },
+    kubeconfig,
+    prometheus::{Answer, decode},
+    wire::{
+        attributes::{Attributes, Target},
+        path::{self as paths, Name, UsagePath},
+    },
+};
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+/// Names that stand for any: nothing else writes them.
+const ONE: &str = "loadline-opaque-one";
+const TWO: &str = "loadline-opaque-two";
+
+fn text(data: &[u8]) -> Option<&str> {
+    str::from_utf8(data).ok()
+}
+
+/// The target of a request: what is read is what access was judged for.
+pub fn path(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let (rest, query) = text.split_once('?').unwrap_or((text, ""));
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "labelSelector" | "metricLabelSelector" => drop(Selector::parse(&value)),
+            "fieldSelector" => drop(FieldSelector::parse(&value)),
+            _ => {}
+        }
+    }
+    let judged = |group: &str| {
+        let path = format!("/apis/{group}.metrics.k8s.io/v1beta1/{rest}");
+        match Attributes::of("GET", &path, false).expect("it was decoded before").target {
+            Target::Resource { namespace, name, .. } => (namespace.into_owned(), name.into_owned()),
+            Target::Path(path) => panic!("{path} was judged as a path"),
+        }
+    };
+    if let Ok(read) = paths::parse(rest) {
+        let (namespace, name) = judged("custom");
+        let object = match &read.name {
+            Name::One(name) => name,
+            Name::All => "*",
+        };
+        match &read.namespace {
+            Some(read) => assert_eq!((namespace.as_str(), name.as_str()), (read.as_str(), object)),
+            // A metric of a namespace is judged as one in it.
+            None => assert!(namespace == object || name == object, "{namespace} {name} {object}"),
+        }
+    }
+    if let Ok(read) = paths::parse_external(rest) {
+        assert_eq!(judged("external").0, read.namespace);
+    }
+    match paths::parse_usage(rest) {
+        Ok(UsagePath::Pods { namespace, name }) => {
+            assert_eq!(judged(""), (namespace.unwrap_or_default(), name.unwrap_or_default()));
+        }
+        Ok(UsagePath::Nodes { name }) => {
+            assert_eq!(judged(""), (String::new(), name.unwrap_or_default()));
+        }
+        Err(_) => {}
+    }
+    if let Ok(Some(read)) = paths::parse_explanation(rest) {
+        assert!(paths::is_explanation(rest));
+        assert_eq!(judged("custom").0, read.namespace.unwrap_or_default());
+    }
+}
+
+/// A label selector: what is printed is read as the same.
+pub fn selector(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let Ok(parsed) = Selector::parse(text) else { return };
+    let printed = parsed.to_string();
+    let again = Selector::parse(&printed).expect("what is printed can be read");
+    assert_eq!(again.requirements(), parsed.requirements(), "{printed}");
+    let labels = [("app", "web"), ("tier", "1"), ("zone", "")];
+    let of = |label: &str| labels.iter().find(|(key, _)| *key == label).map(|(_, value)| *value);
+    assert_eq!(parsed.matches(of), again.matches(of));
+    serde_json::to_string(&parsed.to_label_selector()).expect("a selector in JSON");
+    let given = labels.map(|(label, value)| Given { label, value: Some(value), of: "it" });
+    let contradictions: Vec<_> = parsed.contradictions(&given).map(|found| found.label).collect();
+    if labels.iter().all(|(_, value)| !value.is_empty()) && parsed.matches(of) {
+        assert!(contradictions.is_empty(), "{printed} matches, and {contradictions:?}");
+    }
+}
+
+/// A rules file: what is checked is what is loaded.
+pub fn rules(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let findings = lint::check(text);
+    match rules::load(text) {
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            assert!(!findings.is_empty(), "a file that cannot be used passes the check");
+        }
+        Ok(rules) => {
+            assert!(rules.broken.is_empty() || !findings.is_empty(), "a broken rule passes");
+        }
+    }
+}
+
+/// The templates of a rule: texts that are only printed are.
+pub fn template(data: &[u8]) {
+    let Some(source) = text(data) else { return };
+    if let Ok(template) = HeaderTemplate::compile(source) {
+        let (one, two) = (template.render(ONE), template.render(TWO));
+        if !template.may_depend_on_namespace() {
+            assert_eq!(one.ok(), two.ok());
+        }
+    }
+    if let Ok(template) = ResourceTemplate::compile(source) {
+        drop(template.render("apps", "deployment"));
+    }
+    let Ok(template) = QueryTemplate::compile(source) else { return };
+    let of = |name: &str| {
+        let values = BTreeMap::from([("pod".to_owned(), name.to_owned())]);
+        template.render(&QueryArguments {
+            series: "up",
+            label_matchers: &format!("pod=\"{name}\""),
+            label_values_by_name: &values,
+            group_by: "pod",
+            group_by_slice: &["pod".to_owned()],
+        })
+    };
+    let (one, two) = (of(ONE), of(TWO));
+    if template.names_are_plain().is_ok() && !source.contains("loadline-opaque") {
+        assert_eq!(one.ok().map(|query| query.replace(ONE, TWO)), two.ok());
+    }
+}
+
+/// A metric of pods with this query, if the file with it can be used.
+fn entry(query: &str) -> Option<Entry> {
+    let query = serde_json::to_string(query).expect("a string");
+    let rules = rules::load(&format!(
+        "rules: [{{seriesQuery: up, metricsQuery: {query}, resources: {{overrides: {{pod: {{resource: pod}}, ns: {{resource: namespace}}}}}}}}]"
+    ));
+    let rule = Arc::clone(rules.ok()?.custom.first()?);
+    let kinds = Kinds::builtin();
+    let mapping = rule.base.mapping.resolve(&kinds);
+    let kind = Arc::clone(kinds.resolve("", "pod")?);
+    Some(Entry {
+        series: "up".into(),
+        label: mapping.label(&kind.resource)?.into(),
+        namespace_label: mapping.namespace_label().map(Arc::from),
+        kind,
+        rule,
+    })
+}
+
+/// How queries are planned: the text to the last line is a query's template, the last line a metric selector. All of it is a series
+/// selector, too.
+pub fn plan(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    narrow(text);
+    let (query, selector) = text.rsplit_once('\n').unwrap_or((text, ""));
+    let (Some(entry), Ok(selector)) = (entry(query), Selector::parse(selector)) else { return };
+    let source = entry.source();
+    let of =
+        |name: &str| plan::exact(source, Some("n"), &Objects::Named(vec![name.into()]), &selector);
+    let names = [ONE, TWO].map(Arc::from);
+    drop(plan::exact_in_parts(source, Some("n"), &names, &selector, 100));
+    for namespace in [Some("n"), None] {
+        let Ok(proven) = shareable::prove(source, namespace, &selector) else { continue };
+        promql_parser::parser::parse(&proven.plan.query).expect("a query that is understood");
+        if namespace.is_some() && !proven.depends_on_names {
+            let one = of(ONE).expect("it was rendered for the proof");
+            assert_eq!(one.query, proven.plan.query, "it does not depend on the names");
+        }
+    }
+}
+
+/// A series selector that is narrowed has one matcher more, and else the same.
+fn narrow(text: &str) {
+    let selector = SeriesSelector::new(text);
+    let Some(narrowed) = selector.narrowed(&[Matcher::carries("a label")]) else { return };
+    let narrowed = SeriesSelector::new(&narrowed);
+    let before = selector.matchers().expect("it was understood when it was narrowed");
+    let after = narrowed.matchers().expect("what is narrowed is a selector");
+    assert_eq!(after.len(), before.len() + 1, "{}", narrowed.text());
+    assert!(before.iter().all(|matcher| after.contains(matcher)), "{}", narrowed.text());
+}
+
+/// The answers of a backend: nothing of them is lost, and each sample is found.
+pub fn answer(data: &[u8]) {
+    drop(decode::error(data));
+    drop(decode::strings(data));
+    drop(decode::series(data, |label| label != "instance"));
+    let Ok(Answer::Vector(vector)) = decode::query(data) else { return };
+    // What is not read need not be sound.
+    let Ok(body) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    let rows = body["data"]["result"].as_array().map_or(0, Vec::len);
+    assert_eq!(vector.samples.len() + vector.unusable.len(), rows);
+    let key = Key { name: "pod".into(), ..Key::default() };
+    let index = Index::new(&vector, &key);
+    let named = |at: usize| {
+        let sample = vector.samples.get(at).expect("a sample");
+        sample.label("pod").filter(|name| !name.is_empty())
+    };
+    let found = (0..vector.samples.len()).filter_map(named);
+    for name in found {
+        assert!(index.of(&vector, "n", name).next().is_some(), "{name}");
+    }
+    let _weight = vector.weight() + Index::weight_of(&vector);
+}
+
+/// A proxy, its certificate, and that of nobody.
+struct Proxy {
+    rules: FrontProxy,
+    itself: Peer,
+    nobody: Peer,
+}
+
+static PROXY: LazyLock<Proxy> = LazyLock::new(|| {
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let authority = parameters.self_signed(&key).expect("an authority");
+    let issuer = rcgen::Issuer::new(parameters, key);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "proxy");
+    parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = parameters.signed_by(&key, &issuer).expect("a certificate");
+    let chain: [CertificateDer<'static>; 1] = [certificate.der().clone()];
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Proxy {
+        rules: FrontProxy {
+            authority: Authority::new(&authority.pem()).expect("a bundle"),
+            allowed_names: names(&["proxy"]),
+            username_headers: names(&["X-Remote-User", "X-Other-User"]),
+            group_headers: names(&["X-Remote-Group", "X-Other-Group"]),
+            uid_headers: names(&["X-Remote-Uid"]),
+            extra_prefixes: names(&["X-Remote-Extra-", "X-Other-"]),
+        },
+        itself: Peer::new(&chain, Arc::new(AtomicBool::new(false))),
+        nobody: Peer::new(&[], Arc::new(AtomicBool::new(false))),
+    }
+});
+
+/// The headers of a request, one a line: they count with the certificate of the proxy alone, and are gone afterwards.
+pub fn front_proxy(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(64) {
+        let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(0));
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.get(1..).unwrap_or_default());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+    let of = |headers: &HeaderMap, peer: &Peer| PROXY.rules.authenticate(headers, peer, now);
+    assert!(of(&headers, &PROXY.nobody).is_ok_and(|user| user.is_none()));
+    if let Some(user) = of(&headers, &PROXY.itself).expect("the proxy is known") {
+        assert!(!user.name.is_empty());
+        assert!(user.groups.iter().all(|group| !group.is_empty()));
+    }
+    front_proxy::strip(&mut headers, Some(&PROXY.rules));
+    assert!(of(&headers, &PROXY.itself).is_ok_and(|user| user.is_none()));
+    let said = ["x-remote-user", "x-remote-group", "x-remote-uid", "x-remote-extra-"];
+    let is_said = |name: &HeaderName| said.iter().any(|said| name.as_str().starts_with(said));
+    assert!(!headers.keys().any(is_said));
+}
+
+/// A kubeconfig, in a file as it is read. What is refused is not repeated.
+pub fn kubeconfig(data: &[u8]) {
+    static FOLDER: LazyLock<tempfile::TempDir> =
+        LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+    let path = FOLDER.path().join("config");
+    fs::write(&path, data).expect("a file");
+    if let Err(error) = kubeconfig::read(&path) {
+        let said = error.to_string();
+        assert!(said.len() < 200, "{said}");
+    }
+}
