@@ -14,6 +14,9 @@ use super::{documents::Documents, file, helm::run_helm, list, text, yaml};
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// The systems that have a binary.
+const SYSTEMS: [&str; 4] = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"];
+
 /// The files that name a version.
 const VERSIONED: &[&str] = &[
     "Cargo.toml",
@@ -105,17 +108,15 @@ fn an_archive_is_the_binary_with_the_licence_and_always_the_same() {
 fn krew_installs_the_archives_of_the_release() {
     let folder = TempDir::new().expect("a folder");
     let checksums = folder.path().join("checksums.txt");
-    let systems = ["linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"];
-    let archive = |system: &str| format!("loadline-{system}.tar.gz");
     let row = |(number, system): (usize, &&str)| format!("{number:064}  {}\n", archive(system));
-    let rows: Vec<_> = systems.iter().enumerate().map(row).collect();
+    let rows: Vec<_> = SYSTEMS.iter().enumerate().map(row).collect();
     let krew = |rows: &[String]| {
         fs::write(&checksums, rows.concat()).expect("written");
         run(&file(""), "krew", &["https://example.com/v1", &checksums.to_string_lossy()])
     };
     let manifest: Value = serde_saphyr::from_str(&krew(&rows).expect("a manifest")).expect("YAML");
     let mut expected = yaml("deploy/krew/loadline.yaml");
-    for (number, system) in systems.iter().enumerate() {
+    for (number, system) in SYSTEMS.iter().enumerate() {
         let platform = &mut expected["spec"]["platforms"][number];
         let (os, arch) = system.split_once('-').expect("a system");
         assert_eq!(platform["selector"]["matchLabels"], json!({"os": os, "arch": arch}));
@@ -123,9 +124,39 @@ fn krew_installs_the_archives_of_the_release() {
         platform["sha256"] = format!("{number:064}").into();
     }
     assert_eq!(manifest, expected);
-    assert_eq!(list(&expected["spec"]["platforms"]).count(), systems.len());
+    assert_eq!(list(&expected["spec"]["platforms"]).count(), SYSTEMS.len());
     let error = krew(&rows[1..]).expect_err("an archive is missing");
-    assert!(error.contains(&archive(systems[0])), "{error}");
+    assert!(error.contains(&archive(SYSTEMS[0])), "{error}");
+}
+
+#[test]
+fn every_file_of_a_release_has_its_checksum() {
+    let folder = TempDir::new().expect("a folder");
+    let (binaries, files) = (folder.path().join("binaries"), folder.path().join("files"));
+    for folder in [&binaries, &files] {
+        fs::create_dir(folder).expect("created");
+    }
+    for system in SYSTEMS {
+        fs::write(binaries.join(format!("loadline-{system}")), system).expect("written");
+    }
+    fs::write(files.join("sbom.json"), "{}").expect("written");
+    let arguments =
+        [&*binaries.to_string_lossy(), &*files.to_string_lossy(), "https://example.com/v1"];
+    run(&file(""), "files", &arguments).expect("the files");
+    let checked = Command::new("sha256sum")
+        .args(["--check", "--strict", "checksums.txt"])
+        .current_dir(&files)
+        .output()
+        .expect("sha256sum");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let mut expected: Vec<_> = SYSTEMS.map(archive).into();
+    expected.extend(["krew.yaml", "sbom.json"].map(str::to_owned));
+    let checked = String::from_utf8(checked.stdout).expect("text");
+    let mut checked: Vec<_> =
+        checked.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
+    expected.sort_unstable();
+    checked.sort_unstable();
+    assert_eq!(checked, expected);
 }
 
 #[test]
@@ -190,6 +221,10 @@ fn workflows_use_pinned_actions_and_no_right_that_a_job_does_not_name() {
         assert_eq!(workflow["permissions"], json!({}), "{path}");
         assert!(workflow["concurrency"].is_object(), "{path}");
     }
+}
+
+fn archive(system: &str) -> String {
+    format!("loadline-{system}.tar.gz")
 }
 
 /// The files that the scripts read, with a changelog that has this version.
