@@ -205,6 +205,36 @@ fn a_published_chart_names_its_image_by_digest() {
 }
 
 #[test]
+fn the_image_is_built_with_every_file_that_the_source_includes() {
+    let ignored = fs::read_to_string(file("deploy/Dockerfile.dockerignore")).expect("the file");
+    let root = file("").canonicalize().expect("the repository");
+    let inputs: Vec<_> = ignored
+        .lines()
+        .filter_map(|line| line.strip_prefix('!'))
+        .map(|path| root.join(path))
+        .collect();
+    let macros = Regex::new(r#"include_(?:str|bytes)!\(\s*"([^"]+)"#).expect("our own expression");
+    let (mut folders, mut count) = (vec![root.join("src")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("source");
+            for included in macros.captures_iter(&source).filter_map(|found| found.get(1)) {
+                let included = folder.join(included.as_str()).canonicalize().expect("a file");
+                let is_input = inputs.iter().any(|input| included.starts_with(input));
+                assert!(is_input, "{} includes {}", path.display(), included.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+#[test]
 fn workflows_use_pinned_actions_and_no_right_that_a_job_does_not_name() {
     let pinned = Regex::new(r"^[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$").expect("our own");
     for entry in fs::read_dir(file(".github/workflows")).expect("the folder") {
