@@ -6,6 +6,7 @@ mod documents;
 mod helm;
 mod kustomize;
 pub(crate) mod monitoring;
+mod release;
 mod rights;
 
 use std::{

@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{ErrorKind, Write as _},
+    path::Path,
     process::Command,
 };
 
 use serde_json::{Value, json};
 
 use super::{documents::Documents, file, name, text, yaml};
+
+const CHART: &str = "deploy/helm/loadline";
 
 /// The values of the prometheus-adapter chart 5.3.0.
 const PEER_VALUES: &str = "
@@ -275,14 +278,14 @@ fn the_chart_refuses_what_cannot_be_meant() {
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),
         ("tls: {enable: true}", "tls.enable needs tls."),
-        ("tls: {selfManaged: true}\ncertManager: {enabled: true}", "one place"),
+        ("tls: {selfManaged: true}\ncertManager: {enabled: true}", "one source"),
         (
             "image: {repository: registry.k8s.io/prometheus-adapter/prometheus-adapter}",
             "image.repository",
         ),
     ];
     for (values, message) in cases {
-        let Some((is_success, output)) = run_helm("loadline", values) else {
+        let Some((is_success, output)) = run_helm(&file(CHART), "loadline", values) else {
             return;
         };
         assert!(!is_success && output.contains(message), "{values}: {output}");
@@ -291,17 +294,18 @@ fn the_chart_refuses_what_cannot_be_meant() {
 
 /// What the chart renders of values; nothing where helm is missing.
 fn helm(release: &str, values: &str) -> Option<Documents> {
-    let (is_success, output) = run_helm(release, values)?;
+    let (is_success, output) = run_helm(&file(CHART), release, values)?;
     assert!(is_success, "{values}: {output}");
     Some(Documents::parse(&format!("helm with {values:?}"), &output))
 }
 
-fn run_helm(release: &str, values: &str) -> Option<(bool, String)> {
+/// Whether a chart is rendered with values, and the documents or the error; nothing where helm is missing.
+pub(super) fn run_helm(chart: &Path, release: &str, values: &str) -> Option<(bool, String)> {
     let mut values_file = tempfile::NamedTempFile::new().expect("a temporary file");
     values_file.write_all(values.as_bytes()).expect("a written file");
     let output = Command::new("helm")
         .args(["template", release, "--namespace=metrics"])
-        .arg(file("deploy/helm/loadline"))
+        .arg(chart)
         .arg("--values")
         .arg(values_file.path())
         .output();

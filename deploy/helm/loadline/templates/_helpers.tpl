@@ -55,6 +55,19 @@ annotations:
 {{- end -}}
 {{- end -}}
 
+{{/* The image. A published chart has an annotation with its own image and its digest, which counts if the values name that image. */}}
+{{- define "loadline.image" -}}
+{{- $image := printf "%s:%v" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- $published := index (.Chart.Annotations | default dict) "loadline/image" | default "" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $image .Values.image.digest -}}
+{{- else if hasPrefix (printf "%s@" $image) $published -}}
+{{- $published -}}
+{{- else -}}
+{{- $image -}}
+{{- end -}}
+{{- end -}}
+
 {{/* loadline's service account as the subject of a binding */}}
 {{- define "loadline.subjects" -}}
 subjects:
