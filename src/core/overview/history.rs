@@ -68,6 +68,29 @@ pub struct Seen {
     pub values: usize,
 }
 
+impl Seen {
+    /// The mean of the values of objects; 0 where there are none.
+    pub fn mean(milli: impl Iterator<Item = i64>) -> Self {
+        let (sum, values) = total(milli);
+        let mean = i128::try_from(values).ok().and_then(|values| sum.checked_div(values));
+        Self { milli: clamped(mean.unwrap_or_default()), values }
+    }
+
+    /// The sum of the values of an external metric, as an autoscaler adds them.
+    pub fn sum(milli: impl Iterator<Item = i64>) -> Self {
+        let (sum, values) = total(milli);
+        Self { milli: clamped(sum), values }
+    }
+}
+
+fn total(milli: impl Iterator<Item = i64>) -> (i128, usize) {
+    milli.fold((0, 0), |(sum, values), milli| (sum + i128::from(milli), values + 1))
+}
+
+fn clamped(milli: i128) -> i64 {
+    i64::try_from(milli).unwrap_or(if milli < 0 { i64::MIN } else { i64::MAX })
+}
+
 /// The last values of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
@@ -236,6 +259,14 @@ mod tests {
         assert_eq!((count(&all, "a"), count(&all, "f")), (0, 1));
         let bytes: usize = all.sorted().iter().map(|(topic, _)| topic.weight()).sum();
         assert_eq!((all.bytes, all.bytes_of.values().sum()), (bytes, bytes));
+    }
+
+    #[test]
+    fn many_values_are_one() {
+        let values = || [i64::MAX, i64::MAX, 1, 0].into_iter();
+        assert_eq!(Seen::sum(values()), Seen { milli: i64::MAX, values: 4 });
+        assert_eq!(Seen::mean(values()), Seen { milli: i64::MAX / 2, values: 4 });
+        assert_eq!(Seen::mean([].into_iter()), Seen { milli: 0, values: 0 });
     }
 
     #[test]
