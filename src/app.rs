@@ -84,9 +84,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let certificate =
         certificates::Serving::load(settings.certificates, client, Arc::clone(&metrics), now)
             .await?;
-    let authority = certificate.authority().to_owned();
-    let tls = tls::config(certificate.resolver(), &settings.tls)?;
-    let resolver = certificate.resolver();
+    let (resolver, authority) = (certificate.resolver(), certificate.authority().to_owned());
+    let tls = tls::config(resolver.clone(), &settings.tls)?;
     let (listener, address) = listen(settings.address, tls, settings.limits).await?;
     let debug = debug_listener(settings.debug_address).await?;
     if let Some(path) = &settings.write_kubeconfig {

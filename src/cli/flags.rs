@@ -119,7 +119,7 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub(super) secure_port: u16,
 
-    /// Address of the status page and of profiles, without TLS and authentication: a port of loopback, or IP:PORT [default: none]
+    /// Address of the status page and of profiles, without TLS and authentication: a port of loopback, or IP:PORT
     #[arg(long, value_name = "ADDRESS", value_parser = debug_address)]
     pub(super) debug_address: Option<SocketAddr>,
 

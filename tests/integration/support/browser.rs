@@ -19,6 +19,8 @@ pub(crate) struct Browser {
     answers: BufReader<ChildStdout>,
     session: String,
     sent: u64,
+    /// How many pages were loaded.
+    loads: u64,
     /// Errors that the console shows, and requests that failed.
     pub(crate) complaints: Vec<String>,
     _profile: TempDir,
@@ -48,7 +50,8 @@ impl Browser {
         };
         let profile = tempfile::tempdir().expect("a temporary folder");
         // It reads commands from descriptor 3, and writes answers to 4.
-        let script = "exec \"$@\" 3<&0 4>&1 >/dev/null 2>&1 </dev/null";
+        // Whatever happens, it ends: a test that waits for it in vain fails then.
+        let script = "exec timeout 180 \"$@\" 3<&0 4>&1 >/dev/null 2>&1 </dev/null";
         let mut child = Command::new("bash")
             .args(["-c", script, "browser", program])
             .args([
@@ -78,6 +81,7 @@ impl Browser {
             answers,
             session: String::new(),
             sent: 0,
+            loads: 0,
             complaints: Vec::new(),
             _profile: profile,
         };
@@ -108,9 +112,11 @@ impl Browser {
         }
     }
 
-    /// Waits for an event.
-    fn until(&mut self, event: &str) {
-        while self.next()["method"] != event {}
+    /// Waits for a page after so many.
+    fn until_loaded(&mut self, before: u64) {
+        while self.loads == before {
+            self.next();
+        }
     }
 
     fn next(&mut self) -> Value {
@@ -126,6 +132,7 @@ impl Browser {
             Some("Runtime.exceptionThrown" | "Network.loadingFailed") => {
                 self.complaints.push(what.to_string());
             }
+            Some("Page.loadEventFired") => self.loads += 1,
             _ => {}
         }
         message
@@ -139,8 +146,13 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let feature = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.call("Emulation.setEmulatedMedia", &feature);
+        self.call("Page.navigate", &json!({"url": "about:blank"}));
+        let before = self.loads;
         self.call("Page.navigate", &json!({"url": url}));
-        self.until("Page.loadEventFired");
+        self.until_loaded(before);
+        while self.evaluate("location.href") != url {
+            self.until_loaded(self.loads);
+        }
     }
 
     /// What an expression is, outside of what the page may do.
@@ -151,8 +163,9 @@ impl Browser {
 
     /// Does something that leads to another page.
     pub(crate) fn follow(&mut self, expression: &str) {
+        let before = self.loads;
         self.evaluate(expression);
-        self.until("Page.loadEventFired");
+        self.until_loaded(before);
     }
 
     /// A picture of the whole page, as PNG.
