@@ -171,12 +171,18 @@ impl Gatherer {
         };
         let of_metrics = rules.of_metrics().map(|rule: MetricRule| {
             let base = rule.base();
+            let metrics = exposed.remove(&base.id).unwrap_or_default();
             RuleRow {
                 id: format!("{}, line {}", base.id, base.place.line),
                 series: base.selector.text().to_owned(),
                 backend: backend(&base.options),
-                state: state(base.id),
-                metrics: exposed.remove(&base.id).unwrap_or_default(),
+                state: match state(base.id) {
+                    State::Good(_) if metrics.is_empty() => {
+                        State::Doubtful("no metrics", String::new())
+                    }
+                    known => known,
+                },
+                metrics,
             }
         });
         let usage = rules.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]).flatten();

@@ -36,7 +36,7 @@ const HOSTILE: &str = "</td><script>document.title='taken'</script><img src=x on
 struct Stage {
     cluster: Kubernetes,
     _store: Store,
-    exporter: Exporter,
+    _exporter: Exporter,
     app: App,
 }
 
@@ -92,7 +92,7 @@ impl Stage {
             (app.get("/readyz").await.status == 200).then_some(())
         })
         .await;
-        Self { cluster, _store: store, exporter, app }
+        Self { cluster, _store: store, _exporter: exporter, app }
     }
 
     async fn read(&self) {
@@ -262,42 +262,6 @@ async fn a_browser_shows_it_on_a_phone_and_on_a_desk() {
     });
     looked.await.expect("a page that can be looked at");
     drop(stage.cluster);
-}
-
-/// Takes two and a half minutes: the page has to have something to show.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "makes the picture of docs/status-page.md: target/tmp/status-page.png"]
-async fn the_picture_of_the_documentation() {
-    let stage = Stage::new(false).await;
-    for (requests, queued) in [
-        (31, 12),
-        (35, 11),
-        (34, 19),
-        (41, 30),
-        (44, 28),
-        (52, 25),
-        (49, 33),
-        (55, 41),
-        (58, 36),
-        (51, 22),
-        (47, 17),
-        (50, 13),
-        (53, 14),
-    ] {
-        stage.exporter.show(values([requests - 4, requests, requests + 4], queued, "orders"));
-        for _ in 0..2 {
-            stage.read().await;
-            tokio::time::sleep(Duration::from_secs(6)).await;
-        }
-    }
-    let url = stage.url("/");
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut browser = Browser::start().expect("a browser");
-        browser.open(&url, Look { width: 1180, scheme: "light" });
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("status-page.png");
-        fs::write(file, browser.picture()).expect("a folder for tests");
-    });
-    looked.await.expect("a picture");
 }
 
 #[cfg(feature = "profiles")]
