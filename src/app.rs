@@ -1,17 +1,14 @@
 //! The wiring: settings → bound → running.
 
+mod api;
 mod cluster;
 mod settings;
 mod supervisor;
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use api::Made;
 pub use settings::{Cluster, ClusterSettings, Settings};
 use supervisor::{Part, Supervisor};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,25 +16,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     auth::local::LocalToken,
     backends::Backends,
-    cache::QueryCache,
+    cache::{QueryCache, Refresher},
     core::{
         budgets::MemoryBudgets,
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
-    explain::Explainer,
     hpas::ExpectedReads,
-    http::{self, Api, Health, Lists},
+    http::{self, Api},
     kubeconfig,
     metrics::Metrics,
-    objects::Objects,
     planner::Planner,
     prefetch::PrefetchTask,
     prometheus::{self, Prometheus, bodies::Bodies},
-    reads::Reads,
     registrations::RegistrationsTask,
     rules_file::{self, Changed, Reload, Rules},
-    server::{Listener, certificates, limits::Limits, tls},
+    server::{Listener, PlainListener, certificates, limits::Limits, tls},
     traces::{Exporter, Traces},
 };
 
@@ -45,6 +39,7 @@ use crate::{
 pub struct Bound {
     listener: Listener,
     address: SocketAddr,
+    debug: Option<(PlainListener, SocketAddr)>,
     api: Arc<Api>,
     /// What requests depend on.
     parts: Vec<Part>,
@@ -89,9 +84,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let certificate =
         certificates::Serving::load(settings.certificates, client, Arc::clone(&metrics), now)
             .await?;
-    let authority = certificate.authority().to_owned();
-    let tls = tls::config(certificate.resolver(), &settings.tls)?;
+    let (resolver, authority) = (certificate.resolver(), certificate.authority().to_owned());
+    let tls = tls::config(resolver.clone(), &settings.tls)?;
     let (listener, address) = listen(settings.address, tls, settings.limits).await?;
+    let debug = debug_listener(settings.debug_address).await?;
     if let Some(path) = &settings.write_kubeconfig {
         write_kubeconfig(path, address, &authority, &token)?;
     }
@@ -99,21 +95,19 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (cache, refresher) =
         QueryCache::new(memory.results, tasks.clone(), Arc::clone(&metrics), traces.clone());
     let (planning, noted) = (settings.planning, Arc::clone(&metrics));
-    let planner = Planner::new(cache, Arc::clone(&backends), planning, memory.readers, noted);
+    let planner =
+        Planner::new(cache.clone(), Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
     let rules = Rules::of_source(settings.rules, settings.source.as_ref());
     rules.count(&metrics);
-    let registrations = surroundings.client.zip(settings.service).map(|(client, service)| {
-        RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
-    });
+    let registrations =
+        surroundings.client.clone().zip(settings.service).map(|(client, service)| {
+            RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
+        });
     let problems = registrations.as_ref().map(RegistrationsTask::problems);
 
     let mut parts = surroundings.parts;
-    parts.push(Part::new("discovery", |stop| discovery.run(stop)));
-    parts.push(Part::new("the refresh of queries", |stop| refresher.run(stop)));
-    let credentials = Arc::clone(&backends);
-    parts.push(Part::new("the credentials of backends", |stop| credentials.keep_credentials(stop)));
-    parts.push(Part::new("the serving certificate", |stop| certificate.keep(stop)));
+    parts.extend(kept(discovery, refresher, &backends, certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
         let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
         parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
@@ -128,29 +122,30 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
     }
 
-    let api = Arc::new(Api {
-        rules: rules.clone(),
-        explanations: explanations(&handle, &surroundings.objects, &backends, &rules),
-        reads: Reads::new(handle.clone(), surroundings.objects, planner, rules.clone(), &metrics),
-        lists: Lists::new(memory.lists, tasks.clone()),
-        authenticator: surroundings.authenticator,
-        authorizer: surroundings.authorizer,
-        under_way: http::UnderWay::new(memory.requests, memory.responses),
-        failures: http::Failures::default(),
+    let api = api::assemble(Made {
+        discovery: handle,
+        objects: surroundings.objects,
+        backends,
+        planner,
+        cache,
+        rules,
         metrics,
-        health: Health {
-            discovery: handle,
-            backends,
-            rules,
-            trust: surroundings.trust_known,
-            registrations: problems,
-            stopping: Arc::new(AtomicBool::new(false)),
-        },
         traces,
+        certificate: resolver,
+        client: surroundings.client,
+        registrations: problems,
+        host: settings.host,
+        started: now,
+        memory,
+        fetches: tasks.clone(),
+        access: (surroundings.authenticator, surroundings.authorizer),
+        trust: surroundings.trust_known,
+        is_debugged: debug.is_some(),
     });
     Ok(Bound {
         listener,
         address,
+        debug,
         api,
         parts,
         expected_reads: surroundings.expected_reads,
@@ -159,21 +154,6 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         token,
         shutdown_delay: settings.shutdown_delay,
         exporter,
-    })
-}
-
-fn explanations(
-    discovery: &discovery::Handle,
-    objects: &Arc<Objects>,
-    backends: &Arc<Backends>,
-    rules: &Rules,
-) -> http::Explanations {
-    http::Explanations::new(Explainer {
-        discovery: discovery.clone(),
-        objects: Arc::clone(objects),
-        backends: Arc::clone(backends),
-        rules: rules.clone(),
-        patience: http::EXPLANATION_TIME,
     })
 }
 
@@ -186,6 +166,37 @@ async fn listen(
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.address()?;
     Ok((listener, address))
+}
+
+async fn debug_listener(
+    address: Option<SocketAddr>,
+) -> anyhow::Result<Option<(PlainListener, SocketAddr)>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = PlainListener::bind(address).await;
+    let listener =
+        listener.with_context(|| format!("--debug-address: cannot listen on {address}"))?;
+    let address = listener.address()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "anyone who reaches the debug address can read the status page");
+    }
+    tracing::info!(%address, "serving the status page");
+    Ok(Some((listener, address)))
+}
+
+/// The tasks that keep up what every server has.
+fn kept(
+    discovery: Discovery,
+    refresher: Refresher,
+    backends: &Arc<Backends>,
+    certificate: certificates::Serving,
+) -> [Part; 4] {
+    let credentials = Arc::clone(backends);
+    [
+        Part::new("discovery", |stop| discovery.run(stop)),
+        Part::new("the refresh of queries", |stop| refresher.run(stop)),
+        Part::new("the credentials of backends", |stop| credentials.keep_credentials(stop)),
+        Part::new("the serving certificate", |stop| certificate.keep(stop)),
+    ]
 }
 
 /// The token for clients on this machine.
@@ -236,6 +247,11 @@ impl Bound {
         self.address
     }
 
+    /// The debug address that is bound.
+    pub fn debug_address(&self) -> Option<SocketAddr> {
+        self.debug.as_ref().map(|(_, address)| *address)
+    }
+
     /// What a client has to trust, as PEM.
     pub fn authority(&self) -> &str {
         &self.authority
@@ -277,6 +293,10 @@ impl Bound {
             supervisor.keep(part);
         }
         let stopping = Arc::clone(&self.api.health.stopping);
+        if let Some((listener, _)) = self.debug {
+            let debug = http::debug(Arc::clone(&self.api));
+            supervisor.serve(Part::new("the debug address", |stop| listener.serve(debug, stop)));
+        }
         let (listener, front) = (self.listener, http::front(self.api));
         supervisor.serve(Part::new("the server", |stop| listener.serve(front, stop)));
         supervisor.run(stop, &stopping, self.shutdown_delay).await

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{
         key_path::KeyPath,
+        overview::{BackendRow, State, exchanges::Exchanges},
         rules::{Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions},
     },
     metrics::Metrics,
@@ -161,6 +162,22 @@ impl Backends {
         let unusable = self.unusable.load();
         let unusable = unusable.iter().map(|problem| format!("{}: cannot be used", problem.path));
         silent.chain(unusable).collect()
+    }
+
+    /// What people are shown of the backends: that of the flags, those of the file, and those that cannot be used.
+    pub fn rows(&self) -> Vec<BackendRow> {
+        let named = self.named.load();
+        let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
+        let used = iter::once(&self.prometheus).chain(named).map(|prometheus| prometheus.row());
+        let unusable = self.unusable.load();
+        let unusable = unusable.iter().map(|problem| BackendRow {
+            name: problem.path.to_string(),
+            url: String::new(),
+            state: State::Bad("unusable", "the log says why".to_owned()),
+            exchanges: Exchanges::default(),
+            received_bytes: 0,
+        });
+        used.chain(unusable).collect()
     }
 
     /// Who is asked for a rule, about a namespace or, where that is empty, about none.

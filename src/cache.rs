@@ -26,6 +26,7 @@ use tracing::Instrument as _;
 use crate::{
     core::{
         memory,
+        overview::CacheFacts,
         plan::Key,
         samples::{Index, Vector},
     },
@@ -277,6 +278,23 @@ impl QueryCache {
         }
         self.shared.metrics.stale_read(age.as_secs_f64());
         Some(kept)
+    }
+
+    /// What is kept, beside the counts of reads.
+    pub fn facts(&self) -> CacheFacts {
+        let eviction = lock(&self.shared.eviction);
+        let ((entries, bytes), (most_bytes, evicted)) = (eviction.size(), eviction.pressure());
+        drop(eviction);
+        let metrics = &self.shared.metrics;
+        CacheFacts {
+            entries,
+            bytes,
+            most_bytes,
+            evicted,
+            reads: metrics.cache_reads(),
+            waits: metrics.waited_reads(),
+            plans: metrics.plans(),
+        }
     }
 
     /// Whether there is a result, however old.

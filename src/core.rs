@@ -24,6 +24,7 @@ pub mod nearest;
 pub mod nesting;
 pub mod oddity;
 pub mod order;
+pub mod overview;
 pub mod plan;
 pub mod pointwise;
 pub mod prefetch;

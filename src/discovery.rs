@@ -26,10 +26,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use budgets::Budgets;
 use handle::Ask;
-pub use handle::Handle;
+pub use handle::{Clock, Handle};
+use jiff::Timestamp;
 pub use problem::Problem;
 use state::RuleState;
 use tokio::sync::{mpsc, watch};
@@ -91,6 +92,8 @@ pub struct Discovery {
     rounds: watch::Sender<u64>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     remarks: Arc<ArcSwap<Vec<Problem>>>,
+    /// When the last discovery ended, for people.
+    clock: Arc<ArcSwapOption<Clock>>,
     /// Whether the API server did not say which kinds there are.
     lacks_kinds: bool,
     metrics: Arc<Metrics>,
@@ -116,7 +119,8 @@ impl Discovery {
         let catalog = Arc::new(ArcSwap::from_pointee(first));
         let (problems, remarks) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
         let told = (Arc::clone(&problems), Arc::clone(&remarks));
-        let handle = Handle::new(Arc::clone(&catalog), asks, ended, told);
+        let clock = Arc::new(ArcSwapOption::empty());
+        let handle = Handle::new(Arc::clone(&catalog), asks, ended, told, Arc::clone(&clock));
         let kinds_known = false;
         let task = Self {
             backends,
@@ -133,6 +137,7 @@ impl Discovery {
             rounds,
             problems,
             remarks,
+            clock,
             lacks_kinds: false,
             metrics,
             traces,
@@ -162,6 +167,7 @@ impl Discovery {
             let is_relist = done.is_none();
             // Without rules there are still kinds to learn.
             if !due.is_empty() || is_relist || self.is_replaced {
+                let began = Instant::now();
                 let span = self.traces.background("discovery");
                 let discovery = span.during(self.discover(&due)).instrument(span.log_span());
                 tokio::select! {
@@ -171,6 +177,7 @@ impl Discovery {
                 // What fails in a discovery that was asked for is not left until the next one by the clock, either.
                 let next = Instant::now() + self.pause();
                 relist = if is_relist { next } else { relist.min(next) };
+                self.tell_clock(began, relist);
                 self.rounds.send_modify(|rounds| *rounds += 1);
             }
             if let Some(done) = done {
@@ -187,6 +194,14 @@ impl Discovery {
                 }
             }
         }
+    }
+
+    /// Tells when a discovery has ended that began then, and when the next one begins.
+    fn tell_clock(&self, began: Instant, next: Instant) {
+        let (now, last) = (Instant::now(), Timestamp::now());
+        let next = last.checked_add(next.saturating_duration_since(now)).unwrap_or(last);
+        let took = now.saturating_duration_since(began);
+        self.clock.store(Some(Arc::new(Clock { last, took, next })));
     }
 
     /// Takes other rules, and says which of them have to be discovered.

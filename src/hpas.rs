@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::Client;
 use tokio::{
     sync::{Notify, watch},
@@ -18,8 +19,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    core::prefetch::{Expected, ExpectedRead, within_limits},
-    kubernetes::watch::{Broken, Event, Watch},
+    core::{
+        overview::{Shown, autoscalers::AutoscalerRow},
+        prefetch::{Expected, ExpectedRead, within_limits},
+    },
+    kubernetes::{
+        Error, list,
+        watch::{Broken, Event, Watch},
+    },
     metrics::Metrics,
 };
 use autoscaler::{Autoscaler, expected, kind};
@@ -77,6 +84,13 @@ impl Hpas {
             () = publish(known, changed, reads, metrics) => {}
         }
     }
+}
+
+/// The first autoscalers of the cluster, for people.
+pub async fn first(client: &Client, most: u32) -> Result<Shown<AutoscalerRow>, Error> {
+    let found = list::first::<HorizontalPodAutoscaler>(client, &kind(), most).await;
+    let (autoscalers, more) = found?;
+    Ok(Shown { rows: autoscalers.iter().map(AutoscalerRow::of).collect(), more })
 }
 
 /// Keeps what is known; without end.

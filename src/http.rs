@@ -4,6 +4,7 @@ mod accept;
 mod access;
 mod custom;
 mod deadline;
+mod debug;
 mod error;
 mod explain;
 mod external;
@@ -17,6 +18,7 @@ mod parameters;
 mod resource;
 mod router;
 mod stack;
+mod status_page;
 
 use std::{pin::Pin, sync::Arc};
 
@@ -27,16 +29,19 @@ use axum::{
     response::Response,
 };
 use deadline::in_time;
+pub use debug::debug;
 use error::ApiError;
 pub use error::Failures;
 pub use explain::{EXPLANATION_TIME, Explanations};
 pub use health::Health;
 pub use lists::Lists;
+pub use status_page::StatusPage;
 
 use crate::{
     auth::{Authenticator, access::Authorizer},
     metrics::Metrics,
     reads::Reads,
+    records::Records,
     rules_file::Rules,
     server::Answering,
     traces::Traces,
@@ -50,6 +55,8 @@ pub struct Api {
     pub rules: Rules,
     /// Explanations of metrics.
     pub explanations: Explanations,
+    /// The status page.
+    pub status_page: StatusPage,
     /// What is listed of the metrics that there are.
     pub lists: Lists,
     /// Authentication.
@@ -60,6 +67,8 @@ pub struct Api {
     pub under_way: UnderWay,
     /// Which failures were logged lately.
     pub failures: Failures,
+    /// What the status page remembers.
+    pub records: Arc<Records>,
     /// The metrics of this process.
     pub metrics: Arc<Metrics>,
     /// Whether it is well.

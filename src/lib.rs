@@ -25,10 +25,14 @@ pub mod kubeconfig;
 pub mod kubernetes;
 pub mod metrics;
 pub mod objects;
+pub mod overview;
 pub mod planner;
 pub mod prefetch;
+#[cfg(feature = "profiles")]
+pub mod profiles;
 pub mod prometheus;
 pub mod reads;
+pub mod records;
 pub mod registrations;
 pub mod rules_file;
 pub mod server;

@@ -20,9 +20,10 @@ use crate::{
     backends::{BackendError, Backends},
     cache::{FetchError, Lookup, Query, QueryCache, now, slot::How, slot::Life},
     core::{
+        overview::{PlanRow, Shown},
         plan::{self, Objects, Plan, Source},
         repeats::Repeats,
-        rules::{QueryOptions, RuleId},
+        rules::{Fingerprint, QueryOptions, RuleId},
         selector::Selector,
         sharing::{
             Action, By, ExactQuery, LOOK, Read, SharedQuery,
@@ -212,6 +213,15 @@ impl Planner {
             self.cache.expect(&query, USUAL_PACE).await;
         }
         Ok(())
+    }
+
+    /// How readers are answered: the groups with the most readers. `rule` knows the rules by their content.
+    pub fn plans(
+        &self,
+        most: usize,
+        rule: impl Fn(Fingerprint) -> Option<String>,
+    ) -> Shown<PlanRow> {
+        self.groups.largest(now(), most, rule)
     }
 
     /// Fetches the results that answer a read of these objects.

@@ -25,7 +25,7 @@ mod turns;
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -48,7 +48,10 @@ use turns::Turns;
 
 use crate::{
     blocking,
-    core::samples::Vector,
+    core::{
+        overview::{BackendRow, State, exchanges::Exchanges},
+        samples::Vector,
+    },
     metrics::{Metrics, backend},
     traces,
 };
@@ -84,6 +87,7 @@ pub struct Prometheus {
     query_timeout: Duration,
     discovery_timeout: Duration,
     traffic: Traffic,
+    exchanges: Mutex<Exchanges>,
     metrics: backend::Backend,
     availability: watch::Sender<Availability>,
     pauses: Mutex<Pauses>,
@@ -140,6 +144,7 @@ impl Prometheus {
             discovery_timeout: config.discovery_timeout,
             connections: Connections::new(config)?,
             traffic: Traffic::default(),
+            exchanges: Mutex::default(),
             metrics,
             availability: watch::Sender::new(Availability::Answering),
             pauses: Mutex::default(),
@@ -182,6 +187,25 @@ impl Prometheus {
         let (since, cause) = self.availability.borrow().silence()?;
         let (name, since) = (&self.connections.config().name, timestamp(since));
         Some(format!("{name}: no answer since {since}: {cause}"))
+    }
+
+    /// What people are shown of the backend.
+    pub fn row(&self) -> BackendRow {
+        let config = self.connections.config();
+        let state = match (self.availability.borrow().silence(), self.paused()) {
+            (Some((since, cause)), _) => {
+                State::Bad("silent", format!("no answer since {}: {cause}", timestamp(since)))
+            }
+            (None, Some(cause)) => State::Doubtful("paused", cause.to_string()),
+            (None, None) => State::Good("answers"),
+        };
+        BackendRow {
+            name: config.name.clone(),
+            url: config.public_url(),
+            state,
+            exchanges: self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            received_bytes: self.traffic.received_bytes(),
+        }
     }
 
     /// Puts into the metrics whether it answers.

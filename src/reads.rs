@@ -21,9 +21,10 @@ use crate::{
     cache::{Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
-        explain::{self, Inquiry, facts::Which},
+        explain::{self, Api, Inquiry, facts::Which},
         kinds::{GroupResource, Kind},
         oddity::Oddity,
+        overview::history::{Seen, Topic},
         plan::{self, shareable},
         reading::{self, Reading, Readings},
         rules::{OnEmpty, RuleId},
@@ -35,6 +36,7 @@ use crate::{
     objects::{Objects, Selected},
     planner::{Asked, Part, Planner},
     prometheus::Answer,
+    records::Records,
     rules_file::Rules,
     wire::path::{MetricPath, Name},
 };
@@ -47,6 +49,7 @@ pub struct Reads {
     rules: Rules,
     oddities: Recorder,
     looks: Looks,
+    records: Arc<Records>,
 }
 
 /// A request for values, its selectors parsed.
@@ -80,11 +83,12 @@ impl Reads {
         objects: Arc<Objects>,
         planner: Arc<Planner>,
         rules: Rules,
+        records: Arc<Records>,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let oddities = Recorder::new(Arc::clone(metrics));
         let looks = Looks::new(Arc::clone(&planner));
-        Self { discovery, objects, planner, rules, oddities, looks }
+        Self { discovery, objects, planner, rules, oddities, looks, records }
     }
 
     /// The catalog as it is now.
@@ -144,6 +148,7 @@ impl Reads {
             let cause = format!("the query of {} {}", rule.id, why.explains(label));
             return Err(request.unknown(of, cause));
         }
+        self.records.read(|| request.seen(&readings.values));
         Ok(Values {
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
@@ -232,6 +237,24 @@ impl Reads {
 }
 
 impl MetricRequest {
+    /// What the status page shows of the values.
+    fn seen(&self, readings: &[Reading]) -> (Topic, Seen) {
+        let MetricPath { namespace, resource, name, metric } = &self.path;
+        let objects = match name {
+            Name::One(name) => format!("{resource}/{name}"),
+            Name::All if self.objects.is_empty() => resource.to_string(),
+            Name::All => format!("{resource} {}", self.objects),
+        };
+        let topic = Topic {
+            api: Api::Custom,
+            namespace: namespace.clone().unwrap_or_default(),
+            objects,
+            metric: metric.clone(),
+            selector: self.metric.to_string(),
+        };
+        (topic, Seen::mean(readings.iter().map(|reading| reading.milli)))
+    }
+
     /// Identifies the reader: an autoscaler always reads the same objects.
     fn reader(&self) -> u64 {
         match &self.path.name {

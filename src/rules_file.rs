@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -127,6 +128,20 @@ pub struct Rules {
     usage: Arc<ArcSwapOption<UsageRules>>,
     broken: Arc<ArcSwap<Vec<BrokenRule>>>,
     problem: Arc<ArcSwapOption<Unusable>>,
+    reloads: Arc<ArcSwap<Reloads>>,
+}
+
+/// How often the file has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloads {
+    /// Since when the rules are in use.
+    pub since: Timestamp,
+    /// How many files were taken over after the first.
+    pub taken: u64,
+    /// How many could not be used.
+    pub refused: u64,
+    /// When that was last.
+    pub last_refused: Option<Timestamp>,
 }
 
 impl Rules {
@@ -142,6 +157,12 @@ impl Rules {
             usage: Arc::default(),
             broken: Arc::default(),
             problem: Arc::default(),
+            reloads: Arc::new(ArcSwap::from_pointee(Reloads {
+                since: Timestamp::now(),
+                taken: 0,
+                refused: 0,
+                last_refused: None,
+            })),
         };
         new.replace(Arc::new(rules), text);
         new
@@ -198,6 +219,15 @@ impl Rules {
     /// The rules that were left out because they do not compile, with what the file says of them.
     pub fn broken(&self) -> Arc<Vec<BrokenRule>> {
         self.broken.load_full()
+    }
+
+    /// How often the file has changed.
+    pub fn reloads(&self) -> Reloads {
+        **self.reloads.load()
+    }
+
+    fn note(&self, change: impl Fn(Reloads) -> Reloads) {
+        self.reloads.rcu(|reloads| change(**reloads));
     }
 
     /// What is wrong with the file, if it has changed since and cannot be used.
@@ -303,6 +333,8 @@ impl Changed {
     async fn take_over(&self, rules: RuleSet, text: &str) {
         let rules = Arc::new(rules);
         self.rules.replace(Arc::clone(&rules), text);
+        let since = Timestamp::now();
+        self.rules.note(|it| Reloads { since, taken: it.taken.saturating_add(1), ..it });
         self.discovery.replace(rules).await;
         self.accept();
     }
@@ -318,6 +350,8 @@ impl Changed {
         if self.rules.problem().as_deref() == Some(&problem) {
             return;
         }
+        let last_refused = Some(Timestamp::now());
+        self.rules.note(|it| Reloads { refused: it.refused.saturating_add(1), last_refused, ..it });
         let first = problem.0.first().map_or("", String::as_str);
         let more = Some(problem.0.len().saturating_sub(1)).filter(|more| *more > 0);
         tracing::error!(more, "{first}; keeping the previous rules");

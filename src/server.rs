@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod limits;
+mod plain;
 mod strangers;
 pub mod tls;
 
@@ -31,6 +32,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
+pub use self::plain::PlainListener;
 use self::{
     limits::Limits,
     strangers::{Stranger, Strangers},

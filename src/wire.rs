@@ -10,6 +10,7 @@ pub mod explanation;
 pub mod external;
 mod list;
 pub mod openapi;
+pub mod page;
 pub mod path;
 pub mod resource;
 pub mod status;

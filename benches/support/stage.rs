@@ -72,6 +72,8 @@ pub(crate) fn settings(prometheus_url: &str, cluster: Cluster) -> Settings {
         },
         planning: planner::Settings::with_ttl(hour),
         write_kubeconfig: None,
+        debug_address: None,
+        host: String::new(),
         shutdown_delay: Duration::ZERO,
         traces: None,
     }

@@ -27,6 +27,10 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The address to listen on; port 0 takes a free one.
     pub address: SocketAddr,
+    /// Where the status page is served without authentication, if it is wanted.
+    pub debug_address: Option<SocketAddr>,
+    /// The name of the host, for the status page.
+    pub host: String,
     /// Where the serving certificate comes from.
     pub certificates: certificates::Settings,
     /// The Service that the cluster reaches us by, if that is known.

@@ -17,6 +17,8 @@ use std::{
 pub(super) struct Eviction<K> {
     max_bytes: u64,
     bytes: u64,
+    /// How many results gave way.
+    evicted: u64,
     /// How many fetches have been noted.
     fetches: u64,
     entries: HashMap<K, Entry>,
@@ -41,6 +43,7 @@ impl<K: Clone + Eq + Hash> Eviction<K> {
         Self {
             max_bytes,
             bytes: 0,
+            evicted: 0,
             fetches: 0,
             entries: HashMap::new(),
             order: BTreeMap::new(),
@@ -64,6 +67,7 @@ impl<K: Clone + Eq + Hash> Eviction<K> {
             && let Some(victim) = self.victim()
         {
             self.gone(&victim);
+            self.evicted += 1;
             victims.push(victim);
         }
         victims
@@ -80,6 +84,11 @@ impl<K: Clone + Eq + Hash> Eviction<K> {
     /// How many results there are, and how many bytes they take.
     pub(super) fn size(&self) -> (usize, u64) {
         (self.entries.len(), self.bytes)
+    }
+
+    /// How many bytes they may take, and how many results gave way because of that.
+    pub(super) fn pressure(&self) -> (u64, u64) {
+        (self.max_bytes, self.evicted)
     }
 
     fn victim(&self) -> Option<K> {

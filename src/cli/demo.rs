@@ -124,6 +124,8 @@ fn settings(backend: &Backend, kubeconfig: PathBuf) -> anyhow::Result<Settings> 
         // Shorter than the reader's interval: every line shows a new value.
         planning: planner::Settings::with_ttl(Duration::from_secs(1)),
         write_kubeconfig: Some(kubeconfig),
+        debug_address: None,
+        host: "demo".to_owned(),
         shutdown_delay: Duration::ZERO,
         traces: None,
     })

@@ -119,6 +119,10 @@ pub(super) struct ServingFlags {
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     pub(super) secure_port: u16,
 
+    /// Address of the status page and of profiles, without TLS and authentication: a port of loopback, or IP:PORT
+    #[arg(long, value_name = "ADDRESS", value_parser = debug_address)]
+    pub(super) debug_address: Option<SocketAddr>,
+
     /// How long connections are still accepted after SIGTERM, while /readyz fails [default: 5s; with --standalone 0s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_go)]
     shutdown_delay: Option<Duration>,
@@ -310,6 +314,13 @@ impl ServingFlags {
     pub(super) fn http2(&self) -> bool {
         !self.disable_http2
     }
+}
+
+/// A port of loopback, or an IP address with a port.
+fn debug_address(text: &str) -> Result<SocketAddr, &'static str> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse();
+    let loopback = port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    loopback.or_else(|_| text.parse()).map_err(|_no_address| "a port or IP:PORT is expected")
 }
 
 /// A list of a flag; nothing between two commas is nothing. As in Go, which reads CSV, an item may stand in quotes.

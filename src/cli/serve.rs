@@ -91,6 +91,8 @@ fn settings(flags: &Serve, limit: MemoryLimit, hangup: &Arc<Notify>) -> anyhow::
         credentials: Arc::new(flags.credentials.policy()?),
         cluster,
         address,
+        debug_address: flags.serving.debug_address,
+        host: variable("HOSTNAME").unwrap_or_else(|| address.to_string()),
         certificates,
         service: flags.certificates.service(),
         tls,

@@ -24,6 +24,8 @@ pub struct MemoryBudgets {
     pub lists: u64,
     /// Readers of metrics, and what is known of the queries that they can share.
     pub readers: u64,
+    /// The last values of metrics that were read, for the status page.
+    pub histories: usize,
     /// The most connections.
     pub connections: usize,
 }
@@ -51,6 +53,7 @@ impl MemoryBudgets {
             token_reviews: size(64, 16 << 20),
             lists: part(64, 16 << 20),
             readers: part(32, 32 << 20),
+            histories: size(512, 2 << 20),
             connections: size(16 * CONNECTION, 4_096),
         }
     }
@@ -106,7 +109,7 @@ mod tests {
     fn the_parts_together_leave_a_third_of_the_limit() {
         for limit in (5..30).map(|bits| MIB << bits) {
             let it = MemoryBudgets::of(Some(limit));
-            let sizes = [it.answers, it.requests, it.responses, it.token_reviews];
+            let sizes = [it.answers, it.requests, it.responses, it.token_reviews, it.histories];
             let sizes: u64 = sizes.iter().map(|size| u64::try_from(*size).unwrap()).sum();
             let connections = u64::try_from(it.connections).unwrap() * CONNECTION;
             let sum =

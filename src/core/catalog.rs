@@ -6,6 +6,7 @@
 //! are no longer alive do not compete with series that are; which these are has to be asked for the contested names only
 //! ([`contests`]).
 
+mod exposed;
 pub mod external;
 mod found;
 mod hints;

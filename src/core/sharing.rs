@@ -21,6 +21,7 @@ pub mod choice;
 pub mod cost;
 mod crowd;
 mod readers;
+mod state;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,7 @@ use crowd::Crowd;
 pub use crowd::LOOK;
 use readers::Readers;
 pub use readers::{By, ExactQuery};
+pub use state::GroupState;
 
 use super::plan::{Key, shareable::NotShareable};
 
@@ -285,7 +287,7 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
     }
 
     /// How many readers there are or are expected, and how many objects they read together, each counted for every reader.
-    fn demand(&self) -> (usize, usize) {
+    pub fn demand(&self) -> (usize, usize) {
         let (readers, names) = self.readers.demand();
         let expected = self.expected.values().copied();
         let expected = expected.reduce(|all, more| (all.0 + more.0, all.1 + more.1));

@@ -1,8 +1,13 @@
 //! What readers hold of discovery.
 
-use std::{hash::Hash, sync::Arc, time::Instant};
+use std::{
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Problem, RETRY, miss_backoff::MissBackoff};
@@ -25,6 +30,18 @@ pub struct Handle {
     problems: Told,
     remarks: Told,
     misses: MissBackoff,
+    clock: Arc<ArcSwapOption<Clock>>,
+}
+
+/// The last discovery and the next one.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// When the last one ended.
+    pub last: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// When the next one begins, unless somebody asks for it before.
+    pub next: Timestamp,
 }
 
 /// Problems that change with every discovery.
@@ -36,8 +53,9 @@ impl Handle {
         asks: mpsc::Sender<Ask>,
         rounds: watch::Receiver<u64>,
         (problems, remarks): (Told, Told),
+        clock: Arc<ArcSwapOption<Clock>>,
     ) -> Self {
-        Self { catalog, asks, rounds, problems, remarks, misses: MissBackoff::new() }
+        Self { catalog, asks, rounds, problems, remarks, misses: MissBackoff::new(), clock }
     }
 
     /// The catalog as it is now.
@@ -104,6 +122,11 @@ impl Handle {
     /// The rules without metrics although nothing has failed, and those with more metrics than are served.
     pub fn remarks(&self) -> Arc<Vec<Problem>> {
         self.remarks.load_full()
+    }
+
+    /// When the last discovery ended, and when the next one begins.
+    pub fn clock(&self) -> Option<Clock> {
+        self.clock.load().as_deref().copied()
     }
 
     /// Waits until the first discovery has been tried.

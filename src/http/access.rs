@@ -179,7 +179,7 @@ pub(super) async fn admit<'a>(
         Refusal { error, is_known }
     })?;
     if decision.allowed {
-        if matches!(route, Route::Explanation(..)) {
+        if matches!(route, Route::Explanation(..) | Route::StatusPage(_)) {
             // How much is shown depends on who looks.
             request.extensions_mut().insert(user);
         }

@@ -13,6 +13,7 @@ use axum::{
 use crate::{
     core::{repeats::Repeats, rules::RuleId},
     reads::ReadError,
+    records::Records,
     wire::status::{RETRY_AFTER_SECONDS, Reason, Status},
 };
 
@@ -21,11 +22,18 @@ pub(super) struct ApiError {
     status: Box<Status>,
     cause: Option<String>,
     quiet: bool,
+    /// Whether the status page shows it although the log does not.
+    is_shown: bool,
 }
 
 impl ApiError {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: Box::new(Status::failure(reason, message)), cause: None, quiet: false }
+        Self {
+            status: Box::new(Status::failure(reason, message)),
+            cause: None,
+            quiet: false,
+            is_shown: false,
+        }
     }
 
     /// Nothing is there.
@@ -47,6 +55,11 @@ impl ApiError {
     /// The HTTP status code.
     pub(super) fn code(&self) -> u16 {
         self.status.code
+    }
+
+    /// What the client is told.
+    pub(super) fn message(&self) -> &str {
+        &self.status.message
     }
 
     /// Keeps a failure that is expected, such as a probe's, out of the log.
@@ -80,10 +93,11 @@ impl From<ReadError> for ApiError {
             | ReadError::Objects(_) => Reason::InternalError,
         };
         let message = error.to_string();
-        match std::error::Error::source(&error) {
+        let failed = match std::error::Error::source(&error) {
             Some(cause) => Self::new(reason, message).with_cause(cause),
             None => Self::new(reason, message),
-        }
+        };
+        Self { is_shown: true, ..failed }
     }
 }
 
@@ -100,12 +114,16 @@ struct Failure {
 pub struct Failures(Mutex<Repeats>);
 
 impl Failures {
-    /// Logs why a request failed, of those that failed alike one in a minute. The message tells them apart: it names the rule
+    /// Notes and logs why a request failed, of those that failed alike one in a minute. The message tells them apart: it names the rule
     /// and the cause, and what a backend says about it is different each time.
-    pub(super) fn log(&self, response: &mut Response) {
+    pub(super) fn tell(&self, response: &mut Response, records: &Records) {
         let Some(Failure { code, message, cause }) = response.extensions_mut().remove() else {
             return;
         };
+        records.failed(code, &message);
+        if code < 500 {
+            return;
+        }
         let mut repeats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(untold) = repeats.tell((code, &message), Instant::now()) else { return };
         drop(repeats);
@@ -116,10 +134,10 @@ impl Failures {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, cause, quiet } = self;
+        let Self { status, cause, quiet, is_shown } = self;
         let code = status.code;
         let message = status.message.clone();
-        let failure = (code >= 500 && !quiet).then(|| Failure {
+        let failure = ((code >= 500 || is_shown) && !quiet).then(|| Failure {
             code,
             message,
             cause: cause.unwrap_or_default(),

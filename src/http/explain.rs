@@ -9,7 +9,7 @@ use super::{Api, answer_of, error::ApiError, parameters::Parameters};
 use crate::{
     auth::User,
     core::explain::{
-        Api as MetricsApi, Inquiry, Subject,
+        Answered, Api as MetricsApi, Inquiry, Subject,
         facts::{Asked, Of, Which},
         sight::Sight,
     },
@@ -28,6 +28,13 @@ const AT_ONCE: usize = 4;
 
 /// How long one may take. People wait for it, and a backend that takes longer for it is too slow for autoscalers, too.
 pub const EXPLANATION_TIME: Duration = Duration::from_secs(10);
+
+/// The version that the form of the status page asks.
+const VERSION: &str = "custom.metrics.k8s.io/v1beta2";
+
+/// What somebody is told who may see the status page and not all explanations.
+const ALL_NEEDED: &str =
+    "explanations on this page need the right to get explanations at the cluster scope";
 
 /// Explanations, a few at a time.
 pub struct Explanations {
@@ -61,18 +68,56 @@ async fn explain(
     let path = path::parse_explanation(rest).map_err(|error| ApiError::bad_request(&error))?;
     let path = path.ok_or_else(ApiError::not_found)?;
     let inquiry = inquiry(version, path, parameters)?;
+    let answered = answered(api, &inquiry, async |asked| match &user {
+        Some(user) => sight(api, user, version, asked).await,
+        None => Ok(Sight::Cluster),
+    });
+    Ok(explanation::encode(version, answered.await?))
+}
+
+/// Who asks by the form of the status page.
+#[derive(Clone, Copy)]
+pub(super) enum Sees<'a> {
+    /// Somebody who may see everything.
+    Everything,
+    /// Somebody who may see the page, and explanations only with the right to all of them.
+    WhatIsAllowed(&'a Arc<User>),
+}
+
+/// The explanation that the form of the status page asks for: of a metric in a namespace, which may be empty.
+pub(super) async fn form(
+    api: &Api,
+    (namespace, metric): (&str, &str),
+    parameters: &Parameters<'_>,
+    who: Sees<'_>,
+) -> Result<Answered, ApiError> {
+    let path = path::explanation_of(namespace, metric);
+    let path = path.map_err(|error| ApiError::bad_request(&error))?;
+    let inquiry = inquiry(VERSION, path, parameters)?;
+    answered(api, &inquiry, async |asked| {
+        if let Sees::WhatIsAllowed(user) = who
+            && !may(api, user, &everywhere(VERSION, asked)).await
+        {
+            return Err(ApiError::new(Reason::Forbidden, ALL_NEEDED));
+        }
+        Ok(Sight::Cluster)
+    })
+    .await
+}
+
+async fn answered(
+    api: &Api,
+    inquiry: &Inquiry,
+    sight: impl AsyncFnOnce(&Asked) -> Result<Sight, ApiError>,
+) -> Result<Answered, ApiError> {
     let Explanations { explainer, turns } = &api.explanations;
     let _turn = turns.try_acquire().map_err(|_none| {
         let text = "too many explanations are under way; please try again later";
         ApiError::new(Reason::TooManyRequests, text)
     })?;
-    let asked = explainer.asked(&inquiry);
-    let sight = match &user {
-        Some(user) => sight(api, user, version, &asked).await?,
-        None => Sight::Cluster,
-    };
-    let answered = explainer.answer(asked, Known::default(), sight).await;
-    Ok(explanation::encode(version, answered))
+    let asked = explainer.asked(inquiry);
+    let sight = sight(&asked).await?;
+    Ok(explainer.answer(asked, Known::default(), sight).await)
 }
 
 fn inquiry(
@@ -120,17 +165,7 @@ async fn sight(
     version: &str,
     asked: &Asked,
 ) -> Result<Sight, ApiError> {
-    let (group, version) = version.split_once('/').unwrap_or((version, ""));
-    let everywhere = Target::Resource {
-        group: group.into(),
-        version: version.into(),
-        namespace: Cow::default(),
-        resource: explanation::RESOURCE.into(),
-        name: asked.metric.as_str().into(),
-        subresource: Cow::default(),
-    };
-    let everywhere = Attributes { verb: "get".into(), target: everywhere };
-    if may(api, user, &everywhere).await {
+    if may(api, user, &everywhere(version, asked)).await {
         return Ok(Sight::Cluster);
     }
     let Some(namespace) = &asked.namespace else {
@@ -138,6 +173,20 @@ async fn sight(
         return Err(ApiError::new(Reason::Forbidden, text));
     };
     Ok(Sight::Namespace { may_read: may(api, user, &read(asked, namespace)).await })
+}
+
+/// The right to all explanations of a metric.
+fn everywhere<'a>(version: &'a str, asked: &'a Asked) -> Attributes<'a> {
+    let (group, version) = version.split_once('/').unwrap_or((version, ""));
+    let target = Target::Resource {
+        group: group.into(),
+        version: version.into(),
+        namespace: Cow::default(),
+        resource: explanation::RESOURCE.into(),
+        name: asked.metric.as_str().into(),
+        subresource: Cow::default(),
+    };
+    Attributes { verb: "get".into(), target }
 }
 
 /// Whether somebody may. Without a decision less is shown.

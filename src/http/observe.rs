@@ -44,7 +44,7 @@ pub(super) async fn observed(
     let seconds = started.elapsed().as_secs_f64();
     let code = response.status().as_u16();
     line.in_scope(|| {
-        api.failures.log(&mut response);
+        api.failures.tell(&mut response, &api.records);
         tracing::debug!(code, seconds, "answered");
     });
     api.metrics.request(group, verb, code, seconds);

@@ -19,12 +19,24 @@ pub(super) struct Parameters<'a> {
     resource: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
     at_zero: Option<Cow<'a, str>>,
+    namespace: Option<Cow<'a, str>>,
+    metric: Option<Cow<'a, str>>,
 }
 
 impl<'a> Parameters<'a> {
     pub(super) fn parse(query: Option<&'a str>) -> Self {
+        Self::of(form_urlencoded::parse(query.unwrap_or_default().as_bytes()))
+    }
+
+    /// The fields of a form. Those that are empty are none.
+    pub(super) fn of_form(query: Option<&'a str>) -> Self {
+        let fields = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Self::of(fields.filter(|(_, value)| !value.trim().is_empty()))
+    }
+
+    fn of(pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Self {
         let mut parameters = Self::default();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in pairs {
             let parameter = match &*name {
                 "labelSelector" => &mut parameters.label_selector,
                 "metricLabelSelector" => &mut parameters.metric_label_selector,
@@ -36,6 +48,8 @@ impl<'a> Parameters<'a> {
                 "resource" => &mut parameters.resource,
                 "name" => &mut parameters.name,
                 "atZero" => &mut parameters.at_zero,
+                "namespace" => &mut parameters.namespace,
+                "metric" => &mut parameters.metric,
                 _ => continue,
             };
             parameter.get_or_insert(value);
@@ -88,6 +102,26 @@ impl<'a> Parameters<'a> {
     /// Of an explanation: whether the workload has zero replicas.
     pub(super) fn at_zero(&self) -> bool {
         self.at_zero.as_deref() == Some("true")
+    }
+
+    /// Of the form of the status page: the namespace.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Of the form of the status page: the metric.
+    pub(super) fn metric(&self) -> Option<&str> {
+        self.metric.as_deref()
+    }
+
+    /// Of the form of the status page: the selector of objects.
+    pub(super) fn labels_as_written(&self) -> Option<&str> {
+        self.label_selector.as_deref()
+    }
+
+    /// Of the form of the status page: the selector of series.
+    pub(super) fn metric_labels_as_written(&self) -> Option<&str> {
+        self.metric_label_selector.as_deref()
     }
 
     /// Whether all checks of health are asked for.

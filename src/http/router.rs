@@ -1,5 +1,7 @@
 //! Which path means what: the one table of everything that is served.
 
+use std::sync::Arc;
+
 use axum::{
     extract::Request,
     http::{HeaderValue, Method, header},
@@ -17,8 +19,10 @@ use super::{
     openapi,
     parameters::Parameters,
     resource,
+    status_page::{self, PageFile},
 };
 use crate::{
+    auth::User,
     metrics,
     wire::{
         custom::Version,
@@ -33,6 +37,13 @@ use crate::{
 /// The API groups that this server knows. The version documents of custom and external metrics are always answered, possibly empty:
 /// an APIService that is registered and not answered slows every `kubectl` and keeps namespaces from being deleted.
 pub(super) const GROUPS: [Group; 3] = [CUSTOM, EXTERNAL, RESOURCE];
+
+/// The status page below a version. Its resource is one of its own for who may read it. Paths are compared as they are sent, so no
+/// other spelling is judged as one resource and read as another.
+const PAGE: &str = "statuspages/loadline";
+
+/// Its stylesheet.
+const PAGE_STYLE: &str = "statuspages/style.css";
 
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +72,8 @@ pub(super) enum Route<'a> {
     Usage(UsageVersion, &'a str),
     /// The explanation of a metric: the group and version, and what stands behind.
     Explanation(&'a str, &'a str),
+    /// The status page, or what belongs to it.
+    StatusPage(PageFile),
 }
 
 impl<'a> Route<'a> {
@@ -73,6 +86,7 @@ impl<'a> Route<'a> {
                 | Self::Usage(..)
                 | Self::Explanation(..)
                 | Self::Metrics
+                | Self::StatusPage(PageFile::Page)
         )
     }
 
@@ -107,6 +121,8 @@ impl<'a> Route<'a> {
                     (CUSTOM | EXTERNAL, Some(rest)) if path::is_explanation(rest) => {
                         Self::Explanation(group_version, rest)
                     }
+                    (CUSTOM | EXTERNAL, Some(PAGE)) => Self::StatusPage(PageFile::Page),
+                    (CUSTOM | EXTERNAL, Some(PAGE_STYLE)) => Self::StatusPage(PageFile::Style),
                     (CUSTOM, None) => Self::List(Listed::Custom(Version::parse(version)?)),
                     (CUSTOM, Some(rest)) => Self::Custom(Version::parse(version)?, rest),
                     (EXTERNAL, None) => Self::List(Listed::External),
@@ -168,6 +184,10 @@ pub(super) async fn respond(
             let user = request.extensions().get().cloned();
             explain::explanation(api, (version, rest), parameters, user).await
         }
+        Route::StatusPage(file) => {
+            let user = request.extensions().get::<Arc<User>>().cloned();
+            status_page::file(api, file, request.uri().query(), user.as_ref()).await
+        }
     };
     answer.into_response()
 }
@@ -227,6 +247,17 @@ mod tests {
             (
                 &format!("{custom}/v1beta2/namespaces/n/explanations/e/m"),
                 Route::Custom(new, "namespaces/n/explanations/e/m"),
+            ),
+            (&format!("{custom}/v1beta2/{PAGE}"), Route::StatusPage(PageFile::Page)),
+            (&format!("{custom}/v1beta1/{PAGE_STYLE}"), Route::StatusPage(PageFile::Style)),
+            (
+                "/apis/external.metrics.k8s.io/v1beta1/statuspages/loadline",
+                Route::StatusPage(PageFile::Page),
+            ),
+            (&format!("{custom}/v1beta2/{PAGE}/"), Route::Custom(new, "statuspages/loadline/")),
+            (
+                &format!("{custom}/v1beta2/statuspages/other"),
+                Route::Custom(new, "statuspages/other"),
             ),
             ("/apis/external.metrics.k8s.io/v1beta1", Route::List(Listed::External)),
             (

@@ -87,7 +87,10 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
 }
 
 /// Answers even where something panics, and to HEAD with the length that the answer to GET would have.
-async fn whole(request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
+pub(super) async fn whole(
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let is_head = request.method() == Method::HEAD;
     let answer = AssertUnwindSafe(next(request)).catch_unwind().await;
     let response = answer.unwrap_or_else(error::panicked);

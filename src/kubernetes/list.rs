@@ -148,6 +148,26 @@ pub async fn metadata<T: Ord>(
     Ok(taken)
 }
 
+/// The first objects of a kind in all namespaces, as they are, and how many there are beside them as far as the API server knows.
+///
+/// # Errors
+///
+/// The API server refuses, fails, or does not answer within [`TIMEOUT`].
+pub async fn first<T: DeserializeOwned>(
+    client: &Client,
+    kind: &Kind,
+    most: u32,
+) -> Result<(Vec<T>, usize), Error> {
+    let request = Request::new(path(kind, None)).list(&ListParams::default().limit(most));
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let page: Page<T> = deadline(client.request(request)).await?;
+    let more = page.metadata.remaining_item_count.unwrap_or_default();
+    let more = usize::try_from(more).unwrap_or_default();
+    // A server may know that there are more, and not how many.
+    let has_more = page.metadata.continue_.is_some_and(|token| !token.is_empty());
+    Ok((page.items.unwrap_or_default(), if has_more { more.max(1) } else { more }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

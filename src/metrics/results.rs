@@ -82,6 +82,19 @@ impl Metrics {
         self.results.reads.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
+    /// The reads of query results by their outcome, where there were any.
+    pub fn cache_reads(&self) -> Vec<(&'static str, u64)> {
+        let count =
+            |outcome| Some((outcome, self.results.reads.get(&OutcomeLabels { outcome })?.get()));
+        ["fresh", "previous", "stale", "error"].into_iter().filter_map(count).collect()
+    }
+
+    /// The answers by their plan, where there were any.
+    pub fn plans(&self) -> Vec<(&'static str, u64)> {
+        let count = |plan| Some((plan, self.results.plans.get(&PlanLabels { plan })?.get()));
+        ["exact", "shared", "everywhere"].into_iter().filter_map(count).collect()
+    }
+
     /// A read waits for the backend.
     pub fn waited_read(&self) {
         self.results.waits.inc();

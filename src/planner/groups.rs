@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use moka::future::Cache;
@@ -14,6 +14,7 @@ use crate::{
     backends::BackendError,
     cache::Query,
     core::{
+        overview::{PlanRow, Shown},
         plan::{
             Source,
             shareable::{self, NotShareable, Shareable},
@@ -105,6 +106,43 @@ impl Groups {
         };
         // Boxed, here and below: otherwise every read would reserve memory for it.
         Box::pin(self.0.get_with(Arc::clone(&key), group)).await
+    }
+
+    /// The groups with the most readers, the largest first, and how many there are beside them. `rule` knows the rules by their
+    /// fingerprint.
+    pub(super) fn largest(
+        &self,
+        now: Instant,
+        most: usize,
+        rule: impl Fn(Fingerprint) -> Option<String>,
+    ) -> Shown<PlanRow> {
+        let groups = self.0.iter().map(|(_, group)| {
+            let demand = group.lock().demand();
+            (demand, group)
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups.sort_by(|(a, group), (b, other)| {
+            let of = |group: &Group| (group.key.namespace.clone(), Arc::clone(&group.key.series));
+            b.cmp(a).then_with(|| of(group).cmp(&of(other)))
+        });
+        let row = |(_, group): ((usize, usize), Arc<Group>)| {
+            let Key { fingerprint, series, label, namespace, metric_selector, .. } = &*group.key;
+            let state = group.lock().state(now);
+            PlanRow {
+                rule: rule(*fingerprint),
+                series: series.to_string(),
+                label: label.to_string(),
+                namespace: namespace.as_deref().map(str::to_owned),
+                selector: metric_selector.to_string(),
+                mode: state.mode,
+                why: state.why,
+                readers: state.readers,
+                objects: state.names,
+                samples: state.size,
+            }
+        };
+        let more = groups.len().saturating_sub(most);
+        Shown { rows: groups.into_iter().take(most).map(row).collect(), more }
     }
 
     /// Changes the state of a group, and weighs it again where it has grown.

@@ -115,6 +115,7 @@ impl Prometheus {
 
     fn unsent(&self, path: &'static str, error: Error) -> Error {
         self.metrics.unsent(path, error.kind());
+        self.note(None, Some(error.kind()));
         error
     }
 
@@ -234,9 +235,21 @@ impl Prometheus {
             Ok(result) => result,
             Err(_elapsed) => Err(Error::Timeout(timeout)),
         };
-        let outcome = result.as_ref().map_or_else(Error::kind, |_| "success");
-        self.metrics.answered(path, outcome, started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        let failure = result.as_ref().err().map(Error::kind);
+        self.metrics.answered(path, failure.unwrap_or("success"), took.as_secs_f64());
+        self.note(Some(took), failure);
         result
+    }
+
+    fn note(&self, took: Option<Duration>, failure: Option<&'static str>) {
+        let mut exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        exchanges.note(took, failure, jiff::Timestamp::now());
+    }
+
+    /// Why some requests are not sent for a while.
+    pub(super) fn paused(&self) -> Option<PublicError> {
+        self.pauses().any(now())
     }
 }
 

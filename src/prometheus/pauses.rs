@@ -43,6 +43,11 @@ impl Pauses {
         self.0.get(headers).filter(|pause| now < pause.until).map(|pause| pause.cause)
     }
 
+    /// Why nothing is sent now with some headers.
+    pub(super) fn any(&self, now: Instant) -> Option<PublicError> {
+        self.0.values().find(|pause| now < pause.until).map(|pause| pause.cause)
+    }
+
     /// Why a request is not sent that could be sent now; where nothing is said, it has to be.
     pub(super) fn admit(&mut self, headers: &Headers, now: Instant) -> Option<PublicError> {
         let pause = self.0.get_mut(headers)?;

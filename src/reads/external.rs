@@ -7,8 +7,9 @@ use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
-        explain::{self, Inquiry},
+        explain::{self, Api, Inquiry},
         external::{self, ExternalReading},
+        overview::history::{Seen, Topic},
         samples::Vector,
         selector::Selector,
     },
@@ -57,6 +58,18 @@ impl ExternalRequest {
             is_at_zero: false,
         }
     }
+
+    /// What the status page shows of the values.
+    fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
+        let topic = Topic {
+            api: Api::External,
+            namespace: self.path.namespace.clone(),
+            objects: String::new(),
+            metric: self.path.metric.clone(),
+            selector: self.selector.to_string(),
+        };
+        (topic, Seen::sum(readings.iter().map(|reading| reading.milli)))
+    }
 }
 
 impl Reads {
@@ -85,6 +98,7 @@ impl Reads {
         let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
         let subject = Subject::external(rule, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
+        self.records.read(|| request.seen(&readings.values));
         let window_seconds = rule.window_seconds;
         Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
     }

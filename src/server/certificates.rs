@@ -27,17 +27,26 @@ use rustls::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    apiservice::Trust, authority::OwnError, files::CertificateFiles, files::FileError,
-    own::OwnCertificate, pair::Pair, sni::Named,
+    apiservice::Trust,
+    authority::OwnError,
+    files::CertificateFiles,
+    files::FileError,
+    own::OwnCertificate,
+    pair::{Facts, Pair},
+    sni::Named,
 };
 pub use self::{files::Paths, names::Names, sni::NamedPaths};
 use crate::{
+    core::overview::{CertificateFacts, Shown},
     kubernetes::{apiservices::Registrations, secrets::SecretPlace},
     metrics::Metrics,
 };
 
 /// How often files are read again.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many names of the certificate people are shown.
+const MOST_NAMES: usize = 10;
 
 /// At every how many of these looks the cluster is asked: once in a minute.
 const CLUSTER: u32 = 6;
@@ -123,6 +132,21 @@ struct NamedSource {
 pub struct Resolver {
     default: ArcSwap<CertifiedKey>,
     named: ArcSwap<Named>,
+}
+
+impl Resolver {
+    /// What the certificate says about itself that is served to those who name no other host.
+    pub fn facts(&self) -> Option<CertificateFacts> {
+        let key = self.default.load();
+        let facts = Facts::read(key.cert.first()?).ok()?;
+        Some(CertificateFacts {
+            subject: facts.common_name.unwrap_or_default(),
+            issuer: facts.issuer.unwrap_or_default(),
+            names: Shown::first(facts.names, MOST_NAMES),
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+        })
+    }
 }
 
 impl ResolvesServerCert for Resolver {

@@ -190,6 +190,12 @@ pub fn parse_explanation(rest: &str) -> Result<Option<ExplanationPath>, PathErro
     })
 }
 
+/// The same, from a namespace and a metric that are not in a path. The namespace is empty for objects that are in none.
+pub fn explanation_of(namespace: &str, metric: &str) -> Result<ExplanationPath, PathError> {
+    let namespace = (!namespace.is_empty()).then(|| self::namespace(namespace)).transpose()?;
+    Ok(ExplanationPath { namespace, metric: metric.to_owned() })
+}
+
 /// Whether what stands behind the version in a URL has the form of an explanation's. It may still be refused by
 /// [`parse_explanation`]; this looks at each path that is sent, however long, and so at its beginning only.
 pub fn is_explanation(rest: &str) -> bool {

@@ -1,7 +1,7 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
 //! The tests need `prometheus`, `promtool`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its
-//! program fails and says so. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored
+//! program fails and says so; the status page is also looked at in `chromium`, where there is one. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored
 //! unless asked for.
 
 #[cfg(test)]
@@ -80,6 +80,8 @@ mod secrecy;
 mod sharing;
 #[cfg(test)]
 mod silence;
+#[cfg(test)]
+mod status_page;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod autoscaler;
 pub(crate) mod backend;
+pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod console;

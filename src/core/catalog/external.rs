@@ -83,6 +83,11 @@ impl External {
         self.metrics.iter().map(|metric| metric.provider.rule.base.id)
     }
 
+    /// The rule and the name of each metric, sorted by name.
+    pub(super) fn with_rules(&self) -> impl Iterator<Item = (RuleId, &str)> {
+        self.metrics.iter().map(|metric| (metric.provider.rule.base.id, &*metric.name))
+    }
+
     /// The names of all metrics, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.metrics.iter().map(|metric| &*metric.name)

@@ -9,7 +9,7 @@ use crate::core::{
 };
 
 /// An API of metrics that rules are written for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Api {
     /// custom.metrics.k8s.io
     Custom,

@@ -43,7 +43,7 @@ fn leaf(serving: &Serving) -> Vec<u8> {
 
 fn names(serving: &Serving) -> Vec<String> {
     let key = serving.resolver.default.load_full();
-    pair::Facts::read(&key.cert[0]).unwrap().names
+    Facts::read(&key.cert[0]).unwrap().names
 }
 
 fn register(cluster: &Cluster, name: &str, service: &str) {
@@ -123,7 +123,7 @@ async fn when_the_certificate_ends_is_told() {
     let metrics = Arc::<Metrics>::default();
     let mut serving = Serving::load(settings(), None, Arc::clone(&metrics), at(NOW)).await.unwrap();
     let assert_told = |serving: &Serving| {
-        let leaf = pair::Facts::read(&serving.resolver.default.load().cert[0]).unwrap();
+        let leaf = Facts::read(&serving.resolver.default.load().cert[0]).unwrap();
         let name = "loadline_serving_certificate_expiration_timestamp_seconds";
         let line = format!("{name} {}\n", leaf.not_after.as_second());
         assert!(metrics.encode().contains(&line), "{line}: {}", metrics.encode());

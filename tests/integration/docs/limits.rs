@@ -22,6 +22,7 @@ type Number = (&'static str, &'static str, Unit);
 const ANSWERS: Number = ("core/budgets.rs", r"answers: size\(4, (.+)\),", Bytes);
 const LARGEST_ANSWER: Number = ("core/budgets.rs", r"largest_answer: size\(16, (.+)\),", Bytes);
 const DECISIONS: Number = ("core/budgets.rs", r"decisions: part\(64, (.+)\),", Bytes);
+const HISTORIES: Number = ("core/budgets.rs", r"histories: size\(512, (.+)\),", Bytes);
 const READERS: Number = ("core/budgets.rs", r"readers: part\(32, (.+)\),", Bytes);
 const TOKENS: Number = ("core/budgets.rs", r"tokens: part\(64, (.+)\),", Bytes);
 
@@ -58,6 +59,11 @@ const ROWS: &[(&str, &[Number])] = &[
     ("a review that kube-apiserver", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
     ("explanations at a time", &[("http/explain.rs", "AT_ONCE", Count)]),
     ("an explanation", &[("http/explain.rs", "EXPLANATION_TIME", Seconds)]),
+    ("status pages made", &[("http/status_page.rs", "AT_ONCE", Count)]),
+    ("rows of a table of a status page", &[("core/overview.rs", "MOST_ROWS", Count)]),
+    ("a status page", &[("wire/page.rs", "MOST_BYTES", Bytes)]),
+    ("a CPU profile", &[("http/debug.rs", "LONGEST_PROFILE_SECONDS", Seconds)]),
+    ("query of a request to the debug", &[("http/debug.rs", "MAX_QUERY_BYTES", Bytes)]),
     ("a read of a metric", &[("http/deadline.rs", "DEADLINE", Seconds)]),
     ("queries at a time", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
@@ -80,6 +86,10 @@ const ROWS: &[(&str, &[Number])] = &[
     ("from an answer to the whole head", &[("server.rs", "REQUEST_HEAD", Seconds)]),
     ("requests at a time on a connection", &[("server.rs", "MAX_STREAMS", Count)]),
     ("bytes of bodies on the way", &[("server.rs", "BODY_WINDOW", Count)]),
+    (
+        "connections to the debug address",
+        &[("server/plain.rs", "CONNECTIONS", Count), ("server/plain.rs", "HEAD", Seconds)],
+    ),
     ("resets and other misuse of HTTP/2", &[]),
     ("decisions of access reviews", &[DECISIONS]),
     ("who holds which token", &[TOKENS]),
@@ -92,6 +102,8 @@ const ROWS: &[(&str, &[Number])] = &[
             ("core/sharing/readers.rs", "MAX_QUERY_BYTES", Bytes),
         ],
     ),
+    ("last values of metrics", &[HISTORIES, ("core/overview/history.rs", "POINTS", Count)]),
+    ("last errors", &[("records.rs", "FAILURES", Count)]),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[LARGEST_ANSWER]),
     ("all answers that are", &[ANSWERS]),
@@ -150,6 +162,7 @@ const ROWS: &[(&str, &[Number])] = &[
     ("tokens that are", &[TOKENS]),
     ("requests whose token", &[("core/budgets.rs", r"token_reviews: size\(64, (.+)\),", Bytes)]),
     ("groups of readers", &[READERS]),
+    ("metrics whose last values", &[HISTORIES]),
     ("lists of metrics", &[("core/budgets.rs", r"lists: part\(64, (.+)\),", Bytes)]),
     ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (

@@ -52,6 +52,8 @@ pub(crate) struct Launch {
     pub(crate) limits: Limits,
     pub(crate) memory: MemoryBudgets,
     traces: Option<Box<traces::Settings>>,
+    /// Whether there is a debug address.
+    pub(crate) debug: bool,
 }
 
 /// How long answers are kept where nothing else is said: longer than any test.
@@ -84,6 +86,7 @@ impl Launch {
             limits: Limits::default(),
             memory: MemoryBudgets::default(),
             traces: None,
+            debug: false,
         }
     }
 
@@ -131,6 +134,8 @@ impl Launch {
             credentials: self.credentials,
             cluster,
             address: ([127, 0, 0, 1], 0).into(),
+            debug_address: self.debug.then(|| ([127, 0, 0, 1], 0).into()),
+            host: "loadline-0".to_owned(),
             certificates: self.certificates,
             service: self.service,
             tls: Options::default(),
@@ -163,6 +168,7 @@ impl Launch {
         let stop = CancellationToken::new();
         App {
             address: bound.address(),
+            debug_address: bound.debug_address(),
             token: bound.token().to_owned(),
             authority_pem: bound.authority().to_owned(),
             authority,
@@ -179,6 +185,7 @@ impl Launch {
 /// A running server.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
+    pub(crate) debug_address: Option<SocketAddr>,
     pub(crate) token: String,
     pub(crate) authority_pem: String,
     pub(crate) authority: reqwest::Certificate,
