@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod flags;
 mod logging;
+mod migrate;
 mod serve;
 mod signals;
 
@@ -34,6 +35,8 @@ enum Command {
     Check(check::Flags),
     /// Explain why a metric has its value or none, and what an autoscaler makes of it
     Explain(Box<explain::Flags>),
+    /// Convert autoscalers of KEDA and kube-metrics-adapter to HorizontalPodAutoscalers and rules
+    Migrate(Box<migrate::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -63,6 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(flags) => return check::run(&flags).unwrap_or_else(|error| failed(&error)),
         Command::Explain(flags) => {
             return explain::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
+        Command::Migrate(flags) => {
+            return migrate::run(&flags).unwrap_or_else(|error| failed(&error));
         }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),

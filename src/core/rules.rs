@@ -25,7 +25,7 @@ pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use content::Content;
 pub use credentials::{
-    CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback,
+    CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback, origin,
 };
 use fields::{Fields, Text};
 pub(crate) use form::excerpt;

@@ -8,6 +8,7 @@ mod certificates;
 mod examples;
 mod explain;
 mod load;
+mod migrate;
 mod registration;
 mod replacement;
 mod set_up;
