@@ -31,7 +31,7 @@ fn definitions() -> String {
             },
         })
     };
-    kinds.map(|kind| definition(kind).to_string()).join("\n---\n")
+    kinds.map(|kind| definition(kind).to_string()).join("\n")
 }
 
 const OBJECTS: &str = r#"

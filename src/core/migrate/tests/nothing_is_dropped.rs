@@ -14,7 +14,7 @@ metadata:
   name: worker
   namespace: ide
   labels: {team: a}
-  annotations: {mine: here, autoscaling.keda.sh/paused-scale-in: 'true'}
+  annotations: {mine: here, autoscaling.keda.sh/paused-scale-out: 'true'}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: worker, envSourceContainerName: main}
   pollingInterval: 10
