@@ -290,9 +290,10 @@ fn collected(
     let mut labels = labels.flatten().unwrap_or_default();
     labels.remove(TYPE);
     let query_name = labels.remove(QUERY_NAME);
-    if !labels.is_empty() {
-        let text = "the query does not depend on these labels, so the metric has no selector";
-        notes.note(&source.path("metric").key("selector"), text);
+    let selector = source.path("metric").join(["selector", "matchLabels"]);
+    for label in labels.keys() {
+        let text = "the query does not depend on this label, so the metric has no selector";
+        notes.note(&selector.key(label), text);
     }
     let mut target = source.take("target")?;
     let mut take = |key: &str| config.entries.remove(key);

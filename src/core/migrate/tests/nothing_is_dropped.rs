@@ -69,6 +69,27 @@ spec:
 ",
 ];
 
+/// An autoscaler of kube-metrics-adapter. What it has already is handed on as it is.
+const OF_ADAPTER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: myapp
+  annotations: {metric-config.external.events.prometheus/query: sum(events)}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: myapp}
+  minReplicas: 1
+  maxReplicas: 10
+  behavior: {scaleDown: {selectPolicy: Disabled}}
+  metrics:
+  - type: Resource
+    resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}
+  - type: External
+    external:
+      metric: {name: events, selector: {matchLabels: {type: prometheus}}}
+      target: {type: AverageValue, averageValue: '10'}
+";
+
 /// Where nothing is configured, or what is reported as a whole.
 const EXEMPT: &[&str] = &["/status"];
 
@@ -98,7 +119,10 @@ fn pointers(value: &Value, is: &impl Fn(&Value) -> bool) -> Vec<String> {
 
 /// All that comes out.
 fn outcome(documents: &[Value]) -> String {
-    let migration = keda(documents.to_vec(), &Settings::default());
+    let settings = Settings::default();
+    let is_hpa = documents.iter().any(|it| it["kind"] == "HorizontalPodAutoscaler");
+    let migrate = if is_hpa { kube_metrics_adapter } else { keda };
+    let migration = migrate(documents.to_vec(), &settings);
     let notes = migration.notes().iter().map(|note| format!("{note}\n"));
     notes.collect::<String>() + &migration.manifests_yaml()
 }
@@ -117,12 +141,12 @@ fn any_value() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn an_unknown_field_is_reported_wherever_it_is(
-        text in 0..ALL.len(),
+        text in prop::sample::select([ALL, &[OF_ADAPTER]].concat()),
         at in any::<(Index, Index)>(),
         key in "zz[a-zA-Z0-9./-]{0,20}",
         value in any_value(),
     ) {
-        let mut documents = documents(ALL[text]);
+        let mut documents = documents(text);
         let before = outcome(&documents);
         let document = at.0.get_mut(&mut documents);
         let places = pointers(document, &Value::is_object);
