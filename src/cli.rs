@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod flags;
 mod logging;
+mod migrate;
 mod serve;
 mod signals;
 
@@ -37,6 +38,8 @@ enum Command {
     Explain(Box<explain::Flags>),
     /// Compare two servers of the metrics APIs, such as prometheus-adapter and loadline
     Compare(Box<compare::Flags>),
+    /// Convert autoscalers of KEDA and kube-metrics-adapter to HorizontalPodAutoscalers and rules
+    Migrate(Box<migrate::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -69,6 +72,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Compare(flags) => {
             return compare::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
+        Command::Migrate(flags) => {
+            return migrate::run(&flags).unwrap_or_else(|error| failed(&error));
         }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),

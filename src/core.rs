@@ -19,6 +19,7 @@ pub mod key_path;
 pub mod kinds;
 pub mod lint;
 pub mod memory;
+pub mod migrate;
 pub mod names;
 pub mod nearest;
 pub mod nesting;

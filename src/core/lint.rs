@@ -6,7 +6,7 @@
 
 mod backends;
 mod conflicts;
-mod counters;
+pub(in crate::core) mod counters;
 mod elements;
 mod external;
 mod filters;
@@ -253,7 +253,7 @@ fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
 }
 
 /// The tree of a query, or why there is none.
-fn parsed(query: &str) -> Result<Expr, String> {
+pub(in crate::core) fn parsed(query: &str) -> Result<Expr, String> {
     if !nesting::is_safe(query) {
         return Err("it is too long or nested too deeply".to_owned());
     }

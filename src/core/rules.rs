@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use credentials::{
-    CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback,
+    CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback, origin,
 };
 use fields::{Fields, Text};
 pub use fingerprint::Fingerprint;

@@ -104,17 +104,21 @@ pub fn documents(path: &Path) -> Result<Documents, String> {
     for file in files {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
         let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
-        // `n` and `yes` are names, as in all that Kubernetes writes, and what is not looked at may hold any number.
-        let options = serde_saphyr::options! {
-            strict_booleans: true,
-            non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
-        };
-        let documents: Vec<Option<Value>> =
-            serde_saphyr::from_multiple_with_options(&text, options)
-                .map_err(|error| failed(&error.without_snippet()))?;
-        all.extend(Documents::new(documents.into_iter().flatten().collect()));
+        all.extend(documents_of(&text).map_err(|error| failed(&error))?);
     }
     Ok(all)
+}
+
+/// Reads the documents of a text.
+pub fn documents_of(text: &str) -> Result<Documents, String> {
+    // `n` and `yes` are names, as in all that Kubernetes writes, and what is not looked at may hold any number.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+    };
+    let documents: Vec<Option<Value>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| error.without_snippet().to_string())?;
+    Ok(Documents::new(documents.into_iter().flatten().collect()))
 }
 
 /// The workload that an autoscaler scales, its pods, and what there is to say of it.

@@ -9,6 +9,7 @@ mod check;
 mod examples;
 mod explain;
 mod load;
+mod migrate;
 mod registration;
 mod replacement;
 mod set_up;

@@ -61,6 +61,8 @@ mod manifests;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod objects;

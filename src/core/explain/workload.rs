@@ -62,6 +62,11 @@ impl Documents {
         self.0.extend(more.0);
     }
 
+    /// All documents.
+    pub fn into_values(self) -> Vec<Value> {
+        self.0
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

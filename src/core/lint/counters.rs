@@ -203,7 +203,7 @@ fn reads_change(function: &str) -> bool {
 }
 
 /// The name of the series that a selector takes, where it says one.
-pub(super) fn name(selector: &VectorSelector) -> Option<&str> {
+pub(in crate::core) fn name(selector: &VectorSelector) -> Option<&str> {
     use promql_parser::label::{METRIC_NAME, MatchOp};
     let mut matchers = selector.matchers.matchers.iter();
     selector.name.as_deref().or_else(|| {
@@ -231,7 +231,7 @@ fn children(tree: &Expr) -> Vec<&Expr> {
 }
 
 /// Everything in a tree, itself first.
-pub(super) fn all(tree: &Expr) -> Vec<&Expr> {
+pub(in crate::core) fn all(tree: &Expr) -> Vec<&Expr> {
     let mut all = Vec::new();
     let mut left = vec![tree];
     while let Some(next) = left.pop() {
@@ -242,7 +242,7 @@ pub(super) fn all(tree: &Expr) -> Vec<&Expr> {
 }
 
 /// The selectors of a tree.
-pub(super) fn selectors<'t>(tree: &'t Expr) -> Vec<&'t VectorSelector> {
+pub(in crate::core) fn selectors<'t>(tree: &'t Expr) -> Vec<&'t VectorSelector> {
     let selector = |tree: &'t Expr| match tree {
         Expr::VectorSelector(selector) => Some(selector),
         Expr::MatrixSelector(selector) => Some(&selector.vs),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Report, counters, elements, filters,
+    Report, Severity, counters, elements, filters,
     labels::Labels,
     metric_selector, parsed,
     queries::{all_match, fails, not_understood},
@@ -53,10 +53,15 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     if !counters::selectors(&tree).is_empty()
         && metric_selector::is_ignored(&metric_selector::template(rule, report), render)
     {
-        report.warning(
-            rule.id,
+        // A static rule names its one metric itself: where its query is no template, a number is meant.
+        let is_one_number = rule.static_metric.is_some()
+            && !rule.mapping.namespaced()
+            && !report.written.text(&rule.id.key("metricsQuery")).contains("<<");
+        let severity = if is_one_number { Severity::Info } else { Severity::Warning };
+        report.add(
+            severity,
             "selector-ignored",
-            "metricsQuery",
+            rule.id.key("metricsQuery"),
             "the autoscaler's selector never reaches the query: whatever it selects, the value is the same",
             "put <<.LabelMatchers>> into the braces of each selector",
         );

@@ -118,7 +118,7 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 /// Host and port of a URL.
-fn origin(url: &Url) -> String {
+pub fn origin(url: &Url) -> String {
     let host = excerpt::excerpt(url.host_str().unwrap_or_default(), SAID);
     url.port_or_known_default().map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
 }

@@ -30,7 +30,7 @@ fn help(arguments: &[&str]) -> String {
 /// The rows that a table of a subcommand's flags has, in the order of its help: flag, value, default and meaning.
 pub(super) fn rows(subcommand: &str) -> Vec<String> {
     let help = help(&[subcommand, "--help"]);
-    let option = Regex::new(r"(?m)^ +(?:(-[a-z]), +)?(--[a-z0-9-]+)(.*)\n((?: {10}.*\n| *\n)+)");
+    let option = Regex::new(r"(?m)^ +(?:(-[a-zA-Z]), +)?(--[a-z0-9-]+)(.*)\n((?: {10}.*\n| *\n)+)");
     let default = Regex::new(r"\[default: ([^\]]+)\]").expect("our own expression");
     let option = option.expect("our own expression");
     let found = option.captures_iter(&help).filter(|found| found[2] != *"--help");

@@ -41,6 +41,12 @@ fn selectors_that_never_reach_the_query() {
     let place = check(&external("sum(queue)", ""))[0].place.unwrap();
     assert_eq!((place.line, place.column), (2, 40));
 
+    // A static rule whose query is no template means one number.
+    let number = "resources: {namespaced: false}, static: true";
+    tells(code, INFO, &external("sum(queue)", number), &external(sum, number));
+    let by = external("sum(queue) by (<<.GroupBy>>)", number);
+    tells(code, WARNING, &by, &external(sum, number));
+
     // An autoscaler of objects seldom has one.
     let by_name = "sum(up{namespace=\"<<.LabelValuesByName.namespace>>\",pod=~\"<<.LabelValuesByName.pod>>\"}) by (pod)";
     tells(code, INFO, &rule("up", by_name, ""), &rule("up", SUM, ""));

@@ -1,0 +1,86 @@
+//! What came out, as YAML.
+
+use serde_json::{Value, json};
+
+use super::{Migration, Note};
+/// The name of the ConfigMap that carries the rules.
+const CONFIG_MAP: &str = "loadline-migrated";
+
+impl Migration {
+    /// The `HorizontalPodAutoscalers`, each after the notes about what it comes from.
+    pub fn autoscalers_yaml(&self) -> String {
+        self.documents(None)
+    }
+
+    /// The rules file, after all notes; empty where there are no rules.
+    pub fn rules_yaml(&self) -> String {
+        if self.rules.is_empty() {
+            return String::new();
+        }
+        format!("{}{}", comments(&self.notes), self.rules_file())
+    }
+
+    /// Manifests: the `HorizontalPodAutoscalers`, and a ConfigMap with the rules file.
+    pub fn manifests_yaml(&self) -> String {
+        let config_map = (!self.rules.is_empty()).then(|| {
+            let file: String = self.rules_file().lines().map(indented).collect();
+            format!(
+                "# To be merged into loadline's rules file.\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {CONFIG_MAP}\ndata:\n  config.yaml: |\n{file}"
+            )
+        });
+        self.documents(config_map)
+    }
+
+    fn documents(&self, last: Option<String>) -> String {
+        let has_autoscaler =
+            |note: &&Note| self.autoscalers.iter().any(|it| it.source == note.object);
+        let (of_autoscalers, others): (Vec<_>, Vec<_>) =
+            self.notes.iter().partition(|note| has_autoscaler(note));
+        let mut text = comments(others);
+        for autoscaler in &self.autoscalers {
+            text.push_str("---\n");
+            text.push_str(&comment(&format!("From {}.", autoscaler.source)));
+            let about = of_autoscalers.iter().filter(|note| note.object == autoscaler.source);
+            text.push_str(&comments(about.copied()));
+            text.push_str(&yaml(&autoscaler.manifest));
+        }
+        if let Some(last) = last {
+            text.push_str("---\n");
+            text.push_str(&last);
+        }
+        text
+    }
+
+    fn rules_file(&self) -> String {
+        let mut text = String::new();
+        let backends = self.rules.backends();
+        if !backends.is_empty() {
+            text.push_str(&yaml(&json!({"backends": backends})));
+        }
+        text.push_str("externalRules:\n");
+        for (source, rule) in self.rules.rules() {
+            text.push_str(&comment(source));
+            text.push_str(&yaml(&json!([rule])));
+        }
+        text
+    }
+}
+
+fn indented(line: &str) -> String {
+    if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }
+}
+
+fn comments<'n>(notes: impl IntoIterator<Item = &'n Note>) -> String {
+    notes.into_iter().map(|note| comment(&note.to_string())).collect()
+}
+
+/// One line, whatever the text is.
+fn comment(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("# {text}\n")
+}
+
+/// A value as a document in block style. It cannot fail: the keys are texts.
+fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).unwrap_or_default()
+}
