@@ -34,6 +34,7 @@ pub mod samples;
 pub mod selector;
 pub mod series;
 pub mod sharing;
+pub mod simulation;
 pub mod template;
 pub mod window;
 pub mod yaml;

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::core::{
+    excerpt::printable,
     lint::{self, Finding, Severity},
     rules::CredentialPolicy,
     yaml::Place,
@@ -110,14 +111,6 @@ fn around(line: &str, column: u64) -> (String, usize) {
 /// A text of somebody else, without what a terminal would obey.
 fn shown(text: &str) -> String {
     text.chars().map(printable).collect()
-}
-
-fn printable(character: char) -> char {
-    match character {
-        '\t' | '\n' | '\r' => ' ',
-        character if character.is_control() => char::REPLACEMENT_CHARACTER,
-        character => character,
-    }
 }
 
 /// How much was found.
