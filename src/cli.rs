@@ -9,6 +9,7 @@ mod flags;
 mod logging;
 mod serve;
 mod signals;
+mod simulate;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -34,6 +35,8 @@ enum Command {
     Check(check::Flags),
     /// Explain why a metric has its value or none, and what an autoscaler makes of it
     Explain(Box<explain::Flags>),
+    /// Simulate what an autoscaler would have done with the history of its metrics
+    Simulate(Box<simulate::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -63,6 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(flags) => return check::run(&flags).unwrap_or_else(|error| failed(&error)),
         Command::Explain(flags) => {
             return explain::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
+        Command::Simulate(flags) => {
+            return simulate::run(&flags).unwrap_or_else(|error| failed(&error));
         }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),

@@ -7,15 +7,17 @@ mod autoscaler;
 pub mod cluster;
 mod environment;
 pub mod files;
+mod past;
 pub mod question;
 mod served;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use asking::{Deadline, not_a_vector, series};
-pub(crate) use autoscaler::{explain_hpa, explain_metric};
+pub(crate) use autoscaler::{explain_hpa, explain_metric, inquiry};
 pub(crate) use environment::Environment;
 use futures::{StreamExt as _, stream};
+pub(crate) use past::{Past, Progress};
 use served::{Entries, entry, read, served};
 use tokio::time::Instant;
 

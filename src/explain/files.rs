@@ -44,13 +44,14 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// Connects the backends and discovers the metrics of the rules once.
+    /// Connects the backends and discovers once the metrics of the rules that had samples within `max_age`.
     pub async fn begin(
         prometheus: Config,
         policy: CredentialPolicy,
         rules: Rules,
         manifests: Option<Manifests>,
         documents: Documents,
+        max_age: Duration,
     ) -> Result<Self, ConfigError> {
         let metrics = Arc::new(Metrics::default());
         let backends = Arc::new(Backends::new(prometheus, Arc::new(policy), Arc::clone(&metrics))?);
@@ -59,7 +60,7 @@ impl Standalone {
         let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
         let settings = discovery::Settings {
             interval: Duration::from_secs(3_600),
-            max_age: discovery::LOOKBACK,
+            max_age,
             lookback: discovery::LOOKBACK,
         };
         let (discovery, handle) = Discovery::new(
@@ -77,6 +78,16 @@ impl Standalone {
         let explainer =
             Explainer { discovery: handle, objects, backends, rules, patience: PATIENCE };
         Ok(Self { explainer, documents, stop })
+    }
+
+    /// What asks the backends.
+    pub(crate) fn explainer(&self) -> &Explainer {
+        &self.explainer
+    }
+
+    /// The manifests.
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.documents
     }
 }
 

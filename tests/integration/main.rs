@@ -76,6 +76,8 @@ mod sharing;
 #[cfg(test)]
 mod silence;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;
