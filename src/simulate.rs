@@ -18,6 +18,8 @@ use crate::{
     explain::{Environment as _, Past, Progress, files::Standalone, inquiry},
 };
 
+use SimulateError::{Invalid, NoHistory};
+
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +37,17 @@ pub struct Settings {
     pub pod_start: Duration,
 }
 
+/// Why there is no simulation, in a sentence for the user.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SimulateError {
+    /// The autoscaler, or a change of it, is invalid.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no history to simulate.
+    #[error("{0}")]
+    NoHistory(String),
+}
+
 /// An autoscaler that is simulated.
 struct Autoscaler<'a> {
     document: &'a Value,
@@ -49,23 +62,27 @@ struct Recording {
     past: Past,
 }
 
-/// Simulates an autoscaler by its document. Fails with a sentence for the user.
+/// Simulates an autoscaler by its document.
 pub async fn simulate(
     standalone: &Standalone,
     document: &Value,
     settings: &Settings,
     progress: Progress<'_>,
-) -> Result<Report, String> {
-    let autoscaler = Autoscaler::read(document)?;
+) -> Result<Report, SimulateError> {
+    let autoscaler = Autoscaler::read(document).map_err(Invalid)?;
+    let specs = settings.variants.iter().map(|variant| autoscaler.with(variant));
+    let specs = specs.collect::<Result<Vec<_>, _>>().map_err(Invalid)?;
     let known = standalone.target(&autoscaler.hpa, autoscaler.namespace).await.workload;
     let mut notes = Vec::new();
     let recordings =
-        autoscaler.recordings(standalone, known.as_ref(), settings, &mut notes, progress).await?;
+        autoscaler.recordings(standalone, known.as_ref(), settings, &mut notes, progress).await;
+    let recordings = recordings.map_err(NoHistory)?;
     let replicas = match &settings.recorded_replicas {
         None => None,
         Some(query) => {
             let replicas = standalone.explainer().past_query(query, settings.grid, progress).await;
-            let replicas = replicas.map_err(|why| format!("--recorded-replicas: {why}"))?;
+            let replicas =
+                replicas.map_err(|why| NoHistory(format!("--recorded-replicas: {why}")))?;
             Some(Arc::<[Option<f64>]>::from(replicas))
         }
     };
@@ -81,8 +98,7 @@ pub async fn simulate(
         usage_window_ms: standalone.explainer().usage_window_ms(),
     };
     let mut runs = Vec::new();
-    for variant in &settings.variants {
-        let spec = autoscaler.with(variant)?;
+    for (variant, spec) in settings.variants.iter().zip(specs) {
         let kept = recordings.iter().filter_map(|it| spec.metrics.get(it.at).cloned());
         let spec = Spec { metrics: kept.collect(), ..spec };
         let loads: Vec<_> = spec
@@ -96,7 +112,7 @@ pub async fn simulate(
             })
             .collect();
         let timeline = simulation::run(&spec, &loads, settings.grid, &workload)
-            .map_err(|problem| format!("{}: {problem}", variant.name))?;
+            .map_err(|problem| Invalid(format!("{}: {problem}", variant.name)))?;
         let summary = Summary::of(&spec, &timeline);
         let models: Vec<_> = loads.iter().map(|load| load.model).collect();
         let findings = Finding::all(&spec, &models, &timeline, &summary);

@@ -22,7 +22,7 @@ use crate::{
     },
     discovery::LOOKBACK,
     explain::files,
-    simulate::{Settings, simulate},
+    simulate::{Settings, SimulateError, simulate},
 };
 
 /// The longest time that is simulated.
@@ -197,7 +197,10 @@ async fn reports(flags: &Flags) -> anyhow::Result<Vec<Report>> {
     let mut reports = Vec::new();
     for hpa in &hpas {
         let report = Box::pin(simulate(&standalone, hpa, &settings, &mut progress)).await;
-        reports.push(report.map_err(anyhow::Error::msg)?);
+        reports.push(report.map_err(|error| match error {
+            SimulateError::Invalid(problem) => UsageError(problem).into(),
+            SimulateError::NoHistory(why) => anyhow::Error::msg(why),
+        })?);
     }
     Ok(reports)
 }

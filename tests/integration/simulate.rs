@@ -230,8 +230,6 @@ async fn what_cannot_be_simulated_says_why() {
     let average = || external("queue_messages");
     let many = |count: usize| (0..count).map(|_| hpa("web", &average())).collect::<Vec<_>>();
     let one = || many(1);
-    let mut large = one();
-    large[0]["spec"]["maxReplicas"] = 2_000_000_000.into();
     for (hpas, arguments, code, wanted) in [
         (one(), vec!["--since=1h"], 1, "no value"),
         (vec![hpa("web", &external("queue_message"))], vec!["--since=1h"], 1, "queue_message"),
@@ -240,6 +238,8 @@ async fn what_cannot_be_simulated_says_why() {
         (one(), vec!["--since=32d"], 2, "--since"),
         (one(), vec!["--step=1s"], 2, "--step"),
         (one(), vec!["--until=yesterday"], 2, "--until"),
+        (one(), vec!["--set=maxReplica=3"], 2, "maxReplica"),
+        (one(), vec!["--set=behavior.scaleUp.window=3"], 2, "scaleUp.window"),
         (one(), vec!["--variant=target=3"], 2, "--variant"),
         (one(), vec!["--variant=a:target=3", "--variant=a:target=4"], 2, "--variant"),
         (one(), vec!["--since=1h", "--html=/nowhere/page.html"], 1, "no value"),
