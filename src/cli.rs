@@ -11,6 +11,7 @@ mod logging;
 mod migrate;
 mod serve;
 mod signals;
+mod simulate;
 
 use std::{ffi::OsString, io::Write as _, process::ExitCode};
 
@@ -40,6 +41,8 @@ enum Command {
     Compare(Box<compare::Flags>),
     /// Convert autoscalers of KEDA and kube-metrics-adapter to HorizontalPodAutoscalers and rules
     Migrate(Box<migrate::Flags>),
+    /// Simulate what an autoscaler would have done with the history of its metrics
+    Simulate(Box<simulate::Flags>),
     /// Run a demo on this machine: a synthetic workload, a store, loadline and an autoscaler
     #[cfg(feature = "demo")]
     Demo(demo::Flags),
@@ -75,6 +78,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Migrate(flags) => {
             return migrate::run(&flags).unwrap_or_else(|error| failed(&error));
+        }
+        Command::Simulate(flags) => {
+            return simulate::run(&flags).unwrap_or_else(|error| failed(&error));
         }
         #[cfg(feature = "demo")]
         Command::Demo(flags) => demo::run(&flags),

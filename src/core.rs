@@ -39,6 +39,7 @@ pub mod selector;
 pub mod series;
 pub mod sharing;
 pub mod shell;
+pub mod simulation;
 pub mod template;
 pub mod window;
 pub mod yaml;

@@ -8,6 +8,7 @@ mod begin;
 pub mod cluster;
 mod environment;
 pub mod files;
+mod past;
 pub mod question;
 mod served;
 mod unserved;
@@ -15,9 +16,10 @@ mod unserved;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use asking::{Deadline, not_a_vector};
-pub(crate) use autoscaler::{explain_hpa, explain_metric};
+pub(crate) use autoscaler::{explain_hpa, explain_metric, inquiry};
 pub(crate) use begin::begin;
 pub(crate) use environment::{Environment, Server, Target, Way};
+pub(crate) use past::{Past, Progress};
 use served::entry;
 use tokio::time::Instant;
 

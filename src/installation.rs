@@ -18,6 +18,7 @@ use crate::{
         installation::{self, Finding, Subject},
         rules::CredentialPolicy,
     },
+    discovery::LOOKBACK,
     explain::{Deadline, begin, cluster::Cluster},
     objects::Objects,
     prometheus::{Config, ConfigError},
@@ -99,7 +100,7 @@ async fn of_source(
         return Ok(subjects().map(|subject| Finding::unchecked(subject, why)).into());
     };
     let kinds = cluster.reader().kinds();
-    let begun = begin(prometheus, policy, rules, kinds, Objects::Unknown);
+    let begun = begin(prometheus, policy, rules, kinds, Objects::Unknown, LOOKBACK);
     let Ok(begun) = timeout_at(until, begun).await else {
         let late = "no discovery has ended in time";
         let help = "allow more time by --timeout";

@@ -36,6 +36,7 @@ pub mod records;
 pub mod registrations;
 pub mod rules_file;
 pub mod server;
+pub mod simulate;
 pub mod single_flight;
 pub mod traces;
 pub mod wire;

@@ -18,6 +18,7 @@ mod error;
 mod exchange;
 mod handle;
 mod pauses;
+mod range;
 mod secrets;
 mod shares;
 mod span;
@@ -65,6 +66,9 @@ const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 /// Where queries are evaluated. The endpoints are labels of metrics as prometheus-adapter has them, with the slash.
 const QUERY: &str = "/api/v1/query";
 
+/// Where queries are evaluated at many times.
+const QUERY_RANGE: &str = "/api/v1/query_range";
+
 /// Where metric names are asked for.
 const METRIC_NAMES: &str = "/api/v1/label/__name__/values";
 
@@ -108,7 +112,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Instant queries sent.
+    /// Instant and range queries sent.
     pub fn queries(&self) -> u64 {
         self.queries.load(Ordering::Relaxed)
     }
@@ -124,7 +128,16 @@ impl Traffic {
     }
 }
 
-/// The time range of a metadata request, in whole seconds since the epoch.
+/// A query on its way to an endpoint.
+struct Question<'q> {
+    path: &'static str,
+    promql: &'q str,
+    headers: &'q Headers,
+    timeout: Duration,
+    namespace: &'q Arc<str>,
+}
+
+/// The time range of a metadata request or of a range query, in whole seconds since the epoch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Range {
     /// The beginning.
@@ -227,22 +240,36 @@ impl Prometheus {
         namespace: &Arc<str>,
     ) -> Result<Answer, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
-        self.admitted(QUERY, headers).await?;
-        let _permit = self.permit(namespace, timeout).await?;
-        self.unpaused(QUERY, headers)?;
-        self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-        let mut span = span::begin(self.connections.config(), QUERY, promql);
-        let request = span.during(self.send_query(promql, headers, timeout));
-        let body = self.exchange(QUERY, timeout, headers, request).await;
-        let mut answer = match body {
-            Ok(body) => self.decoded(body, headers, decode::query).await,
-            Err(error) => Err(error),
-        };
+        let question = Question { path: QUERY, promql, headers, timeout, namespace };
+        let send = || self.send_query(promql, headers, timeout);
+        let mut answer = self.evaluated(question, send, decode::query).await;
         if let Ok(Answer::Vector(Vector { warnings, .. })) = &mut answer
             && !warnings.is_empty()
         {
             self.secrets(headers).withhold_from(warnings);
         }
+        answer
+    }
+
+    /// Sends a query when it is its turn, and decodes the answer.
+    async fn evaluated<T: Send + 'static, F: Future<Output = Result<Body, Error>>>(
+        &self,
+        question: Question<'_>,
+        send: impl FnOnce() -> F,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Question { path, promql, headers, timeout, namespace } = question;
+        self.admitted(path, headers).await?;
+        let _permit = self.permit(path, namespace, timeout).await?;
+        self.unpaused(path, headers)?;
+        self.traffic.queries.fetch_add(1, Ordering::Relaxed);
+        let mut span = span::begin(self.connections.config(), path, promql);
+        let request = span.during(send());
+        let body = self.exchange(path, timeout, headers, request).await;
+        let answer = match body {
+            Ok(body) => self.decoded(body, headers, decode).await,
+            Err(error) => Err(error),
+        };
         span::end(&mut span, &answer);
         let outcome = answer.as_ref().map_or_else(Error::kind, |_| "success");
         tracing::debug!(query = promql, outcome, "asked Prometheus");

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -12,7 +13,11 @@ use serde_json::Value;
 
 use super::flags::{CredentialFlags, PrometheusFlags, UsageError};
 use crate::{
-    core::explain::{Cause, Explanation, Step, Verdict, name, workload::Documents},
+    core::{
+        explain::{Cause, Explanation, Step, Verdict, name, workload::Documents},
+        rules::CredentialPolicy,
+    },
+    discovery::LOOKBACK,
     explain::{
         Environment,
         cluster::Cluster,
@@ -21,6 +26,8 @@ use crate::{
         question::{MetricQuestion, Question},
     },
     objects::Manifests,
+    prometheus::{self, ConfigError},
+    rules_file::Rules,
 };
 
 /// The flags of `explain`.
@@ -132,6 +139,50 @@ async fn explain(flags: &Flags) -> anyhow::Result<Vec<Explanation>> {
     }
 }
 
+/// The files that stand for a cluster, and the Prometheus beside them.
+pub(super) struct Files<'f> {
+    /// The rules.
+    pub(super) config: &'f Path,
+    /// The manifests of the objects.
+    pub(super) objects: Option<&'f Path>,
+    pub(super) prometheus: &'f PrometheusFlags,
+    pub(super) credentials: &'f CredentialFlags,
+}
+
+/// What was read from them.
+pub(super) struct Contents {
+    prometheus: prometheus::Config,
+    policy: CredentialPolicy,
+    rules: Rules,
+    known: Option<Manifests>,
+    /// The manifests of the objects, and of the autoscalers.
+    documents: Documents,
+}
+
+impl Files<'_> {
+    /// Reads them. The manifests of autoscalers are objects, too.
+    pub(super) fn read(&self, manifests: &Documents) -> anyhow::Result<Contents> {
+        let Self { config, objects, prometheus, credentials } = *self;
+        let mut documents =
+            objects.map(files::documents).transpose().map_err(UsageError)?.unwrap_or_default();
+        let text = fs::read_to_string(config)
+            .map_err(|error| UsageError(format!("--config: {}: {error}", config.display())))?;
+        let known = objects.map(Manifests::read).transpose();
+        let known = known.map_err(|error| UsageError(format!("--objects: {error}")))?;
+        documents.extend(manifests.clone());
+        let (prometheus, policy) = (prometheus.config()?, credentials.policy()?);
+        Ok(Contents { prometheus, policy, rules: files::rules(&text), known, documents })
+    }
+}
+
+impl Contents {
+    /// Connects the backends, and finds the metrics that had samples within `max_age`.
+    pub(super) async fn begin(self, max_age: Duration) -> Result<Standalone, ConfigError> {
+        let Self { prometheus, policy, rules, known, documents } = self;
+        Standalone::begin(prometheus, policy, rules, known, documents, max_age).await
+    }
+}
+
 /// Explains with rules and objects of files, and a Prometheus.
 async fn of_files(
     flags: &Flags,
@@ -139,24 +190,16 @@ async fn of_files(
     question: Option<&Question>,
     manifests: &Documents,
 ) -> anyhow::Result<Vec<Explanation>> {
-    let objects = flags.objects.as_deref();
-    let mut documents =
-        objects.map(files::documents).transpose().map_err(UsageError)?.unwrap_or_default();
-    let text = fs::read_to_string(config)
-        .map_err(|error| UsageError(format!("--config: {}: {error}", config.display())))?;
-    let known = objects.map(Manifests::read).transpose();
-    let known = known.map_err(|error| UsageError(format!("--objects: {error}")))?;
-    documents.extend(manifests.clone());
-    let asked = if manifests.is_empty() { &documents } else { manifests };
+    let files = Files {
+        config,
+        objects: flags.objects.as_deref(),
+        prometheus: &flags.prometheus,
+        credentials: &flags.credentials,
+    };
+    let contents = files.read(manifests)?;
+    let asked = if manifests.is_empty() { &contents.documents } else { manifests };
     let hpas = autoscalers(asked, flags.namespace.as_deref());
-    let standalone = Standalone::begin(
-        flags.prometheus.config()?,
-        flags.credentials.policy()?,
-        files::rules(&text),
-        known,
-        documents,
-    );
-    let standalone = standalone.await?;
+    let standalone = contents.begin(LOOKBACK).await?;
     if let Some(Question::Metric(metric)) = question {
         let namespace = flags.namespace.as_deref().unwrap_or("default");
         return of_metric(&standalone, flags, metric, namespace).await;
@@ -245,7 +288,7 @@ fn called(question: Option<&Question>) -> String {
 }
 
 /// Those of the documents that are autoscalers, in a namespace where they name none.
-fn autoscalers(documents: &Documents, namespace: Option<&str>) -> Vec<Value> {
+pub(super) fn autoscalers(documents: &Documents, namespace: Option<&str>) -> Vec<Value> {
     let mut hpas: Vec<Value> = documents.of_kind("HorizontalPodAutoscaler").cloned().collect();
     for hpa in &mut hpas {
         if let (Some(namespace), Some(Value::Object(metadata))) =

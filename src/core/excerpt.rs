@@ -16,6 +16,15 @@ pub fn excerpt(text: &str, longest: usize) -> String {
     excerpt
 }
 
+/// A character of somebody else, or what stands in for one that a terminal would obey.
+pub fn printable(character: char) -> char {
+    match character {
+        '\t' | '\n' | '\r' => ' ',
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

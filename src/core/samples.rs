@@ -1,13 +1,15 @@
-//! An instant vector as the backend gave it: what is cached, and what values are read from.
+//! An instant vector, or many of a range, as the backend gave it: what is cached, and what values are read from.
 //!
 //! A backend decides how many samples there are, so a vector is a few large allocations, whose size is that of what is in
 //! them: two dozen bytes for a sample and its values' texts.
 
 mod labels;
+mod matrix;
 
 use std::cmp::Ordering;
 
 pub use labels::{LabelSets, Labels, MAX_NAMES};
+pub use matrix::{Matrix, Points};
 
 use self::labels::Names;
 use super::{

@@ -106,7 +106,11 @@ fn of_usage(metric: &Metric) -> Answered {
 }
 
 /// What an autoscaler asks of a metric; nothing where it asks another API.
-fn inquiry(metric: &Metric, namespace: &str, workload: Option<&Workload>) -> Option<Inquiry> {
+pub(crate) fn inquiry(
+    metric: &Metric,
+    namespace: &str,
+    workload: Option<&Workload>,
+) -> Option<Inquiry> {
     let (subject, name, selector) = match &metric.source {
         Source::Pods { metric, selector } => {
             let text = workload.map_or("", |workload| workload.selector.as_str());

@@ -20,13 +20,14 @@ use crate::{
 /// How long an explanation may take. Each query has a time of its own besides.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Connects the backends and discovers the metrics of the rules once. The discovery ends with the guard.
+/// Connects the backends and discovers once the metrics of the rules that had samples within `max_age`. The discovery ends with the guard.
 pub(crate) async fn begin(
     prometheus: Config,
     policy: CredentialPolicy,
     rules: Rules,
     kinds: KindsSource,
     objects: Objects,
+    max_age: Duration,
 ) -> Result<(Explainer, DropGuard), ConfigError> {
     let metrics = Arc::new(Metrics::default());
     let backends = Arc::new(Backends::new(prometheus, Arc::new(policy), Arc::clone(&metrics))?);
@@ -34,7 +35,7 @@ pub(crate) async fn begin(
     backends.install(&current.backends);
     let settings = discovery::Settings {
         interval: Duration::from_secs(3_600),
-        max_age: discovery::LOOKBACK,
+        max_age,
         lookback: discovery::LOOKBACK,
     };
     let (discovery, handle) = Discovery::new(

@@ -1,6 +1,6 @@
 //! An explanation without a cluster: rules and objects of files, and a Prometheus.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
@@ -38,19 +38,30 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// Connects the backends and discovers the metrics of the rules once.
+    /// Connects the backends and discovers once the metrics of the rules that had samples within `max_age`.
     pub async fn begin(
         prometheus: Config,
         policy: CredentialPolicy,
         rules: Rules,
         manifests: Option<Manifests>,
         documents: Documents,
+        max_age: Duration,
     ) -> Result<Self, ConfigError> {
         let kinds = manifests.as_ref().map_or_else(Kinds::builtin, Manifests::kinds);
         let kinds = KindsSource::Builtin(Arc::new(kinds));
         let objects = manifests.map_or(Objects::Unknown, Objects::Manifests);
-        let (explainer, stop) = begin(prometheus, policy, rules, kinds, objects).await?;
+        let (explainer, stop) = begin(prometheus, policy, rules, kinds, objects, max_age).await?;
         Ok(Self { explainer, documents, _stop: stop })
+    }
+
+    /// What asks the backends.
+    pub(crate) fn explainer(&self) -> &Explainer {
+        &self.explainer
+    }
+
+    /// The manifests.
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.documents
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         external, oddity,
         plan::{self, PlanError, shareable},
         reading,
-        rules::{MetricRule, OnEmpty},
+        rules::{MetricRule, OnEmpty, RuleBase},
         samples::{Index, Labels, Vector},
         selector::Selector,
         window,
@@ -34,7 +34,7 @@ pub(super) enum Entries {
 }
 
 impl Entries {
-    fn rule(&self) -> MetricRule {
+    pub(super) fn rule(&self) -> MetricRule {
         match self {
             Self::Custom(entry) => MetricRule::Custom(Arc::clone(&entry.rule)),
             Self::External(entry) => MetricRule::External(Arc::clone(&entry.rule)),
@@ -50,11 +50,18 @@ impl Entries {
 
     /// The query that an autoscaler with this selector would get.
     fn plan(&self, facts: &Facts, selector: &Selector) -> Result<plan::Plan, PlanError> {
-        let namespace = facts.asked.namespace.as_deref();
+        self.plan_of(facts.asked.namespace.as_deref(), &objects_of(facts), selector)
+    }
+
+    /// The query for objects in a namespace.
+    pub(super) fn plan_of(
+        &self,
+        namespace: Option<&str>,
+        objects: &plan::Objects,
+        selector: &Selector,
+    ) -> Result<plan::Plan, PlanError> {
         match self {
-            Self::Custom(entry) => {
-                plan::exact(entry.source(), namespace, &objects_of(facts), selector)
-            }
+            Self::Custom(entry) => plan::exact(entry.source(), namespace, objects, selector),
             Self::External(entry) => {
                 let query = external::query(entry, namespace.unwrap_or_default(), selector)?;
                 Ok(plan::Plan { query: query.into(), key: plan::Key::default() })
@@ -224,19 +231,9 @@ fn read(
     let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
     match entry {
         Entries::Custom(entry) => {
-            let objects = objects_of(facts);
-            let index = Index::new(vector, &plan.key);
-            let base = &entry.rule.base;
-            let mut readings = reading::read(vector, &index, namespace, &objects, base.nan);
-            if let (OnEmpty::Zero, plan::Objects::Named(names)) = (base.on_empty, &objects)
-                && !vector.is_partial
-            {
-                // Only an object that exists has the value 0.
-                let is_there =
-                    |name: &&Arc<str>| facts.objects.all.iter().any(|it| **it == ***name);
-                let existing: Vec<_> = names.iter().filter(is_there).cloned().collect();
-                readings.fill(&existing, 0);
-            }
+            let is_there = |name: &str| facts.objects.all.iter().any(|it| it == name);
+            let place = (namespace, &objects_of(facts));
+            let readings = readings(vector, &entry.rule.base, &plan.key, place, is_there);
             answer.several = readings
                 .odd
                 .example(oddity::Oddity::SeveralSamples)
@@ -260,4 +257,23 @@ fn read(
                 .collect();
         }
     }
+}
+
+/// The values of objects in a namespace. Where the rule says so, those that exist have the value 0 without a sample.
+pub(super) fn readings(
+    vector: &Vector,
+    rule: &RuleBase,
+    key: &plan::Key,
+    (namespace, objects): (&str, &plan::Objects),
+    is_there: impl Fn(&str) -> bool,
+) -> reading::Readings {
+    let index = Index::new(vector, key);
+    let mut readings = reading::read(vector, &index, namespace, objects, rule.nan);
+    if let (OnEmpty::Zero, plan::Objects::Named(names)) = (rule.on_empty, objects)
+        && !vector.is_partial
+    {
+        let existing: Vec<_> = names.iter().filter(|name| is_there(name)).cloned().collect();
+        readings.fill(&existing, 0);
+    }
+    readings
 }

@@ -4,7 +4,11 @@
 //! relatives say: error types that Prometheus does not have, native histograms among floats, times that no clock has,
 //! warnings, partial answers.
 
+mod matrix;
+
 use std::{borrow::Cow, collections::BTreeSet, fmt};
+
+pub use matrix::matrix;
 
 use serde::{
     Deserialize, Deserializer,

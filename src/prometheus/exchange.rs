@@ -71,6 +71,7 @@ impl Prometheus {
     /// Waits for others, which is not the query's fault, and so not within its time.
     pub(super) async fn permit(
         &self,
+        path: &'static str,
         namespace: &Arc<str>,
         timeout: Duration,
     ) -> Result<Permit<'_>, Error> {
@@ -79,7 +80,7 @@ impl Prometheus {
             Err(ahead) => ahead,
         };
         if !self.turns().join(ahead, timeout, now()) {
-            return Err(self.unsent(QUERY, Error::Busy(timeout)));
+            return Err(self.unsent(path, Error::Busy(timeout)));
         }
         let _waiting = Waiting(&self.turns);
         let permit = tokio::time::timeout(timeout, self.in_flight.wait(namespace));
@@ -95,7 +96,7 @@ impl Prometheus {
                 Error::Busy(timeout)
             },
         };
-        Err(self.unsent(QUERY, error))
+        Err(self.unsent(path, error))
     }
 
     /// Waits until the backend answers nobody, and says why.

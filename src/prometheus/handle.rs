@@ -9,12 +9,13 @@ use std::{
 
 use super::{
     Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, SERIES, decode,
-    shares::Permit,
+    range::Steps, shares::Permit,
 };
 use crate::core::{
     catalog::Found,
     installation::product::BuildInfo,
     memory::{self, Texts},
+    samples::Matrix,
 };
 
 /// A backend, and what is sent with every request to it. Equal handles return equal answers to equal queries; for whom they
@@ -57,6 +58,19 @@ impl BackendHandle {
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
         self.prometheus.query(promql, &self.headers, self.timeout, &self.namespace).await
+    }
+
+    /// Evaluates a query at each step of a range, both ends included. An answer has the bounds of every query's.
+    pub async fn query_range(
+        &self,
+        promql: &str,
+        range: Range,
+        step: Duration,
+    ) -> Result<Matrix, Error> {
+        let steps = Steps { range, step };
+        self.prometheus
+            .query_range(promql, steps, &self.headers, self.timeout, &self.namespace)
+            .await
     }
 
     /// The names of the labels that the series of a selector carry.

@@ -118,7 +118,8 @@ fn table_rows(path: &str) -> Vec<String> {
 fn the_page_of_flags_has_each_with_its_default() {
     let of_serve = flags::rows("serve");
     assert!(of_serve.len() > 50, "{of_serve:?}");
-    let others = ["check", "explain", "compare", "migrate"].into_iter().flat_map(flags::rows);
+    let others =
+        ["check", "explain", "compare", "migrate", "simulate"].into_iter().flat_map(flags::rows);
     let of_all: Vec<_> = of_serve.into_iter().chain(others).collect();
     let shown = table_rows("docs/flags.md");
     let missing: Vec<_> = of_all.iter().filter(|row| !shown.contains(row)).collect();

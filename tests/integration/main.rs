@@ -83,6 +83,8 @@ mod sharing;
 #[cfg(test)]
 mod silence;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod status_page;
 #[cfg(test)]
 mod support;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::live;
 use crate::core::{
+    excerpt::printable,
     installation,
     lint::{self, Finding, Severity},
     rules::CredentialPolicy,
@@ -125,14 +126,6 @@ fn around(line: &str, column: u64) -> (String, usize) {
 /// A text of somebody else, without what a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
     text.chars().map(printable).collect()
-}
-
-fn printable(character: char) -> char {
-    match character {
-        '\t' | '\n' | '\r' => ' ',
-        character if character.is_control() => char::REPLACEMENT_CHARACTER,
-        character => character,
-    }
 }
 
 /// How much was found.

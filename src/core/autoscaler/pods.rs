@@ -162,6 +162,11 @@ impl Pod {
         self.phase == "Running" && self.ready.is_some_and(|ready| ready.status == Readiness::Ready)
     }
 
+    /// Whether a utilization of the pod, or of one of its containers, is relative to something.
+    pub fn has_request(&self, resource: &str, container: Option<&str>) -> bool {
+        self.request(resource, container).is_ok_and(|request| request > 0)
+    }
+
     fn has_doubtful_cpu(&self, sample: PodSample, now_ms: i64) -> bool {
         let (Some(ready), Some(started)) = (self.ready, self.started_ms) else { return true };
         let is_unready = ready.status == Readiness::Unready;

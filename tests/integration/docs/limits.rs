@@ -164,6 +164,17 @@ const ROWS: &[(&str, &[Number])] = &[
     ("groups of readers", &[READERS]),
     ("metrics whose last values", &[HISTORIES]),
     ("lists of metrics", &[("core/budgets.rs", r"lists: part\(64, (.+)\),", Bytes)]),
+    ("the time that is simulated", &[]),
+    ("times of a range query", &[("explain/past.rs", "MOST_POINTS", Count)]),
+    (
+        "autoscalers of a simulation",
+        &[
+            ("cli/simulate.rs", "MOST_AUTOSCALERS", Count),
+            ("core/simulation.rs", "MOST_METRICS", Count),
+        ],
+    ),
+    ("variants of an autoscaler", &[("cli/simulate.rs", "MOST_VARIANTS", Count)]),
+    ("replicas that are simulated", &[("core/simulation.rs", "MOST_REPLICAS", Count)]),
     ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
         "metrics that are fetched before",
