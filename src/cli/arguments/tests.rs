@@ -64,7 +64,7 @@ fn what_was_meant_as_a_flag_is_refused_with_the_reason() {
         (&["---standalone"], "two hyphens"),
         (&["prometheus-url=secret"], "two hyphens"),
         (&["prometheus_url=secret"], "two hyphens"),
-        (&["--", "--prometheus-url=secret"], "behind `--`"),
+        (&["--", "--prometheus-url=secret"], "after `--`"),
         (&["--", "prometheus-url=secret"], "two hyphens"),
         (&["--prometheus-url secret"], "=VALUE"),
         (&["--prometheus-url: secret"], "=VALUE"),
