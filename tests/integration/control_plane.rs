@@ -10,5 +10,6 @@ mod explain;
 mod load;
 mod registration;
 mod replacement;
+mod rollout;
 mod set_up;
 mod usage;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -145,6 +146,10 @@ impl Server {
         let mut process = Process::start(command, "cargo builds it");
         let port = process.port().await;
         Self { process, port, folder }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// A client that trusts its certificate.

@@ -219,10 +219,14 @@ impl ControlPlane {
         kubectl::succeeds(&self.kubeconfig, &["create", "namespace", name]).await;
     }
 
+    /// Status and body of the answer to an administrator's GET.
+    pub(crate) async fn ask(&self, path: &str) -> reqwest::Result<(StatusCode, Value)> {
+        self.admin.ask(Method::GET, path, "", &Value::Null).await
+    }
+
     /// An object; nothing where there is none.
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
-        let (status, answer) =
-            self.admin.ask(Method::GET, path, "", &Value::Null).await.expect("an answer");
+        let (status, answer) = self.ask(path).await.expect("an answer");
         (status == 200).then_some(answer)
     }
 
