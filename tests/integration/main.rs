@@ -44,6 +44,8 @@ mod failures;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;
