@@ -11,5 +11,5 @@ mod load;
 mod registration;
 mod replacement;
 mod rollout;
-mod set_up;
+pub(crate) mod set_up;
 mod usage;

@@ -78,6 +78,8 @@ mod sharing;
 #[cfg(test)]
 mod silence;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod traces;

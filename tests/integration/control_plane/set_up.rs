@@ -148,6 +148,13 @@ impl Server {
         Self { process, port, folder }
     }
 
+    /// Writes other rules, as the kubelet does.
+    pub(crate) fn write_rules(&self, rules: &str) {
+        let next = self.folder.path().join("next.yaml");
+        fs::write(&next, rules).unwrap();
+        fs::rename(next, self.folder.path().join("config.yaml")).unwrap();
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
