@@ -10,6 +10,7 @@
 
 mod availability;
 pub mod bodies;
+mod clock;
 pub mod config;
 mod confined;
 mod connection;
@@ -34,6 +35,7 @@ use std::{
 
 use availability::Availability;
 use bodies::{Bodies, Body};
+use clock::Clock;
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 use decode::DecodeError;
@@ -95,6 +97,7 @@ pub struct Prometheus {
     metrics: backend::Backend,
     availability: watch::Sender<Availability>,
     pauses: Mutex<Pauses>,
+    clock: Clock,
     in_flight: Permits,
     turns: Mutex<Turns>,
     bodies: Arc<Bodies>,
@@ -161,6 +164,7 @@ impl Prometheus {
             metrics,
             availability: watch::Sender::new(Availability::Answering),
             pauses: Mutex::default(),
+            clock: Clock::default(),
             in_flight: Permits::new(concurrency),
             turns: Mutex::default(),
             bodies,
@@ -355,6 +359,25 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Body, Error> {
         let until = patience(self.discovery_timeout);
+        let asked = self.clock.covering(range);
+        let body = self.send_selector(path, selector, asked, headers, until).await?;
+        let wanted = self.clock.covering(range);
+        if wanted == asked {
+            return Ok(body);
+        }
+        // This answer was the first to say what time it is there.
+        drop(body);
+        self.send_selector(path, selector, wanted, headers, until).await
+    }
+
+    async fn send_selector(
+        &self,
+        path: &str,
+        selector: &str,
+        range: Range,
+        headers: &Headers,
+        until: Instant,
+    ) -> Result<Body, Error> {
         let connection = self.connections.current();
         let (start, end) = (range.start.to_string(), range.end.to_string());
         let parameters = [("match[]", selector), ("start", &start), ("end", &end)];
@@ -400,8 +423,16 @@ impl Prometheus {
         limit: usize,
         until: Instant,
     ) -> Result<Body, Error> {
-        let status = response.status();
-        let retry_after = retry_after(status, response.headers(), jiff::Timestamp::now());
+        let (status, now) = (response.status(), jiff::Timestamp::now());
+        let retry_after = retry_after(status, response.headers(), now);
+        if let Some(ahead) = self.clock.read(response.headers(), now) {
+            let backend = &self.connections.config().name;
+            tracing::warn!(
+                backend,
+                ahead,
+                "the clock of Prometheus is not ours; the difference is in seconds"
+            );
+        }
         let mut body = self.bodies.begin(limit, until);
         body.expect(response.content_length().unwrap_or_default())?;
         loop {

@@ -213,8 +213,11 @@ mod tests {
     fn of_several_samples_the_choice_does_not_depend_on_their_order() {
         let one = (&[("method", "x"), ("pod", "a")][..], 1.0);
         let two = (&[("method", "y"), ("pod", "a")][..], 2.0);
-        for samples in [[one, two], [two, one]] {
-            let readings = read(&vector(&samples), "pod", &Objects::Any);
+        let same = (&[("pod", "a"), ("method", "y")][..], -7.0);
+        for samples in
+            [[one, two].as_slice(), &[two, one], &[same, one, two], &[two, same], &[same, two]]
+        {
+            let readings = read(&vector(samples), "pod", &Objects::Any);
             assert_eq!(values(&readings), [("a", 2000)]);
             assert_eq!(readings.odd.example(Oddity::SeveralSamples), Some("a"));
         }

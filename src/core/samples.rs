@@ -266,6 +266,10 @@ impl Index {
         if !key.is_sorted {
             for of_one in places.chunk_by_mut(|a, b| object(a) == object(b)) {
                 if of_one.len() > 1 {
+                    // Those with the same labels, of which a Prometheus has only one.
+                    let value =
+                        |place: &Place| sample(vector, place.at).map_or(0.0, |found| found.value);
+                    of_one.sort_by(|a, b| value(a).total_cmp(&value(b)));
                     of_one.sort_by_cached_key(|place| {
                         sample(vector, place.at).map(|sample| sample.labels.sorted())
                     });

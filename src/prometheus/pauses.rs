@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Headers, error::PublicError};
+use super::{Headers, clock::date, error::PublicError};
 
 /// The longest pause that is asked for and made. Chance adds up to a quarter, so that replicas do not come back together.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -103,17 +103,14 @@ pub(super) fn retry_after(
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let header = headers.get(header::RETRY_AFTER)?;
+    let value = header.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // Any number of digits is one.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .relaxed_weekday(true)
-        .parse_timestamp(value)
-        .ok()?;
     // What is past is now.
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
+    Some(Duration::try_from(date(header)?.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -279,3 +279,32 @@ async fn slow_clients_cost_nobody_else_anything() {
         assert_eq!(sender.get(address, "/version").await.unwrap().status, 200);
     }
 }
+
+/// Clients that say nothing take all files that connections may have. They make room for others, and queries have files of
+/// their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_files_that_run_out_stop_no_read() {
+    const FILES: usize = 64;
+    let (_gate, is_open) = watch::channel(false);
+    let backend = backend(is_open).await;
+    let authority = Authority::new();
+    let server = Server::start(&backend, &authority, &format!("ulimit -n {FILES}"), &[]).await;
+    let address = server.address;
+    let path = custom("namespaces/n/pods/*/m");
+    let is_read = async || get(address, &authority, "http/1.1", &path).await.status == 200;
+    until("the server is ready", async || is_read().await.then_some(())).await;
+    let connector = authority.connector("http/1.1");
+    let mut idle = Vec::new();
+    for _ in 0..2 * FILES {
+        idle.push(connect(address, &connector).await.unwrap());
+    }
+    for _ in 0..10 {
+        assert!(is_read().await);
+    }
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.process.id())).unwrap().count();
+    assert!(files < FILES, "the server has {files} files open");
+    let log = server.process.stderr();
+    assert!(!log.contains("could not be accepted"), "{log}");
+    drop(idle);
+    assert!(is_read().await);
+}

@@ -12,5 +12,6 @@ mod load;
 mod migrate;
 mod registration;
 mod replacement;
-mod set_up;
+mod rollout;
+pub(crate) mod set_up;
 mod usage;

@@ -224,14 +224,27 @@ fn the_modules_and_their_imports_are_those_of_the_source() {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
+/// The names of all tests.
+fn tests() -> BTreeSet<String> {
+    let folders = [root().join("src"), root().join("tests/integration")];
+    folders.iter().flat_map(|folder| shown::tests(folder)).collect()
+}
+
 #[test]
 fn what_nobody_can_do_is_shown_by_tests() {
     let page = page("docs/security.md");
     let claims = shown::claims(&page);
-    assert!(claims.iter().filter(|claim| claim.is_cannot).count() > 40, "{claims:?}");
-    let folders = [root().join("src"), root().join("tests/integration")];
-    let tests = folders.iter().flat_map(|folder| shown::tests(folder)).collect();
-    let complaints = shown::complaints(&page, &tests);
+    assert!(claims.iter().filter(|claim| claim.needs_proof).count() > 40, "{claims:?}");
+    let complaints = shown::complaints(&page, &claims, &tests());
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_answer_to_every_fault_is_shown_by_tests() {
+    let page = page("docs/faults.md");
+    let faults = shown::faults(&page);
+    assert!(faults.len() > 50, "{faults:?}");
+    let complaints = shown::complaints(&page, &faults, &tests());
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
@@ -376,12 +389,25 @@ fn claims_that_nothing_shows_are_found() {
     let tests = shown::in_file(source);
     assert_eq!(tests, ["one", "tests::two"]);
     let tests = tests.into_iter().collect();
-    let complaints = |text: &str| shown::complaints(&Page::parse("bad.md", text), &tests);
+    let complaints = |text: &str| {
+        let page = Page::parse("bad.md", text);
+        shown::complaints(&page, &shown::claims(&page), &tests)
+    };
     let good = "| cannot | a | `one`, `tests::two` |\n| can | b | |\n| | what | shown by |\n| `get` | x | y |\n";
     assert_eq!(complaints(good), Vec::<String>::new());
     told(&complaints("| cannot | a `one` | |"), "bad.md:1: no test shows it");
     told(&complaints("| cannot | a | `one`, `helper` |"), "there is no test helper");
     told(&complaints("| can | a | `two` |"), "there is no test two");
+    let complaints = |text: &str| {
+        let page = Page::parse("bad.md", text);
+        shown::complaints(&page, &shown::faults(&page), &tests)
+    };
+    let head = "| fault | a read | afterwards | shown by |\n| --- | --- | --- | --- |\n";
+    let good = format!("{head}| a `b` | c | d | `one`, `tests::two` |\n");
+    assert_eq!(complaints(&good), Vec::<String>::new());
+    told(&complaints(&format!("{head}| a `one` | c | d | |\n")), "bad.md:3: no test shows it");
+    told(&complaints(&format!("{head}| a | c | d |\n")), "bad.md:3: no test shows it");
+    told(&complaints(&format!("{head}| a | c | d | `two` |\n")), "there is no test two");
 }
 
 #[test]

@@ -149,6 +149,11 @@ const BAD: &[Bad] = &[
     ("garbage", || b"\xff\xfe{not json\n".to_vec().into_response(), Wanted::Failed),
     ("a page", || ([("content-type", "text/html")], "<html>\n").into_response(), Wanted::Failed),
     ("nothing", || ().into_response(), Wanted::Failed),
+    (
+        "half an event",
+        || r#"{"type":"ADDED","object":{"metadata":{"na"#.into_response(),
+        Wanted::Failed,
+    ),
     ("other JSON", || event(&json!([1, {}])), Wanted::Failed),
     ("no object", || event(&json!({"type": "ADDED"})), Wanted::Failed),
     (

@@ -49,6 +49,8 @@ mod failures;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod hostile_api_server;
 #[cfg(test)]
 mod kubectl;
@@ -84,6 +86,8 @@ mod sharing;
 mod silence;
 #[cfg(test)]
 mod simulate;
+#[cfg(test)]
+mod soak;
 #[cfg(test)]
 mod status_page;
 #[cfg(test)]

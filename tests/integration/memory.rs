@@ -1,11 +1,16 @@
-//! Answers of Prometheus that are as large as somebody likes, many at a time.
+//! Answers of Prometheus that are as large as somebody likes, many at a time, and as many pods.
+
+use std::fs;
 
 use futures::future::join_all;
 use loadline::core::budgets::MemoryBudgets;
+use serde_json::json;
 
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows},
+    cluster::{Kubernetes, Stored},
+    process::{Process, loadline},
     until,
 };
 
@@ -135,4 +140,62 @@ async fn results_that_are_kept_take_no_more_than_they_may() {
         assert!(kept <= 1_024 * KIB, "{kept}");
     }
     assert!(metric(&app, "loadline_cache_bytes").await > 256 * KIB);
+}
+
+/// A fifth of the largest cluster is watched, and a large answer is read for each namespace, with half of the memory that the
+/// page of sizes says for all of it: the program itself is larger in a build for tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_fit_into_the_memory_limit() {
+    const NAMESPACES: usize = 20;
+    const PODS: usize = 1_000;
+    const LIMIT: usize = 128 * KIB;
+    let name = |pod: usize| format!("lsp-server-5d9c7b8f6d-{pod:05}");
+    let pod = |of: usize| {
+        let labels = [("app", "web"), ("pod-template-hash", "5d9c7b8f6d")];
+        Stored::new("pods", &format!("team-{}", of / PODS), &name(of % PODS), &labels)
+    };
+    let cluster = Kubernetes::holding((0..NAMESPACES * PODS).map(pod).collect(), 500).await;
+    let row = |pod| json!({"metric": {"pod": name(pod)}, "value": [1_790_000_000, "1"]});
+    let rows = (0..PODS).map(row).collect::<Vec<_>>();
+    let vector = json!({"resultType": "vector", "result": rows});
+    let backend = Backend::start(knows(&["m"], move |_| Answer::Data(vector.clone()))).await;
+    let rules = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(rules.path(), RULE).expect("a file");
+    let mut command = loadline(&[
+        "serve",
+        "--secure-port=0",
+        "--bind-address=127.0.0.1",
+        "--authentication-skip-lookup",
+        "--authorization-always-allow-paths=*",
+        &format!("--config={}", rules.path().display()),
+        &format!("--prometheus-url={}", backend.url),
+        &format!("--lister-kubeconfig={}", cluster.kubeconfig.display()),
+        &format!("--memory-limit={LIMIT}Ki"),
+    ]);
+    // As the manifests set it.
+    command.env("MALLOC_ARENA_MAX", "2").env("MALLOC_MMAP_THRESHOLD_", "131072");
+    command.env("MALLOC_TRIM_THRESHOLD_", "131072");
+    let mut process = Process::start(command, "cargo builds it");
+    let url = format!("https://127.0.0.1:{}", process.port().await);
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy();
+    let client = client.build().expect("a client");
+    let get = async |path: &str| {
+        let response = client.get(format!("{url}{path}")).send().await.ok()?;
+        (response.status() == 200).then_some(response.text().await.ok()?)
+    };
+    for namespace in 0..NAMESPACES {
+        let path = custom(&format!("namespaces/team-{namespace}/pods/*/m?labelSelector=app%3Dweb"));
+        until("all pods are read", async || {
+            let body = get(&path).await?;
+            (body.matches("describedObject").count() == PODS).then_some(())
+        })
+        .await;
+    }
+    let watched = format!("loadline_watched_objects{{resource=\"pods\"}} {}", NAMESPACES * PODS);
+    until("all pods are watched", async || get("/metrics").await?.contains(&watched).then_some(()))
+        .await;
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(peak < LIMIT, "{peak} KiB");
 }

@@ -280,6 +280,31 @@ async fn a_file_that_has_lost_its_rules_replaces_none() {
     stage.app.stop().await;
 }
 
+/// As by a tool that runs wild: most of what is found is another file, and some of it half of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_replaced_all_the_time_fails_no_read() {
+    let version = |n: usize| format!("rules:\n{}{}", rule("a", ""), rule(&format!("b{n}"), ""));
+    let stage = Stage::new(&version(0)).await;
+    assert_eq!(stage.status("a").await, 200);
+    for n in 1..=100 {
+        let text = version(n);
+        stage.write(match n % 3 {
+            0 => "",
+            1 => text.get(..text.len() / 2).unwrap(),
+            _ => &text,
+        });
+        assert_eq!(stage.status("a").await, 200, "{n}");
+    }
+    stage.write(&version(1_000));
+    stage.until_status("b1000", 200).await;
+    assert_eq!(stage.status("a").await, 200);
+    let queries = stage.backend.take().into_iter().filter(Asked::is_query);
+    let of_a = queries.filter(|asked| asked.parameter("query").starts_with("a{")).count();
+    assert_eq!(of_a, 1, "the result is kept all the time");
+    assert!(stage.ready().await.contains("[+]rules ok"));
+    stage.app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_is_swapped_is_noticed_and_the_first_external_rule_starts_its_api() {
     let custom = format!("rules:\n{}", rule("a", ""));

@@ -297,7 +297,7 @@ async fn cpu_profiles_are_made_one_at_a_time() {
     let two = join_all([(); 2].map(|()| client.get(url("?seconds=3")).send())).await;
     let (made, refused): (Vec<_>, Vec<_>) =
         two.into_iter().map(Result::unwrap).partition(|reply| reply.status() == 200);
-    assert_eq!(refused.iter().map(|reply| reply.status()).collect::<Vec<_>>(), [429]);
+    assert_eq!(refused.iter().map(reqwest::Response::status).collect::<Vec<_>>(), [429]);
     let profile = made.into_iter().next().expect("the other one is made");
     let (mut plain, gzip) = (Vec::new(), profile.bytes().await.unwrap());
     flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut plain).unwrap();

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod autoscaler;
 pub(crate) mod backend;
+pub(crate) mod balancer;
 pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod collector;
@@ -15,6 +16,7 @@ pub(crate) mod kubectl;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod readers;
 pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod schema;

@@ -62,13 +62,36 @@ impl Log {
     }
 }
 
-#[tokio::test]
-async fn what_fails_is_said_once() {
+/// The log of this thread, as long as the guard is kept.
+fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _log = tracing::subscriber::set_default(subscriber);
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+/// Whoever deletes the ConfigMap locks nobody out: what it said last counts until it is written again.
+#[tokio::test]
+async fn a_config_map_that_is_deleted_counts_on() {
+    let (log, _guard) = logged();
+    let stage = Stage::new().await;
+    let app = ready(stage.forgetful()).await;
+    let proxied =
+        async || ask(&app, Some(&stage.proxy()), &[("x-remote-user", "ann")]).await.status.as_u16();
+    assert_eq!(proxied().await, 200);
+    stage.cluster.delegation().delete_config();
+    until("it is noticed", async || (log.count("was deleted") == 1).then_some(())).await;
+    assert_eq!(proxied().await, 200);
+    assert_eq!(app.get("/readyz").await.status, 200);
+    let others = Authority::new("proxies");
+    stage.cluster.delegation().configure(&config(&stage.clients.pem(), &others.pem()));
+    until("the new one counts", async || (proxied().await == 401).then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_fails_is_said_once() {
+    let (log, _guard) = logged();
     let stage = Stage::new().await;
     let delegation = stage.cluster.delegation();
     let mut launch = stage.launch();

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -145,6 +146,17 @@ impl Server {
         let mut process = Process::start(command, "cargo builds it");
         let port = process.port().await;
         Self { process, port, folder }
+    }
+
+    /// Writes other rules, as the kubelet does.
+    pub(crate) fn write_rules(&self, rules: &str) {
+        let next = self.folder.path().join("next.yaml");
+        fs::write(&next, rules).unwrap();
+        fs::rename(next, self.folder.path().join("config.yaml")).unwrap();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// A client that trusts its certificate.

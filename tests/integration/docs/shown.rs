@@ -6,32 +6,58 @@ use regex::Regex;
 
 use super::page::Page;
 
-/// A row of a table that says what somebody can or cannot do.
+/// A row of a table that names tests.
 #[derive(Debug)]
 pub(super) struct Claim<'p> {
     pub(super) line: usize,
-    pub(super) is_cannot: bool,
+    /// Whether it has to name one.
+    pub(super) needs_proof: bool,
     /// The names of tests.
     pub(super) shown_by: Vec<&'p str>,
 }
 
+/// The rows of tables that say what somebody can or cannot do.
 pub(super) fn claims(page: &Page) -> Vec<Claim<'_>> {
+    rows(page, |cells| match cells {
+        ["can", _, shown_by @ ..] => Some((false, shown_by)),
+        ["cannot", _, shown_by @ ..] => Some((true, shown_by)),
+        _ => None,
+    })
+}
+
+/// The rows of tables that have a fault, what is read meanwhile, when all is well again, and tests.
+pub(super) fn faults(page: &Page) -> Vec<Claim<'_>> {
+    rows(page, |cells| match cells {
+        ["fault" | "---", ..] => None,
+        [_, _, _, ..] => Some((true, cells.get(3..).unwrap_or_default())),
+        _ => None,
+    })
+}
+
+/// The rows that `read` finds in the cells: whether they need a test, and the cells that name tests.
+fn rows<'p>(
+    page: &'p Page,
+    read: impl for<'c> Fn(&'c [&'p str]) -> Option<(bool, &'c [&'p str])>,
+) -> Vec<Claim<'p>> {
     let mut claims = Vec::new();
-    for (line, text) in &page.prose {
-        let cells: Vec<_> = text.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [kind @ ("can" | "cannot"), _, shown_by @ ..] = cells.as_slice() else { continue };
+    for (line, text) in page.prose.iter().filter(|(_, text)| text.starts_with('|')) {
+        let cells: Vec<_> = text.trim_matches('|').split('|').map(str::trim).collect();
+        let Some((needs_proof, shown_by)) = read(&cells) else { continue };
         let names = shown_by.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
-        let is_cannot = *kind == "cannot";
-        claims.push(Claim { line: *line, is_cannot, shown_by: names.collect() });
+        claims.push(Claim { line: *line, needs_proof, shown_by: names.collect() });
     }
     claims
 }
 
-/// What is claimed to be impossible without a test, and tests that do not exist.
-pub(super) fn complaints(page: &Page, tests: &BTreeSet<String>) -> Vec<String> {
+/// What is said without a test, and tests that do not exist.
+pub(super) fn complaints(
+    page: &Page,
+    claims: &[Claim<'_>],
+    tests: &BTreeSet<String>,
+) -> Vec<String> {
     let mut complaints = Vec::new();
-    for Claim { line, is_cannot, shown_by } in claims(page) {
-        if is_cannot && shown_by.is_empty() {
+    for Claim { line, needs_proof, shown_by } in claims {
+        if *needs_proof && shown_by.is_empty() {
             complaints.push(format!("{}:{line}: no test shows it", page.path));
         }
         for name in shown_by.iter().filter(|name| !tests.contains(**name)) {

@@ -2,7 +2,10 @@
 
 use std::{
     io::Write as _,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,6 +85,8 @@ type Script = Box<dyn Fn(&Asked) -> Answer + Send + Sync>;
 struct Shared {
     script: Mutex<Script>,
     asked: Mutex<Vec<Asked>>,
+    /// How many seconds its clock is ahead of ours.
+    ahead: AtomicI64,
 }
 
 /// The backend.
@@ -95,7 +100,11 @@ pub(crate) struct Backend {
 impl Backend {
     pub(crate) async fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let script: Script = Box::new(script);
-        let shared = Arc::new(Shared { script: Mutex::new(script), asked: Mutex::default() });
+        let shared = Arc::new(Shared {
+            script: Mutex::new(script),
+            asked: Mutex::default(),
+            ahead: AtomicI64::new(0),
+        });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let (url, task) = serve(router).await;
         Self { url, shared, _task: Arc::new(task) }
@@ -104,6 +113,11 @@ impl Backend {
     /// Answers by another script from now on.
     pub(crate) fn play(&self, script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) {
         *self.shared.script.lock().expect("not poisoned") = Box::new(script);
+    }
+
+    /// Its clock is so many seconds ahead of ours from now on.
+    pub(crate) fn set_clock(&self, ahead: i64) {
+        self.shared.ahead.store(ahead, Ordering::SeqCst);
     }
 
     /// What was asked since the last call.
@@ -123,6 +137,16 @@ impl Backend {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead(&shared));
+    let date = now.strftime("%a, %d %b %Y %T GMT").to_string();
+    ([("date", date)], respond(shared, request).await).into_response()
+}
+
+fn ahead(shared: &Shared) -> i64 {
+    shared.ahead.load(Ordering::SeqCst)
+}
+
+async fn respond(shared: Arc<Shared>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a small body");
     let body = String::from_utf8(body.to_vec()).expect("a form");

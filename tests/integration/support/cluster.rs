@@ -78,6 +78,8 @@ struct Shared {
     lists_fail: Mutex<Option<u16>>,
     discovery_fails: Mutex<Option<u16>>,
     is_old: AtomicBool,
+    /// Whether no server behind an API group answers.
+    others_are_broken: AtomicBool,
     /// Kinds that were installed later.
     more: Mutex<Vec<Kind>>,
     delegation: Delegation,
@@ -101,13 +103,13 @@ pub(crate) struct Kubernetes {
 impl Kubernetes {
     /// A cluster with these objects. LISTs give no more than `page` objects at a time.
     pub(crate) async fn start(objects: &[Object], page: usize) -> Self {
-        let shared = Arc::new(Shared {
-            content: Content::new(
-                objects.iter().map(|(r, place, name, l)| Stored::new(r, place, name, l)).collect(),
-            ),
-            page,
-            ..Shared::default()
-        });
+        let stored = objects.iter().map(|(r, place, name, l)| Stored::new(r, place, name, l));
+        Self::holding(stored.collect(), page).await
+    }
+
+    /// The same for objects that are made by the test.
+    pub(crate) async fn holding(objects: Vec<Stored>, page: usize) -> Self {
+        let shared = Arc::new(Shared { content: Content::new(objects), page, ..Shared::default() });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let (url, task) = serve(router).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -178,7 +180,7 @@ impl Kubernetes {
         self.shared.content.bookmark()
     }
 
-    /// Ends all watches in the middle of their answers.
+    /// Ends all watches in the middle of an event.
     pub(crate) fn break_watches(&self) {
         self.shared.content.break_watches();
     }
@@ -216,6 +218,11 @@ impl Kubernetes {
     /// API discovery is answered as before Kubernetes 1.27 from now on, whatever is accepted.
     pub(crate) fn grow_old(&self) {
         self.shared.is_old.store(true, Ordering::SeqCst);
+    }
+
+    /// Has API groups from now on whose servers do not answer.
+    pub(crate) fn break_aggregated(&self) {
+        self.shared.others_are_broken.store(true, Ordering::SeqCst);
     }
 
     /// API discovery fails with this status from now on.
@@ -337,7 +344,7 @@ fn aggregated(shared: &Shared, core: bool) -> Response {
             None => groups.push((group, version, vec![resource])),
         }
     }
-    let items: Vec<_> = groups
+    let mut items: Vec<_> = groups
         .into_iter()
         .map(|(group, version, resources)| {
             json!({
@@ -346,6 +353,13 @@ fn aggregated(shared: &Shared, core: bool) -> Response {
             })
         })
         .collect();
+    if !core && shared.others_are_broken.load(Ordering::SeqCst) {
+        // As kube-apiserver says it of those that it has never reached.
+        items.extend(["a.example.com", "metrics.k8s.io", "zz.example.com"].map(|group| {
+            let version = json!({"version": "v1", "freshness": "Stale"});
+            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": [version]})
+        }));
+    }
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {}, "items": items,

@@ -7,11 +7,12 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures::{StreamExt as _, stream};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -48,9 +49,11 @@ pub(crate) struct ControlPlane {
     authority: Authority,
     // Dropped in this order: each needs the next.
     controllers: Option<Process>,
-    _server: Process,
+    server: Mutex<Option<Process>>,
     _store: Process,
     folder: TempDir,
+    /// Program and flags of kube-apiserver.
+    command: (PathBuf, Vec<String>),
 }
 
 /// The API, as an administrator.
@@ -109,9 +112,7 @@ impl ControlPlane {
         .await;
 
         let port = free_port();
-        let mut command = Command::new(program("kube-apiserver"));
-        command.args(server_flags(folder.path(), &client, port));
-        let mut server = Process::start(command, &missing);
+        let command = (program("kube-apiserver"), server_flags(folder.path(), &client, port));
         let url = format!("https://127.0.0.1:{port}");
         let (certificate, key) = authority.user("admin", "system:masters");
         let identity = format!("{certificate}{key}");
@@ -122,22 +123,18 @@ impl ControlPlane {
             .build()
             .expect("a client");
         let admin = Arc::new(Api { url, client });
-        eventually("kube-apiserver is ready", async || {
-            assert!(server.runs(), "{}", server.stderr());
-            let answer = admin.ask(Method::GET, "/readyz", "", &Value::Null).await.ok()?;
-            (answer.0 == 200).then_some(())
-        })
-        .await;
 
         let mut plane = Self {
             kubeconfig: path("admin.kubeconfig"),
             admin,
             authority,
             controllers: None,
-            _server: server,
+            server: Mutex::default(),
             _store: store,
             folder,
+            command,
         };
+        plane.start_server().await;
         plane.write_kubeconfig("admin", &certificate_user(&certificate, &key));
         let controllers = program("kube-controller-manager");
         if controllers.exists() {
@@ -149,6 +146,39 @@ impl ControlPlane {
             println!("there is no kube-controller-manager in {ASSETS}: what needs it is left out");
         }
         plane
+    }
+
+    /// Starts kube-apiserver, and waits until it is ready.
+    async fn start_server(&self) {
+        let (program, flags) = &self.command;
+        let mut command = Command::new(program);
+        command.args(flags);
+        let mut server = Process::start(command, &format!("{ASSETS} has to name a folder with it"));
+        eventually("kube-apiserver is ready", async || {
+            assert!(server.runs(), "{}", server.stderr());
+            let answer = self.ask("/readyz").await.ok()?;
+            (answer.0 == 200).then_some(())
+        })
+        .await;
+        *self.server.lock().expect("not poisoned") = Some(server);
+    }
+
+    /// Kills kube-apiserver, which would wait for those who watch, and starts it again.
+    pub(crate) async fn restart_server(&self) {
+        let server = self.server.lock().expect("not poisoned").take().expect("it runs");
+        server.signal("KILL");
+        server.end().await;
+        self.start_server().await;
+    }
+
+    /// Creates objects, each at the path of its kind, a few at a time.
+    pub(crate) async fn create(&self, objects: impl IntoIterator<Item = (String, Value)>) {
+        let create = async |(path, object): (String, Value)| {
+            let answer = self.admin.ask(Method::POST, &path, "application/json", &object).await;
+            let (status, answer) = answer.expect("an answer");
+            assert_eq!(status, 201, "{answer}");
+        };
+        stream::iter(objects).for_each_concurrent(16, create).await;
     }
 
     /// Whether namespaces go away, Deployments make pods, and autoscalers scale.
@@ -219,10 +249,14 @@ impl ControlPlane {
         kubectl::succeeds(&self.kubeconfig, &["create", "namespace", name]).await;
     }
 
+    /// Status and body of the answer to an administrator's GET.
+    pub(crate) async fn ask(&self, path: &str) -> reqwest::Result<(StatusCode, Value)> {
+        self.admin.ask(Method::GET, path, "", &Value::Null).await
+    }
+
     /// An object; nothing where there is none.
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
-        let (status, answer) =
-            self.admin.ask(Method::GET, path, "", &Value::Null).await.expect("an answer");
+        let (status, answer) = self.ask(path).await.expect("an answer");
         (status == 200).then_some(answer)
     }
 

@@ -27,8 +27,8 @@ const CONFIG_MAP: &str = "extension-apiserver-authentication";
 /// Answers access reviews, by their `spec`, with a `status`.
 type Access = Box<dyn Fn(&Value) -> Value + Send + Sync>;
 
-/// The data of the ConfigMap, and how often it was written; 0: it does not exist.
-type Written = (u64, BTreeMap<String, String>);
+/// How often the ConfigMap was written, and its data; nothing while it does not exist.
+type Written = (u64, Option<BTreeMap<String, String>>);
 
 /// What is answered, and what was asked.
 pub(crate) struct Delegation {
@@ -112,7 +112,12 @@ impl Delegation {
     pub(crate) fn configure(&self, data: &[(&str, &str)]) {
         let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let data = data.iter().map(pair).collect();
-        self.config.send_modify(|written| *written = (written.0 + 1, data));
+        self.config.send_modify(|written| *written = (written.0 + 1, Some(data)));
+    }
+
+    /// Deletes the ConfigMap, which those who watch it are told.
+    pub(crate) fn delete_config(&self) {
+        self.config.send_modify(|written| *written = (written.0 + 1, None));
     }
 
     pub(super) async fn review_token(&self, request: Request) -> Response {
@@ -162,7 +167,7 @@ impl Delegation {
             return self.watch(seen);
         }
         let written = self.config.borrow().clone();
-        let items: Vec<_> = (written.0 > 0).then(|| config_map(&written)).into_iter().collect();
+        let items: Vec<_> = written.1.is_some().then(|| config_map(&written)).into_iter().collect();
         let list = json!({
             "kind": "ConfigMapList", "apiVersion": "v1",
             "metadata": {"resourceVersion": written.0.to_string()}, "items": items,
@@ -175,7 +180,11 @@ impl Delegation {
         let told = self.config.subscribe();
         let lines = stream::unfold((told, seen), async |(mut told, seen)| {
             let written = told.wait_for(|(version, _)| *version > seen).await.ok()?.clone();
-            let kind = if seen == 0 { "ADDED" } else { "MODIFIED" };
+            let kind = match &written {
+                (_, None) => "DELETED",
+                _ if seen == 0 => "ADDED",
+                _ => "MODIFIED",
+            };
             let line = format!("{}\n", json!({"type": kind, "object": config_map(&written)}));
             Some((Ok::<_, std::io::Error>(line), (told, written.0)))
         });
@@ -190,7 +199,7 @@ fn config_map((version, data): &Written) -> Value {
             "name": CONFIG_MAP, "namespace": "kube-system", "uid": "1",
             "resourceVersion": version.to_string(),
         },
-        "data": data,
+        "data": data.clone().unwrap_or_default(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Real time-series stores that scrape an [`Exporter`] every second.
 
-use std::{fs, process::Command};
+use std::{ffi::OsString, fs, process::Command};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,8 +12,36 @@ pub(crate) struct Store {
     pub(crate) url: String,
     client: reqwest::Client,
     process: Process,
-    _folder: TempDir,
+    /// The program and its arguments, which are those of a start at a port that is free.
+    command: Vec<OsString>,
+    folder: TempDir,
 }
+
+/// A store that has been stopped: what it has stored, and how it was started.
+pub(crate) struct Stopped {
+    command: Vec<OsString>,
+    address: String,
+    folder: TempDir,
+}
+
+impl Stopped {
+    /// Starts it again with what it has stored, at the same address, and waits until it answers.
+    pub(crate) async fn start(self) -> Store {
+        let (program, arguments) = self.command.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(arguments.iter().map(|argument| {
+            let text = argument.to_str().expect("text");
+            text.replace(ANY_PORT, &self.address)
+        }));
+        let process = Process::start(command, "it was there before");
+        let store = Store::listening(process, self.command, self.folder).await;
+        until("it answers", async || store.ask("query", &[("query", "1")]).await).await;
+        store
+    }
+}
+
+/// Where a store listens first.
+const ANY_PORT: &str = "127.0.0.1:0";
 
 impl Store {
     /// A Prometheus that has scraped the exporter once.
@@ -43,10 +71,9 @@ impl Store {
         command
             .arg(format!("--config.file={}", folder.path().join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=1h"])
+            .args([&format!("--web.listen-address={ANY_PORT}"), "--storage.tsdb.retention.time=1h"])
             .args(flags);
-        let process = Process::start(command, "apt-get install prometheus");
-        Self::listening(process, folder).await
+        Self::run(command, "apt-get install prometheus", folder).await
     }
 
     /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
@@ -65,9 +92,11 @@ impl Store {
         command
             .arg(format!("--config.file={}", file("nothing.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", file("data").display()))
-            .args(["--web.listen-address=127.0.0.1:0", "--storage.tsdb.retention.time=99y"]);
-        let process = Process::start(command, "apt-get install prometheus");
-        let store = Self::listening(process, folder).await;
+            .args([
+                &format!("--web.listen-address={ANY_PORT}"),
+                "--storage.tsdb.retention.time=99y",
+            ]);
+        let store = Self::run(command, "apt-get install prometheus", folder).await;
         let one = [("query", "1")];
         until("Prometheus answers", async || store.ask("query", &one).await).await;
         store
@@ -81,22 +110,32 @@ impl Store {
             .arg(format!("-promscrape.config={}", folder.path().join("scrape.yaml").display()))
             .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
             // Samples are seen at once instead of after 30 s.
-            .args(["-search.latencyOffset=0s", "-httpListenAddr=127.0.0.1:0"]);
-        let process = Process::start(command, "apt-get install victoria-metrics");
-        Self::scraped(process, folder).await
-    }
-
-    async fn scraped(process: Process, folder: TempDir) -> Self {
-        let store = Self::listening(process, folder).await;
+            .args(["-search.latencyOffset=0s", &format!("-httpListenAddr={ANY_PORT}")]);
+        let store = Self::run(command, "apt-get install victoria-metrics", folder).await;
         store.until("scrape_samples_scraped{*} > 0").await;
         store
     }
 
-    async fn listening(mut process: Process, folder: TempDir) -> Self {
+    /// Starts a command that is to listen at [`ANY_PORT`].
+    async fn run(command: Command, missing: &str, folder: TempDir) -> Self {
+        let program = command.get_program();
+        let all = std::iter::once(program).chain(command.get_args()).map(OsString::from).collect();
+        Self::listening(Process::start(command, missing), all, folder).await
+    }
+
+    async fn listening(mut process: Process, command: Vec<OsString>, folder: TempDir) -> Self {
         install_tls_provider();
         let url = format!("http://127.0.0.1:{}", process.port().await);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { url, client, process, _folder: folder }
+        Self { url, client, process, command, folder }
+    }
+
+    /// Asks it to end, and waits until it has ended.
+    pub(crate) async fn stop(self) -> Stopped {
+        self.signal("TERM");
+        self.process.end().await;
+        let address = self.url.trim_start_matches("http://").to_owned();
+        Stopped { command: self.command, address, folder: self.folder }
     }
 
     /// Sends a signal to its process, such as `STOP`.

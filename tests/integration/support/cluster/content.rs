@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     response::{IntoResponse as _, Response},
 };
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use loadline::core::selector::Selector;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -157,6 +157,9 @@ impl History {
     }
 }
 
+/// The beginning of an event, of which the rest does not come.
+const HALF: &str = r#"{"type":"DELETED","object":{"metadata":{"na"#;
+
 /// The objects, and who watches them.
 #[derive(Clone, Default)]
 pub(super) struct Content {
@@ -214,7 +217,7 @@ impl Content {
         version
     }
 
-    /// Ends all watches in the middle of an answer.
+    /// Ends all watches in the middle of an event.
     pub(super) fn break_watches(&self) {
         self.history().breaks += 1;
         self.told.send_replace(());
@@ -294,6 +297,10 @@ impl Content {
                     }
                 }
             }
+        });
+        let lines = lines.flat_map(|lines: io::Result<String>| match lines {
+            Ok(lines) => stream::iter(vec![Ok(lines)]),
+            Err(broken) => stream::iter(vec![Ok(HALF.to_owned()), Err(broken)]),
         });
         ([("content-type", "application/json")], Body::from_stream(lines)).into_response()
     }
