@@ -33,6 +33,7 @@ use loadline::{
         path::{self as paths, Name, UsagePath},
     },
 };
+use promql_parser::parser::parse;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 /// Names that stand for any: nothing else writes them.
@@ -186,10 +187,11 @@ pub fn plan(data: &[u8]) {
     drop(plan::exact_in_parts(source, Some("n"), &names, &selector, 100));
     for namespace in [Some("n"), None] {
         let Ok(proven) = shareable::prove(source, namespace, &selector) else { continue };
-        promql_parser::parser::parse(&proven.plan.query).expect("a query that is understood");
+        let shared = parse(&proven.plan.query).expect("a query that is understood");
         if namespace.is_some() && !proven.depends_on_names {
             let one = of(ONE).expect("it was rendered for the proof");
-            assert_eq!(one.query, proven.plan.query, "it does not depend on the names");
+            // The texts may differ in a comment.
+            assert_eq!(parse(&one.query), Ok(shared), "it does not depend on the names");
         }
     }
 }
