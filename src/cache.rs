@@ -1,8 +1,8 @@
 //! Query results: fetched once for all who wait, fresh for a while, refreshed before they are read again, and used for a
 //! while longer when the backend fails.
 //!
-//! The key is the query's text with the times that its result may be used, so equal queries share a result whoever sends them. What
-//! a reader gets is decided in [`slot`], when to refresh in [`cadence`]; here are the tasks that fetch and the bounds.
+//! The key is the query's text with the times that its result may be used, so equal queries of all readers share a result.
+//! [`slot`] decides what a reader gets, [`cadence`] when a result is refreshed; this file has the tasks that fetch, and the bounds.
 
 pub mod cadence;
 mod eviction;

@@ -76,7 +76,7 @@ pub enum Error {
     },
 }
 
-/// Compares two servers. `told` hears of the begin, and of every metric that is done.
+/// Compares two servers. `told` is called at the begin, and for every metric that is done.
 ///
 /// # Errors
 ///

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`workload`], [`autoscaler`] and [`console`] are pure. [`Backend`] is everything left of loadline, and
-//! [`reader::run`] everything right of it; whoever starts loadline between them, with [`RULES`] and [`Backend::url`] as its
-//! Prometheus, has the demo.
+//! [`reader::run`] everything right of it. The demo is loadline between the two, with [`RULES`], and [`Backend::url`] as its
+//! Prometheus.
 
 pub mod autoscaler;
 pub mod backend;

@@ -88,7 +88,7 @@ async fn of_cluster(
     (findings, hpas)
 }
 
-/// What the backends say, and what the rules give.
+/// What the backends say, and what the rules serve.
 async fn of_source(
     cluster: &Cluster,
     source: Option<Source>,

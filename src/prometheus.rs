@@ -495,8 +495,7 @@ fn now() -> Instant {
 }
 
 impl Connection {
-    /// The headers of a request that has some of its own: they count in place of others of the same names. Those that say
-    /// for whom it is sent give way to both.
+    /// The headers of a request. Its own replace those of the backend with the same names; both replace the headers of traces.
     fn headers_with(&self, own: &Headers) -> HeaderMap {
         let mut headers = self.headers_with_own(own);
         traces::add_headers(&mut headers);

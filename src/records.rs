@@ -1,4 +1,4 @@
-//! What is remembered for the status page: the values of the last reads, and the errors that clients were told.
+//! What is remembered for the status page: the values of the last reads, and the errors that clients got.
 //!
 //! Nothing is remembered before somebody wants the page.
 
@@ -55,7 +55,7 @@ impl Records {
         lock(&self.histories).note(topic, seen, now.as_second());
     }
 
-    /// A client was told that its request failed.
+    /// A client got an error.
     pub fn failed(&self, code: u16, message: &str) {
         if self.since.get().is_none() {
             return;

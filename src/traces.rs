@@ -149,7 +149,7 @@ impl Cause {
         self.context.as_ref()
     }
 
-    /// What is done for it from now on is told only if [`Cause::span_since`] says so: a stranger's request is no trace's.
+    /// Spans of what is done for it from now on are kept only if [`Cause::span_since`] decides so: requests of strangers have none.
     #[must_use]
     pub fn undecided(self) -> Self {
         let early = self.tracer.is_some().then(Arc::default);

@@ -64,7 +64,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
 
-    /// Do not verify servers that are a URL: whoever answers gets your credentials
+    /// Do not verify servers that are a URL: any server that answers gets your credentials
     #[arg(long)]
     insecure_skip_tls_verify: bool,
 

@@ -151,7 +151,7 @@ fn of_file(path: &Path) -> Result<Documents, String> {
     files::documents_of(&text).map_err(|error| format!("<stdin>: {error}"))
 }
 
-/// The objects of a cluster, with the rights of whoever asks.
+/// The objects of a cluster, with the rights of the user.
 async fn of_cluster(flags: &Flags) -> anyhow::Result<Vec<Value>> {
     let reader = Reader::connect(flags.kubeconfig.as_deref(), flags.context.as_deref()).await;
     let reader = reader.map_err(|error| UsageError(error.to_string()))?;

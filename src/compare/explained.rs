@@ -18,7 +18,7 @@ const MOST: usize = 20;
 /// How long the server may take: longer than it takes itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks for explanations. A server that gives none, or not to whoever asks, leaves the differences as they are.
+/// Asks for explanations. Without one, or without the right to it, a difference stays as it is.
 pub(super) async fn explain(side: &Side, metrics: &[Metric], differences: &mut [Difference]) {
     let unexplained = differences.iter_mut().filter(|it| it.reason.is_none());
     let worth = unexplained

@@ -1,7 +1,7 @@
 //! The way to a Service: `kubectl port-forward`, with the user's kubeconfig.
 //!
 //! kube-apiserver's proxy to Services (`…/services/https:NAME:PORT/proxy/…`) leads there too, but it takes the user's
-//! credentials away and adds none, so a server with authorization refuses whoever comes that way.
+//! credentials away and adds none, so a server with authorization refuses such a request.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _},

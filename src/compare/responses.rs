@@ -23,7 +23,7 @@ pub(super) fn values(api: MetricsApi, text: &str) -> Response {
     for item in items {
         let (at, window) = (at(&item), item.window.as_ref().and_then(seconds));
         let mut put = |object: String, quantity: String| {
-            // Several values of the same labels are told apart by their order.
+            // Several values of the same labels are distinguished by their order.
             let mut key = object.clone();
             let mut number = 1;
             while values.contains_key(&key) {

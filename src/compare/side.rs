@@ -131,7 +131,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 ///
-/// There is none, or whoever asks may not list them.
+/// There is none, or the user may not list them.
 pub async fn namespaces(by: &Connecting) -> Result<Vec<String>, ConnectError> {
     let reader = Reader::connect(by.kubeconfig.as_deref(), by.context.as_deref()).await;
     let reader = reader.map_err(|error| ConnectError::Namespaces(error.to_string()))?;

@@ -120,8 +120,8 @@ fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanErro
 /// A sample whose own label says another namespace than that of the request is left out, unless the rule says
 /// `namespaced: false`.
 ///
-/// Where there is no other sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as `or vector(0)` would
-/// give, at the time `zero_at`; there is none if the vector may be missing samples.
+/// Where there is no other sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as of `or vector(0)`,
+/// at the time `zero_at`; there is none if the vector may be missing samples.
 pub fn of_vector(
     vector: &Vector,
     entry: &ExternalEntry,

@@ -146,7 +146,7 @@ pub struct PlanRow {
     pub rule: Option<String>,
     /// The series behind the metric.
     pub series: String,
-    /// The label that tells the objects apart.
+    /// The label that distinguishes the objects.
     pub label: String,
     /// The namespace; nothing for the group of all namespaces.
     pub namespace: Option<String>,
@@ -228,7 +228,7 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
 }
 
-/// A request that failed, as its client was told.
+/// A request that failed, as its client saw it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Failure {
     /// The HTTP status.

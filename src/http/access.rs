@@ -130,7 +130,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Whether traces tell of it: where something has failed for somebody who is known. Whoever may not read is a stranger, too.
+    /// Whether it has a span: a failure of ours for a known user. A user without the right to read counts as a stranger.
     pub(super) fn is_told(&self) -> bool {
         self.is_known && self.error.code() >= 500
     }
@@ -234,7 +234,7 @@ async fn authenticate(api: &Api, request: &mut Request) -> Result<Arc<User>, Una
     user
 }
 
-/// Who may be told something for which a path stands that was not asked for itself.
+/// A client, to decide whether an answer may contain what another path would return.
 pub(super) struct Reader<'a> {
     api: &'a Api,
     /// Nobody, where that is not known.

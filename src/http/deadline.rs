@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use super::error::ApiError;
 use crate::wire::status::Reason;
 
-/// How long a read may take. kube-apiserver's aggregator gives up after 60 s.
+/// How long a read may take. kube-apiserver's aggregator waits for 60 s.
 const DEADLINE: Duration = Duration::from_secs(55);
 
 /// Limits the time of a read of `what`.

@@ -1,5 +1,5 @@
 //! What is served on the debug address: the status page and, where they are built in, profiles. There is neither TLS nor
-//! authentication: whoever reaches it may read it.
+//! authentication: all who reach it may read it.
 
 #[cfg(feature = "profiles")]
 use std::time::Duration;

@@ -114,8 +114,8 @@ struct Failure {
 pub struct Failures(Mutex<Repeats>);
 
 impl Failures {
-    /// Notes and logs why a request failed, of those that failed alike one in a minute. The message tells them apart: it names the rule
-    /// and the cause, and what a backend says about it is different each time.
+    /// Records why a request failed and logs it, equal failures once a minute. Failures are equal if their messages are: a message
+    /// names the rule and the cause. The words of the backend differ each time and do not count.
     pub(super) fn tell(&self, response: &mut Response, records: &Records) {
         let Some(Failure { code, message, cause }) = response.extensions_mut().remove() else {
             return;

@@ -32,7 +32,7 @@ pub const EXPLANATION_TIME: Duration = Duration::from_secs(10);
 /// The version that the form of the status page asks.
 const VERSION: &str = "custom.metrics.k8s.io/v1beta2";
 
-/// What somebody is told who may see the status page and not all explanations.
+/// The message for users who may see the status page but not all explanations.
 const ALL_NEEDED: &str =
     "explanations on this page need the right to get explanations at the cluster scope";
 

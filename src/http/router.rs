@@ -65,8 +65,8 @@ pub(super) enum Route<'a> {
     /// What there is to be read.
     List(Listed),
     UsageResources(UsageVersion),
-    /// A read, by what stands behind the version. That is as it was sent: a decoded path could not tell a slash in a name from one
-    /// between segments.
+    /// A read, with the path after the version. The path is still encoded: once decoded, a slash in a name looks like one between
+    /// segments.
     Custom(Version, &'a str),
     External(&'a str),
     Usage(UsageVersion, &'a str),

@@ -48,7 +48,7 @@ pub(super) enum PageFile {
     Style,
 }
 
-/// Answers a request for the page or its stylesheet. `user` is whoever asks through an API; on the debug address it is nobody.
+/// Answers a request for the page or its stylesheet. `user` is the client of the API; the debug address has none.
 pub(super) async fn file(
     api: &Api,
     file: PageFile,

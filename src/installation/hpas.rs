@@ -77,7 +77,7 @@ pub(super) async fn look(
     findings
 }
 
-/// The cluster, with the registrations that are known already. Pods are left to the server: whoever checks need not see them.
+/// The cluster, with the registrations that are known already. Pods are left to the server, so the user who checks needs no right to list them.
 struct Installed<'a> {
     cluster: &'a Cluster,
     apis: &'a Apis,

@@ -1,4 +1,4 @@
-//! What the rules give now.
+//! What the rules serve now.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use crate::{
         external,
         installation::{
             Finding, Subject,
-            rules::{self, Example, Gives, RuleFacts, Series, Value},
+            rules::{self, Example, RuleFacts, Series, Serves, Value},
         },
         plan::{self, Key, Source},
         quantity,
@@ -83,7 +83,7 @@ enum Metric {
     External(ExternalEntry),
 }
 
-/// What each rule gives. A metric of several resources is there once, and preferably not that of namespaces, which most rules
+/// What each rule serves. A metric of several resources is there once, and preferably not that of namespaces, which most rules
 /// have besides.
 fn given(catalog: &Catalog) -> HashMap<RuleId, Given> {
     let mut all: HashMap<RuleId, Given> = HashMap::new();
@@ -113,20 +113,20 @@ struct Look<'a> {
 impl Look<'_> {
     async fn rule(&self, rule: &MetricRule) -> RuleFacts {
         let base = rule.base();
-        let gives = if self.catalog.undiscovered().contains(&base.id) {
+        let serves = if self.catalog.undiscovered().contains(&base.id) {
             let why = self.problems.get(&Some(base.id)).or_else(|| self.problems.get(&None));
             let why = why.map_or("it has not been discovered", String::as_str);
-            Gives::Unknown(why.to_owned())
+            Serves::Unknown(why.to_owned())
         } else if let Some(given) = self.given.get(&base.id) {
             let mut examples = Vec::new();
             for (name, metric) in given.iter().take(MOST_EXAMPLES) {
                 examples.push(self.example(name, metric).await);
             }
-            Gives::Metrics { count: given.len(), examples }
+            Serves::Metrics { count: given.len(), examples }
         } else {
-            Gives::None(self.series(base).await)
+            Serves::None(self.series(base).await)
         };
-        RuleFacts { id: base.id, place: base.place, gives }
+        RuleFacts { id: base.id, place: base.place, serves }
     }
 
     /// The backend of a rule, asked about no namespace.
@@ -179,7 +179,7 @@ impl Look<'_> {
         }
     }
 
-    /// What there is of the series of a rule that gives no metric.
+    /// The series of a rule that serves no metric.
     async fn series(&self, rule: &RuleBase) -> Result<Series, Failure> {
         let backend = self.backend(&rule.options)?;
         let now = jiff::Timestamp::now().as_second();
@@ -217,8 +217,8 @@ impl Look<'_> {
                 let source = source.source();
                 let metric = format!("{what}/{name}");
                 let examples = vec![Example { metric, value: self.value(source).await }];
-                let gives = Gives::Metrics { count: 1, examples };
-                facts.push(RuleFacts { id: source.rule, place: source.place, gives });
+                let serves = Serves::Metrics { count: 1, examples };
+                facts.push(RuleFacts { id: source.rule, place: source.place, serves });
             }
         }
         facts

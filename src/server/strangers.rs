@@ -1,8 +1,9 @@
-//! Connections on which nobody has shown a good credential yet: one of them makes room for a new one, so that whoever holds many
-//! open keeps nobody out. Others, such as kube-apiserver's, are not closed for anybody, and may share an address with them.
+//! Connections without a good credential so far. When there are too many, one of them is closed for a new one, so a client that
+//! holds many open keeps nobody out. Connections with a credential, such as kube-apiserver's, are never closed for this, even if
+//! they share an address with strangers.
 //!
-//! The oldest goes that has had an answer, and loses nothing by it; only where there is none the oldest. So whoever connects to show
-//! a credential gets to do that, however often strangers connect again who have been closed.
+//! The oldest connection that has had an answer is closed first, because it loses nothing; without one, the oldest. A client with a
+//! credential therefore has the time to show it, however often closed strangers connect again.
 
 use std::{
     collections::{HashMap, VecDeque},

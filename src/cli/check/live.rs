@@ -94,7 +94,7 @@ impl Live<'_> {
         self.server.as_ref().map_or(own, |server| &server.credentials).policy()
     }
 
-    /// Checks. Whatever makes that impossible is told apart from what is found by the exit code.
+    /// Checks the installation. An error means that it could not be checked; it has an exit code of its own.
     pub(super) fn run(&self) -> Result<Vec<Finding>, UsageError> {
         self.findings().map_err(|error| UsageError(format!("{error:#}")))
     }
@@ -126,7 +126,7 @@ fn source(server: &Serve) -> anyhow::Result<Source> {
     })
 }
 
-/// A report in parts, with colours: whoever writes it takes them away where they are not wanted.
+/// A report in parts, with colours, which the writer removes if they are not wanted.
 pub(super) fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
     let mut last = "";

@@ -27,7 +27,7 @@ pub enum Server {
     Loadline,
     /// Somebody else.
     Other(Step),
-    /// It cannot be told, and why.
+    /// It is not known, and why.
     Unknown(String),
     /// Nobody was asked.
     NotAsked,

@@ -31,7 +31,7 @@ pub fn judge((namespace, name): (&str, &str), explanation: Explanation) -> Vec<F
     let wrong = explanation.steps.into_iter().filter(is_wrong);
     let findings = wrong.map(|step| {
         if let Some((cause @ Cause::NotAuthorizedMe, _)) = step.cause {
-            // Not the installation lacks the right, but whoever checks it.
+            // The right is missing to the user who checks, not to the installation.
             let all = Subject::Hpa(String::new());
             let message = format!("their metrics cannot be asked for: {}", step.seen);
             return Finding::warning(all, cause.code(), message, step.advice);

@@ -1,4 +1,4 @@
-//! What the rules give now.
+//! What the rules serve now.
 
 use super::{Finding, Subject};
 use crate::core::{
@@ -8,7 +8,7 @@ use crate::core::{
     yaml::Place,
 };
 
-/// The code of a rule whose metrics are all given by another one, as `loadline check` has it for files.
+/// The code of a rule whose metrics are all of another rule, as `loadline check` has it for files.
 const CLAIMED_TWICE: &str = "metric-claimed-twice";
 
 /// The code of a metric whose query returns nothing, though it has series.
@@ -21,13 +21,13 @@ pub struct RuleFacts {
     pub id: RuleId,
     /// Where it is in its file.
     pub place: Place,
-    /// What it gives.
-    pub gives: Gives,
+    /// What it serves.
+    pub serves: Serves,
 }
 
-/// What a rule gives.
+/// What a rule serves.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Gives {
+pub enum Serves {
     /// Metrics.
     Metrics {
         /// How many.
@@ -41,16 +41,16 @@ pub enum Gives {
     Unknown(String),
 }
 
-/// What there is of the series of a rule that gives no metric.
+/// The series of a rule that serves no metric.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Series {
     /// None within a day.
     Absent,
     /// There were some within a day.
     Ended,
-    /// There are some, and the rule gives this one no name.
+    /// There are some, and the rule has no name for this one.
     Unnamed(String),
-    /// There are some, and another rule gives their metrics.
+    /// There are some, and their metrics are of another rule.
     Taken(String),
     /// There are some, such as this one, and they do not carry the labels.
     Unlabelled(String),
@@ -80,15 +80,15 @@ pub enum Value {
 
 /// What there is to say of a rule.
 pub fn judge(facts: RuleFacts) -> Vec<Finding> {
-    let RuleFacts { id, place, gives } = facts;
+    let RuleFacts { id, place, serves } = facts;
     let subject = || Subject::Rule(Some((id, place)));
-    match gives {
-        Gives::Unknown(why) => {
+    match serves {
+        Serves::Unknown(why) => {
             vec![Finding::incomplete(subject(), why, "")]
         }
-        Gives::None(Err(failure)) => vec![failed(subject(), "its series", &failure)],
-        Gives::None(Ok(series)) => vec![none(subject(), series)],
-        Gives::Metrics { count, examples } => {
+        Serves::None(Err(failure)) => vec![failed(subject(), "its series", &failure)],
+        Serves::None(Ok(series)) => vec![none(subject(), series)],
+        Serves::Metrics { count, examples } => {
             let shown = examples.len();
             let mut findings: Vec<_> =
                 examples.into_iter().map(|example| of_example(subject(), example)).collect();
@@ -127,7 +127,7 @@ fn none(subject: Subject, series: Series) -> Finding {
         Series::Taken(metric) => Finding::warning(
             subject,
             CLAIMED_TWICE,
-            format!("no metric: another rule gives its metrics, such as `{metric}`"),
+            format!("no metric: another rule serves its metrics, such as `{metric}`"),
             "remove one of the rules, or give the metrics another name by `name.as`",
         ),
         Series::Unlabelled(series) => Finding::warning(

@@ -4,7 +4,7 @@ use super::{
     access::{self, RIGHTS},
     apis::{self, ApiFacts, Server},
     hpas,
-    rules::{self, Example, Gives, RuleFacts, Series},
+    rules::{self, Example, RuleFacts, Series, Serves},
     *,
 };
 use crate::core::explain::{Cause, Explanation, facts::Failure, name, registration};
@@ -126,10 +126,10 @@ fn the_server_needs_every_right() {
 fn rules_are_judged_by_what_they_give() {
     let failure = |cause| Failure { cause, text: "text".to_owned() };
     let example = |value| Example { metric: "pods/m".to_owned(), value };
-    let metrics = |count, value| Gives::Metrics { count, examples: vec![example(value)] };
+    let metrics = |count, value| Serves::Metrics { count, examples: vec![example(value)] };
     let of = |whose: &str| rules::Value::Of(whose.to_owned(), 2500);
-    let series = |series| Gives::None(Ok(series));
-    for (gives, wanted) in [
+    let series = |series| Serves::None(Ok(series));
+    for (serves, wanted) in [
         (metrics(1, Ok(of("web-0"))), &[(Severity::Info, OK)][..]),
         (metrics(3, Ok(of(""))), &[(Severity::Info, OK), (Severity::Info, NOT_CHECKED)]),
         (metrics(1, Ok(rules::Value::Nothing)), &[(Severity::Warning, "no-value")]),
@@ -147,12 +147,13 @@ fn rules_are_judged_by_what_they_give() {
         (series(Series::Unnamed("s".to_owned())), &[(Severity::Warning, "name-does-not-match")]),
         (series(Series::Taken("s".to_owned())), &[(Severity::Warning, "metric-claimed-twice")]),
         (series(Series::Unlabelled("s".to_owned())), &[(Severity::Warning, "label-missing")]),
-        (Gives::Unknown("why".to_owned()), &[(Severity::Warning, NOT_CHECKED)]),
+        (Serves::Unknown("why".to_owned()), &[(Severity::Warning, NOT_CHECKED)]),
     ] {
         let place = Place { line: 2, column: 3 };
-        let found = rules::judge(RuleFacts { id: RuleId::Custom(1), place, gives: gives.clone() });
+        let found =
+            rules::judge(RuleFacts { id: RuleId::Custom(1), place, serves: serves.clone() });
         let codes: Vec<_> = found.iter().map(|it| (it.severity, it.code)).collect();
-        assert_eq!(codes, wanted, "{gives:?}");
+        assert_eq!(codes, wanted, "{serves:?}");
         for finding in found {
             assert_eq!(finding.subject.to_string(), "rules[1]");
             assert_eq!(finding.rule(), Some((RuleId::Custom(1), place)));

@@ -4,7 +4,7 @@ use promql_parser::parser::{Expr, token, value::ValueType};
 
 use crate::core::{lint::counters, names};
 
-/// A query, and what its syntax tells. An extension of PromQL tells nothing.
+/// A query and its syntax tree. Extensions of PromQL have none.
 #[derive(Debug)]
 pub(super) struct Query {
     text: String,
@@ -54,7 +54,7 @@ impl Query {
     }
 }
 
-/// A text as a template that gives it.
+/// A template that renders to the text.
 pub(super) fn escape(text: &str) -> String {
     text.replace("<<", "<<\"<<\">>")
 }

@@ -11,10 +11,10 @@ pub const POINTS: usize = 60;
 /// span ten minutes, whatever its readers do.
 const PITCH_S: i64 = 10;
 
-/// A metric that was not read for so many seconds gives way to another.
+/// A metric that was not read for so many seconds is replaced by another.
 const IDLE_S: i64 = 300;
 
-/// The least time between two looks for metrics that give way, in seconds.
+/// The least time between two searches for metrics to replace, in seconds.
 const SWEEP_S: i64 = 10;
 
 /// The longest part of a topic that is kept, in characters.

@@ -13,7 +13,7 @@ pub const LOOK: Duration = Duration::from_millis(5);
 /// A crowd ends when nobody has joined it for this time.
 const QUIET: Duration = LOOK.saturating_mul(3);
 
-/// A crowd does not wait for longer, whoever joins it.
+/// A crowd does not wait longer, even if readers still join it.
 const LONGEST: Duration = LOOK.saturating_mul(20);
 
 /// Where nobody has looked for this time the process is busy, and those to wait for have not had their turn either.

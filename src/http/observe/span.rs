@@ -16,8 +16,7 @@ use crate::{
     },
 };
 
-/// Has a request answered within a span, from when it came. Of what is not to be told, such as what strangers ask, traces tell
-/// nothing.
+/// Answers a request within a span, which begins when the request came. Requests of strangers have no span.
 pub(in crate::http) async fn traced(
     asked: &Asked<'_>,
     is_told: bool,
