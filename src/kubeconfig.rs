@@ -31,8 +31,8 @@ pub enum ReadError {
 
 /// Reads a kubeconfig. Paths in it are those from its folder.
 pub fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
-    let text = fs::read(path).map_err(|error| ReadError::Unreadable(error.to_string()))?;
-    let text = String::from_utf8_lossy(&text);
+    let bytes = fs::read(path).map_err(|error| ReadError::Unreadable(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
     let is_key = |(key, _): &(Key, Node)| KEYS.contains(&key.text.as_str());
     let is_kubeconfig = |root: &Node| match &root.value {
         Value::Mapping(entries) => entries.iter().any(is_key),
@@ -45,6 +45,10 @@ pub fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
     };
     if is_other {
         return Err(ReadError::Other);
+    }
+    // kube reads UTF-16 by pairs of bytes, and panics at half a pair.
+    if matches!(bytes.as_slice(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) && bytes.len() % 2 == 1 {
+        return Err(ReadError::Malformed(": it ends within a character".to_owned()));
     }
     Kubeconfig::read_from(path).map_err(|error| match error {
         KubeconfigError::ReadConfig(error, _) => ReadError::Unreadable(error.to_string()),
@@ -134,6 +138,8 @@ mod tests {
             assert!(matches!(error, ReadError::Malformed(_)), "{text}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        fs::write(&path, b"\xFF\xFE\nusers: [a]").unwrap();
+        assert!(matches!(read(&path), Err(ReadError::Malformed(_))), "half a character");
         let good = read_text(&render("https://host", "PEM", "secret")).unwrap();
         assert_eq!(good.current_context.as_deref(), Some("loadline"));
         assert!(matches!(read(Path::new("/nowhere")), Err(ReadError::Unreadable(_))));

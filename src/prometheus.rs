@@ -362,11 +362,12 @@ impl Prometheus {
         let asked = self.clock.covering(range);
         let body = self.send_selector(path, selector, asked, headers, until).await?;
         let wanted = self.clock.covering(range);
-        if wanted == asked {
+        if asked.start <= wanted.start && wanted.end <= asked.end {
             return Ok(body);
         }
         // This answer was the first to say what time it is there.
         drop(body);
+        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         self.send_selector(path, selector, wanted, headers, until).await
     }
 
@@ -425,7 +426,10 @@ impl Prometheus {
     ) -> Result<Body, Error> {
         let (status, now) = (response.status(), jiff::Timestamp::now());
         let retry_after = retry_after(status, response.headers(), now);
-        if let Some(ahead) = self.clock.read(response.headers(), now) {
+        // Errors may be those of a proxy.
+        if status.is_success()
+            && let Some(ahead) = self.clock.read(response.headers(), now)
+        {
             let backend = &self.connections.config().name;
             tracing::warn!(
                 backend,

@@ -240,7 +240,7 @@ impl<'a> Autoscaler<'a> {
         });
         settings
             .replicas
-            .or_else(|| of_query.map(rounded))
+            .or_else(|| of_query.map(|replicas| rounded(replicas).max(0)))
             .or(of_pods)
             .or_else(|| known.map(|workload| workload.scale.spec))
             .unwrap_or_else(|| self.spec.min_replicas.max(1))

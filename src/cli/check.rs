@@ -117,8 +117,9 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     let least = if flags.strict { Severity::Warning } else { Severity::Error };
     let of_files = checked.iter().filter_map(Checked::gravest);
     let of_installation = found.as_deref().and_then(installation::gravest);
+    let is_blind = found.as_deref().is_some_and(installation::is_blind);
     let is_found = of_files.chain(of_installation).any(|found| found <= least);
-    Ok(ExitCode::from(match (unreadable, is_found) {
+    Ok(ExitCode::from(match (unreadable || is_blind, is_found) {
         (true, _) => 2,
         (false, true) => 1,
         (false, false) => 0,

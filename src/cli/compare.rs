@@ -36,7 +36,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "SERVER", default_value_t = Name::Registered)]
     reference: Name,
 
-    /// Namespace to read; repeatable [default: all]
+    /// Namespace to read, beside metrics of objects outside of namespaces; repeatable [default: all]
     #[arg(short, long = "namespace", value_name = "NAMESPACE", action = ArgAction::Append)]
     namespaces: Vec<String>,
 

@@ -1,6 +1,9 @@
 //! What is compared of an answer.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use jiff::Timestamp;
 
@@ -19,17 +22,13 @@ pub(super) fn values(api: MetricsApi, text: &str) -> Response {
         Ok(items) => items,
         Err(error) => return Response::Failed { code: 0, reason: format!("no list: {error}") },
     };
-    let mut values = BTreeMap::new();
+    let (mut values, mut seen) = (BTreeMap::new(), HashMap::<String, usize>::new());
     for item in items {
         let (at, window) = (at(&item), item.window.as_ref().and_then(seconds));
         let mut put = |object: String, quantity: String| {
             // Several values of the same labels are distinguished by their order.
-            let mut key = object.clone();
-            let mut number = 1;
-            while values.contains_key(&key) {
-                number += 1;
-                key = format!("{object} #{number}");
-            }
+            let number = seen.entry(object.clone()).and_modify(|number| *number += 1).or_insert(1);
+            let key = if *number == 1 { object } else { format!("{object} #{number}") };
             values.insert(key, Measured { quantity, at, window });
         };
         match api {

@@ -12,11 +12,13 @@ mod behavior;
 mod pods;
 mod proposal;
 mod spec;
+mod validation;
 
 pub use behavior::{Behavior, History, Policy, PolicyKind, Rules, Select};
 pub use pods::{Groups, Pod, PodSample, Readiness, ReadyCondition};
 pub use proposal::{Current, Proposal, Reading};
 pub use spec::{Metric, Source, Spec, SpecError, Target};
+pub use validation::problems;
 
 /// The scale subresource of the workload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

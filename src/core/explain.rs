@@ -160,7 +160,7 @@ impl Step {
 
     /// A step that is wrong, where the autoscaler itself is refused.
     pub fn unsound(name: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::weighed(name, (Cause::HpaFieldIgnored, Severity::Failed), seen, advice)
+        Self::found(name, Cause::HpaInvalid, seen, advice)
     }
 
     fn weighed(

@@ -165,6 +165,11 @@ impl Finding {
     }
 }
 
+/// Whether nothing was looked at, so that nobody knows how the installation is.
+pub fn is_blind(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.code == NOT_CHECKED)
+}
+
 /// The gravest of several findings.
 pub fn gravest(findings: &[Finding]) -> Option<Severity> {
     findings.iter().map(|finding| finding.severity).min()

@@ -28,6 +28,7 @@ pub use credentials::{
 };
 use fields::{Fields, Text};
 pub use fingerprint::Fingerprint;
+pub(in crate::core) use form::check_header;
 pub(crate) use form::excerpt;
 pub use mapping::{Mapping, ResolvedMapping};
 pub use naming::{Namer, Unnamed};

@@ -161,9 +161,14 @@ async fn each(
     mut read: impl FnMut(&Vector, i64),
 ) -> Result<Vec<String>, String> {
     let mut parts = grid.parts(MOST_POINTS);
-    let (mut done, mut notes) = (0, Vec::new());
+    let (mut done, mut notes, mut most) = (0, Vec::new(), MOST_POINTS);
     let step = Duration::from_millis(grid.step_ms.unsigned_abs());
     while let Some(part) = parts.pop() {
+        // What was too much for one part is for the next.
+        if part.steps > most {
+            parts.extend(part.parts(most));
+            continue;
+        }
         let range = Range { start: part.start_ms / 1000, end: part.last_ms() / 1000 };
         match backend.query_range(query, range, step).await {
             Ok(matrix) => {
@@ -179,7 +184,8 @@ async fn each(
                 progress(done, grid.steps);
             }
             Err(error) if is_too_much(&error) && part.steps > FEWEST_POINTS => {
-                parts.extend(part.parts(part.steps.div_ceil(2)));
+                most = part.steps.div_ceil(2);
+                parts.push(part);
             }
             Err(error) => return Err(error.public().to_string()),
         }

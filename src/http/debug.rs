@@ -35,7 +35,8 @@ pub fn debug(api: Arc<Api>) -> impl Answering {
 
 async fn answer(api: &Api, request: Request) -> Response {
     let uri = request.uri();
-    if let Err(why) = is_meant(request.headers(), uri.query().is_some()) {
+    let asks = uri.query().is_some() || uri.path().starts_with("/debug/");
+    if let Err(why) = is_meant(request.headers(), asks) {
         return plain(StatusCode::FORBIDDEN, why);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -73,7 +74,9 @@ fn is_meant(headers: &HeaderMap, asks: bool) -> Result<(), &'static str> {
         return Err("this was sent by the page of another site");
     }
     let from = text(header::HeaderName::from_static("sec-fetch-site"));
-    let is_link = text(header::HeaderName::from_static("sec-fetch-mode")) == Some("navigate");
+    // A frame navigates, too, but it is no document of its own.
+    let is_link = text(header::HeaderName::from_static("sec-fetch-mode")) == Some("navigate")
+        && text(header::HeaderName::from_static("sec-fetch-dest")) == Some("document");
     match from {
         None | Some("none" | "same-origin") => Ok(()),
         Some(_) if is_link && !asks => Ok(()),
@@ -188,8 +191,10 @@ mod tests {
         assert!(ask(&[], true));
         assert!(ask(&[(site, "none"), link], true));
         assert!(ask(&[(site, "same-origin"), ("origin", "http://127.0.0.1:6060")], true));
-        assert!(ask(&[(site, "cross-site"), link], false));
-        assert!(!ask(&[(site, "cross-site"), link], true));
+        let dest = "sec-fetch-dest";
+        assert!(ask(&[(site, "cross-site"), link, (dest, "document")], false));
+        assert!(!ask(&[(site, "cross-site"), link, (dest, "document")], true));
+        assert!(!ask(&[(site, "cross-site"), link, (dest, "iframe")], false));
         assert!(!ask(&[(site, "same-site"), ("sec-fetch-mode", "no-cors")], false));
         for origin in
             ["http://evil.example", "null", "https://127.0.0.1:6060", "http://127.0.0.1:6061"]

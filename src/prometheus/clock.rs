@@ -3,7 +3,7 @@
 //! A query has no time: the backend evaluates it by its own clock. But requests for metadata have a range of time, and by a clock
 //! that is ahead of the backend's nothing is in it. So the range covers both clocks.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -12,12 +12,26 @@ use super::Range;
 /// Fewer seconds are no difference: a `Date` has whole seconds, and an answer takes its time.
 const TOLERANCE: i64 = 30;
 
-/// The difference, by the last answer that had a `Date`.
+/// A `Date` that is further away, in seconds, is not followed: the range would have far more series in it than there are now.
+const MOST: i64 = 3_600;
+
+/// How long a difference counts after the last answer that showed it, in seconds. Several servers may answer at one address, each
+/// with its clock.
+const KEPT: i64 = 600;
+
+/// The differences that the answers of the last time have shown.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
-    /// How many seconds the backend's clock is ahead of ours.
-    ahead: AtomicI64,
-    is_told: AtomicBool,
+pub(super) struct Clock(Mutex<Differences>);
+
+#[derive(Debug, Default)]
+struct Differences {
+    /// By how many seconds a clock of the backend is behind ours, as a number that is not positive.
+    behind: i64,
+    /// By how many seconds a clock of the backend is ahead of ours.
+    ahead: i64,
+    /// Until when they count, in seconds since the epoch.
+    until: i64,
+    is_reported: bool,
 }
 
 impl Clock {
@@ -28,25 +42,33 @@ impl Clock {
         if headers.contains_key(header::AGE) {
             return None;
         }
-        let ahead = date(headers.get(header::DATE)?)?.as_second().saturating_sub(now.as_second());
-        let known = self.ahead.load(Ordering::Relaxed);
+        let now = now.as_second();
+        let ahead = date(headers.get(header::DATE)?)?.as_second().saturating_sub(now);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.until <= now {
+            (known.behind, known.ahead) = (0, 0);
+        }
         if ahead.abs() <= TOLERANCE {
-            self.ahead.store(0, Ordering::Relaxed);
             return None;
         }
-        // The difference between two answers is chance.
-        if ahead.abs_diff(known) > TOLERANCE.unsigned_abs() {
-            self.ahead.store(ahead, Ordering::Relaxed);
+        if ahead.abs() <= MOST {
+            known.until = now.saturating_add(KEPT);
+            // A few seconds between two answers are chance.
+            if ahead < known.behind.saturating_sub(TOLERANCE) {
+                known.behind = ahead;
+            } else if ahead > known.ahead.saturating_add(TOLERANCE) {
+                known.ahead = ahead;
+            }
         }
-        (!self.is_told.swap(true, Ordering::Relaxed)).then_some(ahead)
+        (!std::mem::replace(&mut known.is_reported, true)).then_some(ahead)
     }
 
-    /// The range by our clock and by the backend's.
+    /// The range by our clock and by those of the backend.
     pub(super) fn covering(&self, Range { start, end }: Range) -> Range {
-        let ahead = self.ahead.load(Ordering::Relaxed);
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Range {
-            start: start.saturating_add(ahead).clamp(0, start.max(0)),
-            end: end.saturating_add(ahead).max(end),
+            start: start.saturating_add(known.behind).clamp(0, start.max(0)),
+            end: end.saturating_add(known.ahead),
         }
     }
 }
@@ -79,24 +101,36 @@ mod tests {
 
     #[test]
     fn a_range_covers_both_clocks() {
-        let clock = Clock::default();
         for (now, start, end) in [
             (1_800, 1_000, 1_301),
             (1_770, 1_000, 1_301),
             (1_200, 1_000, 1_901),
-            // A second more or less is chance.
-            (1_201, 1_000, 1_901),
             (2_400, 400, 1_301),
-            (9_999, 0, 1_301),
-            (1_801, 1_000, 1_301),
+            // Too far away to be the clock of a server that works.
+            (9_999, 1_000, 1_301),
         ] {
+            let clock = Clock::default();
             clock.read(&answer(&[]), at(now));
             assert_eq!(clock.covering(RANGE), Range { start, end }, "{now}");
         }
     }
 
     #[test]
-    fn a_difference_is_told_once() {
+    fn all_clocks_behind_an_address_are_covered_until_they_are_seen_no_more() {
+        let clock = Clock::default();
+        let covered = |now: i64| {
+            clock.read(&answer(&[]), at(now));
+            clock.covering(RANGE)
+        };
+        assert_eq!(covered(1_200), Range { start: 1_000, end: 1_901 });
+        assert_eq!(covered(1_201), Range { start: 1_000, end: 1_901 }, "a second is chance");
+        assert_eq!(covered(1_790), Range { start: 1_000, end: 1_901 }, "another server is right");
+        assert_eq!(covered(1_801), RANGE);
+        assert_eq!(covered(2_400), Range { start: 400, end: 1_301 });
+    }
+
+    #[test]
+    fn a_difference_is_reported_once() {
         let clock = Clock::default();
         assert_eq!(clock.read(&answer(&[]), at(1_829)), None);
         assert_eq!(clock.read(&answer(&[]), at(1_200)), Some(600));

@@ -285,6 +285,8 @@ async fn every_cause_of_an_autoscaler_is_named() {
     let external = |metric: &str, target: Value| json!({"type": "External", "external": {"metric": {"name": metric}, "target": target}});
     let mut ignored = of_pods("ok", "70");
     ignored["pods"]["target"]["value"] = "3".into();
+    let mut invalid = of_pods("ok", "70");
+    invalid["pods"]["target"] = json!({"type": "Value", "value": "50"});
     let service = json!({"type": "Object", "object": {"metric": {"name": "desired_pods"},
         "describedObject": {"apiVersion": "v1", "kind": "Pod", "name": "web-0"},
         "target": {"type": "Value", "value": "4"}}});
@@ -293,6 +295,7 @@ async fn every_cause_of_an_autoscaler_is_named() {
         ("web", of_pods("ok", "70"), "", Some(3)),
         ("web", of_pods("ok", "20"), "hpa-at-limit", Some(3)),
         ("web", of_pods("ok", "300"), "hpa-stabilizing", Some(2)),
+        ("web", invalid, "hpa-invalid", None),
         ("web", ignored, "hpa-field-ignored", Some(3)),
         ("web", of_pods("share_ratio", "30"), "hpa-target-unreachable", None),
         ("web", of_pods("wait_seconds", "500"), "hpa-target-unreachable", None),

@@ -239,6 +239,7 @@ async fn what_cannot_be_simulated_says_why() {
         (one(), vec!["--step=1s"], 2, "--step"),
         (one(), vec!["--until=yesterday"], 2, "--until"),
         (one(), vec!["--set=maxReplica=3"], 2, "maxReplica"),
+        (one(), vec!["--set=behavior.scaleUp.selectPolicy=Average"], 2, "scaleUp.selectPolicy"),
         (one(), vec!["--set=behavior.scaleUp.window=3"], 2, "scaleUp.window"),
         (one(), vec!["--variant=target=3"], 2, "--variant"),
         (one(), vec!["--variant=a:target=3", "--variant=a:target=4"], 2, "--variant"),

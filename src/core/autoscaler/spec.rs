@@ -94,7 +94,8 @@ pub struct SpecError {
 }
 
 impl Spec {
-    /// Converts an autoscaler of the API. Fails if the API server would reject it.
+    /// Converts an autoscaler of the API. Fails if nothing can be computed from it. [`super::problems`] names all that the API server
+    /// refuses.
     pub fn read(hpa: &HorizontalPodAutoscaler) -> Result<Self, SpecError> {
         let spec = &hpa.spec;
         let metrics = spec.metrics.iter().flatten().enumerate();

@@ -120,6 +120,8 @@ causes! {
     NotAuthorized = "not-authorized", Failed;
     /// The user may not read it.
     NotAuthorizedMe = "not-authorized-me", Failed;
+    /// A field of the autoscaler is invalid, or its API version.
+    HpaInvalid = "hpa-invalid", Failed;
     /// The autoscaler has a field that nothing reads.
     HpaFieldIgnored = "hpa-field-ignored", Doubtful;
     /// `type: Value` on a metric that does not fall as pods are added.

@@ -1,10 +1,11 @@
 //! What an autoscaler says, and what it makes of its metrics.
 
+mod document;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     Cause, Outcome, OutcomeMetric, Step, name,
@@ -17,6 +18,8 @@ use crate::core::{
     },
     quantity::Decimal,
 };
+
+pub use document::spec;
 
 /// What a metric's name ends with when it falls as pods are added: a time, a share, or what waits.
 const FALLS: [&str; 22] = [
@@ -93,123 +96,6 @@ impl PastDay {
     /// Whether it covers so much time that it shows what the metric usually is.
     fn is_long(self) -> bool {
         self.steps * f64::from(Self::STEP_S) >= 6.0 * 3600.0
-    }
-}
-
-/// Reads the autoscaler out of its document, and says what of it nothing reads.
-pub fn spec(document: &Value) -> (Option<(HorizontalPodAutoscaler, Spec)>, Vec<Step>) {
-    let found = serde_json::from_value::<HorizontalPodAutoscaler>(document.clone());
-    let hpa = match found {
-        Ok(hpa) => hpa,
-        Err(error) => {
-            let seen = format!("the autoscaler cannot be read: {error}");
-            let advice = "write it as autoscaling/v2";
-            return (None, vec![Step::found(name::HPA, Cause::HpaFieldIgnored, seen, advice)]);
-        }
-    };
-    let mut steps = Vec::new();
-    let spec = match Spec::read(&hpa) {
-        Ok(spec) => {
-            let seen = format!(
-                "{} to {} replicas, {} {}",
-                spec.min_replicas,
-                spec.max_replicas,
-                spec.metrics.len(),
-                if spec.metrics.len() == 1 { "metric" } else { "metrics" }
-            );
-            steps.push(Step::good(name::HPA, seen));
-            Some(spec)
-        }
-        Err(error) => {
-            let advice = "correct the field: the API server refuses it";
-            steps.push(Step::unsound(name::HPA, error.to_string(), advice));
-            None
-        }
-    };
-    for field in ignored(document, &hpa) {
-        let seen = format!("nothing reads {field}");
-        steps.push(Step::found(
-            name::HPA,
-            Cause::HpaFieldIgnored,
-            seen,
-            "remove the field, or write the one that is read",
-        ));
-    }
-    (spec.map(|spec| (hpa, spec)), steps)
-}
-
-/// Fields of the spec that nothing reads: unknown ones, and targets that do not count beside another.
-fn ignored(document: &Value, hpa: &HorizontalPodAutoscaler) -> Vec<String> {
-    let known = serde_json::to_value(hpa).unwrap_or_default();
-    let mut ignored = Vec::new();
-    if let (Some(written), Some(known)) = (document.get("spec"), known.get("spec")) {
-        unknown(written, known, "spec", &mut ignored);
-    }
-    let metrics = document.pointer("/spec/metrics").and_then(Value::as_array);
-    for (index, metric) in metrics.into_iter().flatten().enumerate() {
-        let kind = metric.get("type").and_then(Value::as_str).unwrap_or_default();
-        let (field, read): (&str, &[&str]) = match kind {
-            "Pods" => ("pods", &["averageValue"]),
-            "External" => ("external", &["averageValue", "value"]),
-            "Object" => ("object", &["averageValue", "value"]),
-            "Resource" => ("resource", &["averageValue", "averageUtilization"]),
-            "ContainerResource" => ("containerResource", &["averageValue", "averageUtilization"]),
-            _ => continue,
-        };
-        let others = ["pods", "external", "object", "resource", "containerResource"];
-        for other in others.iter().filter(|other| **other != field && metric.get(**other).is_some())
-        {
-            ignored.push(format!("spec.metrics[{index}].{other}, because `type` is {kind}"));
-        }
-        let Some(target) = metric.get(field).and_then(|source| source.get("target")) else {
-            continue;
-        };
-        let path = format!("spec.metrics[{index}].{field}.target");
-        let type_ = target.get("type").and_then(Value::as_str).unwrap_or_default();
-        let has = |name: &str| target.get(name).is_some();
-        let by_type = match type_ {
-            "Value" => "value",
-            "AverageValue" => "averageValue",
-            "Utilization" => "averageUtilization",
-            _ => "",
-        };
-        // Of an Object `type` decides; of the others an average comes before all else.
-        let used = match kind {
-            "Object" => by_type,
-            _ => *read.iter().find(|name| has(name)).unwrap_or(&""),
-        };
-        for name in ["value", "averageValue", "averageUtilization"] {
-            if has(name) && name != used {
-                ignored.push(format!("{path}.{name}, because {used} counts"));
-            }
-        }
-        if !by_type.is_empty() && by_type != used && !used.is_empty() && !has(by_type) {
-            ignored.push(format!("{path}.type {type_}, because {used} is set"));
-        }
-    }
-    ignored
-}
-
-/// Fields of what was written that the type does not have.
-fn unknown(written: &Value, known: &Value, path: &str, ignored: &mut Vec<String>) {
-    match (written, known) {
-        (Value::Object(written), Value::Object(known)) => {
-            for (key, value) in written {
-                match known.get(key) {
-                    Some(known) => unknown(value, known, &format!("{path}.{key}"), ignored),
-                    None if value.is_null() => {}
-                    None => {
-                        ignored.push(format!("{path}.{key}, which is no field of autoscaling/v2"));
-                    }
-                }
-            }
-        }
-        (Value::Array(written), Value::Array(known)) => {
-            for (index, (written, known)) in written.iter().zip(known).enumerate() {
-                unknown(written, known, &format!("{path}[{index}]"), ignored);
-            }
-        }
-        _ => {}
     }
 }
 

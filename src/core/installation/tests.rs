@@ -199,3 +199,12 @@ fn those_whose_metrics_the_controller_reads_are_known() {
     assert!(hpas::is_active(&of("True")));
     assert!(!hpas::is_active(&of("False")) && !hpas::is_active(&json!({})));
 }
+
+#[test]
+fn where_nothing_was_looked_at_nothing_is_known() {
+    let all = || Subject::Hpa(String::new());
+    let incomplete = Finding::incomplete(all(), "not looked at in time", "raise --timeout");
+    let ok = Finding::ok(all(), "nothing is wrong with 1 of 1");
+    assert!(is_blind(&[incomplete.clone(), Finding::unchecked(all(), "no Service")]));
+    assert!(!is_blind(&[incomplete, ok]));
+}

@@ -302,7 +302,7 @@ fn collected(
     let is_per_replica = take("per-replica").is_some();
     let server = match (take("prometheus-server"), take("prometheus-server-alias")) {
         (Some((annotation, url)), _) => match http_url(url.trim_end_matches('/')) {
-            Ok(url) => Some(Server { url, keys: Map::new() }),
+            Ok(url) => Some((annotation, url)),
             Err(error) => {
                 notes.cannot(&annotations.key(&annotation), error);
                 return None;
@@ -314,10 +314,15 @@ fn collected(
                 notes.cannot(&annotations.key(&annotation), text);
                 return None;
             };
-            Some(Server { url: url.clone(), keys: Map::new() })
+            Some((annotation, url.clone()))
         }
         (None, None) => None,
     };
+    let server = server.map(|(annotation, url)| {
+        let server = Server { url, keys: Map::new() };
+        server.report_credentials(&annotations.key(&annotation), context.settings, notes);
+        server
+    });
     for (annotation, _) in config.entries.into_values() {
         notes.cannot(
             &annotations.key(&annotation),

@@ -78,7 +78,7 @@ struct Metadata {
 /// What has become of a trigger.
 enum Moved {
     /// A metric of a rule.
-    External(Value),
+    External(Box<prometheus::Moving>),
     /// CPU or memory.
     Resource(Value),
     /// Nothing.
@@ -239,12 +239,11 @@ fn autoscaler(
     notes: &mut Notes,
 ) -> Option<(Option<String>, Value)> {
     let target = spec.mapping("scaleTargetRef", notes, scale_target);
-    let mut replicas = Replicas::take(spec);
+    let replicas = Replicas::take(spec);
     let advanced = spec.mapping("advanced", notes, behavior::advanced).unwrap_or_default();
     fallback(spec, notes);
     let polling = spec.integer("pollingInterval");
     let mut uses_cached_metrics = false;
-    let wants_zero = replicas.want_zero() && !pauses.is_active && !advanced.has_formula;
     let mut at = 0;
     let moved = spec.mappings("triggers", notes, |trigger, notes| {
         let is_cached = trigger.flag("useCachedMetrics").unwrap_or_default();
@@ -252,8 +251,8 @@ fn autoscaler(
         let cache = is_cached.then(|| polling.unwrap_or(POLLING_INTERVAL));
         let moved = match trigger.text("type").as_deref() {
             Some("prometheus") => {
-                let about = prometheus::Trigger { object, at, cache, wants_zero };
-                prometheus::trigger(trigger, &about, &mut replicas, context, notes)
+                let about = prometheus::Trigger { object, at, cache };
+                prometheus::trigger(trigger, &about, context, notes)
             }
             Some(resource @ ("cpu" | "memory")) => resource::trigger(trigger, resource, notes),
             other => {
@@ -271,22 +270,20 @@ fn autoscaler(
         let text = "an autoscaler reads its metrics every 15 s; `cacheTTL` of the rule limits how often Prometheus is asked";
         notes.note(&spec.path("pollingInterval"), text);
     }
-    if advanced.has_formula {
-        return None;
-    }
-    let Some(target) = target.flatten() else {
-        notes.cannot(&spec.path("scaleTargetRef"), "the workload has no name");
+    let target = target.flatten();
+    let Some(target) = target.filter(|_| !advanced.has_formula) else {
+        // The rules are printed without an autoscaler.
+        metrics(moved, false, context, notes);
+        if !advanced.has_formula {
+            notes.cannot(&spec.path("scaleTargetRef"), "the workload has no name");
+        }
         return None;
     };
-    let mut behavior = advanced.behavior;
-    let limits = replicas.limits(&moved, pauses, &mut behavior, &KeyPath::from("spec"), notes);
-    let metrics: Vec<_> = moved
-        .into_iter()
-        .filter_map(|moved| match moved {
-            Moved::External(metric) | Moved::Resource(metric) => Some(metric),
-            Moved::Not => None,
-        })
-        .collect();
+    let (path, mut behavior) = (KeyPath::from("spec"), advanced.behavior);
+    // Only all triggers together say whether there is a 0.
+    let least = replicas.least(&moved, pauses, &path, notes);
+    let limits = replicas.limits(least, pauses, &mut behavior, &path, notes);
+    let metrics = metrics(moved, least == 0, context, notes);
     if metrics.is_empty() {
         notes.cannot(&spec.path("triggers"), "no trigger has moved, so there is no autoscaler");
         return None;
@@ -300,6 +297,21 @@ fn autoscaler(
         written.insert("behavior".to_owned(), behavior.into());
     }
     Some((advanced.name, Value::Object(written)))
+}
+
+/// The autoscaler's metrics. The rules of them are added.
+fn metrics(
+    moved: Vec<Moved>,
+    has_zero: bool,
+    context: &mut Context<'_>,
+    notes: &mut Notes,
+) -> Vec<Value> {
+    let metrics = moved.into_iter().filter_map(|moved| match moved {
+        Moved::External(trigger) => Some(trigger.metric(has_zero, context, notes)),
+        Moved::Resource(metric) => Some(metric),
+        Moved::Not => None,
+    });
+    metrics.collect()
 }
 
 fn scale_target(target: &mut Fields, notes: &mut Notes) -> Option<Value> {

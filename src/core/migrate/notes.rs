@@ -1,11 +1,11 @@
 //! What there is to say about a migration.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use crate::core::{excerpt::excerpt, key_path::KeyPath};
 
 /// How much a note matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Level {
     /// It has not moved: something has to be done.
     Cannot,
@@ -14,7 +14,7 @@ pub enum Level {
 }
 
 /// What there is to say about a field.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Note {
     /// Whether it has moved.
     pub level: Level,
@@ -48,12 +48,14 @@ impl fmt::Display for Note {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     object: String,
-    notes: Vec<Note>,
+    all: Vec<Note>,
+    /// All of them: a note is there once.
+    known: HashSet<Note>,
 }
 
 impl Notes {
     pub(super) fn about(object: String) -> Self {
-        Self { object, notes: Vec::new() }
+        Self { object, ..Self::default() }
     }
 
     /// Something has not moved.
@@ -68,12 +70,12 @@ impl Notes {
 
     fn add(&mut self, level: Level, path: &KeyPath, text: String) {
         let note = Note { level, object: self.object.clone(), path: path.clone(), text };
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
+        if self.known.insert(note.clone()) {
+            self.all.push(note);
         }
     }
 
     pub(super) fn into_notes(self) -> Vec<Note> {
-        self.notes
+        self.all
     }
 }

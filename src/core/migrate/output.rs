@@ -1,8 +1,11 @@
 //! What came out, as YAML.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Migration, Note};
+
 /// The name of the ConfigMap that carries the rules.
 const CONFIG_MAP: &str = "loadline-migrated";
 
@@ -32,16 +35,19 @@ impl Migration {
     }
 
     fn documents(&self, last: Option<String>) -> String {
-        let has_autoscaler =
-            |note: &&Note| self.autoscalers.iter().any(|it| it.source == note.object);
-        let (of_autoscalers, others): (Vec<_>, Vec<_>) =
-            self.notes.iter().partition(|note| has_autoscaler(note));
+        let sources = self.autoscalers.iter().map(|autoscaler| autoscaler.source.as_str());
+        let mut of_autoscalers: BTreeMap<&str, Vec<&Note>> =
+            sources.map(|source| (source, Vec::new())).collect();
+        let mut others = Vec::new();
+        for note in &self.notes {
+            of_autoscalers.get_mut(note.object.as_str()).unwrap_or(&mut others).push(note);
+        }
         let mut text = comments(others);
         for autoscaler in &self.autoscalers {
             text.push_str("---\n");
             text.push_str(&comment(&format!("From {}.", autoscaler.source)));
-            let about = of_autoscalers.iter().filter(|note| note.object == autoscaler.source);
-            text.push_str(&comments(about.copied()));
+            let about = of_autoscalers.remove(autoscaler.source.as_str());
+            text.push_str(&comments(about.unwrap_or_default()));
             text.push_str(&yaml(&autoscaler.manifest));
         }
         if let Some(last) = last {
@@ -76,8 +82,13 @@ fn comments<'n>(notes: impl IntoIterator<Item = &'n Note>) -> String {
 
 /// One line, whatever the text is.
 fn comment(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text: String = text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect();
     format!("# {text}\n")
+}
+
+/// Whether a character may end a line for some parser of YAML, or must not stand in a comment.
+fn is_unsafe(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// A value as a document in block style. It cannot fail: the keys are texts.

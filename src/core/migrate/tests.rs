@@ -1,6 +1,7 @@
 mod adapter;
 mod keda;
 mod nothing_is_dropped;
+mod untrusted;
 
 use serde_json::Value;
 

@@ -231,7 +231,7 @@ fn check_scalar(text: &str, kind: &Kind) -> Result<(), String> {
 }
 
 /// The header of that name, if a request of ours may carry it.
-fn check_header(name: &str) -> Result<HeaderName, String> {
+pub(in crate::core) fn check_header(name: &str) -> Result<HeaderName, String> {
     let Ok(header) = name.parse::<HeaderName>() else {
         return Err(format!("`{}` is not the name of an HTTP header", excerpt(name)));
     };

@@ -114,7 +114,9 @@ pub(super) fn metrics(overview: &Overview) -> Markup {
         }
         (table("Metrics that were read", &columns, &overview.metrics, "Nothing was read yet.", |(topic, history)| {
             let points: Vec<_> = history.points.iter().copied().collect();
-            let last = points.last().copied().map_or_else(|| "–".to_owned(), value);
+            // A read without values is no value of 0.
+            let last = points.last().copied().filter(|_| history.values > 0);
+            let last = last.map_or_else(|| "–".to_owned(), value);
             let range = points.iter().min().zip(points.iter().max());
             let told = range.map_or_else(String::new, |(low, high)| format!("from {} to {}", value(*low), value(*high)));
             let api = match topic.api { Api::Custom => "", Api::External => "external" };

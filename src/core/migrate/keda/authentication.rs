@@ -146,38 +146,83 @@ fn parameters_of(
     read.unwrap_or_default()
 }
 
-fn of_spec(
+/// The parameters that are in Secrets and ConfigMaps.
+fn files(
     spec: &mut Fields,
     namespace: Option<&str>,
     rules: &mut RulesDraft,
     notes: &mut Notes,
-) -> Parameters {
+) -> BTreeMap<String, Source> {
     let mut parameters = BTreeMap::new();
     for (list, kind) in [("secretTargetRef", "Secret"), ("configMapTargetRef", "ConfigMap")] {
         let path = spec.path(list);
         let targets = spec.mappings(list, notes, |target, notes| {
             let [parameter, name, key] = ["parameter", "name", "key"].map(|key| target.text(key));
-            let whole = parameter.zip(name).zip(key).map(|((it, name), key)| (it, name, key));
-            if whole.is_none() {
+            let Some(((parameter, name), key)) = parameter.zip(name).zip(key) else {
                 notes.cannot(&target.path("key"), "parameter, name and key are required");
+                return None;
+            };
+            let checks =
+                [("name", &name, is_object_name(&name)), ("key", &key, is_file_name(&key))];
+            for (field, text, _) in checks.iter().filter(|(.., is_good)| !is_good) {
+                let text = excerpt::excerpt(text, excerpt::NAME);
+                let text = format!("`{text}` cannot be the {field} of a {kind}");
+                notes.cannot(&target.path(field), text);
             }
-            whole
+            let is_good = checks.iter().all(|(.., is_good)| *is_good);
+            is_good.then_some((parameter, name, key))
         });
+        if let Some(namespace) = namespace.filter(|namespace| !is_object_name(namespace)) {
+            if !targets.is_empty() {
+                let namespace = excerpt::excerpt(namespace, excerpt::NAME);
+                notes.cannot(&path, format!("`{namespace}` cannot be the name of a namespace"));
+            }
+            continue;
+        }
         for (parameter, name, key) in targets.into_iter().flatten() {
-            let folder = rules.folder(namespace, &name);
+            let folder = rules.folder(kind, namespace, &name);
             let place = namespace.map(|it| format!(" of namespace {it}")).unwrap_or_default();
+            let new = if folder == name { String::new() } else { format!(" as {folder}") };
             let by = if kind == "Secret" {
                 format!(" (`backendCredentials: [{folder}]` of the chart)")
             } else {
                 String::new()
             };
             let text = format!(
-                "copy the {kind} {name}{place} to loadline's namespace, and mount it at {FOLDER}/{folder}{by}"
+                "copy the {kind} {name}{place} to loadline's namespace{new}, and mount it at {FOLDER}/{folder}{by}"
             );
             notes.note(&path, text);
             parameters.insert(parameter, Source::File { folder, key });
         }
     }
+    parameters
+}
+
+/// Whether a text can be the name of an object: it has the characters of a DNS subdomain.
+fn is_object_name(text: &str) -> bool {
+    let is_outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= 253
+        && text.starts_with(is_outer)
+        && text.ends_with(is_outer)
+        && text.chars().all(|c| is_outer(c) || matches!(c, '-' | '.'))
+}
+
+/// Whether a text can be a key of a Secret or ConfigMap, and so the name of a file.
+fn is_file_name(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=253).contains(&text.len())
+        && text.chars().all(is_plain)
+        && text != "."
+        && !text.starts_with("..")
+}
+
+fn of_spec(
+    spec: &mut Fields,
+    namespace: Option<&str>,
+    rules: &mut RulesDraft,
+    notes: &mut Notes,
+) -> Parameters {
+    let mut parameters = files(spec, namespace, rules, notes);
     let path = spec.path("boundServiceAccountToken");
     let accounts = spec.mappings("boundServiceAccountToken", notes, |token, notes| {
         let whole = token.text("parameter").zip(token.text("serviceAccountName"));

@@ -2,24 +2,23 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
     Context, Fields, Moved, Notes, Object,
     authentication::{Parameters, Source},
-    replicas::Replicas,
 };
 use crate::core::{
     duration, excerpt,
     key_path::KeyPath,
     migrate::{
-        draft::{Rule, Server},
+        draft::{Rule, Server, has_credentials},
         is_plain_name, metric_name,
         query::{Query, escape},
     },
     quantity::{self, Decimal},
-    rules::{http_url, is_loopback, origin},
+    rules::{check_header, http_url, is_loopback, origin},
 };
 
 /// A trigger among those of its object.
@@ -28,8 +27,44 @@ pub(super) struct Trigger<'a> {
     pub(super) at: usize,
     /// How long a value is used, in seconds.
     pub(super) cache: Option<i32>,
-    /// Whether `activationThreshold` has a meaning.
-    pub(super) wants_zero: bool,
+}
+
+/// A trigger that moves. Its query depends on whether the autoscaler scales to zero, which all triggers decide together.
+pub(super) struct Moving {
+    /// As if the autoscaler did not scale to zero.
+    rule: Rule,
+    query: Query,
+    activation: f64,
+    /// Where `activationThreshold` stands.
+    path: KeyPath,
+    target: Map<String, Value>,
+}
+
+impl Moving {
+    /// Whether KEDA never scales to zero because of it.
+    pub(super) fn is_always_active(&self) -> bool {
+        self.activation < 0.0
+    }
+
+    /// Adds the rule. Returns the autoscaler's metric.
+    pub(super) fn metric(
+        self,
+        has_zero: bool,
+        context: &mut Context<'_>,
+        notes: &mut Notes,
+    ) -> Value {
+        let Self { mut rule, query, activation, path, target } = self;
+        if has_zero && activation > 0.0 {
+            let text = "the query makes values up to it 0, so that the autoscaler may go to 0; KEDA reads them as they are while another trigger is active";
+            notes.note(&path, text);
+            rule.query = query.above(activation, rule.is_zero_if_empty);
+        } else if !has_zero && activation != 0.0 {
+            let text = "this concerns scaling to zero, which this autoscaler does not do";
+            notes.note(&path, text);
+        }
+        let metric = context.rules.add(rule, context.settings);
+        json!({"type": "External", "external": {"metric": {"name": metric}, "target": target}})
+    }
 }
 
 /// The parameters of a trigger, as they are written.
@@ -48,7 +83,6 @@ struct Metadata {
 pub(super) fn trigger(
     trigger: &mut Fields,
     about: &Trigger<'_>,
-    replicas: &mut Replicas,
     context: &mut Context<'_>,
     notes: &mut Notes,
 ) -> Moved {
@@ -77,6 +111,7 @@ pub(super) fn trigger(
     let mut server = metadata.server.map(|url| Server { url, keys: Map::new() });
     if let Some(server) = &mut server {
         credentials(server, &metadata.modes, parameters, (&path, &*trigger), notes);
+        server.report_credentials(&path.key("serverAddress"), context.settings, notes);
     }
     let (Some(server), Some(query), Some(threshold)) = (server, metadata.query, metadata.threshold)
     else {
@@ -86,24 +121,11 @@ pub(super) fn trigger(
         let text = "where the query divides by 0, an infinite result is no value, and the autoscaler keeps its size; KEDA makes it 0";
         notes.note(&path.key("query"), text);
     }
-    replicas.is_always_active |= metadata.activation < 0.0;
-    let filters = about.wants_zero && metadata.activation > 0.0;
-    let template = if filters {
-        let text = "the query makes values up to it 0, so that the autoscaler may go to 0; KEDA reads them as they are while another trigger is active";
-        notes.note(&path.key("activationThreshold"), text);
-        query.above(metadata.activation, metadata.ignores_null)
-    } else {
-        if metadata.activation != 0.0 && !about.wants_zero {
-            let text = "this concerns scaling to zero, which this autoscaler does not do";
-            notes.note(&path.key("activationThreshold"), text);
-        }
-        query.template()
-    };
     let rule = Rule {
         source: format!("{}, triggers[{}]", about.object.called, about.at),
         metric: metric_name(about.object.namespace.as_deref(), &about.object.name, &metric),
         series: query.series().map(str::to_owned),
-        query: template,
+        query: query.template(),
         is_zero_if_empty: metadata.ignores_null,
         timeout: metadata.timeout.map(duration::prometheus),
         cache_ttl: about.cache.map(|seconds| format!("{}s", seconds.clamp(0, 3600))),
@@ -114,13 +136,15 @@ pub(super) fn trigger(
             .collect(),
         server: Some(server),
     };
-    let metric = context.rules.add(rule, context.settings);
     let mut target = Map::new();
     target.insert("type".to_owned(), metric_type.into());
     target.insert(key.to_owned(), Decimal(threshold).to_string().into());
-    Moved::External(json!({
-        "type": "External",
-        "external": {"metric": {"name": metric}, "target": target},
+    Moved::External(Box::new(Moving {
+        rule,
+        query,
+        activation: metadata.activation,
+        path: path.key("activationThreshold"),
+        target,
     }))
 }
 
@@ -136,7 +160,15 @@ fn metadata(metadata: &mut Fields, notes: &mut Notes) -> Metadata {
     if activation.is_none() {
         notes.cannot(&path, "this is no number");
     }
-    let headers = pairs(metadata, "customHeaders", notes);
+    let mut headers = pairs(metadata, "customHeaders", notes);
+    headers.retain(|(name, _)| match check_header(name) {
+        Ok(_) => true,
+        Err(why) => {
+            let text = format!("{}: {why}", excerpt::excerpt(name, excerpt::NAME));
+            notes.cannot(&metadata.path("customHeaders"), text);
+            false
+        }
+    });
     let is_unsafe = metadata.go_flag("unsafeSsl").unwrap_or_default();
     if is_unsafe && server.as_ref().is_none_or(|url| url.scheme() == "https") {
         let text = "loadline verifies certificates: name the authority of the server's certificate as `caFile` of the backend";
@@ -311,8 +343,7 @@ fn credentials(
             format!("authModes uses none of these parameters, and the backend neither: {unused}"),
         );
     }
-    let has_user = !server.url.username().is_empty();
-    let is_secret = has_user
+    let is_secret = has_credentials(&server.url)
         || ["tokenFile", "authInCluster", "authConfig"].iter().any(|key| keys.contains_key(*key));
     if is_secret && server.url.scheme() == "http" && !is_loopback(&server.url) {
         let host = origin(&server.url);

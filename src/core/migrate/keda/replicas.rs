@@ -22,8 +22,6 @@ pub(super) struct Replicas {
     idle: Option<i32>,
     cooldown: Option<i32>,
     initial_cooldown: i32,
-    /// Whether a trigger is always active: KEDA then never scales to zero.
-    pub(super) is_always_active: bool,
 }
 
 impl Replicas {
@@ -34,24 +32,18 @@ impl Replicas {
             idle: spec.integer("idleReplicaCount"),
             cooldown: spec.integer("cooldownPeriod"),
             initial_cooldown: spec.integer("initialCooldownPeriod").unwrap_or_default(),
-            is_always_active: false,
         }
     }
 
-    /// Whether KEDA scales to zero, and an autoscaler can do it in its place.
-    pub(super) fn want_zero(&self) -> bool {
-        self.least <= 0 && self.idle.is_none()
-    }
-
-    /// `minReplicas` and `maxReplicas`. The behavior is changed where a pause or a cooldown asks for it.
-    pub(super) fn limits(
+    /// The least replicas that the metrics may ask for, without a pause of the whole object. It is 0 only if the autoscaler can
+    /// decide about that.
+    pub(super) fn least(
         &self,
         moved: &[Moved],
         pauses: &Pauses,
-        behavior: &mut Map<String, Value>,
         spec: &KeyPath,
         notes: &mut Notes,
-    ) -> (i32, i32) {
+    ) -> i32 {
         let path = spec.key("idleReplicaCount");
         if let Some(idle) = self.idle {
             notes.cannot(
@@ -59,10 +51,21 @@ impl Replicas {
                 format!("an autoscaler knows no size between {idle} and {}: this one never has fewer than {}; with `minReplicas: {idle}` it goes through all sizes", self.least, self.least.max(1)),
             );
         }
-        let mut least = self.least.max(0);
-        if least == 0 {
-            least = self.least_from_zero(moved, pauses, spec, notes);
+        if self.least > 0 {
+            return self.least;
         }
+        self.least_from_zero(moved, pauses, spec, notes)
+    }
+
+    /// `minReplicas` and `maxReplicas`. The behavior is changed where a pause or a cooldown asks for it.
+    pub(super) fn limits(
+        &self,
+        least: i32,
+        pauses: &Pauses,
+        behavior: &mut Map<String, Value>,
+        spec: &KeyPath,
+        notes: &mut Notes,
+    ) -> (i32, i32) {
         self.cooldown(least == 0, behavior, spec, notes);
         pause((least, self.most), pauses, behavior, notes)
     }
@@ -106,7 +109,7 @@ impl Replicas {
             notes.cannot(&path, text);
             return 1;
         }
-        if self.is_always_active {
+        if has(|moved| matches!(moved, Moved::External(trigger) if trigger.is_always_active())) {
             notes.note(
                 &path,
                 "minReplicas is 1: a trigger with a negative activationThreshold is always active",

@@ -135,6 +135,36 @@ fn activation_is_part_of_the_query_where_it_matters() {
 }
 
 #[test]
+fn activation_is_no_part_of_the_query_where_another_trigger_keeps_a_replica() {
+    let activation = ", activationThreshold: '50'";
+    let beside = [
+        ("kafka", "  - {type: kafka, metadata: {topic: t}}"),
+        ("cpu", "  - {type: cpu, metricType: Utilization, metadata: {value: '60'}}"),
+    ];
+    for (name, other) in beside {
+        let alone = trigger("", activation, "");
+        let first = alone.replace("  triggers:\n", &format!("  triggers:\n{other}\n"));
+        let last = alone.replace("\n    \n", &format!("\n{other}\n"));
+        for text in [first, last] {
+            assert_ne!(text, alone);
+            let migration = of_keda(&text);
+            assert_eq!(autoscaler(&migration)["spec"]["minReplicas"], 1, "{name}");
+            let rule = &rules_file(&migration)["externalRules"][0];
+            assert_eq!(rule["metricsQuery"], "sum(queue_depth)", "{name}");
+        }
+    }
+    let always = "
+  - type: prometheus
+    metadata: {serverAddress: 'https://host', query: up, threshold: '1', activationThreshold: '-1'}";
+    let text = trigger("", activation, "").replace("\n    \n", &format!("{always}\n"));
+    let migration = of_keda(&text);
+    assert_eq!(autoscaler(&migration)["spec"]["minReplicas"], 1);
+    let rules = rules_file(&migration);
+    assert_eq!(rules["externalRules"].as_array().unwrap().len(), 2);
+    assert_eq!(rules["externalRules"][0]["metricsQuery"], "sum(queue_depth)");
+}
+
+#[test]
 fn a_server_is_one_backend_unless_it_is_asked_in_another_way() {
     let one = |name: &str, server: &str, more: &str| {
         trigger("", more, "")
