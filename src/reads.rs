@@ -27,7 +27,7 @@ use crate::{
         overview::history::{Seen, Topic},
         plan::{self, shareable},
         reading::{self, Reading, Readings},
-        rules::{OnEmpty, RuleId},
+        rules::RuleId,
         samples::{Index, Vector},
         selector::{LabelSelector, Selector},
     },
@@ -130,9 +130,12 @@ impl Reads {
         let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
         let is_missing = !matches!(request.path.name, Name::One(_))
             || (readings.values.is_empty() && readings.valueless.is_empty());
-        if rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
+        if let Some(milli) = rule.on_empty.milli()
+            && knows_all
+            && is_missing
+        {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
-            readings.fill(&self.existing(request, &entry, &selected).await?, at_ms);
+            readings.fill(&self.existing(request, &entry, &selected).await?, milli, at_ms);
         }
         let nothing = if readings.values.is_empty() {
             Some(self.why_nothing(&entry, namespace, &readings, knows_all).await)

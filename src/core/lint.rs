@@ -35,10 +35,8 @@ use super::{
     key_path::KeyPath,
     kinds::Kinds,
     nesting,
-    rules::{
-        self, CredentialPolicy, CustomRule, ExternalRule, OnEmpty, Problem, RuleBase, RuleId,
-        RuleSet,
-    },
+    quantity::Decimal,
+    rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleBase, RuleId, RuleSet},
     yaml::Place,
 };
 
@@ -179,8 +177,12 @@ fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>
     targets::check(rule, kinds, report);
     queries::check(rule, &subjects, report);
     sharing::check(rule, &subjects, report);
-    let effect = "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle";
-    zero_for_missing(rule, effect, report);
+    value_for_missing(rule, report, |value| {
+        match value {
+        0 => "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle".to_owned(),
+        _ => format!("objects without a sample have the value {}, so an autoscaler counts pods that were not scraped as if they had it", Decimal(value)),
+    }
+    });
 }
 
 fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
@@ -188,15 +190,25 @@ fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Repo
     selectors::check(rule, report);
     naming::check(rule, report);
     external::check(external, kinds, report);
-    let effect = "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped";
-    zero_for_missing(rule, effect, report);
+    value_for_missing(rule, report, |value| {
+        match value {
+        0 => "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped".to_owned(),
+        _ => format!("a query without a result has the value {}, so an autoscaler scales by it where the exporter is not scraped", Decimal(value)),
+    }
+    });
 }
 
-fn zero_for_missing(rule: &RuleBase, effect: &str, report: &mut Report<'_>) {
-    if rule.on_empty == OnEmpty::Zero {
-        let help = "leave `onEmpty` out, unless a missing sample does mean 0";
-        report.info(rule.id, "zero-for-missing", "onEmpty", effect, help);
-    }
+/// `effect` is what a value in thousandths does.
+fn value_for_missing(rule: &RuleBase, report: &mut Report<'_>, effect: impl FnOnce(i64) -> String) {
+    let Some(milli) = rule.on_empty.milli() else { return };
+    let (code, help) = match milli {
+        0 => ("zero-for-missing", "leave `onEmpty` out, unless a missing sample does mean 0"),
+        _ => (
+            "value-for-missing",
+            "leave `onEmpty` out, unless a missing sample does mean this value",
+        ),
+    };
+    report.info(rule.id, code, "onEmpty", effect(milli), help);
 }
 
 /// What has been found so far.

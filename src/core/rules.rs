@@ -191,8 +191,9 @@ impl Compiler<'_> {
                 ("drop", _) | ("", true) => Nan::Drop,
                 _ => Nan::Zero,
             },
-            on_empty: match rule.text("onEmpty").value.as_str() {
-                "zero" => OnEmpty::Zero,
+            on_empty: match (rule.text("onEmpty").value.as_str(), rule.quantity("onEmpty")) {
+                ("zero", _) => OnEmpty::Value(0),
+                (_, Some(milli)) => OnEmpty::Value(milli),
                 _ => OnEmpty::Omit,
             },
             options,

@@ -19,7 +19,7 @@ use crate::{
         external, oddity,
         plan::{self, PlanError, shareable},
         reading,
-        rules::{MetricRule, OnEmpty, RuleBase},
+        rules::{MetricRule, RuleBase},
         samples::{Index, Labels, Vector},
         selector::Selector,
         window,
@@ -243,8 +243,8 @@ fn read(
                 readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
         }
         Entries::External(entry) => {
-            let zero_at = (!vector.is_partial).then_some(0);
-            let readings = external::of_vector(vector, entry, namespace, zero_at);
+            let empty_at = (!vector.is_partial).then_some(0);
+            let readings = external::of_vector(vector, entry, namespace, empty_at);
             answer.values = readings
                 .values
                 .iter()
@@ -259,7 +259,7 @@ fn read(
     }
 }
 
-/// The values of objects in a namespace. Where the rule says so, those that exist have the value 0 without a sample.
+/// The values of objects in a namespace. Where `onEmpty` of the rule is a value, those that exist have it without a sample.
 pub(super) fn readings(
     vector: &Vector,
     rule: &RuleBase,
@@ -269,11 +269,11 @@ pub(super) fn readings(
 ) -> reading::Readings {
     let index = Index::new(vector, key);
     let mut readings = reading::read(vector, &index, namespace, objects, rule.nan);
-    if let (OnEmpty::Zero, plan::Objects::Named(names)) = (rule.on_empty, objects)
+    if let (Some(milli), plan::Objects::Named(names)) = (rule.on_empty.milli(), objects)
         && !vector.is_partial
     {
         let existing: Vec<_> = names.iter().filter(|name| is_there(name)).cloned().collect();
-        readings.fill(&existing, 0);
+        readings.fill(&existing, milli, 0);
     }
     readings
 }

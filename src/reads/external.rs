@@ -89,8 +89,8 @@ impl Reads {
         let readings = match answer {
             Answer::Vector(vector) => {
                 let fetched_ms = got.kept.value().fetched_ms();
-                let zero_at = is_new_and_whole(&got).then_some(fetched_ms);
-                external::of_vector(vector, &entry, &path.namespace, zero_at)
+                let empty_at = is_new_and_whole(&got).then_some(fetched_ms);
+                external::of_vector(vector, &entry, &path.namespace, empty_at)
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => return Err(ReadError::no_vector(rule.id, kind)),

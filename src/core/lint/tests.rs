@@ -221,6 +221,8 @@ fn some_findings_are_for_those_who_ask() {
         &rule("up", SUM, "onEmpty: zero"),
         &rule("up", SUM, "nan: zero"),
     );
+    let (value, zero) = (rule("up", SUM, "onEmpty: 5"), rule("up", SUM, "onEmpty: zero"));
+    tells("value-for-missing", info, &value, &zero);
     let headers = |value: &str| rule("up", SUM, &format!("headers: {{X-Scope-OrgID: {value}}}"));
     tells("headers-by-namespace", info, &headers("<<.Namespace>>"), &headers("team"));
     let name = "name: {as: load}";

@@ -174,11 +174,21 @@ pub enum OnEmpty {
     /// They are left out of the answer.
     #[default]
     Omit,
-    /// Their value is 0, if the answer is new and whole.
+    /// Their value in thousandths, if the answer is new and whole; not negative.
     ///
     /// This removes the protection that the `HorizontalPodAutoscaler` has for pods without a sample, which it takes for
-    /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
-    Zero,
+    /// fully loaded when it would scale in: with 0, a pod whose scrape failed looks like an idle one.
+    Value(i64),
+}
+
+impl OnEmpty {
+    /// The value in thousandths, where there is to be one.
+    pub fn milli(self) -> Option<i64> {
+        match self {
+            Self::Omit => None,
+            Self::Value(milli) => Some(milli),
+        }
+    }
 }
 
 /// What becomes of several samples of an external metric.

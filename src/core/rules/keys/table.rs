@@ -59,8 +59,8 @@ static CUSTOM_RULE: Shape = Shape {
         ),
         key(
             "onEmpty",
-            Kind::Choice(&["omit", "zero"]),
-            "What becomes of objects that exist but have no sample: they are left out (`omit`, the default), or have the value 0 (`zero`). With `zero` the HorizontalPodAutoscaler no longer treats pods without a sample with care (it does not scale in on their account): a failed scrape looks like an idle pod.",
+            Kind::Quantity(&["omit", "zero"]),
+            "What becomes of objects that exist but have no sample: they are left out (`omit`, the default), or have the value 0 (`zero`) or this one, such as `5` or `500m`. Only a new and whole answer says so; one that is stale, partial or has failed does not. With a value the HorizontalPodAutoscaler no longer treats pods without a sample with care (it does not scale in on their account): a failed scrape looks like an idle pod.",
         ),
         CACHE_TTL,
         MAX_STALE,
@@ -88,8 +88,8 @@ static EXTERNAL_RULE: Shape = Shape {
         ),
         key(
             "onEmpty",
-            Kind::Choice(&["omit", "zero"]),
-            "What becomes of an answer without a sample: no value (`omit`, the default: an autoscaler holds still), or one value 0 without labels (`zero`). Only a new and whole answer becomes 0; one that is stale, partial or has failed does not. A series that has ended is an unknown metric after a while, unless the rule is static.",
+            Kind::Quantity(&["omit", "zero"]),
+            "What becomes of an answer without a sample: no value (`omit`, the default: an autoscaler holds still), or one value without labels: 0 (`zero`), or this one, such as `5` or `500m`. Only a new and whole answer becomes a value; one that is stale, partial or has failed does not. A series that has ended is an unknown metric after a while, unless the rule is static.",
         ),
         key(
             "aggregate",
