@@ -32,9 +32,10 @@ use crate::{
         selector::{LabelSelector, Selector},
     },
     discovery,
+    fallbacks::Fallbacks,
     metrics::Metrics,
     objects::{Objects, Selected},
-    planner::{Asked, Part, Planner},
+    planner::{Asked, Failure, Part, Planner},
     prometheus::Answer,
     records::Records,
     rules_file::Rules,
@@ -50,6 +51,7 @@ pub struct Reads {
     oddities: Recorder,
     looks: Looks,
     records: Arc<Records>,
+    fallbacks: Arc<Fallbacks>,
 }
 
 /// A request for values, its selectors parsed.
@@ -83,12 +85,12 @@ impl Reads {
         objects: Arc<Objects>,
         planner: Arc<Planner>,
         rules: Rules,
-        records: Arc<Records>,
+        (records, fallbacks): (Arc<Records>, Arc<Fallbacks>),
         metrics: &Arc<Metrics>,
     ) -> Self {
         let oddities = Recorder::new(Arc::clone(metrics));
         let looks = Looks::new(Arc::clone(&planner));
-        Self { discovery, objects, planner, rules, oddities, looks, records }
+        Self { discovery, objects, planner, rules, oddities, looks, records, fallbacks }
     }
 
     /// The catalog as it is now.
@@ -117,8 +119,15 @@ impl Reads {
             metric_selector: &request.metric,
             reader: request.reader(),
         };
-        let found = self.planner.find(asked).await;
-        let found = found.map_err(|failure| ReadError::of(rule.id, failure))?;
+        let found = match self.planner.find(asked).await {
+            Ok(found) => found,
+            Err(failure) => {
+                let values = self.fall_back(request, &entry, &selected, &failure);
+                let values = Box::pin(values).await;
+                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+            }
+        };
+        self.fallbacks.succeeded(rule, || request.topic());
         let mut readings = Readings::default();
         for part in &found.parts {
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
@@ -151,13 +160,43 @@ impl Reads {
             let cause = format!("the query of {} {}", rule.id, why.explains(label));
             return Err(request.unknown(of, cause));
         }
+        Ok(self.values(request, &entry, readings))
+    }
+
+    fn values(&self, request: &MetricRequest, entry: &Entry, readings: Readings) -> Values {
         self.records.read(|| request.seen(&readings.values));
-        Ok(Values {
+        Values {
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
             selector: (!request.metric.is_empty()).then(|| request.metric.to_label_selector()),
-            window_seconds: rule.window_seconds,
-        })
+            window_seconds: entry.rule.base.window_seconds,
+        }
+    }
+
+    /// The fallback of the rule for the objects that exist, where the backend has failed for long enough.
+    async fn fall_back(
+        &self,
+        request: &MetricRequest,
+        entry: &Entry,
+        selected: &Selected,
+        failure: &Failure,
+    ) -> Option<Values> {
+        let Failure::Fetch(error) = failure else { return None };
+        let rule = &entry.rule.base;
+        let due = self.fallbacks.failed(rule, || request.topic())?;
+        let names = self.existing(request, entry, selected).await.ok()?;
+        if names.is_empty() {
+            return None;
+        }
+        self.fallbacks.used(rule, &due, error);
+        let mut readings = Readings::default();
+        readings.fill(&names, due.milli, jiff::Timestamp::now().as_millisecond());
+        Some(self.values(request, entry, readings))
+    }
+
+    /// Brings the number of fallbacks that are used up to date in `/metrics`.
+    pub fn report_fallbacks(&self) {
+        self.fallbacks.report(&self.rules.current());
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.
@@ -242,20 +281,24 @@ impl Reads {
 impl MetricRequest {
     /// What the status page shows of the values.
     fn seen(&self, readings: &[Reading]) -> (Topic, Seen) {
+        (self.topic(), Seen::mean(readings.iter().map(|reading| reading.milli)))
+    }
+
+    /// What is read.
+    fn topic(&self) -> Topic {
         let MetricPath { namespace, resource, name, metric } = &self.path;
         let objects = match name {
             Name::One(name) => format!("{resource}/{name}"),
             Name::All if self.objects.is_empty() => resource.to_string(),
             Name::All => format!("{resource} {}", self.objects),
         };
-        let topic = Topic {
+        Topic {
             api: Api::Custom,
             namespace: namespace.clone().unwrap_or_default(),
             objects,
             metric: metric.clone(),
             selector: self.metric.to_string(),
-        };
-        (topic, Seen::mean(readings.iter().map(|reading| reading.milli)))
+        }
     }
 
     /// Identifies the reader: an autoscaler always reads the same objects.

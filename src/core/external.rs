@@ -9,7 +9,7 @@ use super::{
     plan::{Matchers, PlanError},
     quantity,
     rules::{Aggregate, ExternalRule, Nan},
-    samples::{Labels, Sample, Vector},
+    samples::{Labels, Rows, Sample, Vector},
     selector::{Contradiction, Given, Selector},
     template::QueryArguments,
 };
@@ -163,6 +163,20 @@ pub fn of_vector(
             _ => Ordering::Equal,
         }
     })
+}
+
+/// The label of the one value that a rule's fallback is.
+pub const FALLBACK_LABEL: &str = "loadline_fallback";
+
+/// The fallback of a rule as the value of its metric, in thousandths: the reading, and the vector that has its label.
+pub fn of_fallback(milli: i64, at_ms: i64) -> (ExternalReading, Vector) {
+    let mut rows = Rows::default();
+    if let Some(name) = rows.name(FALLBACK_LABEL) {
+        rows.label(name, "true");
+    }
+    rows.sample(at_ms, 0.0);
+    let vector = rows.complete(Vec::new(), false);
+    (ExternalReading { sample: Some(0), milli, at_ms }, vector)
 }
 
 /// Reads a scalar, which has no labels.
@@ -433,6 +447,14 @@ mod tests {
             [],
             "nothing has no sum"
         );
+    }
+
+    #[test]
+    fn a_fallback_carries_its_label() {
+        let (reading, vector) = of_fallback(1_500, 7);
+        assert_eq!((reading.milli, reading.at_ms), (1_500, 7));
+        let labels: Vec<_> = reading.labels(Some(&vector)).unwrap().iter().collect();
+        assert_eq!(labels, [("loadline_fallback", "true")]);
     }
 
     #[test]

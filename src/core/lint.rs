@@ -13,6 +13,7 @@ mod filters;
 mod kinds;
 mod labels;
 mod metric_selector;
+mod missing;
 mod naming;
 mod queries;
 mod resource;
@@ -35,8 +36,7 @@ use super::{
     key_path::KeyPath,
     kinds::Kinds,
     nesting,
-    quantity::Decimal,
-    rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleBase, RuleId, RuleSet},
+    rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet},
     yaml::Place,
 };
 
@@ -177,12 +177,8 @@ fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>
     targets::check(rule, kinds, report);
     queries::check(rule, &subjects, report);
     sharing::check(rule, &subjects, report);
-    value_for_missing(rule, report, |value| {
-        match value {
-        0 => "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle".to_owned(),
-        _ => format!("objects without a sample have the value {}, so an autoscaler counts pods that were not scraped as if they had it", Decimal(value)),
-    }
-    });
+    missing::check_objects(rule, report);
+    missing::check_fallback(rule, report);
 }
 
 fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
@@ -190,25 +186,8 @@ fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Repo
     selectors::check(rule, report);
     naming::check(rule, report);
     external::check(external, kinds, report);
-    value_for_missing(rule, report, |value| {
-        match value {
-        0 => "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped".to_owned(),
-        _ => format!("a query without a result has the value {}, so an autoscaler scales by it where the exporter is not scraped", Decimal(value)),
-    }
-    });
-}
-
-/// `effect` is what a value in thousandths does.
-fn value_for_missing(rule: &RuleBase, report: &mut Report<'_>, effect: impl FnOnce(i64) -> String) {
-    let Some(milli) = rule.on_empty.milli() else { return };
-    let (code, help) = match milli {
-        0 => ("zero-for-missing", "leave `onEmpty` out, unless a missing sample does mean 0"),
-        _ => (
-            "value-for-missing",
-            "leave `onEmpty` out, unless a missing sample does mean this value",
-        ),
-    };
-    report.info(rule.id, code, "onEmpty", effect(milli), help);
+    missing::check_answers(rule, report);
+    missing::check_fallback(rule, report);
 }
 
 /// What has been found so far.

@@ -36,8 +36,8 @@ use problem::EntryProblems;
 pub use problem::Problem;
 pub use resource::{ResourceRule, ResourceRules};
 pub use rule::{
-    Aggregate, ComputeResource, CustomRule, ExternalRule, MetricRule, Nan, OnEmpty, RuleBase,
-    RuleId, StaticMetric,
+    Aggregate, ComputeResource, CustomRule, ExternalRule, Fallback, MetricRule, Nan, OnEmpty,
+    RuleBase, RuleId, StaticMetric,
 };
 pub use schema::schema;
 
@@ -196,6 +196,12 @@ impl Compiler<'_> {
                 (_, Some(milli)) => OnEmpty::Value(milli),
                 _ => OnEmpty::Omit,
             },
+            fallback: rule.object("fallback").and_then(|fallback| {
+                Some(Fallback {
+                    after: fallback.duration("after")?,
+                    milli: fallback.quantity("value")?,
+                })
+            }),
             options,
         })
     }

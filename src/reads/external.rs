@@ -10,9 +10,11 @@ use crate::{
         explain::{self, Api, Inquiry},
         external::{self, ExternalReading},
         overview::history::{Seen, Topic},
+        rules::RuleBase,
         samples::Vector,
         selector::Selector,
     },
+    planner::Failure,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -31,18 +33,30 @@ pub struct ExternalRequest {
 pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
-    /// The result that the values refer to.
-    result: Arc<Cached<QueryResult>>,
+    /// What the values refer to.
+    origin: Origin,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
+}
+
+/// What values come from.
+#[derive(Debug)]
+enum Origin {
+    /// The result of a query.
+    Result(Arc<Cached<QueryResult>>),
+    /// The rule's fallback.
+    Fallback(Box<Vector>),
 }
 
 impl ExternalValues {
     /// The vector of the values, unless the result is a scalar.
     pub fn vector(&self) -> Option<&Vector> {
-        match self.result.value().answer() {
-            Answer::Vector(vector) => Some(vector),
-            Answer::Scalar(..) | Answer::Other(_) => None,
+        match &self.origin {
+            Origin::Fallback(vector) => Some(vector),
+            Origin::Result(result) => match result.value().answer() {
+                Answer::Vector(vector) => Some(vector),
+                Answer::Scalar(..) | Answer::Other(_) => None,
+            },
         }
     }
 }
@@ -61,14 +75,18 @@ impl ExternalRequest {
 
     /// What the status page shows of the values.
     fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
-        let topic = Topic {
+        (self.topic(), Seen::sum(readings.iter().map(|reading| reading.milli)))
+    }
+
+    /// What is read.
+    fn topic(&self) -> Topic {
+        Topic {
             api: Api::External,
             namespace: self.path.namespace.clone(),
             objects: String::new(),
             metric: self.path.metric.clone(),
             selector: self.selector.to_string(),
-        };
-        (topic, Seen::sum(readings.iter().map(|reading| reading.milli)))
+        }
     }
 }
 
@@ -83,8 +101,14 @@ impl Reads {
         let rule = &entry.rule.base;
         let query = external::query(&entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
-        let got = self.planner.ask(&rule.options, &path.namespace, query.into()).await;
-        let got = got.map_err(|failure| ReadError::of(rule.id, failure))?;
+        let got = match self.planner.ask(&rule.options, &path.namespace, query.into()).await {
+            Ok(got) => got,
+            Err(failure) => {
+                let values = self.fall_back_external(request, rule, &failure);
+                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+            }
+        };
+        self.fallbacks.succeeded(rule, || request.topic());
         let answer = got.kept.value().answer();
         let readings = match answer {
             Answer::Vector(vector) => {
@@ -100,7 +124,26 @@ impl Reads {
         self.oddities.record(subject, &readings.odd, nothing);
         self.records.read(|| request.seen(&readings.values));
         let window_seconds = rule.window_seconds;
-        Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
+        let origin = Origin::Result(got.kept);
+        Ok(ExternalValues { readings: readings.values, origin, window_seconds })
+    }
+
+    /// The fallback of the rule, where the backend has failed for long enough.
+    fn fall_back_external(
+        &self,
+        request: &ExternalRequest,
+        rule: &RuleBase,
+        failure: &Failure,
+    ) -> Option<ExternalValues> {
+        let Failure::Fetch(error) = failure else { return None };
+        let due = self.fallbacks.failed(rule, || request.topic())?;
+        self.fallbacks.used(rule, &due, error);
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let (reading, vector) = external::of_fallback(due.milli, at_ms);
+        let readings = vec![reading];
+        self.records.read(|| request.seen(&readings));
+        let (origin, window_seconds) = (Origin::Fallback(Box::new(vector)), rule.window_seconds);
+        Some(ExternalValues { readings, origin, window_seconds })
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.

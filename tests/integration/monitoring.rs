@@ -33,7 +33,7 @@ const OF_OTHERS: [&str; 4] = [
 
 const RULES: &str = "
 rules:
-- {seriesQuery: '{__name__=~\"good|bad\"}', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'}
+- {seriesQuery: '{__name__=~\"good|bad\"}', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}', fallback: {after: 5m, value: 5}}
 ";
 
 /// A server to which everything has happened that there are metrics of. One query has failed, and pods cannot be watched.

@@ -138,6 +138,8 @@ pub struct RuleBase {
     pub nan: Nan,
     /// What becomes of objects without a sample; of external metrics, of answers without one.
     pub on_empty: OnEmpty,
+    /// The value of reads that the backend has failed for a while, where there is one.
+    pub fallback: Option<Fallback>,
     /// How the queries are sent, and how long their answers are used.
     pub options: QueryOptions,
 }
@@ -189,6 +191,15 @@ impl OnEmpty {
             Self::Value(milli) => Some(milli),
         }
     }
+}
+
+/// A value for reads that the backend fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fallback {
+    /// How long reads must have failed, without a success in between.
+    pub after: Duration,
+    /// The value in thousandths; not negative.
+    pub milli: i64,
 }
 
 /// What becomes of several samples of an external metric.

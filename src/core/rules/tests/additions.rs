@@ -73,6 +73,12 @@ fn what_is_said_is_compiled() {
         }
     }
     assert_eq!(rule("rules", "onEmpty: omit").base().on_empty, OnEmpty::Omit);
+    for list in ["rules", "externalRules"] {
+        assert_eq!(rule(list, "nan: drop").base().fallback, None);
+        let fallback = rule(list, "fallback: {after: 3m, value: 1500m}").base().fallback;
+        let wanted = Fallback { after: Duration::from_secs(180), milli: 1_500 };
+        assert_eq!(fallback, Some(wanted));
+    }
     for (word, aggregate) in [
         ("none", Aggregate::None),
         ("sum", Aggregate::Sum),
@@ -88,7 +94,7 @@ fn what_is_said_is_compiled() {
 #[test]
 fn every_problem_is_reported_with_its_place_and_what_was_expected() {
     insta::assert_snapshot!(problems(
-        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: one\n- onEmpty: -1\n- onEmpty: 10P5\n- onEmpty: 99E\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
+        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: one\n- onEmpty: -1\n- onEmpty: 10P5\n- onEmpty: 99E\n- fallback: {after: 3m}\n- fallback: {after: 0s, value: zero}\n- fallback: 5\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
     ).join("\n"));
 }
 
