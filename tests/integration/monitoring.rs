@@ -24,10 +24,12 @@ use crate::{
 };
 
 /// Metrics of others that alerts read: of kube-apiserver and of kube-state-metrics.
-const OF_OTHERS: [&str; 4] = [
+const OF_OTHERS: [&str; 6] = [
     "aggregator_unavailable_apiservice",
+    "kube_horizontalpodautoscaler_spec_min_replicas",
     "kube_horizontalpodautoscaler_spec_target_metric",
     "kube_horizontalpodautoscaler_status_condition",
+    "kube_horizontalpodautoscaler_status_current_replicas",
     "kube_horizontalpodautoscaler_status_desired_replicas",
 ];
 
