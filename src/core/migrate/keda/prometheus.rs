@@ -30,6 +30,8 @@ pub(super) struct Trigger<'a> {
     pub(super) cache: Option<i32>,
     /// Whether `activationThreshold` has a meaning.
     pub(super) wants_zero: bool,
+    /// The seconds of failures, and the replicas from then on.
+    pub(super) fallback: Option<(i64, i64)>,
 }
 
 /// The parameters of a trigger, as they are written.
@@ -99,6 +101,14 @@ pub(super) fn trigger(
         }
         query.template()
     };
+    let fallback = about.fallback.and_then(|(seconds, replicas)| {
+        if key == "averageValue" {
+            return Some((seconds, threshold.saturating_mul(replicas)));
+        }
+        let text = "with metricType Value no value asks for a number of replicas: it would multiply those that there are";
+        notes.cannot(&KeyPath::from(["spec", "fallback"]), text);
+        None
+    });
     let rule = Rule {
         source: format!("{}, triggers[{}]", about.object.called, about.at),
         metric: metric_name(about.object.namespace.as_deref(), &about.object.name, &metric),
@@ -107,6 +117,7 @@ pub(super) fn trigger(
         is_zero_if_empty: metadata.ignores_null,
         timeout: metadata.timeout.map(duration::prometheus),
         cache_ttl: about.cache.map(|seconds| format!("{}s", seconds.clamp(0, 3600))),
+        fallback,
         headers: metadata
             .headers
             .iter()
