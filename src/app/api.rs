@@ -65,6 +65,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         planner: Arc::clone(&planner),
         cache: made.cache,
         rules: rules.clone(),
+        fallbacks: Arc::clone(&fallbacks),
         records: Arc::clone(&records),
         certificate: made.certificate,
         client: made.client,
@@ -77,6 +78,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         objects: Arc::clone(&objects),
         backends: Arc::clone(&backends),
         rules: rules.clone(),
+        fallbacks: Some(Arc::clone(&fallbacks)),
         patience: http::EXPLANATION_TIME,
     });
     let noted = (Arc::clone(&records), Arc::clone(&fallbacks));

@@ -14,7 +14,7 @@ use crate::{
         catalog::{Catalog, Entry, external::ExternalEntry},
         explain::{
             Cause,
-            facts::{AnswerFacts, Asked, Facts, Failure, Of, Series, Served, Which},
+            facts::{AnswerFacts, Asked, Facts, Failure, FallbackFacts, Of, Series, Served, Which},
         },
         external, oddity,
         plan::{self, PlanError, shareable},
@@ -125,7 +125,13 @@ impl Explainer {
             ..AnswerFacts::default()
         };
         match deadline.ask(backend.query(&plan.query)).await {
-            Err(failure) => answer.failure = Some(failure),
+            Err(failure) => {
+                facts.fallback = self.fallback(rule, &facts.asked);
+                if let Some(FallbackFacts { milli, .. }) = facts.fallback {
+                    answer.values = fallen_back(facts, milli);
+                }
+                answer.failure = Some(failure);
+            }
             Ok(Answer::Scalar(at_ms, value)) => match entry {
                 Entries::External(entry) => {
                     answer.samples = vec![Series { labels: BTreeMap::new(), value }];
@@ -147,6 +153,25 @@ impl Explainer {
             facts.series = Some(series(&backend, entry.series(), range, deadline).await);
         }
         facts.answer = Some(answer);
+    }
+
+    /// The fallback that reads return now.
+    fn fallback(&self, rule: &RuleBase, asked: &Asked) -> Option<FallbackFacts> {
+        let milli = rule.fallback?.milli;
+        let namespace = asked.namespace.as_deref().unwrap_or_default();
+        let since = self.fallbacks.as_ref()?.since(rule.fingerprint, &asked.metric, namespace)?;
+        Some(FallbackFacts { milli, since })
+    }
+}
+
+/// What reads return while the backend fails.
+fn fallen_back(facts: &Facts, milli: i64) -> Vec<(String, i64)> {
+    match (&facts.asked.of, objects_of(facts)) {
+        (Of::External, _) => vec![(format!("{}=true", external::FALLBACK_LABEL), milli)],
+        (Of::Objects { .. }, plan::Objects::Named(names)) => {
+            names.iter().map(|name| (name.to_string(), milli)).collect()
+        }
+        (Of::Objects { .. }, plan::Objects::Any) => Vec::new(),
     }
 }
 

@@ -49,6 +49,7 @@ async fn start(backend: &Backend, objects: &std::path::Path) -> App {
     std::fs::write(objects, format!("{}{}", pod("p"), pod("q"))).unwrap();
     let mut launch = Launch::new(&rules(), &backend.url);
     launch.objects = Some(objects.to_owned());
+    launch.debug = true;
     launch.planning.life.ttl = Duration::ZERO;
     launch.planning.life.max_stale = Duration::ZERO;
     launch.start().await
@@ -208,5 +209,41 @@ async fn a_restart_counts_anew() {
     }
     assert_eq!(in_use(&app).await, [0, 0]);
     until_all_are_answered(&app).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explanations_and_the_status_page_show_a_fallback() {
+    let backend = Backend::start(down()).await;
+    let objects = tempfile::NamedTempFile::new().unwrap();
+    let app = start(&backend, objects.path()).await;
+    let explained = async |path: &str| app.get(path).await.body;
+    let page = async || {
+        let url = format!("http://{}/", app.debug_address.unwrap());
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    };
+    let with = [
+        external("namespaces/n/explanations/queue"),
+        custom("namespaces/n/explanations/load?resource=pods&name=p"),
+    ];
+    let without = [
+        external("namespaces/n/explanations/plain"),
+        custom("namespaces/n/explanations/bare?resource=pods&name=p"),
+    ];
+    for path in with.iter().chain(&without) {
+        assert!(!explained(path).await.contains("fallback-in-use"), "{path}");
+    }
+    let state = "reads have returned 5 since";
+    assert!(!page().await.contains(state));
+    until_all_are_answered(&app).await;
+    for path in &with {
+        let text = explained(path).await;
+        assert!(text.contains("fallback-in-use") && !text.contains("\"failed\""), "{path}: {text}");
+    }
+    for path in &without {
+        let text = explained(path).await;
+        assert!(!text.contains("fallback-in-use") && text.contains("\"failed\""), "{path}: {text}");
+    }
+    assert_eq!(page().await.matches(state).count(), 2, "one row for each rule");
     app.stop().await;
 }
