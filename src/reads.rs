@@ -2,6 +2,7 @@
 
 mod error;
 pub mod external;
+mod fallback;
 mod look;
 mod oddities;
 pub mod resource;
@@ -35,7 +36,7 @@ use crate::{
     fallbacks::Fallbacks,
     metrics::Metrics,
     objects::{Objects, Selected},
-    planner::{Asked, Failure, Part, Planner},
+    planner::{Asked, Part, Planner},
     prometheus::Answer,
     records::Records,
     rules_file::Rules,
@@ -171,32 +172,6 @@ impl Reads {
             selector: (!request.metric.is_empty()).then(|| request.metric.to_label_selector()),
             window_seconds: entry.rule.base.window_seconds,
         }
-    }
-
-    /// The fallback of the rule for the objects that exist, where the backend has failed for long enough.
-    async fn fall_back(
-        &self,
-        request: &MetricRequest,
-        entry: &Entry,
-        selected: &Selected,
-        failure: &Failure,
-    ) -> Option<Values> {
-        let Failure::Fetch(error) = failure else { return None };
-        let rule = &entry.rule.base;
-        let due = self.fallbacks.failed(rule, || request.topic())?;
-        let names = self.existing(request, entry, selected).await.ok()?;
-        if names.is_empty() {
-            return None;
-        }
-        self.fallbacks.used(rule, &due, error);
-        let mut readings = Readings::default();
-        readings.fill(&names, due.milli, jiff::Timestamp::now().as_millisecond());
-        Some(self.values(request, entry, readings))
-    }
-
-    /// Brings the number of fallbacks that are used up to date in `/metrics`.
-    pub fn report_fallbacks(&self) {
-        self.fallbacks.report(&self.rules.current());
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.

@@ -10,11 +10,9 @@ use crate::{
         explain::{self, Api, Inquiry},
         external::{self, ExternalReading},
         overview::history::{Seen, Topic},
-        rules::RuleBase,
         samples::Vector,
         selector::Selector,
     },
-    planner::Failure,
     prometheus::Answer,
     wire::path::ExternalPath,
 };
@@ -34,14 +32,14 @@ pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
     /// What the values refer to.
-    origin: Origin,
+    pub(super) origin: Origin,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
 }
 
 /// What values come from.
 #[derive(Debug)]
-enum Origin {
+pub(super) enum Origin {
     /// The result of a query.
     Result(Arc<Cached<QueryResult>>),
     /// The rule's fallback.
@@ -74,12 +72,12 @@ impl ExternalRequest {
     }
 
     /// What the status page shows of the values.
-    fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
+    pub(super) fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
         (self.topic(), Seen::sum(readings.iter().map(|reading| reading.milli)))
     }
 
     /// What is read.
-    fn topic(&self) -> Topic {
+    pub(super) fn topic(&self) -> Topic {
         Topic {
             api: Api::External,
             namespace: self.path.namespace.clone(),
@@ -126,24 +124,6 @@ impl Reads {
         let window_seconds = rule.window_seconds;
         let origin = Origin::Result(got.kept);
         Ok(ExternalValues { readings: readings.values, origin, window_seconds })
-    }
-
-    /// The fallback of the rule, where the backend has failed for long enough.
-    fn fall_back_external(
-        &self,
-        request: &ExternalRequest,
-        rule: &RuleBase,
-        failure: &Failure,
-    ) -> Option<ExternalValues> {
-        let Failure::Fetch(error) = failure else { return None };
-        let due = self.fallbacks.failed(rule, || request.topic())?;
-        self.fallbacks.used(rule, &due, error);
-        let at_ms = jiff::Timestamp::now().as_millisecond();
-        let (reading, vector) = external::of_fallback(due.milli, at_ms);
-        let readings = vec![reading];
-        self.records.read(|| request.seen(&readings));
-        let (origin, window_seconds) = (Origin::Fallback(Box::new(vector)), rule.window_seconds);
-        Some(ExternalValues { readings, origin, window_seconds })
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.
