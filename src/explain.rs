@@ -40,6 +40,7 @@ use crate::{
         selector::Selector,
     },
     discovery,
+    fallbacks::Fallbacks,
     objects::Objects,
     prometheus::Answer,
     rules_file::Rules,
@@ -55,6 +56,8 @@ pub struct Explainer {
     pub backends: Arc<Backends>,
     /// The rules.
     pub rules: Rules,
+    /// Which reads are answered by fallbacks; nothing where there are no reads.
+    pub fallbacks: Option<Arc<Fallbacks>>,
     /// How long one explanation may take. What was not asked for by then counts as not answered.
     pub patience: Duration,
 }
@@ -143,6 +146,7 @@ impl Explainer {
             objects,
             series: None,
             answer: None,
+            fallback: None,
             asked,
         };
         match entry {

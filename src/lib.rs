@@ -16,6 +16,7 @@ pub mod core;
 pub mod demo;
 pub mod discovery;
 pub mod explain;
+pub mod fallbacks;
 pub mod files;
 pub mod hpas;
 pub mod http;

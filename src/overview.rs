@@ -15,9 +15,11 @@ use crate::{
             DiscoveryFacts, MOST_NAMES, MOST_ROWS, Overview, ReloadFacts, RuleRow, ServerFacts,
             Shown, State, autoscalers::AutoscalerRow,
         },
-        rules::{Fingerprint, MetricRule, QueryOptions, RuleId, RuleSet},
+        quantity::Decimal,
+        rules::{Fingerprint, MetricRule, QueryOptions, RuleBase, RuleId, RuleSet},
     },
     discovery::{self, Problem},
+    fallbacks::Fallbacks,
     hpas,
     planner::Planner,
     records::Records,
@@ -44,6 +46,8 @@ pub struct Gatherer {
     pub cache: QueryCache,
     /// The rules.
     pub rules: Rules,
+    /// Which reads are answered by fallbacks.
+    pub fallbacks: Arc<Fallbacks>,
     /// What was read.
     pub records: Arc<Records>,
     /// The serving certificate.
@@ -180,7 +184,7 @@ impl Gatherer {
                     State::Good(_) if metrics.is_empty() => {
                         State::Doubtful("no metrics", String::new())
                     }
-                    known => known,
+                    known => self.fallback(base).unwrap_or(known),
                 },
                 metrics,
             }
@@ -207,6 +211,14 @@ impl Gatherer {
             metrics: Shown::default(),
         });
         Shown::first(of_metrics.chain(usage).chain(broken), MOST_ROWS)
+    }
+
+    /// The state of a rule whose fallback is in use.
+    fn fallback(&self, rule: &RuleBase) -> Option<State> {
+        let value = Decimal(rule.fallback?.milli);
+        let since = self.fallbacks.since_of_rule(rule.fingerprint)?;
+        let why = format!("the backend fails, and reads have returned {value} since {since:.0}");
+        Some(State::Bad("fallback", why))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod error;
 pub mod external;
+mod fallback;
 mod look;
 mod oddities;
 pub mod resource;
@@ -27,11 +28,12 @@ use crate::{
         overview::history::{Seen, Topic},
         plan::{self, shareable},
         reading::{self, Reading, Readings},
-        rules::{OnEmpty, RuleId},
+        rules::RuleId,
         samples::{Index, Vector},
         selector::{LabelSelector, Selector},
     },
     discovery,
+    fallbacks::Fallbacks,
     metrics::Metrics,
     objects::{Objects, Selected},
     planner::{Asked, Part, Planner},
@@ -50,6 +52,7 @@ pub struct Reads {
     oddities: Recorder,
     looks: Looks,
     records: Arc<Records>,
+    fallbacks: Arc<Fallbacks>,
 }
 
 /// A request for values, its selectors parsed.
@@ -83,12 +86,12 @@ impl Reads {
         objects: Arc<Objects>,
         planner: Arc<Planner>,
         rules: Rules,
-        records: Arc<Records>,
+        (records, fallbacks): (Arc<Records>, Arc<Fallbacks>),
         metrics: &Arc<Metrics>,
     ) -> Self {
         let oddities = Recorder::new(Arc::clone(metrics));
         let looks = Looks::new(Arc::clone(&planner));
-        Self { discovery, objects, planner, rules, oddities, looks, records }
+        Self { discovery, objects, planner, rules, oddities, looks, records, fallbacks }
     }
 
     /// The catalog as it is now.
@@ -117,8 +120,15 @@ impl Reads {
             metric_selector: &request.metric,
             reader: request.reader(),
         };
-        let found = self.planner.find(asked).await;
-        let found = found.map_err(|failure| ReadError::of(rule.id, failure))?;
+        let found = match self.planner.find(asked).await {
+            Ok(found) => found,
+            Err(failure) => {
+                let values = self.fall_back(request, &entry, &selected, &failure);
+                let values = Box::pin(values).await;
+                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+            }
+        };
+        self.fallbacks.succeeded(rule, || request.topic());
         let mut readings = Readings::default();
         for part in &found.parts {
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
@@ -130,9 +140,12 @@ impl Reads {
         let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
         let is_missing = !matches!(request.path.name, Name::One(_))
             || (readings.values.is_empty() && readings.valueless.is_empty());
-        if rule.on_empty == OnEmpty::Zero && knows_all && is_missing {
+        if let Some(milli) = rule.on_empty.milli()
+            && knows_all
+            && is_missing
+        {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
-            readings.fill(&self.existing(request, &entry, &selected).await?, at_ms);
+            readings.fill(&self.existing(request, &entry, &selected).await?, milli, at_ms);
         }
         let nothing = if readings.values.is_empty() {
             Some(self.why_nothing(&entry, namespace, &readings, knows_all).await)
@@ -148,13 +161,17 @@ impl Reads {
             let cause = format!("the query of {} {}", rule.id, why.explains(label));
             return Err(request.unknown(of, cause));
         }
+        Ok(self.values(request, &entry, readings))
+    }
+
+    fn values(&self, request: &MetricRequest, entry: &Entry, readings: Readings) -> Values {
         self.records.read(|| request.seen(&readings.values));
-        Ok(Values {
+        Values {
             kind: Arc::clone(&entry.kind),
             readings: readings.values,
             selector: (!request.metric.is_empty()).then(|| request.metric.to_label_selector()),
-            window_seconds: rule.window_seconds,
-        })
+            window_seconds: entry.rule.base.window_seconds,
+        }
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.
@@ -239,20 +256,24 @@ impl Reads {
 impl MetricRequest {
     /// What the status page shows of the values.
     fn seen(&self, readings: &[Reading]) -> (Topic, Seen) {
+        (self.topic(), Seen::mean(readings.iter().map(|reading| reading.milli)))
+    }
+
+    /// What is read.
+    fn topic(&self) -> Topic {
         let MetricPath { namespace, resource, name, metric } = &self.path;
         let objects = match name {
             Name::One(name) => format!("{resource}/{name}"),
             Name::All if self.objects.is_empty() => resource.to_string(),
             Name::All => format!("{resource} {}", self.objects),
         };
-        let topic = Topic {
+        Topic {
             api: Api::Custom,
             namespace: namespace.clone().unwrap_or_default(),
             objects,
             metric: metric.clone(),
             selector: self.metric.to_string(),
-        };
-        (topic, Seen::mean(readings.iter().map(|reading| reading.milli)))
+        }
     }
 
     /// Identifies the reader: an autoscaler always reads the same objects.

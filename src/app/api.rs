@@ -14,6 +14,7 @@ use crate::{
     core::budgets::MemoryBudgets,
     discovery,
     explain::Explainer,
+    fallbacks::Fallbacks,
     http::{self, Api, Explanations, Health, Lists, StatusPage},
     metrics::Metrics,
     objects::Objects,
@@ -57,12 +58,14 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
     if made.is_debugged {
         records.begin();
     }
+    let fallbacks = Arc::new(Fallbacks::new(Arc::clone(&metrics)));
     let status_page = StatusPage::new(Gatherer {
         discovery: discovery.clone(),
         backends: Arc::clone(&backends),
         planner: Arc::clone(&planner),
         cache: made.cache,
         rules: rules.clone(),
+        fallbacks: Arc::clone(&fallbacks),
         records: Arc::clone(&records),
         certificate: made.certificate,
         client: made.client,
@@ -75,9 +78,10 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         objects: Arc::clone(&objects),
         backends: Arc::clone(&backends),
         rules: rules.clone(),
+        fallbacks: Some(Arc::clone(&fallbacks)),
         patience: http::EXPLANATION_TIME,
     });
-    let noted = Arc::clone(&records);
+    let noted = (Arc::clone(&records), Arc::clone(&fallbacks));
     let (authenticator, authorizer) = made.access;
     Arc::new(Api {
         reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics),

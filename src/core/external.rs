@@ -8,8 +8,8 @@ use super::{
     oddity::{Oddities, Oddity},
     plan::{Matchers, PlanError},
     quantity,
-    rules::{Aggregate, ExternalRule, Nan, OnEmpty},
-    samples::{Labels, Sample, Vector},
+    rules::{Aggregate, ExternalRule, Nan},
+    samples::{Labels, Rows, Sample, Vector},
     selector::{Contradiction, Given, Selector},
     template::QueryArguments,
 };
@@ -120,13 +120,13 @@ fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanErro
 /// A sample whose own label says another namespace than that of the request is left out, unless the rule says
 /// `namespaced: false`.
 ///
-/// Where there is no other sample and the rule says `onEmpty: zero`, that is one value 0 without labels, as of `or vector(0)`,
-/// at the time `zero_at`; there is none if the vector may be missing samples.
+/// Where there is no other sample and `onEmpty` of the rule is a value, that is the one value, without labels, as `or vector(0)`
+/// would return it, at the time `empty_at`; there is none if the vector may be missing samples.
 pub fn of_vector(
     vector: &Vector,
     entry: &ExternalEntry,
     namespace: &str,
-    zero_at: Option<i64>,
+    empty_at: Option<i64>,
 ) -> ExternalReadings {
     let mut samples = Samples { odd: vector.oddities(), ..Samples::default() };
     let namespace_label =
@@ -151,9 +151,10 @@ pub fn of_vector(
     let unusable = vector.unusable.iter().map(|(labels, _)| labels);
     let mut all = vector.samples.iter().map(|sample| sample.labels).chain(unusable);
     let is_empty = all.all(|labels| other_namespace(labels).is_some());
-    if let (OnEmpty::Zero, true, Some(at_ms)) = (entry.rule.base.on_empty, is_empty, zero_at) {
-        let zero = ExternalReading { sample: None, milli: 0, at_ms };
-        return ExternalReadings { values: vec![zero], odd: samples.odd };
+    if let (Some(milli), true, Some(at_ms)) = (entry.rule.base.on_empty.milli(), is_empty, empty_at)
+    {
+        let value = ExternalReading { sample: None, milli, at_ms };
+        return ExternalReadings { values: vec![value], odd: samples.odd };
     }
     samples.readings(entry.rule.aggregate, |a, b| {
         match (sample(vector, a), sample(vector, b)) {
@@ -162,6 +163,20 @@ pub fn of_vector(
             _ => Ordering::Equal,
         }
     })
+}
+
+/// The label of the one value that a rule's fallback is.
+pub const FALLBACK_LABEL: &str = "loadline_fallback";
+
+/// The fallback of a rule as the value of its metric, in thousandths: the reading, and the vector that has its label.
+pub fn of_fallback(milli: i64, at_ms: i64) -> (ExternalReading, Vector) {
+    let mut rows = Rows::default();
+    if let Some(name) = rows.name(FALLBACK_LABEL) {
+        rows.label(name, "true");
+    }
+    rows.sample(at_ms, 0.0);
+    let vector = rows.complete(Vec::new(), false);
+    (ExternalReading { sample: Some(0), milli, at_ms }, vector)
 }
 
 /// Reads a scalar, which has no labels.
@@ -435,13 +450,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_zero_where_the_rule_says_so_and_nothing_is_missing() {
-        let zero = ExternalReading { sample: None, milli: 0, at_ms: 7 };
-        for more in ["", ", aggregate: sum", ", aggregate: max", ", aggregate: avg"] {
-            let entry = global(&format!(", onEmpty: zero{more}"));
+    fn a_fallback_carries_its_label() {
+        let (reading, vector) = of_fallback(1_500, 7);
+        assert_eq!((reading.milli, reading.at_ms), (1_500, 7));
+        let labels: Vec<_> = reading.labels(Some(&vector)).unwrap().iter().collect();
+        assert_eq!(labels, [("loadline_fallback", "true")]);
+    }
+
+    #[test]
+    fn nothing_is_what_the_rule_says_if_nothing_is_missing() {
+        let value = |milli| ExternalReading { sample: None, milli, at_ms: 7 };
+        let zero = value(0);
+        let said = [("zero", 0), ("0", 0), ("5", 5_000), ("500m", 500), ("2k", 2_000_000)];
+        let aggregates = ["", ", aggregate: sum", ", aggregate: max", ", aggregate: avg"];
+        let all = said.iter().flat_map(|said| aggregates.map(|more| (said, more)));
+        for ((said, milli), more) in all {
+            let entry = global(&format!(", onEmpty: {said}{more}"));
             let empty = Vector::default();
             let read = |vector: &Vector, at| of_vector(vector, &entry, "n", at).values;
-            assert_eq!(read(&empty, Some(7)), std::slice::from_ref(&zero), "{more}");
+            assert_eq!(read(&empty, Some(7)), [value(*milli)], "{said}{more}");
             assert_eq!(read(&empty, None), [], "{more}");
             for oddity in [Oddity::NativeHistogram, Oddity::OutOfTime] {
                 let vector = Vector::default().and_unusable(&[], oddity);

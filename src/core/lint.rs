@@ -13,6 +13,7 @@ mod filters;
 mod kinds;
 mod labels;
 mod metric_selector;
+mod missing;
 mod naming;
 mod queries;
 mod resource;
@@ -35,10 +36,7 @@ use super::{
     key_path::KeyPath,
     kinds::Kinds,
     nesting,
-    rules::{
-        self, CredentialPolicy, CustomRule, ExternalRule, OnEmpty, Problem, RuleBase, RuleId,
-        RuleSet,
-    },
+    rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet},
     yaml::Place,
 };
 
@@ -179,8 +177,8 @@ fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>
     targets::check(rule, kinds, report);
     queries::check(rule, &subjects, report);
     sharing::check(rule, &subjects, report);
-    let effect = "objects without a sample have the value 0, so an autoscaler takes pods that were not scraped for idle";
-    zero_for_missing(rule, effect, report);
+    missing::check_objects(rule, report);
+    missing::check_fallback(rule, report);
 }
 
 fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
@@ -188,15 +186,8 @@ fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Repo
     selectors::check(rule, report);
     naming::check(rule, report);
     external::check(external, kinds, report);
-    let effect = "a query without a result has the value 0, so an autoscaler scales in where the exporter is not scraped";
-    zero_for_missing(rule, effect, report);
-}
-
-fn zero_for_missing(rule: &RuleBase, effect: &str, report: &mut Report<'_>) {
-    if rule.on_empty == OnEmpty::Zero {
-        let help = "leave `onEmpty` out, unless a missing sample does mean 0";
-        report.info(rule.id, "zero-for-missing", "onEmpty", effect, help);
-    }
+    missing::check_answers(rule, report);
+    missing::check_fallback(rule, report);
 }
 
 /// What has been found so far.

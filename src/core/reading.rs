@@ -134,16 +134,15 @@ impl Readings {
         }
     }
 
-    /// Sets 0 for those of `names`, which are sorted, that have no sample. `at_ms` is the time of a value where no sample
-    /// says one.
-    pub fn fill(&mut self, names: &[Arc<str>], at_ms: i64) {
+    /// Sets a value for those of `names`, which are sorted, that have no sample. `at_ms` is its time where no sample says one.
+    pub fn fill(&mut self, names: &[Arc<str>], milli: i64, at_ms: i64) {
         let at_ms = self.values.iter().map(|reading| reading.at_ms).max().unwrap_or(at_ms);
         let has_sample = |name: &Arc<str>| {
             self.values.binary_search_by(|reading| reading.name.cmp(name)).is_ok()
                 || self.valueless.contains(name)
         };
         let missing: Vec<_> = names.iter().filter(|name| !has_sample(name)).cloned().collect();
-        self.values.extend(missing.into_iter().map(|name| Reading { name, milli: 0, at_ms }));
+        self.values.extend(missing.into_iter().map(|name| Reading { name, milli, at_ms }));
         self.values.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
 
@@ -204,8 +203,8 @@ mod tests {
         let mut readings = super::read(&vector, &index, "", &Objects::Any, Nan::Drop);
         assert_eq!(values(&readings), [("c", 0), ("d", i64::MAX)]);
         let names = ["0", "a", "b", "c", "e"].map(Arc::from);
-        readings.fill(&names, 7);
-        assert_eq!(values(&readings), [("0", 0), ("c", 0), ("d", i64::MAX), ("e", 0)]);
+        readings.fill(&names, 5_000, 7);
+        assert_eq!(values(&readings), [("0", 5_000), ("c", 0), ("d", i64::MAX), ("e", 5_000)]);
         assert_eq!(readings.values[0].at_ms, 1_000, "the time of the query");
     }
 
@@ -328,7 +327,7 @@ mod tests {
         assert_eq!(with_float.odd, Oddities::default());
         // What is no value is not idle, either.
         let mut readings = read(&vector, "pod", &named(&["h", "other", "t"]));
-        readings.fill(&["h", "other", "t"].map(Arc::from), 7);
+        readings.fill(&["h", "other", "t"].map(Arc::from), 0, 7);
         assert_eq!(values(&readings), [("other", 0)]);
         let vector = samples.and_unusable(&[("job", "x")], histogram);
         assert_eq!(why(&vector, "other"), Oddity::NativeHistogram, "it is nobody else's");

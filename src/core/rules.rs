@@ -37,8 +37,8 @@ use problem::EntryProblems;
 pub use problem::Problem;
 pub use resource::{ResourceRule, ResourceRules};
 pub use rule::{
-    Aggregate, ComputeResource, CustomRule, ExternalRule, MetricRule, Nan, OnEmpty, RuleBase,
-    RuleId, StaticMetric,
+    Aggregate, ComputeResource, CustomRule, ExternalRule, Fallback, MetricRule, Nan, OnEmpty,
+    RuleBase, RuleId, StaticMetric,
 };
 pub use schema::schema;
 
@@ -192,10 +192,17 @@ impl Compiler<'_> {
                 ("drop", _) | ("", true) => Nan::Drop,
                 _ => Nan::Zero,
             },
-            on_empty: match rule.text("onEmpty").value.as_str() {
-                "zero" => OnEmpty::Zero,
+            on_empty: match (rule.text("onEmpty").value.as_str(), rule.quantity("onEmpty")) {
+                ("zero", _) => OnEmpty::Value(0),
+                (_, Some(milli)) => OnEmpty::Value(milli),
                 _ => OnEmpty::Omit,
             },
+            fallback: rule.object("fallback").and_then(|fallback| {
+                Some(Fallback {
+                    after: fallback.duration("after")?,
+                    milli: fallback.quantity("value")?,
+                })
+            }),
             options,
         })
     }

@@ -51,6 +51,13 @@ pub(crate) async fn begin(
     let stop = stop.drop_guard();
     handle.first_try().await;
     let objects = Arc::new(objects);
-    let explainer = Explainer { discovery: handle, objects, backends, rules, patience: PATIENCE };
+    let explainer = Explainer {
+        discovery: handle,
+        objects,
+        backends,
+        rules,
+        fallbacks: None,
+        patience: PATIENCE,
+    };
     Ok((explainer, stop))
 }

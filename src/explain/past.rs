@@ -79,8 +79,8 @@ impl Explainer {
                 sums.add(found.values.iter().map(|it| (&*it.name, it.milli)));
             }
             Entries::External(entry) => {
-                let zero_at = (!vector.is_partial).then_some(at_ms);
-                let found = external::of_vector(vector, entry, place, zero_at);
+                let empty_at = (!vector.is_partial).then_some(at_ms);
+                let found = external::of_vector(vector, entry, place, empty_at);
                 sums.add_all(found.values.iter().map(|reading| reading.milli));
             }
         };

@@ -14,12 +14,12 @@ use crate::{
         catalog::{Catalog, Entry, external::ExternalEntry},
         explain::{
             Cause,
-            facts::{AnswerFacts, Asked, Facts, Failure, Of, Series, Served, Which},
+            facts::{AnswerFacts, Asked, Facts, Failure, FallbackFacts, Of, Series, Served, Which},
         },
         external, oddity,
         plan::{self, PlanError, shareable},
         reading,
-        rules::{MetricRule, OnEmpty, RuleBase},
+        rules::{MetricRule, RuleBase},
         samples::{Index, Labels, Vector},
         selector::Selector,
         window,
@@ -125,7 +125,13 @@ impl Explainer {
             ..AnswerFacts::default()
         };
         match deadline.ask(backend.query(&plan.query)).await {
-            Err(failure) => answer.failure = Some(failure),
+            Err(failure) => {
+                facts.fallback = self.fallback(rule, &facts.asked);
+                if let Some(FallbackFacts { milli, .. }) = facts.fallback {
+                    answer.values = fallen_back(facts, milli);
+                }
+                answer.failure = Some(failure);
+            }
             Ok(Answer::Scalar(at_ms, value)) => match entry {
                 Entries::External(entry) => {
                     answer.samples = vec![Series { labels: BTreeMap::new(), value }];
@@ -147,6 +153,25 @@ impl Explainer {
             facts.series = Some(series(&backend, entry.series(), range, deadline).await);
         }
         facts.answer = Some(answer);
+    }
+
+    /// The fallback that reads return now.
+    fn fallback(&self, rule: &RuleBase, asked: &Asked) -> Option<FallbackFacts> {
+        let milli = rule.fallback?.milli;
+        let namespace = asked.namespace.as_deref().unwrap_or_default();
+        let since = self.fallbacks.as_ref()?.since(rule.fingerprint, &asked.metric, namespace)?;
+        Some(FallbackFacts { milli, since })
+    }
+}
+
+/// What reads return while the backend fails.
+fn fallen_back(facts: &Facts, milli: i64) -> Vec<(String, i64)> {
+    match (&facts.asked.of, objects_of(facts)) {
+        (Of::External, _) => vec![(format!("{}=true", external::FALLBACK_LABEL), milli)],
+        (Of::Objects { .. }, plan::Objects::Named(names)) => {
+            names.iter().map(|name| (name.to_string(), milli)).collect()
+        }
+        (Of::Objects { .. }, plan::Objects::Any) => Vec::new(),
     }
 }
 
@@ -243,8 +268,8 @@ fn read(
                 readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
         }
         Entries::External(entry) => {
-            let zero_at = (!vector.is_partial).then_some(0);
-            let readings = external::of_vector(vector, entry, namespace, zero_at);
+            let empty_at = (!vector.is_partial).then_some(0);
+            let readings = external::of_vector(vector, entry, namespace, empty_at);
             answer.values = readings
                 .values
                 .iter()
@@ -259,7 +284,7 @@ fn read(
     }
 }
 
-/// The values of objects in a namespace. Where the rule says so, those that exist have the value 0 without a sample.
+/// The values of objects in a namespace. Where `onEmpty` of the rule is a value, those that exist have it without a sample.
 pub(super) fn readings(
     vector: &Vector,
     rule: &RuleBase,
@@ -269,11 +294,11 @@ pub(super) fn readings(
 ) -> reading::Readings {
     let index = Index::new(vector, key);
     let mut readings = reading::read(vector, &index, namespace, objects, rule.nan);
-    if let (OnEmpty::Zero, plan::Objects::Named(names)) = (rule.on_empty, objects)
+    if let (Some(milli), plan::Objects::Named(names)) = (rule.on_empty.milli(), objects)
         && !vector.is_partial
     {
         let existing: Vec<_> = names.iter().filter(|name| is_there(name)).cloned().collect();
-        readings.fill(&existing, 0);
+        readings.fill(&existing, milli, 0);
     }
     readings
 }

@@ -164,6 +164,7 @@ pub(super) async fn respond(
         Route::HealthJson(name) => Ok(Box::pin(health::json_form(api, name, request)).await),
         Route::Metrics => {
             let media = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
+            api.reads.report_fallbacks();
             Ok((media, api.metrics.encode()).into_response())
         }
         Route::Version => Ok(axum::Json(version()).into_response()),

@@ -51,6 +51,8 @@ pub(super) struct Rules {
     catalog_bytes: Gauge,
     odd_reads: Family<CauseLabels, Counter>,
     empty_reads: Family<CauseLabels, Counter>,
+    fallback_reads: Family<RuleLabels, Counter>,
+    fallbacks_in_use: Family<RuleLabels, Gauge>,
 }
 
 impl Rules {
@@ -67,6 +69,8 @@ impl Rules {
             catalog_bytes: Gauge::default(),
             odd_reads: Family::default(),
             empty_reads: Family::default(),
+            fallback_reads: Family::default(),
+            fallbacks_in_use: Family::default(),
         };
         registry.register(
             "loadline_config_last_reload_successful",
@@ -119,6 +123,16 @@ impl Rules {
             "Reads of metrics that ended without a value, by rule and cause",
             metrics.empty_reads.clone(),
         );
+        registry.register(
+            "loadline_fallback_reads",
+            "Reads that returned the fallback of their rule, because the backend has failed for long enough",
+            metrics.fallback_reads.clone(),
+        );
+        registry.register(
+            "loadline_fallbacks_in_use",
+            "Metrics whose reads return the fallback of their rule now, by namespace, objects and selector",
+            metrics.fallbacks_in_use.clone(),
+        );
         metrics
     }
 }
@@ -153,6 +167,26 @@ impl Metrics {
             self.rules.odd_reads.remove(&labels);
             self.rules.empty_reads.remove(&labels);
         }
+        self.forget_fallbacks(rule);
+    }
+
+    /// The rule has no fallback any more.
+    pub fn forget_fallbacks(&self, rule: RuleId) {
+        let labels = RuleLabels { rule };
+        self.rules.fallback_reads.remove(&labels);
+        self.rules.fallbacks_in_use.remove(&labels);
+    }
+
+    /// A read returned the fallback of its rule.
+    pub fn fallback_read(&self, rule: RuleId) {
+        self.rules.fallback_reads.get_or_create(&RuleLabels { rule }).inc();
+    }
+
+    /// So many questions are answered by the fallback of a rule now. A rule that was never asked has a count all the same.
+    pub fn fallbacks_in_use(&self, rule: RuleId, questions: usize) {
+        let labels = RuleLabels { rule };
+        drop(self.rules.fallback_reads.get_or_create(&labels));
+        self.rules.fallbacks_in_use.get_or_create(&labels).set(level(questions));
     }
 
     /// Something was odd about the samples that a read looked at.

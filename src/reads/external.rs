@@ -31,18 +31,30 @@ pub struct ExternalRequest {
 pub struct ExternalValues {
     /// The values, sorted by their labels.
     pub readings: Vec<ExternalReading>,
-    /// The result that the values refer to.
-    result: Arc<Cached<QueryResult>>,
+    /// What the values refer to.
+    pub(super) origin: Origin,
     /// The range of the query in seconds, where it is known.
     pub window_seconds: Option<i64>,
+}
+
+/// What values come from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// The result of a query.
+    Result(Arc<Cached<QueryResult>>),
+    /// The rule's fallback.
+    Fallback(Box<Vector>),
 }
 
 impl ExternalValues {
     /// The vector of the values, unless the result is a scalar.
     pub fn vector(&self) -> Option<&Vector> {
-        match self.result.value().answer() {
-            Answer::Vector(vector) => Some(vector),
-            Answer::Scalar(..) | Answer::Other(_) => None,
+        match &self.origin {
+            Origin::Fallback(vector) => Some(vector),
+            Origin::Result(result) => match result.value().answer() {
+                Answer::Vector(vector) => Some(vector),
+                Answer::Scalar(..) | Answer::Other(_) => None,
+            },
         }
     }
 }
@@ -60,15 +72,19 @@ impl ExternalRequest {
     }
 
     /// What the status page shows of the values.
-    fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
-        let topic = Topic {
+    pub(super) fn seen(&self, readings: &[ExternalReading]) -> (Topic, Seen) {
+        (self.topic(), Seen::sum(readings.iter().map(|reading| reading.milli)))
+    }
+
+    /// What is read.
+    pub(super) fn topic(&self) -> Topic {
+        Topic {
             api: Api::External,
             namespace: self.path.namespace.clone(),
             objects: String::new(),
             metric: self.path.metric.clone(),
             selector: self.selector.to_string(),
-        };
-        (topic, Seen::sum(readings.iter().map(|reading| reading.milli)))
+        }
     }
 }
 
@@ -83,14 +99,20 @@ impl Reads {
         let rule = &entry.rule.base;
         let query = external::query(&entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
-        let got = self.planner.ask(&rule.options, &path.namespace, query.into()).await;
-        let got = got.map_err(|failure| ReadError::of(rule.id, failure))?;
+        let got = match self.planner.ask(&rule.options, &path.namespace, query.into()).await {
+            Ok(got) => got,
+            Err(failure) => {
+                let values = self.fall_back_external(request, rule, &failure);
+                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+            }
+        };
+        self.fallbacks.succeeded(rule, || request.topic());
         let answer = got.kept.value().answer();
         let readings = match answer {
             Answer::Vector(vector) => {
                 let fetched_ms = got.kept.value().fetched_ms();
-                let zero_at = is_new_and_whole(&got).then_some(fetched_ms);
-                external::of_vector(vector, &entry, &path.namespace, zero_at)
+                let empty_at = is_new_and_whole(&got).then_some(fetched_ms);
+                external::of_vector(vector, &entry, &path.namespace, empty_at)
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => return Err(ReadError::no_vector(rule.id, kind)),
@@ -100,7 +122,8 @@ impl Reads {
         self.oddities.record(subject, &readings.odd, nothing);
         self.records.read(|| request.seen(&readings.values));
         let window_seconds = rule.window_seconds;
-        Ok(ExternalValues { readings: readings.values, result: got.kept, window_seconds })
+        let origin = Origin::Result(got.kept);
+        Ok(ExternalValues { readings: readings.values, origin, window_seconds })
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.

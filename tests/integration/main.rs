@@ -49,6 +49,8 @@ mod failures;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod hostile_api_server;

@@ -24,16 +24,18 @@ use crate::{
 };
 
 /// Metrics of others that alerts read: of kube-apiserver and of kube-state-metrics.
-const OF_OTHERS: [&str; 4] = [
+const OF_OTHERS: [&str; 6] = [
     "aggregator_unavailable_apiservice",
+    "kube_horizontalpodautoscaler_spec_min_replicas",
     "kube_horizontalpodautoscaler_spec_target_metric",
     "kube_horizontalpodautoscaler_status_condition",
+    "kube_horizontalpodautoscaler_status_current_replicas",
     "kube_horizontalpodautoscaler_status_desired_replicas",
 ];
 
 const RULES: &str = "
 rules:
-- {seriesQuery: '{__name__=~\"good|bad\"}', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'}
+- {seriesQuery: '{__name__=~\"good|bad\"}', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}', fallback: {after: 5m, value: 5}}
 ";
 
 /// A server to which everything has happened that there are metrics of. One query has failed, and pods cannot be watched.

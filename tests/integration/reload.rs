@@ -385,7 +385,7 @@ async fn rules_ask_the_backend_that_they_name_as_the_tenant_that_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn static_rules_need_no_discovery_and_empty_ones_can_be_zero() {
+async fn static_rules_need_no_discovery_and_empty_ones_can_have_a_value() {
     let backend = Backend::start(knows(&[], |asked| {
         let value = if asked.parameter("query").contains("\"nan\"") { "NaN" } else { "1" };
         Answer::Data(pods(&[("p", value)]))
@@ -397,8 +397,9 @@ async fn static_rules_need_no_discovery_and_empty_ones_can_be_zero() {
     };
     std::fs::write(objects.path(), format!("{}{}", pod("p"), pod("q"))).unwrap();
     let text = format!(
-        "rules:\n{}{}{}",
+        "rules:\n{}{}{}{}",
         rule("fixed", ", static: true"),
+        rule("five", ", static: true, onEmpty: 5"),
         rule("zero", ", static: true, onEmpty: zero"),
         rule("dropped", ", static: true, nan: drop"),
     );
@@ -414,6 +415,9 @@ async fn static_rules_need_no_discovery_and_empty_ones_can_be_zero() {
     assert_eq!(read("*/zero").await.values(), pairs(&[("p", "1"), ("q", "0")]));
     assert_eq!(read("q/zero").await.values(), pairs(&[("q", "0")]));
     assert_eq!(read("gone/zero").await.status, 404, "it does not exist");
+    assert_eq!(read("*/five").await.values(), pairs(&[("p", "1"), ("q", "5")]));
+    assert_eq!(read("q/five").await.values(), pairs(&[("q", "5")]));
+    assert_eq!(read("gone/five").await.status, 404, "it does not exist");
     let nan = read("*/dropped?metricLabelSelector=kind%3Dnan").await;
     assert_eq!(nan.values(), pairs(&[]));
     let nan = read("*/zero?metricLabelSelector=kind%3Dnan").await;

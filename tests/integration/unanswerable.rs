@@ -87,15 +87,16 @@ async fn selectors_that_nothing_can_match_are_refused_before_anybody_is_asked() 
 
 /// Only what is new and whole is a fact: an outage must not look like an empty queue.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_external_metric_of_nothing_can_be_zero() {
+async fn an_external_metric_of_nothing_can_have_a_value() {
     let rule = |name: &str, more: &str| {
         format!(
             "- {{seriesQuery: {name}, metricsQuery: {name}, static: true, resources: {{namespaced: false}}{more}}}\n"
         )
     };
     let text = format!(
-        "externalRules:\n{}{}{}",
+        "externalRules:\n{}{}{}{}",
         rule("omitted", ""),
+        rule("five", ", onEmpty: 5, aggregate: max"),
         rule("zero", ", onEmpty: zero"),
         rule("summed", ", onEmpty: zero, aggregate: sum"),
     );
@@ -110,11 +111,11 @@ async fn an_external_metric_of_nothing_can_be_zero() {
         reply.json()["items"].as_array().unwrap().clone()
     };
     assert_eq!(items("omitted").await, Vec::<Value>::new());
-    for name in ["zero", "summed"] {
+    for (name, value) in [("zero", "0"), ("summed", "0"), ("five", "5")] {
         let items = items(name).await;
         let told: Vec<_> =
             items.iter().map(|item| (&item["value"], &item["metricLabels"])).collect();
-        assert_eq!(told, [(&json!("0"), &json!({}))], "{name}");
+        assert_eq!(told, [(&json!(value), &json!({}))], "{name}");
     }
     backend.play(knows(&[], |_| {
         let body = json!({"status": "success", "warnings": ["No StoreAPIs matched for this query"],
@@ -122,6 +123,7 @@ async fn an_external_metric_of_nothing_can_be_zero() {
         Answer::Raw(200, "application/json", body.to_string())
     }));
     assert_eq!(items("zero").await, Vec::<Value>::new(), "a partial answer");
+    assert_eq!(items("five").await, Vec::<Value>::new(), "a partial answer");
     backend.play(knows(&[], |_| Answer::Raw(503, "text/plain", "away".to_owned())));
     assert_eq!(items("summed").await, Vec::<Value>::new(), "the last answer, in an outage");
     backend.play(knows(&[], |_| vector(&[json!({"metric": {}, "value": [1, "3"]})])));

@@ -88,6 +88,8 @@ causes! {
     QueryError = "query-error", Failed;
     /// The answer is larger than is read.
     TooLarge = "too-large", Failed;
+    /// The backend fails, and reads return the fallback of the rule.
+    FallbackInUse = "fallback-in-use", Doubtful;
     /// The newest sample is old.
     Stale = "stale", Doubtful;
     /// The workload has no pods, and the series end with them.

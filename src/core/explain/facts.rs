@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::core::{
     kinds::Kind,
     rules::{MetricRule, Nan},
@@ -205,6 +207,15 @@ pub struct AnswerFacts {
     pub nan: Option<Nan>,
 }
 
+/// A fallback that reads return.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FallbackFacts {
+    /// The value in thousandths.
+    pub milli: i64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// All that was gathered about a metric.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -228,6 +239,8 @@ pub struct Facts {
     pub series: Option<SeriesFacts>,
     /// The query and its answer, where the metric is served.
     pub answer: Option<AnswerFacts>,
+    /// The fallback that reads return now, if they do.
+    pub fallback: Option<FallbackFacts>,
 }
 
 /// A rule that does not compile.

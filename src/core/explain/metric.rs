@@ -15,10 +15,10 @@ use words::spoken;
 
 use super::{
     Cause, Step,
-    facts::{AnswerFacts, Facts, SeriesFacts, Served},
+    facts::{AnswerFacts, Facts, FallbackFacts, SeriesFacts, Served},
     name,
 };
-use crate::core::excerpt::excerpt;
+use crate::core::{excerpt::excerpt, quantity::Decimal};
 
 /// Older than this in seconds, the newest sample is too old: scrapes are rarely further apart than a minute.
 const STALE_S: f64 = 150.0;
@@ -41,7 +41,13 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
     steps.push(Step::good(name::QUERY, format!("{} ({})", answer.query, served.sharing)));
     if let Some(failure) = &answer.failure {
         let advice = advice_for(failure.cause);
-        steps.push(Step::found(name::ANSWER, failure.cause, failure.text.clone(), advice));
+        let seen = failure.text.clone();
+        // What fails is known, and what autoscalers read is the fallback.
+        steps.push(match &facts.fallback {
+            Some(_) => Step::doubtful(name::ANSWER, failure.cause, seen, advice),
+            None => Step::found(name::ANSWER, failure.cause, seen, advice),
+        });
+        steps.extend(facts.fallback.map(|fallback| fallen_back(served, fallback)));
         return steps;
     }
     if answer.values.is_empty() {
@@ -92,6 +98,13 @@ fn series_of(series: &SeriesFacts) -> Vec<Step> {
         name::SERIES,
         if series.newest_age_s.is_some() { seen } else { format!("{count} of `{}`", series.name) },
     )]
+}
+
+fn fallen_back(served: &Served, FallbackFacts { milli, since }: FallbackFacts) -> Step {
+    let (value, rule) = (Decimal(milli), served.rule.base().id);
+    let seen = format!("reads have returned {value}, the `fallback` of {rule}, since {since}");
+    let advice = "see why the backend fails: the value is not measured, and ends with the first read that succeeds";
+    Step::doubtful(name::VALUES, Cause::FallbackInUse, seen, advice)
 }
 
 fn answered(answer: &AnswerFacts) -> Step {

@@ -221,6 +221,13 @@ fn some_findings_are_for_those_who_ask() {
         &rule("up", SUM, "onEmpty: zero"),
         &rule("up", SUM, "nan: zero"),
     );
+    let (value, zero) = (rule("up", SUM, "onEmpty: 5"), rule("up", SUM, "onEmpty: zero"));
+    tells("value-for-missing", info, &value, &zero);
+    let fallback = |says: &str| rule("up", SUM, &format!("maxStale: 1m, fallback: {{{says}}}"));
+    let fine = fallback("after: 1m, value: 5");
+    let warning = Severity::Warning;
+    tells("short-fallback", warning, &fallback("after: 59s, value: 5"), &fine);
+    tells("zero-fallback", warning, &fallback("after: 1m, value: 0"), &fine);
     let headers = |value: &str| rule("up", SUM, &format!("headers: {{X-Scope-OrgID: {value}}}"));
     tells("headers-by-namespace", info, &headers("<<.Namespace>>"), &headers("team"));
     let name = "name: {as: load}";

@@ -356,6 +356,7 @@ fn collected(
         is_zero_if_empty: false,
         timeout: None,
         cache_ttl,
+        fallback: None,
         headers: BTreeMap::new(),
         server,
     };

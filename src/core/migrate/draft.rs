@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{Notes, Settings};
-use crate::core::key_path::KeyPath;
+use crate::core::{key_path::KeyPath, quantity::Decimal};
 
 /// The series of a query that reads none.
 const NO_SERIES: &str = "no_series";
@@ -58,6 +58,8 @@ pub(super) struct Rule {
     pub(super) is_zero_if_empty: bool,
     pub(super) timeout: Option<String>,
     pub(super) cache_ttl: Option<String>,
+    /// The seconds of failures, and the value in thousandths from then on.
+    pub(super) fallback: Option<(i64, i64)>,
     /// Templates.
     pub(super) headers: BTreeMap<String, String>,
     /// Nothing is the server of the flags.
@@ -119,6 +121,10 @@ impl RulesDraft {
         }
         for (key, value) in [("timeout", rule.timeout), ("cacheTTL", rule.cache_ttl)] {
             value.map(|value| set(key, value.into()));
+        }
+        if let Some((seconds, milli)) = rule.fallback {
+            let after = format!("{seconds}s");
+            set("fallback", json!({"after": after, "value": Decimal(milli).to_string()}));
         }
         if let Some(server) = rule.server
             && let Some(name) = self.backend(server, settings)

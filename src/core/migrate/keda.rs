@@ -241,7 +241,7 @@ fn autoscaler(
     let target = spec.mapping("scaleTargetRef", notes, scale_target);
     let replicas = Replicas::take(spec);
     let advanced = spec.mapping("advanced", notes, behavior::advanced).unwrap_or_default();
-    fallback(spec, notes);
+    let fallback = Fallback::take(spec, notes);
     let polling = spec.integer("pollingInterval");
     let mut uses_cached_metrics = false;
     let mut at = 0;
@@ -251,7 +251,8 @@ fn autoscaler(
         let cache = is_cached.then(|| polling.unwrap_or(POLLING_INTERVAL));
         let moved = match trigger.text("type").as_deref() {
             Some("prometheus") => {
-                let about = prometheus::Trigger { object, at, cache };
+                let fallback = fallback.map(|fallback| fallback.of(polling));
+                let about = prometheus::Trigger { object, at, cache, fallback };
                 prometheus::trigger(trigger, &about, context, notes)
             }
             Some(resource @ ("cpu" | "memory")) => resource::trigger(trigger, resource, notes),
@@ -325,22 +326,50 @@ fn scale_target(target: &mut Fields, notes: &mut Notes) -> Option<Value> {
     Some(json!({"apiVersion": version, "kind": kind, "name": name?}))
 }
 
-/// What an autoscaler does while its metric cannot be read is not its own choice.
-fn fallback(spec: &mut Fields, notes: &mut Notes) {
-    let behavior = spec.mapping("fallback", notes, |fallback, _| {
-        fallback.take("failureThreshold");
-        fallback.take("replicas");
-        fallback.text("behavior").unwrap_or_else(|| "static".to_owned())
-    });
-    let path = spec.path("fallback");
-    let keeps = "an autoscaler that cannot read a metric keeps its size, and loadline uses the last result until it is `maxStale` old";
-    match behavior.as_deref() {
-        None => {}
-        Some("currentReplicas") => notes.note(&path, format!("no setting is needed: {keeps}")),
-        Some(_) => notes.cannot(
-            &path,
-            format!("{keeps}: set minReplicas to what is always needed, and `maxStale` of the rules to what an outage may take"),
-        ),
+/// How many replicas there are while a metric cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct Fallback {
+    failures: i32,
+    replicas: i32,
+}
+
+impl Fallback {
+    /// Nothing where it is what an autoscaler does by itself, or what it cannot do.
+    fn take(spec: &mut Fields, notes: &mut Notes) -> Option<Self> {
+        let (failures, replicas, behavior) = spec.mapping("fallback", notes, |fallback, _| {
+            let behavior = fallback.text("behavior");
+            let numbers = [fallback.integer("failureThreshold"), fallback.integer("replicas")];
+            let [failures, replicas] = numbers.map(|number| number.filter(|number| *number >= 0));
+            (failures, replicas, behavior.unwrap_or_else(|| "static".to_owned()))
+        })?;
+        let path = spec.path("fallback");
+        match (behavior.as_str(), failures, replicas) {
+            ("currentReplicas", ..) => {
+                notes.note(&path, "no setting is needed: an autoscaler that cannot read a metric keeps its size, and loadline uses the last result until it is `maxStale` old");
+                None
+            }
+            ("static", Some(failures), Some(replicas)) => {
+                notes.note(&path, "it becomes `fallback` of the rules: a value that asks for so many replicas, after so long a time of failures. The last result is used before, until it is `maxStale` old");
+                Some(Self { failures, replicas })
+            }
+            ("static", ..) => {
+                notes.cannot(&path, "failureThreshold and replicas are not two numbers");
+                None
+            }
+            _ => {
+                notes.cannot(&path, "an autoscaler that cannot read a metric keeps its size, and `fallback` of a rule does not depend on it: set that, or minReplicas to what is always needed");
+                None
+            }
+        }
+    }
+
+    /// The seconds of failures, and the replicas. A restart of Prometheus is no outage.
+    fn of(self, polling: Option<i32>) -> (i64, i64) {
+        const LEAST: i64 = 30;
+        const MOST: i64 = 24 * 3600;
+        let polling = polling.filter(|seconds| *seconds > 0).unwrap_or(POLLING_INTERVAL);
+        let seconds = i64::from(self.failures).saturating_mul(polling.into());
+        (seconds.clamp(LEAST, MOST), self.replicas.into())
     }
 }
 

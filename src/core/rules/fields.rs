@@ -9,6 +9,7 @@ use super::{
 use crate::core::{
     duration,
     key_path::KeyPath,
+    quantity::parse_milli_rounded_up,
     yaml::{Key, Node, Place, Value},
 };
 
@@ -108,6 +109,11 @@ impl<'n> Fields<'n> {
         duration::parse_either(&self.text(key).value)
     }
 
+    /// The thousandths of a quantity; nothing for a word.
+    pub(super) fn quantity(&self, key: &str) -> Option<i64> {
+        quantity(&self.text(key).value)
+    }
+
     pub(super) fn headers(&self) -> Vec<(String, Text)> {
         let entries = self.entries_of("headers").iter();
         entries
@@ -119,6 +125,11 @@ impl<'n> Fields<'n> {
             })
             .collect()
     }
+}
+
+/// The thousandths of a quantity that is not negative.
+pub(super) fn quantity(text: &str) -> Option<i64> {
+    parse_milli_rounded_up(text.trim()).filter(|milli| *milli >= 0)
 }
 
 /// Without blanks at the ends, but for one that is escaped there.

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::{
     Problem,
-    fields::Fields,
+    fields::{Fields, quantity},
     keys::{FALSE, FILE, Kind, Need, Shape, TRUE},
 };
 use crate::core::{
@@ -94,7 +94,7 @@ impl Problems {
                     let expected = match scalar {
                         Kind::Flag => "true or false is expected",
                         Kind::Duration { .. } => "a duration such as `5m` is expected",
-                        Kind::Count(_) => "a number is expected",
+                        Kind::Count(_) | Kind::Quantity(_) => "a number is expected",
                         _ => "a string is expected",
                     };
                     return self.add(node.place, path, expected);
@@ -222,6 +222,14 @@ fn check_scalar(text: &str, kind: &Kind) -> Result<(), String> {
         Kind::Choice(words) if !words.contains(&text) => {
             let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>();
             Err(format!("`{}`: one of {} is expected", excerpt(text), words.join(", ")))
+        }
+        Kind::Quantity(words) if !words.contains(&text.trim()) && quantity(text).is_none() => {
+            let words: String = words.iter().map(|word| format!("`{word}`, ")).collect();
+            let or = if words.is_empty() { "" } else { "or " };
+            Err(format!(
+                "`{}`: {words}{or}a quantity such as `5` or `500m`, not negative, is expected",
+                excerpt(text)
+            ))
         }
         Kind::Count(most) if !text.parse().is_ok_and(|count: u32| (1..=*most).contains(&count)) => {
             Err(format!("`{}`: a number from 1 to {most} is expected", excerpt(text)))

@@ -62,6 +62,8 @@ pub(super) enum Kind {
     Duration { least: Duration, most: Duration },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A Kubernetes quantity that is not negative, or one of these words.
+    Quantity(&'static [&'static str]),
     /// A whole number from 1 to this.
     Count(u32),
     /// A mapping.

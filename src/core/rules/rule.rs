@@ -138,6 +138,8 @@ pub struct RuleBase {
     pub nan: Nan,
     /// What becomes of objects without a sample; of external metrics, of answers without one.
     pub on_empty: OnEmpty,
+    /// The value of reads that the backend has failed for a while, where there is one.
+    pub fallback: Option<Fallback>,
     /// How the queries are sent, and how long their answers are used.
     pub options: QueryOptions,
 }
@@ -174,11 +176,30 @@ pub enum OnEmpty {
     /// They are left out of the answer.
     #[default]
     Omit,
-    /// Their value is 0, if the answer is new and whole.
+    /// Their value in thousandths, if the answer is new and whole; not negative.
     ///
     /// This removes the protection that the `HorizontalPodAutoscaler` has for pods without a sample, which it takes for
-    /// fully loaded when it would scale in: a pod whose scrape failed now looks like an idle one.
-    Zero,
+    /// fully loaded when it would scale in: with 0, a pod whose scrape failed looks like an idle one.
+    Value(i64),
+}
+
+impl OnEmpty {
+    /// The value in thousandths, where there is to be one.
+    pub fn milli(self) -> Option<i64> {
+        match self {
+            Self::Omit => None,
+            Self::Value(milli) => Some(milli),
+        }
+    }
+}
+
+/// A value for reads that the backend fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fallback {
+    /// How long reads must have failed, without a success in between.
+    pub after: Duration,
+    /// The value in thousandths; not negative.
+    pub milli: i64,
 }
 
 /// What becomes of several samples of an external metric.

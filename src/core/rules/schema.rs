@@ -69,6 +69,17 @@ fn property(key: &Key) -> Value {
             json!({"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}]})
         }
         Kind::Choice(words) => json!({"enum": words}),
+        Kind::Quantity(words) => {
+            let pattern = "^\\s*\\+?([0-9]+\\.?[0-9]*|\\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?\\s*$";
+            let mut kinds = vec![
+                json!({"type": "number", "minimum": 0}),
+                json!({"type": "string", "pattern": pattern}),
+            ];
+            if !words.is_empty() {
+                kinds.insert(0, json!({"enum": words}));
+            }
+            json!({"anyOf": kinds})
+        }
         Kind::Count(most) => json!({"type": "integer", "minimum": 1, "maximum": most}),
         Kind::Object(shape) => reference(shape),
         Kind::List(shape, most) => {

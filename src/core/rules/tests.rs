@@ -71,7 +71,7 @@ fn reports_every_problem_of_form_with_its_place() {
     4:25: rules[0].resources.template: a string is expected
     4:42: rules[0].resources.namespaced: `maybe` is neither true nor false
     5:9: rules[0].name: a mapping is expected, with the keys `matches`, `as`
-    6:3: rules[1]: a mapping is expected, with the keys `seriesQuery`, `seriesFilters`, `resources`, `name`, `metricsQuery`, `static`, `window`, `nan`, `onEmpty`, `cacheTTL`, `maxStale`, `timeout`, `prometheus`, `headers`
+    6:3: rules[1]: a mapping is expected, with the keys `seriesQuery`, `seriesFilters`, `resources`, `name`, `metricsQuery`, `static`, `window`, `nan`, `onEmpty`, `fallback`, `cacheTTL`, `maxStale`, `timeout`, `prometheus`, `headers`
     7:1: externalRule: unknown key; did you mean `externalRules`?
     8:23: resourceRules.cpu.window: unknown key; expected one of `containerQuery`, `nodeQuery`, `resources`, `containerLabel`, `cacheTTL`, `maxStale`, `timeout`, `prometheus`, `headers`
     8:44: resourceRules.window: `forever`: a duration such as `5m` is expected

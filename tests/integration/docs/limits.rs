@@ -104,6 +104,14 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("last values of metrics", &[HISTORIES, ("core/overview/history.rs", "POINTS", Count)]),
     ("last errors", &[("records.rs", "FAILURES", Count)]),
+    (
+        "questions whose reads fail",
+        &[
+            ("core/fallback.rs", "MOST_QUESTIONS", Count),
+            ("fallbacks.rs", "MAX_QUESTION_BYTES", Bytes),
+            ("core/fallback.rs", "IDLE", Seconds),
+        ],
+    ),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[LARGEST_ANSWER]),
     ("all answers that are", &[ANSWERS]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AT_ZERO, advice_for,
+    advice_for,
     words::{mapping, spoken},
 };
 use crate::core::explain::{
@@ -67,6 +67,9 @@ pub(super) fn renamed(series: &str, label: &str) -> Step {
     )
 }
 
+/// What to do where the series end with the last pod.
+const SERIES_AT_ZERO: &str = "scale on a metric that is there without pods, such as the length of a queue; where no series does mean a value, make the rule `static` and set `onEmpty`; or keep `minReplicas: 1`";
+
 pub(super) fn ended(facts: &Facts, series: &SeriesFacts) -> Step {
     let name = &series.name;
     if let Some(failure) = &series.failure {
@@ -86,7 +89,7 @@ pub(super) fn ended(facts: &Facts, series: &SeriesFacts) -> Step {
     };
     if facts.asked.is_at_zero && series.day.iter().any(is_of_pods) {
         let seen = format!("series of `{name}` come from pods, and the workload has none");
-        return Step::found(name::SERIES, Cause::AbsentAtZero, seen, AT_ZERO);
+        return Step::found(name::SERIES, Cause::AbsentAtZero, seen, SERIES_AT_ZERO);
     }
     let when = match series.newest_age_s {
         Some(age) => format!("{} ago", spoken(age)),

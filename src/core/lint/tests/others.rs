@@ -89,6 +89,12 @@ fn external_rules() {
         &rule(sum, "onEmpty: zero"),
         &rule(sum, "onEmpty: omit"),
     );
+    tells(
+        "value-for-missing",
+        Severity::Info,
+        &rule(sum, "onEmpty: 500m"),
+        &rule(sum, "onEmpty: 0"),
+    );
     tells("namespace-ignored", warning, &rule("sum(queue)", ""), &rule(sum, ""));
     tells(
         "namespace-ignored",

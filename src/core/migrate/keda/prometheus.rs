@@ -27,6 +27,8 @@ pub(super) struct Trigger<'a> {
     pub(super) at: usize,
     /// How long a value is used, in seconds.
     pub(super) cache: Option<i32>,
+    /// The seconds of failures, and the replicas from then on.
+    pub(super) fallback: Option<(i64, i64)>,
 }
 
 /// A trigger that moves. Its query depends on whether the autoscaler scales to zero, which all triggers decide together.
@@ -121,6 +123,14 @@ pub(super) fn trigger(
         let text = "where the query divides by 0, an infinite result is no value, and the autoscaler keeps its size; KEDA makes it 0";
         notes.note(&path.key("query"), text);
     }
+    let fallback = about.fallback.and_then(|(seconds, replicas)| {
+        if key == "averageValue" {
+            return Some((seconds, threshold.saturating_mul(replicas)));
+        }
+        let text = "with metricType Value no value asks for a number of replicas: it would multiply those that there are";
+        notes.cannot(&KeyPath::from(["spec", "fallback"]), text);
+        None
+    });
     let rule = Rule {
         source: format!("{}, triggers[{}]", about.object.called, about.at),
         metric: metric_name(about.object.namespace.as_deref(), &about.object.name, &metric),
@@ -129,6 +139,7 @@ pub(super) fn trigger(
         is_zero_if_empty: metadata.ignores_null,
         timeout: metadata.timeout.map(duration::prometheus),
         cache_ttl: about.cache.map(|seconds| format!("{}s", seconds.clamp(0, 3600))),
+        fallback,
         headers: metadata
             .headers
             .iter()

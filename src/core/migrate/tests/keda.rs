@@ -436,13 +436,38 @@ status: {hpaName: keda-hpa-worker}
     passes_but_for(&migration, &[]);
 }
 
+/// KEDA's fallback is a number of replicas; that of a rule is the value that asks for as many.
+#[test]
+fn a_fallback_moves_as_the_value_that_asks_for_its_replicas() {
+    let fallback = |spec: &str, more: &str| {
+        let migration = of_keda(&trigger(spec, "", more));
+        passes_but_for(&migration, &[]);
+        rules_file(&migration)["externalRules"][0].get("fallback").cloned()
+    };
+    let six = "fallback: {failureThreshold: 3, replicas: 6}";
+    let polled = |seconds: u32| format!("{six}\n  pollingInterval: {seconds}");
+    let after = |after: &str| Some(json!({"after": after, "value": "603"}));
+    assert_eq!(fallback(six, ""), after("90s"));
+    assert_eq!(fallback(&polled(60), ""), after("180s"));
+    assert_eq!(fallback(&polled(1), ""), after("30s"));
+    assert_eq!(fallback("", ""), None);
+    assert_eq!(
+        fallback("fallback: {failureThreshold: 3, replicas: 6, behavior: currentReplicas}", ""),
+        None
+    );
+    let value = of_keda(&trigger(six, "", "metricType: Value"));
+    assert!(said(&value).contains(&(Level::Cannot, "spec.fallback".to_owned())));
+    assert_eq!(rules_file(&value)["externalRules"][0].get("fallback"), None);
+}
+
 #[test]
 fn what_cannot_move_is_listed() {
     let fallback =
         |behavior: &str| format!("fallback: {{failureThreshold: 3, replicas: 6{behavior}}}");
     let cases = [
-        (fallback(""), Some("spec.fallback")),
-        (fallback(", behavior: static"), Some("spec.fallback")),
+        (fallback(""), None),
+        (fallback(", behavior: static"), None),
+        ("fallback: {failureThreshold: 3}".to_owned(), Some("spec.fallback")),
         (fallback(", behavior: currentReplicasIfHigher"), Some("spec.fallback")),
         (fallback(", behavior: currentReplicas"), None),
         (

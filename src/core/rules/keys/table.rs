@@ -15,6 +15,8 @@ const MAX_FILTERS: usize = 100;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Go's longest duration: prometheus-adapter reads no longer window.
 const GO_MAX: Duration = Duration::from_secs(9_223_372_036);
 
@@ -59,9 +61,10 @@ static CUSTOM_RULE: Shape = Shape {
         ),
         key(
             "onEmpty",
-            Kind::Choice(&["omit", "zero"]),
-            "What becomes of objects that exist but have no sample: they are left out (`omit`, the default), or have the value 0 (`zero`). With `zero` the HorizontalPodAutoscaler no longer treats pods without a sample with care (it does not scale in on their account): a failed scrape looks like an idle pod.",
+            Kind::Quantity(&["omit", "zero"]),
+            "What becomes of objects that exist but have no sample: they are left out (`omit`, the default), or have the value 0 (`zero`) or this one, such as `5` or `500m`. Only a new and whole answer says so; one that is stale, partial or has failed does not. With a value the HorizontalPodAutoscaler no longer treats pods without a sample with care (it does not scale in on their account): a failed scrape looks like an idle pod.",
         ),
+        FALLBACK,
         CACHE_TTL,
         MAX_STALE,
         TIMEOUT,
@@ -88,14 +91,15 @@ static EXTERNAL_RULE: Shape = Shape {
         ),
         key(
             "onEmpty",
-            Kind::Choice(&["omit", "zero"]),
-            "What becomes of an answer without a sample: no value (`omit`, the default: an autoscaler holds still), or one value 0 without labels (`zero`). Only a new and whole answer becomes 0; one that is stale, partial or has failed does not. A series that has ended is an unknown metric after a while, unless the rule is static.",
+            Kind::Quantity(&["omit", "zero"]),
+            "What becomes of an answer without a sample: no value (`omit`, the default: an autoscaler holds still), or one value without labels: 0 (`zero`), or this one, such as `5` or `500m`. Only a new and whole answer becomes a value; one that is stale, partial or has failed does not. A series that has ended is an unknown metric after a while, unless the rule is static.",
         ),
         key(
             "aggregate",
             Kind::Choice(&["none", "sum", "max", "avg"]),
             "What becomes of several samples: a value each (`none`, the default; an autoscaler adds them up), or one value: their sum, maximum or average.",
         ),
+        FALLBACK,
         CACHE_TTL,
         MAX_STALE,
         TIMEOUT,
@@ -144,6 +148,12 @@ const WINDOW: Key = key(
     "The range that the query looks over, as the answers report it. By default it is read from the query.",
 );
 
+const FALLBACK: Key = key(
+    "fallback",
+    Kind::Object(&FALLBACK_OF_RULE),
+    "A value for reads that the backend has failed for a while. By default they fail, and an autoscaler holds still.",
+);
+
 const CACHE_TTL: Key = key(
     "cacheTTL",
     Kind::Duration { least: Duration::ZERO, most: HOUR },
@@ -173,6 +183,25 @@ const HEADERS: Key = key(
     Kind::Headers,
     "Headers of the requests, in place of the backend's headers of the same names. A value is a Go template between << and >> with .Namespace, the requested namespace (empty where there is none).",
 );
+
+static FALLBACK_OF_RULE: Shape = Shape {
+    name: "fallback",
+    doc: "The value of an external metric, or of the objects that are known, while the backend fails. Never because of an empty answer. It ends with the first success.",
+    keys: &[
+        Key {
+            name: "after",
+            kind: Kind::Duration { least: Duration::from_secs(1), most: DAY },
+            need: Need::Required,
+            doc: "How long reads must have failed, without a success in between. Stale values are successes.",
+        },
+        Key {
+            name: "value",
+            kind: Kind::Quantity(&[]),
+            need: Need::Required,
+            doc: "The value, such as `5` or `500m`.",
+        },
+    ],
+};
 
 static FILTER: Shape = Shape {
     name: "seriesFilter",

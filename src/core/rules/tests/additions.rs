@@ -55,9 +55,30 @@ fn what_is_said_is_compiled() {
         assert_eq!(&*options.backend.as_ref().unwrap().name, "mimir");
     }
     let custom = rule("rules", "nan: drop, onEmpty: zero");
-    assert_eq!((custom.base().nan, custom.base().on_empty), (Nan::Drop, OnEmpty::Zero));
+    assert_eq!((custom.base().nan, custom.base().on_empty), (Nan::Drop, OnEmpty::Value(0)));
     let external = rule("externalRules", "nan: zero, onEmpty: zero");
-    assert_eq!((external.base().nan, external.base().on_empty), (Nan::Zero, OnEmpty::Zero));
+    assert_eq!((external.base().nan, external.base().on_empty), (Nan::Zero, OnEmpty::Value(0)));
+    for (said, milli) in [
+        ("0", 0),
+        ("5", 5_000),
+        ("2.5", 2_500),
+        ("'500m'", 500),
+        ("1Ki", 1_024_000),
+        ("3e2", 300_000),
+        ("9007199254740991", 9_007_199_254_740_991_000),
+    ] {
+        for list in ["rules", "externalRules"] {
+            let rule = rule(list, &format!("onEmpty: {said}"));
+            assert_eq!(rule.base().on_empty, OnEmpty::Value(milli), "{said}");
+        }
+    }
+    assert_eq!(rule("rules", "onEmpty: omit").base().on_empty, OnEmpty::Omit);
+    for list in ["rules", "externalRules"] {
+        assert_eq!(rule(list, "nan: drop").base().fallback, None);
+        let fallback = rule(list, "fallback: {after: 3m, value: 1500m}").base().fallback;
+        let wanted = Fallback { after: Duration::from_secs(180), milli: 1_500 };
+        assert_eq!(fallback, Some(wanted));
+    }
     for (word, aggregate) in [
         ("none", Aggregate::None),
         ("sum", Aggregate::Sum),
@@ -73,7 +94,7 @@ fn what_is_said_is_compiled() {
 #[test]
 fn every_problem_is_reported_with_its_place_and_what_was_expected() {
     insta::assert_snapshot!(problems(
-        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: one\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
+        "rules:\n- cacheTtl: 5s\n  cacheTTL: 2h\n  maxStale: soon\n  timeout: 0\n  window: 500ms\n  nan: one\n  onEmpty: [zero]\n  aggregate: sum\n  prometheus: Not a name\n  static: perhaps\n  headers: {A b: x, Host: x, Connection: x, Authorization: x, Content-Length: 5, X-A: '', x-a: [1]}\n  resources: {overrides: {a-b: {group: apps}}}\nexternalRules:\n- onEmpty: one\n- onEmpty: -1\n- onEmpty: 10P5\n- onEmpty: 99E\n- fallback: {after: 3m}\n- fallback: {after: 0s, value: zero}\n- fallback: 5\n  aggregat: sum\n  aggregate: avgs\nresourceRules: {cpu: {cacheTTL: -5s, nodeQueries: x}}\n"
     ).join("\n"));
 }
 
