@@ -10,6 +10,7 @@ use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows},
     cluster::{Kubernetes, Stored},
+    install_tls_provider,
     process::{Process, loadline},
     until,
 };
@@ -149,6 +150,7 @@ async fn many_pods_fit_into_the_memory_limit() {
     const NAMESPACES: usize = 20;
     const PODS: usize = 1_000;
     const LIMIT: usize = 128 * KIB;
+    install_tls_provider();
     let name = |pod: usize| format!("lsp-server-5d9c7b8f6d-{pod:05}");
     let pod = |of: usize| {
         let labels = [("app", "web"), ("pod-template-hash", "5d9c7b8f6d")];
