@@ -28,8 +28,11 @@ pub(super) struct Flags {
     #[arg(value_name = "METRIC")]
     metrics: Vec<String>,
 
-    /// Server to compare: service/NAMESPACE/NAME[:PORT], a URL with https, kubeconfig:FILE, or registered
-    #[arg(long, value_name = "SERVER")]
+    #[arg(
+        long,
+        value_name = "SERVER",
+        help = "Server to compare: service/NAMESPACE/NAME[:PORT], a URL with https, kubeconfig:FILE, or registered"
+    )]
     with: Name,
 
     /// Server to compare it with, which it replaces

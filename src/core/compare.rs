@@ -1,6 +1,6 @@
 //! Two servers of the metrics APIs, answer by answer: what differs, and whether that is known. The engine of `loadline compare`.
 //!
-//! The reference is the server that is to be replaced. [`lists`] compares what both list, [`judge`] what both answer to a read,
+//! The reference is the server that is to be replaced. [`lists()`] compares what both list, [`judge`] what both answer to a read,
 //! and [`Comparison`] is what is printed. Nothing here asks anybody.
 
 pub mod documented;
