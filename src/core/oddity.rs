@@ -91,18 +91,18 @@ impl Oddity {
             Self::OutOfTime => "returned a timestamp out of range",
             Self::NotANumber => "returned NaN",
             Self::Infinite => "returned an infinite value",
-            Self::NoContainerLabel => "returned no sample with the label of containers",
+            Self::NoContainerLabel => "gives no sample with the label of containers",
             Self::OtherNamespaces => "returned samples of other namespaces only",
             Self::NoLabel => return format!("returned samples without the label `{label}`"),
             Self::ExportedLabel => {
                 return format!(
-                    "returned no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
+                    "gives no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
                 );
             }
             Self::OtherObjects => "returned samples of other objects only",
-            Self::Partial => "returned no sample, and Prometheus says that its answer is partial",
+            Self::Partial => "gives no sample, and Prometheus says that its answer is partial",
             Self::NoSample | Self::SeveralSamples | Self::SeveralValues | Self::Warning => {
-                "returned no sample"
+                "gives no sample"
             }
         };
         words.to_owned()
@@ -115,13 +115,13 @@ impl Oddity {
             Self::OutOfTime => "returned timestamps out of range, whose samples are left out",
             Self::NotANumber => "returned NaN, which is left out",
             Self::Infinite => "returned infinite values, which are left out",
-            Self::NoContainerLabel => "returned no sample with the label of containers for a pod",
+            Self::NoContainerLabel => "gives no sample with the label of containers for a pod",
             Self::OtherNamespaces => "returned samples of other namespaces, which are left out",
             Self::NoLabel => "returned samples without the label that names the object",
-            Self::ExportedLabel => "returned no sample of an object whose label has been renamed",
+            Self::ExportedLabel => "gives no sample of an object whose label has been renamed",
             Self::OtherObjects => "returned samples of other objects, and none of one that exists",
             Self::Partial => "returned an answer that is partial",
-            Self::NoSample => "returned no sample of an object that exists",
+            Self::NoSample => "gives no sample of an object that exists",
             Self::SeveralSamples => "returned several samples for one object; one of them is used",
             Self::SeveralValues => "returned several values, which an autoscaler adds up",
             Self::Warning => "has a warning of Prometheus",

@@ -281,7 +281,7 @@ async fn the_cause_does_not_depend_on_the_plan() {
             ("nan/m", "rules[0] returned NaN"),
             ("endless/m", "rules[0] returned an infinite value"),
             ("histogram/m", "rules[0] returned a native histogram"),
-            ("silent/m", "rules[0] returned no sample"),
+            ("silent/m", "rules[0] gives no sample"),
             ("histogram/all", "rules[1] returned a native histogram"),
             ("silent/all", "rules[1] returned samples of other objects only"),
         ] {
@@ -322,7 +322,7 @@ rules:
         ("w-0/gpu_memory", true),
     ] {
         let message = missing(&app, &custom(&format!("namespaces/ml/pods/{path}"))).await;
-        assert!(message.contains("the query of rules[0] returned no sample"), "{message}");
+        assert!(message.contains("the query of rules[0] gives no sample"), "{message}");
         assert_eq!(message.contains("`exported_pod`"), is_told, "{path}: {message}");
     }
     app.stop().await;
@@ -336,7 +336,7 @@ rules:
     let app = Launch::new(CAUSES, &backend.url).start().await;
     for pod in 0..10 {
         let path = custom(&format!("namespaces/n-{pod}/pods/pod-{pod}/m"));
-        let wanted = "the query of rules[0] returned no sample; run: ";
+        let wanted = "the query of rules[0] gives no sample; run: ";
         assert!(missing(&app, &path).await.contains(wanted));
     }
     let looks = |asked: &Asked| asked.parameter("query").contains("exported_pod");
@@ -390,10 +390,10 @@ async fn usage_that_is_missing_says_why() {
         let app = launch.start().await;
         assert_eq!(app.get(pods).await.json()["items"].as_array().unwrap().len(), 1);
         for (name, cpu, memory) in [
-            ("half", None, Some("returned no sample")),
+            ("half", None, Some("gives no sample")),
             ("nan", Some("returned NaN"), None),
-            ("unlabelled", None, Some("returned no sample with the label of containers")),
-            ("silent", Some("returned no sample"), Some("returned no sample")),
+            ("unlabelled", None, Some("gives no sample with the label of containers")),
+            ("silent", Some("gives no sample"), Some("gives no sample")),
         ] {
             let message = missing(&app, &format!("{pods}/{name}")).await;
             for (resource, cause) in [("cpu", cpu), ("memory", memory)] {
@@ -454,7 +454,7 @@ externalRules:
     let log = server.stderr();
     let told: Vec<_> = log.lines().filter(|line| line.contains("the answer is empty")).collect();
     assert_eq!(told.len(), 2, "{log}");
-    assert!(told[0].contains("externalRules[0] returned no sample"), "{log}");
+    assert!(told[0].contains("externalRules[0] gives no sample"), "{log}");
     assert!(told[1].contains("externalRules[0] returned NaN"), "{log}");
     assert!(told.iter().all(|line| line.contains("place=3:3")), "{log}");
     let metrics = get("/metrics").await.text().await.unwrap();
