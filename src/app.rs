@@ -213,8 +213,8 @@ fn backends(
     source: Option<&rules_file::Source>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Backends>> {
-    let told = metrics.answer_memory().clone();
-    flags.bodies = Arc::new(Bodies::new(memory.answers, memory.largest_answer, told));
+    let usage = metrics.answer_memory().clone();
+    flags.bodies = Arc::new(Bodies::new(memory.answers, memory.largest_answer, usage));
     let backends = Backends::new(flags, credentials, Arc::clone(metrics))?;
     let problems = backends.install(&rules.backends);
     let is_strict = source.is_some_and(|source| source.file.strict);

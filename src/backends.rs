@@ -105,11 +105,11 @@ impl Backends {
                 }
             }
         }
-        let told = self.unusable.load_full();
-        for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+        let known = self.unusable.load_full();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
             tracing::error!("{problem}; the rules that name this backend fail");
         }
-        for problem in told.iter().filter(|problem| !problems.contains(problem)) {
+        for problem in known.iter().filter(|problem| !problems.contains(problem)) {
             tracing::info!(
                 backend = problem.path.to_string(),
                 "no longer a problem: {}",

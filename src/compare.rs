@@ -76,7 +76,7 @@ pub enum Error {
     },
 }
 
-/// Compares two servers. `told` is called at the begin, and for every metric that is done.
+/// Compares two servers. `report` is called at the begin, and for every metric that is done.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub enum Error {
 pub async fn compare(
     sides: Sides<&Side>,
     settings: &Settings,
-    told: &(dyn Fn(Progress<'_>) + Sync),
+    report: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Comparison, Error> {
     let mut differences = Differences::default();
     let mut notes = Vec::new();
@@ -96,7 +96,7 @@ pub async fn compare(
     let mut silent = BTreeSet::new();
     let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut done = 0;
-    told(Progress { done, all: metrics.len(), metric: "" });
+    report(Progress { done, all: metrics.len(), metric: "" });
     // The values of namespaces say where the others are.
     let (first, rest): (Vec<&Metric>, Vec<&Metric>) =
         metrics.iter().partition(|metric| !metric.namespaced);
@@ -109,7 +109,7 @@ pub async fn compare(
         let mut sampled = stream::iter(sampled).buffer_unordered(settings.concurrency.max(1));
         while let Some((metric, sample)) = sampled.next().await {
             done += 1;
-            told(Progress { done, all: metrics.len(), metric: &metric.name });
+            report(Progress { done, all: metrics.len(), metric: &metric.name });
             let Sample { judged, reads, objects } = sample?;
             counts.reads += reads;
             if objects.is_empty() && !metric.is_only_reference {

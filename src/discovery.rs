@@ -118,9 +118,9 @@ impl Discovery {
         let first = Catalog::build(Arc::clone(&kinds), &first, &BTreeSet::new());
         let catalog = Arc::new(ArcSwap::from_pointee(first));
         let (problems, remarks) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
-        let told = (Arc::clone(&problems), Arc::clone(&remarks));
+        let published = (Arc::clone(&problems), Arc::clone(&remarks));
         let clock = Arc::new(ArcSwapOption::empty());
-        let handle = Handle::new(Arc::clone(&catalog), asks, ended, told, Arc::clone(&clock));
+        let handle = Handle::new(Arc::clone(&catalog), asks, ended, published, Arc::clone(&clock));
         let kinds_known = false;
         let task = Self {
             backends,

@@ -45,12 +45,12 @@ pub enum Error {
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
-        Self::Api(told(&error))
+        Self::Api(public(&error))
     }
 }
 
 /// What a request failed by, without what the answer repeats of the request: a review holds the caller's token.
-fn told(error: &kube::Error) -> String {
+fn public(error: &kube::Error) -> String {
     match error {
         // kube's word for an answer that is no `Status`; the message is the whole body then.
         kube::Error::Api(status) if status.reason == "Failed to parse error data" => {

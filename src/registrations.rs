@@ -298,12 +298,12 @@ mod tests {
         assert_eq!(stage.look().await, [""; 0]);
         stage.assert_owner(OURS, "ours");
         stage.register(OURS, Some(service("keda", "keda-operator")));
-        let told = format!("{OURS} is sent to keda/keda-operator, not to monitoring/adapter");
-        assert_eq!(stage.look().await, [told.as_str()]);
+        let expected = format!("{OURS} is sent to keda/keda-operator, not to monitoring/adapter");
+        assert_eq!(stage.look().await, [expected.as_str()]);
         stage.assert_owner(OURS, "another");
         // What cannot be read is as it was read last.
         *stage.script.lock().unwrap() = Err(StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(stage.look().await, [told]);
+        assert_eq!(stage.look().await, [expected]);
         stage.assert_owner(OURS, "unknown");
         stage.register(OURS, None);
         let itself = stage.look().await;

@@ -34,7 +34,7 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many findings about a file go to the log.
-const MOST_TOLD: usize = 50;
+const MOST_LOGGED: usize = 50;
 
 /// A rules file.
 #[derive(Clone, Debug)]
@@ -84,13 +84,13 @@ impl RulesFile {
             return Err(lines(&problems));
         }
         let findings = lint::check_rules(text, &rules);
-        let told: Vec<_> =
+        let logged: Vec<_> =
             findings.iter().filter(|finding| finding.severity < Severity::Info).collect();
-        for Finding { place, path, message, help, .. } in told.iter().take(MOST_TOLD) {
+        for Finding { place, path, message, help, .. } in logged.iter().take(MOST_LOGGED) {
             let problem = Problem::new(*place, path.clone(), message);
             tracing::warn!("{}; {help}", self.line(&problem));
         }
-        let more = told.len().saturating_sub(MOST_TOLD);
+        let more = logged.len().saturating_sub(MOST_LOGGED);
         if more > 0 {
             tracing::warn!(more, "`loadline check` shows the rest");
         }

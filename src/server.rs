@@ -258,19 +258,19 @@ async fn serve<S: Answering>(
     let offers_http2 = acceptor.config().alpn_protocols.iter().any(|protocol| protocol == b"h2");
     let certificates = session.peer_certificates().unwrap_or_default();
     let peer = Arc::new(Peer::new(certificates, Arc::clone(&stranger.is_known)));
-    let told = Arc::new(stop.clone());
+    let stopping = Arc::new(stop.clone());
     let asks = Arc::clone(stranger);
     let service = service_fn(move |request: Request<Incoming>| {
         asks.has_asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&peer));
         let answer = service.clone().oneshot(request);
-        let (told, asks) = (Arc::clone(&told), Arc::clone(&asks));
+        let (stopping, asks) = (Arc::clone(&stopping), Arc::clone(&asks));
         async move {
             let mut response = answer.await?;
             asks.is_answered.store(true, Ordering::Relaxed);
             // hyper does so only after a graceful shutdown has begun.
-            if !is_http2 && told.is_cancelled() {
+            if !is_http2 && stopping.is_cancelled() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }

@@ -55,12 +55,12 @@ pub struct Cause {
     context: Option<SpanContext>,
     tracer: Option<SdkTracer>,
     /// What has been done for it, as long as nobody knows whether it is to have a span.
-    early: Option<Arc<Mutex<Vec<Told>>>>,
+    early: Option<Arc<Mutex<Vec<EarlySpan>>>>,
 }
 
 /// Work that was done before it was known whether it becomes a span.
 #[derive(Debug)]
-struct Told {
+struct EarlySpan {
     kind: SpanKind,
     name: Cow<'static, str>,
     began: SystemTime,
@@ -71,15 +71,15 @@ struct Told {
 /// Work whose end is recorded on drop.
 #[derive(Debug)]
 struct Early {
-    told: Option<Told>,
-    to: Arc<Mutex<Vec<Told>>>,
+    span: Option<EarlySpan>,
+    to: Arc<Mutex<Vec<EarlySpan>>>,
 }
 
 impl Drop for Early {
     fn drop(&mut self) {
-        if let Some(told) = self.told.take() {
-            let told = Told { ended: SystemTime::now(), ..told };
-            self.to.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        if let Some(span) = self.span.take() {
+            let span = EarlySpan { ended: SystemTime::now(), ..span };
+            self.to.lock().unwrap_or_else(PoisonError::into_inner).push(span);
         }
     }
 }
@@ -162,8 +162,8 @@ impl Cause {
         let Some(early) = &self.early else {
             return self.begin(kind, name, began);
         };
-        let told = Told { kind, name, began, ended: began, failure: None };
-        let early = Early { told: Some(told), to: Arc::clone(early) };
+        let span = EarlySpan { kind, name, began, ended: began, failure: None };
+        let early = Early { span: Some(span), to: Arc::clone(early) };
         Span { made: None, early: Some(Box::new(early)), cause: self }
     }
 
@@ -176,8 +176,8 @@ impl Cause {
     ) -> Span {
         let early = self.early.take().unwrap_or_default();
         let span = self.begin(kind, name.into(), began);
-        let told = std::mem::take(&mut *early.lock().unwrap_or_else(PoisonError::into_inner));
-        for Told { kind, name, began, ended, failure } in told {
+        let spans = std::mem::take(&mut *early.lock().unwrap_or_else(PoisonError::into_inner));
+        for EarlySpan { kind, name, began, ended, failure } in spans {
             let mut part = span.cause().begin(kind, name, began);
             if let Some((kind, meaning)) = failure {
                 part.fail(kind, meaning);
@@ -258,8 +258,8 @@ impl Span {
         kind: impl Into<opentelemetry::Value>,
         meaning: impl Into<Cow<'static, str>>,
     ) {
-        if let Some(told) = self.early.as_mut().and_then(|early| early.told.as_mut()) {
-            told.failure = Some((kind.into(), meaning.into()));
+        if let Some(span) = self.early.as_mut().and_then(|early| early.span.as_mut()) {
+            span.failure = Some((kind.into(), meaning.into()));
         } else if let Some(span) = self.made.as_mut().filter(|span| span.is_recording()) {
             span.set_attribute(KeyValue::new("error.type", kind));
             span.set_status(Status::error(meaning));

@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_dies_is_named_and_stops_the_others() {
-        for (part, told) in [
+        for (part, named) in [
             (Part::new("the second", |_| async { panic!("no more") }), "the second has failed"),
             (Part::new("the second", |_| async {}), "the second has ended"),
         ] {
@@ -177,7 +177,7 @@ mod tests {
             supervisor.keep(until_stopped("the first"));
             supervisor.keep(part);
             let error = run(supervisor, &CancellationToken::new()).await.unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(named), "{error}");
         }
     }
 

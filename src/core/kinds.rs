@@ -259,6 +259,16 @@ const BUILTIN: &[(&str, &str, &str, &str, bool)] = &[
     ("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", true),
 ];
 
+/// Whether a text can be the name of an object: a DNS subdomain as in RFC 1123, which is what most kinds require
+/// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>).
+pub fn is_object_name(text: &str) -> bool {
+    let is_outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= 253
+        && text.starts_with(is_outer)
+        && text.ends_with(is_outer)
+        && text.chars().all(|c| is_outer(c) || matches!(c, '-' | '.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

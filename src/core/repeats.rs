@@ -18,35 +18,35 @@ const OTHERS: u64 = 0;
 /// The recently reported events.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    told: HashMap<u64, Told>,
+    logged: HashMap<u64, Logged>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct Logged {
     at: Instant,
     /// How often it has come again since.
-    untold: u64,
+    withheld: u64,
 }
 
 impl Repeats {
     /// Whether to report an event now; if so, how often it has occurred unreported since the last report.
     pub fn tell(&mut self, what: impl Hash, now: Instant) -> Option<u64> {
-        let is_recent = |told: &Told| now.saturating_duration_since(told.at) < PERIOD;
+        let is_recent = |logged: &Logged| now.saturating_duration_since(logged.at) < PERIOD;
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
         let mut key = hasher.finish();
-        if self.told.len() >= MOST && !self.told.contains_key(&key) {
-            self.told.retain(|_, told| is_recent(told));
-            if self.told.len() >= MOST {
+        if self.logged.len() >= MOST && !self.logged.contains_key(&key) {
+            self.logged.retain(|_, logged| is_recent(logged));
+            if self.logged.len() >= MOST {
                 key = OTHERS;
             }
         }
-        if let Some(told) = self.told.get_mut(&key).filter(|told| is_recent(told)) {
-            told.untold += 1;
+        if let Some(logged) = self.logged.get_mut(&key).filter(|logged| is_recent(logged)) {
+            logged.withheld += 1;
             return None;
         }
-        let before = self.told.insert(key, Told { at: now, untold: 0 });
-        Some(before.map_or(0, |told| told.untold))
+        let before = self.logged.insert(key, Logged { at: now, withheld: 0 });
+        Some(before.map_or(0, |logged| logged.withheld))
     }
 }
 
@@ -73,11 +73,11 @@ mod tests {
     fn what_is_told_apart_is_bounded() {
         let start = Instant::now();
         let mut repeats = Repeats::default();
-        let told = (0..10 * MOST).filter(|what| repeats.tell(what, start).is_some()).count();
-        assert_eq!((told, repeats.told.len()), (MOST + 1, MOST + 1));
+        let logged = (0..10 * MOST).filter(|what| repeats.tell(what, start).is_some()).count();
+        assert_eq!((logged, repeats.logged.len()), (MOST + 1, MOST + 1));
         // A minute later there is room again, and the count of the unreported ones is kept.
         let later = start + PERIOD;
         assert_eq!(repeats.tell("new", later), Some(0));
-        assert_eq!(repeats.told.len(), 1);
+        assert_eq!(repeats.logged.len(), 1);
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Confirmed {
     /// Those that have samples within the discovery window.
     pub(super) alive: BTreeSet<Series>,
     /// Those that could not be confirmed; some of them may be live.
-    pub(super) untold: BTreeSet<Series>,
+    pub(super) unconfirmed: BTreeSet<Series>,
     /// Why not.
     pub(super) doubt: Option<Doubt>,
 }
@@ -147,7 +147,7 @@ impl Confirmed {
     }
 
     fn doubt(&mut self, series: BTreeSet<Series>, doubt: Doubt) {
-        self.untold.extend(series);
+        self.unconfirmed.extend(series);
         self.doubt = Some(doubt);
     }
 }

@@ -96,7 +96,7 @@ impl fmt::Display for Cause {
 pub(super) struct Idle {
     cause: Option<Cause>,
     /// The kind of the last warning: it is not repeated.
-    told: Option<std::mem::Discriminant<Cause>>,
+    logged: Option<std::mem::Discriminant<Cause>>,
     /// When it was last examined.
     examined: Option<Instant>,
     /// Whether the log says that others serve some of its metrics.
@@ -112,7 +112,7 @@ impl Idle {
     fn set(&mut self, rule: &RuleBase, cause: Option<Cause>) {
         if let Some(cause) = &cause {
             let kind = std::mem::discriminant(cause);
-            if self.told.replace(kind) != Some(kind) {
+            if self.logged.replace(kind) != Some(kind) {
                 tracing::warn!(rule = %rule.id, at = %rule.place, %cause, "the rule serves no metric");
             }
         }

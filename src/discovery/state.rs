@@ -133,11 +133,11 @@ impl RuleState {
     }
 
     /// Replaces the known series by those found. A partial answer is added instead: a series that it lacks may still exist.
-    pub(super) fn learn(&mut self, told: Found, is_partial: bool) {
+    pub(super) fn learn(&mut self, answer: Found, is_partial: bool) {
         let known = self.discovered.found.as_ref();
         let found = match known.filter(|_| is_partial) {
-            Some(known) => told.and(known).of(&self.discovered, MOST_OF_RULE),
-            None => told,
+            Some(known) => answer.and(known).of(&self.discovered, MOST_OF_RULE),
+            None => answer,
         };
         // What has not changed stays where it is: the catalog has its names.
         if known.is_none_or(|known| **known != found) {
@@ -184,8 +184,8 @@ impl RuleState {
     /// Notes which contested series are live, and returns the doubt if it is a new one. Series that could not be confirmed keep
     /// their state: the query of a metric does not change because a backend is away.
     pub(super) fn confirm(&mut self, confirmed: Confirmed) -> Option<Doubt> {
-        let Confirmed { mut alive, untold, doubt } = confirmed;
-        alive.extend(self.alive.intersection(&untold).cloned());
+        let Confirmed { mut alive, unconfirmed, doubt } = confirmed;
+        alive.extend(self.alive.intersection(&unconfirmed).cloned());
         self.alive = alive;
         let public = doubt.as_ref().map(Doubt::public);
         let rule = self.rule().id;

@@ -131,7 +131,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Whether it has a span: a failure of ours for a known user. A user without the right to read counts as a stranger.
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn has_span(&self) -> bool {
         self.is_known && self.error.code() >= 500
     }
 }

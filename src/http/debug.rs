@@ -56,7 +56,7 @@ async fn answer(api: &Api, request: Request) -> Response {
         _ => return plain(StatusCode::NOT_FOUND, "the status page is at /"),
     };
     let answer = status_page::file(api, file, query, None).await;
-    answer.unwrap_or_else(|error| told(&error))
+    answer.unwrap_or_else(|error| failure(&error))
 }
 
 /// Refuses what a browser sends without its user wanting it. A page of another site can have requests sent to loopback: under a
@@ -129,7 +129,7 @@ async fn profile(query: Option<&str>) -> Response {
     }
 }
 
-fn told(error: &ApiError) -> Response {
+fn failure(error: &ApiError) -> Response {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     plain(code, error.message())
 }

@@ -99,10 +99,10 @@ impl Health {
             broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
         let remarks = self.discovery.remarks();
         let remarks = remarks.iter().map(ToString::to_string);
-        let told: Vec<_> = broken.into_iter().chain(remarks).collect();
+        let reasons: Vec<_> = broken.into_iter().chain(remarks).collect();
         checks.push(Check {
             name: "rules",
-            problem: (!told.is_empty()).then(|| told.join("; ")),
+            problem: (!reasons.is_empty()).then(|| reasons.join("; ")),
             counts: false,
         });
         // Who has our APIs is for people to decide.

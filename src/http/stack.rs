@@ -61,8 +61,8 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
             observed(api, &asked, request, async |mut request| {
                 // The sender's share is held until the answer has been made.
                 let admitted = admit(api, &asked, &mut request).await;
-                let is_told = admitted.as_ref().map_or_else(Refusal::is_told, |_| true);
-                traced(&asked, is_told, request, async |request| match admitted {
+                let has_span = admitted.as_ref().map_or_else(Refusal::has_span, |_| true);
+                traced(&asked, has_span, request, async |request| match admitted {
                     Ok((route, share)) => {
                         let is_made = route.is_made_for_one();
                         let response = in_form(&asked, request, async |accept, request| {

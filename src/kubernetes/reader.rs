@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Error, KindsSource, TIMEOUT, client, told};
+use super::{Error, KindsSource, TIMEOUT, client, public};
 use crate::{
     core::excerpt::{NAME, SAID, excerpt},
     kubeconfig,
@@ -194,7 +194,7 @@ impl Reader {
         let request = request.map_err(|error| unsent(error.to_string()))?;
         match tokio::time::timeout(limit, self.answer(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Err(unsent(told(&error))),
+            Ok(Err(error)) => Err(unsent(public(&error))),
             Err(_elapsed) => Err(unsent(Error::Timeout(limit).to_string())),
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Error, TIMEOUT,
     list::{Metadata, Object, PAGE, Page, Pages, path},
-    told,
+    public,
 };
 use crate::{
     core::{
@@ -306,7 +306,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
 
 /// What an error of a request means.
 fn broken(verb: &'static str, error: &kube::Error) -> Broken {
-    let failed = |retry_after| Broken::Failed { error: Error::Api(told(error)), retry_after };
+    let failed = |retry_after| Broken::Failed { error: Error::Api(public(error)), retry_after };
     let kube::Error::Api(status) = error else { return failed(None) };
     match status.code {
         401 | 403 | 405 => Broken::Refused { verb, message: excerpt(&status.message, SAID) },

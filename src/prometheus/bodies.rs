@@ -34,17 +34,17 @@ const FIRST: usize = 4 << 10;
 pub struct Bodies {
     pool: Mutex<Pool<oneshot::Sender<()>>>,
     largest: usize,
-    told: AnswerMemory,
+    usage: AnswerMemory,
 }
 
 impl Bodies {
     /// So many bytes for all answers, and for the largest one. The former are [`PEAK`] times the latter at the least.
-    pub fn new(all: usize, largest: usize, told: AnswerMemory) -> Self {
+    pub fn new(all: usize, largest: usize, usage: AnswerMemory) -> Self {
         let reserve = largest.saturating_mul(PEAK);
         let all = all.max(reserve);
-        told.most.set(level(all));
+        usage.most.set(level(all));
         let pool = Mutex::new(Pool::new(all, reserve, SMALL * PEAK));
-        Self { pool, largest, told }
+        Self { pool, largest, usage }
     }
 
     /// The most bytes of an answer.
@@ -64,9 +64,9 @@ impl Bodies {
 
     fn tell(&self, pool: &Pool<oneshot::Sender<()>>) {
         let now = level(pool.in_use());
-        self.told.now.set(now);
-        if now > self.told.peak.get() {
-            self.told.peak.set(now);
+        self.usage.now.set(now);
+        if now > self.usage.peak.get() {
+            self.usage.peak.set(now);
         }
     }
 }
@@ -192,7 +192,7 @@ mod tests {
         let chunk = vec![b' '; MIB];
         let (mut first, mut second) = (begin(), begin());
         first.extend(&chunk).await.unwrap();
-        assert_eq!(bodies.told.now.get(), 3 << 20);
+        assert_eq!(bodies.usage.now.get(), 3 << 20);
         second.extend(&chunk[..MIB / 8]).await.unwrap();
         let error = second.extend(&chunk[..MIB / 2]).await.unwrap_err();
         assert!(matches!(error, Error::NoRoom), "{error}");
@@ -200,8 +200,8 @@ mod tests {
         let (grown, ()) = tokio::join!(third.extend(&chunk), async { drop(first) });
         grown.unwrap();
         drop((second, third));
-        assert_eq!(bodies.told.now.get(), 0);
-        assert!(bodies.told.peak.get() <= bodies.told.most.get());
+        assert_eq!(bodies.usage.now.get(), 0);
+        assert!(bodies.usage.peak.get() <= bodies.usage.most.get());
     }
 
     #[tokio::test]
@@ -211,9 +211,9 @@ mod tests {
         body.expect(1 << 20).unwrap();
         assert!(matches!(body.expect((1 << 20) + 1), Err(Error::TooLarge(MIB))));
         body.extend(&vec![b' '; MIB]).await.unwrap();
-        assert_eq!(bodies.told.now.get(), 3 << 20);
+        assert_eq!(bodies.usage.now.get(), 3 << 20);
         assert!(matches!(body.extend(b" ").await, Err(Error::TooLarge(MIB))));
         assert_eq!(body.complete().bytes().len(), MIB);
-        assert_eq!((bodies.told.now.get(), bodies.told.peak.get()), (0, 3 << 20));
+        assert_eq!((bodies.usage.now.get(), bodies.usage.peak.get()), (0, 3 << 20));
     }
 }

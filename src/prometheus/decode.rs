@@ -8,6 +8,7 @@ mod matrix;
 
 use std::{borrow::Cow, collections::BTreeSet, fmt};
 
+use matrix::Values;
 pub use matrix::matrix;
 
 use serde::{
@@ -21,7 +22,7 @@ use crate::core::{
     excerpt::{NAME, SAID, excerpt},
     installation::product::BuildInfo,
     memory::Texts,
-    samples::{self, MAX_NAMES, Vector},
+    samples::{self, MAX_NAMES, Points, Vector},
 };
 
 /// The most warnings of an answer that are kept.
@@ -153,26 +154,22 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The `data` of a query.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    result_type: Cow<'a, str>,
+    #[serde(borrow)]
+    result: &'a RawValue,
+}
+
 /// `/api/v1/query`.
 pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        result_type: Cow<'a, str>,
-        #[serde(borrow)]
-        result: &'a RawValue,
-    }
     let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     match data.result_type.as_ref() {
         "vector" => {
-            let mut result = serde_json::Deserializer::from_str(data.result.get());
-            let mut rows = Rows::default();
-            let read = rows.deserialize(&mut result);
-            if rows.have_too_many_names {
-                return Err(DecodeError::TooManyNames);
-            }
-            read?;
+            let rows = Rows::default().read(data.result)?;
             Ok(Answer::Vector(rows.all.complete(warnings, is_partial)))
         }
         "scalar" => {
@@ -284,11 +281,24 @@ fn milliseconds(seconds: f64) -> Option<i64> {
     (0.0..=LAST_SECOND).contains(&seconds).then_some(milliseconds)
 }
 
-/// The rows of a vector.
+/// The rows of a vector or a matrix.
 #[derive(Default)]
 struct Rows {
     all: samples::Rows,
+    /// The points of a matrix; nothing while a vector is read.
+    points: Option<Points>,
     have_too_many_names: bool,
+}
+
+impl Rows {
+    fn read(mut self, result: &RawValue) -> Result<Self, DecodeError> {
+        let read = self.deserialize(&mut serde_json::Deserializer::from_str(result.get()));
+        if self.have_too_many_names {
+            return Err(DecodeError::TooManyNames);
+        }
+        read?;
+        Ok(self)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Rows {
@@ -303,7 +313,7 @@ impl<'de> Visitor<'de> for &mut Rows {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an instant vector")
+        f.write_str("an instant vector or a range vector")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
@@ -312,7 +322,7 @@ impl<'de> Visitor<'de> for &mut Rows {
     }
 }
 
-/// One row: a sample, or the labels of one that cannot be used.
+/// One row: a sample or its series, or the labels of one that cannot be used.
 struct Row<'r>(&'r mut Rows);
 
 impl<'de> DeserializeSeed<'de> for Row<'_> {
@@ -327,24 +337,29 @@ impl<'de> Visitor<'de> for Row<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a sample with `metric` and `value`")
+        f.write_str("a sample with `metric`, and `value` or `values`")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
         let mut point = None;
         while let Some(Text(field)) = fields.next_key()? {
-            match field.as_ref() {
-                "metric" => fields.next_value_seed(Labels(self.0))?,
-                "value" => point = Some(fields.next_value::<Point>()?),
+            match (field.as_ref(), &mut self.0.points) {
+                ("metric", _) => fields.next_value_seed(Labels(self.0))?,
+                ("value", None) => point = Some(fields.next_value::<Point>()?),
+                ("values", Some(points)) => fields.next_value_seed(Values(points))?,
                 _ => {
                     fields.next_value::<IgnoredAny>()?;
                 }
             }
         }
+        let Rows { all, points, .. } = self.0;
+        let has_points = points.as_mut().is_some_and(Points::end);
         match point {
-            Some(Point(Some(at_ms), value)) => self.0.all.sample(at_ms, value),
-            Some(Point(None, _)) => self.0.all.out_of_time(),
-            None => self.0.all.histogram(),
+            Some(Point(Some(at_ms), value)) => all.sample(at_ms, value),
+            Some(Point(None, _)) => all.out_of_time(),
+            // The rows of a matrix have only labels.
+            None if has_points => all.sample(0, 0.0),
+            None => all.histogram(),
         }
         Ok(())
     }

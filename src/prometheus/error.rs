@@ -497,10 +497,10 @@ mod tests {
             for error in
                 [page(status), Error::of_answer(status, b"", None), api(status, "internal")]
             {
-                let told = error.public().to_string();
-                assert!(told.contains(&format!("HTTP status {status}")), "{told}");
-                assert!(told.contains(meaning) && !told.contains("SECRET"), "{told}");
-                assert_eq!(error.kind(), kind, "{told}");
+                let public = error.public().to_string();
+                assert!(public.contains(&format!("HTTP status {status}")), "{public}");
+                assert!(public.contains(meaning) && !public.contains("SECRET"), "{public}");
+                assert_eq!(error.kind(), kind, "{public}");
             }
         }
         for error in [api(503, "timeout"), api(422, "timeout")] {

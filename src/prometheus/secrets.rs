@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_was_shown_is_not_repeated() {
-        for (said, told) in [
+        for (said, shown) in [
             ("a page", "a page"),
             ("authorization: Basic dXNlcjpodW50ZXI=, x", "authorization: Basic [withheld], x"),
             ("key-of-the-proxy and key-of-the-proxy", "[withheld] and [withheld]"),
@@ -109,7 +109,7 @@ mod tests {
         ] {
             let mut text = excerpt(said, SAID);
             secrets().remove(&mut text);
-            assert_eq!(text, told);
+            assert_eq!(text, shown);
         }
     }
 
@@ -134,8 +134,8 @@ mod tests {
             Error::Decode(DecodeError::Json(said())),
             Error::Unreachable { obstacle: crate::prometheus::Obstacle::Other, message: said() },
         ] {
-            let told = secrets().withhold(error).to_string();
-            assert!(told.contains(WITHHELD) && !told.contains("key-of"), "{told}");
+            let shown = secrets().withhold(error).to_string();
+            assert!(shown.contains(WITHHELD) && !shown.contains("key-of"), "{shown}");
         }
     }
 }

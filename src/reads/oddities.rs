@@ -44,13 +44,13 @@ impl<'a> Subject<'a> {
 /// Logs oddities once for each rule, identified by its fingerprint, and counts each of them.
 pub(super) struct Recorder {
     /// The logged oddities: the rule, the label of the objects, the oddity, and whether a read failed because of it.
-    told: Mutex<HashSet<(Fingerprint, String, Oddity, bool)>>,
+    logged: Mutex<HashSet<(Fingerprint, String, Oddity, bool)>>,
     metrics: Arc<Metrics>,
 }
 
 impl Recorder {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { told: Mutex::default(), metrics }
+        Self { logged: Mutex::default(), metrics }
     }
 
     /// Records the oddities of a read and, if it has no value, the reason.
@@ -75,6 +75,6 @@ impl Recorder {
 
     fn is_first(&self, subject: Subject<'_>, oddity: Oddity, is_nothing: bool) -> bool {
         let what = (subject.fingerprint, subject.label.to_owned(), oddity, is_nothing);
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
     }
 }

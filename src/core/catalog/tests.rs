@@ -121,14 +121,14 @@ fn who_asks_at_the_wrong_kind_can_be_told_the_right_one() {
 
 /// A hundred thousand series of a rule that takes all, and what discovery keeps of them.
 fn very_many(names: impl Iterator<Item = usize>) -> DiscoveredRule {
-    let mut told = Found::default();
+    let mut answer = Found::default();
     for index in names {
         for label in ["pod", "namespace"] {
-            told.insert(label, &format!("a_{index:06}"));
+            answer.insert(label, &format!("a_{index:06}"));
         }
     }
     let mut rule = rules(&[]).swap_remove(0);
-    rule.found = Some(Arc::new(told.of(&rule, MOST_OF_RULE)));
+    rule.found = Some(Arc::new(answer.of(&rule, MOST_OF_RULE)));
     rule
 }
 
@@ -180,21 +180,21 @@ fn names_that_are_too_long_are_left_out() {
 
 #[test]
 fn what_a_rule_does_not_take_is_not_kept_or_counted() {
-    let mut told = Found::default();
+    let mut answer = Found::default();
     for (label, series) in [("pod", "b_x"), ("pod", "x"), ("__name__", "b_x"), ("other", "b_y")] {
-        told.insert(label, series);
+        answer.insert(label, series);
     }
     let second = &rules(&[])[1];
-    let found = told.of(second, 1);
+    let found = answer.of(second, 1);
     assert_eq!(found.by_label.keys().collect::<Vec<_>>(), ["pod"]);
     assert_eq!((found.by_label["pod"].len(), found.left_out, found.names), (1, 0, 2));
     assert_eq!(found.unnamed, None);
 
-    let mut told = Found::default();
-    told.insert("pod", "x");
-    assert_eq!(told.of(second, 1).unnamed.as_deref(), Some("x"));
+    let mut answer = Found::default();
+    answer.insert("pod", "x");
+    assert_eq!(answer.of(second, 1).unnamed.as_deref(), Some("x"));
     // What a partial answer leaves out is still there, and counts.
-    let both = told.of(second, 1).and(&found).of(second, 1);
+    let both = answer.of(second, 1).and(&found).of(second, 1);
     assert_eq!((both.by_label, both.unnamed), (found.by_label, None));
 }
 

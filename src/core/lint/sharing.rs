@@ -27,11 +27,11 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
     for entry in &subjects.entries {
         let namespace = entry.kind.namespaced.then_some(NAMESPACE);
         if let Err(reason) = shareable::prove(entry.source(), namespace, &no_selector) {
-            at_all.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
+            at_all.extend(shown(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         } else if namespace.is_some()
             && let Err(reason) = shareable::prove(entry.source(), None, &no_selector)
         {
-            everywhere.extend(told(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
+            everywhere.extend(shown(&reason).map(|reason| (Arc::clone(&entry.label), reason)));
         }
     }
     let mut tell = |code, what: &str, refused: &[(Arc<str>, String)]| {
@@ -53,7 +53,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
 }
 
 /// The reason, unless another finding has it.
-fn told(reason: &NotShareable) -> Option<String> {
+fn shown(reason: &NotShareable) -> Option<String> {
     match reason {
         NotShareable::Plan(_) | NotShareable::Query(Refusal::Unknown { .. }) => None,
         reason => Some(reason.to_string()),

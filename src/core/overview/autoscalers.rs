@@ -60,7 +60,7 @@ impl AutoscalerRow {
         let mut remarks = Vec::new();
         let mut is_failing = false;
         for condition in status.iter().flat_map(|status| status.conditions.iter().flatten()) {
-            let told = match (condition.type_.as_str(), condition.status.as_str()) {
+            let is_shown = match (condition.type_.as_str(), condition.status.as_str()) {
                 ("AbleToScale" | "ScalingActive", "False") => {
                     is_failing = true;
                     true
@@ -69,7 +69,7 @@ impl AutoscalerRow {
                 _ => false,
             };
             let message = condition.message.as_deref().or(condition.reason.as_deref());
-            remarks.extend(message.filter(|_| told).map(str::to_owned));
+            remarks.extend(message.filter(|_| is_shown).map(str::to_owned));
         }
         Self {
             namespace: metadata.namespace.clone().unwrap_or_default(),

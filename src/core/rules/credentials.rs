@@ -289,8 +289,8 @@ mod tests {
             assert_eq!(refused(&policy, keys), wanted, "{keys}");
         }
         let backend = backend("url: 'http://user:secret@h', tokenFile: /x");
-        let told = policy.refusals(&backend);
-        assert!(!format!("{told:?}").contains("secret"), "{told:?}");
+        let refusals = policy.refusals(&backend);
+        assert!(!format!("{refusals:?}").contains("secret"), "{refusals:?}");
     }
 
     #[test]

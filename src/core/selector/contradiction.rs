@@ -133,8 +133,8 @@ mod tests {
             ("a in (x,y),a in (y,z),a in (x,z)", "exclude each other"),
         ];
         for (text, wanted) in cases {
-            let told = contradiction(text).unwrap_or_else(|| panic!("{text}"));
-            assert!(told.contains(wanted), "{text}: {told}");
+            let reason = contradiction(text).unwrap_or_else(|| panic!("{text}"));
+            assert!(reason.contains(wanted), "{text}: {reason}");
         }
     }
 

@@ -19,14 +19,14 @@ use crate::{
 /// Answers a request within a span, which begins when the request came. Requests of strangers have no span.
 pub(in crate::http) async fn traced(
     asked: &Asked<'_>,
-    is_told: bool,
+    has_span: bool,
     request: Request,
     next: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
     let cause = Cause::current();
     let has_trace = cause.trace_id().is_some();
     let mut span =
-        if is_told { begin(cause, asked, &request) } else { Span::from(cause.untraced()) };
+        if has_span { begin(cause, asked, &request) } else { Span::from(cause.untraced()) };
     if let (false, Some(id)) = (has_trace, span.cause().trace_id()) {
         tracing::Span::current().record("trace_id", tracing::field::display(id));
     }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn told(path: &str) -> (Option<&'static str>, Vec<String>) {
+    fn recorded(path: &str) -> (Option<&'static str>, Vec<String>) {
         let attributes = Attributes::of("GET", path, false).unwrap();
         let named = named(&attributes);
         let named = named.iter().map(|known| format!("{}={}", known.key, known.value)).collect();
@@ -176,7 +176,7 @@ mod tests {
     fn routes_are_few_and_names_are_attributes() {
         let custom = "/apis/custom.metrics.k8s.io/v1beta2";
         let common = ["verb=get", "api-group=custom.metrics.k8s.io", "api-version=v1beta2"];
-        let (route, named) = told(&format!("{custom}/namespaces/n/pods/*/m"));
+        let (route, named) = recorded(&format!("{custom}/namespaces/n/pods/*/m"));
         assert_eq!(
             route,
             Some(
@@ -185,16 +185,16 @@ mod tests {
         );
         assert_eq!(named[..3], common);
         assert_eq!(named[3..], ["namespace=n", "resource=pods", "name=*", "metric=m"]);
-        let (route, named) = told(&format!("{custom}/namespaces/n/metrics/m"));
+        let (route, named) = recorded(&format!("{custom}/namespaces/n/metrics/m"));
         assert!(route.unwrap().ends_with("/namespaces/{namespace}/metrics/{metric}"));
         assert_eq!(named[3..], ["namespace=n", "resource=metrics", "name=m", "metric=m"]);
-        let (route, named) = told(&format!("{custom}/nodes/n1/m"));
+        let (route, named) = recorded(&format!("{custom}/nodes/n1/m"));
         assert!(route.unwrap().ends_with("/{version}/{resource}/{name}/{metric}"));
         assert_eq!(named[3..], ["resource=nodes", "name=n1", "metric=m"]);
-        let (route, named) = told("/apis/external.metrics.k8s.io/v1beta1/namespaces/n/q");
+        let (route, named) = recorded("/apis/external.metrics.k8s.io/v1beta1/namespaces/n/q");
         assert!(route.unwrap().ends_with("/namespaces/{namespace}/{metric}"));
         assert_eq!(named.last().unwrap(), "metric=q");
-        let (route, named) = told("/apis/metrics.k8s.io/v1beta1/namespaces/n/pods/p");
+        let (route, named) = recorded("/apis/metrics.k8s.io/v1beta1/namespaces/n/pods/p");
         assert!(route.unwrap().ends_with("/namespaces/{namespace}/pods/{name}"));
         assert_eq!(named.last().unwrap(), "name=p");
     }
@@ -212,9 +212,12 @@ mod tests {
             "/apis/apps/v1/namespaces/n/pods/p/m",
             "/apis/metrics.k8s.io/v1/secrets",
         ] {
-            assert_eq!(told(path).0, None, "{path}");
+            assert_eq!(recorded(path).0, None, "{path}");
         }
-        assert_eq!(told("/apis/custom.metrics.k8s.io/v1beta2").0, Some("/apis/{group}/{version}"));
-        assert_eq!(told("/apis").0, Some("/apis"));
+        assert_eq!(
+            recorded("/apis/custom.metrics.k8s.io/v1beta2").0,
+            Some("/apis/{group}/{version}")
+        );
+        assert_eq!(recorded("/apis").0, Some("/apis"));
     }
 }

@@ -1,111 +1,29 @@
 //! The answers of range queries, read as they come: a point is kept as two numbers, and a label as in vectors.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    Deserializer,
+    de::{DeserializeSeed, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
-use super::{DecodeError, Envelope, Labels, Point, Rows, Said, Text};
+use super::{Data, DecodeError, Envelope, Point, Rows, Said};
 use crate::core::samples::{Matrix, Points};
 
 /// `/api/v1/query_range`.
 pub fn matrix(body: &[u8]) -> Result<Matrix, DecodeError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Data<'a> {
-        result_type: Cow<'a, str>,
-        #[serde(borrow)]
-        result: &'a RawValue,
-    }
     let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     if data.result_type != "matrix" {
         return Err(DecodeError::Json("a range query whose result is no matrix".to_owned()));
     }
-    let mut result = serde_json::Deserializer::from_str(data.result.get());
-    let (mut rows, mut points) = (Rows::default(), Points::default());
-    let read = Series { rows: &mut rows, points: &mut points }.deserialize(&mut result);
-    if rows.have_too_many_names {
-        return Err(DecodeError::TooManyNames);
-    }
-    read?;
-    Ok(Matrix::new(rows.all.complete(warnings, is_partial), points))
-}
-
-/// All series.
-struct Series<'r> {
-    rows: &'r mut Rows,
-    points: &'r mut Points,
-}
-
-impl<'de> DeserializeSeed<'de> for Series<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Series<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a range vector")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<(), A::Error> {
-        let Self { rows, points } = self;
-        while all.next_element_seed(One { rows, points })?.is_some() {}
-        Ok(())
-    }
-}
-
-/// One series: its labels and its points.
-struct One<'r> {
-    rows: &'r mut Rows,
-    points: &'r mut Points,
-}
-
-impl<'de> DeserializeSeed<'de> for One<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for One<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a series with `metric` and `values`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(Text(field)) = fields.next_key()? {
-            match field.as_ref() {
-                "metric" => fields.next_value_seed(Labels(self.rows))?,
-                "values" => fields.next_value_seed(Values(self.points))?,
-                _ => {
-                    fields.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        if self.points.end() {
-            // Only its labels are used.
-            self.rows.all.sample(0, 0.0);
-        } else {
-            self.rows.all.histogram();
-        }
-        Ok(())
-    }
+    let rows = Rows { points: Some(Points::default()), ..Rows::default() };
+    let Rows { all, points, .. } = rows.read(data.result)?;
+    Ok(Matrix::new(all.complete(warnings, is_partial), points.unwrap_or_default()))
 }
 
 /// The points of a series. Those whose time no clock has are left out.
-struct Values<'r>(&'r mut Points);
+pub(super) struct Values<'r>(pub(super) &'r mut Points);
 
 impl<'de> DeserializeSeed<'de> for Values<'_> {
     type Value = ();

@@ -95,9 +95,9 @@ fn explained(answered: &Answered) -> Markup {
         div.answer role="status" {
             ol.steps {
                 @for step in steps.iter().take(MOST_STEPS) {
-                    @let (class, sign, told) = mark(step);
+                    @let (class, sign, label) = mark(step);
                     li class=(class) {
-                        span.sign role="img" aria-label=(told) { (sign) }
+                        span.sign role="img" aria-label=(label) { (sign) }
                         span.step { (step.name) }
                         div {
                             p { (text::cut(&step.seen)) }

@@ -32,11 +32,11 @@ fn line(points: &[i64]) -> Option<(String, i64, i64)> {
     Some((path, end.0, end.1))
 }
 
-/// A line through values, and a point at the last one. `told` says the same in words.
-pub(super) fn sparkline(points: &[i64], told: &str) -> Markup {
+/// A line through values, and a point at the last one. `label` says the same in words.
+pub(super) fn sparkline(points: &[i64], label: &str) -> Markup {
     html! {
         @if let Some((path, x, y)) = line(points) {
-            svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) role="img" aria-label=(told) {
+            svg.spark viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) role="img" aria-label=(label) {
                 path d=(path) {}
                 circle cx=(x) cy=(y) r="2" {}
             }

@@ -118,14 +118,14 @@ pub(super) fn metrics(overview: &Overview) -> Markup {
             let last = points.last().copied().filter(|_| history.values > 0);
             let last = last.map_or_else(|| "–".to_owned(), value);
             let range = points.iter().min().zip(points.iter().max());
-            let told = range.map_or_else(String::new, |(low, high)| format!("from {} to {}", value(*low), value(*high)));
+            let label = range.map_or_else(String::new, |(low, high)| format!("from {} to {}", value(*low), value(*high)));
             let api = match topic.api { Api::Custom => "", Api::External => "external" };
             html! {
                 th scope="row" { (cut(&topic.metric)) @if !topic.selector.is_empty() { div.dim { "{" (cut(&topic.selector)) "}" } } }
                 td { (cut(&topic.namespace)) }
                 td { (cut(&topic.objects)) @if !api.is_empty() { span.dim { (api) } } }
                 td.number { strong { (last) } }
-                td { (sparkline(&points, &told)) }
+                td { (sparkline(&points, &label)) }
                 td.number { (count(history.values)) }
                 td.number { (text::seconds_ago(now_s, history.read_s)) }
             }
@@ -174,13 +174,13 @@ pub(super) fn backends(overview: &Overview) -> Markup {
         let it = &row.exchanges;
         let points: Vec<_> = it.latencies.iter().map(|micros| i64::from(*micros)).collect();
         let percentile = |percent| it.percentile(percent).map_or_else(|| "–".to_owned(), latency);
-        let told = format!("latencies, 95% below {}", percentile(95));
+        let label = format!("latencies, 95% below {}", percentile(95));
         html! {
             th scope="row" { (cut(&row.name)) div.dim { (cut(&row.url)) } }
             td { (state(&row.state)) }
             td.number { (percentile(50)) }
             td.number { (percentile(95)) }
-            td { (sparkline(&points, &told)) }
+            td { (sparkline(&points, &label)) }
             td.number { (counter(it.answered)) }
             td {
                 @if it.failed.is_empty() { "0" } @else {

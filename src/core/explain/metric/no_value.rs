@@ -14,6 +14,7 @@ use crate::core::{
         facts::{AnswerFacts, Facts, HIDDEN, Of, Series, SeriesFacts, Served, Which},
         name,
     },
+    kinds::is_object_name,
     nearest::nearest,
     rules::Nan,
     selector::{Operator, Selector},
@@ -265,7 +266,7 @@ fn other_names(
         }
         None => format!("relabel at the scrape, so that `{label}` holds names of {resource}"),
     };
-    let (cause, what) = if held.iter().any(|value| is_object_name(value)) {
+    let (cause, what) = if held.iter().any(|value| is_plausible_name(value)) {
         (Cause::NamesDiffer, "which are other names than those of")
     } else {
         (Cause::LabelIsNoObject, "which cannot be names of")
@@ -278,13 +279,7 @@ fn other_names(
     Step::found(name::SERIES, cause, seen, advice)
 }
 
-/// Whether a text can be the name of an object: a DNS subdomain, as RFC 1123 has it.
-fn is_object_name(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    let is_address = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    text.len() <= 253
-        && text.chars().all(is_plain)
-        && !is_address
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+/// Whether a text is the name of an object rather than an address, which has the form of a name too.
+fn is_plausible_name(text: &str) -> bool {
+    is_object_name(text) && !text.chars().all(|c| c.is_ascii_digit() || c == '.')
 }

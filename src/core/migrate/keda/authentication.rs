@@ -8,7 +8,9 @@ use super::{
     Context, Fields, LAST_APPLIED, Note, Notes, Object, RulesDraft, Settings, fields,
     take_server_fields,
 };
-use crate::core::{excerpt, key_path::KeyPath, rules::DEFAULT_FOLDER as FOLDER};
+use crate::core::{
+    excerpt, key_path::KeyPath, kinds::is_object_name, rules::DEFAULT_FOLDER as FOLDER,
+};
 
 const OF_CLUSTER: &str = "ClusterTriggerAuthentication";
 
@@ -196,15 +198,6 @@ fn files(
         }
     }
     parameters
-}
-
-/// Whether a text can be the name of an object: it has the characters of a DNS subdomain.
-fn is_object_name(text: &str) -> bool {
-    let is_outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.len() <= 253
-        && text.starts_with(is_outer)
-        && text.ends_with(is_outer)
-        && text.chars().all(|c| is_outer(c) || matches!(c, '-' | '.'))
 }
 
 /// Whether a text can be a key of a Secret or ConfigMap, and so the name of a file.
