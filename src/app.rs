@@ -19,6 +19,7 @@ use crate::{
     cache::{QueryCache, Refresher},
     core::{
         budgets::MemoryBudgets,
+        explain::command::ExplainBy,
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
@@ -53,14 +54,13 @@ pub struct Bound {
 
 /// Reads all files, connects the parts and binds the address. The backend and the cluster need not be there yet.
 pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
-    let metrics = Arc::new(Metrics::default());
-    let tasks = TaskTracker::new();
-    let (traces, exporter) =
-        settings.traces.map(|traces| Traces::new(*traces)).transpose()?.unzip();
+    let (metrics, tasks) = (Arc::new(Metrics::default()), TaskTracker::new());
+    let (traces, exporter) = settings.traces.map(|it| Traces::new(*it)).transpose()?.unzip();
     let traces = traces.unwrap_or_default();
-    let token = local_token()?;
     let (memory, flags) = (settings.memory, (settings.prometheus, settings.credentials));
     let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
+    let explain_by = explain_by(&settings.cluster, settings.write_kubeconfig.as_deref());
+    let token = local_token()?;
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
@@ -139,6 +139,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         memory,
         fetches: tasks.clone(),
         access: (surroundings.authenticator, surroundings.authorizer),
+        explain_by,
         trust: surroundings.trust_known,
         is_debugged: debug.is_some(),
     });
@@ -221,6 +222,17 @@ fn backends(
     match problems.first().filter(|_| is_strict) {
         Some(problem) => bail!("--strict: {problem}"),
         None => Ok(Arc::new(backends)),
+    }
+}
+
+/// How `loadline explain` asks this server.
+fn explain_by(cluster: &Cluster, kubeconfig: Option<&Path>) -> ExplainBy {
+    match (cluster, kubeconfig) {
+        (Cluster::Kubernetes(_), _) => ExplainBy::Cluster,
+        (Cluster::Standalone { .. }, Some(file)) => {
+            ExplainBy::Kubeconfig(file.display().to_string())
+        }
+        (Cluster::Standalone { .. }, None) => ExplainBy::Files,
     }
 }
 

@@ -100,8 +100,9 @@ fn one_line(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         // A flag that does not exist is no value either.
         .filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"))
-        .collect::<Vec<_>>()
-        .join("; ");
+        .collect::<Vec<_>>();
+    // A line that ends with a colon introduces the next one.
+    let said = said.join("; ").replace(":; ", ": ");
     said.strip_prefix("error: ").unwrap_or(&said).to_owned()
 }
 

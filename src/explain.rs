@@ -12,6 +12,7 @@ mod past;
 pub mod question;
 mod served;
 mod unserved;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,14 +30,14 @@ use crate::{
         catalog::Catalog,
         explain::{
             Answered, Api, Inquiry, Subject,
-            facts::{Asked, Facts, ObjectFacts, ObjectsFacts, Of, Which},
+            facts::{Asked, Facts, ObjectFacts, ObjectsFacts, Of, UsagePart, Which},
             hpa::{Found, PastDay},
             metric,
             sight::{self, Sight},
         },
-        kinds::{GroupResource, Kind},
+        kinds::{GroupResource, Kind, Kinds},
         plan,
-        rules::RuleId,
+        rules::{QueryOptions, RuleId},
         selector::Selector,
     },
     discovery,
@@ -82,6 +83,18 @@ impl Explainer {
                 kind: kind(&self.discovery.catalog(), resource),
                 which: which.clone(),
             },
+            Subject::Usage { which, .. } => Of::Objects {
+                // Pods are what they are in every cluster.
+                kind: pods(),
+                which: which.clone(),
+            },
+        };
+        let usage = match &inquiry.subject {
+            Subject::Usage { container: Some(name), .. } => {
+                Some(UsagePart::Container(name.clone()))
+            }
+            Subject::Usage { container: None, .. } => Some(UsagePart::Pod),
+            Subject::Objects { .. } | Subject::External => None,
         };
         let is_namespaced = match &of {
             Of::Objects { kind: Ok(kind), .. } => kind.namespaced,
@@ -93,34 +106,46 @@ impl Explainer {
             namespace: inquiry.namespace.clone().filter(|_| is_namespaced),
             selector: inquiry.selector.clone(),
             is_at_zero: inquiry.is_at_zero,
+            usage,
         }
     }
 
     /// Explains a metric to somebody.
     pub async fn answer(&self, asked: Asked, known: Known, sight: Sight) -> Answered {
-        let deadline = Deadline(Instant::now() + self.patience);
-        let mut facts = self.gather(asked, known, deadline).await;
+        if asked.usage.is_some() {
+            return Box::pin(self.usage(asked, known, sight)).await;
+        }
+        let deadline = self.deadline();
+        let (mut facts, options) = self.gather(asked, known, deadline).await;
         let has_history = sight.has_all_of(&facts);
         sight::limit(&mut facts, sight);
         let steps = metric::steps(&facts);
         let Some(answer) = facts.answer.as_ref().filter(|answer| !answer.values.is_empty()) else {
             let why = steps.iter().rev().find(|step| step.is_failure());
             let why = why.map_or_else(|| "no value".to_owned(), |step| step.seen.clone());
-            let found = Found { values: Err(why), query: String::new(), history: None };
-            return Answered { steps, found };
+            return Answered { steps, found: Found::missing(why) };
         };
-        let history =
-            if has_history { self.history(&facts, &answer.query, deadline).await } else { None };
-        let found =
-            Found { values: Ok(answer.values.clone()), query: answer.query.clone(), history };
+        let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
+        let history = match options.filter(|_| has_history) {
+            Some(options) => self.history((&options, namespace), &answer.query, deadline).await,
+            None => None,
+        };
+        let found = Found::new(Ok(answer.values.clone()), answer.query.clone(), history);
         Answered { steps, found }
     }
 
+    fn deadline(&self) -> Deadline {
+        Deadline(Instant::now() + self.patience)
+    }
+
     /// What the query has returned within a day.
-    async fn history(&self, facts: &Facts, query: &str, deadline: Deadline) -> Option<PastDay> {
-        let rule = facts.served.as_ref()?.rule.base();
-        let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
-        let backend = self.backends.handle(&rule.options, namespace).ok()?;
+    async fn history(
+        &self,
+        (options, namespace): (&QueryOptions, &str),
+        query: &str,
+        deadline: Deadline,
+    ) -> Option<PastDay> {
+        let backend = self.backends.handle(options, namespace).ok()?;
         let ask = async |query: String| match deadline.ask(backend.query(&query)).await {
             Ok(Answer::Vector(vector)) => vector.samples.first().map(|sample| sample.value),
             _ => None,
@@ -131,10 +156,16 @@ impl Explainer {
         (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, steps })
     }
 
-    /// Gathers what there is to know about a metric.
-    async fn gather(&self, asked: Asked, known: Known, deadline: Deadline) -> Facts {
+    /// Gathers what there is to know about a metric, with the options of the rule that serves it.
+    async fn gather(
+        &self,
+        asked: Asked,
+        known: Known,
+        deadline: Deadline,
+    ) -> (Facts, Option<QueryOptions>) {
         let catalog = self.discovery.catalog();
         let entry = entry(&catalog, &asked);
+        let options = entry.as_ref().map(|entry| entry.rule().base().options.clone());
         let objects = self.objects(&asked, known, deadline).await;
         let mut facts = Facts {
             broken: self.rules.broken().to_vec(),
@@ -153,7 +184,7 @@ impl Explainer {
             Some(entry) => self.served(&mut facts, &entry, deadline).await,
             None => self.unserved(&mut facts, &catalog, deadline).await,
         }
-        facts
+        (facts, options)
     }
 
     async fn objects(&self, asked: &Asked, known: Known, deadline: Deadline) -> ObjectsFacts {
@@ -199,12 +230,19 @@ fn is_in_other_api(catalog: &Catalog, asked: &Asked) -> bool {
     match asked.api() {
         Api::Custom => catalog.external().get(&asked.metric).is_some(),
         Api::External => catalog.list().any(|listed| listed.metric == asked.metric),
+        Api::Resource => false,
     }
 }
 
 fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
     let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == (api == Api::Custom);
     catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
+}
+
+/// The kind of pods.
+fn pods() -> Result<Arc<Kind>, String> {
+    let pods = "pods";
+    Kinds::builtin().resolve("", pods).cloned().ok_or_else(|| pods.to_owned())
 }
 
 /// The kind that a resource names, in the plural or the singular, or that has the name itself; its group is behind a dot.

@@ -76,7 +76,8 @@ async fn of_cluster(
     };
     let mut findings = installation::apis::judge(&apis.facts);
     let service = installation::apis::service(&apis.facts);
-    let access = access::look(cluster, &apis.listed, service.as_deref());
+    let candidate = installation::apis::candidate(&apis.facts);
+    let access = access::look(cluster, &apis.listed, service.as_deref(), candidate.as_deref());
     match timeout_at(until, access).await {
         Ok(access) => findings.extend(access),
         Err(_elapsed) => {

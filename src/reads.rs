@@ -22,7 +22,7 @@ use crate::{
     cache::{Lookup, slot::How},
     core::{
         catalog::{Catalog, Entry},
-        explain::{self, Api, Inquiry, facts::Which},
+        explain::{self, Api, Inquiry, command::ExplainBy, facts::Which},
         kinds::{GroupResource, Kind},
         oddity::Oddity,
         overview::history::{Seen, Topic},
@@ -53,6 +53,7 @@ pub struct Reads {
     looks: Looks,
     records: Arc<Records>,
     fallbacks: Arc<Fallbacks>,
+    explain_by: ExplainBy,
 }
 
 /// A request for values, its selectors parsed.
@@ -91,7 +92,23 @@ impl Reads {
     ) -> Self {
         let oddities = Recorder::new(Arc::clone(metrics));
         let looks = Looks::new(Arc::clone(&planner));
-        Self { discovery, objects, planner, rules, oddities, looks, records, fallbacks }
+        Self {
+            discovery,
+            objects,
+            planner,
+            rules,
+            oddities,
+            looks,
+            records,
+            fallbacks,
+            explain_by: ExplainBy::default(),
+        }
+    }
+
+    /// The same, with errors that name the command by which this server is asked for more.
+    #[must_use]
+    pub fn explained_by(self, explain_by: ExplainBy) -> Self {
+        Self { explain_by, ..self }
     }
 
     /// The catalog as it is now.
@@ -101,6 +118,10 @@ impl Reads {
 
     /// Reads a metric of objects of a kind.
     pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
+        self.read_objects(request).await.map_err(|error| error.explained_by(&self.explain_by))
+    }
+
+    async fn read_objects(&self, request: &MetricRequest) -> Result<Values, ReadError> {
         let entry = self.entry(request).await?;
         let rule = &entry.rule.base;
         let namespace = request.path.namespace.as_deref();
@@ -286,8 +307,8 @@ impl MetricRequest {
 
     /// The error of a metric that is not there.
     fn unknown(&self, of: String, cause: String) -> ReadError {
-        let (metric, command) = (self.path.metric.clone(), self.inquiry().command());
-        ReadError::UnknownMetric { metric, of, cause, command }
+        let (metric, inquiry) = (self.path.metric.clone(), Box::new(self.inquiry()));
+        ReadError::UnknownMetric { metric, of, cause, inquiry, by: ExplainBy::default() }
     }
 
     /// The question that `loadline explain` answers about this read.

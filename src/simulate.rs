@@ -12,7 +12,7 @@ use crate::{
         explain::{hpa, workload::Workload as KnownWorkload},
         simulation::{
             self, Finding, Grid, Load, MOST_METRICS, MetricNote, Model, Owner, Recorded, Report,
-            Run, Summary, Variant, Workload,
+            Run, Summary, Variant, Work, Workload,
         },
     },
     explain::{Environment as _, Past, Progress, files::Standalone, inquiry},
@@ -68,6 +68,7 @@ pub async fn simulate(
     document: &Value,
     settings: &Settings,
     progress: Progress<'_>,
+    simulated: Progress<'_>,
 ) -> Result<Report, SimulateError> {
     let autoscaler = Autoscaler::read(document).map_err(Invalid)?;
     let specs = settings.variants.iter().map(|variant| autoscaler.with(variant));
@@ -83,6 +84,10 @@ pub async fn simulate(
             let replicas = standalone.explainer().past_query(query, settings.grid, progress).await;
             let replicas =
                 replicas.map_err(|why| NoHistory(format!("--recorded-replicas: {why}")))?;
+            if replicas.iter().all(Option::is_none) {
+                let text = "--recorded-replicas has no result at any time: a model that needs them has no values";
+                notes.push(text.to_owned());
+            }
             Some(Arc::<[Option<f64>]>::from(replicas))
         }
     };
@@ -97,6 +102,7 @@ pub async fn simulate(
         pod: autoscaler.template(standalone),
         usage_window_ms: standalone.explainer().usage_window_ms(),
     };
+    let mut work = Work::new(settings.variants.len(), settings.grid, simulated);
     let mut runs = Vec::new();
     for (variant, spec) in settings.variants.iter().zip(specs) {
         let kept = recordings.iter().filter_map(|it| spec.metrics.get(it.at).cloned());
@@ -111,10 +117,11 @@ pub async fn simulate(
                 replicas: replicas.clone(),
             })
             .collect();
-        let timeline = simulation::run(&spec, &loads, settings.grid, &workload)
+        let timeline = simulation::run(&spec, &loads, settings.grid, &workload, &mut work)
             .map_err(|problem| Invalid(format!("{}: {problem}", variant.name)))?;
         let summary = Summary::of(&spec, &timeline);
-        let models: Vec<_> = loads.iter().map(|load| load.model).collect();
+        let queries = recordings.iter().map(|recording| recording.past.query.as_str());
+        let models: Vec<_> = loads.iter().map(|load| load.model).zip(queries).collect();
         let findings = Finding::all(&spec, &models, &timeline, &summary);
         runs.push(Run { variant: variant.clone(), spec, timeline, summary, findings });
     }
@@ -176,34 +183,29 @@ impl<'a> Autoscaler<'a> {
         let mut recordings = Vec::new();
         for (at, metric) in self.spec.metrics.iter().enumerate() {
             let name = excerpt(name(metric), NAME);
-            let past = match (&metric.source, inquiry(metric, self.namespace, known)) {
-                (Source::Resource { resource, container }, _) => {
-                    let of = (resource.as_str(), container.as_deref());
-                    if matches!(metric.target, Target::Utilization(_))
-                        && !self.has_request(standalone, of)
-                    {
-                        notes.push(format!(
+            let past = if let Source::Resource { resource, container } = &metric.source {
+                let of = (resource.as_str(), container.as_deref());
+                if matches!(metric.target, Target::Utilization(_))
+                    && !self.has_request(standalone, of)
+                {
+                    notes.push(format!(
                             "{name} is not simulated: its target is relative to requests, and none are known. Add the workload by --objects"
                         ));
-                        continue;
-                    }
-                    let past =
-                        explainer.past_usage(of, owner, self.namespace, settings.grid, progress);
-                    let Some(past) =
-                        Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?
-                    else {
-                        notes.push(format!(
-                            "{name} is not simulated: no query of `resourceRules` is about it"
-                        ));
-                        continue;
-                    };
-                    past
+                    continue;
                 }
-                (_, Some(inquiry)) => {
-                    let past = explainer.past(&inquiry, owner, settings.grid, progress);
-                    Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?
-                }
-                (_, None) => continue,
+                let past = explainer.past_usage(of, owner, self.namespace, settings.grid, progress);
+                let Some(past) = Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?
+                else {
+                    notes.push(format!(
+                        "{name} is not simulated: no query of `resourceRules` is about it"
+                    ));
+                    continue;
+                };
+                past
+            } else {
+                let inquiry = inquiry(metric, self.namespace, known);
+                let past = explainer.past(&inquiry, owner, settings.grid, progress);
+                Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?
             };
             recordings.push(Recording { at, past });
         }

@@ -11,7 +11,7 @@ use crate::{
     auth::{Authenticator, access::Authorizer},
     backends::Backends,
     cache::QueryCache,
-    core::budgets::MemoryBudgets,
+    core::{budgets::MemoryBudgets, explain::command::ExplainBy},
     discovery,
     explain::Explainer,
     fallbacks::Fallbacks,
@@ -47,6 +47,8 @@ pub(super) struct Made {
     pub(super) fetches: TaskTracker,
     /// Who asks, and may they.
     pub(super) access: (Authenticator, Authorizer),
+    /// How an explanation is asked for.
+    pub(super) explain_by: ExplainBy,
     pub(super) trust: Option<watch::Receiver<bool>>,
     /// Whether the status page is wanted from the start.
     pub(super) is_debugged: bool,
@@ -84,7 +86,8 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
     let noted = (Arc::clone(&records), Arc::clone(&fallbacks));
     let (authenticator, authorizer) = made.access;
     Arc::new(Api {
-        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics),
+        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics)
+            .explained_by(made.explain_by),
         rules: rules.clone(),
         explanations,
         status_page,

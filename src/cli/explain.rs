@@ -14,6 +14,8 @@ use serde_json::Value;
 use super::flags::{CredentialFlags, PrometheusFlags, UsageError};
 use crate::{
     core::{
+        autoscaler::v1,
+        excerpt::{NAME, excerpt},
         explain::{Cause, Explanation, Step, Verdict, name, workload::Documents},
         rules::CredentialPolicy,
     },
@@ -34,8 +36,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Flags {
-    /// What to explain: hpa/NAME, deployment/NAME, RESOURCE/NAME METRIC, RESOURCE METRIC and a selector, external METRIC, or a
-    /// path of the API
+    /// What to explain: hpa/NAME, deployment/NAME, RESOURCE/NAME METRIC, RESOURCE METRIC and a selector, external METRIC,
+    /// usage cpu, usage memory, or a path of the API
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
 
@@ -129,9 +131,22 @@ async fn explain(flags: &Flags) -> anyhow::Result<Vec<Explanation>> {
         [] if !flags.files.is_empty() => None,
         words => Some(Question::parse(words).map_err(UsageError)?),
     };
+    if !matches!(question, Some(Question::Metric(_))) {
+        let given =
+            [("--selector", &flags.selector), ("--metric-selector", &flags.metric_selector)];
+        if let Some((flag, _)) = given.iter().find(|(_, selector)| selector.is_some()) {
+            let text = format!(
+                "{flag} is about a metric: an autoscaler says which objects and series it reads"
+            );
+            return Err(UsageError(text).into());
+        }
+    }
     let mut manifests = Documents::default();
     for file in &flags.files {
         manifests.extend(files::documents(file).map_err(UsageError)?);
+    }
+    if let Some(namespace) = &flags.namespace {
+        is_of(&manifests, namespace).map_err(UsageError)?;
     }
     match &flags.config {
         Some(config) => Box::pin(of_files(flags, config, question.as_ref(), &manifests)).await,
@@ -198,7 +213,12 @@ async fn of_files(
     };
     let contents = files.read(manifests)?;
     let asked = if manifests.is_empty() { &contents.documents } else { manifests };
-    let hpas = autoscalers(asked, flags.namespace.as_deref());
+    let mut hpas = autoscalers(asked, flags.namespace.as_deref());
+    if let Some(namespace) = &flags.namespace {
+        hpas.retain(|hpa| {
+            hpa.pointer("/metadata/namespace") == Some(&Value::from(namespace.as_str()))
+        });
+    }
     let standalone = contents.begin(LOOKBACK).await?;
     if let Some(Question::Metric(metric)) = question {
         let namespace = flags.namespace.as_deref().unwrap_or("default");
@@ -215,7 +235,9 @@ async fn of_cluster(
     manifests: &Documents,
 ) -> anyhow::Result<Vec<Explanation>> {
     let cluster = Cluster::connect(flags.kubeconfig.as_deref(), flags.context.as_deref());
-    let cluster = cluster.await.map_err(|error| UsageError(error.to_string()))?;
+    let cluster = cluster.await.map_err(|error| {
+        UsageError(format!("{error}; without a cluster, name the rules by --config"))
+    })?;
     let namespace = flags.namespace.as_deref().unwrap_or(cluster.namespace());
     if let Some(Question::Metric(metric)) = question {
         return of_metric(&cluster, flags, metric, namespace).await;
@@ -275,6 +297,19 @@ async fn of_autoscalers(
     Ok(explanations)
 }
 
+/// Fails if an autoscaler of the manifests names another namespace, as `kubectl` does.
+fn is_of(manifests: &Documents, namespace: &str) -> Result<(), String> {
+    let own = |hpa: &Value| Some(hpa.pointer("/metadata/namespace")?.as_str()?.to_owned());
+    let mut named = manifests.of_kind("HorizontalPodAutoscaler").filter_map(own);
+    match named.find(|own| own != namespace) {
+        Some(own) => Err(format!(
+            "--namespace: the manifest is of namespace {}, and not of {namespace}",
+            excerpt(&own, NAME)
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The subject of the question, for errors.
 fn called(question: Option<&Question>) -> String {
     match question {
@@ -287,9 +322,10 @@ fn called(question: Option<&Question>) -> String {
     }
 }
 
-/// Those of the documents that are autoscalers, in a namespace where they name none.
+/// Those of the documents that are autoscalers, as `autoscaling/v2`, in a namespace where they name none.
 pub(super) fn autoscalers(documents: &Documents, namespace: Option<&str>) -> Vec<Value> {
-    let mut hpas: Vec<Value> = documents.of_kind("HorizontalPodAutoscaler").cloned().collect();
+    let hpas = documents.of_kind("HorizontalPodAutoscaler");
+    let mut hpas: Vec<Value> = hpas.map(|hpa| v1::to_v2(hpa).into_owned()).collect();
     for hpa in &mut hpas {
         if let (Some(namespace), Some(Value::Object(metadata))) =
             (namespace, hpa.get_mut("metadata"))

@@ -186,17 +186,20 @@ async fn reports(flags: &Flags) -> anyhow::Result<Vec<Report>> {
     };
     let standalone = Box::pin(files.read(&manifests)?.begin(Flags::age(&settings))).await?;
     let is_shown = io::stderr().is_terminal();
-    let mut progress = |done: usize, all: usize| {
+    let show = |what: &str, done: usize, all: usize| {
         if is_shown && all > 0 {
             let end = if done >= all { "\r\x1b[K" } else { "" };
-            let percent = done * 100 / all;
+            let percent = done.saturating_mul(100) / all;
             // A closed standard error shows no progress.
-            write!(io::stderr(), "\rreading the history: {percent} %{end}").unwrap_or_default();
+            write!(io::stderr(), "\r{what}: {percent} %{end}").unwrap_or_default();
         }
     };
+    let mut progress = |done, all| show("reading the history", done, all);
+    let mut simulated = |done, all| show("simulating", done, all);
     let mut reports = Vec::new();
     for hpa in &hpas {
-        let report = Box::pin(simulate(&standalone, hpa, &settings, &mut progress)).await;
+        let report = Box::pin(simulate(&standalone, hpa, &settings, &mut progress, &mut simulated));
+        let report = report.await;
         reports.push(report.map_err(|error| match error {
             SimulateError::Invalid(problem) => UsageError(problem).into(),
             SimulateError::NoHistory(why) => anyhow::Error::msg(why),

@@ -12,6 +12,7 @@ mod behavior;
 mod pods;
 mod proposal;
 mod spec;
+pub mod v1;
 mod validation;
 
 pub use behavior::{Behavior, History, Policy, PolicyKind, Rules, Select};

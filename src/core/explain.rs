@@ -6,7 +6,7 @@
 pub mod broken;
 pub mod candidates;
 mod cause;
-mod command;
+pub mod command;
 pub mod facts;
 pub mod hpa;
 pub mod metric;
@@ -14,6 +14,7 @@ pub mod registration;
 mod schema;
 pub mod sight;
 mod text;
+pub mod usage;
 pub mod workload;
 
 pub use cause::Cause;
@@ -53,6 +54,13 @@ pub enum Subject {
     },
     /// Nobody's: external.metrics.k8s.io.
     External,
+    /// Pods, of the usage of a resource: metrics.k8s.io. The metric is the name of the resource.
+    Usage {
+        /// Which ones.
+        which: Which,
+        /// The container; nothing for all of a pod together.
+        container: Option<String>,
+    },
 }
 
 impl Inquiry {
@@ -61,6 +69,7 @@ impl Inquiry {
         match self.subject {
             Subject::Objects { .. } => Api::Custom,
             Subject::External => Api::External,
+            Subject::Usage { .. } => Api::Resource,
         }
     }
 }
@@ -249,6 +258,8 @@ pub struct OutcomeMetric {
     pub ratio: Option<f64>,
     /// How many replicas it asks for.
     pub replicas: Option<i32>,
+    /// Whether its number is the one that the metrics recommend.
+    pub leads: bool,
 }
 
 impl Explanation {

@@ -36,6 +36,46 @@ pub const MOST_REPLICAS: i32 = 10_000;
 /// The most metrics of an autoscaler that are simulated.
 pub const MOST_METRICS: usize = 10;
 
+/// How much a simulation may take: values of pods that are compared with a target, over all synchronizations. So many take some
+/// minutes.
+pub const MOST_WORK: u64 = 2_000_000_000;
+
+/// What simulations of one autoscaler may still take, and who is told how far they are.
+pub struct Work<'p> {
+    left: u64,
+    synced: usize,
+    syncs: usize,
+    progress: &'p mut (dyn FnMut(usize, usize) + Send),
+}
+
+impl<'p> Work<'p> {
+    /// Of so many simulations over a grid.
+    pub fn new(
+        runs: usize,
+        grid: Grid,
+        progress: &'p mut (dyn FnMut(usize, usize) + Send),
+    ) -> Self {
+        let syncs = grid.syncs().count().saturating_mul(runs);
+        Self { left: MOST_WORK, synced: 0, syncs, progress }
+    }
+
+    /// Takes account of a synchronization with so many pods and metrics. Fails if that is too much.
+    fn sync(&mut self, pods: usize, metrics: usize) -> Result<(), String> {
+        let cost = u64::try_from(pods.saturating_mul(metrics).max(1)).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(cost).ok_or_else(|| {
+            "it would take too long: simulate less time (--since), fewer variants, or fewer replicas (maxReplicas)".to_owned()
+        })?;
+        self.synced = self.synced.saturating_add(1);
+        if self.synced.is_multiple_of(REPORTED) || self.synced == self.syncs {
+            (self.progress)(self.synced, self.syncs);
+        }
+        Ok(())
+    }
+}
+
+/// After how many synchronizations the progress is told.
+const REPORTED: usize = 1_000;
+
 /// The times of which values are known. A value holds until the next step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grid {
@@ -141,12 +181,13 @@ pub struct Change {
 
 /// Runs an autoscaler over the history of its metrics, which are in the order of the spec.
 ///
-/// Fails if the spec allows more than [`MOST_REPLICAS`].
+/// Fails if the spec allows more than [`MOST_REPLICAS`], or if it takes more than is left of the work.
 pub fn run(
     spec: &Spec,
     loads: &[Load],
     grid: Grid,
     workload: &Workload,
+    work: &mut Work<'_>,
 ) -> Result<Timeline, String> {
     if spec.max_replicas > MOST_REPLICAS || workload.replicas > MOST_REPLICAS {
         return Err(format!("at most {MOST_REPLICAS} replicas are simulated"));
@@ -158,6 +199,7 @@ pub fn run(
     for (at_ms, step) in grid.syncs() {
         pods.settle(at_ms);
         let current = pods.replicas();
+        work.sync(pods.all().len(), spec.metrics.len())?;
         let readings: Vec<_> = spec
             .metrics
             .iter()

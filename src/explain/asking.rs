@@ -12,6 +12,7 @@ use crate::{
             facts::{Failure, Series, SeriesFacts},
         },
         go_quote::quote,
+        names,
         samples::{Sample, Vector},
     },
     prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError},
@@ -61,16 +62,37 @@ pub(super) async fn series(
     deadline: Deadline,
 ) -> SeriesFacts {
     let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
-    facts.failure = look_at(backend, &mut facts, deadline).await.err();
+    let selector = format!("{{__name__={}}}", quote(name));
+    facts.failure = look_at(backend, &selector, &mut facts, deadline).await.err();
     facts
+}
+
+/// The same, of those whose label has a value where there are some: of many series, the first ones are nobody's in particular.
+pub(super) async fn series_near(
+    backend: &BackendHandle,
+    name: &str,
+    near: Option<(&str, &str)>,
+    range: Option<Duration>,
+    deadline: Deadline,
+) -> SeriesFacts {
+    if let Some((label, value)) = near {
+        let mut facts = SeriesFacts { name: name.to_owned(), range, ..SeriesFacts::default() };
+        let selector =
+            format!("{{__name__={},{}={}}}", quote(name), names::label(label), quote(value));
+        let looked = look_at(backend, &selector, &mut facts, deadline).await;
+        if looked.is_ok() && !facts.now.is_empty() {
+            return facts;
+        }
+    }
+    series(backend, name, range, deadline).await
 }
 
 async fn look_at(
     backend: &BackendHandle,
+    selector: &str,
     facts: &mut SeriesFacts,
     deadline: Deadline,
 ) -> Result<(), Failure> {
-    let selector = format!("{{__name__={}}}", quote(&facts.name));
     let ask = async |query: String| match deadline.ask(backend.query(&query)).await? {
         Answer::Vector(vector) => Ok::<_, Failure>(samples(&vector)),
         Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),

@@ -54,24 +54,19 @@ pub(crate) async fn explain_hpa(environment: &impl Environment, document: &Value
         .iter()
         .map(|metric| inquiry(metric, namespace, target.workload.as_ref()))
         .collect();
-    let asked: Vec<_> = inquiries.iter().flatten().cloned().collect();
-    let mut way = environment.way(&asked).await;
+    let mut way = environment.way(&inquiries).await;
     let (mut of_metrics, mut found) = (Vec::new(), Vec::new());
     for (metric, inquiry) in spec.metrics.iter().zip(inquiries) {
-        let answered = match inquiry {
-            None => of_usage(metric),
-            Some(inquiry) => {
-                let known = known(metric, &target);
-                let answered = environment.metric(&way, &inquiry, known).await;
-                answered.unwrap_or_else(|step| {
-                    let why = step.seen.clone();
-                    obstruct(&mut way.steps, step);
-                    valueless(Vec::new(), why)
-                })
-            }
-        };
+        let known = known(metric, &target);
+        let answered = environment.metric(&way, &inquiry, known).await;
+        let answered = answered.unwrap_or_else(|step| {
+            let found = Found::missing(step.seen.clone());
+            obstruct(&mut way.steps, step);
+            Answered { steps: Vec::new(), found }
+        });
         of_metrics.extend(answered.steps);
         of_metrics.extend(hpa::target_steps(metric, &answered.found));
+        of_metrics.extend(hpa::request_step(metric, target.pods.as_deref().unwrap_or_default()));
         found.push(answered.found);
     }
     steps.append(&mut way.steps);
@@ -94,28 +89,16 @@ fn obstruct(way: &mut Vec<Step>, step: Step) {
     }
 }
 
-fn valueless(steps: Vec<Step>, why: String) -> Answered {
-    Answered { steps, found: Found { values: Err(why), query: String::new(), history: None } }
-}
-
-/// Usage is read from another API.
-fn of_usage(metric: &Metric) -> Answered {
-    let resource = metric.resource();
-    let seen = format!("{resource} is read from metrics.k8s.io: see `kubectl top pods`");
-    valueless(vec![Step::unknown(name::VALUES, seen.clone())], seen)
-}
-
-/// What an autoscaler asks of a metric; nothing where it asks another API.
-pub(crate) fn inquiry(
-    metric: &Metric,
-    namespace: &str,
-    workload: Option<&Workload>,
-) -> Option<Inquiry> {
+/// What an autoscaler asks of a metric.
+pub(crate) fn inquiry(metric: &Metric, namespace: &str, workload: Option<&Workload>) -> Inquiry {
+    let pods = || {
+        let text = workload.map_or("", |workload| workload.selector.as_str());
+        Which::Selected(Selector::parse(text).unwrap_or_default())
+    };
     let (subject, name, selector) = match &metric.source {
         Source::Pods { metric, selector } => {
-            let text = workload.map_or("", |workload| workload.selector.as_str());
-            let which = Which::Selected(Selector::parse(text).unwrap_or_default());
-            (Subject::Objects { resource: "pods".to_owned(), which }, metric, selector)
+            let subject = Subject::Objects { resource: "pods".to_owned(), which: pods() };
+            (subject, metric, selector)
         }
         Source::Object { object, metric, selector } => {
             let group = object.api_version.as_deref().and_then(|version| version.split_once('/'));
@@ -125,21 +108,26 @@ pub(crate) fn inquiry(
             (Subject::Objects { resource, which }, metric, selector)
         }
         Source::External { metric, selector } => (Subject::External, metric, selector),
-        Source::Resource { .. } => return None,
+        Source::Resource { resource, container } => {
+            let subject = Subject::Usage { which: pods(), container: container.clone() };
+            (subject, resource, &None)
+        }
     };
     let selector = serde_json::to_value(selector).map(|it| selector_text(&it)).unwrap_or_default();
-    Some(Inquiry {
+    Inquiry {
         metric: name.clone(),
         subject,
         namespace: Some(namespace.to_owned()),
         selector: Selector::parse(&selector).unwrap_or_default(),
         is_at_zero: workload.is_some_and(|workload| workload.scale.spec == 0),
-    })
+    }
 }
 
 /// What is known of the objects of a metric: of pods, who owns them.
 fn known(metric: &Metric, target: &Target) -> Known {
-    let Source::Pods { .. } = &metric.source else { return Known::default() };
+    if !matches!(metric.source, Source::Pods { .. } | Source::Resource { .. }) {
+        return Known::default();
+    }
     let pods = target.pods.as_ref();
     Known {
         selected: pods.map(|pods| pods.iter().map(OwnedPod::facts).collect()),

@@ -5,6 +5,7 @@ mod access;
 mod registrations;
 mod server;
 mod target;
+mod usage;
 
 use std::path::Path;
 
@@ -31,8 +32,11 @@ use crate::{
         self,
         reader::{Reader, Unread},
     },
-    wire::discovery::{CUSTOM, EXTERNAL, Group},
+    wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
+
+/// metrics.k8s.io, the version first that the HPA controller reads.
+const USAGE: Group = Group { name: RESOURCE.name, versions: &["v1beta1", "v1"] };
 
 /// A cluster, as the user of a kubeconfig.
 pub struct Cluster(Reader);
@@ -105,14 +109,15 @@ impl Environment for Cluster {
         if inquiries.is_empty() {
             return way;
         }
-        for api in [Api::Custom, Api::External] {
+        for api in [Api::Custom, Api::External, Api::Resource] {
             if inquiries.iter().any(|inquiry| inquiry.api() == api) {
                 let (step, server) = self.registration(api).await;
                 way.steps.push(step);
                 way.servers.extend(server);
             }
         }
-        if way.servers.is_empty() {
+        let are_for_rules = inquiries.iter().any(|inquiry| inquiry.api() != Api::Resource);
+        if are_for_rules && way.servers.iter().all(|server| server.api == Api::Resource) {
             // The other API may be ours, and can explain why this one is not asked.
             let is_asked = |api: &Api| inquiries.iter().any(|inquiry| inquiry.api() == *api);
             for api in [Api::Custom, Api::External].into_iter().filter(|api| !is_asked(api)) {
@@ -124,13 +129,21 @@ impl Environment for Cluster {
     }
 
     async fn metric(&self, way: &Way, inquiry: &Inquiry, known: Known) -> Result<Answered, Step> {
+        if inquiry.api() == Api::Resource {
+            let mut answered = Box::pin(self.usage(way, inquiry, known)).await?;
+            if way.denied.contains(inquiry) {
+                answered.found = Found::missing("the HPA controller may not read it");
+            }
+            return Ok(answered);
+        }
         let own = way.servers.iter().find(|server| server.api == inquiry.api());
         let unread = match own {
             None => Some("its API is not served"),
             Some(_) if way.denied.contains(inquiry) => Some("the HPA controller may not read it"),
             Some(_) => None,
         };
-        let Some(server) = own.or(way.servers.first()) else {
+        let mut others = way.servers.iter().filter(|server| server.api != Api::Resource);
+        let Some(server) = own.or_else(|| others.next()) else {
             return Ok(valueless("nobody can be asked for it"));
         };
         let answered = match self.ask(server, inquiry).await {
@@ -150,24 +163,36 @@ impl Environment for Cluster {
 
 /// Replaces the objects that the server has named by those that are known with their owners.
 fn better_known(answered: Answered, inquiry: &Inquiry, known: Known) -> Answered {
-    let Known { selected: Some(selected), all, owner } = known else { return answered };
-    let Subject::Objects { resource, which } = &inquiry.subject else { return answered };
-    let asked = Asked {
-        metric: inquiry.metric.clone(),
-        // The steps only write it.
-        of: Of::Objects { kind: Err(resource.clone()), which: which.clone() },
-        namespace: inquiry.namespace.clone(),
-        selector: inquiry.selector.clone(),
-        is_at_zero: inquiry.is_at_zero,
-    };
-    let objects = ObjectsFacts { selected, all, is_known: true, owner };
-    let steps = metric::with_objects(answered.steps, metric::objects(&asked, &objects));
+    if known.selected.is_none() {
+        return answered;
+    }
+    let steps = metric::with_objects(answered.steps, objects_step(inquiry, known));
     Answered { steps, ..answered }
 }
 
+/// The step of the objects that are known with their owners.
+fn objects_step(inquiry: &Inquiry, known: Known) -> Vec<Step> {
+    let Known { selected: Some(selected), all, owner } = known else { return Vec::new() };
+    let (resource, which) = match &inquiry.subject {
+        Subject::Objects { resource, which } => (resource.as_str(), which),
+        Subject::Usage { which, .. } => ("pods", which),
+        Subject::External => return Vec::new(),
+    };
+    let asked = Asked {
+        metric: inquiry.metric.clone(),
+        // The steps only write it.
+        of: Of::Objects { kind: Err(resource.to_owned()), which: which.clone() },
+        namespace: inquiry.namespace.clone(),
+        selector: inquiry.selector.clone(),
+        is_at_zero: inquiry.is_at_zero,
+        usage: None,
+    };
+    let objects = ObjectsFacts { selected, all, is_known: true, owner };
+    metric::objects(&asked, &objects)
+}
+
 fn valueless(why: &str) -> Answered {
-    let found = Found { values: Err(why.to_owned()), query: String::new(), history: None };
-    Answered { steps: Vec::new(), found }
+    Answered { steps: Vec::new(), found: Found::missing(why) }
 }
 
 fn autoscalers(namespace: &str) -> String {
@@ -178,5 +203,6 @@ fn group(api: Api) -> Group {
     match api {
         Api::Custom => CUSTOM,
         Api::External => EXTERNAL,
+        Api::Resource => USAGE,
     }
 }

@@ -15,7 +15,9 @@ use crate::{
     core::{
         autoscaler::Scale,
         explain::{
-            Answered, Cause, Inquiry, Step, name,
+            Answered, Api, Cause, Inquiry, Step,
+            hpa::Found,
+            name,
             sight::Sight,
             workload::{Documents, OwnedPod, Workload},
         },
@@ -91,6 +93,14 @@ impl Environment for Standalone {
         inquiry: &Inquiry,
         mut known: Known,
     ) -> Result<Answered, Step> {
+        if inquiry.api() == Api::Resource && !self.explainer.has_usage_rules() {
+            let resource = &inquiry.metric;
+            let seen = format!(
+                "the rules have no `resourceRules`: {resource} is read from another server, such as metrics-server (`kubectl top pods`)"
+            );
+            let steps = vec![Step::unknown(name::VALUES, seen.clone())];
+            return Ok(Answered { steps, found: Found::missing(seen) });
+        }
         known.selected = known.selected.filter(|selected| !selected.is_empty());
         let asked = self.explainer.asked(inquiry);
         Ok(self.explainer.answer(asked, known, Sight::Backend).await)

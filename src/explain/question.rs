@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::{
-    explain::{Inquiry, Subject, facts::Which},
+    explain::{Inquiry, Subject, command::USAGE, facts::Which},
     selector::Selector,
 };
 use crate::wire::path::{self, Name};
@@ -52,7 +52,7 @@ const AUTOSCALERS: [&str; 4] = [
 ];
 
 /// The forms of a question, for errors and help.
-pub const FORMS: &str = "hpa/NAME, deployment/NAME, RESOURCE/NAME METRIC, RESOURCE METRIC with --selector, external METRIC, or a path of the API";
+pub const FORMS: &str = "hpa/NAME, deployment/NAME, RESOURCE/NAME METRIC, RESOURCE METRIC with --selector, external METRIC, usage cpu, usage memory, or a path of the API";
 
 impl Question {
     /// Reads the words of a command line.
@@ -121,20 +121,37 @@ impl MetricQuestion {
         namespace: &str,
         (objects, series): (Option<&str>, Option<&str>),
     ) -> Result<Inquiry, String> {
+        if self.object.is_some() && objects.is_some() {
+            return Err("--selector selects objects, and the question names one".into());
+        }
         let selector = |own: &Option<String>, given: Option<&str>| {
+            if own.is_some() && given.is_some() {
+                return Err("the path has a selector of its own: leave out that of the flag".into());
+            }
             let text = own.as_deref().or(given).unwrap_or_default();
             Selector::parse(text).map_err(|error| error.to_string())
         };
         let (subject, selector) = match &self.resource {
             // The only selector of an external metric is that of its series.
+            None if series.is_some() && objects.is_some() => {
+                return Err("an external metric has one selector: --selector".into());
+            }
             None => (Subject::External, selector(&self.series, series.or(objects))?),
             Some(resource) => {
                 let which = match &self.object {
                     Some(name) => Which::Named(name.clone()),
                     None => Which::Selected(selector(&self.objects, objects)?),
                 };
-                let subject = Subject::Objects { resource: resource.clone(), which };
-                (subject, selector(&self.series, series)?)
+                let series = selector(&self.series, series)?;
+                if resource != USAGE {
+                    (Subject::Objects { resource: resource.clone(), which }, series)
+                } else if series.is_empty() {
+                    (Subject::Usage { which, container: None }, series)
+                } else {
+                    return Err(
+                        "--metric-selector selects series of a metric, and usage has none".into()
+                    );
+                }
             }
         };
         Ok(Inquiry {
@@ -179,7 +196,9 @@ fn of_path(text: &str) -> Result<MetricQuestion, String> {
             ..MetricQuestion::new(None, None, &path.metric)
         });
     }
-    Err(format!("{path} is no path of custom.metrics.k8s.io or external.metrics.k8s.io"))
+    Err(format!(
+        "{path} is no path of custom.metrics.k8s.io or external.metrics.k8s.io; of usage ask `usage cpu` or `usage memory`"
+    ))
 }
 
 #[cfg(test)]
@@ -202,9 +221,32 @@ mod tests {
         assert_eq!(parse("pods/web-0 m"), of(Some("pods"), Some("web-0")));
         assert_eq!(parse("pods m"), of(Some("pods"), None));
         assert_eq!(parse("external m"), of(None, None));
+        assert_eq!(parse("usage m"), of(Some("usage"), None));
         for line in ["", "web", "pods/web-0", "a b c", "/apis/apps/v1/deployments"] {
             parse(line).unwrap_err();
         }
+    }
+
+    #[test]
+    fn selectors_that_nothing_would_read_are_refused() {
+        let inquiry = |line: &str, selectors| {
+            let Ok(Question::Metric(question)) = parse(line) else { panic!("{line}") };
+            question.inquiry("n", selectors)
+        };
+        let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/n/pods/*/m?labelSelector=a";
+        for (line, selectors) in [
+            ("pods/web-0 m", (Some("app=web"), None)),
+            ("usage/web-0 cpu", (Some("app=web"), None)),
+            ("usage cpu", (None, Some("app=web"))),
+            ("external m", (Some("a"), Some("b"))),
+            (path, (Some("app=web"), None)),
+        ] {
+            inquiry(line, selectors).unwrap_err();
+            inquiry(line, (None, None)).unwrap();
+        }
+        let usage = inquiry("usage cpu", (Some("app=web"), None)).unwrap();
+        let which = Which::Selected(Selector::parse("app=web").unwrap());
+        assert_eq!(usage.subject, Subject::Usage { which, container: None });
     }
 
     #[test]

@@ -27,6 +27,9 @@ use crate::{
     prometheus::{Answer, BackendHandle},
 };
 
+/// The key of the query of rules for metrics.
+const METRICS_QUERY: &str = "metricsQuery";
+
 /// How a metric is read.
 pub(super) enum Entries {
     Custom(Box<Entry>),
@@ -104,14 +107,8 @@ impl Explainer {
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
-                let cause = match error {
-                    PlanError::Selector(_) => Cause::Filtered,
-                    PlanError::NoNamespaceLabel { .. } => Cause::LabelMissing,
-                    PlanError::Template { .. } => Cause::BrokenRule,
-                };
-                let failure = Failure { cause, text: error.to_string() };
-                facts.answer =
-                    Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
+                let failure = Some(unplanned(&error));
+                facts.answer = Some(AnswerFacts { failure, ..AnswerFacts::default() });
                 return;
             }
         };
@@ -164,6 +161,16 @@ impl Explainer {
     }
 }
 
+/// Why there is no query.
+pub(super) fn unplanned(error: &PlanError) -> Failure {
+    let cause = match error {
+        PlanError::Selector(_) => Cause::Filtered,
+        PlanError::NoNamespaceLabel { .. } => Cause::LabelMissing,
+        PlanError::Template { .. } => Cause::BrokenRule,
+    };
+    Failure { cause, text: error.to_string() }
+}
+
 /// What reads return while the backend fails.
 fn fallen_back(facts: &Facts, milli: i64) -> Vec<(String, i64)> {
     match (&facts.asked.of, objects_of(facts)) {
@@ -190,7 +197,7 @@ async fn without_selector(
 }
 
 /// The objects that are asked about, as far as they are known.
-fn objects_of(facts: &Facts) -> plan::Objects {
+pub(super) fn objects_of(facts: &Facts) -> plan::Objects {
     match &facts.asked.of {
         Of::Objects { which: Which::Named(name), .. } => {
             plan::Objects::Named(vec![name.as_str().into()])
@@ -206,6 +213,7 @@ fn objects_of(facts: &Facts) -> plan::Objects {
 
 fn served(entry: &Entries, asked: &Asked) -> Served {
     let rule = entry.rule();
+    let RuleBase { id, place, .. } = *rule.base();
     let series = entry.series().to_owned();
     match entry {
         Entries::Custom(entry) => {
@@ -222,7 +230,10 @@ fn served(entry: &Entries, asked: &Asked) -> Served {
                     |why| format!("sent for these objects: {why}"),
                     |_| "readers may share a query for all objects".to_owned(),
                 ),
-                rule,
+                rule: id,
+                place,
+                query_key: METRICS_QUERY,
+                aggregate: None,
                 series,
             }
         }
@@ -233,8 +244,11 @@ fn served(entry: &Entries, asked: &Asked) -> Served {
                 label: None,
                 namespace_label: label.map(ToString::to_string),
                 sharing: "the same for all readers with this selector".to_owned(),
+                rule: id,
+                place,
+                query_key: METRICS_QUERY,
+                aggregate: Some(entry.rule.aggregate),
                 series,
-                rule,
             }
         }
     }

@@ -44,7 +44,7 @@ impl Explainer {
         facts.rules = stream::iter(looks).buffered(AT_ONCE).collect().await;
         let other = match facts.asked.api() {
             Api::Custom => Api::External,
-            Api::External => Api::Custom,
+            Api::External | Api::Resource => Api::Custom,
         };
         let in_other = candidates::nearest(&metric, other, &facts.rules);
         facts.is_in_other_api |= in_other.is_some_and(|it| it.gap == Gap::None);
@@ -68,7 +68,7 @@ impl Explainer {
         let base = rule.base();
         let mapping = match Api::of(&rule) {
             Api::Custom => base.mapping.resolve(catalog.kinds()),
-            Api::External => base.mapping.resolve(&Kinds::builtin()),
+            Api::External | Api::Resource => base.mapping.resolve(&Kinds::builtin()),
         };
         let label = match &asked.of {
             Of::Objects { kind: Ok(kind), .. } => mapping.label(&kind.resource),

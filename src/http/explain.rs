@@ -16,7 +16,7 @@ use crate::{
     explain::{Explainer, Known},
     wire::{
         attributes::{Attributes, Target},
-        discovery::{CUSTOM, EXTERNAL},
+        discovery::{CUSTOM, EXTERNAL, RESOURCE},
         explanation,
         path::{self, ExplanationPath},
         status::Reason,
@@ -126,23 +126,33 @@ fn inquiry(
     parameters: &Parameters<'_>,
 ) -> Result<Inquiry, ApiError> {
     let bad = |text: &str| ApiError::new(Reason::BadRequest, text);
-    let own =
-        if group(version) == EXTERNAL.name { MetricsApi::External } else { MetricsApi::Custom };
-    let asked = parameters.api().map(explanation::api);
-    let asked = asked.unwrap_or(Some(own)).ok_or_else(|| bad("`api` is custom or external"))?;
+    let own = match group(version) {
+        group if group == EXTERNAL.name => MetricsApi::External,
+        group if group == RESOURCE.name => MetricsApi::Resource,
+        _ => MetricsApi::Custom,
+    };
+    let asked = parameters.api().map_or(Some(own), explanation::api);
+    let asked = asked.ok_or_else(|| bad("`api` is custom, external or resource"))?;
+    let which = || match parameters.name() {
+        // As in a path, because it is put into queries.
+        Some(name) => {
+            path::one(name).map(Which::Named).map_err(|error| ApiError::bad_request(&error))
+        }
+        None => Ok(Which::Selected(parameters.labels()?)),
+    };
     let subject = match asked {
         MetricsApi::External => Subject::External,
         MetricsApi::Custom => {
             let resource = parameters.resource().filter(|resource| !resource.is_empty());
             let resource = resource.ok_or_else(|| bad("`resource` says whose metric it is"))?;
-            let which = match parameters.name() {
-                // As in a path, because it is put into queries.
-                Some(name) => {
-                    Which::Named(path::one(name).map_err(|error| ApiError::bad_request(&error))?)
-                }
-                None => Which::Selected(parameters.labels()?),
-            };
-            Subject::Objects { resource: resource.to_owned(), which }
+            Subject::Objects { resource: resource.to_owned(), which: which()? }
+        }
+        MetricsApi::Resource => {
+            if path.namespace.is_none() {
+                return Err(bad("usage is explained of the pods of a namespace"));
+            }
+            let container = parameters.container().map(str::to_owned);
+            Subject::Usage { which: which()?, container }
         }
     };
     Ok(Inquiry {
@@ -198,6 +208,9 @@ async fn may(api: &Api, user: &Arc<User>, attributes: &Attributes<'_>) -> bool {
 fn read<'a>(asked: &'a Asked, namespace: &'a str) -> Attributes<'a> {
     let metric = Cow::from(asked.metric.as_str());
     let (verb, version, resource, name, subresource) = match &asked.of {
+        Of::Objects { .. } if asked.usage.is_some() => {
+            ("list", "v1beta1", "pods".into(), Cow::default(), Cow::default())
+        }
         Of::External => ("list", "v1beta1", metric, Cow::default(), Cow::default()),
         Of::Objects { kind, which } => {
             let resource = match kind {
@@ -214,6 +227,7 @@ fn read<'a>(asked: &'a Asked, namespace: &'a str) -> Attributes<'a> {
     let group = match asked.api() {
         MetricsApi::Custom => CUSTOM.name,
         MetricsApi::External => EXTERNAL.name,
+        MetricsApi::Resource => RESOURCE.name,
     };
     let target = Target::Resource {
         group: group.into(),

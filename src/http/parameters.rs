@@ -18,6 +18,7 @@ pub(super) struct Parameters<'a> {
     api: Option<Cow<'a, str>>,
     resource: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
+    container: Option<Cow<'a, str>>,
     at_zero: Option<Cow<'a, str>>,
     namespace: Option<Cow<'a, str>>,
     metric: Option<Cow<'a, str>>,
@@ -47,6 +48,7 @@ impl<'a> Parameters<'a> {
                 "api" => &mut parameters.api,
                 "resource" => &mut parameters.resource,
                 "name" => &mut parameters.name,
+                "container" => &mut parameters.container,
                 "atZero" => &mut parameters.at_zero,
                 "namespace" => &mut parameters.namespace,
                 "metric" => &mut parameters.metric,
@@ -97,6 +99,11 @@ impl<'a> Parameters<'a> {
     /// Of an explanation: the one object that is asked about.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Of an explanation of usage: the container that is asked about.
+    pub(super) fn container(&self) -> Option<&str> {
+        self.container.as_deref()
     }
 
     /// Of an explanation: whether the workload has zero replicas.

@@ -118,7 +118,7 @@ impl<'a> Route<'a> {
                 let group = group_of(group).filter(|group| group.versions.contains(&version))?;
                 let rest = rest.filter(|rest| !rest.is_empty());
                 match (group, rest) {
-                    (CUSTOM | EXTERNAL, Some(rest)) if path::is_explanation(rest) => {
+                    (_, Some(rest)) if path::is_explanation(rest) => {
                         Self::Explanation(group_version, rest)
                     }
                     (CUSTOM | EXTERNAL, Some(PAGE)) => Self::StatusPage(PageFile::Page),

@@ -13,11 +13,13 @@ use crate::{
     explain::cluster::{CONTROLLER, Cluster, ServiceAccount},
 };
 
-/// Reviews the rights of the controller of autoscalers on these metrics, and those of the server behind a Service.
+/// Reviews the rights of the controller of autoscalers on these metrics, and those of the server behind its Service; `candidate` is
+/// the one that may be its Service where that is not known.
 pub(super) async fn look(
     cluster: &Cluster,
     listed: &[Inquiry],
     service: Option<&str>,
+    candidate: Option<&str>,
 ) -> Vec<Finding> {
     let mut reviews = Vec::new();
     for inquiry in listed {
@@ -26,24 +28,27 @@ pub(super) async fn look(
     }
     let mut findings = Vec::new();
     findings.extend(access::controller(&CONTROLLER.to_string(), &reviews));
-    findings.extend(server(cluster, service).await);
+    findings.extend(server(cluster, service, candidate).await);
     findings
 }
 
 fn called(inquiry: &Inquiry) -> String {
     match &inquiry.subject {
         Of::Objects { resource, .. } => format!("{resource}/{}", inquiry.metric),
-        Of::External => inquiry.metric.clone(),
+        Of::External | Of::Usage { .. } => inquiry.metric.clone(),
     }
 }
 
-async fn server(cluster: &Cluster, service: Option<&str>) -> Vec<Finding> {
+async fn server(cluster: &Cluster, service: Option<&str>, candidate: Option<&str>) -> Vec<Finding> {
     let unknown = |why: &str| {
         let message = format!("the rights of the server are not known: {why}");
         vec![Finding::unchecked(Subject::Access(Who::Server), message)]
     };
     let Some((namespace, name)) = service.and_then(|service| service.split_once('/')) else {
-        return unknown("no Service of loadline is registered");
+        return unknown(&match candidate {
+            Some(candidate) => format!("whether Service {candidate} is loadline's is not known"),
+            None => "no Service of loadline is registered".to_owned(),
+        });
     };
     let account = match account(cluster, namespace, name).await {
         Ok(account) => account,
@@ -67,6 +72,10 @@ async fn account(cluster: &Cluster, namespace: &str, name: &str) -> Result<Strin
         |service: &&Value| service.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
     let service = services.iter().find(is_it);
     let service = service.ok_or_else(|| format!("there is no Service {namespace}/{name}"))?;
+    if service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName") {
+        let text = "leads out of the cluster (ExternalName), so its service account is not known";
+        return Err(format!("Service {namespace}/{name} {text}"));
+    }
     let selector = service.pointer("/spec/selector").and_then(Value::as_object);
     let pairs = selector.into_iter().flatten();
     let pairs = pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));

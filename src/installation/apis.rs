@@ -45,6 +45,8 @@ pub(super) async fn look(cluster: &Cluster, rules: Option<&Rules>) -> Apis {
         apis.facts.push(facts);
         apis.ways.push((api, step, whom));
     }
+    let (step, whom) = cluster.registration(Api::Resource).await;
+    apis.ways.push((Api::Resource, step, whom));
     // metrics-server has it unless there are rules for it.
     if is_wanted(RESOURCE) == Some(true) {
         apis.facts.push(registered(cluster, RESOURCE, Some(true)).await);
@@ -94,6 +96,7 @@ fn listed(document: &Value, api: Api) -> Vec<Inquiry> {
 fn inquiry(listed: &str, api: Api) -> Option<Inquiry> {
     let (subject, metric) = match api {
         Api::External => (Subject::External, listed),
+        Api::Resource => return None,
         Api::Custom => {
             let (resource, metric) = listed.split_once('/')?;
             let which = Which::Selected(Selector::default());

@@ -91,6 +91,8 @@ impl Installed<'_> {
         let group = match inquiry.api() {
             Api::Custom => CUSTOM.name,
             Api::External => EXTERNAL.name,
+            // Whoever serves it is asked.
+            Api::Resource => return false,
         };
         let mut of_group = self.apis.facts.iter().filter(|api| api.group == group);
         of_group.any(|api| api.is_of_another(self.service.as_deref()))
@@ -119,7 +121,7 @@ impl Environment for Installed<'_> {
     async fn metric(&self, way: &Way, inquiry: &Inquiry, known: Known) -> Result<Answered, Step> {
         if self.is_of_another(inquiry) {
             let seen = format!("{} is served by another server", inquiry.metric);
-            let found = Found { values: Err(seen.clone()), query: String::new(), history: None };
+            let found = Found::missing(seen.clone());
             return Ok(Answered { steps: vec![Step::unknown(name::VALUES, seen)], found });
         }
         self.cluster.metric(way, inquiry, known).await

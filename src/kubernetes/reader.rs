@@ -1,7 +1,8 @@
 //! What somebody reads of a cluster with a kubeconfig of their own, as `kubectl` does.
 
 use std::{
-    fmt,
+    error::Error as _,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use http_body_util::BodyExt as _;
 use kube::{
     Client, Config,
     client::Body,
-    config::{AuthInfo, KubeConfigOptions},
+    config::{AuthInfo, KubeConfigOptions, KubeconfigError},
     core::Status,
 };
 use serde_json::Value;
@@ -231,7 +232,6 @@ impl Refused {
 
 /// The configuration of a kubeconfig, or of the one that `kubectl` would take, or of the cluster that we run in.
 async fn config(file: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
-    let failed = |error: &dyn fmt::Display| Error::Config(error.to_string());
     let options =
         KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     match file {
@@ -243,9 +243,32 @@ async fn config(file: Option<&Path>, context: Option<&str>) -> Result<Config, Er
             config.map_err(|error| failed(&error))
         }
         None if context.is_some() => {
-            Config::from_kubeconfig(&options).await.map_err(|error| failed(&error))
+            let config = Config::from_kubeconfig(&options).await;
+            config.map_err(|error| Error::Config(unusable(&error)))
         }
-        None => Config::infer().await.map_err(|error| failed(&error)),
+        None => Config::infer().await.map_err(|error| {
+            // That it is no pod of a cluster either is the usual case, and helps nobody.
+            let kubeconfig = error.source().and_then(|source| source.downcast_ref());
+            Error::Config(kubeconfig.map_or_else(|| error.to_string(), unusable))
+        }),
+    }
+}
+
+/// Why there is no kubeconfig that can be used, and what to do.
+fn unusable(error: &KubeconfigError) -> String {
+    let name_one = "name one by --kubeconfig or the variable KUBECONFIG";
+    match error {
+        KubeconfigError::FindPath => format!("there is no kubeconfig: {name_one}"),
+        KubeconfigError::ReadConfig(error, path) if error.kind() == io::ErrorKind::NotFound => {
+            format!("there is no kubeconfig {}: {name_one}", path.display())
+        }
+        KubeconfigError::ReadConfig(error, path) => {
+            format!("the kubeconfig {} cannot be read: {error}", path.display())
+        }
+        KubeconfigError::CurrentContextNotSet => {
+            "the kubeconfig has no current context: name one by --context".to_owned()
+        }
+        error => format!("the kubeconfig cannot be used: {error}"),
     }
 }
 

@@ -2,7 +2,11 @@
 
 use crate::{
     cache::FetchError,
-    core::{plan::PlanError, rules::RuleId},
+    core::{
+        explain::{Inquiry, command::ExplainBy},
+        plan::PlanError,
+        rules::RuleId,
+    },
     kubernetes,
     planner::Failure,
     prometheus::PublicError,
@@ -12,7 +16,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The kind is not known, there is no such metric for it, or no sample for the named object.
-    #[error("the server could not find the metric {metric} for {of}: {cause}; run: {command}")]
+    #[error("the server could not find the metric {metric} for {of}: {cause}; run: {}", .inquiry.command(.by))]
     UnknownMetric {
         /// The metric.
         metric: String,
@@ -20,8 +24,10 @@ pub enum ReadError {
         of: String,
         /// What an administrator can look at.
         cause: String,
-        /// The command that says more.
-        command: String,
+        /// The question whose answer says more.
+        inquiry: Box<Inquiry>,
+        /// How it is asked.
+        by: ExplainBy,
     },
     /// No discovery has succeeded yet.
     #[error("unable to fetch metrics: not discovered yet: {cause}")]
@@ -75,6 +81,14 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The same, with the command by which this server is asked for more.
+    pub(super) fn explained_by(mut self, how: &ExplainBy) -> Self {
+        if let Self::UnknownMetric { by, .. } = &mut self {
+            by.clone_from(how);
+        }
+        self
+    }
+
     /// Why a query of a rule could not be planned or was not answered.
     pub(super) fn of(rule: RuleId, failure: Failure) -> Self {
         match failure {

@@ -94,6 +94,13 @@ impl Reads {
         &self,
         request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
+        self.external_values(request).await.map_err(|error| error.explained_by(&self.explain_by))
+    }
+
+    async fn external_values(
+        &self,
+        request: &ExternalRequest,
+    ) -> Result<ExternalValues, ReadError> {
         let ExternalRequest { path, selector } = request;
         let entry = self.external_entry(request).await?;
         let rule = &entry.rule.base;

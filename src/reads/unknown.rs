@@ -4,6 +4,7 @@ use super::{MetricRequest, ReadError, external::ExternalRequest};
 use crate::{
     core::{
         catalog::Catalog,
+        explain::command::ExplainBy,
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
         rules::RuleId,
@@ -71,7 +72,8 @@ pub(super) fn unknown_external(
         metric: metric.clone(),
         of: String::new(),
         cause: catalog.why_unknown_external(metric),
-        command: request.inquiry().command(),
+        inquiry: Box::new(request.inquiry()),
+        by: ExplainBy::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The explanation of a metric, as the deployed server sends it to `loadline explain`.
 //!
-//! It is read at `explanations/METRIC` below a version of custom.metrics.k8s.io and of external.metrics.k8s.io: a resource of its
-//! own for who may read it, in groups that kube-apiserver sends to us anyway.
+//! It is read at `explanations/METRIC` below a version of custom.metrics.k8s.io, external.metrics.k8s.io and metrics.k8s.io, where
+//! the metric is `cpu` or `memory`: a resource of its own for who may read it, in groups that kube-apiserver sends to us anyway.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ pub enum DecodeError {
 /// Encodes an answer, for a version of a group.
 pub fn encode(api_version: &str, answered: Answered) -> Vec<u8> {
     let Answered { steps, found } = answered;
-    let Found { values, query, history } = found;
+    let Found { values, query, history, .. } = found;
     let step = |step: Step| {
         let (cause, severity) = step.cause.unzip();
         ExplainedStep { step, cause, severity }
@@ -104,7 +104,7 @@ pub fn decode(text: &str) -> Result<Answered, DecodeError> {
     let value = |value: ExplainedValue| (value.name, value.milli);
     let values = document.values.map(|values| values.into_iter().map(value).collect());
     let values = values.ok_or_else(|| document.reason.unwrap_or_else(|| "no value".to_owned()));
-    let found = Found { values, query: document.query, history: document.past_day };
+    let found = Found::new(values, document.query, document.past_day);
     Ok(Answered { steps: document.steps.into_iter().map(step).collect(), found })
 }
 
@@ -115,12 +115,27 @@ pub fn path(prefix: &str, inquiry: &Inquiry) -> String {
     let place = namespace.as_ref().map_or(String::new(), |it| format!("namespaces/{it}/"));
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("api", word(inquiry.api()));
-    if let Subject::Objects { resource, which } = subject {
-        query.append_pair("resource", resource);
-        match which {
-            Which::Named(name) => query.append_pair("name", name),
-            Which::Selected(selector) => query.append_pair("labelSelector", &selector.to_string()),
-        };
+    let which = match subject {
+        Subject::External => None,
+        Subject::Objects { resource, which } => {
+            query.append_pair("resource", resource);
+            Some(which)
+        }
+        Subject::Usage { which, container } => {
+            if let Some(container) = container {
+                query.append_pair("container", container);
+            }
+            Some(which)
+        }
+    };
+    match which {
+        Some(Which::Named(name)) => {
+            query.append_pair("name", name);
+        }
+        Some(Which::Selected(selector)) => {
+            query.append_pair("labelSelector", &selector.to_string());
+        }
+        None => {}
     }
     if !selector.is_empty() {
         query.append_pair("metricLabelSelector", &selector.to_string());
@@ -136,12 +151,13 @@ fn word(api: Api) -> &'static str {
     match api {
         Api::Custom => "custom",
         Api::External => "external",
+        Api::Resource => "resource",
     }
 }
 
 /// The API that a word of a query means.
 pub fn api(text: &str) -> Option<Api> {
-    [Api::Custom, Api::External].into_iter().find(|api| word(*api) == text)
+    [Api::Custom, Api::External, Api::Resource].into_iter().find(|api| word(*api) == text)
 }
 
 #[cfg(test)]
@@ -157,7 +173,7 @@ mod tests {
         ];
         let history = Some(PastDay { highest: 2.5, steps: 60.0 });
         for values in [Ok(vec![("web-0".to_owned(), 1500)]), Err("no value".to_owned())] {
-            let found = Found { values, query: "up".to_owned(), history };
+            let found = Found::new(values, "up".to_owned(), history);
             let text = encode("g/v1", Answered { steps: steps.clone(), found: found.clone() });
             let decoded = decode(std::str::from_utf8(&text).unwrap()).unwrap();
             assert_eq!((decoded.steps, decoded.found), (steps.clone(), found));

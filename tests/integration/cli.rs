@@ -221,6 +221,61 @@ async fn signals_end_a_server() {
     request.await.unwrap().unwrap_err();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_kubeconfig_one_sentence_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["explain", "pods", "m"][..],
+        &["check", "--live"],
+        &["compare", "--with=https://127.0.0.1:1"],
+        &["migrate", "keda"],
+    ] {
+        let mut command = loadline(arguments);
+        command.env("HOME", folder.path()).env_remove("KUBECONFIG");
+        command.env_remove("KUBERNETES_SERVICE_HOST");
+        let ended = Process::start(command, "cargo builds it").end().await;
+        refused(
+            &ended,
+            2,
+            &["there is no kubeconfig", "--kubeconfig or the variable KUBECONFIG"],
+            1,
+        );
+        assert!(!ended.stderr.contains("infer"), "{ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_of_a_404_asks_the_standalone_server() {
+    let backend = Backend::start(knows(&["m"], |_| {
+        Answer::Data(serde_json::json!({"resultType": "vector", "result": []}))
+    }))
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig").display().to_string();
+    let flag = format!("--write-kubeconfig={kubeconfig}");
+    let (_process, address) = server(&backend, &folder, &[&flag]).await;
+    let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/n/pods/web-0/absent";
+    let client = client();
+    let said = until("the rules are discovered", async || {
+        let text = client.get(format!("https://{address}{path}")).bearer_auth(token(&kubeconfig));
+        let text = text.send().await.ok()?.text().await.ok()?;
+        text.contains("run: ").then_some(text)
+    })
+    .await;
+    let wanted = format!("loadline explain --kubeconfig={kubeconfig} -n n pods/web-0 absent");
+    assert!(said.contains(&wanted), "{said}");
+    let words: Vec<_> = wanted.split(' ').skip(1).chain(["-o=json"]).collect();
+    let ended = run(&words).await;
+    assert!(ended.stdout.contains("\"cause\": \"unknown-metric\""), "{ended:?}");
+}
+
+/// The token of a kubeconfig that the server has written.
+fn token(kubeconfig: &str) -> String {
+    let text = fs::read_to_string(kubeconfig).unwrap();
+    let config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    config["users"][0]["user"]["token"].as_str().unwrap().to_owned()
+}
+
 /// Users in hundreds of groups come with as many headers, which HTTP/1.1 counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_headers_without_http2() {

@@ -338,6 +338,7 @@ async fn in_a_cluster(prometheus: &str) -> (Kubernetes, App) {
     until("the server is ready", async || (app.get("/readyz").await.status == 200).then_some(()))
         .await;
     for group in ["custom.metrics.k8s.io", "external.metrics.k8s.io"] {
+        cluster.register(&format!("v1beta1.{group}"), "monitoring", "loadline");
         cluster.aggregate(group, app.client.clone(), app.url(""));
     }
     (cluster, app)

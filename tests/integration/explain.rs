@@ -240,7 +240,9 @@ async fn every_cause_of_a_metric_is_named() {
         ("external ok", "wrong-api", 1),
     ] {
         let words: Vec<&str> = question.split(' ').collect();
-        let arguments = [&words[..], &web].concat();
+        // A name and a selector exclude each other.
+        let web = if question.contains('/') { &web[..1] } else { &web[..] };
+        let arguments = [&words[..], web].concat();
         let (answer, ended) = explain(folder.path(), &store.url, &arguments).await;
         is_named(&arguments, &answer, cause);
         assert_eq!(ended, Some(code), "{question}");
@@ -334,6 +336,34 @@ async fn every_cause_of_an_autoscaler_is_named() {
 }
 
 #[tokio::test]
+async fn the_leading_metric_is_named_and_v1_is_converted() {
+    let exporter = Exporter::start(page()).await;
+    let store = Store::prometheus(&exporter).await;
+    let folder = folder();
+    let mut hpa = autoscaler("web", &of_pods("ok", "70"));
+    hpa["spec"]["metrics"] = json!([of_pods("ok", "100"), of_pods("ok", "70")]);
+    let path = folder.path().join("hpa.yaml");
+    fs::write(&path, hpa.to_string()).unwrap();
+    let (answer, _) = explain(folder.path(), &store.url, &["-f=hpa.yaml"]).await;
+    let leads = |at: usize| answer["hpa"]["metrics"][at]["leads"].clone();
+    assert_eq!((leads(0), leads(1)), (json!(false), json!(true)), "{answer:#}");
+    let decision = answer["steps"].as_array().unwrap().last().unwrap()["seen"].clone();
+    assert!(decision.as_str().unwrap().ends_with("recommend 3, by ok (ok 2)"), "{decision}");
+
+    let metrics =
+        json!([{"type": "Pods", "pods": {"metricName": "ok", "targetAverageValue": "70"}}]);
+    let v1 = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "n",
+            "annotations": {"autoscaling.alpha.kubernetes.io/metrics": metrics.to_string()}},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 1, "maxReplicas": 3}});
+    fs::write(path, v1.to_string()).unwrap();
+    let (answer, _) = explain(folder.path(), &store.url, &["-f=hpa.yaml"]).await;
+    is_named(&["v1"], &answer, "");
+    assert_eq!(answer["hpa"]["desired"], 3, "{answer:#}");
+}
+
+#[tokio::test]
 async fn series_that_have_ended_are_told_from_those_that_never_were() {
     let now = jiff::Timestamp::now().as_second();
     let sample =
@@ -413,9 +443,19 @@ async fn every_failure_of_a_backend_is_named() {
 #[tokio::test]
 async fn usage_errors_end_with_2() {
     let folder = folder();
-    for arguments in
-        [&["nonsense"][..], &["hpa/absent"], &["-f=absent.yaml"], &["pods", "ok", "-l=a in"]]
-    {
+    fs::write(folder.path().join("hpa.yaml"), autoscaler("web", &of_pods("ok", "1")).to_string())
+        .unwrap();
+    for arguments in [
+        &["nonsense"][..],
+        &["hpa/absent"],
+        &["-f=absent.yaml"],
+        &["pods", "ok", "-l=a in"],
+        // What would be ignored.
+        &["pods/web-0", "ok", "-l=app=web"],
+        &["-f=hpa.yaml", "-l=app=web"],
+        &["-f=hpa.yaml", "--metric-selector=a"],
+        &["-f=hpa.yaml", "-n=other"],
+    ] {
         let all = [
             "explain",
             "-c=rules.yaml",

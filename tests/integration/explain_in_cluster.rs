@@ -22,7 +22,12 @@ rules:
 - {seriesQuery: wide, metricsQuery: 'sum(<<.Series>>) by (pod)', resources: *all}
 externalRules:
 - {seriesQuery: q, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}', resources: {namespaced: false}}
+resourceRules:
+  cpu: {containerQuery: 'sum(rate(cpu_seconds{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)', containerLabel: container, resources: *all}
+  memory: {containerQuery: 'sum(memory_bytes{<<.LabelMatchers>>}) by (<<.GroupBy>>)', containerLabel: container, resources: *all}
 ";
+
+const GROUPS: [&str; 3] = ["custom.metrics.k8s.io", "external.metrics.k8s.io", "metrics.k8s.io"];
 
 /// In nothing that a tenant of `own` may see.
 const SECRETS: [&str; 2] = ["hidden", "424242"];
@@ -48,7 +53,13 @@ fn query(asked: &Asked) -> Answer {
         return vector(&[(json!({}), if query.contains("ns=\"own\"") { "2" } else { "424242" })]);
     }
     let own = [(of("own", "web-0"), "2"), (of("own", "web-1"), "2")];
+    let used = |value: &'static str| {
+        let of = |pod: &str| (json!({"pod": pod, "ns": "own", "container": "web"}), value);
+        vector(&[of("web-0"), of("web-1")])
+    };
     match query {
+        query if query.contains("rate(cpu_seconds") => used("0.3"),
+        query if query.contains("sum(memory_bytes") => used("1024"),
         query if query.contains("__name__=\"elsewhere\"") => vector(&[other]),
         query if query.contains("__name__=") => vector(&[own[0].clone(), other]),
         query if query.contains("elsewhere{") => vector(&[]),
@@ -128,11 +139,11 @@ impl Stage {
             (app.get("/readyz").await.status == 200).then_some(())
         })
         .await;
-        for group in ["custom.metrics.k8s.io", "external.metrics.k8s.io"] {
+        for group in GROUPS {
             cluster.aggregate(group, app.client.clone(), app.url(""));
         }
-        for version in ["v1beta1.custom", "v1beta2.custom", "v1beta1.external"] {
-            let name = format!("{version}.metrics.k8s.io");
+        for version in ["v1beta1.custom.", "v1beta2.custom.", "v1beta1.external.", "v1beta1."] {
+            let name = format!("{version}metrics.k8s.io");
             cluster.register(&name, "monitoring", "loadline");
             cluster.judge(&name, "True", "all checks passed");
         }
@@ -307,6 +318,10 @@ fn of_pods(metric: &str) -> Value {
         "target": {"type": "AverageValue", "averageValue": "1"}}})
 }
 
+fn of_cpu(target: &Value) -> Value {
+    json!({"type": "Resource", "resource": {"name": "cpu", "target": target}})
+}
+
 fn of_queue(metric: &str) -> Value {
     json!({"type": "External", "external": {"metric": {"name": metric},
         "target": {"type": "AverageValue", "averageValue": "1"}}})
@@ -468,4 +483,122 @@ async fn what_is_in_the_way_in_a_cluster_is_named() {
     stage.cluster.delete("deployments", "own", "web");
     let (answer, _) = stage.explain(&["hpa/web"]).await;
     is_named(&answer, "hpa-target-not-found");
+}
+
+/// Pods of the Deployment that request CPU, or not.
+fn apply_pods(stage: &Stage, requests: &Value) {
+    let ready = json!({"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:05Z"}]});
+    let owner = json!([{"kind": "ReplicaSet", "name": "web-5d4f", "controller": true}]);
+    for name in ["web-0", "web-1"] {
+        let body = json!({"metadata": {"ownerReferences": owner}, "status": ready,
+            "spec": {"containers": [{"name": "web", "resources": {"requests": requests}}]}});
+        stage.cluster.apply(Stored::new("pods", "own", name, &[("app", "web")]).with(body));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_explained_as_metrics_are() {
+    let stage = Stage::new().await;
+    apply_pods(&stage, &json!({"cpu": "100m"}));
+    let percent = of_cpu(&json!({"type": "Utilization", "averageUtilization": 100}));
+    stage.apply(&autoscaler(&percent));
+    let (answer, code) = stage.explain(&["hpa/web"]).await;
+    // 300m of 100m on each of two pods ask for 6, and 4 are as many as may be added at once.
+    is_named(&answer, "");
+    assert_eq!((code, &answer["hpa"]["desired"]), (Some(0), &json!(4)), "{answer:#}");
+    assert_eq!(answer["hpa"]["metrics"][0]["value"], "300%", "{answer:#}");
+    let shown = answer["steps"].to_string();
+    for seen in
+        ["resourceRules.cpu", "cpu_seconds", "web-0=300m, web-1=300m", "v1beta1.metrics.k8s.io"]
+    {
+        assert!(shown.contains(seen), "{seen}: {answer:#}");
+    }
+    let (answer, _) = stage.explain(&["usage", "memory", "-l=app=web"]).await;
+    is_named(&answer, "");
+    assert!(answer["steps"].to_string().contains("web-0=1024"), "{answer:#}");
+    // What the server says to whom.
+    let path = "/apis/metrics.k8s.io/v1beta1/namespaces/own/explanations/cpu";
+    assert_eq!(cause(&stage.ask("tenant", path).await), None);
+    assert_eq!(stage.ask("stranger", path).await.status, 403);
+    let elsewhere = path.replace("own", "other");
+    assert_eq!(stage.ask("tenant", &elsewhere).await.status, 403);
+
+    let of_container = json!({"type": "ContainerResource", "containerResource": {
+        "name": "cpu", "container": "absent", "target": {"type": "AverageValue", "averageValue": "1"}}});
+    stage.apply(&autoscaler(&of_container));
+    let (answer, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&answer, "names-differ");
+
+    stage.apply(&autoscaler(&percent));
+    stage.backend.play(with(|asked| {
+        let query = asked.parameter("query");
+        let is_of_cpu = query.contains("rate(cpu_seconds");
+        if is_of_cpu || query.contains("count_over_time") {
+            vector(&[])
+        } else {
+            self::query(asked)
+        }
+    }));
+    let (answer, code) = stage.explain(&["hpa/web"]).await;
+    assert_eq!(code, Some(1), "{answer:#}");
+    is_named(&answer, "too-few-samples");
+    // CPU is known, and usage is served of pods whose memory is known, too.
+    stage.backend.play(with(|asked| match asked.parameter("query") {
+        query if query.contains("memory_bytes") => vector(&[]),
+        _ => query(asked),
+    }));
+    let (answer, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&answer, "series-absent");
+    assert!(answer["steps"].to_string().contains("memory_bytes"), "{answer:#}");
+    stage.backend.play(with(query));
+
+    apply_pods(&stage, &json!({"memory": "1Gi"}));
+    let (answer, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&answer, "hpa-request-missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_of_another_server_is_as_it_should_be() {
+    let stage = Stage::new().await;
+    apply_pods(&stage, &json!({"cpu": "100m"}));
+    let average = of_cpu(&json!({"type": "AverageValue", "averageValue": "100m"}));
+    stage.apply(&autoscaler(&average));
+    let name = "v1beta1.metrics.k8s.io";
+    let container = json!({"name": "web", "usage": {"cpu": "200m", "memory": "1Ki"}});
+    let pod = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "own"}, "timestamp": "2026-11-29T12:00:00Z",
+        "window": "30s", "containers": [container]})
+    };
+    let list = json!({"kind": "PodMetricsList", "items": [pod("web-0"), pod("web-1")]});
+    let served = std::sync::Arc::new(std::sync::Mutex::new(list));
+    let answer = std::sync::Arc::clone(&served);
+    let pods = move || {
+        let list = answer.lock().unwrap().clone();
+        async move { axum::Json(list) }
+    };
+    let path = "/apis/metrics.k8s.io/v1beta1/namespaces/own/pods";
+    let router = axum::Router::new().route(path, axum::routing::get(pods));
+    let (url, _task) = crate::support::serve(router).await;
+    stage.cluster.aggregate("metrics.k8s.io", reqwest::Client::new(), url.clone());
+    stage.cluster.register(name, "kube-system", "metrics-server");
+    let (explained, code) = stage.explain(&["hpa/web"]).await;
+    is_named(&explained, "");
+    assert_eq!((code, &explained["hpa"]["desired"]), (Some(0), &json!(4)), "{explained:#}");
+    assert!(explained["steps"].to_string().contains("by its name metrics-server"), "{explained:#}");
+
+    *served.lock().unwrap() = json!({"kind": "PodMetricsList", "items": []});
+    let (explained, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&explained, "not-ready");
+    stage.cluster.judge(name, "False", "no endpoints");
+    let (explained, code) = stage.explain(&["hpa/web"]).await;
+    is_named(&explained, "apiservice-unavailable");
+    assert_eq!(code, Some(1));
+    stage.cluster.register(name, "keda", "keda-operator-metrics-apiserver");
+    let (explained, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&explained, "apiservice-other-owner");
+    stage.cluster.unregister(name);
+    stage.cluster.aggregate("metrics.k8s.io", reqwest::Client::new(), url + "/nobody");
+    let (explained, _) = stage.explain(&["hpa/web"]).await;
+    is_named(&explained, "apiservice-missing");
 }

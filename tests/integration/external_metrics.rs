@@ -325,7 +325,7 @@ async fn unknown_names_are_cheap_and_new_ones_are_found() {
         assert_eq!(
             reply.failure(),
             format!(
-                "the server could not find the metric unknown_{i} for : no rule of externalRules serves a metric of this name; run: loadline explain -n n external unknown_{i}"
+                "the server could not find the metric unknown_{i} for : no rule of externalRules serves a metric of this name; run: loadline explain --config=RULES --prometheus-url=URL -n n external unknown_{i}"
             )
         );
     }

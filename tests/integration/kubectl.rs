@@ -78,7 +78,10 @@ async fn kubectl_reads_from_a_standalone_server() {
     assert_eq!(ended.code, Some(1));
     assert_eq!(
         ended.stderr.trim_end(),
-        "Error from server (NotFound): the server could not find the metric unknown for pods: no rule serves a metric of this name; run: loadline explain -n n pods unknown"
+        format!(
+            "Error from server (NotFound): the server could not find the metric unknown for pods: no rule serves a metric of this name; run: loadline explain --kubeconfig={} -n n pods unknown",
+            config.display()
+        )
     );
 
     let wrong = changed(&config, &folder, |config| {

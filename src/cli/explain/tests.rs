@@ -2,7 +2,7 @@ use clap::Parser as _;
 
 use super::*;
 use crate::core::{
-    explain::{Inquiry, Subject, facts::Which},
+    explain::{Inquiry, Subject, command::ExplainBy, facts::Which},
     selector::Selector,
 };
 
@@ -34,6 +34,7 @@ fn the_command_of_an_inquiry_asks_it() {
         is_at_zero: false,
     };
     let pods = |which| Subject::Objects { resource: "pods".to_owned(), which };
+    let usage = |which| Subject::Usage { which, container: None };
     let named = || pods(Which::Named("web-0".to_owned()));
     let selected = |text| pods(Which::Selected(selector(text)));
     for (inquiry, arguments) in [
@@ -44,8 +45,13 @@ fn the_command_of_an_inquiry_asks_it() {
         (inquiry(Subject::External, "m", "!q"), "--selector='!q' external m"),
         (inquiry(named(), "--config=/x", ""), "-- pods/web-0 --config=/x"),
         (inquiry(named(), "$(id)'", ""), r"pods/web-0 '$(id)'\'''"),
+        (
+            inquiry(usage(Which::Selected(selector("app=web"))), "cpu", ""),
+            "--selector=app=web usage cpu",
+        ),
+        (inquiry(usage(Which::Named("web-0".to_owned())), "memory", ""), "usage/web-0 memory"),
     ] {
-        let command = inquiry.command();
+        let command = inquiry.command(&ExplainBy::Cluster);
         assert_eq!(command, format!("loadline explain -n n {arguments}"));
         assert_eq!(asked_by(&command), inquiry, "{command}");
     }

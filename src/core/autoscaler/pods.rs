@@ -179,7 +179,7 @@ impl Pod {
 
     /// The request of the pod or of one of its containers, in thousandths. Fails if a request is missing: a utilization is
     /// relative to it.
-    pub(super) fn request(&self, resource: &str, container: Option<&str>) -> Result<i64, String> {
+    pub fn request(&self, resource: &str, container: Option<&str>) -> Result<i64, String> {
         let name = &self.name;
         let of_container = |container: &str, requests: &BTreeMap<String, i64>| {
             requests.get(resource).copied().ok_or_else(|| {

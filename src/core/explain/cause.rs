@@ -132,6 +132,8 @@ causes! {
     HpaTargetUnreachable = "hpa-target-unreachable", Doubtful;
     /// The workload that the autoscaler names does not exist.
     HpaTargetNotFound = "hpa-target-not-found", Failed;
+    /// A container requests nothing of the resource that a utilization is about.
+    HpaRequestMissing = "hpa-request-missing", Failed;
     /// The autoscaler wants more or fewer replicas than it may have.
     HpaAtLimit = "hpa-at-limit", Normal;
     /// The value is off its target by less than the tolerance.

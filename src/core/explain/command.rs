@@ -3,10 +3,30 @@
 use super::{Inquiry, Subject, facts::Which};
 use crate::core::{selector::Selector, shell::quote};
 
+/// How usage is called in a question.
+pub const USAGE: &str = "usage";
+
+/// How `loadline explain` reaches a server.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum ExplainBy {
+    /// By the cluster of the user's kubeconfig.
+    #[default]
+    Cluster,
+    /// By a kubeconfig of the server itself, which is in no cluster.
+    Kubeconfig(String),
+    /// Not at all: the same rules and the same backend are asked.
+    Files,
+}
+
 impl Inquiry {
     /// The `loadline explain` that asks this, for a POSIX shell.
-    pub fn command(&self) -> String {
-        let mut command = "loadline explain".to_owned();
+    pub fn command(&self, by: &ExplainBy) -> String {
+        let mut command = match by {
+            ExplainBy::Cluster => "loadline explain".to_owned(),
+            ExplainBy::Kubeconfig(file) => format!("loadline explain --kubeconfig={}", quote(file)),
+            // Clients are not told which they are.
+            ExplainBy::Files => "loadline explain --config=RULES --prometheus-url=URL".to_owned(),
+        };
         let mut push = |before: &str, word: &str| {
             command.push_str(before);
             command.push_str(&quote(word));
@@ -16,6 +36,12 @@ impl Inquiry {
         }
         let (object, selector, metric_selector) = match &self.subject {
             Subject::External => ("external".to_owned(), &self.selector, None),
+            Subject::Usage { which: Which::Named(name), .. } => {
+                (format!("{USAGE}/{name}"), &Selector::default(), None)
+            }
+            Subject::Usage { which: Which::Selected(selector), .. } => {
+                (USAGE.to_owned(), selector, None)
+            }
             Subject::Objects { resource, which: Which::Named(name) } => {
                 (format!("{resource}/{name}"), &Selector::default(), Some(&self.selector))
             }

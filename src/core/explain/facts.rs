@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::core::{
     kinds::Kind,
-    rules::{MetricRule, Nan},
+    rules::{Aggregate, MetricRule, Nan, RuleId},
     selector::Selector,
+    yaml::Place,
 };
 
 /// An API of metrics that rules are written for.
@@ -17,6 +18,8 @@ pub enum Api {
     Custom,
     /// external.metrics.k8s.io
     External,
+    /// metrics.k8s.io
+    Resource,
 }
 
 impl Api {
@@ -42,12 +45,23 @@ pub struct Asked {
     pub selector: Selector,
     /// Whether the workload that should own the objects has zero replicas.
     pub is_at_zero: bool,
+    /// Of the usage of a resource by pods, which metrics.k8s.io serves: the part of each pod.
+    pub usage: Option<UsagePart>,
+}
+
+/// The part of a pod whose usage is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum UsagePart {
+    /// All containers together.
+    Pod,
+    /// One container, by name.
+    Container(String),
 }
 
 /// Whose value is asked.
 #[derive(Clone, Debug)]
 pub enum Of {
-    /// Objects of a kind: custom.metrics.k8s.io.
+    /// Objects of a kind: custom.metrics.k8s.io, or the usage of pods.
     Objects {
         /// The kind; the text is what was written, where no such kind is known.
         kind: Result<Arc<Kind>, String>,
@@ -71,6 +85,7 @@ impl Asked {
     /// The API that is asked.
     pub fn api(&self) -> Api {
         match self.of {
+            _ if self.usage.is_some() => Api::Resource,
             Of::Objects { .. } => Api::Custom,
             Of::External => Api::External,
         }
@@ -169,7 +184,13 @@ pub struct ObjectsFacts {
 #[derive(Clone, Debug)]
 pub struct Served {
     /// The rule.
-    pub rule: MetricRule,
+    pub rule: RuleId,
+    /// Where it is in its file.
+    pub place: Place,
+    /// The key of its query.
+    pub query_key: &'static str,
+    /// How values of an external metric are put together; nothing for others.
+    pub aggregate: Option<Aggregate>,
     /// The series' name.
     pub series: String,
     /// The label that holds the object's name; nothing for external metrics.
@@ -178,6 +199,13 @@ pub struct Served {
     pub namespace_label: Option<String>,
     /// Whether readers may share a query, and why not.
     pub sharing: String,
+}
+
+impl Served {
+    /// The query in the file, for advice.
+    pub fn query(&self) -> String {
+        format!("{} of {}", self.query_key, self.rule)
+    }
 }
 
 /// The query and its answer.
@@ -203,7 +231,7 @@ pub struct AnswerFacts {
     pub values: Vec<(String, i64)>,
     /// Objects of which several samples were found.
     pub several: Vec<String>,
-    /// How NaN is served.
+    /// How NaN is served, where the rule can say so.
     pub nan: Option<Nan>,
 }
 

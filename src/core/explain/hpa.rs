@@ -78,6 +78,33 @@ pub struct Found {
     pub query: String,
     /// What the query has returned within a day, where that is known.
     pub history: Option<PastDay>,
+    /// Of usage: when that of each pod was measured, where that is known.
+    pub measured: BTreeMap<String, Measured>,
+}
+
+/// When usage was measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Measured {
+    /// The end of the window, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The window in milliseconds.
+    pub window_ms: i64,
+}
+
+impl Found {
+    /// A metric without values, and why.
+    pub fn missing(why: impl Into<String>) -> Self {
+        Self::new(Err(why.into()), String::new(), None)
+    }
+
+    /// A metric that is not usage.
+    pub fn new(
+        values: Result<Vec<(String, i64)>, String>,
+        query: String,
+        history: Option<PastDay>,
+    ) -> Self {
+        Self { values, query, history, measured: BTreeMap::new() }
+    }
 }
 
 /// What a query has returned within a day, in steps.
@@ -116,12 +143,24 @@ pub fn target_steps(metric: &Metric, found: &Found) -> Vec<Step> {
     steps
 }
 
+/// A utilization is relative to what pods request: the pod that requests nothing, if there is one.
+pub fn request_step(metric: &Metric, pods: &[OwnedPod]) -> Option<Step> {
+    let Source::Resource { resource, container } = &metric.source else { return None };
+    let Target::Utilization(_) = metric.target else { return None };
+    let why = pods.iter().find_map(|owned| owned.pod.request(resource, container.as_deref()).err());
+    let advice = format!(
+        "set `resources.requests.{resource}` of the container in the template of the pods, or use `averageValue` as the target"
+    );
+    let seen = format!("{}, and a utilization is relative to requests", why?);
+    Some(Step::found(name::TARGET, Cause::HpaRequestMissing, seen, advice))
+}
+
 fn words(name: &str) -> Vec<String> {
     name.to_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_owned).collect()
 }
 
 /// Whether the ratio of the value to its target stays as it is, or grows, as pods are added.
-fn compounds(metric: &str, query: &str) -> bool {
+pub fn compounds(metric: &str, query: &str) -> bool {
     let words = words(metric);
     let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     if has(&FALLS) {
@@ -203,8 +242,7 @@ pub fn decide(
         None => spec.min_replicas == 0,
     };
     let Some(workload) = workload else {
-        let metrics =
-            spec.metrics.iter().zip(found).map(|(metric, _)| outcome(metric, None)).collect();
+        let metrics = spec.metrics.iter().map(|metric| outcome(metric, None, false)).collect();
         let outcome = Outcome { current: None, desired: None, metrics, limited_by: None };
         return (
             outcome,
@@ -219,8 +257,14 @@ pub fn decide(
         is_scaled_to_zero,
     };
     let decision = spec.decide(&mut History::default(), situation);
+    let leader = match decision.basis {
+        Basis::Metrics { metric, .. } => Some(metric),
+        Basis::OutOfBounds | Basis::Disabled | Basis::Unreadable => None,
+    };
     let metrics = spec.metrics.iter().enumerate();
-    let metrics = metrics.map(|(at, metric)| outcome(metric, decision.proposals.get(at))).collect();
+    let metrics =
+        metrics.map(|(at, metric)| outcome(metric, decision.proposals.get(at), leader == Some(at)));
+    let metrics = metrics.collect();
     let outcome = Outcome {
         current: Some(decision.current),
         desired: Some(decision.desired),
@@ -249,8 +293,9 @@ fn conclusion(spec: &Spec, decision: &Decision) -> Step {
         Basis::OutOfBounds => {
             Step::good(name::DECISION, format!("{replicas}, to be within its limits"))
         }
-        Basis::Metrics { recommended, .. } => {
-            let seen = format!("{replicas}; the metrics recommend {recommended}");
+        Basis::Metrics { recommended, metric } => {
+            let by = leading(spec, decision, metric);
+            let seen = format!("{replicas}; the metrics recommend {recommended}{by}");
             let limited =
                 |cause, advice: &str| Step::found(name::DECISION, cause, seen.clone(), advice);
             match decision.limit {
@@ -283,12 +328,37 @@ fn conclusion(spec: &Spec, decision: &Decision) -> Step {
     }
 }
 
+/// Which of several metrics leads, as a part of a sentence, and what the others ask for.
+fn leading(spec: &Spec, decision: &Decision, leader: usize) -> String {
+    let Some(metric) = spec.metrics.get(leader).filter(|_| spec.metrics.len() > 1) else {
+        return String::new();
+    };
+    let others = spec.metrics.iter().zip(&decision.proposals).enumerate();
+    let others = others.filter(|(at, _)| *at != leader).map(|(_, (metric, proposal))| {
+        let number = match proposal {
+            Ok(proposal) => proposal.replicas.to_string(),
+            Err(_) => "nothing".to_owned(),
+        };
+        format!("{} {number}", called(metric))
+    });
+    let others: Vec<String> = others.collect();
+    format!(", by {} ({})", called(metric), others.join(", "))
+}
+
+/// The name of a metric, or of the resource whose usage it is.
+fn called(metric: &Metric) -> &str {
+    metric.name().unwrap_or_else(|| metric.resource())
+}
+
 fn reading(metric: &Metric, found: &Found, now_ms: i64) -> Result<Reading, String> {
     let values = found.values.as_ref().map_err(Clone::clone)?;
     match metric.source {
         Source::Pods { .. } | Source::Resource { .. } => {
             let sample = |(name, milli): &(String, i64)| {
-                (name.clone(), PodSample { milli: *milli, at_ms: now_ms, window_ms: 0 })
+                let now = Measured { at_ms: now_ms, window_ms: 0 };
+                let Measured { at_ms, window_ms } =
+                    found.measured.get(name).copied().unwrap_or(now);
+                (name.clone(), PodSample { milli: *milli, at_ms, window_ms })
             };
             let samples: BTreeMap<_, _> = values.iter().map(sample).collect();
             Ok(Reading::Pods(samples))
@@ -306,6 +376,7 @@ fn reading(metric: &Metric, found: &Found, now_ms: i64) -> Result<Reading, Strin
 fn outcome(
     metric: &Metric,
     proposal: Option<&Result<crate::core::autoscaler::Proposal, String>>,
+    leads: bool,
 ) -> OutcomeMetric {
     let proposal = proposal.and_then(|proposal| proposal.as_ref().ok());
     let value = proposal.map(|proposal| match proposal.current {
@@ -313,7 +384,7 @@ fn outcome(
         Current::Utilization { percent, .. } => format!("{percent}%"),
     });
     OutcomeMetric {
-        name: metric.name().map_or_else(|| metric.resource().to_owned(), str::to_owned),
+        name: called(metric).to_owned(),
         value,
         target: match metric.target {
             Target::Value(milli) | Target::AverageValue(milli) => Decimal(milli).to_string(),
@@ -321,6 +392,7 @@ fn outcome(
         },
         ratio: proposal.map(|proposal| proposal.ratio).filter(|ratio| ratio.is_finite()),
         replicas: proposal.map(|proposal| proposal.replicas),
+        leads,
     }
 }
 

@@ -10,6 +10,7 @@ mod words;
 use no_value::no_value;
 pub use objects::{objects, with_objects};
 use unserved::unserved;
+pub use values::values_of;
 use values::{remarks, values};
 use words::spoken;
 
@@ -65,17 +66,14 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
 }
 
 fn rule(facts: &Facts, served: &Served) -> Step {
-    let Served { rule, series, label, namespace_label, .. } = served;
-    let rule = rule.base();
+    let Served { rule, place, series, label, namespace_label, .. } = served;
     let of = |label: &Option<String>, what: &str| {
         label.as_ref().map_or(String::new(), |label| format!(", {what} by the label `{label}`"))
     };
     Step::good(
         name::RULE,
         format!(
-            "{} at {} serves `{}` from series `{series}`{}{}",
-            rule.id,
-            rule.place,
+            "{rule} at {place} serves `{}` from series `{series}`{}{}",
             facts.asked.metric,
             of(label, "objects"),
             of(namespace_label, "namespaces"),
@@ -101,7 +99,7 @@ fn series_of(series: &SeriesFacts) -> Vec<Step> {
 }
 
 fn fallen_back(served: &Served, FallbackFacts { milli, since }: FallbackFacts) -> Step {
-    let (value, rule) = (Decimal(milli), served.rule.base().id);
+    let (value, rule) = (Decimal(milli), served.rule);
     let seen = format!("reads have returned {value}, the `fallback` of {rule}, since {since}");
     let advice = "see why the backend fails: the value is not measured, and ends with the first read that succeeds";
     Step::doubtful(name::VALUES, Cause::FallbackInUse, seen, advice)

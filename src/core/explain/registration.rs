@@ -28,8 +28,35 @@ fn available(document: &Value) -> Option<&Value> {
     conditions.iter().find(|condition| condition["type"] == "Available")
 }
 
+/// What the name of metrics-server, of an adapter or of loadline contains, and who it is.
+const OWNERS: [(&str, &str); 5] = [
+    ("keda", "KEDA"),
+    ("metrics-server", "metrics-server"),
+    (ADAPTER, "prometheus-adapter"),
+    ("datadog", "Datadog's cluster agent"),
+    ("stackdriver", "the adapter of Google Cloud"),
+];
+
+/// Where loadline has taken the place of prometheus-adapter, the Service keeps its name.
+const ADAPTER: &str = "prometheus-adapter";
+
+/// The group that metrics-server serves.
+const USAGE: &str = "metrics.k8s.io";
+
+/// Who a Service probably belongs to, as a part of a sentence; empty where its name does not say so.
+pub fn owner(service: &str) -> String {
+    let owner = OWNERS.iter().find(|(word, _)| service.contains(word));
+    owner.map_or(String::new(), |(_, owner)| format!(", by its name {owner}"))
+}
+
 /// Nobody is registered for an API.
 pub fn missing(group: &str, version: &str) -> Step {
+    if group == USAGE {
+        let seen =
+            "there is no APIService of metrics.k8s.io, so kube-apiserver knows no usage of pods";
+        let advice = "install metrics-server, or have loadline serve usage: `resourceRules`, and the APIServices of the component `resource-metrics`";
+        return Step::found(name::APISERVICE, Cause::ApiserviceMissing, seen, advice);
+    }
     Step::found(
         name::APISERVICE,
         Cause::ApiserviceMissing,
@@ -67,6 +94,16 @@ pub fn step(document: &Value) -> Step {
             let message = condition.and_then(|it| it.get("message")).and_then(Value::as_str);
             let message = message.unwrap_or("no reason is given");
             let seen = format!("{seen}; not available: {message}");
+            if is_of_another(called, &service, condition) {
+                let whose = if called.split_once('.').is_some_and(|(_, group)| group == USAGE) {
+                    "loadline's Service, or that of metrics-server,"
+                } else {
+                    "loadline's Service"
+                };
+                let seen = format!("{seen}{}", owner(&service));
+                let advice = format!("register {whose} in APIService {called}");
+                return Step::found(name::APISERVICE, Cause::ApiserviceOtherOwner, seen, advice);
+            }
             let lower = message.to_lowercase();
             if OF_CERTIFICATES.iter().any(|word| lower.contains(word)) {
                 let advice = format!(
@@ -82,18 +119,23 @@ pub fn step(document: &Value) -> Step {
     }
 }
 
+/// Whether a Service that does not answer is not loadline's: its name says so, or it does not exist and is not called after
+/// loadline. metrics-server serves usage by right.
+fn is_of_another(called: &str, service: &str, condition: Option<&Value>) -> bool {
+    let is_usage = called.split_once('.').is_some_and(|(_, group)| group == USAGE);
+    let reason = condition.and_then(|it| it.get("reason")).and_then(Value::as_str);
+    let is_absent = reason == Some("ServiceNotFound");
+    let mut others = OWNERS.iter().filter(|(word, _)| *word != ADAPTER);
+    match others.find(|(word, _)| service.contains(word)) {
+        Some((word, _)) => !(is_usage && *word == "metrics-server"),
+        None => is_absent && !service.contains("loadline"),
+    }
+}
+
 /// Somebody else serves the API, who cannot explain it.
 pub fn other_owner(api: &str, service: Option<&str>) -> Step {
     let service = service.unwrap_or("which is not known");
-    let known = [
-        ("keda", "KEDA"),
-        ("metrics-server", "metrics-server"),
-        ("prometheus-adapter", "prometheus-adapter"),
-        ("datadog", "Datadog's cluster agent"),
-        ("stackdriver", "the adapter of Google Cloud"),
-    ];
-    let owner = known.iter().find(|(word, _)| service.contains(word));
-    let owner = owner.map_or(String::new(), |(_, owner)| format!(", by its name {owner}"));
+    let owner = owner(service);
     Step::found(
         name::APISERVICE,
         Cause::ApiserviceOtherOwner,
@@ -115,6 +157,35 @@ mod tests {
             "status": {"conditions": [condition]},
         });
         step(&document).cause.map(|(cause, _)| cause.code())
+    }
+
+    #[test]
+    fn a_service_of_another_is_named_although_it_does_not_answer() {
+        let of = |api: &str, service: &str, reason: &str| {
+            let document = json!({
+                "metadata": {"name": format!("v1beta1.{api}")},
+                "spec": {"service": {"namespace": "x", "name": service}},
+                "status": {"conditions": [{"type": "Available", "status": "False", "reason": reason, "message": "m"}]},
+            });
+            step(&document).cause.map(|(cause, _)| cause)
+        };
+        let (external, usage) = ("external.metrics.k8s.io", "metrics.k8s.io");
+        let (absent, silent) = ("ServiceNotFound", "MissingEndpoints");
+        for (api, service, reason, wanted) in [
+            (external, "keda-operator-metrics-apiserver", absent, Cause::ApiserviceOtherOwner),
+            (external, "keda-operator-metrics-apiserver", silent, Cause::ApiserviceOtherOwner),
+            (external, "something", absent, Cause::ApiserviceOtherOwner),
+            (external, "something", silent, Cause::ApiserviceUnavailable),
+            (external, "loadline", absent, Cause::ApiserviceUnavailable),
+            // It may be loadline by now.
+            (external, "prometheus-adapter", silent, Cause::ApiserviceUnavailable),
+            (external, "prometheus-adapter", absent, Cause::ApiserviceOtherOwner),
+            (usage, "metrics-server", absent, Cause::ApiserviceUnavailable),
+            (usage, "metrics-server", silent, Cause::ApiserviceUnavailable),
+            (usage, "prometheus-adapter", absent, Cause::ApiserviceOtherOwner),
+        ] {
+            assert_eq!(of(api, service, reason), Some(wanted), "{api} {service} {reason}");
+        }
     }
 
     #[test]

@@ -22,13 +22,14 @@ pub fn schema() -> Value {
     );
     let metric = object(
         "One metric of the autoscaler.",
-        &["name", "value", "target", "ratio", "replicas"],
+        &["name", "value", "target", "ratio", "replicas", "leads"],
         json!({
             "name": text("Its name."),
             "value": or_nothing("string", "The value that the autoscaler shows."),
             "target": text("The value that it should have."),
             "ratio": or_nothing("number", "The value divided by its target."),
             "replicas": or_nothing("integer", "How many replicas it asks for."),
+            "leads": {"description": "Whether its number is the one that the metrics recommend.", "type": "boolean"},
         }),
     );
     let limits =
@@ -112,6 +113,7 @@ mod tests {
             target: "1".to_owned(),
             ratio: Some(1.0),
             replicas: Some(1),
+            leads: true,
         };
         let limits = [
             Limit::MinReplicas,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::facts::ObjectFacts;
 use crate::core::{
-    autoscaler::{Pod, Scale},
+    autoscaler::{Pod, Readiness, ReadyCondition, Scale},
     selector::Selector,
 };
 
@@ -111,6 +111,8 @@ impl Documents {
             if document.get("status").is_none() {
                 // A manifest that says nothing of it means a pod that serves.
                 "Running".clone_into(&mut pod.phase);
+                pod.ready = Some(ReadyCondition { status: Readiness::Ready, since_ms: 0 });
+                pod.started_ms = Some(0);
             }
             Some(OwnedPod { pod, owners: self.owners(document, namespace) })
         };
@@ -216,7 +218,7 @@ mod tests {
         let pods = documents.pods("n", &Selector::parse("app=web").unwrap());
         assert_eq!(pods.len(), 1);
         assert_eq!(pods[0].owners, ["ReplicaSet/web-5d4f", "Deployment/web"]);
-        assert_eq!(pods[0].facts().is_ready, None);
+        assert_eq!(pods[0].facts().is_ready, Some(true));
     }
 
     #[test]

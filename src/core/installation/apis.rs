@@ -68,6 +68,12 @@ pub fn service(apis: &[ApiFacts]) -> Option<String> {
     own.services().into_iter().next()
 }
 
+/// A Service that is registered and may be loadline's, although nobody has said so.
+pub fn candidate(apis: &[ApiFacts]) -> Option<String> {
+    let unknown = apis.iter().filter(|api| !matches!(api.server, Server::Other(_)));
+    unknown.flat_map(ApiFacts::services).next()
+}
+
 /// What there is to say of the APIs.
 pub fn judge(apis: &[ApiFacts]) -> Vec<Finding> {
     let ours = service(apis);
@@ -100,7 +106,8 @@ fn of_api(api: &ApiFacts, ours: Option<&str>) -> Vec<Finding> {
         Ok(documents) => documents,
         Err(why) => {
             let message = format!("who serves {} cannot be read: {why}", api.group);
-            let help = "allow the check to get apiservices";
+            let help =
+                "allow who checks to get apiservices of apiregistration.k8s.io in the cluster";
             return vec![Finding::incomplete(api.subject(), message, help)];
         }
     };

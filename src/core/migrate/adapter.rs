@@ -11,7 +11,7 @@ use super::{
     query::Query,
     take_server_fields, text,
 };
-use crate::core::{duration, excerpt, key_path::KeyPath, rules::http_url};
+use crate::core::{autoscaler::v1, duration, excerpt, key_path::KeyPath, rules::http_url};
 
 /// What the annotations begin with.
 const PREFIX: &str = "metric-config.";
@@ -51,7 +51,8 @@ struct Context<'a> {
 
 pub(super) fn migrate(documents: Vec<Value>, settings: &Settings) -> Migration {
     let mut migration = Migration::default();
-    for document in documents.into_iter().filter(is_configured) {
+    let documents = documents.into_iter().map(as_v2);
+    for document in documents.filter(is_configured) {
         let namespace = namespace_of(&document, settings);
         let name = text(&document, "/metadata/name").to_owned();
         let called = called("HorizontalPodAutoscaler", namespace.as_deref(), &name);
@@ -70,6 +71,12 @@ pub(super) fn migrate(documents: Vec<Value>, settings: &Settings) -> Migration {
         migration.notes.extend(notes.into_notes());
     }
     migration
+}
+
+/// An autoscaler of `autoscaling/v1` as the API server converts it. One that would lose something is left as it is, and refused.
+fn as_v2(document: Value) -> Value {
+    let is_v1 = text(&document, "/apiVersion") == v1::VERSION;
+    if is_v1 && v1::is_whole(&document) { v1::to_v2(&document).into_owned() } else { document }
 }
 
 /// Whether a document is an autoscaler with a metric that kube-metrics-adapter collects.

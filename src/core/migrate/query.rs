@@ -24,6 +24,11 @@ impl Query {
         selectors.into_iter().rev().filter_map(counters::name).find(|name| names::is_metric(name))
     }
 
+    /// Whether it is read as PromQL.
+    pub(super) fn is_known(&self) -> bool {
+        self.tree.is_some()
+    }
+
     /// Whether the query may divide by 0.
     pub(super) fn divides(&self) -> bool {
         self.tree.as_ref().is_some_and(|tree| {

@@ -8,6 +8,7 @@ use super::{Change, Model, SYNC_MS, Timeline};
 use crate::core::{
     autoscaler::{Source, Spec, Target},
     excerpt::{NAME, excerpt},
+    explain::hpa::compounds,
 };
 
 /// A change of replicas is a flap if it reverses the change before within this time, in milliseconds.
@@ -88,11 +89,18 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What to be warned of in a simulation. The models are those of the metrics, in the order of the spec.
-    pub fn all(spec: &Spec, models: &[Model], timeline: &Timeline, summary: &Summary) -> Vec<Self> {
+    /// What to be warned of in a simulation. The models and queries are those of the metrics, in the order of the spec.
+    pub fn all(
+        spec: &Spec,
+        models: &[(Model, &str)],
+        timeline: &Timeline,
+        summary: &Summary,
+    ) -> Vec<Self> {
         let mut findings = Vec::new();
         let limit = 1.0 + spec.tolerance_up;
-        for ((metric, model), ratios) in spec.metrics.iter().zip(models).zip(&timeline.ratios) {
+        for ((metric, (model, query)), ratios) in
+            spec.metrics.iter().zip(models).zip(&timeline.ratios)
+        {
             let name = || metric.name().unwrap_or_else(|| metric.resource()).to_owned();
             let known = || ratios.iter().filter(|ratio| !ratio.is_nan());
             let above = known().filter(|ratio| **ratio > limit).count();
@@ -106,6 +114,7 @@ impl Finding {
                 && is_one
                 && *model == Model::PerPod
                 && matches!(metric.target, Target::Value(_))
+                && compounds(metric.name().unwrap_or_default(), query)
             {
                 findings.push(Self::Compounds(name()));
             }

@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// A run that nothing limits.
+fn run(spec: &Spec, loads: &[Load], grid: Grid, workload: &Workload) -> Result<Timeline, String> {
+    super::run(spec, loads, grid, workload, &mut Work::new(1, grid, &mut |_, _| {}))
+}
+
 /// A spec with one external metric, whose target is 10 for each pod unless the fields say something else.
 fn spec(fields: &Value) -> Spec {
     let mut hpa = json!({"spec": {
@@ -215,7 +220,7 @@ fn zero_is_left_and_reached() {
     let timeline = run(&of_pods, &[load], grid(5), &workload).unwrap();
     assert_eq!(timeline.syncs.last().unwrap().replicas, 0);
     let summary = Summary::of(&of_pods, &timeline);
-    let findings = Finding::all(&of_pods, &[Model::Fixed], &timeline, &summary);
+    let findings = Finding::all(&of_pods, &[(Model::Fixed, "")], &timeline, &summary);
     assert!(findings.contains(&Finding::Disabled(0.5)), "{findings:?}");
 }
 
@@ -244,21 +249,23 @@ fn the_numbers_of_the_table() {
             flaps: 2,
         }
     );
-    let findings = Finding::all(&spec, &[Model::Fixed], &timeline, &summary);
+    let findings = Finding::all(&spec, &[(Model::Fixed, "")], &timeline, &summary);
     assert_eq!(findings, [Finding::Flaps(2)]);
 }
 
 #[test]
 fn warnings() {
-    let found = |metric: Value, model, value: i64| {
+    let found_by = |metric: Value, query: &str, model, value: i64| {
         let spec = spec(&json!({"metrics": [metric], "maxReplicas": 4}));
         let load = load(model, vec![Some(value); 40]);
         let workload = Workload { replicas: 1, ..Workload::default() };
         let timeline = run(&spec, &[load], grid(40), &workload).unwrap();
         let summary = Summary::of(&spec, &timeline);
-        let findings = Finding::all(&spec, &[model], &timeline, &summary);
+        let findings = Finding::all(&spec, &[(model, query)], &timeline, &summary);
         findings.iter().map(Finding::code).collect::<Vec<_>>()
     };
+    let rate = "sum(rate(requests_total[1m]))";
+    let found = |metric, model, value| found_by(metric, rate, model, value);
     assert_eq!(found(external("AverageValue"), Model::Fixed, 9), ["never-above-target"]);
     assert_eq!(found(external("AverageValue"), Model::Fixed, 90), ["always-above-target"]);
     assert_eq!(found(external("AverageValue"), Model::Fixed, 30), [""; 0]);
@@ -267,6 +274,31 @@ fn warnings() {
         ["always-above-target", "value-compounds"]
     );
     assert_eq!(found(external("Value"), Model::Fixed, 30), [""; 0]);
+    // A queue's length and a latency fall as pods are added.
+    assert_eq!(
+        found_by(external("Value"), "sum(queue_depth)", Model::PerPod, 12),
+        ["always-above-target"]
+    );
+}
+
+#[test]
+fn work_has_a_bound_and_its_progress_is_told() {
+    let spec = spec(
+        &json!({"minReplicas": 10_000, "maxReplicas": 10_000, "metrics": vec![external("AverageValue"); 10]}),
+    );
+    let workload = Workload { replicas: 10_000, ..Workload::default() };
+    let loads = vec![load(Model::Fixed, vec![Some(1); 2]); 10];
+    let mut told = Vec::new();
+    let mut note = |done: usize, all: usize| told.push((done, all));
+    let mut work = Work::new(2, grid(2), &mut note);
+    super::run(&spec, &loads, grid(2), &workload, &mut work).unwrap();
+    assert_eq!(work.left, MOST_WORK - 2 * 10 * 10_000);
+    work.left = 10 * 10_000;
+    let failure = super::run(&spec, &loads, grid(2), &workload, &mut work).unwrap_err();
+    assert!(failure.contains("--since"), "{failure}");
+    work.left = MOST_WORK;
+    super::run(&spec, &loads, grid(1), &workload, &mut work).unwrap();
+    assert_eq!(told, [(4, 4)]);
 }
 
 #[test]

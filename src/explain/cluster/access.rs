@@ -12,7 +12,7 @@ use crate::{
     },
     explain::environment::Way,
     kubernetes::reader::Unread,
-    wire::discovery::{CUSTOM, EXTERNAL},
+    wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
 };
 
 /// Who reads metrics for autoscalers.
@@ -104,12 +104,16 @@ fn denied(inquiry: &Inquiry, attributes: &Value) -> Step {
     };
     let place =
         inquiry.namespace.as_ref().map_or(String::new(), |it| format!(" in namespace {it}"));
-    Step::found(
-        name::ACCESS,
-        Cause::NotAuthorized,
-        format!("{CONTROLLER} may not {verb} {what} of {group}{place}"),
-        "bind a ClusterRole to it that allows get and list of these, such as `hpa-controller-custom-metrics` of the manifests",
-    )
+    let advice = match inquiry.subject {
+        Subject::Usage { .. } => {
+            "restore the ClusterRole `system:controller:horizontal-pod-autoscaler` of Kubernetes, which allows it"
+        }
+        _ => {
+            "bind a ClusterRole to it that allows get and list of these, such as `hpa-controller-custom-metrics` of the manifests"
+        }
+    };
+    let seen = format!("{CONTROLLER} may not {verb} {what} of {group}{place}");
+    Step::found(name::ACCESS, Cause::NotAuthorized, seen, advice)
 }
 
 /// The resource attributes of the HPA controller's read.
@@ -119,6 +123,10 @@ fn attributes(inquiry: &Inquiry) -> Value {
         Subject::External => json!({
             "verb": "list", "group": EXTERNAL.name, "version": EXTERNAL.versions.first(),
             "namespace": namespace, "resource": inquiry.metric,
+        }),
+        Subject::Usage { .. } => json!({
+            "verb": "list", "group": RESOURCE.name, "version": "v1beta1",
+            "namespace": namespace, "resource": "pods",
         }),
         Subject::Objects { resource, which } => {
             let GroupResource { group, resource } = GroupResource::parse(resource);

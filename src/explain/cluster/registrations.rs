@@ -34,14 +34,17 @@ impl Cluster {
         let group = group(api);
         let found = match self.registrations(group).await {
             Ok(found) => found,
-            Err(unread) => return self.discovered(api, &unread).await,
+            Err(unread) => {
+                let seen = format!("is registered, and by whom cannot be read: {unread}");
+                return self.discovered(api, &seen).await;
+            }
         };
         let is_available =
             |(_, document): &&(&str, Value)| registration::is_available(document) == Some(true);
         let chosen = found.iter().find(is_available).or(found.first());
         let Some((version, document)) = chosen else {
-            let version = group.versions.first().copied().unwrap_or_default();
-            return (registration::missing(group.name, version), None);
+            // kube-apiserver serves none of these groups itself.
+            return self.discovered(api, "is served by the very server that is asked").await;
         };
         let step = registration::step(document);
         let server = Server {
@@ -54,13 +57,21 @@ impl Cluster {
     }
 
     /// Who serves an API, as far as API discovery says it: everybody may read that.
-    async fn discovered(&self, api: Api, why: &Unread) -> (Step, Option<Server>) {
+    async fn discovered(&self, api: Api, is_served: &str) -> (Step, Option<Server>) {
         let group = group(api);
         let document = match self.0.get(&format!("/apis/{}", group.name)).await {
             Ok(document) => document,
             Err(unread) if unread.is_absent() => {
                 let version = group.versions.first().copied().unwrap_or_default();
                 return (registration::missing(group.name, version), None);
+            }
+            Err(unread) if unread.is_forbidden() => {
+                // Whoever may read neither may still read the API itself.
+                let seen = format!("who serves {} cannot be read: {unread}", group.name);
+                let version = group.versions.first().copied().unwrap_or_default();
+                let prefix = format!("/apis/{}/{version}", group.name);
+                let server = Server { api, prefix, service: None };
+                return (Step::unknown(name::APISERVICE, seen), Some(server));
             }
             Err(unread) => {
                 let seen = format!("who serves {} cannot be read: {unread}", group.name);
@@ -78,7 +89,7 @@ impl Cluster {
             prefix: format!("/apis/{}/{version}", group.name),
             service: None,
         });
-        let seen = format!("{} is registered, and by whom cannot be read: {why}", group.name);
+        let seen = format!("{} {is_served}", group.name);
         (Step::unknown(name::APISERVICE, seen), server)
     }
 }

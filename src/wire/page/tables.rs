@@ -119,7 +119,7 @@ pub(super) fn metrics(overview: &Overview) -> Markup {
             let last = last.map_or_else(|| "–".to_owned(), value);
             let range = points.iter().min().zip(points.iter().max());
             let label = range.map_or_else(String::new, |(low, high)| format!("from {} to {}", value(*low), value(*high)));
-            let api = match topic.api { Api::Custom => "", Api::External => "external" };
+            let api = match topic.api { Api::Custom => "", Api::External => "external", Api::Resource => "usage" };
             html! {
                 th scope="row" { (cut(&topic.metric)) @if !topic.selector.is_empty() { div.dim { "{" (cut(&topic.selector)) "}" } } }
                 td { (cut(&topic.namespace)) }

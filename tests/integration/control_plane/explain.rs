@@ -67,7 +67,7 @@ fn autoscaled(name: &str, metrics: &[Value]) -> String {
 }
 
 /// What `explain` says of an autoscaler.
-async fn explain(plane: &ControlPlane, name: &str) -> Value {
+pub(super) async fn explain(plane: &ControlPlane, name: &str) -> Value {
     let kubeconfig = plane.kubeconfig.display().to_string();
     let object = format!("hpa/{name}");
     let mut command =

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use serde_json::json;
 
 use super::{
+    explain::explain,
     load::{Done, Load, autoscaled, until_scaled},
     set_up::{
         Server, a_namespace_goes_away, as_loadline, registered_in, registrations_in, service,
@@ -107,6 +108,7 @@ async fn it_takes_the_place_of_metrics_server() {
         until_scaled(&plane, &NAMES, replicas).await;
         println!("{cores} cores: {replicas} replicas within {:?}", changed.elapsed());
     }
+    explain_agrees(&plane).await;
     who_may_view_a_namespace_sees_its_usage(&plane).await;
 
     // Without rules nobody serves usage: the registrations say so, and have to go before they hold up the end of a namespace.
@@ -120,6 +122,27 @@ async fn it_takes_the_place_of_metrics_server() {
     a_namespace_goes_away(&plane).await;
     println!("done after {:?}", started.elapsed());
     drop(server);
+}
+
+/// `explain` comes to the number of replicas that the controller has, from the usage that loadline serves.
+async fn explain_agrees(plane: &ControlPlane) {
+    for name in NAMES {
+        let path = format!("/apis/autoscaling/v2/namespaces/ide/horizontalpodautoscalers/{name}");
+        let mut last = String::new();
+        eventually(&format!("explain and the controller agree about {name}"), async || {
+            let answer = explain(plane, name).await;
+            let status = plane.get(&path).await?["status"].take();
+            let found = format!("{answer:#}, by the controller {}", status["desiredReplicas"]);
+            if found != last {
+                println!("{found}");
+                last = found;
+            }
+            let is_ours = answer["steps"].to_string().contains("resourceRules.cpu");
+            let agrees = answer["hpa"]["desired"] == status["desiredReplicas"];
+            (answer["verdict"] == "ok" && is_ours && agrees).then_some(())
+        })
+        .await;
+    }
 }
 
 fn names(registered: &[String]) -> Vec<&str> {

@@ -183,6 +183,7 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("variants of an autoscaler", &[("cli/simulate.rs", "MOST_VARIANTS", Count)]),
     ("replicas that are simulated", &[("core/simulation.rs", "MOST_REPLICAS", Count)]),
+    ("values of pods that a simulation", &[("core/simulation.rs", "MOST_WORK", Count)]),
     ("queries under way at a backend", &[("prometheus/config.rs", r"concurrency: (\d+),", Count)]),
     (
         "metrics that are fetched before",

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// The names under which the browser may be installed.
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
+/// The variable that says by `1` that no browser is wanted.
+const SKIP: &str = "LOADLINE_SKIP_BROWSER";
+
 /// A browser with one page. Its calls block.
 pub(crate) struct Browser {
     child: Child,
@@ -34,8 +37,12 @@ pub(crate) struct Look {
 }
 
 impl Browser {
-    /// Starts it; nothing where no such program is installed, which is said.
+    /// Starts it; nothing if the environment says that no browser is wanted. Fails where none is installed.
     pub(crate) fn start() -> Option<Self> {
+        if std::env::var_os(SKIP).is_some_and(|value| value == "1") {
+            eprintln!("NOT TESTED in a browser, as {SKIP}=1 says");
+            return None;
+        }
         let is_there = |program: &&&str| {
             let found = Command::new(program)
                 .arg("--version")
@@ -44,10 +51,12 @@ impl Browser {
                 .status();
             found.is_ok_and(|status| status.success())
         };
-        let Some(program) = PROGRAMS.iter().find(is_there) else {
-            eprintln!("NOT TESTED in a browser: none of {PROGRAMS:?} is installed");
-            return None;
-        };
+        let program = PROGRAMS.iter().find(is_there);
+        let program = program.unwrap_or_else(|| {
+            panic!(
+                "none of {PROGRAMS:?} is installed: run scripts/install-test-tools, or set {SKIP}=1"
+            )
+        });
         let profile = tempfile::tempdir().expect("a temporary folder");
         // It reads commands from descriptor 3, and writes answers to 4.
         // Whatever happens, it ends: a test that waits for it in vain fails then.

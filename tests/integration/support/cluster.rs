@@ -246,6 +246,9 @@ fn write_kubeconfig(path: &Path, url: &str) {
     std::fs::write(path, text.to_string()).expect("a writable file");
 }
 
+/// The groups that are served by others.
+const METRICS: [&str; 3] = ["custom.metrics.k8s.io", "external.metrics.k8s.io", "metrics.k8s.io"];
+
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let authorization = request.headers().get(header::AUTHORIZATION);
     if authorization.is_none_or(|value| value != "Bearer cluster-token") {
@@ -294,7 +297,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let kind = "APIService";
             axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec, "status": status})).into_response()
         }
-        ["apis", group @ ("custom.metrics.k8s.io" | "external.metrics.k8s.io"), ..] => {
+        ["apis", group, ..] if METRICS.contains(group) => {
+            let is_registered =
+                |name: &String| name.split_once('.').is_some_and(|(_, of)| of == *group);
+            let registrations = shared.registrations.lock().expect("not poisoned").clone();
+            // Without a registration the API server does not know the group.
+            if segments.len() == 2 && !registrations.keys().any(is_registered) {
+                return failure(404, "404 page not found");
+            }
             let behind = shared.aggregated.lock().expect("not poisoned").get(*group).cloned();
             let Some((client, url)) = behind else { return failure(404, "404 page not found") };
             let asked = client.get(format!("{url}{}", request.uri()));

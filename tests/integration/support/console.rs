@@ -50,11 +50,13 @@ pub(crate) async fn run(steps: &[Step], folder: &Path, kubeconfig: &Path) -> Vec
     commands.zip(outputs).map(|(command, output)| Step { command, output }).collect()
 }
 
-/// A text in which every time is the same one, and no line ends with spaces.
+/// A text in which every time is the same one, and every kubeconfig that a command names, and no line ends with spaces.
 pub(crate) fn timeless(text: &str) -> String {
     let times = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").expect("our own expression");
     let lines: Vec<_> = text.trim_end().lines().map(str::trim_end).collect();
-    times.replace_all(&lines.join("\n"), "<time>").into_owned()
+    let kubeconfigs = Regex::new(r"--kubeconfig=\S+").expect("our own expression");
+    let text = times.replace_all(&lines.join("\n"), "<time>").into_owned();
+    kubeconfigs.replace_all(&text, "--kubeconfig=…").into_owned()
 }
 
 #[test]
@@ -66,4 +68,5 @@ fn steps_are_commands_with_their_output() {
     };
     assert_eq!(steps(text), [step("a=1", ""), step("echo $a  # one", "1\n2\n")]);
     assert_eq!(timeless("at \n2026-11-21T02:43:16.5Z\n"), "at\n<time>");
+    assert_eq!(timeless("a --kubeconfig=/tmp/x b"), "a --kubeconfig=… b");
 }

@@ -4,15 +4,21 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::{Map, Value};
 
 use crate::core::{
-    autoscaler::{Spec, SpecError, problems},
+    autoscaler::{Spec, SpecError, problems, v1},
+    excerpt::{NAME, excerpt},
     explain::{Cause, Step, name},
 };
+
+/// What `minReplicas: 0` needs.
+const SCALE_TO_ZERO: &str = "; before Kubernetes 1.37, the API server takes `minReplicas: 0` only with the feature gate HPAScaleToZero";
 
 /// The largest number of problems that are named.
 const MOST_PROBLEMS: usize = 10;
 
 /// Reads the autoscaler out of its document. Steps name what the API server refuses in it, and what nothing reads.
 pub fn spec(document: &Value) -> (Option<(HorizontalPodAutoscaler, Spec)>, Vec<Step>) {
+    let (written, converted) = (document, v1::to_v2(document));
+    let document = &*converted;
     let hpa = match read(document) {
         Ok(hpa) => hpa,
         Err(step) => return (None, vec![step]),
@@ -24,16 +30,17 @@ pub fn spec(document: &Value) -> (Option<(HorizontalPodAutoscaler, Spec)>, Vec<S
         Ok(spec) => Step::good(
             name::HPA,
             format!(
-                "{} to {} replicas, {} {}",
+                "{} to {} replicas, {} {}{}",
                 spec.min_replicas,
                 spec.max_replicas,
                 spec.metrics.len(),
-                if spec.metrics.len() == 1 { "metric" } else { "metrics" }
+                if spec.metrics.len() == 1 { "metric" } else { "metrics" },
+                if spec.min_replicas == 0 { SCALE_TO_ZERO } else { "" },
             ),
         ),
         Err(problems) => refused(problems),
     }];
-    for field in ignored(document, &hpa) {
+    for field in unknown_of_v1(written).into_iter().chain(ignored(document, &hpa)) {
         let seen = format!("nothing reads {field}");
         steps.push(Step::found(
             name::HPA,
@@ -54,14 +61,9 @@ fn read(document: &Value) -> Result<HorizontalPodAutoscaler, Step> {
                 refused(&[misread(document, "", &|value| value).unwrap_or(error)])
             });
         }
-        Some("autoscaling/v1") => {
-            let seen = "autoscaling/v1 is not read";
-            let advice = "write it as autoscaling/v2";
-            return Err(Step::found(name::HPA, Cause::HpaFieldIgnored, seen, advice));
-        }
         Some("autoscaling/v2beta1") => "Kubernetes 1.25 has removed v2beta1: write autoscaling/v2",
         Some("autoscaling/v2beta2") => "Kubernetes 1.26 has removed v2beta2: write autoscaling/v2",
-        Some(_) => "must be autoscaling/v2",
+        Some(_) => "must be autoscaling/v2 or autoscaling/v1",
     };
     let (path, problem) = ("apiVersion".to_owned(), problem.to_owned());
     Err(refused(&[SpecError { path, problem }]))
@@ -96,6 +98,19 @@ fn misread(value: &Value, path: &str, alone: &dyn Fn(Value) -> Value) -> Option<
         _ => None,
     };
     within.or_else(|| Some(SpecError { path: path.to_owned(), problem: error.to_string() }))
+}
+
+/// Fields of the spec of an `autoscaling/v1` autoscaler that this version does not have.
+fn unknown_of_v1(document: &Value) -> Vec<String> {
+    if document.get("apiVersion").and_then(Value::as_str) != Some(v1::VERSION) {
+        return Vec::new();
+    }
+    let spec = document.get("spec").and_then(Value::as_object).into_iter().flatten();
+    let unknown = spec.filter(|(key, _)| !v1::FIELDS.contains(&key.as_str()));
+    let path = |(key, _): (&String, &Value)| {
+        format!("spec.{}, which is no field of {}", excerpt(key, NAME), v1::VERSION)
+    };
+    unknown.map(path).collect()
 }
 
 /// Fields of the spec that nothing reads: unknown ones, and targets that do not count beside another.
@@ -177,6 +192,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::core::autoscaler::Target;
 
     fn document() -> Value {
         json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": {
@@ -223,10 +239,20 @@ mod tests {
     }
 
     #[test]
-    fn an_old_version_that_is_served_is_not_refused() {
+    fn an_old_version_is_converted_and_its_unknown_fields_are_named() {
         let (read, steps) = spec(&changed("/apiVersion", json!("autoscaling/v1")));
-        assert!(read.is_none());
+        // Without the metrics, which v1 does not have, it is about CPU.
+        assert_eq!(read.unwrap().1.metrics[0].target, Target::Utilization(80));
         assert!(!steps.iter().any(Step::is_failure), "{steps:?}");
+        assert!(steps.iter().any(|step| step.seen.contains("spec.metrics")), "{steps:?}");
+    }
+
+    #[test]
+    fn zero_replicas_need_a_feature_gate() {
+        let mut document = document();
+        document["spec"]["minReplicas"] = json!(0);
+        let (_, steps) = spec(&document);
+        assert!(steps[0].seen.contains("HPAScaleToZero"), "{steps:?}");
     }
 
     #[test]

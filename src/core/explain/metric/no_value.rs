@@ -37,8 +37,7 @@ pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> 
 }
 
 fn no_external(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
-    let id = &served.rule.base().id.to_string();
-    if let Some(step) = valueless(answer, answer.samples.iter(), id) {
+    if let Some(step) = valueless(answer, answer.samples.iter(), &served.query()) {
         return step;
     }
     let series = facts.series.clone().unwrap_or_default();
@@ -59,15 +58,16 @@ fn no_external(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
 fn valueless<'s>(
     answer: &AnswerFacts,
     samples: impl Iterator<Item = &'s Series>,
-    id: &str,
+    query: &str,
 ) -> Option<Step> {
     let values: Vec<f64> = samples.map(|sample| sample.value).collect();
-    if values.iter().any(|value| value.is_nan()) && answer.nan == Some(Nan::Drop) {
+    if values.iter().any(|value| value.is_nan()) && answer.nan != Some(Nan::Zero) {
+        let or = if answer.nan.is_some() { ", or set `nan: zero`" } else { "" };
         return Some(Step::found(
             name::VALUES,
             Cause::Nan,
             "the query returned NaN, which is no value",
-            format!("avoid a division by zero in metricsQuery of {id}, or set `nan: zero`"),
+            format!("avoid a division by zero in {query}{or}"),
         ));
     }
     values.iter().any(|value| value.is_infinite()).then(|| {
@@ -75,7 +75,7 @@ fn valueless<'s>(
             name::VALUES,
             Cause::Infinite,
             "the query returned an infinite value",
-            format!("avoid a division by zero in metricsQuery of {id}"),
+            format!("avoid a division by zero in {query}"),
         )
     })
 }
@@ -91,7 +91,7 @@ fn other_namespace(facts: &Facts, served: &Served, series: &str, all: &[&Series]
         return Some(renamed(series, label));
     }
     if all.iter().all(|series| series.label(label).is_empty()) {
-        return Some(renamed_or_missing(&served.rule.base().id.to_string(), series, all, label));
+        return Some(renamed_or_missing(&served.rule.to_string(), series, all, label));
     }
     let others: BTreeSet<&str> = all.iter().map(|series| series.label(label)).collect();
     let others: Vec<String> =
@@ -151,24 +151,24 @@ fn nothing(served: &Served, series: &SeriesFacts) -> Step {
         name::QUERY,
         Cause::Filtered,
         format!("there are series of `{}`, and the query leaves out all of them", series.name),
-        format!("check the matchers and comparisons in metricsQuery of {}", served.rule.base().id),
+        format!("check the matchers and comparisons in {}", served.query()),
     )
 }
 
 fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) -> Step {
-    let id = &served.rule.base().id.to_string();
+    let id = &served.rule.to_string();
     let series = facts.series.clone().unwrap_or_default();
     let all: Vec<&Series> = series.now.iter().collect();
     let wanted = wanted(facts);
     if !answer.samples.is_empty() {
         let of_wanted = answer.samples.iter().filter(|sample| wanted.contains(sample.label(label)));
-        if let Some(step) = valueless(answer, of_wanted, id) {
+        if let Some(step) = valueless(answer, of_wanted, &served.query()) {
             return step;
         }
         let is_lost = answer.samples.iter().all(|sample| sample.label(label).is_empty());
         let is_carried = all.is_empty() || all.iter().any(|series| !series.label(label).is_empty());
         if is_lost && is_carried {
-            return aggregated(answer, id, label);
+            return aggregated(answer, &served.query(), label);
         }
     }
     if all.is_empty() {
@@ -208,8 +208,8 @@ fn wanted(facts: &Facts) -> BTreeSet<&str> {
     }
 }
 
-fn aggregated(answer: &AnswerFacts, id: &str, label: &str) -> Step {
-    let advice = format!("keep it: `sum(…) by (<<.GroupBy>>)` in metricsQuery of {id}");
+fn aggregated(answer: &AnswerFacts, query: &str, label: &str) -> Step {
+    let advice = format!("keep it: `sum(…) by (<<.GroupBy>>)` in {query}");
     match answer.samples.as_slice() {
         [only] if only.labels.is_empty() => Step::found(
             name::VALUES,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::core::{
     quantity::Decimal,
-    rules::{Aggregate, MetricRule, Nan},
+    rules::{Aggregate, Nan},
 };
 
 /// Labels by which copies of one exporter differ, and parts of one workload do not mean to.
@@ -30,13 +30,18 @@ const EXPORTERS: [&str; 10] = [
 ];
 
 pub(super) fn values(answer: &AnswerFacts) -> Step {
-    let shown = answer.values.iter().take(10).map(|(name, milli)| {
+    values_of(&answer.values)
+}
+
+/// The step of values by object, in thousandths.
+pub fn values_of(values: &[(String, i64)]) -> Step {
+    let shown = values.iter().take(10).map(|(name, milli)| {
         let name = if name.is_empty() { "{}" } else { name };
         format!("{name}={}", Decimal(*milli))
     });
     let mut seen = shown.collect::<Vec<_>>().join(", ");
-    if answer.values.len() > 10 {
-        seen.push_str(&format!(" and {} more", answer.values.len() - 10));
+    if values.len() > 10 {
+        seen.push_str(&format!(" and {} more", values.len() - 10));
     }
     Step::good(name::VALUES, seen)
 }
@@ -44,33 +49,30 @@ pub(super) fn values(answer: &AnswerFacts) -> Step {
 /// What may be wrong with values that are served.
 pub(super) fn remarks(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Vec<Step> {
     let mut steps = Vec::new();
-    let id = &served.rule.base().id.to_string();
+    let query = &served.query();
     if answer.ignores_selector && !facts.asked.selector.is_empty() {
         let seen = format!("the query does not contain the selector `{}`", facts.asked.selector);
-        let advice = format!("add `<<.LabelMatchers>>` to metricsQuery of {id}");
+        let advice = format!("add `<<.LabelMatchers>>` to {query}");
         steps.push(Step::doubtful(name::QUERY, Cause::SelectorIgnored, seen, advice));
     }
     if !answer.several.is_empty() {
         let seen = format!("several samples for one object{}", examples(&answer.several));
-        let advice = format!("aggregate in metricsQuery of {id}: `sum(…) by (<<.GroupBy>>)`");
+        let advice = format!("aggregate in {query}: `sum(…) by (<<.GroupBy>>)`");
         steps.push(Step::doubtful(name::VALUES, Cause::SeveralSamples, seen, advice));
     }
     if answer.nan == Some(Nan::Zero) && answer.samples.iter().any(|sample| sample.value.is_nan()) {
         let seen = "the query returned NaN, which is served as 0";
-        let advice =
-            format!("avoid a division by zero in metricsQuery of {id}, or set `nan: drop`");
+        let advice = format!("avoid a division by zero in {query}, or set `nan: drop`");
         steps.push(Step::doubtful(name::VALUES, Cause::Nan, seen, advice));
     }
-    if let MetricRule::External(rule) = &served.rule
-        && rule.aggregate == Aggregate::None
-    {
-        steps.extend(summed(answer, id));
+    if served.aggregate == Some(Aggregate::None) {
+        steps.extend(summed(answer, query));
     }
     steps
 }
 
 /// Whether an autoscaler adds what should not be added.
-fn summed(answer: &AnswerFacts, id: &str) -> Option<Step> {
+fn summed(answer: &AnswerFacts, query: &str) -> Option<Step> {
     let [first, others @ ..] = answer.samples.as_slice() else { return None };
     if others.is_empty() {
         return None;
@@ -87,7 +89,6 @@ fn summed(answer: &AnswerFacts, id: &str) -> Option<Step> {
     let by =
         if differing.is_empty() { String::new() } else { format!(", by {}", listed(&differing)) };
     let seen = format!("{} values{by}, which an autoscaler adds", answer.samples.len());
-    let advice =
-        format!("aggregate in metricsQuery of {id}: `max(…)` of copies, `sum(…)` of parts");
+    let advice = format!("aggregate in {query}: `max(…)` of copies, `sum(…)` of parts");
     Some(Step::doubtful(name::VALUES, Cause::SeveralSummed, seen, advice))
 }

@@ -40,5 +40,5 @@ pub(super) fn examples(texts: &[String]) -> String {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an age in seconds")]
 pub(super) fn spoken(seconds: f64) -> String {
     let seconds = std::time::Duration::from_secs(seconds.max(0.0).round() as u64);
-    duration::prometheus(seconds)
+    if seconds.is_zero() { "0s".to_owned() } else { duration::prometheus(seconds) }
 }

@@ -162,8 +162,13 @@ pub(super) fn trigger(
 fn metadata(metadata: &mut Fields, notes: &mut Notes) -> Metadata {
     let server = server(metadata, notes);
     let query = metadata.text("query").map(|query| Query::new(&query));
-    if query.is_none() {
-        notes.cannot(&metadata.path("query"), "there is no query");
+    match &query {
+        None => notes.cannot(&metadata.path("query"), "there is no query"),
+        Some(query) if !query.is_known() => {
+            let text = "this does not read as PromQL, and the rule has it as it is: correct it if Prometheus refuses it";
+            notes.note(&metadata.path("query"), text);
+        }
+        Some(_) => {}
     }
     let threshold = threshold(metadata, notes);
     let path = metadata.path("activationThreshold");
@@ -249,8 +254,11 @@ fn server(metadata: &mut Fields, notes: &mut Notes) -> Option<Url> {
 
 fn threshold(metadata: &mut Fields, notes: &mut Notes) -> Option<i64> {
     let path = metadata.path("threshold");
-    let threshold = metadata.text("threshold").and_then(|text| quantity::milli(number(&text)?));
-    let threshold = threshold.filter(|milli| *milli > 0);
+    let Some(written) = metadata.text("threshold") else {
+        notes.cannot(&path, "there is no threshold, which is the target of the autoscaler");
+        return None;
+    };
+    let threshold = number(&written).and_then(quantity::milli).filter(|milli| *milli > 0);
     if threshold.is_none() {
         notes.cannot(&path, "an autoscaler needs a target of at least 0.001");
     }

@@ -38,6 +38,34 @@ fn external(name: &str) -> Value {
 const EVENTS: &str = "external.events.prometheus";
 
 #[test]
+fn an_autoscaler_of_v1_is_converted_if_nothing_is_lost() {
+    let of = |metrics: &str| {
+        let document = json!({
+            "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "myapp", "namespace": "ide", "annotations": {
+                format!("metric-config.{EVENTS}/query"): "sum(events)",
+                "autoscaling.alpha.kubernetes.io/metrics": metrics,
+            }},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "myapp"},
+                "minReplicas": 1, "maxReplicas": 10, "targetCPUUtilizationPercentage": 70,
+            },
+        });
+        of_adapter(&document.to_string()).autoscalers_yaml()
+    };
+    let metrics = json!([{"type": "External", "external": {
+        "metricName": "events", "metricSelector": {"matchLabels": {"type": "prometheus"}},
+        "targetAverageValue": "10",
+    }}]);
+    let written = of(&metrics.to_string());
+    assert!(
+        written.contains("averageValue") && written.contains("averageUtilization"),
+        "{written}"
+    );
+    assert!(!of("[").contains("scaleTargetRef"));
+}
+
+#[test]
 fn an_external_metric() {
     let key = |key: &str| format!("{EVENTS}/{key}");
     let query = "scalar(sum(rate(events_total{processed=\"true\"}[1m])))\n";
