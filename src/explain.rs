@@ -106,13 +106,12 @@ impl Explainer {
         let Some(answer) = facts.answer.as_ref().filter(|answer| !answer.values.is_empty()) else {
             let why = steps.iter().rev().find(|step| step.is_failure());
             let why = why.map_or_else(|| "no value".to_owned(), |step| step.seen.clone());
-            let found = Found { values: Err(why), query: String::new(), history: None };
-            return Answered { steps, found };
+            return Answered { steps, found: Found::missing(why) };
         };
         let history =
             if has_history { self.history(&facts, &answer.query, deadline).await } else { None };
-        let found =
-            Found { values: Ok(answer.values.clone()), query: answer.query.clone(), history };
+        let found = Found::new(Ok(answer.values.clone()), answer.query.clone(), history);
+        let found = Found { pods: metric::pods(&facts), ..found };
         Answered { steps, found }
     }
 
@@ -128,7 +127,9 @@ impl Explainer {
         let step = PastDay::STEP_S;
         let highest = ask(format!("max(max_over_time(({query})[1d:{step}s]))")).await?;
         let steps = ask(format!("max(count_over_time(({query})[1d:{step}s]))")).await?;
-        (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, steps })
+        let lowest = ask(format!("min(min_over_time(({query})[1d:{step}s]))")).await;
+        let lowest = lowest.filter(|lowest| lowest.is_finite());
+        (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, lowest, steps })
     }
 
     /// Gathers what there is to know about a metric.

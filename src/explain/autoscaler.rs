@@ -43,6 +43,7 @@ pub(crate) async fn explain_hpa(environment: &impl Environment, document: &Value
         Some(text("/metadata/namespace")).filter(|it| !it.is_empty()).unwrap_or("default");
     let (read, mut steps) = hpa::spec(document);
     let Some((hpa, spec)) = read else { return Explanation::conclude(object, steps, None) };
+    steps.extend(hpa::zero::of_autoscaler(&spec));
     let mut target = environment.target(&hpa, namespace).await;
     let is_missing = target.steps.iter().any(Step::is_failure);
     steps.append(&mut target.steps);
@@ -72,6 +73,8 @@ pub(crate) async fn explain_hpa(environment: &impl Environment, document: &Value
         };
         of_metrics.extend(answered.steps);
         of_metrics.extend(hpa::target_steps(metric, &answered.found));
+        let scaled = (target.workload.as_ref(), target.pods.as_deref().unwrap_or_default());
+        of_metrics.extend(hpa::zero::of_metric(&spec, metric, &answered.found, scaled));
         found.push(answered.found);
     }
     steps.append(&mut way.steps);
@@ -95,7 +98,7 @@ fn obstruct(way: &mut Vec<Step>, step: Step) {
 }
 
 fn valueless(steps: Vec<Step>, why: String) -> Answered {
-    Answered { steps, found: Found { values: Err(why), query: String::new(), history: None } }
+    Answered { steps, found: Found::missing(why) }
 }
 
 /// Usage is read from another API.

@@ -166,7 +166,7 @@ fn better_known(answered: Answered, inquiry: &Inquiry, known: Known) -> Answered
 }
 
 fn valueless(why: &str) -> Answered {
-    let found = Found { values: Err(why.to_owned()), query: String::new(), history: None };
+    let found = Found::missing(why);
     Answered { steps: Vec::new(), found }
 }
 

@@ -119,7 +119,7 @@ impl Environment for Installed<'_> {
     async fn metric(&self, way: &Way, inquiry: &Inquiry, known: Known) -> Result<Answered, Step> {
         if self.is_of_another(inquiry) {
             let seen = format!("{} is served by another server", inquiry.metric);
-            let found = Found { values: Err(seen.clone()), query: String::new(), history: None };
+            let found = Found::missing(seen.clone());
             return Ok(Answered { steps: vec![Step::unknown(name::VALUES, seen)], found });
         }
         self.cluster.metric(way, inquiry, known).await

@@ -42,7 +42,7 @@ fn answer(text: &str) -> Answer {
     let text = || text.to_owned();
     let steps = vec![Step::found(name::RULE, Cause::UnknownMetric, text(), text()); 1_000];
     let values = (0..1_000).map(|_| (text(), i64::MIN)).collect();
-    let found = Found { values: Ok(values), query: text(), history: None };
+    let found = Found::new(Ok(values), text(), None);
     Answer::Explained(Answered { steps, found })
 }
 
