@@ -23,9 +23,11 @@ use crate::{
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
+    fallbacks::events::EventsTask,
     hpas::ExpectedReads,
     http::{self, Api},
     kubeconfig,
+    kubernetes::events::Events,
     metrics::Metrics,
     planner::Planner,
     prefetch::PrefetchTask,
@@ -106,6 +108,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         });
     let problems = registrations.as_ref().map(RegistrationsTask::problems);
 
+    let events = surroundings.client.clone().map(|client| {
+        let events = Events::new(client.clone(), &settings.host);
+        EventsTask::new(client, events)
+    });
+    let (events, notes) = events.unzip();
+
     let mut parts = surroundings.parts;
     parts.extend(kept(discovery, refresher, &backends, certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
@@ -117,6 +125,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         let (discovery, metrics) = (handle.clone(), Arc::clone(&metrics));
         let reload = Reload::new(source, Changed { rules, backends, discovery, metrics });
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
+    }
+    if let Some(events) = events {
+        parts.push(Part::new("the Events about fallbacks", |stop| events.run(stop)));
     }
     if let Some(registrations) = registrations {
         parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
@@ -134,6 +145,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         certificate: resolver,
         client: surroundings.client,
         registrations: problems,
+        notes,
         host: settings.host,
         started: now,
         memory,

@@ -131,6 +131,7 @@ impl Explainer {
             None => None,
         };
         let found = Found::new(Ok(answer.values.clone()), answer.query.clone(), history);
+        let found = Found { pods: metric::pods(&facts), ..found };
         Answered { steps, found }
     }
 
@@ -153,7 +154,9 @@ impl Explainer {
         let step = PastDay::STEP_S;
         let highest = ask(format!("max(max_over_time(({query})[1d:{step}s]))")).await?;
         let steps = ask(format!("max(count_over_time(({query})[1d:{step}s]))")).await?;
-        (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, steps })
+        let lowest = ask(format!("min(min_over_time(({query})[1d:{step}s]))")).await;
+        let lowest = lowest.filter(|lowest| lowest.is_finite());
+        (highest.is_finite() && steps.is_finite()).then_some(PastDay { highest, lowest, steps })
     }
 
     /// Gathers what there is to know about a metric, with the options of the rule that serves it.

@@ -2,6 +2,8 @@
 //!
 //! All is in memory: after a restart the failures count anew.
 
+pub mod events;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -11,6 +13,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::events::{Change, Notes, What};
 use crate::{
     core::{
         duration,
@@ -47,14 +50,16 @@ pub struct Fallbacks {
     reported: Mutex<Vec<RuleId>>,
     /// Which begins and ends were logged lately.
     logged: Mutex<Repeats>,
+    /// The task that writes Events, where there is a cluster.
+    notes: Option<Notes>,
     metrics: Arc<Metrics>,
 }
 
 impl Fallbacks {
     /// Nothing has failed yet.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(notes: Option<Notes>, metrics: Arc<Metrics>) -> Self {
         let questions = Mutex::default();
-        Self { questions, reported: Mutex::default(), logged: Mutex::default(), metrics }
+        Self { questions, reported: Mutex::default(), logged: Mutex::default(), notes, metrics }
     }
 
     /// A read by a rule has succeeded, be the answer empty or stale.
@@ -64,6 +69,7 @@ impl Fallbacks {
         }
         let question = Question { rule: rule.fingerprint, topic: topic() };
         let Some(since) = lock(&self.questions).succeeded(&question) else { return };
+        self.note(rule, &question, since, What::End);
         if let Some(untold) = self.tell(rule.id, false) {
             let suppressed = Some(untold).filter(|untold| *untold > 0);
             let (rule, seconds) = (rule.id, now().saturating_duration_since(since).as_secs());
@@ -91,6 +97,8 @@ impl Fallbacks {
         self.metrics.fallback_read(rule.id);
         let is_new = lock(&self.questions).used(&due.question, now());
         let (Some(fallback), true) = (rule.fallback, is_new) else { return };
+        let begin = What::Begin { milli: fallback.milli, after: fallback.after };
+        self.note(rule, &due.question, now(), begin);
         if let Some(untold) = self.tell(rule.id, true) {
             let suppressed = Some(untold).filter(|untold| *untold > 0);
             let (rule, place) = (rule.id, rule.place);
@@ -118,12 +126,16 @@ impl Fallbacks {
     }
 
     fn first(&self, is_it: impl Fn(&Question) -> bool) -> Option<Timestamp> {
-        let now = now();
         let questions = lock(&self.questions);
-        let found = questions.in_use(now).filter(|(question, _)| is_it(question));
-        let since = found.map(|(_, since)| since).min()?;
-        let ago = SignedDuration::try_from(now.saturating_duration_since(since)).ok()?;
-        Timestamp::now().checked_sub(ago).ok()
+        let found = questions.in_use(now()).filter(|(question, _)| is_it(question));
+        time_of(found.map(|(_, since)| since).min()?)
+    }
+
+    /// Has the autoscalers that ask this told.
+    fn note(&self, rule: &RuleBase, question: &Question, since: Instant, what: What) {
+        if let (Some(notes), Some(since)) = (&self.notes, time_of(since)) {
+            notes.send(Change { rule: rule.id, topic: question.topic.clone(), since, what });
+        }
     }
 
     /// Says in `/metrics` how many fallbacks of each rule are used now.
@@ -154,6 +166,12 @@ impl Fallbacks {
     fn tell(&self, rule: RuleId, begins: bool) -> Option<u64> {
         lock(&self.logged).tell((rule, begins), now())
     }
+}
+
+/// The time of day of an instant of the past.
+fn time_of(instant: Instant) -> Option<Timestamp> {
+    let ago = SignedDuration::try_from(now().saturating_duration_since(instant)).ok()?;
+    Timestamp::now().checked_sub(ago).ok()
 }
 
 fn now() -> Instant {

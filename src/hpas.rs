@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{
         overview::{Shown, autoscalers::AutoscalerRow},
-        prefetch::{Expected, ExpectedRead, within_limits},
+        prefetch::{Expected, ExpectedRead, MAX_OF_AUTOSCALER, within_limits},
     },
     kubernetes::{
         Error, list,
@@ -29,7 +29,7 @@ use crate::{
     },
     metrics::Metrics,
 };
-use autoscaler::{Autoscaler, expected, kind};
+use autoscaler::{Watched, asked_in, expected, kind};
 
 /// The least time between two publications.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub type ExpectedReads = watch::Receiver<Arc<[ExpectedRead]>>;
 
 /// The watch of HorizontalPodAutoscalers.
 pub struct Hpas {
-    watch: Watch<Autoscaler>,
+    watch: Watch<Watched>,
     known: Mutex<Known>,
     changed: Notify,
     reads: watch::Sender<Arc<[ExpectedRead]>>,
@@ -88,13 +88,49 @@ impl Hpas {
 
 /// The first autoscalers of the cluster, for people.
 pub async fn first(client: &Client, most: u32) -> Result<Shown<AutoscalerRow>, Error> {
-    let found = list::first::<HorizontalPodAutoscaler>(client, &kind(), most).await;
+    let found = list::first::<HorizontalPodAutoscaler>(client, &kind(), None, most).await;
     let (autoscalers, more) = found?;
     Ok(Shown { rows: autoscalers.iter().map(AutoscalerRow::of).collect(), more })
 }
 
+/// An autoscaler, and what its metrics ask for, whether the controller can read it or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Autoscaler {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// The reads of its metrics, in their order; those beyond [`MAX_OF_AUTOSCALER`] are left out.
+    pub reads: Vec<ExpectedRead>,
+}
+
+/// The first autoscalers of a namespace.
+///
+/// # Errors
+///
+/// The API server refuses, fails, or does not answer in time.
+pub async fn of_namespace(
+    client: &Client,
+    namespace: &str,
+    most: u32,
+) -> Result<Vec<Autoscaler>, Error> {
+    let kind = kind();
+    let found = list::first::<HorizontalPodAutoscaler>(client, &kind, Some(namespace), most);
+    let (autoscalers, _) = found.await?;
+    let read = |autoscaler: HorizontalPodAutoscaler| {
+        let metrics = autoscaler.spec.metrics.unwrap_or_default();
+        let reads = metrics.into_iter().filter_map(|metric| asked_in(namespace, metric));
+        Autoscaler {
+            name: autoscaler.metadata.name.unwrap_or_default(),
+            uid: autoscaler.metadata.uid,
+            reads: reads.take(MAX_OF_AUTOSCALER).collect(),
+        }
+    };
+    Ok(autoscalers.into_iter().map(read).collect())
+}
+
 /// Keeps what is known; without end.
-async fn keep(watch: &mut Watch<Autoscaler>, known: &Mutex<Known>, changed: &Notify) {
+async fn keep(watch: &mut Watch<Watched>, known: &Mutex<Known>, changed: &Notify) {
     let mut is_refused = false;
     loop {
         let broken = watch
@@ -154,7 +190,7 @@ async fn publish(
 
 impl Known {
     /// Applies an event of the watch. Returns whether it changed anything.
-    fn take(&mut self, event: Event<Autoscaler>) -> bool {
+    fn take(&mut self, event: Event<Watched>) -> bool {
         match event {
             Event::Listing => {
                 self.listing = Some(Autoscalers::new());
@@ -190,7 +226,7 @@ impl Known {
     }
 }
 
-fn entry(autoscaler: Autoscaler) -> ((String, String), Expected) {
+fn entry(autoscaler: Watched) -> ((String, String), Expected) {
     let metadata = &autoscaler.metadata;
     let place = (metadata.namespace.clone(), metadata.name.clone());
     (place, expected(autoscaler))

@@ -14,7 +14,7 @@ use crate::{
     core::{budgets::MemoryBudgets, explain::command::ExplainBy},
     discovery,
     explain::Explainer,
-    fallbacks::Fallbacks,
+    fallbacks::{Fallbacks, events::Notes},
     http::{self, Api, Explanations, Health, Lists, StatusPage},
     metrics::Metrics,
     objects::Objects,
@@ -41,6 +41,8 @@ pub(super) struct Made {
     pub(super) certificate: Arc<Resolver>,
     pub(super) client: Option<Client>,
     pub(super) registrations: Option<Problems>,
+    /// Where Events about fallbacks are ordered.
+    pub(super) notes: Option<Notes>,
     pub(super) host: String,
     pub(super) started: Timestamp,
     pub(super) memory: MemoryBudgets,
@@ -60,7 +62,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
     if made.is_debugged {
         records.begin();
     }
-    let fallbacks = Arc::new(Fallbacks::new(Arc::clone(&metrics)));
+    let fallbacks = Arc::new(Fallbacks::new(made.notes, Arc::clone(&metrics)));
     let status_page = StatusPage::new(Gatherer {
         discovery: discovery.clone(),
         backends: Arc::clone(&backends),

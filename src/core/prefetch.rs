@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::selector::Selector;
+use super::{explain::Api, overview::history::Topic, selector::Selector};
 
 /// The most metrics of one HorizontalPodAutoscaler that are fetched before they are read.
 pub const MAX_OF_AUTOSCALER: usize = 20;
@@ -46,6 +46,35 @@ pub enum MetricSource {
     },
     /// Nothing in the cluster (`type: External`).
     External,
+}
+
+impl ExpectedRead {
+    /// Whether this read asks what a topic names. Which pods are meant is not known here, so any are.
+    pub fn asks(&self, topic: &Topic) -> bool {
+        let is_about = match &self.source {
+            MetricSource::External => topic.api == Api::External,
+            MetricSource::Pods => {
+                topic.api == Api::Custom
+                    && topic.objects.split(['/', ' ']).next().is_some_and(|it| it == "pods")
+            }
+            MetricSource::Object { api_version, kind, name } => {
+                topic.api == Api::Custom && is_object(&topic.objects, api_version, kind, name)
+            }
+        };
+        is_about
+            && *self.namespace == *topic.namespace
+            && self.metric == topic.metric
+            && self.selector.to_string() == topic.selector
+    }
+}
+
+/// Whether `ingresses.networking.k8s.io/web` is an object of a group and kind. A plural begins as its kind, but for a `y`.
+fn is_object(objects: &str, api_version: &str, kind: &str, name: &str) -> bool {
+    let Some((resource, named)) = objects.split_once('/') else { return false };
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let of_kind = api_version.split_once('/').map_or("", |(group, _)| group);
+    let kind = kind.to_lowercase();
+    named == name && group == of_kind && plural.starts_with(kind.trim_end_matches('y'))
 }
 
 /// What is fetched before it is read, and how many metrics are not.
@@ -114,6 +143,54 @@ mod tests {
         assert_eq!(of("a"), (0..150).chain(100..200).collect::<Vec<_>>());
         assert_eq!(of("b"), [0, 1, 2]);
         assert_eq!((all.not_read, all.over_limit), (4, 8 + 100 + 10));
+    }
+
+    #[test]
+    fn a_read_asks_for_its_metric_of_its_objects_only() {
+        let topic = |api, objects: &str, metric: &str, selector: &str| Topic {
+            api,
+            namespace: "a".to_owned(),
+            objects: objects.to_owned(),
+            metric: metric.to_owned(),
+            selector: selector.to_owned(),
+        };
+        let read = |source| ExpectedRead {
+            namespace: "a".into(),
+            metric: "m".to_owned(),
+            selector: Selector::parse("q=1").unwrap(),
+            source,
+            replicas: 0,
+        };
+        let object = |api_version: &str, kind: &str| {
+            let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
+            read(MetricSource::Object { api_version, kind, name: "web".to_owned() })
+        };
+        let (pods, external) = (read(MetricSource::Pods), read(MetricSource::External));
+        let ingress = object("networking.k8s.io/v1", "Ingress");
+        let policy = object("networking.k8s.io/v1", "NetworkPolicy");
+        let service = object("v1", "Service");
+        let all = [&pods, &external, &ingress, &policy, &service];
+        for (topic, asking) in [
+            (topic(Api::External, "", "m", "q=1"), Some(&external)),
+            (topic(Api::External, "", "m", ""), None),
+            (topic(Api::External, "", "n", "q=1"), None),
+            (topic(Api::Custom, "pods app=web", "m", "q=1"), Some(&pods)),
+            (topic(Api::Custom, "pods", "m", "q=1"), Some(&pods)),
+            (topic(Api::Custom, "podgroups app=web", "m", "q=1"), None),
+            (topic(Api::Custom, "ingresses.networking.k8s.io/web", "m", "q=1"), Some(&ingress)),
+            (topic(Api::Custom, "ingresses.extensions/web", "m", "q=1"), None),
+            (topic(Api::Custom, "ingresses.networking.k8s.io/shop", "m", "q=1"), None),
+            (
+                topic(Api::Custom, "networkpolicies.networking.k8s.io/web", "m", "q=1"),
+                Some(&policy),
+            ),
+            (topic(Api::Custom, "services/web", "m", "q=1"), Some(&service)),
+        ] {
+            let found: Vec<_> = all.into_iter().filter(|read| read.asks(&topic)).collect();
+            assert_eq!(found, asking.into_iter().collect::<Vec<_>>(), "{topic:?}");
+        }
+        let elsewhere = Topic { namespace: "b".to_owned(), ..topic(Api::External, "", "m", "q=1") };
+        assert!(!external.asks(&elsewhere));
     }
 
     #[test]

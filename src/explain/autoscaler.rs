@@ -43,6 +43,7 @@ pub(crate) async fn explain_hpa(environment: &impl Environment, document: &Value
         Some(text("/metadata/namespace")).filter(|it| !it.is_empty()).unwrap_or("default");
     let (read, mut steps) = hpa::spec(document);
     let Some((hpa, spec)) = read else { return Explanation::conclude(object, steps, None) };
+    steps.extend(hpa::zero::of_autoscaler(&spec));
     let mut target = environment.target(&hpa, namespace).await;
     let is_missing = target.steps.iter().any(Step::is_failure);
     steps.append(&mut target.steps);
@@ -67,6 +68,8 @@ pub(crate) async fn explain_hpa(environment: &impl Environment, document: &Value
         of_metrics.extend(answered.steps);
         of_metrics.extend(hpa::target_steps(metric, &answered.found));
         of_metrics.extend(hpa::request_step(metric, target.pods.as_deref().unwrap_or_default()));
+        let scaled = (target.workload.as_ref(), target.pods.as_deref().unwrap_or_default());
+        of_metrics.extend(hpa::zero::of_metric(&spec, metric, &answered.found, scaled));
         found.push(answered.found);
     }
     steps.append(&mut way.steps);

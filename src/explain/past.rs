@@ -84,7 +84,13 @@ impl Explainer {
                 sums.add_all(found.values.iter().map(|reading| reading.milli));
             }
         };
-        let notes = each(&backend, &plan.query, grid, progress, read).await?;
+        let mut notes = each(&backend, &plan.query, grid, progress, read).await?;
+        if rule.base().fallback.is_some() {
+            notes.push(format!(
+                "the `fallback` of {} is not simulated: Prometheus does not record which reads have failed, so a gap in the history is a metric without a value",
+                rule.base().id
+            ));
+        }
         Ok(sums.complete(&plan.query, notes))
     }
 

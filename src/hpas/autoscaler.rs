@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Of a `autoscaling/v2` HorizontalPodAutoscaler what is used.
-pub(super) type Autoscaler = Object<Spec, Status>;
+pub(super) type Watched = Object<Spec, Status>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Spec {
@@ -61,16 +61,12 @@ pub(super) fn kind() -> Kind {
 /// What it will ask of us, in the order of its metrics. Left out is what the controller has not read: the metrics of one whose
 /// workload does not exist are never read, and who may write one would have as many queries sent as he likes. A metric that the
 /// controller refuses is none.
-pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
-    let Autoscaler { metadata, spec, status, .. } = autoscaler;
+pub(super) fn expected(autoscaler: Watched) -> Expected {
+    let Watched { metadata, spec, status, .. } = autoscaler;
     let namespace: Arc<str> = Arc::from(metadata.namespace);
     let is_active = status.is_active();
     let replicas = usize::try_from(status.current_replicas.unwrap_or_default()).unwrap_or_default();
-    let expect = |(identifier, source): (MetricIdentifier, MetricSource)| {
-        let selector = selector(identifier.selector)?;
-        let namespace = Arc::clone(&namespace);
-        Some(ExpectedRead { namespace, metric: identifier.name, selector, source, replicas })
-    };
+    let expect = |asked| read_of(Arc::clone(&namespace), asked, replicas);
     let read = status.current_metrics.unwrap_or_default().into_iter();
     let read: HashSet<_> = read.filter_map(|metric| expect(read_last(metric)?)).collect();
     let mut expected = Expected::default();
@@ -84,6 +80,20 @@ pub(super) fn expected(autoscaler: Autoscaler) -> Expected {
         }
     }
     expected
+}
+
+/// The read of a metric of an autoscaler in a namespace, whose number of pods does not matter; `None` where [`expected`] has none.
+pub(super) fn asked_in(namespace: &str, metric: MetricSpec) -> Option<ExpectedRead> {
+    read_of(Arc::from(namespace), asked(metric)?, 0)
+}
+
+fn read_of(
+    namespace: Arc<str>,
+    (identifier, source): (MetricIdentifier, MetricSource),
+    replicas: usize,
+) -> Option<ExpectedRead> {
+    let selector = selector(identifier.selector)?;
+    Some(ExpectedRead { namespace, metric: identifier.name, selector, source, replicas })
 }
 
 /// The read of a metric; `None` for resource metrics, which have an API of their own.

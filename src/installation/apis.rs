@@ -47,9 +47,9 @@ pub(super) async fn look(cluster: &Cluster, rules: Option<&Rules>) -> Apis {
     }
     let (step, whom) = cluster.registration(Api::Resource).await;
     apis.ways.push((Api::Resource, step, whom));
-    // metrics-server has it unless there are rules for it.
-    if is_wanted(RESOURCE) == Some(true) {
-        apis.facts.push(registered(cluster, RESOURCE, Some(true)).await);
+    // metrics-server has it unless there are rules for it. A version may be left of the time when there were.
+    if let Some(is_wanted) = is_wanted(RESOURCE) {
+        apis.facts.push(registered(cluster, RESOURCE, Some(is_wanted)).await);
     }
     apis
 }

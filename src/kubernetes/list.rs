@@ -148,7 +148,7 @@ pub async fn metadata<T: Ord>(
     Ok(taken)
 }
 
-/// The first objects of a kind in all namespaces, as they are, and how many there are beside them as far as the API server knows.
+/// The first objects of a kind in a namespace, or in all, as they are, and how many there are beside them as far as the API server knows.
 ///
 /// # Errors
 ///
@@ -156,9 +156,10 @@ pub async fn metadata<T: Ord>(
 pub async fn first<T: DeserializeOwned>(
     client: &Client,
     kind: &Kind,
+    namespace: Option<&str>,
     most: u32,
 ) -> Result<(Vec<T>, usize), Error> {
-    let request = Request::new(path(kind, None)).list(&ListParams::default().limit(most));
+    let request = Request::new(path(kind, namespace)).list(&ListParams::default().limit(most));
     let request = request.map_err(kube::Error::BuildRequest)?;
     let page: Page<T> = deadline(client.request(request)).await?;
     let more = page.metadata.remaining_item_count.unwrap_or_default();

@@ -34,6 +34,8 @@ struct Document {
     query: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     past_day: Option<PastDay>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pods: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -68,7 +70,7 @@ pub enum DecodeError {
 /// Encodes an answer, for a version of a group.
 pub fn encode(api_version: &str, answered: Answered) -> Vec<u8> {
     let Answered { steps, found } = answered;
-    let Found { values, query, history, .. } = found;
+    let Found { values, query, history, pods, .. } = found;
     let step = |step: Step| {
         let (cause, severity) = step.cause.unzip();
         ExplainedStep { step, cause, severity }
@@ -86,6 +88,7 @@ pub fn encode(api_version: &str, answered: Answered) -> Vec<u8> {
         reason,
         query,
         past_day: history,
+        pods,
     };
     // Texts and finite numbers, whose keys are texts: nothing of it can fail.
     serde_json::to_vec(&document).unwrap_or_default()
@@ -104,7 +107,8 @@ pub fn decode(text: &str) -> Result<Answered, DecodeError> {
     let value = |value: ExplainedValue| (value.name, value.milli);
     let values = document.values.map(|values| values.into_iter().map(value).collect());
     let values = values.ok_or_else(|| document.reason.unwrap_or_else(|| "no value".to_owned()));
-    let found = Found::new(values, document.query, document.past_day);
+    let (query, history) = (document.query, document.past_day);
+    let found = Found { pods: document.pods, ..Found::new(values, query, history) };
     Ok(Answered { steps: document.steps.into_iter().map(step).collect(), found })
 }
 
@@ -171,9 +175,12 @@ mod tests {
             Step::good(name::RULE, "seen"),
             Step::doubtful(name::VALUES, Cause::SeveralSamples, "seen", "advice"),
         ];
-        let history = Some(PastDay { highest: 2.5, steps: 60.0 });
+        let history = Some(PastDay { highest: 2.5, lowest: Some(0.5), steps: 60.0 });
         for values in [Ok(vec![("web-0".to_owned(), 1500)]), Err("no value".to_owned())] {
-            let found = Found::new(values, "up".to_owned(), history);
+            let found = Found {
+                pods: vec!["web-0".to_owned()],
+                ..Found::new(values, "up".to_owned(), history)
+            };
             let text = encode("g/v1", Answered { steps: steps.clone(), found: found.clone() });
             let decoded = decode(std::str::from_utf8(&text).unwrap()).unwrap();
             assert_eq!((decoded.steps, decoded.found), (steps.clone(), found));

@@ -15,3 +15,4 @@ mod replacement;
 mod rollout;
 pub(crate) mod set_up;
 mod usage;
+mod zero;

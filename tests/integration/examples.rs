@@ -178,6 +178,11 @@ async fn llm_serving() {
     holds("llm-serving").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_to_zero() {
+    holds("scale-to-zero").await;
+}
+
 /// Every folder has a test above.
 #[test]
 fn every_example_is_run() {

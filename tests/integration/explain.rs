@@ -103,6 +103,14 @@ externalRules:
 - seriesQuery: 'queue_of_team{namespace!=""}'
   resources: {overrides: {namespace: {resource: namespace}}}
   metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'
+- seriesQuery: 'ok{pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  name: {as: work_of_web}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>,pod=~"web-.*"})'
+- seriesQuery: 'ok{pod!=""}'
+  resources: {overrides: {namespace: {resource: namespace}}}
+  name: {as: work_of_all}
+  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'
 "#;
 
 fn objects() -> String {
@@ -332,6 +340,29 @@ async fn every_cause_of_an_autoscaler_is_named() {
                 explain(folder.path(), &store.url, &["deploy/web", "-f=hpa.yaml"]).await;
             assert_eq!(by_name["cause"], answer["cause"]);
         }
+    }
+}
+
+/// The series of other pods, or of none, stay when the autoscaler's own pods have gone.
+#[tokio::test]
+async fn an_autoscaler_to_zero_needs_a_signal_that_outlives_its_pods() {
+    let exporter = Exporter::start(page()).await;
+    let store = Store::prometheus(&exporter).await;
+    let folder = folder();
+    for (metric, min, dies) in [
+        ("work_of_web", 0, true),
+        ("work_of_web", 1, false),
+        ("work_of_all", 0, false),
+        ("queue_depth", 0, false),
+    ] {
+        let metric = json!({"type": "External", "external": {
+            "metric": {"name": metric}, "target": {"type": "AverageValue", "averageValue": "100"}}});
+        let mut hpa = autoscaler("web", &metric);
+        hpa["spec"]["minReplicas"] = min.into();
+        fs::write(folder.path().join("hpa.yaml"), hpa.to_string()).unwrap();
+        let (answer, _) = explain(folder.path(), &store.url, &["-f=hpa.yaml"]).await;
+        assert_eq!(answer["cause"] == "absent-at-zero", dies, "{min} {metric}: {answer:#}");
+        assert_eq!(answer["verdict"] == "doubtful", dies, "{min} {metric}: {answer:#}");
     }
 }
 

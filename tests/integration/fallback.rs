@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     app::{App, Launch, Reply, custom, external},
     backend::{Answer, Asked, Backend, knows, pods},
+    cluster::{Kubernetes, Stored},
     until,
 };
 
@@ -245,5 +246,117 @@ async fn explanations_and_the_status_page_show_a_fallback() {
         assert!(!text.contains("fallback-in-use") && text.contains("\"failed\""), "{path}: {text}");
     }
     assert_eq!(page().await.matches(state).count(), 2, "one row for each rule");
+    app.stop().await;
+}
+
+/// Autoscalers of the namespace n: two of the queue, one of a part of it, one of pods; and one of another namespace.
+async fn autoscalers() -> Kubernetes {
+    let cluster = Kubernetes::start(&[("pods", "n", "p", &[("app", "p")])], 100).await;
+    let external = |selector: Value| json!({"type": "External", "external": {"metric": {"name": "queue", "selector": selector}, "target": {}}});
+    let all = external(Value::Null);
+    let part = external(json!({"matchLabels": {"q": "a"}}));
+    let load = json!({"type": "Pods", "pods": {"metric": {"name": "load"}, "target": {}}});
+    for (namespace, name, metric) in [
+        ("n", "all", &all),
+        ("n", "both", &all),
+        ("n", "part", &part),
+        ("n", "pods", &load),
+        ("m", "all", &all),
+    ] {
+        // As it is after failed reads: the controller has read nothing.
+        let body = json!({"spec": {"metrics": [metric]}, "status": {"currentMetrics": null}});
+        let stored = Stored::new("horizontalpodautoscalers", namespace, name, &[]);
+        cluster.apply(stored.with(body));
+    }
+    cluster
+}
+
+async fn start_in(cluster: &Kubernetes, backend: &Backend) -> App {
+    let mut launch = Launch::new(&rules(), &backend.url).cluster(cluster);
+    launch.planning.life.ttl = Duration::ZERO;
+    launch.planning.life.max_stale = Duration::ZERO;
+    launch.start().await
+}
+
+/// Namespace and name of the autoscaler, type and reason, sorted.
+fn told(cluster: &Kubernetes) -> Vec<String> {
+    let events = cluster.events();
+    let words = events.iter().map(|event| {
+        let regarding = &event["regarding"];
+        assert_eq!(regarding["kind"], "HorizontalPodAutoscaler", "{event}");
+        assert!(regarding["uid"].is_string(), "{event}");
+        let all = [&regarding["namespace"], &regarding["name"], &event["type"], &event["reason"]];
+        all.map(|it| it.as_str().unwrap()).join(" ")
+    });
+    let mut words: Vec<_> = words.collect();
+    words.sort();
+    words
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_autoscalers_that_read_a_fallback_have_an_event_of_its_begin_and_of_its_end() {
+    let backend = Backend::start(down()).await;
+    let cluster = autoscalers().await;
+    // Two replicas see the same.
+    let apps = [start_in(&cluster, &backend).await, start_in(&cluster, &backend).await];
+    for app in &apps {
+        until("the fallback of the queue", async || {
+            is_fallback(&read(app, "external:queue").await, &[]).then_some(())
+        })
+        .await;
+    }
+    let begun = ["n all Warning FallbackInUse", "n both Warning FallbackInUse"];
+    until("the Events", async || (told(&cluster).len() >= 2).then_some(())).await;
+    // More reads and the other replica's make no more, or one a minute later.
+    let mut words = told(&cluster);
+    words.dedup();
+    assert_eq!(words, begun);
+    let note = cluster.events()[0]["note"].as_str().unwrap().to_owned();
+    assert!(note.contains("externalRules[0]") && !note.contains("127.0.0.1"), "{note}");
+    for app in &apps {
+        until("the fallback of pods", async || {
+            is_fallback(&read(app, "*/load?labelSelector=app%3Dp").await, &[("p", "5")])
+                .then_some(())
+        })
+        .await;
+    }
+    backend.play(up());
+    for app in &apps {
+        until("a value", async || {
+            let reply = read(app, "external:queue").await;
+            (reply.json()["items"][0]["value"] == "3").then_some(())
+        })
+        .await;
+    }
+    let all = [
+        "n all Normal FallbackEnded",
+        begun[0],
+        "n both Normal FallbackEnded",
+        begun[1],
+        "n pods Warning FallbackInUse",
+    ];
+    until("all Events", async || {
+        let mut words = told(&cluster);
+        words.dedup();
+        (words == all).then_some(())
+    })
+    .await;
+    for app in apps {
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_do_not_depend_on_the_right_to_write_events() {
+    let backend = Backend::start(down()).await;
+    let cluster = autoscalers().await;
+    cluster.refuse_events(Some(403));
+    let app = start_in(&cluster, &backend).await;
+    until("the fallback of the queue", async || {
+        is_fallback(&read(&app, "external:queue").await, &[]).then_some(())
+    })
+    .await;
+    assert_eq!(told(&cluster), Vec::<String>::new());
+    assert_eq!(app.get("/readyz").await.status, 200);
     app.stop().await;
 }

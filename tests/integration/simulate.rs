@@ -169,6 +169,15 @@ async fn the_history_of_a_day_has_known_replica_hours() {
         shown.contains("queue_messages per pod, target 10") && !shown.contains('\u{1b}'),
         "{shown}"
     );
+
+    // Which reads have failed is not in the history.
+    let note = "note: the `fallback` of externalRules[0] is not simulated";
+    assert!(!shown.contains("fallback"), "{shown}");
+    let rule = "- seriesQuery: queue_messages\n";
+    let rules = RULES.replace(rule, &format!("{rule}  fallback: {{after: 3m, value: 50}}\n"));
+    fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+    let (shown, said, _) = simulate(folder.path(), &store.url, &arguments).await;
+    assert!(shown.contains(note), "{shown}{said}");
 }
 
 /// Samples of OpenMetrics, with the type of a metric said once.

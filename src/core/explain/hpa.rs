@@ -1,6 +1,7 @@
 //! What an autoscaler says, and what it makes of its metrics.
 
 mod document;
+pub mod zero;
 
 use std::collections::BTreeMap;
 
@@ -78,6 +79,8 @@ pub struct Found {
     pub query: String,
     /// What the query has returned within a day, where that is known.
     pub history: Option<PastDay>,
+    /// The pods that all series behind the query are of; empty where some are of none, and where that is not known.
+    pub pods: Vec<String>,
     /// Of usage: when that of each pod was measured, where that is known.
     pub measured: BTreeMap<String, Measured>,
 }
@@ -97,13 +100,13 @@ impl Found {
         Self::new(Err(why.into()), String::new(), None)
     }
 
-    /// A metric that is not usage.
+    /// A metric that is not usage, and whose pods are not known.
     pub fn new(
         values: Result<Vec<(String, i64)>, String>,
         query: String,
         history: Option<PastDay>,
     ) -> Self {
-        Self { values, query, history, measured: BTreeMap::new() }
+        Self { values, query, history, pods: Vec::new(), measured: BTreeMap::new() }
     }
 }
 
@@ -112,6 +115,9 @@ impl Found {
 pub struct PastDay {
     /// The largest value of one object.
     pub highest: f64,
+    /// The smallest value of one object, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowest: Option<f64>,
     /// At how many steps there was a value.
     pub steps: f64,
 }

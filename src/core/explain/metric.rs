@@ -1,5 +1,6 @@
 //! The steps from a metric's name to its values.
 
+mod behind;
 mod no_value;
 mod objects;
 mod series;
@@ -7,6 +8,7 @@ mod unserved;
 mod values;
 mod words;
 
+pub use behind::pods;
 use no_value::no_value;
 pub use objects::{objects, with_objects};
 use unserved::unserved;

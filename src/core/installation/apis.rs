@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::{Finding, Subject};
 use crate::core::explain::{Cause, Step, registration};
 
+/// The API of usage.
+const USAGE: &str = "metrics.k8s.io";
+
 /// What was found of an API.
 #[derive(Clone, Debug)]
 pub struct ApiFacts {
@@ -100,7 +103,7 @@ pub fn judge(apis: &[ApiFacts]) -> Vec<Finding> {
 
 fn of_api(api: &ApiFacts, ours: Option<&str>) -> Vec<Finding> {
     if api.is_wanted == Some(false) {
-        return Vec::new();
+        return left_behind(api, ours);
     }
     let documents = match &api.registrations {
         Ok(documents) => documents,
@@ -129,6 +132,27 @@ fn of_api(api: &ApiFacts, ours: Option<&str>) -> Vec<Finding> {
         findings.push(Finding::unchecked(api.subject(), message));
     }
     findings
+}
+
+/// Versions of metrics.k8s.io that are still registered for loadline, which does not serve them without rules. The other APIs are
+/// served without rules, and have no metrics then.
+fn left_behind(api: &ApiFacts, ours: Option<&str>) -> Vec<Finding> {
+    if api.group != USAGE {
+        return Vec::new();
+    }
+    let documents = api.registrations.iter().flatten();
+    let left =
+        documents.filter(|it| ours.is_some() && registration::service(it).as_deref() == ours);
+    let finding = |document: &Value| {
+        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        Finding::error(
+            Subject::ApiService(name.to_owned()),
+            Cause::ApiserviceUnavailable.code(),
+            "it names loadline, which has no `resourceRules` and does not serve it: `kubectl top` and autoscalers on CPU fail, and namespaces are not deleted",
+            format!("kubectl delete apiservice {name}, or hand it back to metrics-server"),
+        )
+    };
+    left.map(finding).collect()
 }
 
 fn of_registration(document: &Value, ours: Option<&str>) -> Finding {

@@ -66,8 +66,21 @@ fn an_api_with_rules_has_to_be_ours() {
         assert_eq!(judged(external), std::slice::from_ref(&of_custom), "{is_wanted:?} {service:?}");
     }
     let usage = api(USAGE, Some(true), Some("metrics-server"), Server::NotAsked);
-    let judged = judged(usage);
-    assert_eq!(judged[1].2, "apiservice-other-owner", "{judged:?}");
+    let of_usage = judged(usage);
+    assert_eq!(of_usage[1].2, "apiservice-other-owner", "{of_usage:?}");
+    // A version is loadline's, and the other one metrics-server's.
+    for (is_wanted, wrong) in [
+        (true, ("v1beta1.metrics.k8s.io", "apiservice-other-owner")),
+        (false, ("v1.metrics.k8s.io", "apiservice-unavailable")),
+    ] {
+        let mut usage = api(USAGE, Some(is_wanted), Some("loadline"), Server::NotAsked);
+        let others = registration("v1beta1", USAGE, "metrics-server");
+        usage.registrations.as_mut().unwrap().push(others);
+        let found =
+            judged(usage).into_iter().filter(|(_, severity, _)| *severity == Severity::Error);
+        let found: Vec<_> = found.map(|(subject, _, code)| (subject, code)).collect();
+        assert_eq!(found, [(format!("apiservice/{}", wrong.0), wrong.1)]);
+    }
 }
 
 #[test]

@@ -261,6 +261,6 @@ fn is_counter(name: &str) -> bool {
 }
 
 /// Whether a rate is taken anywhere in a tree.
-pub(super) fn has_rate(tree: &Expr) -> bool {
+pub(in crate::core) fn has_rate(tree: &Expr) -> bool {
     all(tree).into_iter().any(|tree| matches!(tree, Expr::Call(call) if is_rate(call.func.name)))
 }

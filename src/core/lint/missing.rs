@@ -12,6 +12,9 @@ use crate::core::{
 /// How old a stale value may be by default, and how long a restart of Prometheus may take.
 const SHORT: Duration = Duration::from_secs(30);
 
+/// The labels that name the pod that a series is of.
+const PODS: [&str; 2] = ["pod", "exported_pod"];
+
 /// A value of objects that have none.
 pub(super) fn check_objects(rule: &RuleBase, report: &mut Report<'_>) {
     let whose = "objects without a sample have";
@@ -30,6 +33,21 @@ pub(super) fn check_answers(rule: &RuleBase, report: &mut Report<'_>) {
         zero,
         "an autoscaler scales by it where the exporter is not scraped",
     );
+    if rule.on_empty.milli() == Some(0) && is_of_pods(rule) {
+        report.info(
+            rule.id,
+            "zero-of-pods",
+            "onEmpty",
+            "the series are of pods, and without a pod the value is 0: an autoscaler with `minReplicas: 0` that scales these pods never starts one again",
+            "nothing, if others are scaled by it; otherwise scale on a series that is there without the pods, or keep `minReplicas: 1`",
+        );
+    }
+}
+
+/// Whether all series of a rule carry the name of a pod.
+fn is_of_pods(rule: &RuleBase) -> bool {
+    let matchers = rule.selector.matchers().unwrap_or_default();
+    matchers.iter().any(|matcher| PODS.contains(&&*matcher.name) && !matcher.is_match(""))
 }
 
 fn check_on_empty(rule: &RuleBase, report: &mut Report<'_>, whose: &str, zero: &str, other: &str) {

@@ -37,7 +37,7 @@ const OPERATOR: &str = "monitoring.coreos.com/";
 async fn all_examples_scale_up_and_down() {
     let started = Instant::now();
     let examples = Example::all();
-    let plane = ControlPlane::start().await;
+    let plane = ControlPlane::scaling_to_zero().await;
     let account = as_loadline(&plane, &["resource-metrics", "more-kinds"]).await;
     for example in &examples {
         apply(&plane, example).await;

@@ -102,6 +102,7 @@ async fn it_takes_the_place_of_metrics_server() {
     println!("ready to scale after {:?}", started.elapsed());
     until_scaled(&plane, &NAMES, 1).await;
     kubectl_tops(&plane).await;
+    both_versions_answer_alike(&plane).await;
     for (cores, replicas) in [(4.5, 5), (2.5, 3), (0.8, 1)] {
         let changed = Instant::now();
         work.set(cores);
@@ -179,6 +180,33 @@ async fn kubectl_tops(plane: &ControlPlane) {
     // `kubectl get pods` still means those of the core group.
     let pods = succeeds(&plane.kubeconfig, &["get", "pods", "-n", "ide"]).await;
     assert!(pods.contains("READY"), "{pods}");
+}
+
+/// Consumers of Kubernetes 1.37 prefer v1 where it is registered, and those before read v1beta1.
+async fn both_versions_answer_alike(plane: &ControlPlane) {
+    for resource in ["pods", "nodes"] {
+        eventually(&format!("both versions have the same {resource}"), async || {
+            let mut lists = Vec::new();
+            for version in ["v1", "v1beta1"] {
+                let mut list =
+                    plane.get(&format!("/apis/metrics.k8s.io/{version}/{resource}")).await?;
+                assert_eq!(list["apiVersion"].take(), format!("metrics.k8s.io/{version}"));
+                let items = list["items"].as_array_mut()?;
+                assert!(!items.is_empty(), "{resource}");
+                // Between two reads a query may have been asked anew.
+                for item in items {
+                    item["timestamp"].take();
+                    for container in item["containers"].as_array_mut().into_iter().flatten() {
+                        container["usage"]["cpu"].take();
+                    }
+                    item["usage"]["cpu"].take();
+                }
+                lists.push(list);
+            }
+            (lists[0] == lists[1]).then_some(())
+        })
+        .await;
+    }
 }
 
 async fn who_may_view_a_namespace_sees_its_usage(plane: &ControlPlane) {

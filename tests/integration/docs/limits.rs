@@ -112,6 +112,13 @@ const ROWS: &[(&str, &[Number])] = &[
             ("core/fallback.rs", "IDLE", Seconds),
         ],
     ),
+    (
+        "fallbacks that wait",
+        &[
+            ("fallbacks/events.rs", "MOST_WAITING", Count),
+            ("fallbacks/events.rs", "MOST_AUTOSCALERS", Count),
+        ],
+    ),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[LARGEST_ANSWER]),
     ("all answers that are", &[ANSWERS]),

@@ -112,7 +112,8 @@ pub(crate) fn decide(
             scale: Scale { spec: current, status: current },
             pods: &target.pods.iter().map(|name| pod(name, target)).collect::<Vec<_>>(),
             readings: &readings,
-            is_scaled_to_zero: false,
+            // By the autoscaler, if it may.
+            is_scaled_to_zero: spec.min_replicas == 0,
         },
     );
 

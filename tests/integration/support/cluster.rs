@@ -87,6 +87,9 @@ struct Shared {
     registrations: Mutex<BTreeMap<String, (String, String)>>,
     /// Status and message of their condition `Available`.
     conditions: Mutex<BTreeMap<String, (&'static str, &'static str)>>,
+    /// The Events that were written, and the status of the answers where they are refused.
+    events: Mutex<Vec<Value>>,
+    events_fail: Mutex<Option<u16>>,
     /// The servers behind API groups: their clients and URLs.
     aggregated: Mutex<BTreeMap<&'static str, (reqwest::Client, String)>>,
 }
@@ -230,6 +233,16 @@ impl Kubernetes {
         *self.shared.discovery_fails.lock().expect("not poisoned") = status;
     }
 
+    /// The Events that there are.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.shared.events.lock().expect("not poisoned").clone()
+    }
+
+    /// Events are refused with this status from now on.
+    pub(crate) fn refuse_events(&self, status: Option<u16>) {
+        *self.shared.events_fail.lock().expect("not poisoned") = status;
+    }
+
     /// Installs a custom resource.
     pub(crate) fn install(&self, kind: Kind) {
         self.shared.more.lock().expect("not poisoned").push(kind);
@@ -279,6 +292,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         ["api", "v1", "namespaces", "kube-system", "configmaps"] => {
             shared.delegation.config_maps(&request)
+        }
+        ["apis", "events.k8s.io", "v1", "namespaces", _, "events"] => {
+            write_event(&shared, request).await
         }
         ["apis", "apiregistration.k8s.io", "v1", "apiservices", name] => {
             let registrations = shared.registrations.lock().expect("not poisoned");
@@ -333,6 +349,22 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         _ => failure(404, "not found"),
     }
+}
+
+/// Stores an Event, unless there is one of its name.
+async fn write_event(shared: &Shared, request: Request) -> Response {
+    if let Some(status) = *shared.events_fail.lock().expect("not poisoned") {
+        return failure(status, "events is forbidden: secret-user cannot create them");
+    }
+    let body = axum::body::to_bytes(request.into_body(), 1 << 16).await.expect("a small body");
+    let event: Value = serde_json::from_slice(&body).expect("an Event");
+    let mut events = shared.events.lock().expect("not poisoned");
+    let name = &event["metadata"]["name"];
+    if events.iter().any(|known| known["metadata"]["name"] == *name) {
+        return failure(409, "it exists");
+    }
+    events.push(event.clone());
+    (StatusCode::CREATED, axum::Json(event)).into_response()
 }
 
 fn aggregated(shared: &Shared, core: bool) -> Response {

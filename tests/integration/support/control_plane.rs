@@ -84,6 +84,16 @@ impl Api {
 impl ControlPlane {
     /// Starts everything, and waits until kube-apiserver is ready.
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// One in which autoscalers may scale to zero, which needs a feature gate before Kubernetes 1.37.
+    pub(crate) async fn scaling_to_zero() -> Self {
+        Self::with(&["--feature-gates=HPAScaleToZero=true"]).await
+    }
+
+    /// Starts everything, kube-apiserver and kube-controller-manager with further flags.
+    async fn with(flags: &[&str]) -> Self {
         install_tls_provider();
         let assets = env::var_os(ASSETS).map(PathBuf::from);
         let assets = assets.unwrap_or_else(|| {
@@ -112,7 +122,8 @@ impl ControlPlane {
         .await;
 
         let port = free_port();
-        let command = (program("kube-apiserver"), server_flags(folder.path(), &client, port));
+        let mut command = (program("kube-apiserver"), server_flags(folder.path(), &client, port));
+        command.1.extend(flags.iter().map(|&flag| flag.to_owned()));
         let url = format!("https://127.0.0.1:{port}");
         let (certificate, key) = authority.user("admin", "system:masters");
         let identity = format!("{certificate}{key}");
@@ -140,7 +151,7 @@ impl ControlPlane {
         if controllers.exists() {
             let kubeconfig = plane.user("system:kube-controller-manager");
             let mut command = Command::new(controllers);
-            command.args(controller_flags(plane.folder.path(), &kubeconfig));
+            command.args(controller_flags(plane.folder.path(), &kubeconfig)).args(flags);
             plane.controllers = Some(Process::start(command, &missing));
         } else {
             println!("there is no kube-controller-manager in {ASSETS}: what needs it is left out");

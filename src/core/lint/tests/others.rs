@@ -95,6 +95,19 @@ fn external_rules() {
         &rule(sum, "onEmpty: 500m"),
         &rule(sum, "onEmpty: 0"),
     );
+    let of = |series: &str, more: &str| {
+        let text = rule(sum, more).replace("queue", series);
+        assert!(text.contains(series), "{text}");
+        text
+    };
+    for (series, others) in [
+        ("busy{pod!=\"\"}", "busy{name!=\"\"}"),
+        ("busy{exported_pod=~\".+\"}", "busy{pod=~\".*\"}"),
+    ] {
+        let zero = of(series, "onEmpty: zero");
+        tells("zero-of-pods", Severity::Info, &zero, &of(others, "onEmpty: zero"));
+        tells("zero-of-pods", Severity::Info, &zero, &of(series, "onEmpty: 5"));
+    }
     tells("namespace-ignored", warning, &rule("sum(queue)", ""), &rule(sum, ""));
     tells(
         "namespace-ignored",
