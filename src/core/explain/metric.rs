@@ -1,5 +1,6 @@
 //! The steps from a metric's name to its values.
 
+mod delegated;
 mod no_value;
 mod objects;
 mod series;
@@ -7,6 +8,7 @@ mod unserved;
 mod values;
 mod words;
 
+use delegated::delegated;
 use no_value::no_value;
 pub use objects::{objects, with_objects};
 use unserved::unserved;
@@ -31,6 +33,9 @@ const EXAMPLES: usize = 3;
 
 /// The steps of a metric.
 pub fn steps(facts: &Facts) -> Vec<Step> {
+    if let Some(delegate) = &facts.delegate {
+        return delegated(facts, delegate);
+    }
     let Some(served) = &facts.served else { return vec![unserved(facts)] };
     let mut steps = vec![rule(facts, served)];
     steps.extend(objects(&facts.asked, &facts.objects));
