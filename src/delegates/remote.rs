@@ -526,3 +526,67 @@ fn connect(materials: Materials) -> Result<Connection, String> {
     });
     Ok(Connection { client, authorization: authorization.transpose()?, materials })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body as KubeBody;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::rules::load;
+
+    /// A cluster with a Secret and an `APIService` that have authorities.
+    fn cluster() -> Client {
+        let serve = |request: Request<KubeBody>| {
+            let authority = |text: &str| STANDARD.encode(text);
+            let (code, body) = match request.uri().path() {
+                "/api/v1/namespaces/keda/secrets/kedaorg-certs" => (
+                    StatusCode::OK,
+                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kedaorg-certs"}, "data": {"ca.crt": authority("of the Secret"), "tls.key": authority("private")}}),
+                ),
+                "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.other" => (
+                    StatusCode::OK,
+                    json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.other"}, "spec": {"groupPriorityMinimum": 1, "versionPriority": 1, "caBundle": authority("of the APIService")}}),
+                ),
+                _ => (
+                    StatusCode::NOT_FOUND,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": "NotFound", "code": 404}),
+                ),
+            };
+            let body = KubeBody::from(body.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        };
+        Client::new(tower::service_fn(serve), "monitoring")
+    }
+
+    async fn authorities(keys: &str, cluster: Option<Client>) -> Result<String, String> {
+        let rules = load(&format!("delegates:\n- {{name: a, url: https://a, {keys}}}\n")).unwrap();
+        let delegate = Arc::clone(&rules.delegates[0]);
+        let shared = (Arc::default(), Arc::new(Metrics::default()));
+        let remote = Remote::new(delegate, (cluster, Arc::default()), shared);
+        let materials = remote.materials().await?;
+        Ok(String::from_utf8(materials.authorities.unwrap_or_default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn authorities_are_read_from_the_cluster() {
+        let read = async |keys| authorities(keys, Some(cluster())).await;
+        let secret = "caSecret: {namespace: keda, name: kedaorg-certs}";
+        assert_eq!(read(secret).await.as_deref(), Ok("of the Secret"));
+        assert_eq!(read("caBundleOf: v1beta1.other").await.as_deref(), Ok("of the APIService"));
+        for (keys, wanted) in [
+            ("caSecret: {namespace: keda, name: none}", "no Secret keda/none"),
+            ("caSecret: {namespace: keda, name: kedaorg-certs, key: x}", "the key x"),
+            ("caBundleOf: v1beta1.none", "no APIService v1beta1.none"),
+        ] {
+            let error = read(keys).await.unwrap_err();
+            assert!(error.contains(wanted), "{keys}: {error}");
+        }
+        assert!(authorities(secret, None).await.is_err());
+    }
+}

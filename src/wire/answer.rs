@@ -104,6 +104,7 @@ pub fn resources(text: &str) -> serde_json::Result<BTreeMap<String, bool>> {
     #[derive(Deserialize)]
     struct ApiResourceList {
         /// Go writes null for none.
+        #[serde(deserialize_with = "Option::deserialize")]
         resources: Option<Vec<Resource>>,
     }
     #[derive(Deserialize)]

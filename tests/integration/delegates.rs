@@ -2,10 +2,14 @@
 
 use std::{fs, path::Path, sync::Arc, time::Instant};
 
-use loadline::core::rules::CredentialPolicy;
+use loadline::{
+    core::rules::CredentialPolicy,
+    rules_file::{RulesFile, Source},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio_util::sync::DropGuard;
 
 use crate::support::{
@@ -170,8 +174,9 @@ async fn a_delegate_is_asked_as_ourselves_for_what_its_match_says() {
     assert_own(&app).await;
     delegate.server.take();
     backend.take();
+    let own = format!("Bearer {}", app.token);
     let headers = [
-        ("authorization", "Bearer client-secret"),
+        ("authorization", own.as_str()),
         ("cookie", "client-secret"),
         ("x-remote-user", "admin"),
         ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
@@ -459,4 +464,37 @@ externalRules:
     assert_eq!(reply.failure(), "the delegate other cannot be reached");
     assert_own(&first).await;
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_file_adds_and_removes_delegates() {
+    let delegate = Delegate::start(external_server(keda)).await;
+    let entry = delegate.entry(&format!(", api: external, match: {{selectorKey: {KEY}}}"));
+    let with = format!("{RULES}delegates:\n- {entry}\n");
+    let (launch, _backend) = launch(RULES, &[(&entry, delegate.folder.path())]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.yaml");
+    fs::write(&path, &with).unwrap();
+    let asked = Arc::new(Notify::new());
+    let file = RulesFile { path: path.clone(), strict: true };
+    let source = Source { file, text: with.clone(), asked: Arc::clone(&asked) };
+    let app = Launch { source: Some(source), ..launch }.start().await;
+    let until_status = async |status: u16| {
+        until("the change is in use", async || {
+            let read = app.get(&of_scaled_object("s0-prometheus")).await;
+            (read.status == status).then_some(())
+        })
+        .await;
+    };
+    until_status(200).await;
+    for (text, status) in [(RULES, 404), (&with, 200), (RULES, 404)] {
+        fs::write(&path, text).unwrap();
+        asked.notify_one();
+        until_status(status).await;
+        assert_own(&app).await;
+    }
+    let metrics = app.get("/metrics").await.body;
+    assert!(!metrics.contains("loadline_delegate_breaker_open{"), "{metrics}");
+    assert!(!app.get("/readyz?verbose").await.body.contains("delegates"));
+    app.stop().await;
 }

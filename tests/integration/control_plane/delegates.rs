@@ -2,6 +2,7 @@
 
 use std::{fs, sync::Arc, time::Instant};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use super::{
@@ -29,12 +30,23 @@ const OTHER_RULES: &str = r#"externalRules:
   metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (queue)'
 "#;
 
-/// loadline may read external metrics at the delegate, as at any other server.
+/// loadline may read external metrics at the delegate, as at any other server, and the Secret with its authority.
 const ACCESS: &str = r#"
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: loadline-delegates}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: prometheus-adapter-external-metrics}
+subjects: [{kind: ServiceAccount, name: loadline, namespace: monitoring}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: loadline-delegates, namespace: monitoring}
+rules: [{apiGroups: [""], resources: [secrets], resourceNames: [other-certs], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: loadline-delegates, namespace: monitoring}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: loadline-delegates}
 subjects: [{kind: ServiceAccount, name: loadline, namespace: monitoring}]
 "#;
 
@@ -64,12 +76,15 @@ async fn autoscalers_follow_rules_and_a_delegate_and_ours_go_on_without_it() {
 
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(at("ca.crt"), other.authority()).unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other-certs", "namespace": "monitoring"},
+        "data": {"ca.crt": BASE64_STANDARD.encode(other.authority())},
+    });
+    plane.apply(&secret.to_string()).await;
     fs::write(at("token"), plane.token("monitoring", "loadline").await).unwrap();
     let rules = format!(
-        "{RULES}delegates:\n- {{name: other, url: 'https://127.0.0.1:{}', caFile: '{}', tokenFile: '{}', api: external, timeout: 2s}}\n",
+        "{RULES}delegates:\n- {{name: other, url: 'https://127.0.0.1:{}', caSecret: {{namespace: monitoring, name: other-certs}}, tokenFile: '{}', api: external, timeout: 2s}}\n",
         other.port,
-        at("ca.crt"),
         at("token"),
     );
     let allowed = format!("--backend-credentials-dir={}", folder.path().display());
