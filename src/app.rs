@@ -9,6 +9,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use api::Made;
+use cluster::Surroundings;
 pub use settings::{Cluster, ClusterSettings, Settings};
 use supervisor::{Part, Supervisor};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +23,7 @@ use crate::{
         explain::command::ExplainBy,
         rules::{CredentialPolicy, RuleSet},
     },
+    delegates::Delegates,
     discovery::{self, Discovery},
     fallbacks::events::EventsTask,
     hpas::ExpectedReads,
@@ -63,16 +65,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
     let explain_by = explain_by(&settings.cluster, settings.write_kubeconfig.as_deref());
     let token = local_token()?;
-    let surroundings = match settings.cluster {
-        Cluster::Kubernetes(cluster) => {
-            let local = settings.write_kubeconfig.is_some().then(|| token.clone());
-            let times = (settings.planning.life.ttl, &memory);
-            cluster::delegated(*cluster, local, times, &tasks, &metrics).await?
-        }
-        Cluster::Standalone { objects } => {
-            cluster::standalone(settings.address, objects.as_deref(), token.clone())?
-        }
-    };
+    let local = (settings.address, &token, settings.write_kubeconfig.is_some());
+    let shared = (settings.planning.life.ttl, &memory, &tasks, &metrics);
+    let surroundings = surroundings(settings.cluster, local, shared).await?;
+    let of_file = (&settings.rules, settings.source.as_ref());
+    let delegates = delegates(surroundings.client.clone(), of_file, &backends, &metrics)?;
     let (discovery, handle) = Discovery::new(
         Arc::clone(&backends),
         surroundings.kinds,
@@ -102,28 +99,28 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let planner = Arc::new(planner);
     let rules = Rules::of_source(settings.rules, settings.source.as_ref());
     rules.count(&metrics);
-    let registrations =
-        surroundings.client.clone().zip(settings.service).map(|(client, service)| {
-            RegistrationsTask::new(client, service, rules.clone(), Arc::clone(&metrics))
-        });
+    let cluster = surroundings.client.clone();
+    let cluster = cluster.map(|client| (Events::new(client.clone(), &settings.host), client));
+    let registrations = cluster.clone().zip(settings.service);
+    let registrations = registrations.map(|((events, client), service)| {
+        RegistrationsTask::new(client, service, rules.clone(), (Arc::clone(&metrics), events))
+    });
     let problems = registrations.as_ref().map(RegistrationsTask::problems);
 
-    let events = surroundings.client.clone().map(|client| {
-        let events = Events::new(client.clone(), &settings.host);
-        EventsTask::new(client, events)
-    });
-    let (events, notes) = events.unzip();
+    let (events, notes) = cluster.map(|(events, client)| EventsTask::new(client, events)).unzip();
 
     let mut parts = surroundings.parts;
-    parts.extend(kept(discovery, refresher, &backends, certificate));
+    parts.extend(kept(discovery, refresher, (&backends, &delegates), certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
         let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
         parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
     }
     if let Some(source) = settings.source {
         let (rules, backends) = (rules.clone(), Arc::clone(&backends));
-        let (discovery, metrics) = (handle.clone(), Arc::clone(&metrics));
-        let reload = Reload::new(source, Changed { rules, backends, discovery, metrics });
+        let (discovery, delegates) = (handle.clone(), Arc::clone(&delegates));
+        let metrics = Arc::clone(&metrics);
+        let changed = Changed { rules, backends, delegates, discovery, metrics };
+        let reload = Reload::new(source, changed);
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
     }
     if let Some(events) = events {
@@ -137,6 +134,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         discovery: handle,
         objects: surroundings.objects,
         backends,
+        delegates,
         planner,
         cache,
         rules,
@@ -196,18 +194,36 @@ async fn debug_listener(
     Ok(Some((listener, address)))
 }
 
+/// The cluster, or its absence. `local` is the address, the token for clients on this machine, and whether they get it.
+async fn surroundings(
+    cluster: Cluster,
+    (address, token, is_local): (SocketAddr, &LocalToken, bool),
+    (list_ttl, memory, tasks, metrics): (Duration, &MemoryBudgets, &TaskTracker, &Arc<Metrics>),
+) -> anyhow::Result<Surroundings> {
+    match cluster {
+        Cluster::Kubernetes(cluster) => {
+            let local = is_local.then(|| token.clone());
+            cluster::delegated(*cluster, local, (list_ttl, memory), tasks, metrics).await
+        }
+        Cluster::Standalone { objects } => {
+            cluster::standalone(address, objects.as_deref(), token.clone())
+        }
+    }
+}
+
 /// The tasks that keep up what every server has.
 fn kept(
     discovery: Discovery,
     refresher: Refresher,
-    backends: &Arc<Backends>,
+    (backends, delegates): (&Arc<Backends>, &Arc<Delegates>),
     certificate: certificates::Serving,
-) -> [Part; 4] {
-    let credentials = Arc::clone(backends);
+) -> [Part; 5] {
+    let (credentials, delegates) = (Arc::clone(backends), Arc::clone(delegates));
     [
         Part::new("discovery", |stop| discovery.run(stop)),
         Part::new("the refresh of queries", |stop| refresher.run(stop)),
         Part::new("the credentials of backends", |stop| credentials.keep_credentials(stop)),
+        Part::new("the delegates", |stop| delegates.run(stop)),
         Part::new("the serving certificate", |stop| certificate.keep(stop)),
     ]
 }
@@ -245,6 +261,23 @@ fn explain_by(cluster: &Cluster, kubeconfig: Option<&Path>) -> ExplainBy {
             ExplainBy::Kubeconfig(file.display().to_string())
         }
         (Cluster::Standalone { .. }, None) => ExplainBy::Files,
+    }
+}
+
+/// The delegates of the rules. One that cannot be used is an error if the file is strict.
+fn delegates(
+    cluster: Option<kube::Client>,
+    (rules, source): (&RuleSet, Option<&rules_file::Source>),
+    backends: &Backends,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Delegates>> {
+    let (policy, bodies) = (backends.policy(), backends.bodies());
+    let delegates = Delegates::new(cluster, policy, bodies, Arc::clone(metrics));
+    let problems = delegates.install(&rules.delegates);
+    let is_strict = source.is_some_and(|source| source.file.strict);
+    match problems.first().filter(|_| is_strict) {
+        Some(problem) => bail!("--strict: {problem}"),
+        None => Ok(Arc::new(delegates)),
     }
 }
 

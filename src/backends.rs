@@ -13,7 +13,7 @@ use crate::{
         rules::{Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions},
     },
     metrics::Metrics,
-    prometheus::{BackendHandle, Config, ConfigError, Prometheus},
+    prometheus::{BackendHandle, Config, ConfigError, Prometheus, bodies::Bodies},
 };
 
 /// How often files with credentials are read again. Kubernetes refreshes a projected token well before it ends, so this only
@@ -75,6 +75,16 @@ impl Backends {
             unusable: ArcSwap::default(),
             metrics,
         })
+    }
+
+    /// The memory that answers of all servers share.
+    pub fn bodies(&self) -> Arc<Bodies> {
+        Arc::clone(&self.flags.bodies)
+    }
+
+    /// Which credentials the rules file may use.
+    pub fn policy(&self) -> Arc<CredentialPolicy> {
+        Arc::clone(&self.policy)
     }
 
     /// The backend of the flags.

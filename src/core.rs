@@ -6,6 +6,7 @@ pub mod autoscaler;
 pub mod budgets;
 pub mod catalog;
 pub mod compare;
+pub mod delegation;
 pub mod duration;
 pub mod embedded;
 pub mod excerpt;

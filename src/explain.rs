@@ -6,6 +6,7 @@ mod asking;
 mod autoscaler;
 mod begin;
 pub mod cluster;
+mod delegated;
 mod environment;
 pub mod files;
 mod past;
@@ -40,6 +41,7 @@ use crate::{
         rules::{QueryOptions, RuleId},
         selector::Selector,
     },
+    delegates::Delegates,
     discovery,
     fallbacks::Fallbacks,
     objects::Objects,
@@ -55,6 +57,8 @@ pub struct Explainer {
     pub objects: Arc<Objects>,
     /// Who is asked.
     pub backends: Arc<Backends>,
+    /// Who else is asked; nothing where there are no connections to delegates.
+    pub delegates: Option<Arc<Delegates>>,
     /// The rules.
     pub rules: Rules,
     /// Which reads are answered by fallbacks; nothing where there are no reads.
@@ -176,6 +180,7 @@ impl Explainer {
             served_names: Vec::new(),
             is_in_other_api: is_in_other_api(&catalog, &asked),
             undiscovered: undiscovered(&catalog, asked.api()),
+            delegate: None,
             served: None,
             objects,
             series: None,
@@ -183,6 +188,9 @@ impl Explainer {
             fallback: None,
             asked,
         };
+        if self.delegated(&mut facts, entry.is_some(), deadline).await {
+            return facts;
+        }
         match entry {
             Some(entry) => self.served(&mut facts, &entry, deadline).await,
             None => self.unserved(&mut facts, &catalog, deadline).await,

@@ -5,6 +5,7 @@ mod access;
 mod custom;
 mod deadline;
 mod debug;
+mod delegated;
 mod error;
 mod explain;
 mod external;
@@ -39,6 +40,7 @@ pub use status_page::StatusPage;
 
 use crate::{
     auth::{Authenticator, access::Authorizer},
+    delegates::Delegates,
     metrics::Metrics,
     reads::Reads,
     records::Records,
@@ -51,6 +53,8 @@ use crate::{
 pub struct Api {
     /// Reads of metrics.
     pub reads: Reads,
+    /// Who else is asked.
+    pub delegates: Arc<Delegates>,
     /// The rules as they are now.
     pub rules: Rules,
     /// Explanations of metrics.

@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod compare;
 pub mod core;
+pub mod delegates;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod discovery;

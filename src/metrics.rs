@@ -4,6 +4,7 @@
 //! from the kinds of the cluster. No path, name of an object or query is one.
 
 pub mod backend;
+mod delegates;
 pub mod objects;
 mod process;
 mod requests;
@@ -18,8 +19,8 @@ use prometheus_client::{
 };
 
 use self::{
-    backend::Requests as BackendRequests, objects::Objects, requests::Requests, results::Results,
-    rules::Rules,
+    backend::Requests as BackendRequests, delegates::Delegates, objects::Objects,
+    requests::Requests, results::Results, rules::Rules,
 };
 
 /// The media type of [`Metrics::encode`].
@@ -46,6 +47,7 @@ pub struct Metrics {
     requests: Requests,
     results: Results,
     backends: BackendRequests,
+    delegates: Delegates,
     rules: Rules,
     objects: Objects,
     certificate_end: Gauge,
@@ -62,6 +64,7 @@ impl Default for Metrics {
         let requests = Requests::register(&mut registry);
         let results = Results::register(&mut registry);
         let backends = BackendRequests::register(&mut registry);
+        let delegates = Delegates::register(&mut registry);
         let rules = Rules::register(&mut registry);
         let objects = Objects::register(&mut registry);
         let certificate_end = Gauge::default();
@@ -71,7 +74,7 @@ impl Default for Metrics {
             certificate_end.clone(),
         );
         registry.register_collector(Box::new(process::Process));
-        Self { registry, requests, results, backends, rules, objects, certificate_end }
+        Self { registry, requests, results, backends, delegates, rules, objects, certificate_end }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         quantity::Decimal,
         rules::{Fingerprint, MetricRule, QueryOptions, RuleBase, RuleId, RuleSet},
     },
+    delegates::Delegates,
     discovery::{self, Problem},
     fallbacks::Fallbacks,
     hpas,
@@ -40,6 +41,8 @@ pub struct Gatherer {
     pub discovery: discovery::Handle,
     /// Who is asked.
     pub backends: Arc<Backends>,
+    /// Who else is asked.
+    pub delegates: Arc<Delegates>,
     /// How readers are answered.
     pub planner: Arc<Planner>,
     /// The results of queries.
@@ -84,6 +87,7 @@ impl Gatherer {
             recording_since: self.records.since(),
             autoscalers,
             backends: Shown::first(backends, MOST_ROWS),
+            delegates: Shown::first(self.delegates.rows(), MOST_ROWS),
             plans: self.planner.plans(MOST_ROWS, |content| names.get(&content).cloned()),
             cache: self.cache.facts(),
             reloads: self.reloads(),
@@ -120,6 +124,7 @@ impl Gatherer {
             .into_iter()
             .chain(discovery)
             .chain(registrations)
+            .chain(self.delegates.problems())
             .chain(file)
             .collect()
     }

@@ -116,6 +116,11 @@ impl Reads {
         self.discovery.catalog()
     }
 
+    /// Whether a rule serves a metric, as far as that is known.
+    pub fn serves(&self, path: &MetricPath) -> bool {
+        find(&self.catalog(), path).is_some()
+    }
+
     /// Reads a metric of objects of a kind.
     pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
         self.read_objects(request).await.map_err(|error| error.explained_by(&self.explain_by))

@@ -1,7 +1,7 @@
 //! Who is registered for our APIs.
 //!
 //! kube-apiserver sends the requests for a version of a group to one Service. When another one takes it over nobody reaches our
-//! metrics, and nothing else would say so. Registrations are only read here: whose they are is for people to decide.
+//! metrics: the log, a metric and an Event say so. Registrations are only read here: whose they are is for people to decide.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,10 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    kubernetes::apiservices::Registrations,
+    kubernetes::{
+        apiservices::Registrations,
+        events::{Events, Occurrence, Regarding, Severity},
+    },
     metrics::Metrics,
     rules_file::Rules,
     wire::discovery::{CUSTOM, EXTERNAL, RESOURCE},
@@ -61,6 +64,7 @@ pub struct RegistrationsTask {
     ours: Service,
     rules: Rules,
     metrics: Arc<Metrics>,
+    events: Events,
     /// By `APIService`, as it was read last.
     known: BTreeMap<String, Owner>,
     /// The groups that nobody is registered for, as was said.
@@ -70,12 +74,18 @@ pub struct RegistrationsTask {
 
 impl RegistrationsTask {
     /// Makes the task, which does nothing before [`RegistrationsTask::run`].
-    pub fn new(client: Client, ours: Service, rules: Rules, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        client: Client,
+        ours: Service,
+        rules: Rules,
+        (metrics, events): (Arc<Metrics>, Events),
+    ) -> Self {
         Self {
             registrations: Registrations::new(client),
             ours,
             rules,
             metrics,
+            events,
             known: BTreeMap::new(),
             unregistered: Vec::new(),
             problems: Problems::default(),
@@ -110,11 +120,12 @@ impl RegistrationsTask {
                 let name = format!("{version}.{}", group.name);
                 let before = before.remove(&name);
                 let read = self.read(&name).await;
-                self.metrics.registered(&name, read.as_ref().map_or("unknown", Owner::word));
-                if let Some(owner) = &read {
-                    self.tell(&name, before.as_ref(), owner);
+                let owner = read.as_ref().map(|(owner, _)| owner);
+                self.metrics.registered(&name, owner.map_or("unknown", Owner::word));
+                if let Some((owner, uid)) = &read {
+                    self.tell((&name, uid), before.as_ref(), owner).await;
                 }
-                let Some(owner) = read.or(before) else {
+                let Some(owner) = read.map(|(owner, _)| owner).or(before) else {
                     is_absent = false;
                     continue;
                 };
@@ -145,15 +156,23 @@ impl RegistrationsTask {
         self.problems.0.store((!self.known.is_empty()).then(|| Arc::new(problems)));
     }
 
-    /// Who answers for it, if we may know.
-    async fn read(&self, name: &str) -> Option<Owner> {
+    /// Who answers for it, if we may know, and its UID.
+    async fn read(&self, name: &str) -> Option<(Owner, Option<String>)> {
         let Service { namespace, name: service } = &self.ours;
         match self.registrations.read(name).await {
-            Ok(None) => Some(Owner::Absent),
-            Ok(Some(found)) if found.is_served_by(service, namespace) => Some(Owner::Ours),
-            Ok(Some(found)) => Some(Owner::Another(found.service().map(|(namespace, name)| {
-                Service { namespace: namespace.to_owned(), name: name.to_owned() }
-            }))),
+            Ok(None) => Some((Owner::Absent, None)),
+            Ok(Some(found)) => {
+                let owner = if found.is_served_by(service, namespace) {
+                    Owner::Ours
+                } else {
+                    let other = found.service().map(|(namespace, name)| Service {
+                        namespace: namespace.to_owned(),
+                        name: name.to_owned(),
+                    });
+                    Owner::Another(other)
+                };
+                Some((owner, found.uid().map(str::to_owned)))
+            }
             // Who may not read them was not meant to, so that this is no warning.
             Err(error) => {
                 tracing::debug!(apiservice = name, %error, "it cannot be read");
@@ -163,18 +182,37 @@ impl RegistrationsTask {
     }
 
     /// Says once that an API is another's, and once that it is ours after that.
-    fn tell(&self, apiservice: &str, before: Option<&Owner>, now: &Owner) {
-        match now {
+    async fn tell(
+        &self,
+        (apiservice, uid): (&str, &Option<String>),
+        before: Option<&Owner>,
+        now: &Owner,
+    ) {
+        let (severity, reason, note) = match now {
             Owner::Another(service) if before != Some(now) => {
-                let service = named(service.as_ref());
-                tracing::warn!(apiservice, service, ours = %self.ours,
+                let (service, ours) = (named(service.as_ref()), &self.ours);
+                tracing::warn!(apiservice, service, %ours,
                     "another Service has this API: kube-apiserver serves none of our metrics of it");
+                let note = format!(
+                    "this API is sent to {service}, not to {ours}: kube-apiserver serves none of the metrics of {ours}"
+                );
+                (Severity::Warning, "AnotherOwner", note)
             }
             Owner::Ours if before.is_some_and(|before| *before != Owner::Ours) => {
                 tracing::info!(apiservice, service = %self.ours, "this API is ours now");
+                (Severity::Normal, "Registered", format!("this API is sent to {}", self.ours))
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        let regarding = Regarding {
+            api_version: "apiregistration.k8s.io/v1".to_owned(),
+            kind: "APIService".to_owned(),
+            namespace: None,
+            name: apiservice.to_owned(),
+            uid: uid.clone(),
+        };
+        let action = "ReadRegistration";
+        self.events.publish(&regarding, Occurrence { severity, reason, action, note: &note }).await;
     }
 }
 
@@ -200,6 +238,7 @@ mod tests {
     };
 
     use http::{Method, Request, Response, StatusCode};
+    use http_body_util::BodyExt as _;
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -216,6 +255,8 @@ mod tests {
 
     struct Stage {
         script: Script,
+        /// The notes of the Events that were written.
+        notes: Arc<Mutex<Vec<String>>>,
         metrics: Arc<Metrics>,
         rules: Rules,
         task: RegistrationsTask,
@@ -226,7 +267,7 @@ mod tests {
     }
 
     fn answer(script: &Script, request: &Request<Body>) -> Response<Body> {
-        assert_eq!(request.method(), Method::GET, "nothing is written");
+        assert_eq!(request.method(), Method::GET, "nothing but Events is written");
         let name = request.uri().path().rsplit('/').next().unwrap_or_default();
         let found = script.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let found = found.and_then(|known| known.get(name).cloned().ok_or(StatusCode::NOT_FOUND));
@@ -251,19 +292,32 @@ mod tests {
     impl Stage {
         fn new(rules: &str) -> Self {
             let script = Script::new(Mutex::new(Ok(BTreeMap::new())));
+            let notes = Arc::<Mutex<Vec<String>>>::default();
             let client = {
-                let script = Arc::clone(&script);
+                let (script, notes) = (Arc::clone(&script), Arc::clone(&notes));
                 let serve = move |request: Request<Body>| {
-                    let response = answer(&script, &request);
-                    async move { Ok::<_, Infallible>(response) }
+                    let (script, notes) = (Arc::clone(&script), Arc::clone(&notes));
+                    async move {
+                        if !request.uri().path().ends_with("/namespaces/default/events") {
+                            return Ok::<_, Infallible>(answer(&script, &request));
+                        }
+                        let event = request.into_body().collect().await.unwrap().to_bytes();
+                        let body = Body::from(event.to_vec());
+                        let event: Value = serde_json::from_slice(&event).unwrap();
+                        assert_eq!(event["regarding"]["kind"], "APIService");
+                        notes.lock().unwrap().push(event["note"].as_str().unwrap().to_owned());
+                        Ok(Response::builder().status(StatusCode::CREATED).body(body).unwrap())
+                    }
                 };
                 Client::new(tower::service_fn(serve), "monitoring")
             };
             let rules = Rules::new(load(rules).unwrap(), "");
             let metrics = Arc::new(Metrics::default());
             let ours = service("monitoring", "adapter");
-            let task = RegistrationsTask::new(client, ours, rules.clone(), Arc::clone(&metrics));
-            Self { script, metrics, rules, task }
+            let events = Events::new(client.clone(), "loadline-0");
+            let told = (Arc::clone(&metrics), events);
+            let task = RegistrationsTask::new(client, ours, rules.clone(), told);
+            Self { script, notes, metrics, rules, task }
         }
 
         fn register(&self, name: &str, owner: Option<Service>) {
@@ -311,6 +365,12 @@ mod tests {
         stage.register(OURS, Some(service("monitoring", "adapter")));
         assert_eq!(stage.look().await, [""; 0]);
         stage.assert_owner(OURS, "ours");
+        // Once for each owner, and once for the end.
+        let notes = stage.notes.lock().unwrap().clone();
+        let [keda, itself, ours] = &notes[..] else { panic!("{notes:?}") };
+        assert!(keda.contains("sent to keda/keda-operator, not to monitoring/adapter"), "{keda}");
+        assert!(itself.contains("kube-apiserver itself"), "{itself}");
+        assert_eq!(ours, "this API is sent to monitoring/adapter");
     }
 
     #[tokio::test]

@@ -22,9 +22,10 @@ use crate::{
         key_path::KeyPath,
         lint::{self, Finding, Severity},
         resource::UsageRules,
-        rules::{self, Problem, RuleSet},
+        rules::{self, Delegate, Problem, RuleSet},
         yaml,
     },
+    delegates::Delegates,
     discovery, files,
     metrics::Metrics,
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
@@ -200,12 +201,13 @@ impl Rules {
         self.usage.load_full()
     }
 
-    /// The API groups that there are rules for.
+    /// The API groups that there are rules or delegates for.
     pub fn served(&self) -> Vec<Group> {
         let rules = self.current();
+        let delegated = |is_of: fn(&Delegate) -> bool| rules.delegates.iter().any(|it| is_of(it));
         let groups = [
-            (CUSTOM, !rules.custom.is_empty()),
-            (EXTERNAL, !rules.external.is_empty()),
+            (CUSTOM, !rules.custom.is_empty() || delegated(|it| it.apis.custom)),
+            (EXTERNAL, !rules.external.is_empty() || delegated(|it| it.apis.external)),
             (RESOURCE, rules.resource.is_some()),
         ];
         groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()
@@ -253,6 +255,8 @@ pub struct Changed {
     pub rules: Rules,
     /// The servers that rules name.
     pub backends: Arc<Backends>,
+    /// Other servers of the metrics APIs.
+    pub delegates: Arc<Delegates>,
     /// What there is of the rules.
     pub discovery: discovery::Handle,
     /// Where reloads are counted.
@@ -333,6 +337,7 @@ impl Changed {
     async fn take_over(&self, rules: RuleSet, text: &str) {
         let rules = Arc::new(rules);
         self.rules.replace(Arc::clone(&rules), text);
+        self.delegates.install(&rules.delegates);
         let since = Timestamp::now();
         self.rules.note(|it| Reloads { since, taken: it.taken.saturating_add(1), ..it });
         self.discovery.replace(rules).await;

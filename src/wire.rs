@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod attributes;
 pub mod custom;
+pub mod delegated;
 pub mod discovery;
 pub mod explanation;
 pub mod external;

@@ -12,6 +12,7 @@ use crate::{
     backends::Backends,
     cache::QueryCache,
     core::{budgets::MemoryBudgets, explain::command::ExplainBy},
+    delegates::Delegates,
     discovery,
     explain::Explainer,
     fallbacks::{Fallbacks, events::Notes},
@@ -33,6 +34,7 @@ pub(super) struct Made {
     pub(super) discovery: discovery::Handle,
     pub(super) objects: Arc<Objects>,
     pub(super) backends: Arc<Backends>,
+    pub(super) delegates: Arc<Delegates>,
     pub(super) planner: Arc<Planner>,
     pub(super) cache: QueryCache,
     pub(super) rules: Rules,
@@ -57,7 +59,8 @@ pub(super) struct Made {
 }
 
 pub(super) fn assemble(made: Made) -> Arc<Api> {
-    let Made { discovery, objects, backends, planner, rules, metrics, memory, .. } = made;
+    let Made { discovery, objects, backends, delegates, planner, rules, metrics, memory, .. } =
+        made;
     let records = Arc::new(Records::new(memory.histories));
     if made.is_debugged {
         records.begin();
@@ -66,6 +69,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
     let status_page = StatusPage::new(Gatherer {
         discovery: discovery.clone(),
         backends: Arc::clone(&backends),
+        delegates: Arc::clone(&delegates),
         planner: Arc::clone(&planner),
         cache: made.cache,
         rules: rules.clone(),
@@ -81,6 +85,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         discovery: discovery.clone(),
         objects: Arc::clone(&objects),
         backends: Arc::clone(&backends),
+        delegates: Some(Arc::clone(&delegates)),
         rules: rules.clone(),
         fallbacks: Some(Arc::clone(&fallbacks)),
         patience: http::EXPLANATION_TIME,
@@ -90,6 +95,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
     Arc::new(Api {
         reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics)
             .explained_by(made.explain_by),
+        delegates: Arc::clone(&delegates),
         rules: rules.clone(),
         explanations,
         status_page,
@@ -103,6 +109,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         health: Health {
             discovery,
             backends,
+            delegates,
             rules,
             trust: made.trust,
             registrations: made.registrations,

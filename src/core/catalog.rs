@@ -299,6 +299,11 @@ impl Catalog {
         })
     }
 
+    /// Whether there is a metric of a kind.
+    pub fn has(&self, resource: &GroupResource, metric: &str) -> bool {
+        self.metrics.get(resource).is_some_and(|metrics| find(metrics, metric).is_some())
+    }
+
     /// The rules of metrics that no discovery has succeeded for yet.
     pub fn undiscovered(&self) -> &[RuleId] {
         &self.undiscovered

@@ -152,7 +152,8 @@ impl Found {
             return self.problems.push(YamlError::new(rules.place, message));
         }
         let is_near = |key: &Key| {
-            let mut known = SECTIONS.iter().map(|(_, known)| *known).chain(["backends"]);
+            let mut known =
+                SECTIONS.iter().map(|(_, known)| *known).chain(["backends", "delegates"]);
             known.any(|known| strsim::damerau_levenshtein(known, &key.text) <= 2)
         };
         // An empty mapping is an empty file.
@@ -337,7 +338,9 @@ fn is_values(node: &Node) -> bool {
 fn is_rules(node: &Node) -> bool {
     let Value::Mapping(entries) = &node.value else { return false };
     entries.iter().any(|(key, node)| match (key.text.as_str(), &node.value) {
-        ("externalRules" | "resourceRules", _) | ("rules", Value::Null) => true,
+        ("externalRules" | "resourceRules", _)
+        | ("rules", Value::Null)
+        | ("delegates", Value::Sequence(_)) => true,
         ("rules", Value::Sequence(items)) => items.is_empty() || items.iter().any(is_rule),
         _ => false,
     })

@@ -110,6 +110,8 @@ pub mod name {
     pub const APISERVICE: &str = "apiservice";
     /// Who may read it.
     pub const ACCESS: &str = "access";
+    /// The delegate that has the metric.
+    pub const DELEGATE: &str = "delegate";
     /// The rule that serves the metric.
     pub const RULE: &str = "rule";
     /// The objects that are asked about.
@@ -126,8 +128,10 @@ pub mod name {
     pub const DECISION: &str = "decision";
 
     /// Each of them.
-    pub const ALL: [&str; 11] =
-        [HPA, TARGET, APISERVICE, ACCESS, RULE, OBJECTS, SERIES, QUERY, ANSWER, VALUES, DECISION];
+    pub const ALL: [&str; 12] = [
+        HPA, TARGET, APISERVICE, ACCESS, DELEGATE, RULE, OBJECTS, SERIES, QUERY, ANSWER, VALUES,
+        DECISION,
+    ];
 }
 
 impl Step {

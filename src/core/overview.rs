@@ -71,6 +71,8 @@ pub struct Overview {
     pub autoscalers: Result<Shown<AutoscalerRow>, String>,
     /// The backends.
     pub backends: Shown<BackendRow>,
+    /// Other servers of the metrics APIs.
+    pub delegates: Shown<DelegateRow>,
     /// The groups of readers, and how they are answered.
     pub plans: Shown<PlanRow>,
     /// The results of queries that are kept.
@@ -137,6 +139,33 @@ pub struct BackendRow {
     pub exchanges: Exchanges,
     /// Bytes received, once decompressed.
     pub received_bytes: u64,
+}
+
+/// Another server of the metrics APIs.
+#[derive(Clone, Debug)]
+pub struct DelegateRow {
+    /// What the rules file calls it.
+    pub name: String,
+    /// Host and port.
+    pub host: String,
+    /// Whether it answers.
+    pub state: State,
+    /// How many custom metrics it lists.
+    pub custom: usize,
+    /// How many external metrics it lists.
+    pub external: usize,
+    /// How many reads it has answered since it is in the file.
+    pub answered: u64,
+    /// How many it has not.
+    pub failed: u64,
+}
+
+impl DelegateRow {
+    /// One that cannot be used.
+    pub fn unusable(name: String) -> Self {
+        let state = State::Bad("unusable", "the log says why".to_owned());
+        Self { name, host: String::new(), state, custom: 0, external: 0, answered: 0, failed: 0 }
+    }
 }
 
 /// A group of readers that can share a query.

@@ -6,6 +6,7 @@
 
 mod backend;
 mod credentials;
+mod delegate;
 mod external;
 mod fields;
 mod fingerprint;
@@ -26,6 +27,7 @@ pub use backend::{Backend, Verb};
 pub use credentials::{
     CredentialPolicy, DEFAULT_FOLDER, HostPattern, HostPatternError, Refusal, is_loopback, origin,
 };
+pub use delegate::{Apis, CaSource, Delegate, Match};
 use fields::{Fields, Text};
 pub use fingerprint::Fingerprint;
 pub(in crate::core) use form::check_header;
@@ -61,6 +63,8 @@ pub struct RuleSet {
     pub resource: Option<ResourceRules>,
     /// `backends`: servers that rules may name, in the order of the file, whether or not one does.
     pub backends: Vec<Arc<Backend>>,
+    /// `delegates`: other servers of the metrics APIs, in the order of the file.
+    pub delegates: Vec<Arc<Delegate>>,
     /// Rules that were left out because they do not compile.
     pub broken: Vec<Problem>,
     /// Whether the file says that there are no rules, as `rules: []` does. One that is empty, or has comments only, may have been
@@ -94,6 +98,7 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
 pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
     let file = form::read(root)?;
     let backends = backend::compile_all(&file)?;
+    let delegates = delegate::compile_all(&file)?;
     let mut compiler =
         Compiler { backends: &backends, patterns: go_regex::Budget::default(), broken: Vec::new() };
     let custom = (0..).zip(file.items("rules"));
@@ -107,9 +112,17 @@ pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
     let resource = resource.map(|rules| resource::compile(&rules, &backends, &mut broken));
     let names_rules =
         ["rules", "externalRules", "resourceRules"].iter().any(|key| file.get(key).is_some());
-    let mut rules =
-        RuleSet { custom, external, resource, backends, broken, is_empty_on_purpose: false };
-    rules.is_empty_on_purpose = names_rules && rules.count() == 0 && rules.broken.is_empty();
+    let is_said = names_rules || !delegates.is_empty();
+    let mut rules = RuleSet {
+        custom,
+        external,
+        resource,
+        backends,
+        delegates,
+        broken,
+        is_empty_on_purpose: false,
+    };
+    rules.is_empty_on_purpose = is_said && rules.count() == 0 && rules.broken.is_empty();
     Ok(rules)
 }
 

@@ -55,6 +55,7 @@ pub(crate) async fn begin(
         discovery: handle,
         objects,
         backends,
+        delegates: None,
         rules,
         fallbacks: None,
         patience: PATIENCE,

@@ -12,9 +12,13 @@ use axum::{
 
 use crate::{
     core::{repeats::Repeats, rules::RuleId},
+    delegates::{DelegateError, Why},
     reads::ReadError,
     records::Records,
-    wire::status::{RETRY_AFTER_SECONDS, Reason, Status},
+    wire::{
+        delegated::Declined,
+        status::{RETRY_AFTER_SECONDS, Reason, Status},
+    },
 };
 
 /// A failed request.
@@ -34,6 +38,12 @@ impl ApiError {
             quiet: false,
             is_shown: false,
         }
+    }
+
+    /// Another server failed with this code and reason.
+    fn passed_on(code: u16, reason: String, message: String) -> Self {
+        let status = Box::new(Status::passed_on(code, reason, message));
+        Self { status, cause: None, quiet: false, is_shown: true }
     }
 
     /// Nothing is there.
@@ -99,6 +109,47 @@ impl From<ReadError> for ApiError {
         };
         Self { is_shown: true, ..failed }
     }
+}
+
+impl From<DelegateError> for ApiError {
+    /// The code and the reason of a delegate are kept, with two exceptions: 401 is about our credentials, and a client would take
+    /// it for its own; codes that are no failures of a read are an internal error. What it says of a failure of its own may have
+    /// addresses, and goes to the log.
+    fn from(error: DelegateError) -> Self {
+        let message = error.to_string();
+        let cause = error.cause();
+        let failed = match error.why {
+            Why::Declined(Declined { code: 401, .. }) => Self::new(Reason::InternalError, message),
+            Why::Declined(Declined { code, reason, .. }) if (400..600).contains(&code) => {
+                let reason = if reason.is_empty() { word_of(code).to_owned() } else { reason };
+                Self::passed_on(code, reason, message)
+            }
+            Why::Silent => Self::new(Reason::Timeout, message),
+            Why::Unreachable(..) | Why::Unconnected(_) | Why::Resting | Why::Busy | Why::NoRoom => {
+                Self::new(Reason::ServiceUnavailable, message)
+            }
+            Why::Declined(_) | Why::TooLarge(_) | Why::Unfit(_) => {
+                Self::new(Reason::InternalError, message)
+            }
+        };
+        Self { cause: Some(cause), is_shown: true, ..failed }
+    }
+}
+
+/// The reason that goes with a code, for a server that has named none.
+fn word_of(code: u16) -> &'static str {
+    let reason = match code {
+        403 => Reason::Forbidden,
+        404 => Reason::NotFound,
+        405 => Reason::MethodNotAllowed,
+        406 => Reason::NotAcceptable,
+        429 => Reason::TooManyRequests,
+        503 => Reason::ServiceUnavailable,
+        504 => Reason::Timeout,
+        400..500 => Reason::BadRequest,
+        _ => Reason::InternalError,
+    };
+    reason.word()
 }
 
 /// What the log has to say of a failed request. It goes with the response, because many requests fail alike.

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 
 use super::{Api, access::Reader, error::ApiError};
 use crate::{
-    backends::Backends, discovery, registrations::Problems, rules_file::Rules, wire::status::Reason,
+    backends::Backends, delegates::Delegates, discovery, registrations::Problems,
+    rules_file::Rules, wire::status::Reason,
 };
 
 /// What health is judged by.
@@ -28,6 +29,8 @@ pub struct Health {
     pub discovery: discovery::Handle,
     /// Who is asked for values.
     pub backends: Arc<Backends>,
+    /// Who else is asked.
+    pub delegates: Arc<Delegates>,
     /// Whether the trusted authorities have been read; nothing where none are needed.
     pub trust: Option<watch::Receiver<bool>>,
     /// The rules, and what is wrong with their file.
@@ -105,6 +108,15 @@ impl Health {
             problem: (!reasons.is_empty()).then(|| reasons.join("; ")),
             counts: false,
         });
+        // Our own metrics do not depend on other servers.
+        let problems = self.delegates.problems();
+        if !self.delegates.is_empty() || !problems.is_empty() {
+            checks.push(Check {
+                name: "delegates",
+                problem: (!problems.is_empty()).then(|| problems.join("; ")),
+                counts: false,
+            });
+        }
         // Who has our APIs is for people to decide.
         if let Some(problems) = self.registrations.as_ref().and_then(Problems::get) {
             checks.push(Check {

@@ -29,7 +29,7 @@ use super::{
     stack::LARGE,
 };
 use crate::{
-    core::catalog::Catalog,
+    core::{catalog::Catalog, delegation::listing::Listing},
     single_flight::{FlightError, SingleFlight},
     wire::{custom::Version, discovery as documents, status::Reason},
 };
@@ -53,6 +53,8 @@ pub struct Lists(SingleFlight<Key, Arc<Encoded>>);
 struct Key {
     /// Held so that no other catalog can have its address. It keeps nothing of it alive.
     catalog: Weak<Catalog>,
+    /// The same of what delegates list.
+    delegated: Weak<Listing>,
     listed: Listed,
     form: Form,
 }
@@ -60,6 +62,7 @@ struct Key {
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.catalog.ptr_eq(&other.catalog)
+            && self.delegated.ptr_eq(&other.delegated)
             && (self.listed, self.form) == (other.listed, other.form)
     }
 }
@@ -68,7 +71,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.catalog.as_ptr(), self.listed, self.form).hash(state);
+        (self.catalog.as_ptr(), self.delegated.as_ptr(), self.listed, self.form).hash(state);
     }
 }
 
@@ -103,14 +106,14 @@ impl Lists {
     /// The answer to a request for a list, compressed if the client takes that and it is worth it.
     pub(super) async fn answer(
         &self,
-        catalog: Arc<Catalog>,
+        metrics: (Arc<Catalog>, Arc<Listing>),
         listed: Listed,
         form: Form,
         takes_gzip: bool,
     ) -> Response {
         // There is no table of resources.
         let form = if form == Form::Table { Form::Json } else { form };
-        match self.encoded(catalog, listed, form, encode).await {
+        match self.encoded(metrics, listed, form, encode).await {
             Ok(list) => response(&list, form, takes_gzip),
             Err(cause) => {
                 let error = ApiError::new(Reason::InternalError, "the metrics could not be listed");
@@ -121,27 +124,29 @@ impl Lists {
 
     async fn encoded(
         &self,
-        catalog: Arc<Catalog>,
+        (catalog, delegated): (Arc<Catalog>, Arc<Listing>),
         listed: Listed,
         form: Form,
-        encode: impl FnOnce(&Catalog, Listed, Form) -> io::Result<Encoded> + Send + 'static,
+        encode: impl FnOnce((&Catalog, &Listing), Listed, Form) -> io::Result<Encoded> + Send + 'static,
     ) -> Result<Arc<Encoded>, FlightError<io::Error>> {
-        let key = Key { catalog: Arc::downgrade(&catalog), listed, form };
+        let (catalog_key, delegated_key) = (Arc::downgrade(&catalog), Arc::downgrade(&delegated));
+        let key = Key { catalog: catalog_key, delegated: delegated_key, listed, form };
         let encoding = async move {
-            let encoding = tokio::task::spawn_blocking(move || encode(&catalog, listed, form));
+            let encoding = move || encode((&catalog, &delegated), listed, form);
+            let encoding = tokio::task::spawn_blocking(encoding);
             encoding.await.map_err(io::Error::other)?.map(Arc::new)
         };
         self.0.get(key, encoding).await
     }
 }
 
-fn encode(catalog: &Catalog, listed: Listed, form: Form) -> io::Result<Encoded> {
+fn encode(metrics: (&Catalog, &Listing), listed: Listed, form: Form) -> io::Result<Encoded> {
     let mut sink = BufWriter::with_capacity(PIECE, Sink::Plain(Vec::new()));
     match listed {
         Listed::Custom(version) => {
-            write(&documents::custom_resources(version.name(), catalog), form, &mut sink)?;
+            write(&documents::custom_resources(version.name(), metrics), form, &mut sink)?;
         }
-        Listed::External => write(&documents::external_resources(catalog), form, &mut sink)?,
+        Listed::External => write(&documents::external_resources(metrics), form, &mut sink)?,
     }
     sink.into_inner().map_err(IntoInnerError::into_error)?.finish()
 }
@@ -246,6 +251,7 @@ mod tests {
     use super::*;
     use crate::core::{
         catalog::{DiscoveredRule, Found, external::NAME},
+        delegation::listing::{ListedMetric, ListedMetrics},
         kinds::Kinds,
         rules::load,
     };
@@ -286,14 +292,18 @@ externalRules:
     #[tokio::test]
     async fn a_list_is_encoded_once_for_a_catalog_however_many_read_it() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
+        let none = Arc::new(Listing::default());
         let encodings = Arc::new(AtomicUsize::new(0));
         let read = async |catalog: &Arc<Catalog>, listed, form| {
             let count = Arc::clone(&encodings);
-            let counting = move |catalog: &Catalog, listed, form| {
+            let counting = move |metrics: (&Catalog, &Listing), listed, form| {
                 count.fetch_add(1, Ordering::Relaxed);
-                encode(catalog, listed, form)
+                encode(metrics, listed, form)
             };
-            lists.encoded(Arc::clone(catalog), listed, form, counting).await.unwrap()
+            lists
+                .encoded((Arc::clone(catalog), Arc::clone(&none)), listed, form, counting)
+                .await
+                .unwrap()
         };
         let first = catalog(3_000);
         let all = join_all((0..20).map(|_| read(&first, CUSTOM, Form::Json))).await;
@@ -313,10 +323,13 @@ externalRules:
     #[tokio::test]
     async fn all_forms_say_the_same_whether_packed_or_not() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
+        let none = Arc::new(Listing::default());
         for (metrics, is_large) in [(0, false), (3, false), (3_000, true)] {
             let catalog = catalog(metrics);
             for listed in [CUSTOM, Listed::External] {
-                let json = lists.answer(Arc::clone(&catalog), listed, Form::Json, false).await;
+                let json = lists
+                    .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, Form::Json, false)
+                    .await;
                 let length = json.headers().get(header::CONTENT_LENGTH).cloned();
                 let json = body(json).await;
                 assert_eq!(json.len() > LARGE, is_large);
@@ -332,10 +345,14 @@ externalRules:
                     (Form::Yaml, serde_saphyr::to_string(&value).unwrap()),
                 ];
                 for (form, wanted) in forms {
-                    let plain = lists.answer(Arc::clone(&catalog), listed, form, false).await;
+                    let plain = lists
+                        .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, form, false)
+                        .await;
                     assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
                     assert_eq!(body(plain).await, wanted, "{listed:?} {form:?}");
-                    let packed = lists.answer(Arc::clone(&catalog), listed, form, true).await;
+                    let packed = lists
+                        .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, form, true)
+                        .await;
                     let is_packed = packed.headers().contains_key(header::CONTENT_ENCODING);
                     assert_eq!(is_packed, is_large);
                     assert!(packed.body().size_hint().exact().is_some());
@@ -349,5 +366,30 @@ externalRules:
                 }
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_delegates_list_is_listed_unless_it_is_ours() {
+        let listed = |name: &str| ListedMetric { name: name.into(), is_namespaced: true };
+        let metrics = ListedMetrics {
+            custom: ["pods/metric_00000", "pod/metric_00001", "jobs.batch/other"]
+                .map(listed)
+                .into(),
+            external: ["metric_00000", "s0-prometheus"].map(listed).into(),
+        };
+        let delegated = Arc::new(Listing::merge([(&Arc::from("keda"), &metrics)]));
+        let (lists, catalog) = (Lists::new(1 << 20, TaskTracker::new()), catalog(2));
+        let names = async |listed, delegated: Arc<Listing>| -> Vec<String> {
+            let metrics = (Arc::clone(&catalog), delegated);
+            let list = lists.answer(metrics, listed, Form::Json, false).await;
+            let list: Value = serde_json::from_slice(&body(list).await).unwrap();
+            let names = list["resources"].as_array().unwrap().iter();
+            names.map(|resource| resource["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let all = names(CUSTOM, Arc::clone(&delegated)).await;
+        assert_eq!(all, ["pods/metric_00000", "pods/metric_00001", "jobs.batch/other"]);
+        let all = names(Listed::External, delegated).await;
+        assert_eq!(all, ["metric_00000", "metric_00001", "s0-prometheus"]);
+        assert_eq!(names(CUSTOM, Arc::default()).await.len(), 2);
     }
 }

@@ -13,6 +13,7 @@ use super::{
     Api,
     accept::{Accept, takes_gzip},
     custom,
+    delegated::Hop,
     error::ApiError,
     explain, external, groups, health,
     lists::Listed,
@@ -174,12 +175,19 @@ pub(super) async fn respond(
         Route::Groups => Ok(groups::all(api, accept)),
         Route::Group(group) => groups::one(api, group),
         Route::List(listed) => {
-            let (catalog, takes_gzip) = (api.reads.catalog(), takes_gzip(headers));
-            Ok(Box::pin(api.lists.answer(catalog, listed, accept.form, takes_gzip)).await)
+            let listing = Hop::of(headers).listing(&api.delegates);
+            let (metrics, takes_gzip) = ((api.reads.catalog(), listing), takes_gzip(headers));
+            Ok(Box::pin(api.lists.answer(metrics, listed, accept.form, takes_gzip)).await)
         }
         Route::UsageResources(version) => resource::resources(api, version),
-        Route::Custom(version, rest) => custom::values(api, version, rest, parameters).await,
-        Route::External(rest) => external::values(api, rest, parameters).await,
+        Route::Custom(version, rest) => {
+            let hop = Hop::of(headers);
+            custom::values(api, (version, rest), parameters, hop).await
+        }
+        Route::External(rest) => {
+            let hop = Hop::of(headers);
+            external::values(api, rest, parameters, hop).await
+        }
         Route::Usage(version, rest) => resource::usage(api, version, rest, parameters).await,
         Route::Explanation(version, rest) => {
             let user = request.extensions().get().cloned();

@@ -53,6 +53,11 @@ impl Registration {
         ))
     }
 
+    /// Its UID.
+    pub fn uid(&self) -> Option<&str> {
+        self.0.metadata.uid.as_deref()
+    }
+
     /// Whether a service answers for it.
     pub fn is_served_by(&self, service: &str, namespace: &str) -> bool {
         self.service() == Some((namespace, service))

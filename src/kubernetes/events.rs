@@ -197,7 +197,9 @@ fn name(regarding: &Regarding, occurrence: Occurrence<'_>) -> String {
 
 /// The beginning of a text, of so many bytes at the most.
 fn cut(text: &str, longest: usize) -> &str {
-    text.get(..text.floor_char_boundary(longest)).unwrap_or(text)
+    let ends = (0..=longest.min(text.len())).rev();
+    let end = ends.into_iter().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]

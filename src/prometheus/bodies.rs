@@ -53,7 +53,7 @@ impl Bodies {
     }
 
     /// An answer begins to come, which may have so many bytes. What does not get its memory until a time fails.
-    pub(super) fn begin(self: &Arc<Self>, limit: usize, until: Instant) -> Receiving {
+    pub(crate) fn begin(self: &Arc<Self>, limit: usize, until: Instant) -> Receiving {
         let claim = Claim { bodies: Arc::clone(self), id: self.lock().begin() };
         Receiving { bytes: Vec::new(), limit: limit.min(self.largest), until, claim }
     }
@@ -127,7 +127,7 @@ impl Drop for Claim {
 
 /// An answer that is being received.
 #[derive(Debug)]
-pub(super) struct Receiving {
+pub(crate) struct Receiving {
     bytes: Vec<u8>,
     limit: usize,
     until: Instant,
@@ -136,13 +136,13 @@ pub(super) struct Receiving {
 
 impl Receiving {
     /// Fails for an answer that will have so many bytes, if that is too much.
-    pub(super) fn expect(&self, length: u64) -> Result<(), Error> {
+    pub(crate) fn expect(&self, length: u64) -> Result<(), Error> {
         let fits = usize::try_from(length).is_ok_and(|length| length <= self.limit);
         if fits { Ok(()) } else { Err(Error::TooLarge(self.limit)) }
     }
 
     /// Takes the next bytes, as soon as there is room for them.
-    pub(super) async fn extend(&mut self, chunk: &[u8]) -> Result<(), Error> {
+    pub(crate) async fn extend(&mut self, chunk: &[u8]) -> Result<(), Error> {
         let (length, capacity) = (self.bytes.len() + chunk.len(), self.bytes.capacity());
         if length > self.limit {
             return Err(Error::TooLarge(self.limit));
@@ -158,21 +158,21 @@ impl Receiving {
     }
 
     /// All bytes have come.
-    pub(super) fn complete(self) -> Body {
+    pub(crate) fn complete(self) -> Body {
         Body { bytes: self.bytes.into(), _claim: self.claim }
     }
 }
 
 /// An answer, which holds memory until it is dropped.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(crate) struct Body {
     bytes: Bytes,
     _claim: Claim,
 }
 
 impl Body {
     /// The answer.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

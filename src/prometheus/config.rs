@@ -74,6 +74,16 @@ impl Source {
         Self::File(path.to_owned())
     }
 
+    /// A file that the rules file names, which may be read as long as it is below one of these folders.
+    pub fn confined(path: &Path, folders: &Arc<[PathBuf]>) -> Self {
+        Self::Confined(Confined::new(path.to_owned(), folders))
+    }
+
+    /// A file of the pod's service account.
+    pub fn of_service_account(file: &str) -> Self {
+        Self::File(Path::new(SERVICE_ACCOUNT).join(file))
+    }
+
     /// The credential as it is now.
     pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
         match self {
@@ -210,8 +220,7 @@ impl Config {
         if !refusals.is_empty() {
             return Err(ConfigError::Refused(refusals.join("; ")));
         }
-        let confined =
-            |path: &Path| Source::Confined(Confined::new(path.to_owned(), &policy.folders));
+        let confined = |path: &Path| Source::confined(path, &policy.folders);
         let mut config = Self::new(backend.url.as_str())?;
         config.name = backend.name.to_string();
         config.headers.clone_from(&backend.headers);
@@ -255,9 +264,8 @@ impl Config {
 
     /// Authenticates with the service account of the pod.
     pub fn add_service_account(&mut self) {
-        let account = |file: &str| Some(Source::file(&Path::new(SERVICE_ACCOUNT).join(file)));
-        self.token = account("token");
-        self.ca = account("ca.crt");
+        self.token = Some(Source::of_service_account("token"));
+        self.ca = Some(Source::of_service_account("ca.crt"));
     }
 
     /// Takes files where there are some: authority, client certificate, its key, bearer token.

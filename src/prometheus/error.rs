@@ -143,7 +143,7 @@ pub enum Obstacle {
 
 impl Error {
     /// The failure of a request without an answer.
-    pub(super) fn transport(error: &reqwest::Error) -> Self {
+    pub(crate) fn transport(error: &reqwest::Error) -> Self {
         Self::Unreachable { obstacle: Obstacle::of(error), message: chain(error) }
     }
 

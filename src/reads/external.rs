@@ -89,6 +89,11 @@ impl ExternalRequest {
 }
 
 impl Reads {
+    /// Whether a rule serves an external metric, as far as that is known.
+    pub fn serves_external(&self, metric: &str) -> bool {
+        self.catalog().external().has(metric)
+    }
+
     /// Reads an external metric.
     pub async fn read_external(
         &self,

@@ -103,7 +103,9 @@ pub fn versions(text: &str) -> serde_json::Result<Vec<String>> {
 pub fn resources(text: &str) -> serde_json::Result<BTreeMap<String, bool>> {
     #[derive(Deserialize)]
     struct ApiResourceList {
-        resources: Vec<Resource>,
+        /// Go writes null for none.
+        #[serde(deserialize_with = "Option::deserialize")]
+        resources: Option<Vec<Resource>>,
     }
     #[derive(Deserialize)]
     struct Resource {
@@ -111,7 +113,8 @@ pub fn resources(text: &str) -> serde_json::Result<BTreeMap<String, bool>> {
         namespaced: bool,
     }
     let list: ApiResourceList = serde_json::from_str(text)?;
-    Ok(list.resources.into_iter().map(|resource| (resource.name, resource.namespaced)).collect())
+    let resources = list.resources.unwrap_or_default().into_iter();
+    Ok(resources.map(|resource| (resource.name, resource.namespaced)).collect())
 }
 
 #[cfg(test)]

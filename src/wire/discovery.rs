@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::core::catalog::Catalog;
+use crate::core::{catalog::Catalog, delegation::listing::Listing, kinds::GroupResource};
 
 /// A served API group and its versions, the preferred one first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -179,24 +179,45 @@ pub fn usage_resources(version: &str) -> impl Serialize {
     })
 }
 
-/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
-pub fn custom_resources(version: &str, catalog: &Catalog) -> impl Serialize {
-    resource_list(CUSTOM, version, || {
-        catalog.list().map(|listed| Resource {
+/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes, those of the rules before
+/// those that delegates list.
+pub fn custom_resources<'c>(
+    version: &str,
+    (catalog, delegated): (&'c Catalog, &'c Listing),
+) -> impl Serialize {
+    resource_list(CUSTOM, version, move || {
+        let others =
+            delegated.custom().filter(move |(of, metric, _)| !is_ours(catalog, of, metric));
+        let others = others.map(|(of, metric, namespaced)| Resource {
+            name: Cow::Owned(format!("{of}/{metric}")),
+            singular_name: "",
+            namespaced,
+            kind: "MetricValueList",
+            verbs: &["get"],
+        });
+        let ours = catalog.list().map(|listed| Resource {
             name: Cow::Owned(format!("{}/{}", listed.kind.resource, listed.metric)),
             singular_name: "",
             namespaced: listed.kind.namespaced,
             kind: "MetricValueList",
             verbs: &["get"],
-        })
+        });
+        ours.chain(others)
     })
+}
+
+fn is_ours(catalog: &Catalog, of: &GroupResource, metric: &str) -> bool {
+    let kind = catalog.kinds().resolve(&of.group, &of.resource);
+    kind.is_some_and(|kind| catalog.has(&kind.resource, metric))
 }
 
 /// `/apis/external.metrics.k8s.io/v1beta1`: every metric as a resource, with the verb that prometheus-adapter says, although an
 /// authorizer is asked about `list`.
-pub fn external_resources(catalog: &Catalog) -> impl Serialize {
-    resource_list(EXTERNAL, super::external::VERSION, || {
-        catalog.external().names().map(|metric| Resource {
+pub fn external_resources<'c>((catalog, delegated): (&'c Catalog, &'c Listing)) -> impl Serialize {
+    resource_list(EXTERNAL, super::external::VERSION, move || {
+        let own = catalog.external();
+        let others = delegated.external().filter(move |metric| !own.has(metric));
+        own.names().chain(others).map(|metric| Resource {
             name: Cow::Borrowed(metric),
             singular_name: "",
             namespaced: true,

@@ -24,12 +24,13 @@ pub const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'sel
 pub const MOST_BYTES: usize = 6 << 20;
 
 /// The sections, by their anchors and headings, in the order of the page.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("explain", "Explain a metric"),
     ("autoscalers", "Autoscalers"),
     ("metrics", "Metrics read"),
     ("rules", "Rules"),
     ("backends", "Backends"),
+    ("delegates", "Delegates"),
     ("plans", "Plans"),
     ("cache", "Cache"),
     ("discovery", "Discovery"),
@@ -45,6 +46,7 @@ pub fn render(overview: &Overview, question: &Question, answer: Option<&Answer>)
         "metrics" => tables::metrics(overview),
         "rules" => tables::rules(overview),
         "backends" => tables::backends(overview),
+        "delegates" => tables::delegates(overview),
         "plans" => tables::plans(overview),
         "cache" => tables::cache(overview),
         "discovery" => tables::discovery(overview),

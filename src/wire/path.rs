@@ -34,7 +34,7 @@ impl MetricPath {
         }
     }
 
-    fn is_of_namespaces(&self) -> bool {
+    pub(in crate::wire) fn is_of_namespaces(&self) -> bool {
         let GroupResource { group, resource } = &self.resource;
         group.is_empty() && matches!(resource.as_str(), "namespaces" | "namespace")
     }

@@ -1,5 +1,7 @@
 //! Kubernetes' `Status`: the body of every error.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// A failed request, as `kubectl` and client-go read it.
@@ -14,7 +16,7 @@ pub struct Status {
     /// A sentence for people.
     pub message: String,
     /// A word for programs.
-    pub reason: Reason,
+    pub reason: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details>,
     /// The HTTP status code.
@@ -42,7 +44,7 @@ struct Cause {
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The reasons that this server uses, each with its HTTP code.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
     /// 400: the request is malformed.
     BadRequest,
@@ -59,7 +61,6 @@ pub enum Reason {
     /// 413: the body of the request is too long.
     RequestEntityTooLarge,
     /// 414: path and query are too long.
-    #[serde(rename = "RequestURITooLong")]
     UriTooLong,
     /// 415: a body of a media type that no API server takes.
     UnsupportedMediaType,
@@ -76,6 +77,26 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The word in a `Status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BadRequest",
+            Self::Unauthorized => "Unauthorized",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "NotFound",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::NotAcceptable => "NotAcceptable",
+            Self::RequestEntityTooLarge => "RequestEntityTooLarge",
+            Self::UriTooLong => "RequestURITooLong",
+            Self::UnsupportedMediaType => "UnsupportedMediaType",
+            Self::TooManyRequests => "TooManyRequests",
+            Self::RequestHeaderFieldsTooLarge => "RequestHeaderFieldsTooLarge",
+            Self::InternalError => "InternalError",
+            Self::ServiceUnavailable => "ServiceUnavailable",
+            Self::Timeout => "Timeout",
+        }
+    }
+
     /// The HTTP status code.
     pub fn code(self) -> u16 {
         match self {
@@ -120,9 +141,23 @@ impl Status {
             metadata: Empty {},
             outcome: "Failure",
             message,
-            reason,
+            reason: reason.word().into(),
             details,
             code: reason.code(),
+        }
+    }
+
+    /// A failure of another server, with its code and its reason.
+    pub fn passed_on(code: u16, reason: String, message: String) -> Self {
+        Self {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            outcome: "Failure",
+            message,
+            reason: reason.into(),
+            details: None,
+            code,
         }
     }
 }

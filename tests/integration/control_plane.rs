@@ -6,6 +6,7 @@
 mod autoscaling;
 mod certificates;
 mod check;
+mod delegates;
 mod examples;
 mod explain;
 mod load;

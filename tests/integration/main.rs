@@ -31,6 +31,8 @@ mod credentials;
 #[cfg(test)]
 mod custom_metrics;
 #[cfg(test)]
+mod delegates;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod discovery;

@@ -36,6 +36,8 @@ const OF_OTHERS: [&str; 6] = [
 const RULES: &str = "
 rules:
 - {seriesQuery: '{__name__=~\"good|bad\"}', resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}', fallback: {after: 5m, value: 5}}
+delegates:
+- {name: other, url: 'http://127.0.0.1:1', api: external}
 ";
 
 /// A server to which everything has happened that there are metrics of. One query has failed, and pods cannot be watched.
@@ -77,6 +79,13 @@ impl Stage {
         assert_eq!(read("namespaces/n/pods/*/good").await, 200);
         assert_eq!(read("namespaces/n/pods/*/bad").await, 500);
         assert_eq!(read("namespaces/n/pods/other/good").await, 404);
+        until("the delegate is asked for its metrics", async || {
+            stage.metrics().await.contains("loadline_delegate_list_successful{").then_some(())
+        })
+        .await;
+        let read =
+            stage.get("reader", "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/m").await;
+        assert_eq!(read.status, 503, "{}", read.body);
         until("the watch is refused", async || {
             let unsynced = r#"loadline_watch_restarts_total{resource="pods"} 1"#;
             stage.metrics().await.contains(unsynced).then_some(())

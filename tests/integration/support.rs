@@ -21,6 +21,7 @@ pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod schema;
 pub(crate) mod store;
+pub(crate) mod tls;
 
 use std::{
     sync::Once,

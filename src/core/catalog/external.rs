@@ -74,7 +74,7 @@ impl External {
     }
 
     /// Whether there is a metric of this name.
-    pub(super) fn has(&self, metric: &str) -> bool {
+    pub fn has(&self, metric: &str) -> bool {
         find(&self.metrics, metric).is_some()
     }
 

@@ -244,6 +244,15 @@ pub struct FallbackFacts {
     pub since: Timestamp,
 }
 
+/// The delegate that has the metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DelegateFacts {
+    /// What the rules file calls it.
+    pub name: String,
+    /// Whether its `match` says so.
+    pub is_matched: bool,
+}
+
 /// All that was gathered about a metric.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -259,6 +268,8 @@ pub struct Facts {
     pub is_in_other_api: bool,
     /// Rules that nothing is known of yet.
     pub undiscovered: Vec<String>,
+    /// The delegate that has the metric, if one has; then no rule counts.
+    pub delegate: Option<DelegateFacts>,
     /// How the metric is served, if it is.
     pub served: Option<Served>,
     /// The objects; nothing for external metrics.

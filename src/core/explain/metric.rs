@@ -1,6 +1,7 @@
 //! The steps from a metric's name to its values.
 
 mod behind;
+mod delegated;
 mod no_value;
 mod objects;
 mod series;
@@ -9,6 +10,7 @@ mod values;
 mod words;
 
 pub use behind::pods;
+use delegated::delegated;
 use no_value::no_value;
 pub use objects::{objects, with_objects};
 use unserved::unserved;
@@ -34,6 +36,9 @@ const EXAMPLES: usize = 3;
 
 /// The steps of a metric.
 pub fn steps(facts: &Facts) -> Vec<Step> {
+    if let Some(delegate) = &facts.delegate {
+        return delegated(facts, delegate);
+    }
     let Some(served) = &facts.served else { return vec![unserved(facts)] };
     let mut steps = vec![rule(facts, served)];
     steps.extend(objects(&facts.asked, &facts.objects));

@@ -47,6 +47,7 @@ pub fn limit(facts: &mut Facts, sight: Sight) {
         }
     }
     let is_open = may_read || is_limited(facts);
+    let is_delegated = facts.delegate.is_some();
     let Some(answer) = &mut facts.answer else { return };
     if let Some(label) = &label {
         let is_foreign = |sample: &Series| {
@@ -55,8 +56,13 @@ pub fn limit(facts: &mut Facts, sight: Sight) {
         };
         answer.samples.retain(|sample| !is_foreign(sample));
     }
-    if !is_open && answer.failure.is_none() {
-        let text = "the query is not limited to the namespace, so its values are shown only to those who may read the metric";
+    // What a delegate says of a read is for those who may send it.
+    if !is_open && (is_delegated || answer.failure.is_none()) {
+        let text = if is_delegated {
+            "the answer of the delegate is shown only to those who may read the metric"
+        } else {
+            "the query is not limited to the namespace, so its values are shown only to those who may read the metric"
+        };
         let failure = Failure { cause: Cause::NotAuthorizedMe, text: text.to_owned() };
         let query = std::mem::take(&mut answer.query);
         *answer = AnswerFacts { query, failure: Some(failure), ..AnswerFacts::default() };

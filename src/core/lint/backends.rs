@@ -1,4 +1,4 @@
-//! Backends that name credentials which a server with these flags does not let them use.
+//! Backends and delegates that name credentials which a server with these flags does not let them use.
 
 use super::{Report, Severity};
 use crate::core::{
@@ -11,6 +11,13 @@ pub(super) fn check(rules: &RuleSet, policy: &CredentialPolicy, report: &mut Rep
         for refusal in policy.refusals(backend) {
             let path = KeyPath::from("backends").index(index).key(refusal.key);
             let help = "if the server has that flag, pass it to `check` as well; otherwise the rules that name this backend fail";
+            report.add(Severity::Warning, "credentials-refused", path, refusal.message, help);
+        }
+    }
+    for (index, delegate) in rules.delegates.iter().enumerate() {
+        for refusal in policy.refusals_of_delegate(delegate) {
+            let path = KeyPath::from("delegates").index(index).key(refusal.key);
+            let help = "if the server has that flag, pass it to `check` as well; otherwise this delegate is not asked";
             report.add(Severity::Warning, "credentials-refused", path, refusal.message, help);
         }
     }

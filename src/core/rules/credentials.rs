@@ -12,7 +12,7 @@ use std::{
 
 use url::{Host, Url};
 
-use super::Backend;
+use super::{Backend, CaSource, Delegate};
 use crate::core::excerpt::{self, SAID};
 
 /// The folder whose files a rules file may name where nothing else is said.
@@ -51,6 +51,7 @@ pub struct Refusal {
 impl CredentialPolicy {
     /// The credentials of a backend that it may not use, as far as its text shows: links are resolved when a file is read.
     pub fn refusals(&self, backend: &Backend) -> Vec<Refusal> {
+        let Backend { url, auth_in_cluster, .. } = backend;
         let files = [
             ("tokenFile", &backend.token_file),
             ("caFile", &backend.ca_file),
@@ -58,22 +59,47 @@ impl CredentialPolicy {
             ("clientTLSKeyFile", &backend.client_tls_key_file),
             ("authConfig", &backend.auth_config),
         ];
+        let files = files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?)));
+        let is_secret = backend.token_file.is_some()
+            || *auth_in_cluster
+            || backend.auth_config.is_some()
+            || !url.username().is_empty()
+            || url.password().is_some();
+        self.refusals_of(files, (url, *auth_in_cluster, is_secret))
+    }
+
+    /// [`CredentialPolicy::refusals`] of a delegate.
+    pub fn refusals_of_delegate(&self, delegate: &Delegate) -> Vec<Refusal> {
+        let Delegate { url, auth_in_cluster, token_file, authority, .. } = delegate;
+        let authority = match authority {
+            CaSource::File(path) => Some(("caFile", path.as_path())),
+            CaSource::System | CaSource::Secret { .. } | CaSource::BundleOf(_) => None,
+        };
+        let token = token_file.as_deref().map(|path| ("tokenFile", path));
+        let is_secret = *auth_in_cluster || token_file.is_some();
+        let files = token.into_iter().chain(authority);
+        self.refusals_of(files, (url, *auth_in_cluster, is_secret))
+    }
+
+    fn refusals_of<'f>(
+        &self,
+        files: impl Iterator<Item = (&'static str, &'f Path)>,
+        (url, auth_in_cluster, is_secret): (&Url, bool, bool),
+    ) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let mut refuse = |key, message| refusals.push(Refusal { key, message });
-        for (key, file) in files {
-            if let Some(path) = file.as_deref().filter(|path| !self.is_below_a_folder(path)) {
-                let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
-                refuse(
-                    key,
-                    format!(
-                        "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
-                    ),
-                );
-            }
+        for (key, path) in files.filter(|(_, path)| !self.is_below_a_folder(path)) {
+            let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
+            refuse(
+                key,
+                format!(
+                    "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
+                ),
+            );
         }
-        let host = origin(&backend.url);
-        let is_in = |hosts: &[HostPattern]| hosts.iter().any(|known| known.matches(&backend.url));
-        if backend.auth_in_cluster && !is_in(&self.in_cluster_hosts) {
+        let host = origin(url);
+        let is_in = |hosts: &[HostPattern]| hosts.iter().any(|known| known.matches(url));
+        if auth_in_cluster && !is_in(&self.in_cluster_hosts) {
             refuse(
                 "authInCluster",
                 format!(
@@ -81,14 +107,9 @@ impl CredentialPolicy {
                 ),
             );
         }
-        let is_secret = backend.token_file.is_some()
-            || backend.auth_in_cluster
-            || backend.auth_config.is_some()
-            || !backend.url.username().is_empty()
-            || backend.url.password().is_some();
         if is_secret
-            && backend.url.scheme() != "https"
-            && !is_loopback(&backend.url)
+            && url.scheme() != "https"
+            && !is_loopback(url)
             && !is_in(&self.plaintext_hosts)
         {
             refuse(

@@ -100,6 +100,19 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// The scalars of a list.
+    pub(super) fn texts(&self, key: &str) -> Vec<String> {
+        let items = match self.get(key).map(|node| &node.value) {
+            Some(Value::Sequence(items)) => items.as_slice(),
+            _ => Default::default(),
+        };
+        let text = |item: &Node| match &item.value {
+            Value::Scalar(text) => Some(trimmed(text).to_owned()),
+            _ => None,
+        };
+        items.iter().filter_map(text).collect()
+    }
+
     pub(super) fn flag(&self, key: &str) -> Flag {
         let text = self.text(key);
         Flag { value: keys::TRUE.contains(&text.value.as_str()), place: text.place }

@@ -89,6 +89,7 @@ impl Problems {
             Kind::List(shape, most) => self.list(node, path, shape, *most),
             Kind::ByLabel(shape) => self.by_label(node, path, shape),
             Kind::Headers => self.headers(node, path),
+            Kind::Names(most) => self.names(node, path, *most),
             scalar => {
                 let Value::Scalar(text) = &node.value else {
                     let expected = match scalar {
@@ -116,6 +117,19 @@ impl Problems {
         }
         for (index, item) in items.iter().enumerate() {
             self.check(item, &path.index(index), shape);
+        }
+    }
+
+    fn names(&mut self, node: &Node, path: &KeyPath, most: usize) {
+        let Value::Sequence(items) = &node.value else {
+            return self.add(node.place, path, "a list is expected");
+        };
+        if items.len() > most {
+            let message = format!("{} entries; at most {most} are read", items.len());
+            return self.add(node.place, path, message);
+        }
+        for (index, item) in items.iter().enumerate() {
+            self.value(item, &path.index(index), &Kind::Name);
         }
     }
 

@@ -74,6 +74,8 @@ pub(super) enum Kind {
     ByLabel(&'static Shape),
     /// A mapping from the name of an HTTP header to a scalar.
     Headers,
+    /// A list of names as [`Kind::Name`], at most so many.
+    Names(usize),
 }
 
 impl Kind {

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use super::keys::{FALSE, FILE, Key, Kind, Need, Shape, TRUE};
 use crate::core::duration;
 
+/// A DNS label.
+const NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+
 /// The rules file as a JSON schema, draft 2020-12: made from the description of the keys that files are checked against.
 ///
 /// It refuses no file whose rules all compile, with one exception: a number or boolean without quotes in the place of a
@@ -57,7 +60,10 @@ fn property(key: &Key) -> Value {
         // What has no quotes is still the text that it is written with.
         Kind::Text => json!({"type": ["string", "number", "boolean"]}),
         Kind::NonEmpty => json!({"type": "string", "minLength": 1}),
-        Kind::Name => json!({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}),
+        Kind::Name => json!({"type": "string", "pattern": NAME}),
+        Kind::Names(most) => {
+            json!({"type": "array", "items": {"type": "string", "pattern": NAME}, "maxItems": most})
+        }
         Kind::Flag => {
             let mut spellings = vec![json!(true), json!(false)];
             spellings.extend(TRUE.iter().chain(&FALSE).map(|word| json!(word)));

@@ -2,6 +2,7 @@
 
 mod additions;
 mod backends;
+mod delegates;
 mod limits;
 mod resource;
 

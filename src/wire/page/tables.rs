@@ -193,6 +193,26 @@ pub(super) fn backends(overview: &Overview) -> Markup {
     })
 }
 
+pub(super) fn delegates(overview: &Overview) -> Markup {
+    let columns = ["Delegate", "State", "Custom metrics", "External metrics", "Answered", "Failed"];
+    table(
+        "Other servers of the metrics APIs",
+        &columns,
+        &overview.delegates,
+        "There is none.",
+        |row| {
+            html! {
+                th scope="row" { (cut(&row.name)) div.dim { (cut(&row.host)) } }
+                td { (state(&row.state)) }
+                td.number { (count(row.custom)) }
+                td.number { (count(row.external)) }
+                td.number { (counter(row.answered)) }
+                td.number { (counter(row.failed)) }
+            }
+        },
+    )
+}
+
 pub(super) fn plans(overview: &Overview) -> Markup {
     let columns = ["Series", "Namespace", "Plan", "Why", "Readers", "Objects", "Shared samples"];
     html! {

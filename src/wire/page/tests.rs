@@ -6,8 +6,8 @@ use super::*;
 use crate::core::{
     explain::{Answered, Api, Cause, Step, hpa::Found, name},
     overview::{
-        BackendRow, CacheFacts, CertificateFacts, DiscoveryFacts, Failure, MOST_NAMES, MOST_ROWS,
-        PlanRow, ReloadFacts, RuleRow, ServerFacts, Shown,
+        BackendRow, CacheFacts, CertificateFacts, DelegateRow, DiscoveryFacts, Failure, MOST_NAMES,
+        MOST_ROWS, PlanRow, ReloadFacts, RuleRow, ServerFacts, Shown,
         autoscalers::{AutoscalerRow, MetricRow},
         exchanges::Exchanges,
         history::{Histories, History, Seen, Topic},
@@ -94,6 +94,15 @@ fn full(length: usize) -> (Overview, Question, Answer) {
         exchanges: exchanges.clone(),
         received_bytes: u64::MAX,
     };
+    let delegate = || DelegateRow {
+        name: text(),
+        host: text(),
+        state: State::Bad("silent", text()),
+        custom: usize::MAX,
+        external: usize::MAX,
+        answered: u64::MAX,
+        failed: u64::MAX,
+    };
     let plan = || PlanRow {
         rule: Some(text()),
         series: text(),
@@ -115,6 +124,7 @@ fn full(length: usize) -> (Overview, Question, Answer) {
         recording_since: Some(now),
         autoscalers: Ok(Shown::first((0..1_000).map(|_| autoscaler.clone()), MOST_ROWS)),
         backends: Shown::first((0..1_000).map(|_| backend()), MOST_ROWS),
+        delegates: Shown::first((0..1_000).map(|_| delegate()), MOST_ROWS),
         plans: Shown::first((0..1_000).map(|_| plan()), MOST_ROWS),
         cache: CacheFacts {
             reads: vec![("fresh", u64::MAX)],
@@ -193,6 +203,7 @@ fn a_page_without_anything_says_so() {
         recording_since: None,
         autoscalers: Err("no cluster".to_owned()),
         backends: Shown::default(),
+        delegates: Shown::default(),
         plans: Shown::default(),
         cache: CacheFacts::default(),
         discovery: DiscoveryFacts::default(),

@@ -41,6 +41,14 @@ async fn an_api_of_another_service_is_told_and_what_is_not_served_is_not_availab
         server.process.stderr().contains("keda/keda-operator").then_some(())
     })
     .await;
+    eventually("an Event on the APIService names it", async || {
+        let events = plane.get("/apis/events.k8s.io/v1/namespaces/default/events").await?;
+        let events = events["items"].as_array()?.clone();
+        let event = events.iter().find(|event| event["reason"] == "AnotherOwner")?;
+        assert_eq!(event["regarding"]["name"], EXTERNAL, "{event}");
+        event["note"].as_str()?.contains("keda/keda-operator").then_some(())
+    })
+    .await;
     let custom = ["v1beta1", "v1beta2"].map(|version| format!("{version}.custom.metrics.k8s.io"));
     until_all_available(&plane, custom.to_vec()).await;
     // It has no resourceRules.

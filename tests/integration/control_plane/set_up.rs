@@ -159,9 +159,14 @@ impl Server {
         ([127, 0, 0, 1], self.port).into()
     }
 
+    /// The authority of its certificate, as PEM.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        fs::read(self.folder.path().join("cert/ca.crt")).unwrap()
+    }
+
     /// A client that trusts its certificate.
     pub(crate) fn client(&self) -> reqwest::ClientBuilder {
-        let authority = fs::read(self.folder.path().join("cert/ca.crt")).unwrap();
+        let authority = self.authority();
         let authority = reqwest::Certificate::from_pem(&authority).unwrap();
         reqwest::Client::builder().tls_certs_only([authority]).no_proxy()
     }

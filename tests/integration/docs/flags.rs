@@ -6,8 +6,8 @@ use regex::Regex;
 
 use super::page::Page;
 
-/// A flag of any name, and those that are taken and have no effect, which the help does not tell.
-const OTHERS: &[&str] = &["--x", "--client-qps", "--client-burst"];
+/// A flag of any name, those that are taken and have no effect, which the help does not tell, and one of KEDA's operator.
+const OTHERS: &[&str] = &["--x", "--client-qps", "--client-burst", "--enable-apiservice-patching"];
 
 /// The flags of every subcommand, as its help tells them.
 pub(super) fn known() -> BTreeSet<String> {

@@ -126,6 +126,38 @@ const ROWS: &[(&str, &[Number])] = &[
     ("the times of samples", &[]),
     ("a pause that Prometheus asks for", &[("prometheus/pauses.rs", "LONGEST", Seconds)]),
     (
+        "an answer of a [delegate]",
+        &[
+            ("delegates/remote.rs", "MAX_ANSWER_BYTES", Bytes),
+            ("wire/delegated.rs", "MOST_VALUES", Count),
+        ],
+    ),
+    ("a read of a delegate", &[("core/rules/delegate.rs", "TIMEOUT", Seconds)]),
+    ("reads of a delegate at a", &[("core/rules/delegate.rs", "CONCURRENCY", Count)]),
+    (
+        "reads in succession",
+        &[
+            ("core/delegation/breaker.rs", "FAILURES", Count),
+            ("core/delegation/breaker.rs", "SHORTEST", Seconds),
+            ("core/delegation/breaker.rs", "LONGEST", Seconds),
+        ],
+    ),
+    (
+        "a request for the metrics of a delegate",
+        &[
+            ("delegates/remote.rs", "LIST_TIMEOUT", Seconds),
+            ("delegates/remote.rs", "LIST_INTERVAL", Seconds),
+        ],
+    ),
+    (
+        "metrics that a delegate lists",
+        &[
+            ("core/delegation/listing.rs", "MOST_OF_DELEGATE", Count),
+            ("core/delegation/listing.rs", "MOST_IN_ALL", Count),
+        ],
+    ),
+    ("Events about objects", &[("kubernetes/events.rs", "MAX_EVENTS", Count)]),
+    (
         "metrics of a rule",
         &[
             ("core/catalog/found.rs", "MOST_OF_RULE", Count),

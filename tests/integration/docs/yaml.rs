@@ -17,7 +17,7 @@ use crate::support::schema::{is_within, reread};
 const OTHER_KINDS: &[&str] =
     &["Kustomization", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor"];
 
-const RULES_FILE: &[&str] = &["rules", "externalRules", "resourceRules", "backends"];
+const RULES_FILE: &[&str] = &["rules", "externalRules", "resourceRules", "backends", "delegates"];
 
 /// Of a kustomization that does not say that it is one.
 const KUSTOMIZATION: &[&str] =

@@ -10,6 +10,12 @@ pub(in crate::core::rules) const MAX_RULES: usize = 5_000;
 /// The most backends.
 const MAX_BACKENDS: usize = 100;
 
+/// The most delegates.
+const MAX_DELEGATES: usize = 20;
+
+/// The most namespaces that a `match` names.
+const MAX_NAMESPACES: usize = 1_000;
+
 /// The most entries of one `seriesFilters`.
 const MAX_FILTERS: usize = 100;
 
@@ -39,6 +45,11 @@ pub(in crate::core::rules) static FILE: Shape = Shape {
             "backends",
             Kind::List(&BACKEND, MAX_BACKENDS),
             "Further servers of the Prometheus API, for rules that name one by `prometheus`. The others ask --prometheus-url.",
+        ),
+        key(
+            "delegates",
+            Kind::List(&DELEGATE, MAX_DELEGATES),
+            "Other servers of custom.metrics.k8s.io and external.metrics.k8s.io, such as KEDA's. They are asked, in this order, for metrics that no rule serves, and at once for what their `match` says.",
         ),
     ],
 };
@@ -341,5 +352,103 @@ static BACKEND: Shape = Shape {
             "How long a request of discovery may take. By default as --prometheus-discovery-timeout.",
         ),
         key("concurrency", Kind::Count(10_000), "How many queries may run at a time."),
+    ],
+};
+
+static DELEGATE: Shape = Shape {
+    name: "delegate",
+    doc: "Another server of the metrics APIs. Users are authenticated and authorized before it is asked, and it is asked as loadline.",
+    keys: &[
+        Key {
+            name: "name",
+            kind: Kind::Name,
+            need: Need::Required,
+            doc: "The name in errors, metrics and on the status page.",
+        },
+        key("service", Kind::Object(&SERVICE), "Its Service. `service` or `url` is required."),
+        key(
+            "url",
+            Kind::NonEmpty,
+            "Its URL: https, a host and a port. http is allowed for this machine only.",
+        ),
+        key(
+            "caFile",
+            Kind::NonEmpty,
+            "The certification authorities that its certificate is checked with. By default the system's.",
+        ),
+        key(
+            "caSecret",
+            Kind::Object(&CA_SECRET),
+            "The Secret with these authorities, in place of a file.",
+        ),
+        key(
+            "caBundleOf",
+            Kind::NonEmpty,
+            "The name of the APIService whose `caBundle` has these authorities, in place of a file.",
+        ),
+        key(
+            "tokenFile",
+            Kind::NonEmpty,
+            "A file with a bearer token, such as a projected token for the delegate's audience; read again when it changes.",
+        ),
+        key("authInCluster", Kind::Flag, "Authenticate with the service account of the pod."),
+        key(
+            "api",
+            Kind::Choice(&["custom", "external"]),
+            "The API that it is asked about. By default both.",
+        ),
+        key(
+            "match",
+            Kind::Object(&MATCH),
+            "Reads that go to it at once, even if a rule has the metric; then it gets no others.",
+        ),
+        key(
+            "timeout",
+            Kind::Duration { least: Duration::from_millis(100), most: Duration::from_secs(50) },
+            "How long a read may take. 10s by default.",
+        ),
+        key(
+            "concurrency",
+            Kind::Count(1_000),
+            "How many reads may be under way at a time. 16 by default.",
+        ),
+    ],
+};
+
+static SERVICE: Shape = Shape {
+    name: "service",
+    doc: "A Service of the cluster.",
+    keys: &[
+        Key { name: "namespace", kind: Kind::Name, need: Need::Required, doc: "Its namespace." },
+        Key { name: "name", kind: Kind::Name, need: Need::Required, doc: "Its name." },
+        key("port", Kind::Count(65_535), "Its port. 443 by default."),
+    ],
+};
+
+static CA_SECRET: Shape = Shape {
+    name: "caSecret",
+    doc: "A Secret with certification authorities. loadline needs the right to get it.",
+    keys: &[
+        Key { name: "namespace", kind: Kind::Name, need: Need::Required, doc: "Its namespace." },
+        Key { name: "name", kind: Kind::NonEmpty, need: Need::Required, doc: "Its name." },
+        key("key", Kind::NonEmpty, "The key of the PEM. `ca.crt` by default."),
+    ],
+};
+
+static MATCH: Shape = Shape {
+    name: "match",
+    doc: "Which reads go to the delegate at once: those for which all of this holds.",
+    keys: &[
+        key(
+            "metrics",
+            Kind::NonEmpty,
+            "A regular expression that the metric's whole name matches.",
+        ),
+        key(
+            "selectorKey",
+            Kind::NonEmpty,
+            "A key that a selector of the read requires, such as `scaledobject.keda.sh/name`.",
+        ),
+        key("namespaces", Kind::Names(MAX_NAMESPACES), "The namespaces that are read."),
     ],
 };

@@ -1,0 +1,592 @@
+//! One delegate: its connection, its circuit breaker, and the metrics that it lists.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use http::{HeaderValue, header};
+use kube::Client;
+use reqwest::redirect::Policy;
+use tokio::sync::Semaphore;
+
+use super::{DelegateError, HOP, Question, Why};
+use crate::{
+    blocking,
+    core::{
+        delegation::{
+            breaker::{Admission, Breaker},
+            listing::{self, ListedMetrics},
+            serves,
+        },
+        explain::Api,
+        overview::{DelegateRow, State},
+        rules::{CaSource, CredentialPolicy, Delegate, Fingerprint, origin},
+    },
+    kubernetes::{apiservices::Registrations, secrets::SecretPlace},
+    metrics::Metrics,
+    prometheus::{
+        Error, Obstacle, Source,
+        bodies::{Bodies, Body},
+    },
+    wire::{
+        answer,
+        custom::Version,
+        delegated::{self, Declined},
+        discovery::{CUSTOM, EXTERNAL, Group},
+    },
+};
+
+/// The largest answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+/// How often a delegate is asked for its metrics, and after a failure.
+const LIST_INTERVAL: Duration = Duration::from_secs(60);
+const LIST_RETRY: Duration = Duration::from_secs(10);
+
+/// How long a request for the metrics may take, and reading what is needed for a connection.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A delegate.
+pub(super) struct Remote {
+    pub(super) delegate: Arc<Delegate>,
+    cluster: Option<Client>,
+    policy: Arc<CredentialPolicy>,
+    connection: ArcSwapOption<Connection>,
+    /// Why there is no connection, or not one with what there is now.
+    obstacle: ArcSwapOption<String>,
+    permits: Semaphore,
+    breaker: Mutex<Breaker>,
+    served: ArcSwap<Served>,
+    bodies: Arc<Bodies>,
+    metrics: Arc<Metrics>,
+    answered: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A client, and what it is made from.
+struct Connection {
+    client: reqwest::Client,
+    authorization: Option<HeaderValue>,
+    materials: Materials,
+}
+
+#[derive(Clone, Default, Eq, PartialEq)]
+struct Materials {
+    authorities: Option<Vec<u8>>,
+    token: Option<Vec<u8>>,
+}
+
+/// What is known of the APIs of a delegate.
+#[derive(Clone, Default)]
+struct Served {
+    /// The versions of custom.metrics.k8s.io; nothing where they are not known.
+    custom: Option<Vec<Version>>,
+    /// Whether external.metrics.k8s.io is served, if that is known.
+    external: Option<bool>,
+    listed: Arc<ListedMetrics>,
+    /// When it is to be asked again.
+    due: Option<Instant>,
+    is_failing: bool,
+}
+
+/// A read that the breaker has admitted. Dropped without a result it was abandoned.
+struct Admitted<'r>(Option<&'r Remote>);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        if let Some(remote) = self.0 {
+            remote.breaker().abandoned(Instant::now());
+        }
+    }
+}
+
+impl Remote {
+    pub(super) fn new(
+        delegate: Arc<Delegate>,
+        (cluster, policy): (Option<Client>, Arc<CredentialPolicy>),
+        (bodies, metrics): (Arc<Bodies>, Arc<Metrics>),
+    ) -> Self {
+        metrics.delegate_rests(&delegate.name, false);
+        Self {
+            permits: Semaphore::new(delegate.concurrency),
+            delegate,
+            cluster,
+            policy,
+            connection: ArcSwapOption::empty(),
+            obstacle: ArcSwapOption::empty(),
+            breaker: Mutex::default(),
+            served: ArcSwap::default(),
+            bodies,
+            metrics,
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.delegate.name
+    }
+
+    pub(super) fn is_of(&self, fingerprint: Fingerprint) -> bool {
+        self.delegate.fingerprint == fingerprint
+    }
+
+    /// Whether it may serve an API: it is asked about it, and has not said that it does not have it.
+    pub(super) fn may_serve(&self, api: Api) -> bool {
+        let served = self.served.load();
+        let is_absent = match api {
+            Api::Custom => served.custom.as_ref().is_some_and(Vec::is_empty),
+            Api::External => served.external == Some(false),
+        };
+        serves(self.delegate.apis, api) && !is_absent
+    }
+
+    /// The metrics that it lists, as far as they are known.
+    pub(super) fn listed(&self) -> Arc<ListedMetrics> {
+        Arc::clone(&self.served.load().listed)
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a read.
+    pub(super) async fn read(&self, question: &Question) -> Result<Vec<u8>, DelegateError> {
+        let started = Instant::now();
+        let result = self.admitted(question).await;
+        let (outcome, is_sent) = match &result {
+            Ok(_) => ("success", true),
+            Err(why) => {
+                let is_sent = !matches!(why, Why::Resting | Why::Busy | Why::Unconnected(_));
+                (why.outcome(), is_sent)
+            }
+        };
+        let count = if result.is_ok() { &self.answered } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        let seconds = is_sent.then(|| started.elapsed().as_secs_f64());
+        self.metrics.delegated(self.name(), outcome, seconds);
+        result.map_err(|why| DelegateError { delegate: Arc::clone(self.name()), why })
+    }
+
+    async fn admitted(&self, question: &Question) -> Result<Vec<u8>, Why> {
+        let until = Instant::now() + self.delegate.timeout;
+        let admission = self.breaker().admit(Instant::now());
+        let mut admitted = match admission {
+            Admission::Refuse => return Err(Why::Resting),
+            Admission::Pass => Admitted(None),
+            Admission::Probe => Admitted(Some(self)),
+        };
+        let permit = tokio::time::timeout_at(until.into(), self.permits.acquire()).await;
+        // The semaphore is never closed.
+        let Ok(Ok(_permit)) = permit else { return Err(Why::Busy) };
+        let result = self.exchange(question, until).await;
+        let silence = match &result {
+            Err(why) if why.is_silence() => Some(why),
+            Err(Why::Unconnected(_) | Why::Busy | Why::NoRoom) => return result,
+            _ => None,
+        };
+        admitted.0 = None;
+        self.note(silence);
+        result
+    }
+
+    /// Notes whether the delegate serves anybody.
+    fn note(&self, silence: Option<&Why>) {
+        let (was_open, is_open) = {
+            let mut breaker = self.breaker();
+            let was_open = breaker.is_open();
+            match silence {
+                Some(_) => {
+                    breaker.failed(Instant::now());
+                }
+                None => breaker.succeeded(),
+            }
+            (was_open, breaker.is_open())
+        };
+        if was_open == is_open {
+            return;
+        }
+        let delegate = self.name();
+        self.metrics.delegate_rests(delegate, is_open);
+        match silence {
+            Some(Why::Unreachable(_, cause)) => {
+                tracing::warn!(%delegate, cause, "the delegate does not answer; one read at a time is sent until it does");
+            }
+            Some(_) => {
+                tracing::warn!(%delegate, "the delegate does not answer in time; one read at a time is sent until it does");
+            }
+            None => tracing::info!(%delegate, "the delegate answers again"),
+        }
+    }
+
+    async fn exchange(&self, question: &Question, until: Instant) -> Result<Vec<u8>, Why> {
+        let version = question.version(self.served.load().custom.as_deref());
+        let Some(target) = question.target(version) else {
+            let (reason, message) = ("NotFound".to_owned(), "no metric has this name".to_owned());
+            return Err(Why::Declined(Declined { code: 404, reason, message }));
+        };
+        let body = self.get(&target, until).await?;
+        let question = question.clone();
+        // There may be many values.
+        let answer = blocking::run(move || question.answer(version, body.bytes())).await;
+        answer.map_err(Why::Unfit)
+    }
+
+    /// The body of an answer.
+    async fn get(&self, target: &str, until: Instant) -> Result<Body, Why> {
+        let Some(connection) = self.connection.load_full() else {
+            let why = self.obstacle.load_full();
+            let why = why.map_or_else(|| "not connected yet".to_owned(), |why| (*why).clone());
+            return Err(Why::Unconnected(why));
+        };
+        let mut url = self.delegate.url.clone();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        url.set_path(path);
+        url.set_query((!query.is_empty()).then_some(query));
+        let mut request = connection.client.get(url);
+        request = request.header(header::ACCEPT, "application/json").header(HOP, "1");
+        if let Some(authorization) = &connection.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let exchange = self.received(request, until);
+        let (code, body) = match tokio::time::timeout_at(until.into(), exchange).await {
+            Ok(received) => received?,
+            Err(_elapsed) => return Err(Why::Silent),
+        };
+        if (200..300).contains(&code) {
+            return Ok(body);
+        }
+        let mut declined = delegated::declined(code, body.bytes());
+        let token = connection.materials.token.as_deref().unwrap_or_default();
+        let token = String::from_utf8_lossy(token);
+        if !token.trim().is_empty() && declined.message.contains(token.trim()) {
+            declined.message = String::new();
+        }
+        Err(Why::Declined(declined))
+    }
+
+    async fn received(
+        &self,
+        request: reqwest::RequestBuilder,
+        until: Instant,
+    ) -> Result<(u16, Body), Why> {
+        let unreachable = |error: reqwest::Error| why(Error::transport(&error));
+        let mut response = request.send().await.map_err(unreachable)?;
+        let code = response.status().as_u16();
+        let mut body = self.bodies.begin(MAX_ANSWER_BYTES, until);
+        body.expect(response.content_length().unwrap_or_default()).map_err(why)?;
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            body.extend(&chunk).await.map_err(why)?;
+        }
+        Ok((code, body.complete()))
+    }
+
+    /// Connects with the credentials and authorities as they are now. What cannot be used leaves the connection as it is.
+    pub(super) async fn reconnect(&self) {
+        let materials = tokio::time::timeout(LIST_TIMEOUT, self.materials()).await;
+        let materials =
+            materials.unwrap_or_else(|_elapsed| Err("the cluster did not answer".to_owned()));
+        let current = self.connection.load_full();
+        let connected = match materials {
+            Ok(materials) if current.as_ref().is_some_and(|it| it.materials == materials) => {
+                self.obstacle.store(None);
+                return;
+            }
+            Ok(materials) => blocking::run(move || connect(materials)).await,
+            Err(error) => Err(error),
+        };
+        let delegate = self.name();
+        match connected {
+            Ok(connection) => {
+                self.obstacle.store(None);
+                self.connection.store(Some(Arc::new(connection)));
+                if current.is_some() {
+                    tracing::info!(%delegate, "the credentials for the delegate have changed and are in use");
+                }
+            }
+            Err(error) => {
+                let is_known = self.obstacle.load().as_deref() == Some(&error);
+                if !is_known {
+                    tracing::warn!(%delegate, error, "the delegate cannot be connected to as configured");
+                }
+                self.obstacle.store(Some(Arc::new(error)));
+            }
+        }
+    }
+
+    async fn materials(&self) -> Result<Materials, String> {
+        let Delegate { authority, token_file, auth_in_cluster, .. } = &*self.delegate;
+        let folders = Arc::clone(&self.policy.folders);
+        let confined = |path: &Path| Source::confined(path, &folders);
+        let token = match token_file {
+            Some(path) => Some(confined(path)),
+            None => auth_in_cluster.then(|| Source::of_service_account("token")),
+        };
+        let token = read(token).await?;
+        let authorities = match (authority, &self.cluster) {
+            (CaSource::System, _) => None,
+            (CaSource::File(path), _) => read(Some(confined(path))).await?,
+            (CaSource::Secret { namespace, name, key }, Some(cluster)) => {
+                let place = SecretPlace::new(cluster.clone(), namespace, name);
+                let secret = place.read().await.map_err(|error| error.to_string())?;
+                let content = secret.and_then(|secret| secret.data().remove(key));
+                Some(content.ok_or_else(|| {
+                    format!("there is no Secret {namespace}/{name} with the key {key}")
+                })?)
+            }
+            (CaSource::BundleOf(name), Some(cluster)) => {
+                let registrations = Registrations::new(cluster.clone());
+                let found = registrations.read(name).await.map_err(|error| error.to_string())?;
+                let bundle = found.map(|found| found.bundle().to_vec());
+                let bundle = bundle.filter(|bundle| !bundle.is_empty());
+                Some(
+                    bundle
+                        .ok_or_else(|| format!("there is no APIService {name} with a caBundle"))?,
+                )
+            }
+            (CaSource::Secret { .. } | CaSource::BundleOf(_), None) => {
+                return Err("there is no cluster".to_owned());
+            }
+        };
+        Ok(Materials { authorities, token })
+    }
+
+    /// Asks for the metrics, if that is due. The result is whether other ones are known.
+    pub(super) async fn list(&self) -> bool {
+        let before = self.served.load_full();
+        let now = Instant::now();
+        if self.connection.load().is_none() || before.due.is_some_and(|due| now < due) {
+            return false;
+        }
+        let mut served = (*before).clone();
+        let mut listed = (*before.listed).clone();
+        served.is_failing = false;
+        if self.delegate.apis.custom {
+            let found = self.list_of(Api::Custom, CUSTOM).await;
+            self.tell(CUSTOM, found.as_ref().map(|(_, listed)| listed.len()), listed.custom.len());
+            match found {
+                Ok((versions, found)) => {
+                    let versions = versions.iter().filter_map(|version| Version::parse(version));
+                    served.custom = Some(versions.collect());
+                    listed.custom = found;
+                }
+                Err(_told) => served.is_failing = true,
+            }
+        }
+        if self.delegate.apis.external {
+            let found = self.list_of(Api::External, EXTERNAL).await;
+            let before = listed.external.len();
+            self.tell(EXTERNAL, found.as_ref().map(|(_, listed)| listed.len()), before);
+            match found {
+                Ok((versions, found)) => {
+                    served.external = Some(!versions.is_empty());
+                    listed.external = found;
+                }
+                Err(_told) => served.is_failing = true,
+            }
+        }
+        let wait = if served.is_failing { LIST_RETRY } else { LIST_INTERVAL };
+        served.due = Some(now + wait);
+        let is_new = listed != *before.listed;
+        if is_new {
+            served.listed = Arc::new(listed);
+        }
+        self.served.store(Arc::new(served));
+        is_new
+    }
+
+    fn tell(&self, group: Group, found: Result<usize, &Why>, before: usize) {
+        let metrics = found.unwrap_or(before);
+        self.metrics.delegate_listed(self.name(), group.name, found.is_ok(), metrics);
+        if let Err(why) = found {
+            tracing::debug!(delegate = %self.name(), group = group.name, ?why, "the delegate does not list its metrics");
+        }
+    }
+
+    /// The versions of a group, of those that we know, and the metrics of the first one.
+    async fn list_of(
+        &self,
+        api: Api,
+        group: Group,
+    ) -> Result<(Vec<String>, Vec<listing::ListedMetric>), Why> {
+        let until = Instant::now() + LIST_TIMEOUT;
+        let unfit = |error: serde_json::Error| {
+            let (line, column) = (error.line(), error.column());
+            Why::Unfit(delegated::Unfit::Json { line, column })
+        };
+        let body = match self.get(&format!("/apis/{}", group.name), until).await {
+            Ok(body) => body,
+            Err(Why::Declined(Declined { code: 404, .. })) => return Ok((Vec::new(), Vec::new())),
+            Err(why) => return Err(why),
+        };
+        let versions = text(&body).map_or_else(|| Ok(Vec::new()), answer::versions);
+        let mut versions = versions.map_err(unfit)?;
+        drop(body);
+        versions.retain(|version| group.versions.contains(&version.as_str()));
+        let Some(version) = versions.first() else { return Ok((Vec::new(), Vec::new())) };
+        let target = delegated::list_target(group.name, version);
+        let body = self.get(&target, until).await?;
+        let delegate = Arc::clone(&self.delegate);
+        let listed = blocking::run(move || {
+            let listed = text(&body).map_or_else(|| Ok(BTreeMap::new()), answer::resources)?;
+            Ok::<_, serde_json::Error>(listing::cleaned(&delegate, api, listed))
+        });
+        Ok((versions, listed.await.map_err(unfit)?))
+    }
+
+    /// What is wrong with it, as a public sentence.
+    pub(super) fn problem(&self) -> Option<String> {
+        let name = self.name();
+        if self.connection.load().is_none() && self.obstacle.load().is_some() {
+            return Some(format!("the delegate {name} cannot be connected to"));
+        }
+        if self.breaker().is_open() {
+            return Some(format!("the delegate {name} does not answer"));
+        }
+        let is_failing = self.served.load().is_failing;
+        is_failing.then(|| format!("the delegate {name} does not list its metrics"))
+    }
+
+    /// What the status page shows of it.
+    pub(super) fn row(&self) -> DelegateRow {
+        let served = self.served.load();
+        let state = match (self.problem(), self.breaker().is_open()) {
+            (Some(problem), true) => State::Bad("silent", problem),
+            (Some(problem), false) => State::Doubtful("failing", problem),
+            (None, _) if served.due.is_none() => State::Doubtful("waiting", String::new()),
+            (None, _) => State::Good("answers"),
+        };
+        DelegateRow {
+            name: self.name().to_string(),
+            host: origin(&self.delegate.url),
+            state,
+            custom: served.listed.custom.len(),
+            external: served.listed.external.len(),
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What a failure to receive an answer means.
+fn why(error: Error) -> Why {
+    match error {
+        Error::TooLarge(bytes) => Why::TooLarge(bytes),
+        Error::NoRoom => Why::NoRoom,
+        Error::Unreachable { obstacle, message } => Why::Unreachable(obstacle, message),
+        other => Why::Unreachable(Obstacle::Other, other.to_string()),
+    }
+}
+
+fn text(body: &Body) -> Option<&str> {
+    std::str::from_utf8(body.bytes()).ok()
+}
+
+async fn read(source: Option<Source>) -> Result<Option<Vec<u8>>, String> {
+    let Some(source) = source else { return Ok(None) };
+    let content = blocking::run(move || source.read()).await;
+    content.map(Some).map_err(|error| error.to_string())
+}
+
+fn connect(materials: Materials) -> Result<Connection, String> {
+    let tls = |error: reqwest::Error| match Error::transport(&error) {
+        Error::Unreachable { message, .. } => message,
+        other => other.to_string(),
+    };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::none())
+        // A server of the cluster is not behind the proxy of the environment.
+        .no_proxy()
+        .tcp_keepalive(Duration::from_secs(30));
+    if let Some(authorities) = &materials.authorities {
+        let certificates = reqwest::Certificate::from_pem_bundle(authorities).map_err(tls)?;
+        if certificates.is_empty() {
+            return Err("the authorities hold no certificate".to_owned());
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    let client = builder.build().map_err(tls)?;
+    let authorization = materials.token.as_deref().map(|token| {
+        let text = format!("Bearer {}", String::from_utf8_lossy(token).trim());
+        let mut value = HeaderValue::from_str(&text).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        Ok::<_, String>(value)
+    });
+    Ok(Connection { client, authorization: authorization.transpose()?, materials })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body as KubeBody;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::rules::load;
+
+    /// A cluster with a Secret and an `APIService` that have authorities.
+    fn cluster() -> Client {
+        let serve = |request: Request<KubeBody>| {
+            let authority = |text: &str| STANDARD.encode(text);
+            let (code, body) = match request.uri().path() {
+                "/api/v1/namespaces/keda/secrets/kedaorg-certs" => (
+                    StatusCode::OK,
+                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kedaorg-certs"}, "data": {"ca.crt": authority("of the Secret"), "tls.key": authority("private")}}),
+                ),
+                "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.other" => (
+                    StatusCode::OK,
+                    json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.other"}, "spec": {"groupPriorityMinimum": 1, "versionPriority": 1, "caBundle": authority("of the APIService")}}),
+                ),
+                _ => (
+                    StatusCode::NOT_FOUND,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": "NotFound", "code": 404}),
+                ),
+            };
+            let body = KubeBody::from(body.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, Infallible>(response) }
+        };
+        Client::new(tower::service_fn(serve), "monitoring")
+    }
+
+    async fn authorities(keys: &str, cluster: Option<Client>) -> Result<String, String> {
+        let rules = load(&format!("delegates:\n- {{name: a, url: https://a, {keys}}}\n")).unwrap();
+        let delegate = Arc::clone(&rules.delegates[0]);
+        let shared = (Arc::default(), Arc::new(Metrics::default()));
+        let remote = Remote::new(delegate, (cluster, Arc::default()), shared);
+        let materials = remote.materials().await?;
+        Ok(String::from_utf8(materials.authorities.unwrap_or_default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn authorities_are_read_from_the_cluster() {
+        let read = async |keys| authorities(keys, Some(cluster())).await;
+        let secret = "caSecret: {namespace: keda, name: kedaorg-certs}";
+        assert_eq!(read(secret).await.as_deref(), Ok("of the Secret"));
+        assert_eq!(read("caBundleOf: v1beta1.other").await.as_deref(), Ok("of the APIService"));
+        for (keys, wanted) in [
+            ("caSecret: {namespace: keda, name: none}", "no Secret keda/none"),
+            ("caSecret: {namespace: keda, name: kedaorg-certs, key: x}", "the key x"),
+            ("caBundleOf: v1beta1.none", "no APIService v1beta1.none"),
+        ] {
+            let error = read(keys).await.unwrap_err();
+            assert!(error.contains(wanted), "{keys}: {error}");
+        }
+        assert!(authorities(secret, None).await.is_err());
+    }
+}
