@@ -25,7 +25,7 @@ use crate::{
     },
     delegates::Delegates,
     discovery::{self, Discovery},
-    fallbacks::events::EventsTask,
+    fallbacks::events::{EventsTask, Notes},
     hpas::ExpectedReads,
     http::{self, Api},
     kubeconfig,
@@ -34,7 +34,7 @@ use crate::{
     planner::Planner,
     prefetch::PrefetchTask,
     prometheus::{self, Prometheus, bodies::Bodies},
-    registrations::RegistrationsTask,
+    registrations::{self, RegistrationsTask},
     rules_file::{self, Changed, Reload, Rules},
     server::{Listener, PlainListener, certificates, limits::Limits, tls},
     traces::{Exporter, Traces},
@@ -99,15 +99,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let planner = Arc::new(planner);
     let rules = Rules::of_source(settings.rules, settings.source.as_ref());
     rules.count(&metrics);
-    let cluster = surroundings.client.clone();
-    let cluster = cluster.map(|client| (Events::new(client.clone(), &settings.host), client));
-    let registrations = cluster.clone().zip(settings.service);
-    let registrations = registrations.map(|((events, client), service)| {
-        RegistrationsTask::new(client, service, rules.clone(), (Arc::clone(&metrics), events))
-    });
-    let problems = registrations.as_ref().map(RegistrationsTask::problems);
-
-    let (events, notes) = cluster.map(|(events, client)| EventsTask::new(client, events)).unzip();
+    let to_cluster = (surroundings.client.clone(), settings.service, settings.host.as_str());
+    let reports = reports(to_cluster, &rules, &metrics);
 
     let mut parts = surroundings.parts;
     parts.extend(kept(discovery, refresher, (&backends, &delegates), certificate));
@@ -123,12 +116,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         let reload = Reload::new(source, changed);
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
     }
-    if let Some(events) = events {
-        parts.push(Part::new("the Events about fallbacks", |stop| events.run(stop)));
-    }
-    if let Some(registrations) = registrations {
-        parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
-    }
+    parts.extend(reports.parts);
 
     let api = api::assemble(Made {
         discovery: handle,
@@ -142,8 +130,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         traces,
         certificate: resolver,
         client: surroundings.client,
-        registrations: problems,
-        notes,
+        registrations: reports.registrations,
+        notes: reports.fallback_notes,
         host: settings.host,
         started: now,
         memory,
@@ -166,6 +154,33 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         shutdown_delay: settings.shutdown_delay,
         exporter,
     })
+}
+
+/// What is reported to the cluster, or read from it for reports.
+#[derive(Default)]
+struct Reports {
+    parts: Vec<Part>,
+    registrations: Option<registrations::Problems>,
+    fallback_notes: Option<Notes>,
+}
+
+fn reports(
+    (client, service, host): (Option<kube::Client>, Option<registrations::Service>, &str),
+    rules: &Rules,
+    metrics: &Arc<Metrics>,
+) -> Reports {
+    let Some(client) = client else { return Reports::default() };
+    let events = Events::new(client.clone(), host);
+    let (of_fallbacks, notes) = EventsTask::new(client.clone(), events.clone());
+    let mut parts = vec![Part::new("the Events about fallbacks", |stop| of_fallbacks.run(stop))];
+    let registrations = service.map(|service| {
+        let reported = (Arc::clone(metrics), events);
+        let task = RegistrationsTask::new(client, service, rules.clone(), reported);
+        let problems = task.problems();
+        parts.push(Part::new("the registrations of our APIs", |stop| task.run(stop)));
+        problems
+    });
+    Reports { parts, registrations, fallback_notes: Some(notes) }
 }
 
 async fn listen(

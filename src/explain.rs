@@ -189,7 +189,7 @@ impl Explainer {
             asked,
         };
         if self.delegated(&mut facts, entry.is_some(), deadline).await {
-            return facts;
+            return (facts, None);
         }
         match entry {
             Some(entry) => self.served(&mut facts, &entry, deadline).await,

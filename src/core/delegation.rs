@@ -59,11 +59,12 @@ pub fn route(
     if others.is_empty() || has_rule() { Route::Ours } else { Route::InTurn(others) }
 }
 
-/// Whether an API is among some.
+/// Whether an API is among some. Usage of pods and nodes is never delegated.
 pub fn serves(apis: Apis, api: Api) -> bool {
     match api {
         Api::Custom => apis.custom,
         Api::External => apis.external,
+        Api::Resource => false,
     }
 }
 

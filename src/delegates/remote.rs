@@ -147,6 +147,7 @@ impl Remote {
         let is_absent = match api {
             Api::Custom => served.custom.as_ref().is_some_and(Vec::is_empty),
             Api::External => served.external == Some(false),
+            Api::Resource => true,
         };
         serves(self.delegate.apis, api) && !is_absent
     }

@@ -84,7 +84,7 @@ impl Explainer {
             .map(|pod| (pod.name.to_string(), Measured { at_ms: pod.at_ms, window_ms }))
             .collect();
         let query = own.answer.map(|answer| answer.query).unwrap_or_default();
-        let found = Found { values, query, history: None, measured };
+        let found = Found { measured, ..Found::new(values, query, None) };
         Answered { steps, found }
     }
 
@@ -102,6 +102,7 @@ impl Explainer {
             served_names: Vec::new(),
             is_in_other_api: false,
             undiscovered: Vec::new(),
+            delegate: None,
             served: None,
             objects: objects.clone(),
             series: None,

@@ -47,6 +47,7 @@ impl ListedMetrics {
         match api {
             Api::Custom => &self.custom,
             Api::External => &self.external,
+            Api::Resource => &[],
         }
     }
 }
@@ -62,6 +63,7 @@ pub fn cleaned(
         let metric = match api {
             Api::Custom => name.split_once('/').map(|(_, metric)| metric),
             Api::External => Some(name),
+            Api::Resource => None,
         };
         let is_plain = name.len() <= LONGEST && !name.chars().any(char::is_control);
         let metric = metric.filter(|metric| is_plain && !metric.is_empty());
