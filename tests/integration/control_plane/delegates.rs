@@ -1,6 +1,10 @@
 //! Autoscalers on metrics of rules and of a second adapter that is asked by way of loadline, while that one hangs and is gone.
 
-use std::{fs, sync::Arc, time::Instant};
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
@@ -14,6 +18,7 @@ use crate::support::{
     exporter::{Exporter, Page},
     kubectl::succeeds,
     store::Store,
+    until_within,
 };
 
 const RULES: &str = r#"externalRules:
@@ -109,8 +114,13 @@ async fn autoscalers_follow_rules_and_a_delegate_and_ours_go_on_without_it() {
     load.set(45.0);
     until_scaled(&plane, &NAMES, 5).await;
     println!("both scaled within {:?}", changed.elapsed());
-    let listed = plane.raw("/apis/external.metrics.k8s.io/v1beta1").await.to_string();
-    assert!(listed.contains("\"backlog\"") && listed.contains("\"other_backlog\""), "{listed}");
+    // It is asked for its metrics once a minute, and first before it had found any.
+    let (limit, interval) = (Duration::from_secs(90), Duration::from_secs(1));
+    until_within(limit, interval, "the metrics of both are listed", async || {
+        let listed = plane.raw("/apis/external.metrics.k8s.io/v1beta1").await.to_string();
+        (listed.contains("\"backlog\"") && listed.contains("\"other_backlog\"")).then_some(())
+    })
+    .await;
 
     other.process.signal("STOP");
     load.set(25.0);
