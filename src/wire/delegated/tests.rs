@@ -7,6 +7,9 @@ use crate::{
     wire::path,
 };
 
+/// A change of a good answer.
+type Change = Box<dyn Fn(&mut Value)>;
+
 fn custom_read(rest: &str, version: Version) -> CustomRead {
     let path = path::parse(rest).unwrap();
     let kinds = Kinds::builtin();
@@ -72,7 +75,7 @@ fn an_answer_of_something_else_is_refused() {
     let item = |pointer: &'static str, value: Value| {
         move |list: &mut Value| *list["items"][0].pointer_mut(pointer).unwrap() = value.clone()
     };
-    let cases: [(Box<dyn Fn(&mut Value)>, &str); 14] = [
+    let cases: [(Change, &str); 14] = [
         (Box::new(|list| list["kind"] = json!("PodList")), "MetricValueList"),
         (Box::new(|list| list["apiVersion"] = json!("custom.metrics.k8s.io/v1beta1")), "v1beta2"),
         (Box::new(|list| list["items"] = json!({})), "line"),
