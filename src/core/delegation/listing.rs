@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(merged.external().collect::<Vec<_>>(), ["q", "r"]);
         let owner = |resource: &str, metric| {
             let resource = (!resource.is_empty()).then(|| GroupResource::parse(resource));
-            merged.owner(resource.as_ref(), metric).map(|owner| owner.to_string())
+            merged.owner(resource.as_ref(), metric).map(ToString::to_string)
         };
         assert_eq!(owner("pods", "x").as_deref(), Some("a"));
         assert_eq!(owner("jobs.batch", "z").as_deref(), Some("b"));

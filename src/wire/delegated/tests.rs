@@ -62,6 +62,8 @@ fn an_answer_is_passed_on_in_the_version_that_was_asked_for() {
     }
 }
 
+type Change = Box<dyn Fn(&mut Value)>;
+
 #[test]
 fn an_answer_of_something_else_is_refused() {
     let read = custom_read("namespaces/n/pods/web-0/m", Version::V1beta2);
@@ -72,7 +74,7 @@ fn an_answer_of_something_else_is_refused() {
     let item = |pointer: &'static str, value: Value| {
         move |list: &mut Value| *list["items"][0].pointer_mut(pointer).unwrap() = value.clone()
     };
-    let cases: [(Box<dyn Fn(&mut Value)>, &str); 14] = [
+    let cases: [(Change, &str); 14] = [
         (Box::new(|list| list["kind"] = json!("PodList")), "MetricValueList"),
         (Box::new(|list| list["apiVersion"] = json!("custom.metrics.k8s.io/v1beta1")), "v1beta2"),
         (Box::new(|list| list["items"] = json!({})), "line"),
