@@ -309,7 +309,7 @@ mod tests {
         let mut allowance = Allowance { since: start, left: MAX_EVENTS };
         let taken = (0..2 * MAX_EVENTS).filter(|_| allowance.take(start)).count();
         assert_eq!(u32::try_from(taken).unwrap(), MAX_EVENTS);
-        let just_before = PERIOD.saturating_sub(Duration::from_millis(1));
-        assert!(!allowance.take(start + just_before) && allowance.take(start + PERIOD));
+        let early = start + PERIOD.saturating_sub(Duration::from_millis(1));
+        assert!(!allowance.take(early) && allowance.take(start + PERIOD));
     }
 }

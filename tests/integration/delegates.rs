@@ -90,7 +90,7 @@ struct Delegate {
     server: Backend,
     url: String,
     folder: TempDir,
-    running: DropGuard,
+    guard: DropGuard,
 }
 
 impl Delegate {
@@ -99,7 +99,7 @@ impl Delegate {
         let authority = Authority::new();
         let (url, guard) = behind_tls(&server, authority.sign("127.0.0.1", |_| {}), None).await;
         let folder = folder_with(&authority.certificate.pem(), "delegate-token");
-        Self { server, url, folder, running: guard }
+        Self { server, url, folder, guard }
     }
 
     /// Its entry in the file.
@@ -387,8 +387,8 @@ async fn a_delegate_that_is_away_keeps_its_metrics_in_the_list() {
     let list = "/apis/external.metrics.k8s.io/v1beta1";
     let before = app.get(list).await.body;
     assert!(before.contains("externalmetrics"), "{before}");
-    let Delegate { running, server, .. } = delegate;
-    drop((running, server));
+    let Delegate { guard, server, .. } = delegate;
+    drop((guard, server));
     let reply = app.get(&external("namespaces/n/m")).await;
     assert!(reply.failure().contains("the delegate other"), "{}", reply.body);
     assert_eq!(app.get(list).await.body, before);

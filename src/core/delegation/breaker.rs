@@ -139,8 +139,8 @@ mod tests {
         let mut breaker = opened(now);
         let mut pause = SHORTEST;
         for _ in 0..10 {
-            let just_before = now + pause.saturating_sub(Duration::from_millis(1));
-            assert_eq!(breaker.admit(just_before), Admission::Refuse);
+            let early = now + pause.saturating_sub(Duration::from_millis(1));
+            assert_eq!(breaker.admit(early), Admission::Refuse);
             now += pause;
             assert_eq!(breaker.admit(now), Admission::Probe);
             assert_eq!(breaker.admit(now), Admission::Refuse);

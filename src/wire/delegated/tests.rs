@@ -65,6 +65,8 @@ fn an_answer_is_passed_on_in_the_version_that_was_asked_for() {
     }
 }
 
+type Change = Box<dyn Fn(&mut Value)>;
+
 #[test]
 fn an_answer_of_something_else_is_refused() {
     let read = custom_read("namespaces/n/pods/web-0/m", Version::V1beta2);
