@@ -20,6 +20,10 @@ use super::cadence::{Due, ReadCadence};
 /// all is well.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Regular readers do not wait while the older value is no older than this many times the time that it is fresh. An older one was not
+/// refreshed in time for this read: its readers have come from another replica, or their pace has changed.
+const PROMPT_LIVES: u32 = 2;
+
 /// How long a failure is remembered, if a value does not live shorter: an outage is no storm of queries, and its end is soon
 /// noticed.
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
@@ -206,8 +210,8 @@ impl<V, E: Clone> Slot<V, E> {
             (Some(landing), now, outcome)
         };
         let fallback = older.map(|kept| {
-            // Regular readers do not wait at all.
-            (if steady { now } else { started + PATIENCE }, kept)
+            let is_recent = kept.age(now) <= self.life.ttl.saturating_mul(PROMPT_LIVES);
+            (if steady && is_recent { now } else { started + PATIENCE }, kept)
         });
         let wait = Wait { outcome, fallback };
         match landing {

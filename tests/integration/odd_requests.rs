@@ -87,7 +87,6 @@ async fn odd_paths_and_methods_are_answered_once() {
         ("/livez%00".to_owned(), 404),
         ("/openapi/v3/apis/../x".to_owned(), 404),
         (format!("/{}", "a".repeat(60_000)), 414),
-        (format!("/{}", "a".repeat(70_000)), 414),
         (format!("/apis/{}", "a/".repeat(20_000)), 414),
         ("*".to_owned(), 404),
         (String::new(), 400),
@@ -97,6 +96,9 @@ async fn odd_paths_and_methods_are_answered_once() {
             wrong.push(format!("{path:.80}: {statuses:?}, not {wanted}"));
         }
     }
+    // It depends on how many of the bytes come at once whether the path or the head is what is too long.
+    let longer = stage.statuses(&request("GET", &format!("/{}", "a".repeat(70_000)), "")).await;
+    assert!([[414], [431]].iter().any(|wanted| longer == wanted), "{longer:?}");
     for (method, wanted) in [
         ("HEAD", 200),
         ("OPTIONS", 405),

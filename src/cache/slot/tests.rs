@@ -1,4 +1,5 @@
 use super::*;
+use crate::cache::now;
 
 const LIFE: Life = Life { ttl: Duration::from_secs(5), max_stale: Duration::from_secs(30) };
 
@@ -69,23 +70,36 @@ async fn a_failure_is_answered_by_the_last_value_until_it_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_regularly_never_waits_and_others_not_for_long() {
-    let start = tokio::time::Instant::now().into_std();
-    let steady = Arc::new(Numbers::new(LIFE));
-    read(&steady, start, Ok(1)).await.unwrap();
-    read(&steady, after(start, 15.0), Ok(2)).await.unwrap();
-    let Action::Fetch(hanging, wait) = steady.decide(after(start, 30.0)) else { panic!("stale") };
-    assert!(!wait.takes_time(after(start, 30.0)));
-    assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 2));
-    drop(hanging);
-
-    let seldom = Arc::new(Numbers::new(LIFE));
-    read(&seldom, start, Ok(1)).await.unwrap();
-    let now = after(start, 10.0);
-    let Action::Fetch(_hanging, wait) = seldom.decide(now) else { panic!("stale") };
-    assert!(wait.takes_time(now));
-    // tokio's clock goes on by itself to the end of the patience.
-    assert!(matches!(wait.outcome().await, Some(Ok((kept, How::Previous))) if kept.value == 1));
+async fn only_regular_readers_of_a_recent_value_do_not_wait() {
+    type Case = (&'static str, &'static [f64], f64, Option<f64>, bool);
+    let cases: &[Case] = &[
+        ("read once", &[0.0], 6.0, None, true),
+        ("read every 6 s", &[0.0, 6.0], 12.0, None, false),
+        ("two lives old", &[0.0, 6.0], 16.0, None, false),
+        ("older than two lives", &[0.0, 6.0], 16.1, None, true),
+        ("back after a minute and a half", &[0.0, 6.0, 90.0], 105.0, None, true),
+        ("a fetch of a moment ago is under way", &[0.0, 6.0], 20.0, Some(19.5), true),
+        ("a fetch that lasts is under way", &[0.0, 6.0], 20.0, Some(18.9), false),
+    ];
+    let start = now();
+    for (what, reads, at, under_way, waits) in cases {
+        let slot = Arc::new(Numbers::new(LIFE));
+        for at in *reads {
+            read(&slot, after(start, *at), Ok(1)).await.unwrap();
+        }
+        let other = under_way.map(|begun| slot.refresh(after(start, begun)).expect(what));
+        let at = after(start, *at);
+        let (mine, wait) = match slot.decide(at) {
+            Action::Fetch(landing, wait) => (Some(landing), wait),
+            Action::Wait(wait) => (None, wait),
+            action => panic!("{what}: {action:?}"),
+        };
+        assert_eq!(wait.takes_time(at), *waits, "{what}");
+        // Neither fetch lands. tokio's clock goes on by itself to the end of the patience.
+        let got = wait.outcome().await;
+        assert!(matches!(got, Some(Ok((kept, How::Previous))) if kept.value == 1), "{what}");
+        drop((mine, other));
+    }
 }
 
 #[tokio::test]
