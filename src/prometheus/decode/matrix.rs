@@ -20,7 +20,7 @@ pub fn matrix(body: &[u8]) -> Result<Matrix, DecodeError> {
         #[serde(borrow)]
         result: &'a RawValue,
     }
-    let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
+    let (data, Said { warnings, is_partial, .. }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     if data.result_type != "matrix" {
         return Err(DecodeError::Json("a range query whose result is no matrix".to_owned()));
