@@ -14,7 +14,7 @@ use std::{
 };
 
 pub use error::ReadError;
-use look::Looks;
+use look::{Found, Looks};
 use oddities::{Recorder, Subject};
 use unknown::{no_objects, unknown};
 
@@ -270,11 +270,13 @@ impl Reads {
         }
         let renamed = plan::renamed(entry.source()).filter(|_| is_fact);
         let Some(query) = renamed else { return own(why) };
-        let read =
-            async |vector: &Vector| vector.samples.first()?.label(plan::RENAMED).map(str::to_owned);
+        let read = async |vector: &Vector| {
+            let label = vector.samples.first()?.label(plan::RENAMED)?;
+            Some(Found::Renamed(label.to_owned()))
+        };
         match self.looks.look(entry.source(), namespace.unwrap_or_default(), &query, read).await {
-            Some(label) => (Oddity::ExportedLabel, label.into()),
-            None => own(why),
+            Some(Found::Renamed(label)) => (Oddity::ExportedLabel, label.into()),
+            _ => own(why),
         }
     }
 }

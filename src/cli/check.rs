@@ -111,7 +111,8 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         writeln!(io::stderr(), "loadline: standard output: {error}").unwrap_or_default();
         return Ok(ExitCode::from(2));
     }
-    if matches!(flags.output, Form::Text) {
+    let is_anything_read = !checked.is_empty() || found.is_some();
+    if is_anything_read && matches!(flags.output, Form::Text) {
         writeln!(anstream::stderr(), "{}", output::summary(&report)).unwrap_or_default();
     }
     let least = if flags.strict { Severity::Warning } else { Severity::Error };

@@ -3,6 +3,8 @@
 //!
 //! What is taken out of a file keeps its places in the file.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::yaml::{self, InnerText, Key, Node, Place, Value, YamlError};
 
 /// A rules file, and what it stands in.
@@ -37,8 +39,10 @@ struct Carrier {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Holds {
-    /// A text, which is a rules file, values or manifests.
+    /// A text, which is a rules file, values, manifests or a JSON patch.
     AnyText,
+    /// The same in base64. What is in it stands where the whole does.
+    Base64,
     /// A text of values.
     ValuesText,
     /// Values.
@@ -54,10 +58,15 @@ const fn carrier(kind: &'static str, path: &'static str, holds: Holds) -> Carrie
 /// What is known of manifests. What they refer to, such as `valuesFrom` and `valueFiles`, is in other files.
 const CARRIERS: &[Carrier] = &[
     carrier("ConfigMap", "data.*", Holds::AnyText),
+    carrier("ConfigMap", "binaryData.*", Holds::Base64),
     carrier("Secret", "stringData.*", Holds::AnyText),
+    carrier("Secret", "data.*", Holds::Base64),
     // Of whatever kind: kubectl writes `List`, the API server `ConfigMapList`.
     carrier("List", "items", Holds::Manifests),
     carrier("ConfigMapList", "items", Holds::Manifests),
+    carrier("SecretList", "items", Holds::Manifests),
+    // OpenShift.
+    carrier("Template", "objects", Holds::Manifests),
     // Flux and its controller before.
     carrier("HelmRelease", "spec.values", Holds::Values),
     // Argo CD.
@@ -73,6 +82,9 @@ const CARRIERS: &[Carrier] = &[
     carrier("HelmChart", "spec.valuesContent", Holds::ValuesText),
     carrier("HelmChartConfig", "spec.valuesContent", Holds::ValuesText),
     carrier("Kustomization", "helmCharts.valuesInline", Holds::Values),
+    carrier("Kustomization", "patches.patch", Holds::AnyText),
+    carrier("Kustomization", "patchesStrategicMerge", Holds::AnyText),
+    carrier("Kustomization", "patchesJson6902.patch", Holds::AnyText),
 ];
 
 /// What the chart has under `rules`, and what a rules file calls it.
@@ -118,6 +130,12 @@ impl Found {
         if let [only] = documents.as_slice()
             && kind(only).is_none()
         {
+            if let Value::Sequence(items) = &only.value
+                && items.iter().any(|item| item.get("op").is_some())
+            {
+                self.json_patch(items, text, 0);
+                return self.say_if_empty(only.place);
+            }
             return documents.drain(..).for_each(|only| self.plain_file(only));
         }
         let Some(first) = documents.first().map(|node| node.place) else {
@@ -203,6 +221,7 @@ impl Found {
                     Holds::AnyText | Holds::ValuesText => {
                         self.text(held, carrier.holds, text, depth);
                     }
+                    Holds::Base64 => self.base64(held, depth),
                 }
             }
         }
@@ -214,13 +233,47 @@ impl Found {
             if is_values(scalar) || is_rules(scalar) {
                 let message = "a text is expected here: write `|` behind the key";
                 self.problems.push(YamlError::new(scalar.place, message));
+            } else if is_rule(scalar) && self.problems.is_empty() {
+                let message =
+                    "this rule is beside the text that it belongs to: indent it below the `|`";
+                self.problems.push(YamlError::new(scalar.place, message));
             }
             return;
         };
-        if depth == MAX_INNER_TEXTS {
+        let found = Self::of_text(text, holds, depth);
+        if found.files.is_empty() && found.problems.is_empty() && found.unread.is_empty() {
             return;
         }
+        let places = InnerText::new(scalar, outer);
+        self.add(found, |place| places.outer(place));
+    }
+
+    /// A text in base64 that is a scalar of another one.
+    fn base64(&mut self, scalar: &Node, depth: usize) {
+        let Some(text) = scalar.text() else { return };
+        // The API server accepts line breaks.
+        let written = text.split_whitespace().collect::<String>();
+        match STANDARD.decode(written) {
+            // What is no text, such as a packed file, holds no rules.
+            Ok(bytes) => {
+                if let Ok(text) = String::from_utf8(bytes) {
+                    self.add(Self::of_text(&text, Holds::AnyText, depth), |_inner| scalar.place);
+                }
+            }
+            Err(_) if RULE_KEYS.iter().any(|key| text.contains(key)) => {
+                let message = "base64 is expected here: a Secret has plain text under `stringData`, a ConfigMap under `data`";
+                self.problems.push(YamlError::new(scalar.place, message));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What is in a text that is a scalar of another one, by the places in it.
+    fn of_text(text: &str, holds: Holds, depth: usize) -> Self {
         let mut found = Self::default();
+        if depth == MAX_INNER_TEXTS {
+            return found;
+        }
         match yaml::documents(text) {
             Ok(documents) => {
                 for document in documents {
@@ -232,11 +285,11 @@ impl Found {
             }
             Err(error) => found.unread.push(error),
         }
-        if found.files.is_empty() && found.problems.is_empty() && found.unread.is_empty() {
-            return;
-        }
-        let places = InnerText::new(scalar, outer);
-        let outer = |place| places.outer(place);
+        found
+    }
+
+    /// Takes in what a part of the text has. `outer` returns the place in the text of a place in the part.
+    fn add(&mut self, found: Self, outer: impl Fn(Place) -> Place) {
         for mut carried in found.files {
             carried.rules.relocate(&outer);
             if let Some(values) = &mut carried.values {
@@ -255,8 +308,20 @@ impl Found {
             self.manifest(&node, text, depth);
         } else if is_rules(&node) {
             self.files.push(Carried { rules: node, values: None });
+        } else if let Value::Sequence(operations) = &node.value {
+            self.json_patch(operations, text, depth);
         } else {
             self.umbrella(&node);
+        }
+    }
+
+    /// The texts that a JSON patch sets.
+    fn json_patch(&mut self, operations: &[Node], text: &str, depth: usize) {
+        let set = operations.iter().filter(|operation| operation.get("op").is_some());
+        for value in set.filter_map(|operation| operation.get("value")) {
+            if value.text().is_some() {
+                self.text(value, Holds::AnyText, text, depth);
+            }
         }
     }
 

@@ -179,12 +179,12 @@ impl Kinds {
 }
 
 /// The plural resource that a kind probably has: what `meta.UnsafeGuessKindToResource` of Kubernetes takes it for, but for those
-/// that end in a vowel and `y`, as `Gateway` does.
+/// that end in a vowel and `y`, as `Gateway` does, or in another sibilant than `s`, as `Mesh` does.
 pub fn guess_plural(kind: &str) -> String {
     let singular = kind.to_lowercase();
     if singular.ends_with("endpoints") {
         singular
-    } else if singular.ends_with('s') {
+    } else if ["s", "sh", "ch", "x"].iter().any(|end| singular.ends_with(end)) {
         singular + "es"
     } else if let Some(stem) = singular.strip_suffix('y')
         && !stem.ends_with(['a', 'e', 'o', 'u'])
@@ -314,6 +314,7 @@ mod tests {
         for (kind, plural) in [
             ("Model", "models"),
             ("Bus", "buses"),
+            ("Mesh", "meshes"),
             ("Policy", "policies"),
             ("Gateway", "gateways"),
             ("MyEndpoints", "myendpoints"),

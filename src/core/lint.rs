@@ -248,7 +248,14 @@ pub(in crate::core) fn parsed(query: &str) -> Result<Expr, String> {
     if !nesting::is_safe(query) {
         return Err("it is too long or nested too deeply".to_owned());
     }
-    parser::parse(query)
+    parser::parse(query).map_err(|reason| {
+        let is_of_dot = ["after '.'", "inside braces: '.'"].iter().any(|at| reason.contains(at));
+        if is_of_dot {
+            format!("{reason}; a name or label with a dot has to be quoted, as in `{{\"a.b\",\"c.d\"!=\"\"}}`")
+        } else {
+            reason
+        }
+    })
 }
 
 #[cfg(test)]

@@ -19,19 +19,55 @@ const MOST_COUNTED: usize = 50_000;
 /// Letters in classes: upper and lower case are one.
 type Letters = [i16; 32];
 
+/// The shortest name that is looked for among the words of another one.
+const SHORTEST_PART: usize = 5;
+
 /// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case only, else those that
-/// differ by no more than a third of their letters.
+/// differ by no more than a third of their letters, else those that have more words or less, as `requests` and
+/// `http_requests_total` do.
 ///
 /// The work is linear in the known names, but for a bounded number of them.
 pub fn nearest<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
     if word.len() > LONGEST {
         return Vec::new();
     }
+    let (mut by_words, mut looked_at) = (Vec::new(), 0);
+    let known = known.into_iter().inspect(|name| {
+        looked_at += 1;
+        if looked_at <= MOST_COUNTED && by_words.len() < MOST_COMPARED && shares_words(word, name) {
+            by_words.push((name.len().abs_diff(word.len()), *name));
+        }
+    });
+    let near = by_edits(word, known);
+    if !near.is_empty() {
+        return near;
+    }
+    by_words.sort_unstable();
+    by_words.dedup();
+    by_words.into_iter().map(|(_, name)| name).take(MOST).collect()
+}
+
+/// Whether one name has all words of the other one in a row, and not many more.
+fn shares_words(one: &str, other: &str) -> bool {
+    let (part, whole) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    part.len() >= SHORTEST_PART && part.len() * 3 >= whole.len() && has_words(whole, part)
+}
+
+/// Whether a part of a name is there, and no letter or digit is beside it.
+fn has_words(whole: &str, part: &str) -> bool {
+    let is_apart = |neighbour: Option<char>| neighbour.is_none_or(|c| !c.is_alphanumeric());
+    whole.match_indices(part).any(|(start, _)| {
+        let (before, rest) = whole.split_at_checked(start).unwrap_or_default();
+        let behind = rest.strip_prefix(part).unwrap_or_default();
+        is_apart(before.chars().next_back()) && is_apart(behind.chars().next())
+    })
+}
+
+fn by_edits<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     let word = word.to_lowercase();
     let letters = letters(&word);
     let (mut compared, mut counted) = (0, 0);
     let mut found: Vec<_> = known
-        .into_iter()
         .filter_map(|name| {
             if name.eq_ignore_ascii_case(&word) {
                 return Some((0, name));
@@ -126,6 +162,27 @@ mod tests {
             ("UP", &["up"]),
             ("u", &[]),
             ("memory", &[]),
+            ("", &[]),
+        ];
+        for (word, wanted) in cases {
+            assert_eq!(nearest(word, known), wanted, "{word}");
+        }
+    }
+
+    #[test]
+    fn names_with_more_words_or_less_are_found_where_none_is_nearer() {
+        let known = ["http_requests_per_second", "queue_depth", "queue_depth_of_all", "up"];
+        let cases: [(&str, &[&str]); 10] = [
+            ("http_requests", &known[..1]),
+            ("requests_per_second", &known[..1]),
+            ("depth", &known[1..2]),
+            ("queue_depth_of", &known[1..3]),
+            ("queue_depth_total_now", &known[1..2]),
+            ("queue_dept", &known[1..2]),
+            // Neither parts of words, nor words that are in many names.
+            ("http_request_per", &[]),
+            ("second", &[]),
+            ("up_to_now", &[]),
             ("", &[]),
         ];
         for (word, wanted) in cases {

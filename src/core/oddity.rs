@@ -28,6 +28,8 @@ pub enum Oddity {
     ExportedLabel,
     /// There are samples, but none of the object.
     OtherObjects,
+    /// Prometheus says that it has left native histograms out, and there is no sample.
+    HistogramsLeftOut,
     /// The backend says that a part of the answer is missing.
     Partial,
     /// There is no sample.
@@ -42,7 +44,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// Each of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NativeHistogram,
         Self::OutOfTime,
         Self::NotANumber,
@@ -52,6 +54,7 @@ impl Oddity {
         Self::NoLabel,
         Self::ExportedLabel,
         Self::OtherObjects,
+        Self::HistogramsLeftOut,
         Self::Partial,
         Self::NoSample,
         Self::SeveralSamples,
@@ -76,6 +79,7 @@ impl Oddity {
             Self::NoLabel => "no-label",
             Self::ExportedLabel => "exported-label",
             Self::OtherObjects => "other-objects",
+            Self::HistogramsLeftOut => "histograms-left-out",
             Self::Partial => "partial",
             Self::NoSample => "no-sample",
             Self::SeveralSamples => "several-samples",
@@ -100,6 +104,9 @@ impl Oddity {
                 );
             }
             Self::OtherObjects => "returned samples of other objects only",
+            Self::HistogramsLeftOut => {
+                "gives no sample, and Prometheus says that it left native histograms out"
+            }
             Self::Partial => "gives no sample, and Prometheus says that its answer is partial",
             Self::NoSample | Self::SeveralSamples | Self::SeveralValues | Self::Warning => {
                 "gives no sample"
@@ -120,6 +127,7 @@ impl Oddity {
             Self::NoLabel => "returned samples without the label that names the object",
             Self::ExportedLabel => "gives no sample of an object whose label has been renamed",
             Self::OtherObjects => "returned samples of other objects, and none of one that exists",
+            Self::HistogramsLeftOut => "leaves native histograms out",
             Self::Partial => "returned an answer that is partial",
             Self::NoSample => "gives no sample of an object that exists",
             Self::SeveralSamples => "returned several samples for one object; one of them is used",

@@ -29,6 +29,8 @@ pub struct Vector {
     pub warnings: Vec<String>,
     /// Whether the backend says that something is missing.
     pub is_partial: bool,
+    /// Whether Prometheus says that the query has left native histograms out.
+    pub lacks_histograms: bool,
 }
 
 /// The labels of samples that no metrics API can say, by what they were.
@@ -137,6 +139,9 @@ impl Vector {
         if let Some(warning) = self.warnings.first() {
             odd.note(if self.is_partial { Oddity::Partial } else { Oddity::Warning }, warning);
         }
+        if self.lacks_histograms && self.samples.is_empty() && self.unusable.is_empty() {
+            odd.note(Oddity::HistogramsLeftOut, "");
+        }
         odd
     }
 
@@ -194,7 +199,7 @@ impl Rows {
         samples.times_ms.shrink_to_fit();
         unusable.histograms.complete(&names);
         unusable.out_of_time.complete(&names);
-        Vector { samples, unusable, warnings, is_partial }
+        Vector { samples, unusable, warnings, is_partial, lacks_histograms: false }
     }
 }
 

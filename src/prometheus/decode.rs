@@ -84,16 +84,20 @@ struct Envelope<'a> {
     #[serde(default)]
     warnings: Option<Warnings>,
     #[serde(default)]
+    infos: Option<Warnings>,
+    #[serde(default)]
     is_partial: bool,
 }
 
-/// The first warnings of an answer, cut. There could be millions.
+/// The first warnings or infos of an answer, cut. There could be millions.
 #[derive(Default)]
 struct Warnings {
     first: Vec<String>,
     /// Whether one of all says that something is missing: Thanos and remote reads say in warnings what they could not reach;
     /// what the engine itself warns of is about the query.
     are_of_missing: bool,
+    /// Whether one of all is of native histograms, which aggregations and operators of floats leave out.
+    are_of_histograms: bool,
 }
 
 impl<'de> Deserialize<'de> for Warnings {
@@ -110,7 +114,9 @@ impl<'de> Deserialize<'de> for Warnings {
             fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
                 let mut warnings = Warnings::default();
                 while let Some(Text(warning)) = all.next_element()? {
-                    warnings.are_of_missing |= !warning.starts_with("PromQL ");
+                    let is_of_engine = warning.starts_with("PromQL ");
+                    warnings.are_of_missing |= !is_of_engine;
+                    warnings.are_of_histograms |= is_of_engine && warning.contains("histogram");
                     if warnings.first.len() < MOST_WARNINGS {
                         warnings.first.push(excerpt(&warning, SAID));
                     }
@@ -127,6 +133,7 @@ impl<'de> Deserialize<'de> for Warnings {
 struct Said {
     warnings: Vec<String>,
     is_partial: bool,
+    lacks_histograms: bool,
 }
 
 /// Keeps `null` apart from nothing.
@@ -143,13 +150,15 @@ impl<'a> Envelope<'a> {
                 message: excerpt(&envelope.error.unwrap_or_default(), SAID),
             });
         }
-        let Warnings { first: mut warnings, are_of_missing } =
+        let Warnings { first: mut warnings, are_of_missing, are_of_histograms } =
             envelope.warnings.unwrap_or_default();
+        let lacks_histograms =
+            are_of_histograms || envelope.infos.is_some_and(|infos| infos.are_of_histograms);
         let is_partial = envelope.is_partial || are_of_missing;
         if envelope.is_partial {
             warnings.push("the answer is partial".to_owned());
         }
-        let said = Said { warnings, is_partial };
+        let said = Said { warnings, is_partial, lacks_histograms };
         Ok((envelope.data.ok_or(DecodeError::NoData)?.get(), said))
     }
 }
@@ -165,12 +174,13 @@ struct Data<'a> {
 
 /// `/api/v1/query`.
 pub fn query(body: &[u8]) -> Result<Answer, DecodeError> {
-    let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
+    let (data, Said { warnings, is_partial, lacks_histograms }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     match data.result_type.as_ref() {
         "vector" => {
             let rows = Rows::default().read(data.result)?;
-            Ok(Answer::Vector(rows.all.complete(warnings, is_partial)))
+            let vector = rows.all.complete(warnings, is_partial);
+            Ok(Answer::Vector(Vector { lacks_histograms, ..vector }))
         }
         "scalar" => {
             let Point(at_ms, value) = serde_json::from_str(data.result.get())?;

@@ -248,6 +248,11 @@ impl Error {
             Self::Api { status, kind, .. } if kind == "timeout" => {
                 PublicError::TimedOut(Some(*status))
             }
+            // A web server or proxy has not understood the request. Prometheus and its relatives say what is wrong with a query in JSON
+            // or in plain text.
+            Self::Http { status: status @ 400, body, .. } if body.trim_start().starts_with('<') => {
+                PublicError::Status(*status)
+            }
             Self::Http { status: status @ (400 | 422), .. }
             | Self::Api { status: status @ (400 | 422), .. } => PublicError::Refused(Some(*status)),
             Self::Http { status, .. } | Self::Api { status, .. } => PublicError::Status(*status),
@@ -323,9 +328,11 @@ impl fmt::Display for PublicError {
 fn meaning(status: u16) -> &'static str {
     match status {
         300..=399 => "it redirects to another server, as to https or to a login page",
+        400 => "a proxy or web server does not accept the request",
         401 => "the credentials are missing or wrong",
         403 => "the credentials do not permit it",
         404 => "is the path prefix of --prometheus-url, or of the backend's `url`, right?",
+        405 => "it does not permit the method: see --prometheus-verb, or the backend's `verb`",
         407 => "the credentials for the proxy are missing or wrong",
         413 | 414 | 431 => "the query is too long for it",
         429 => "it limits how often it is asked",
@@ -479,10 +486,10 @@ mod tests {
         for (status, meaning, kind) in [
             (302, "redirect", "http"),
             (307, "redirect", "http"),
-            (400, "refused the query", "refused"),
             (401, "credentials", "http"),
             (403, "credentials", "http"),
             (404, "path prefix", "http"),
+            (405, "--prometheus-verb", "http"),
             (407, "credentials", "http"),
             (408, "in time", "timeout"),
             (414, "too long", "http"),
@@ -502,6 +509,10 @@ mod tests {
                 assert!(public.contains(meaning) && !public.contains("SECRET"), "{public}");
                 assert_eq!(error.kind(), kind, "{public}");
             }
+        }
+        let plain = Error::of_answer(400, b"unknown function SECRET", None);
+        for error in [plain, Error::of_answer(400, b"", None), api(400, "bad_data")] {
+            assert_eq!(error.public(), PublicError::Refused(Some(400)), "{error}");
         }
         for error in [api(503, "timeout"), api(422, "timeout")] {
             assert!(error.public().to_string().contains("did not answer in time"), "{error}");
@@ -529,7 +540,9 @@ mod tests {
             let error = Error::of_answer(400, words.as_bytes(), None);
             assert_eq!(error.public(), PublicError::Unreachable(Obstacle::SpeaksTls), "{words}");
         }
-        assert_eq!(page(400).public(), PublicError::Refused(Some(400)));
+        let other = page(400).public();
+        assert_eq!(other, PublicError::Status(400));
+        assert!(other.to_string().contains("a proxy or web server"), "{other}");
     }
 
     #[test]

@@ -25,10 +25,26 @@ pub(super) struct Looks {
     seen: Cache<(Fingerprint, Arc<str>), Arc<Look>>,
 }
 
+/// What explains a missing value.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// The scrape has renamed a label to this one.
+    Renamed(String),
+    /// There are samples, without the label that names objects.
+    Unlabelled,
+    /// There is a sample of this name, which no object has.
+    Stranger {
+        /// The value of the label that names objects.
+        name: String,
+        /// Whether no other sample has the name of an object.
+        is_alone: bool,
+    },
+}
+
 struct Look {
     namespace: String,
     query: String,
-    found: Option<String>,
+    found: Option<Found>,
 }
 
 impl Looks {
@@ -48,8 +64,8 @@ impl Looks {
         source: Source<'_>,
         namespace: &str,
         query: &str,
-        read: impl AsyncFnOnce(&Vector) -> Option<String>,
-    ) -> Option<String> {
+        read: impl AsyncFnOnce(&Vector) -> Option<Found>,
+    ) -> Option<Found> {
         let find = Box::pin(async {
             let got = self.planner.ask(source.options, namespace, query.into()).await.ok()?;
             match got.kept.value().answer() {
@@ -59,7 +75,7 @@ impl Looks {
         });
         let look = async {
             let found = tokio::time::timeout(PATIENCE, find).await.ok().flatten();
-            tracing::debug!(rule = %source.rule, query, found, "looked for what explains it");
+            tracing::debug!(rule = %source.rule, query, ?found, "looked for what explains it");
             Arc::new(Look { namespace: namespace.to_owned(), query: query.to_owned(), found })
         };
         let key = (source.fingerprint, Arc::clone(source.label));

@@ -1,25 +1,22 @@
 //! A read of the usage of pods or nodes.
 
+mod instead;
 mod query;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::try_join;
 use query::{NAMESPACES, Place, Pods, UsageQuery};
 
-use super::{ReadError, Reads, oddities::Subject};
+use super::{ReadError, Reads, look::Found, oddities::Subject};
 use crate::{
     core::{
+        excerpt::{NAME, excerpt},
         fields::FieldSelector,
         kinds::Kind,
         oddity::{Oddities, Oddity},
-        plan::{self, Objects, Source},
+        plan::Objects,
         resource::{self, NodeUsage, Object, Pair, PodUsage, UsageOf},
-        samples::{Index, Vector},
         selector::Selector,
         sharing::cost,
     },
@@ -137,25 +134,44 @@ impl Reads {
             let is_well = missing.iter().next().is_none();
             let mut why = missing.why_nothing();
             odd.extend(missing);
-            let mut more = String::new();
-            if read.usage.is_empty()
-                && !is_well
-                && why == Oddity::NoSample
-                && let Some(stranger) = self.stranger(source, kind, request).await
-            {
-                why = Oddity::OtherObjects;
-                odd.note(why, &stranger);
-                more = format!(": none has the name of a {} in its label `{label}`", object(kind));
-                // A reader of one node may see names of others, but a reader of one pod may not.
-                if !kind.namespaced {
-                    more += &format!(", one has `{}`", odd.example(why).unwrap_or_default());
+            let mut words = None;
+            if read.usage.is_empty() && !is_well && why == Oddity::NoSample {
+                let object = object(kind);
+                match self.instead(source, kind, request).await {
+                    Some(Found::Unlabelled) => {
+                        why = Oddity::NoLabel;
+                        odd.note(why, "");
+                        words = Some(format!(
+                            "gives no sample: its series are without the label `{label}`"
+                        ));
+                    }
+                    Some(Found::Stranger { name, is_alone: true }) => {
+                        why = Oddity::OtherObjects;
+                        odd.note(why, &name);
+                        let mut text = why.explains(label);
+                        text +=
+                            &format!(": none has the name of a {object} in its label `{label}`");
+                        // A reader of one node may see names of others, but a reader of one pod may not.
+                        if !kind.namespaced {
+                            text += &format!(", one has `{}`", excerpt(&name, NAME));
+                        }
+                        words = Some(text);
+                    }
+                    Some(Found::Stranger { name, is_alone: false }) => {
+                        words = Some(format!(
+                            "gives no sample: one has `{}` in its label `{label}`, which is the name of no {object}",
+                            excerpt(&name, NAME)
+                        ));
+                    }
+                    Some(Found::Renamed(_)) | None => {}
                 }
             }
             let nothing = (read.usage.is_empty() && !is_well).then_some(why);
             let subject = Subject::of(source, label, &kind.resource.resource);
             self.oddities.record(subject, &odd, nothing);
             if !is_well {
-                causes.push(format!("the query of {rule} {}{more}", why.explains(label)));
+                let words = words.unwrap_or_else(|| why.explains(label));
+                causes.push(format!("the query of {rule} {words}"));
             }
         }
         if causes.is_empty() {
@@ -165,28 +181,6 @@ impl Reads {
             Some(error) if read.usage.is_empty() => Err(error),
             _ => Ok(read.usage),
         }
-    }
-
-    /// A value of the objects' label, if none of its values is the name of an object.
-    async fn stranger(
-        &self,
-        source: Source<'_>,
-        kind: &Kind,
-        request: &UsageRequest,
-    ) -> Option<String> {
-        let namespace = request.namespace.as_deref().filter(|_| kind.namespaced);
-        let plan = plan::exact(source, namespace, &Objects::Any, &Selector::default()).ok()?;
-        let place = namespace.unwrap_or_default();
-        let read = async |vector: &Vector| {
-            let all = UsageRequest { namespace: request.namespace.clone(), ..Default::default() };
-            let known = self.describe(kind, &all).await.ok()??;
-            let names: HashSet<&str> = known.objects.iter().map(|object| &*object.name).collect();
-            let index = Index::new(vector, &plan.key);
-            let mut found = index.objects(vector, place).map(|(name, _)| name).peekable();
-            let first = found.peek().map(|name| (*name).to_owned());
-            first.filter(|_| !found.any(|name| names.contains(name)))
-        };
-        self.looks.look(source, place, &plan.query, read).await
     }
 
     /// The requested objects, pods only if they run; `None` if the objects are not known.

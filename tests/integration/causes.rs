@@ -416,6 +416,37 @@ async fn usage_that_is_missing_says_why() {
     }
 }
 
+/// A node of which the others' labels tell that its own has another name, and a label that no series has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_usage_is_told_what_the_label_has() {
+    let mut page = Page::new();
+    for instance in ["node-a", "10.0.0.2:9100"] {
+        let label = format!("instance=\"{instance}\"");
+        page = page.series("node_cpu", &label, "2").series("node_mem", &label, "2048");
+    }
+    let exporter = Exporter::start(page).await;
+    let prometheus = Store::prometheus(&exporter).await;
+    let cluster = Kubernetes::start(&[], 10).await;
+    for name in ["node-a", "node-b"] {
+        cluster.apply(Stored::new("nodes", "", name, &[]));
+    }
+    for (rules, wanted) in [
+        (
+            USAGE.to_owned(),
+            "one has `10.0.0.2:9100` in its label `instance`, which is the name of no node",
+        ),
+        (
+            USAGE.replace("instance:", "machine:"),
+            "gives no sample: its series are without the label `machine`",
+        ),
+    ] {
+        let app = Launch::new(&rules, &prometheus.url).cluster(&cluster).start().await;
+        let message = missing(&app, "/apis/metrics.k8s.io/v1beta1/nodes/node-b").await;
+        assert!(message.contains(wanted), "{message}");
+        app.stop().await;
+    }
+}
+
 /// Without an answer that could say it, the log does: once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_answer_is_in_the_log_once_with_its_cause() {

@@ -151,7 +151,7 @@ fn config_maps() {
     );
 
     for (data, wanted) in [
-        ("a: b\n", "1:1: no rules found in `data.*` of ConfigMap"),
+        ("a: b\n", "1:1: no rules found in `data.*` and `binaryData.*` of ConfigMap"),
         ("config.yaml: ''\n", "1:1: no rules found"),
         ("config.yaml:\n", "1:1: no rules found"),
         ("config.yaml: 5\n", "1:1: no rules found"),
@@ -312,6 +312,66 @@ fn one_rules_file_can_be_used() {
     // One that can be read is not used where another one cannot.
     let broken = config_map(&block("config.yaml: |", "rules: [{seriesQuery: x\n"));
     assert_eq!(one(&format!("{map}---\n{broken}")).unwrap_err().len(), 1);
+}
+
+#[test]
+fn base64_stands_for_its_text() {
+    let encoded = STANDARD.encode(rules_file().replace("QUERY", QUERY));
+    let (head, tail) = encoded.split_at(40);
+    for (kind, key) in [("Secret", "data"), ("ConfigMap", "binaryData")] {
+        for data in [
+            format!("config.yaml: {encoded}\n"),
+            format!("config.yaml: \"{encoded}\"\n"),
+            format!("tls.key: {}\nconfig.yaml: |\n  {head}\n  {tail}\n", STANDARD.encode([0xff])),
+        ] {
+            let text = format!("kind: {kind}\n{key}:\n{}", indented(&data, 2));
+            let findings = lint::check(&text);
+            let warning = findings.iter().find(|finding| finding.severity < Severity::Info);
+            let warning = warning.unwrap_or_else(|| panic!("{findings:?}\n{text}"));
+            assert_eq!(warning.code, "query-not-understood", "{text}");
+            let line = text.lines().position(|line| line.contains(head)).unwrap() + 1;
+            assert_eq!(usize::try_from(warning.place.unwrap().line).unwrap(), line, "{text}");
+            assert!(load(&text).is_ok(), "{text}");
+        }
+        let plain = format!("kind: {kind}\n{key}:\n  c: |\n{}", indented(&rules_file(), 4));
+        assert!(refused(&plain).starts_with("4:5: base64 is expected here"), "{plain}");
+        let other = format!("kind: {kind}\n{key}: {{a: 'no base64', b: YQ==}}\n");
+        assert!(refused(&other).starts_with("1:1: no rules found in "), "{other}");
+    }
+}
+
+#[test]
+fn patches() {
+    let manifest = config_map(&block("config.yaml: |", &rules_file()));
+    let patch = |text: &str| indented(text, 4);
+    let operations = format!(
+        "- op: remove\n  path: /data/a\n- op: add\n  path: /data/config.yaml\n  value: |\n{}",
+        indented(&rules_file(), 4)
+    );
+    finds(&operations);
+    finds(&json(&operations));
+    for patches in [
+        format!("patches:\n- target: {{kind: ConfigMap}}\n  patch: |-\n{}", patch(&manifest)),
+        format!("patches:\n- path: a.yaml\n- patch: |-\n{}", patch(&operations)),
+        format!("patchesStrategicMerge:\n- a.yaml\n- |-\n{}", patch(&manifest)),
+        format!("patchesJson6902:\n- patch: |-\n{}", patch(&operations)),
+    ] {
+        finds(&format!("kind: Kustomization\n{patches}"));
+    }
+    for text in [
+        "kind: Kustomization\npatches: [{path: a.yaml}]\n",
+        "- {op: add, path: /data, value: {a: b}}\n",
+        "- {op: remove, path: /data/a}\n",
+    ] {
+        assert!(refused(text).starts_with("1:1: no rules found"), "{text}");
+    }
+}
+
+#[test]
+fn a_text_without_indentation_is_told() {
+    let text = "kind: ConfigMap\ndata:\n  config.yaml: |\n  rules:\n  - seriesQuery: a\n  - seriesQuery: b\n";
+    let wanted = "5:5: this rule is beside the text that it belongs to: indent it below the `|`";
+    assert_eq!(refused(text), wanted);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whether the selector of an autoscaler's metric reaches the query. It comes as label matchers, and as values by label.
 
-use super::Report;
+use super::{Report, parsed};
 use crate::core::{rules::RuleBase, selector::Selector};
 
 /// A label that no template names.
@@ -26,6 +26,8 @@ pub(super) fn is_ignored(template: &str, render: impl Fn(&Selector) -> Option<St
         selector
             .ok()
             .and_then(|selector| render(&selector))
+            // What is parsed is without comments.
+            .map(|query| parsed(&query).map_or(query, |tree| tree.to_string()))
             .is_none_or(|query| query.contains(VALUE))
     };
     if reaches(&[LABEL]) {

@@ -1,11 +1,11 @@
-//! Arithmetic and comparison of two vectors. Elements match that agree in all labels, unless `on` or `ignoring` says otherwise;
+//! Arithmetic, comparison and `and` of two vectors. Elements match that agree in all labels, unless `on` or `ignoring` says otherwise;
 //! where the sides have different ones the result is empty, without an error.
 
 use std::collections::BTreeSet;
 
 use promql_parser::{
     label::METRIC_NAME,
-    parser::{BinaryExpr, Expr, value::ValueType},
+    parser::{BinaryExpr, Expr, token, value::ValueType},
 };
 
 use super::{
@@ -44,7 +44,9 @@ fn of_operation(binary: &BinaryExpr) -> Option<Unmatched> {
     let (left, right) = (&*binary.lhs, &*binary.rhs);
     let is_matched = binary.modifier.as_ref().is_some_and(|modifier| modifier.matching.is_some());
     let is_vector = |side: &Expr| side.value_type() == ValueType::Vector;
-    if is_matched || binary.op.is_set_operator() || !is_vector(left) || !is_vector(right) {
+    // `or` takes whatever is there, and `unless` leaves it.
+    let is_union = binary.op.is_set_operator() && binary.op.id() != token::T_LAND;
+    if is_matched || is_union || !is_vector(left) || !is_vector(right) {
         return None;
     }
     let sides = [elements::of(left)?, elements::of(right)?];

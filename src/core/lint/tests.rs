@@ -156,6 +156,13 @@ fn queries() {
         tells(code, Severity::Warning, &rule("up", with, ""), &rule("up", without, ""));
     };
     tells("query-not-understood", "sum(<<.Series>>", SUM);
+    for dotted in ["a.b", "a{b.c!=0}", "sum(a) by (b.c.d)"] {
+        let found = check(&rule("up", &dotted.replace('0', "''"), ""));
+        assert!(
+            found.iter().any(|finding| finding.message.contains("has to be quoted")),
+            "{dotted}"
+        );
+    }
     tells("template-fails", "<<index .GroupBySlice 3>>", SUM);
     tells("not-a-vector", "scalar(up{<<.LabelMatchers>>})", SUM);
     tells("not-a-vector", "up{<<.LabelMatchers>>}[5m]", SUM);

@@ -19,6 +19,7 @@ const OF_HELM: &[&str] = &["enabled", "global"];
 pub(super) fn check(values: &Node, findings: &mut Vec<Finding>) {
     let schema: Schema = serde_json::from_str(SCHEMA).unwrap_or_default();
     unknown_keys(values, &KeyPath::default(), &schema, findings);
+    findings.extend(port_behind_url(values));
     let Some(rules @ Node { value: Value::Mapping(entries), .. }) = values.get("rules") else {
         return;
     };
@@ -46,6 +47,41 @@ pub(super) fn check(values: &Node, findings: &mut Vec<Finding>) {
         let help = "set `default: false` if the rules in these values are all that is wanted";
         add(Severity::Info, "default-rules", "default", message.to_owned(), help);
     }
+}
+
+/// The chart puts `prometheus.port`, which has a default, behind `prometheus.url`.
+fn port_behind_url(values: &Node) -> Option<Finding> {
+    let prometheus = values.get("prometheus")?;
+    let url = prometheus.get("url")?;
+    let Value::Mapping(entries) = &prometheus.value else { return None };
+    let is_appended = match entries.iter().find(|(key, _)| key.text == "port") {
+        None => true,
+        Some((_, Node { value: Value::Scalar(port), .. })) => !matches!(port.trim(), "" | "0"),
+        Some(_) => false,
+    };
+    let (_, rest) = url.text()?.trim().split_once("://")?;
+    if !is_appended || rest.contains("{{") {
+        return None;
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let has_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let what = match (has_port, path.is_empty()) {
+        (true, _) => "a port",
+        (false, false) => "a path",
+        (false, true) => return None,
+    };
+    Some(Finding {
+        severity: Severity::Warning,
+        code: "port-behind-url",
+        path: ["prometheus", "url"].into(),
+        place: Some(url.place),
+        message: format!(
+            "this URL has {what}, and the chart puts `:` and `prometheus.port` behind it"
+        ),
+        help: "set `prometheus.port: 0`, or leave only scheme and host in the URL".to_owned(),
+    })
 }
 
 fn unknown_keys(values: &Node, of: &KeyPath, schema: &Schema, findings: &mut Vec<Finding>) {
@@ -133,6 +169,28 @@ mod tests {
         assert_eq!(found(nested), ["4:3 unknown-value replica"]);
         let finding = lint::check("loglevel: 1\nrules: {default: false}\n").remove(0);
         assert!(finding.message.contains("`logLevel`"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_port_behind_a_url_that_has_more_than_a_host_is_told() {
+        let rules = "rules: {default: false, custom: []}\n";
+        for (prometheus, is_told) in [
+            ("{url: 'http://host:9090', port: 9090}", true),
+            ("{url: 'http://host:9090'}", true),
+            ("{url: 'https://user:1@[::1]:80/'}", true),
+            ("{url: 'http://host/prom', port: 80}", true),
+            ("{url: 'http://host:9090', port: 0}", false),
+            ("{url: 'http://host:9090', port: ''}", false),
+            ("{url: 'http://host:9090', port: }", false),
+            ("{url: 'http://host/', port: 9090}", false),
+            ("{url: 'http://user:1@[::1]', port: 9090}", false),
+            ("{url: 'http://{{ .Release.Name }}:9090', port: 9090}", false),
+            ("{port: 9090}", false),
+        ] {
+            let wanted = is_told.then(|| "1:19 port-behind-url prometheus.url".to_owned());
+            let text = format!("prometheus: {prometheus}\n{rules}");
+            assert_eq!(found(&text), Vec::from_iter(wanted), "{prometheus}");
+        }
     }
 
     #[test]

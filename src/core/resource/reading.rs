@@ -127,7 +127,7 @@ impl<V> UsageSamples<V> {
 
     /// Why there is no value of an object.
     fn why(&self, name: &str) -> Oddity {
-        let mut of_all = [Oddity::NoLabel, Oddity::Partial].into_iter();
+        let mut of_all = [Oddity::NoLabel, Oddity::HistogramsLeftOut, Oddity::Partial].into_iter();
         let of_all = of_all.find(|oddity| self.odd.has(*oddity));
         self.instead.get(name).copied().or(of_all).unwrap_or(Oddity::NoSample)
     }

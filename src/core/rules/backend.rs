@@ -164,12 +164,49 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
             "a `{character}` in its user or password ends them: percent-encode it there, as {code}"
         ));
     }
-    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| match error {
+        url::ParseError::InvalidPort if has_two_ports(rest) => {
+            "it has two ports: values of the chart name one in `prometheus.url` and one in `prometheus.port`"
+                .to_owned()
+        }
+        error => format!("not a URL: {error}"),
+    })?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err("an http:// or https:// URL is expected".to_owned());
     }
+    if url.host_str().is_some_and(|host| host.contains(['{', '}'])) {
+        return Err("its host has braces: a template is not filled in".to_owned());
+    }
+    let path = url.path().trim_end_matches('/');
+    if API.iter().any(|api| path.ends_with(api)) {
+        return Err(format!(
+            "its path ends with the path of the API, which every request has anyway: leave out `{}`",
+            path.get(path.rfind("/api/v1").unwrap_or_default()..).unwrap_or_default()
+        ));
+    }
+    let own = url.query_pairs().find_map(|(name, _)| OWN.iter().find(|own| **own == name));
+    if let Some(own) = own {
+        return Err(format!(
+            "the parameter `{own}` is that of the requests themselves: leave it out"
+        ));
+    }
     Ok(url)
 }
+
+/// Whether two numbers follow the host.
+fn has_two_ports(rest: &str) -> bool {
+    let host = rest.split('/').next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let mut parts = host.rsplit(':').map(|part| part.parse::<u16>().is_ok());
+    parts.next() == Some(true) && parts.next() == Some(true)
+}
+
+/// Paths of the API of Prometheus, below which no Prometheus is.
+const API: [&str; 5] =
+    ["/api/v1", "/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels"];
+
+/// Parameters that requests have.
+const OWN: [&str; 6] = ["query", "time", "match[]", "start", "end", "step"];
 
 /// The character that ends the part of a URL in which user and password stand before these do, and how it is written there.
 fn misplaced(rest: &str) -> Option<(char, &'static str)> {
@@ -224,6 +261,13 @@ mod tests {
             ("http://user/secret@host:9090", "%2F"),
             ("http://user:secret?@host", "%3F"),
             ("http://user:se#cret@host", "%23"),
+            ("http://{{host}}:9090", "template"),
+            ("http://host:9090:9090/secret", "two ports"),
+            ("http://host:9090:secret", "not a URL"),
+            ("http://host/api/v1", "leave out `/api/v1`"),
+            ("http://host/prom/api/v1/query/", "leave out `/api/v1/query`"),
+            ("http://host/?match%5B%5D=secret", "the parameter `match[]`"),
+            ("http://host?dedup=true&query=secret", "the parameter `query`"),
             ("http://user:sec\\ret@host", "%5C"),
         ] {
             let error = http_url(text).unwrap_err();
@@ -236,6 +280,9 @@ mod tests {
             "https://host:9090/team@eu/",
             "http://[::1]:9090/a@b",
             "http://host:9090/a?label=b@c:1",
+            "http://host/?extra_label=team=a&extra_filters[]={query=\"a\"}&timeout=5s",
+            "https://host/v1/projects/a/location/global/prometheus",
+            "https://host/api/v1/prometheus",
             " http://host ",
         ] {
             http_url(text).unwrap_or_else(|error| panic!("{text}: {error}"));

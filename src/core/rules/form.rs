@@ -69,7 +69,11 @@ impl Problems {
                     self.value(value, &path, &known.kind);
                 }
                 Some(_) => {}
-                None => self.add(key.place, &path, unknown(&key.text, shape)),
+                None => {
+                    let misplaced = misplaced(&key.text, value, entries, shape);
+                    let message = misplaced.unwrap_or_else(|| unknown(&key.text, shape));
+                    self.add(key.place, &path, message);
+                }
             }
         }
         for key in shape.keys.iter().filter(|key| key.need == Need::Required) {
@@ -276,6 +280,35 @@ pub(in crate::core) fn check_header(name: &str) -> Result<HeaderName, String> {
         _ => return Ok(header),
     };
     Err(format!("this header cannot be set: {refused}"))
+}
+
+/// Where a key belongs that is known elsewhere: most often the indentation is wrong.
+fn misplaced(key: &str, value: &Node, entries: &[(Key, Node)], shape: &Shape) -> Option<String> {
+    let is_empty = |name: &str| {
+        let found = entries.iter().find(|(known, _)| known.text == name);
+        found.is_some_and(|(_, node)| matches!(node.value, Value::Null))
+    };
+    let holds = |known: &Kind| match known {
+        Kind::Object(inner) => inner.key(key).is_some(),
+        // A key of any name, by its value.
+        Kind::ByLabel(inner) => match &value.value {
+            Value::Mapping(values) => {
+                !values.is_empty() && values.iter().all(|(key, _)| inner.key(&key.text).is_some())
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    let mut inner = shape.keys.iter().filter(|known| holds(&known.kind));
+    if let Some(inner) = inner.clone().find(|known| is_empty(known.name)).or(inner.next()) {
+        let name = inner.name;
+        let how =
+            if is_empty(name) { "indent it below that, which is empty" } else { "put it there" };
+        return Some(format!("unknown key; it belongs to `{name}`: {how}"));
+    }
+    let is_of_file = shape.name != FILE.name && FILE.key(key).is_some();
+    is_of_file
+        .then(|| "unknown key; it is one of the file, and is indented too far here".to_owned())
 }
 
 fn unknown(key: &str, shape: &Shape) -> String {

@@ -80,6 +80,40 @@ fn reports_every_problem_of_form_with_its_place() {
 }
 
 #[test]
+fn keys_in_a_wrong_place_are_told_where_they_belong() {
+    let of_rule = |keys: &str| format!("rules:\n- seriesQuery: up\n  metricsQuery: up\n{keys}");
+    for (text, wanted) in [
+        (
+            of_rule("  resources:\n  template: a\n"),
+            "5:3: rules[0].template: unknown key; it belongs to `resources`: indent it below that, which is empty",
+        ),
+        (
+            of_rule("  name:\n  as: a\n"),
+            "5:3: rules[0].as: unknown key; it belongs to `name`: indent it below that, which is empty",
+        ),
+        (of_rule("  as: a\n"), "4:3: rules[0].as: unknown key; it belongs to `name`: put it there"),
+        (
+            of_rule("  resources:\n    overrides:\n    namespace: {resource: namespace}\n"),
+            "6:5: rules[0].resources.namespace: unknown key; it belongs to `overrides`: indent it below that, which is empty",
+        ),
+        (
+            of_rule("  resources: {pod: {resource: pod}}\n"),
+            "4:15: rules[0].resources.pod: unknown key; it belongs to `overrides`: put it there",
+        ),
+        (
+            of_rule("  externalRules: []\n"),
+            "4:3: rules[0].externalRules: unknown key; it is one of the file, and is indented too far here",
+        ),
+        (
+            of_rule("  resources: {namespace: true}\n"),
+            "4:15: rules[0].resources.namespace: unknown key; did you mean `namespaced`?",
+        ),
+    ] {
+        assert_eq!(problems(&text), [wanted], "{text}");
+    }
+}
+
+#[test]
 fn a_rule_that_does_not_compile_leaves_the_others_alone() {
     let text = r#"
 rules:

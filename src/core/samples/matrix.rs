@@ -47,7 +47,7 @@ impl Matrix {
     /// The matrix of series, whose labels are those of the vector's samples, and of their points.
     pub fn new(series: Vector, points: Points) -> Self {
         let Points { points, ends } = points;
-        let Vector { samples, unusable, warnings, is_partial } = series;
+        let Vector { samples, unusable, warnings, is_partial, .. } = series;
         Self {
             labels: samples.labels,
             points,

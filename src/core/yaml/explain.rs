@@ -12,9 +12,8 @@ pub(super) fn error(error: &ScanError, text: &str, events: &Events<'_>) -> YamlE
     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
         return too_deep(at);
     }
-    if lines.get(at.line).contains("{{") {
-        let message = "a template of Helm cannot be read: check what `helm template` renders";
-        return YamlError::new(at, message);
+    if let Some(error) = lines.foreign(at.line) {
+        return error;
     }
     if let Some(tab) = lines.tab(error.kind(), at) {
         return YamlError::new(tab, "a tab in the indentation: YAML is indented by spaces");
@@ -47,6 +46,12 @@ pub(super) fn error(error: &ScanError, text: &str, events: &Events<'_>) -> YamlE
             let first = events.last().map_or(1, |(_, place)| place.line);
             lines.unclosed_quote(first, at)
         }
+        ErrorKind::InvalidTrailingSingleQuotedScalar
+        | ErrorKind::InvalidTrailingDoubleQuotedScalar
+            if lines.is_behind_blank(at) && open_bracket(events).is_some() =>
+        {
+            missing_comma(at, events)
+        }
         ErrorKind::InvalidTrailingSingleQuotedScalar => {
             let message =
                 "text after the closing quote: a quote inside single quotes is written twice";
@@ -65,11 +70,7 @@ pub(super) fn error(error: &ScanError, text: &str, events: &Events<'_>) -> YamlE
         | ErrorKind::ExpectedFlowMappingSeparator
         | ErrorKind::ExpectedFlowSequenceSeparator
         | ErrorKind::BlockEntryInFlowCollection
-        | ErrorKind::InvalidColonPlacement => {
-            let message = "a comma or the closing bracket is missing before this";
-            let related = open_bracket(events).map(|place| ("the bracket is opened at", place));
-            YamlError { related, ..YamlError::new(at, message) }
-        }
+        | ErrorKind::InvalidColonPlacement => missing_comma(at, events),
         ErrorKind::MisplacedFlowCollectionEnd => {
             YamlError::new(at, "a closing bracket that closes nothing: quote a text that has it")
         }
@@ -96,6 +97,16 @@ pub(super) fn error(error: &ScanError, text: &str, events: &Events<'_>) -> YamlE
         }
         _ => YamlError::new(at, error.info()),
     }
+}
+
+fn missing_comma(at: Place, events: &Events<'_>) -> YamlError {
+    let open = open_bracket(events);
+    if open == Some(at) {
+        return YamlError::new(at, "this bracket is not closed");
+    }
+    let message = "a comma or the closing bracket is missing before this";
+    let related = open.map(|place| ("the bracket is opened at", place));
+    YamlError { related, ..YamlError::new(at, message) }
 }
 
 /// The innermost bracket or brace that is open.
@@ -168,6 +179,41 @@ impl<'t> Lines<'t> {
         })
     }
 
+    /// What is no YAML, in a line or in the one above, which it may have become a part of: templates, comments of other languages, and
+    /// white space that is neither space nor tab, such as a no-break space.
+    fn foreign(&self, line: u64) -> Option<YamlError> {
+        let above = self.above(line).next().map(|(above, _)| above);
+        let found = |message, line, text: &str, start| {
+            let before: &str = text.get(..start).unwrap_or_default();
+            let place = Place { line, column: column(before.chars().count()) };
+            Some(YamlError::new(place, message))
+        };
+        let text = self.get(line);
+        if let Some(start) = text.find("{{") {
+            let message = "a template of Helm cannot be read: check what `helm template` renders";
+            return found(message, line, text, start);
+        }
+        [Some(line), above].into_iter().flatten().find_map(|line| {
+            let text = self.get(line);
+            let begin = text.trim_start();
+            let indentation = text.strip_suffix(begin).unwrap_or_default();
+            if begin.starts_with("//") {
+                let message = "`//` begins no comment here: write `#`";
+                return found(message, line, text, indentation.len());
+            }
+            let start = indentation.find(|c| !matches!(c, ' ' | '\t' | '\r'))?;
+            let message = "a blank in the indentation that is no space: YAML is indented by spaces";
+            found(message, line, text, start)
+        })
+    }
+
+    /// Whether white space stands before a place.
+    fn is_behind_blank(&self, at: Place) -> bool {
+        let before = usize::try_from(at.column - 1).unwrap_or(usize::MAX);
+        let before = before.checked_sub(1).and_then(|before| self.get(at.line).chars().nth(before));
+        before.is_none_or(char::is_whitespace)
+    }
+
     /// Whether nothing but dashes stands before a place in its line.
     fn begins(&self, at: Place) -> bool {
         let before = usize::try_from(at.column - 1).unwrap_or(usize::MAX);
@@ -186,7 +232,13 @@ impl<'t> Lines<'t> {
         let text = self.get(line);
         let place = Place { line, column: start(text) };
         let is_item = is_item(text);
-        if text.trim_start().starts_with('-') && !is_item {
+        if is_unspaced_item(text) {
+            return YamlError::new(place, "a space is missing after `-`");
+        }
+        if let Some((line, text)) =
+            self.above(line).next().filter(|(_, text)| is_unspaced_item(text))
+        {
+            let place = Place { line, column: start(text) };
             return YamlError::new(place, "a space is missing after `-`");
         }
         let item = self.above(line).find(|(_, text)| is_item == self::is_item(text));
@@ -265,6 +317,12 @@ fn is_item(line: &str) -> bool {
     line == "-" || line.starts_with("- ")
 }
 
+/// A line such as `-key: value`.
+fn is_unspaced_item(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with('-') && !line.starts_with("--") && !is_item(line)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::core::yaml::documents;
@@ -306,6 +364,7 @@ mod tests {
             ("a: 1\n- b\n", "2:1: wrong indentation: a list item where a key is expected"),
             ("- a\nb: 1\n", "2:1: wrong indentation: a key where a list item is expected"),
             ("- a: 1\n-b: 2\n", "2:1: a space is missing after `-`"),
+            ("r:\n-a: 1\n b: 2\n", "2:1: a space is missing after `-`"),
             // Tabs.
             ("r:\n\t- a: x\n", "2:1: a tab in the indentation"),
             ("r:\n- a: x\n  \tb: y\n", "3:3: a tab in the indentation"),
@@ -332,6 +391,14 @@ mod tests {
                 "2:2: a comma or the closing bracket is missing before this; the bracket is opened at 1:4",
             ),
             ("a: {b: 1 c: 2}\n", "1:11: a comma or the closing bracket"),
+            ("a: {b: '1' c: 2}\n", "1:12: a comma or the closing bracket"),
+            ("a: {b: \"1\"\n c: 2}\n", "2:2: a comma or the closing bracket"),
+            ("a: [\n b\n", "1:4: this bracket is not closed"),
+            ("{\n  // c\n  \"a\": 1\n}\n", "2:3: `//` begins no comment here"),
+            (
+                "a:\n- b: 1\n\u{a0} c: 2\n  d: 3\n",
+                "3:1: a blank in the indentation that is no space",
+            ),
             ("a: [b: 1}\n", "1:4: mismatched bracket"),
             ("a: ]\n", "1:4: a closing bracket that closes nothing"),
             ("a: {b: 1} c\n", "1:11: the value has ended before this"),
@@ -341,7 +408,8 @@ mod tests {
             ("a: !x!y z\n", "1:4: a text that begins with `!`"),
             ("a: | x\n", "1:4: the text after `|`"),
             ("a: - b\n", "1:4: a list has to begin on a line of its own"),
-            ("{{- if x }}\na: 1\n", "1:3: a template of Helm"),
+            ("{{- if x }}\na: 1\n", "1:1: a template of Helm"),
+            ("a: é {{ x }}: b\n", "1:6: a template of Helm"),
             ("a: \u{1}\n", "1:4: the character \\u{1} is not allowed"),
         ];
         for (text, wanted) in cases {

@@ -12,7 +12,7 @@ use crate::core::samples::{Matrix, Points};
 
 /// `/api/v1/query_range`.
 pub fn matrix(body: &[u8]) -> Result<Matrix, DecodeError> {
-    let (data, Said { warnings, is_partial }) = Envelope::open(body)?;
+    let (data, Said { warnings, is_partial, .. }) = Envelope::open(body)?;
     let data: Data<'_> = serde_json::from_str(data)?;
     if data.result_type != "matrix" {
         return Err(DecodeError::Json("a range query whose result is no matrix".to_owned()));

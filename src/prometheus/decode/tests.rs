@@ -107,6 +107,33 @@ fn partial_answers_are_told_from_whole_ones() {
 }
 
 #[test]
+fn answers_without_native_histograms_are_told() {
+    let info = r#","infos":["PromQL info: ignored histogram in max aggregation"]"#;
+    let mix = r#","warnings":["PromQL warning: encountered a mix of histograms and floats for aggregation"]"#;
+    let other = r#","infos":["PromQL info: metric might not be a counter"]"#;
+    let store = r#","warnings":["a store of histograms is away"]"#;
+    let sample = r#"{"metric":{},"value":[1,"1"]}"#;
+    let left_out = Some(Oddity::HistogramsLeftOut);
+    for (said, rows, wanted) in [
+        (info, "", left_out),
+        (mix, "", left_out),
+        (other, "", Some(Oddity::NoSample)),
+        (store, "", Some(Oddity::Partial)),
+        (info, sample, None),
+    ] {
+        let body = format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{rows}]}}{said}}}"#
+        );
+        let vector = vector(&body);
+        let odd = vector.oddities();
+        assert_eq!(odd.has(Oddity::HistogramsLeftOut), wanted == left_out, "{said}");
+        if let Some(wanted) = wanted {
+            assert_eq!(odd.why_nothing(), wanted, "{said}");
+        }
+    }
+}
+
+#[test]
 fn partial_metadata_is_told_from_whole() {
     let said = |more: &str| {
         let body = format!(r#"{{"status":"success","data":[]{more}}}"#);

@@ -22,6 +22,7 @@ fn selectors_that_never_reach_the_query() {
     for more in ["", "resources: {namespaced: false}"] {
         tells(code, WARNING, &external("sum(queue)", more), &external(sum, more));
     }
+    tells(code, WARNING, &external("sum(queue) # <<.LabelMatchers>>", ""), &external(sum, ""));
     // One of the selectors is enough.
     let ratio = "sum(queue{<<.LabelMatchers>>}) / on() group_left() sum(workers)";
     tells(code, WARNING, &external("sum(queue{name=\"a\"})", ""), &external(ratio, ""));
@@ -66,6 +67,9 @@ fn sides_that_do_not_match() {
         "sum(rate(a_sum{<<.LabelMatchers>>}[2m]) / rate(a_count{<<.LabelMatchers>>}[2m])) by (pod)",
         "sum(up{<<.LabelMatchers>>} - up{<<.LabelMatchers>>} offset 5m) by (pod)",
         "sum(a{<<.LabelMatchers>>} or up{<<.LabelMatchers>>}) by (pod)",
+        "sum(a{<<.LabelMatchers>>} unless up{<<.LabelMatchers>>}) by (pod)",
+        "sum(a{<<.LabelMatchers>>}) by (pod) and on() vector(1)",
+        "sum(a{<<.LabelMatchers>>}) by (pod) and sum(up{<<.LabelMatchers>>}) by (pod) > 1",
         "sum(a{<<.LabelMatchers>>} > 5) by (pod)",
         "sum(a{<<.LabelMatchers>>}) by (pod) / scalar(sum(up))",
         "(sum(a{<<.LabelMatchers>>}) by (pod) or sum(b{<<.LabelMatchers>>}) by (pod)) / sum(up{<<.LabelMatchers>>}) by (pod)",
@@ -76,6 +80,8 @@ fn sides_that_do_not_match() {
         (INFO, "sum(a{<<.LabelMatchers>>} + up{<<.LabelMatchers>>}) by (pod)"),
         (INFO, "max(rate(a{<<.LabelMatchers>>}[2m]) / up{<<.LabelMatchers>>}) by (pod)"),
         (INFO, "sum(a{<<.LabelMatchers>>} > up{<<.LabelMatchers>>}) by (pod)"),
+        (INFO, "sum(a{<<.LabelMatchers>>} and up{<<.LabelMatchers>>}) by (pod)"),
+        (WARNING, "sum(a{<<.LabelMatchers>>}) by (pod) and sum(up{<<.LabelMatchers>>})"),
         (INFO, "up{<<.LabelMatchers>>} / sum(up{<<.LabelMatchers>>}) by (pod)"),
         (
             INFO,
