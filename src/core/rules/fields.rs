@@ -100,6 +100,21 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// The scalars of a list.
+    pub(super) fn texts(&self, key: &str) -> Vec<Text> {
+        let items = match self.get(key).map(|node| &node.value) {
+            Some(Value::Sequence(items)) => items.as_slice(),
+            _ => Default::default(),
+        };
+        items
+            .iter()
+            .filter_map(|item| {
+                let value = item.text()?.to_owned();
+                Some(Text { value, place: item.place })
+            })
+            .collect()
+    }
+
     pub(super) fn flag(&self, key: &str) -> Flag {
         let text = self.text(key);
         Flag { value: keys::TRUE.contains(&text.value.as_str()), place: text.place }
@@ -115,7 +130,12 @@ impl<'n> Fields<'n> {
     }
 
     pub(super) fn headers(&self) -> Vec<(String, Text)> {
-        let entries = self.entries_of("headers").iter();
+        self.pairs("headers")
+    }
+
+    /// The scalars of a mapping, with their names.
+    pub(super) fn pairs(&self, key: &str) -> Vec<(String, Text)> {
+        let entries = self.entries_of(key).iter();
         entries
             .filter_map(|(name, node)| match &node.value {
                 Value::Scalar(value) => {

@@ -119,6 +119,14 @@ const ROWS: &[(&str, &[Number])] = &[
     ("the times of samples", &[]),
     ("a pause that Prometheus asks for", &[("prometheus/pauses.rs", "LONGEST", Seconds)]),
     (
+        "a reply of a [token endpoint]",
+        &[
+            ("prometheus/auth/endpoint.rs", "MAX_REPLY_BYTES", Bytes),
+            ("prometheus/auth/endpoint.rs", "TIMEOUT", Seconds),
+            ("prometheus/auth.rs", "TIMEOUT", Seconds),
+        ],
+    ),
+    (
         "metrics of a rule",
         &[
             ("core/catalog/found.rs", "MOST_OF_RULE", Count),
