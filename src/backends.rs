@@ -3,6 +3,7 @@
 use std::{iter, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use futures::future;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -149,16 +150,21 @@ impl Backends {
         Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
     }
 
-    /// Takes credentials whose files have changed, until stopped.
+    /// Takes credentials whose files have changed, and renews those that end soon, until stopped.
     pub async fn keep_credentials(self: Arc<Self>, stop: CancellationToken) {
         let keeping = async {
             loop {
                 sleep(RECHECK).await;
                 let named = self.named.load_full();
-                let named = named.known.iter().map(|(_, prometheus)| prometheus);
-                for prometheus in iter::once(&self.prometheus).chain(named) {
+                let known = named.known.iter().map(|(_, prometheus)| prometheus);
+                for prometheus in iter::once(&self.prometheus).chain(known) {
                     prometheus.reread_credentials().await;
                 }
+                // One that is not in the file any more is asked for a moment only.
+                let used = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
+                let used = iter::once(&self.prometheus).chain(used);
+                // None waits for the endpoint of another.
+                future::join_all(used.map(|prometheus| prometheus.renew_credentials())).await;
             }
         };
         stop.run_until_cancelled(keeping).await;

@@ -5,6 +5,7 @@
 pub mod autoscaler;
 pub mod budgets;
 pub mod catalog;
+pub mod cloud;
 pub mod compare;
 pub mod delegation;
 pub mod duration;

@@ -8,6 +8,7 @@
 //! A backend that does not answer is asked by one request at a time; [`availability`] decides which. One that asks to be asked later
 //! is; [`pauses`] decides when.
 
+mod auth;
 mod availability;
 pub mod bodies;
 mod clock;
@@ -33,6 +34,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use auth::Authenticator;
+pub use auth::{AuthSettings, TokenError, Variables};
 use availability::Availability;
 use bodies::{Bodies, Body};
 use clock::Clock;
@@ -44,6 +47,7 @@ pub use error::{Error, Obstacle, PublicError};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
+use secrecy::ExposeSecret as _;
 use secrets::Secrets;
 use shares::Permits;
 use tokio::sync::{OnceCell, watch};
@@ -89,6 +93,8 @@ type Headers = Vec<(HeaderName, HeaderValue)>;
 /// A backend: where it is, how to authenticate, and what has passed between us.
 pub struct Prometheus {
     connections: Connections,
+    /// The credentials that are fetched, if there are such.
+    auth: Option<Authenticator>,
     method: Method,
     query_timeout: Duration,
     discovery_timeout: Duration,
@@ -154,7 +160,12 @@ impl Prometheus {
     pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
         let (concurrency, bodies) = (config.concurrency, Arc::clone(&config.bodies));
         let metrics = metrics.backend(&config.name, &config.public_url());
+        let auth = config.auth.as_ref().map(|settings| {
+            Authenticator::new(&config.name, &config.url, settings, &config.variables)
+        });
+        let auth = auth.transpose()?.flatten();
         Ok(Self {
+            auth,
             method: config.method,
             query_timeout: config.query_timeout,
             discovery_timeout: config.discovery_timeout,
@@ -178,6 +189,13 @@ impl Prometheus {
         self.connections.reread().await;
     }
 
+    /// Renews credentials that end soon.
+    pub async fn renew_credentials(&self) {
+        if let Some(auth) = &self.auth {
+            auth.renew_if_due().await;
+        }
+    }
+
     /// What has passed between us and the backend.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -199,22 +217,33 @@ impl Prometheus {
         self.availability.borrow().silence().map(|(_, cause)| cause)
     }
 
-    /// Since when the backend answers no request, and why, as a public sentence.
+    /// Why no request is answered, as a public sentence: since when the backend does not, or that there are no credentials for it.
     pub fn problem(&self) -> Option<String> {
-        let (since, cause) = self.availability.borrow().silence()?;
-        let (name, since) = (&self.connections.config().name, timestamp(since));
-        Some(format!("{name}: no answer since {since}: {cause}"))
+        let name = &self.connections.config().name;
+        let silence = self.availability.borrow().silence();
+        if let Some((since, cause)) = silence {
+            return Some(format!("{name}: no answer since {}: {cause}", timestamp(since)));
+        }
+        let cause = self.without_credentials()?;
+        Some(format!("{name}: {cause}"))
+    }
+
+    /// That there are no credentials to send, if they could not be fetched.
+    fn without_credentials(&self) -> Option<PublicError> {
+        self.auth.as_ref()?.problem().map(|_for_the_log| PublicError::NoCredentials)
     }
 
     /// What people are shown of the backend.
     pub fn row(&self) -> BackendRow {
         let config = self.connections.config();
-        let state = match (self.availability.borrow().silence(), self.paused()) {
-            (Some((since, cause)), _) => {
+        let silence = self.availability.borrow().silence();
+        let state = match (silence, self.without_credentials(), self.paused()) {
+            (Some((since, cause)), ..) => {
                 State::Bad("silent", format!("no answer since {}: {cause}", timestamp(since)))
             }
-            (None, Some(cause)) => State::Doubtful("paused", cause.to_string()),
-            (None, None) => State::Good("answers"),
+            (None, Some(cause), _) => State::Bad("no credentials", cause.to_string()),
+            (None, None, Some(cause)) => State::Doubtful("paused", cause.to_string()),
+            (None, None, None) => State::Good("answers"),
         };
         BackendRow {
             name: config.name.clone(),
@@ -259,17 +288,22 @@ impl Prometheus {
     async fn evaluated<T: Send + 'static, F: Future<Output = Result<Body, Error>>>(
         &self,
         question: Question<'_>,
-        send: impl FnOnce() -> F,
+        send: impl Fn() -> F,
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
     ) -> Result<T, Error> {
         let Question { path, promql, headers, timeout, namespace } = question;
         self.admitted(path, headers).await?;
+        let credentials = self.credentials(path).await?;
         let _permit = self.permit(path, namespace, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, promql);
-        let request = span.during(send());
-        let body = self.exchange(path, timeout, headers, request).await;
+        let mut body = self.exchange(path, timeout, headers, span.during(send())).await;
+        let status = body.as_ref().err().and_then(Error::status);
+        if self.is_repeated(credentials, status).await {
+            self.traffic.queries.fetch_add(1, Ordering::Relaxed);
+            body = self.exchange(path, timeout, headers, span.during(send())).await;
+        }
         let answer = match body {
             Ok(body) => self.decoded(body, headers, decode).await,
             Err(error) => Err(error),
@@ -292,7 +326,8 @@ impl Prometheus {
         let timeout = timeout.mul_f64(0.9);
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let by_post = self.method == Method::Post || promql.len() > MAX_GET_QUERY_BYTES;
-        if connection.client.base_url().query().is_some() {
+        // The client library sends what it builds, so what is signed is built here.
+        if connection.client.base_url().query().is_some() || self.auth.is_some() {
             let timeout = format!("{timeout}ms");
             let parameters = [("query", promql), ("timeout", timeout.as_str())];
             let request = connection.request(QUERY, &parameters, by_post);
@@ -342,11 +377,18 @@ impl Prometheus {
         headers: &Headers,
     ) -> Result<Body, Error> {
         self.admitted(path, headers).await?;
+        let credentials = self.credentials(path).await?;
         self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
         let request = span.during(self.send_metadata(path, selector, range, headers));
-        let body = self.exchange(path, self.discovery_timeout, headers, request).await;
+        let mut body = self.exchange(path, self.discovery_timeout, headers, request).await;
+        let status = body.as_ref().err().and_then(Error::status);
+        if self.is_repeated(credentials, status).await {
+            self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
+            let request = span.during(self.send_metadata(path, selector, range, headers));
+            body = self.exchange(path, self.discovery_timeout, headers, request).await;
+        }
         span::end(&mut span, &body);
         body
     }
@@ -393,6 +435,7 @@ impl Prometheus {
 
     async fn build_info(&self, headers: &Headers) -> Result<Body, Error> {
         self.admitted(BUILD_INFO, headers).await?;
+        self.credentials(BUILD_INFO).await?;
         self.unpaused(BUILD_INFO, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let until = patience(self.query_timeout);
@@ -411,7 +454,15 @@ impl Prometheus {
         limit: usize,
         until: Instant,
     ) -> Result<Body, Error> {
-        let body = match request.send().await {
+        let (client, request) = request.build_split();
+        let sent = async {
+            let mut request = request?;
+            if let Some(auth) = &self.auth {
+                auth.apply(&mut request);
+            }
+            client.execute(request).await
+        };
+        let body = match sent.await {
             Ok(response) => self.receive(response, limit, until).await,
             Err(error) => Err(Error::transport(&error)),
         };
@@ -436,6 +487,9 @@ impl Prometheus {
                 ahead,
                 "the clock of Prometheus is not ours; the difference is in seconds"
             );
+        }
+        if let Some(auth) = &self.auth {
+            auth.heard(response.headers());
         }
         let mut body = self.bodies.begin(limit, until);
         body.expect(response.content_length().unwrap_or_default())?;
@@ -477,7 +531,11 @@ impl Prometheus {
         let headers = self.connections.current().headers_with_own(headers);
         let parameters: Vec<_> = config.url.query_pairs().map(|(_, value)| value).collect();
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
-        Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(password))
+        let of_file = self.connections.password();
+        let fetched = self.auth.as_ref().map(Authenticator::shown).unwrap_or_default();
+        let fetched = fetched.iter().map(|secret| secret.expose_secret());
+        let others = password.into_iter().chain(of_file.as_deref()).chain(fetched);
+        Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(others))
     }
 }
 

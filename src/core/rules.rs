@@ -4,6 +4,7 @@
 //! fails with all problems). A rule that is well written but does not compile (a template, a regular expression) is left
 //! out and reported, and the others go on, unless the caller is strict about it.
 
+pub mod auth;
 mod backend;
 mod credentials;
 mod delegate;
@@ -22,6 +23,7 @@ mod schema;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use auth::Auth;
 pub(crate) use backend::http_url;
 pub use backend::{Backend, Verb};
 pub use credentials::{

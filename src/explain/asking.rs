@@ -140,6 +140,7 @@ fn failure(error: &Error) -> Failure {
         PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
         PublicError::Status(401 | 403 | 407)
         | PublicError::Credentials
+        | PublicError::NoCredentials
         | PublicError::NoBackend => Cause::BackendUnauthorized,
         PublicError::Status(300..=399 | 404 | 405) | PublicError::NotPrometheus { .. } => {
             Cause::BackendNotPrometheus

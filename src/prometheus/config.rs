@@ -14,7 +14,11 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{bodies::Bodies, confined::Confined};
+use super::{
+    auth::{AuthSettings, StaticCredentials, Variables},
+    bodies::Bodies,
+    confined::Confined,
+};
 use crate::{
     core::rules::{Backend, CredentialPolicy, Verb, http_url},
     kubeconfig,
@@ -43,6 +47,12 @@ pub struct Config {
     pub key: Option<Source>,
     /// A bearer token.
     pub token: Option<Source>,
+    /// A user, and the file with the password.
+    pub user: Option<(String, Source)>,
+    /// Credentials that are fetched and renewed.
+    pub auth: Option<AuthSettings>,
+    /// What the environment says of the identity of the process in a cloud.
+    pub variables: Arc<Variables>,
     /// Headers of every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How queries are sent.
@@ -198,6 +208,9 @@ impl Config {
             certificate: None,
             key: None,
             token: None,
+            user: None,
+            auth: None,
+            variables: Arc::default(),
             headers: Vec::new(),
             method: Method::default(),
             query_timeout: Duration::from_secs(30),
@@ -236,6 +249,7 @@ impl Config {
             .and_then(|limit| usize::try_from(limit.get()).ok())
             .unwrap_or(flags.concurrency);
         config.bodies = Arc::clone(&flags.bodies);
+        config.variables = Arc::clone(&flags.variables);
         if backend.auth_in_cluster {
             config.add_service_account();
         }
@@ -252,7 +266,19 @@ impl Config {
             ],
             confined,
         );
+        if let Some(auth) = &backend.auth {
+            config.add_auth(AuthSettings::confined(auth.clone(), &policy.folders));
+        }
         Ok(config)
+    }
+
+    /// Authenticates in this way.
+    pub fn add_auth(&mut self, settings: AuthSettings) {
+        match settings.static_credentials() {
+            Some(StaticCredentials::Basic(user, password)) => self.user = Some((user, password)),
+            Some(StaticCredentials::Bearer(token)) => self.token = Some(token),
+            None => self.auth = Some(settings),
+        }
     }
 
     /// The URL without what may be a secret: user, password and query.

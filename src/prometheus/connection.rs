@@ -38,6 +38,7 @@ struct Materials {
     certificate: Option<Vec<u8>>,
     key: Option<Vec<u8>>,
     token: Option<Vec<u8>>,
+    password: Option<Vec<u8>>,
 }
 
 impl Connections {
@@ -54,6 +55,12 @@ impl Connections {
         &self.config
     }
 
+    /// The password in a file, as it was read.
+    pub(super) fn password(&self) -> Option<String> {
+        let password = self.current().materials.password.clone()?;
+        Some(String::from_utf8_lossy(&password).trim_end_matches(['\r', '\n']).to_owned())
+    }
+
     /// The connection to use now.
     pub(super) fn current(&self) -> Arc<Connection> {
         self.current.load_full()
@@ -64,7 +71,9 @@ impl Connections {
     pub(super) async fn reread(&self) {
         let config = &self.config;
         let sources = [&config.ca, &config.certificate, &config.key, &config.token];
-        if sources.iter().all(|source| matches!(source, None | Some(Source::Inline(_)))) {
+        let is_constant =
+            |source: &&Option<Source>| matches!(source, None | Some(Source::Inline(_)));
+        if sources.iter().all(is_constant) && config.user.is_none() {
             return;
         }
         let (config, current) = (config.clone(), self.current());
@@ -103,6 +112,7 @@ impl Materials {
             certificate: config.certificate.as_ref().map(Source::read).transpose()?,
             key: config.key.as_ref().map(Source::read).transpose()?,
             token: config.token.as_ref().map(Source::read).transpose()?,
+            password: config.user.as_ref().map(|(_, password)| password.read()).transpose()?,
         })
     }
 }
@@ -154,10 +164,16 @@ fn redirects(base: &reqwest::Url) -> Policy {
 
 fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
-    let authorization = match (&materials.token, &config.basic) {
+    let of_file =
+        config.user.as_ref().zip(materials.password.as_ref()).map(|((user, _), content)| {
+            let password = String::from_utf8_lossy(content);
+            (user.as_str(), password.trim_end_matches(['\r', '\n']).to_owned())
+        });
+    let of_url = config.basic.as_ref().map(|basic| (basic.user.as_str(), basic.password.clone()));
+    let authorization = match (&materials.token, of_file.or(of_url)) {
         (Some(token), _) => Some(format!("Bearer {}", String::from_utf8_lossy(token).trim())),
-        (None, Some(basic)) => {
-            Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", basic.user, basic.password))))
+        (None, Some((user, password))) => {
+            Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
         }
         (None, None) => None,
     };

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::{config::ConfigError, decode::DecodeError};
+use super::{auth::TokenError, config::ConfigError, decode::DecodeError};
 use crate::core::{
     excerpt::{SAID, excerpt},
     samples::MAX_NAMES,
@@ -75,6 +75,9 @@ pub enum Error {
     /// The credentials could not be used.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// There are no credentials, because they could not be fetched.
+    #[error("no credentials for Prometheus: {0}")]
+    Token(#[from] TokenError),
 }
 
 /// A cause that clients may see: no address, no credentials, no text of the backend.
@@ -103,6 +106,8 @@ pub enum PublicError {
     },
     /// Our credentials cannot be used.
     Credentials,
+    /// Our credentials cannot be fetched.
+    NoCredentials,
     /// There is no usable backend.
     NoBackend,
     /// The requesting task has ended.
@@ -189,7 +194,9 @@ impl Error {
             PublicError::TooLarge(_) | PublicError::TooManyNames => "too_large",
             PublicError::Partial => "partial",
             PublicError::NotPrometheus { .. } => "malformed",
-            PublicError::Credentials | PublicError::NoBackend => "credentials",
+            PublicError::Credentials | PublicError::NoCredentials | PublicError::NoBackend => {
+                "credentials"
+            }
             PublicError::Abandoned => "abandoned",
         }
     }
@@ -266,6 +273,7 @@ impl Error {
             Self::Page(_) => PublicError::NotPrometheus { is_page: true },
             Self::Decode(_) => PublicError::NotPrometheus { is_page: false },
             Self::Config(_) => PublicError::Credentials,
+            Self::Token(_) => PublicError::NoCredentials,
         }
     }
 }
@@ -318,6 +326,7 @@ impl fmt::Display for PublicError {
                 f.write_str("the answer is not one of a Prometheus (HTML, as of a login page)")
             }
             Self::Credentials => f.write_str("the credentials for Prometheus cannot be used"),
+            Self::NoCredentials => f.write_str("no credentials for Prometheus could be fetched"),
             Self::NoBackend => f.write_str("its backend cannot be asked"),
             Self::Abandoned => f.write_str("the query was abandoned"),
         }

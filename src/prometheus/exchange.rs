@@ -68,6 +68,24 @@ impl Prometheus {
         admission
     }
 
+    /// Waits until there are credentials to send, and returns the number of what is renewed if the backend refuses it.
+    pub(super) async fn credentials(&self, path: &'static str) -> Result<Option<u64>, Error> {
+        match &self.auth {
+            None => Ok(None),
+            Some(auth) => {
+                let ready = auth.ready().await;
+                ready.map(Some).map_err(|error| self.unsent(path, error.into()))
+            }
+        }
+    }
+
+    /// Whether a request that was answered with this status, if it has failed, is sent once more, because the backend has refused
+    /// credentials for which there are newer ones.
+    pub(super) async fn is_repeated(&self, credentials: Option<u64>, status: Option<u16>) -> bool {
+        let (Some(auth), Some(number)) = (&self.auth, credentials) else { return false };
+        auth.is_refusal(status) && auth.renewed(number).await
+    }
+
     /// Waits for others, which is not the query's fault, and so not within its time.
     pub(super) async fn permit(
         &self,

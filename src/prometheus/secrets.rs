@@ -52,6 +52,7 @@ impl Secrets {
             | Error::Partial
             | Error::Decode(DecodeError::TooManyNames | DecodeError::NoData)
             | Error::NoRoom
+            | Error::Token(_)
             | Error::Config(_) => {}
         }
         error
@@ -64,7 +65,8 @@ impl Secrets {
         }
     }
 
-    fn remove(&self, text: &mut String) {
+    /// Takes them out of a text.
+    pub(super) fn remove(&self, text: &mut String) {
         for secret in &self.0 {
             if text.contains(secret.as_str()) {
                 *text = text.replace(secret.as_str(), WITHHELD);

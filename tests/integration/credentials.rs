@@ -83,6 +83,17 @@ async fn a_backend_that_may_not_use_what_it_names_fails_alone() {
         (key("authConfig", "allowed/names"), "--backend-credentials-dir"),
         (key("authConfig", "allowed/runs"), "by a program"),
         ("authInCluster: true".to_owned(), "--in-cluster-auth-hosts"),
+        (
+            format!("auth: {{bearer: {{{}}}}}", key("tokenFile", "secret")),
+            "--backend-credentials-dir",
+        ),
+        (
+            format!("auth: {{basic: {{username: u, {}}}}}", key("passwordFile", "allowed/link")),
+            "--backend-credentials-dir",
+        ),
+        ("auth: {sigv4: {region: eu-west-1}}".to_owned(), "--cloud-auth-hosts"),
+        ("auth: {entra: {}}".to_owned(), "--cloud-auth-hosts"),
+        ("auth: {google: {}}".to_owned(), "--cloud-auth-hosts"),
         (key("tokenFile", "allowed/none"), "No such file"),
     ];
     let (own, thief) = (backend().await, backend().await);

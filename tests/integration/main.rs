@@ -19,6 +19,8 @@ mod check_live;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cloud;
+#[cfg(test)]
 mod compare;
 #[cfg(test)]
 mod connections;

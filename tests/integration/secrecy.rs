@@ -243,3 +243,106 @@ async fn what_a_backend_is_shown_is_not_logged() {
         assert!(!log.contains(&basic), "the password as it is sent");
     }
 }
+
+/// The endpoint repeats what it is sent, and then has a credential; the backend repeats that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_token_endpoints_are_sent_and_send_is_not_logged() {
+    const CLIENT_SECRET: &str = "secret-of-the-client";
+    const ACCESS_TOKEN: &str = "token-of-the-endpoint";
+    const SECRET_KEY: &str = "secret-access-key";
+    const FIRST_SESSION: &str = "session-token-of-the-environment";
+    const SESSION: &str = "session-token-of-the-role";
+    let secrets = [CLIENT_SECRET, ACCESS_TOKEN, SECRET_KEY, FIRST_SESSION, SESSION];
+    install_tls_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("secret"), CLIENT_SECRET).unwrap();
+    let rules = "rules:\n- {seriesQuery: 'm{}', resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'}\n";
+    fs::write(at("rules.yaml"), rules).unwrap();
+    let refuses = |asked: &Asked| {
+        let said = repeats(asked);
+        if asked.path == "/token" {
+            let body = json!({"error": "invalid_client", "error_description": said});
+            return Answer::Raw(401, "application/json", body.to_string());
+        }
+        let body = format!(
+            "<ErrorResponse><Error><Code>AccessDenied</Code><Message>{said}</Message></Error></ErrorResponse>"
+        );
+        Answer::Raw(403, "text/xml", body)
+    };
+    let grants = |asked: &Asked| {
+        if asked.path == "/token" {
+            let body = json!({"access_token": ACCESS_TOKEN, "expires_in": 3600});
+            return Answer::Raw(200, "application/json", body.to_string());
+        }
+        let body = format!(
+            "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>{SECRET_KEY}</SecretAccessKey><SessionToken>{SESSION}</SessionToken><Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        );
+        Answer::Raw(200, "text/xml", body)
+    };
+    let endpoint = Backend::start(refuses).await;
+    let backend = Backend::start(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")])))).await;
+    let oauth2 = |more: &str| {
+        format!(
+            "{{oauth2: {{tokenURL: '{}/token', clientID: c, clientSecretFile: '{}'{more}}}}}",
+            endpoint.url,
+            at("secret").display()
+        )
+    };
+    let settings = [
+        oauth2(""),
+        oauth2(", clientAuth: post"),
+        "{sigv4: {region: us-east-1, roleARN: 'arn:aws:iam::1:role/r'}}".to_owned(),
+    ];
+    for (settings, level) in settings.iter().zip(LEVELS) {
+        endpoint.play(refuses);
+        backend.play(knows(&["m"], |_| Answer::Data(pods(&[("p", "1")]))));
+        let mut command = loadline(&[
+            "serve",
+            "--standalone",
+            "--secure-port=0",
+            "--shutdown-delay=0s",
+            "--cache-ttl=0",
+            "--max-stale=0",
+            "--metrics-relist-interval=1s",
+            "--metrics-max-age=1m",
+            &format!("--config={}", at("rules.yaml").display()),
+            &format!("--prometheus-url={}", backend.url),
+            &format!("--prometheus-auth={settings}"),
+        ]);
+        command.env("RUST_LOG", level).envs([
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_SESSION_TOKEN", FIRST_SESSION),
+            ("AWS_ENDPOINT_URL_STS", endpoint.url.as_str()),
+        ]);
+        let mut process = Process::start(command, "cargo builds it");
+        let port = process.port().await;
+        let http =
+            reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().unwrap();
+        let get = async |path: &str| {
+            let url = format!("https://127.0.0.1:{port}{path}");
+            let response = http.get(url).send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        };
+        let path = custom("namespaces/n/pods/*/m");
+        let (status, body) = get(&path).await;
+        assert!(status == 500 || status == 404, "{body}");
+        assert_silent(&body, &secrets);
+        endpoint.play(grants);
+        until("values", async || (get(&path).await.0 == 200).then_some(())).await;
+        endpoint.play(refuses);
+        for number in 0..BACKEND_FAULTS {
+            backend.play(knows(&["m"], move |asked| backend_fault(number, &repeats(asked))));
+            let (status, body) = get(&path).await;
+            assert_eq!(status, 500, "{body}");
+            assert_silent(&body, &secrets);
+        }
+        assert_silent(&get("/metrics").await.1, &secrets);
+        process.signal("TERM");
+        let log = process.end().await.stderr;
+        assert!(log.contains("cannot get credentials") && log.contains("[withheld]"), "{log}");
+        assert_silent(&log, &secrets);
+        assert!(!log.contains(&STANDARD.encode(format!("c:{CLIENT_SECRET}"))), "as it is sent");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,11 +13,11 @@ use crate::{
     cache::slot::Life,
     core::{
         duration,
-        rules::{CredentialPolicy, DEFAULT_FOLDER, HostPattern},
+        rules::{Auth, CredentialPolicy, DEFAULT_FOLDER, HostPattern, auth},
     },
     kubeconfig::ReadError,
     planner,
-    prometheus::{self, ConfigError, Source},
+    prometheus::{self, AuthSettings, ConfigError, Source, Variables},
 };
 
 /// The longest time that a value may count as fresh, as for rules.
@@ -56,6 +57,10 @@ pub(in crate::cli) struct PrometheusFlags {
     /// File with a bearer token for Prometheus; read again when it changes
     #[arg(long, value_name = "FILE")]
     prometheus_token_file: Option<PathBuf>,
+
+    /// How to authenticate to Prometheus, as `auth` of a backend in the rules file: such as '{sigv4: {region: eu-west-1}}'
+    #[arg(long, value_name = "YAML")]
+    prometheus_auth: Option<String>,
 
     /// Header of every request to Prometheus, such as X-Scope-OrgID=team; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
@@ -102,6 +107,10 @@ pub(in crate::cli) struct CredentialFlags {
     /// Hosts that backends with `authInCluster` may have: HOST, HOST:PORT or .DOMAIN
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     in_cluster_auth_hosts: Vec<String>,
+
+    /// Hosts, besides those of the services, that backends with `sigv4`, `entra` or `google` may have: HOST, HOST:PORT or .DOMAIN
+    #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
+    cloud_auth_hosts: Vec<String>,
 
     /// Hosts, besides loopback, that may receive credentials over plain http: HOST, HOST:PORT or .DOMAIN
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
@@ -177,7 +186,28 @@ impl PrometheusFlags {
             }
         }
         config.add_files(files, Source::file);
+        config.variables = Arc::new(Variables::read(|name| std::env::var(name).ok()));
+        if let Some(text) = &self.prometheus_auth {
+            config.add_auth(AuthSettings::of_flags(self.auth(text, &config)?));
+        }
         Ok(config)
+    }
+
+    fn auth(&self, text: &str, config: &prometheus::Config) -> Result<Auth, UsageError> {
+        let flag = "--prometheus-auth";
+        let others = [
+            ("--prometheus-auth-incluster", self.prometheus_auth_incluster),
+            ("--prometheus-auth-config", self.prometheus_auth_config.is_some()),
+            ("--prometheus-token-file", self.prometheus_token_file.is_some()),
+            ("a user or password in --prometheus-url", config.basic.is_some()),
+        ];
+        if let Some((other, _)) = others.iter().find(|(_, is_given)| *is_given) {
+            return Err(UsageError(format!("{flag} and {other} exclude each other")));
+        }
+        auth::load(text).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            UsageError(format!("{flag}: {}", problems.join("; ")))
+        })
     }
 }
 
@@ -243,6 +273,7 @@ impl CredentialFlags {
         Ok(CredentialPolicy {
             folders: listed(&self.backend_credentials_dir).into_iter().map(PathBuf::from).collect(),
             in_cluster_hosts: hosts("--in-cluster-auth-hosts", &self.in_cluster_auth_hosts)?,
+            cloud_hosts: hosts("--cloud-auth-hosts", &self.cloud_auth_hosts)?,
             plaintext_hosts: hosts(
                 "--plaintext-credentials-hosts",
                 &self.plaintext_credentials_hosts,

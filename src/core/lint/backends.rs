@@ -9,7 +9,7 @@ use crate::core::{
 pub(super) fn check(rules: &RuleSet, policy: &CredentialPolicy, report: &mut Report<'_>) {
     for (index, backend) in rules.backends.iter().enumerate() {
         for refusal in policy.refusals(backend) {
-            let path = KeyPath::from("backends").index(index).key(refusal.key);
+            let path = KeyPath::from("backends").index(index).join(refusal.key);
             let help = "if the server has that flag, pass it to `check` as well; otherwise the rules that name this backend fail";
             report.add(Severity::Warning, "credentials-refused", path, refusal.message, help);
         }

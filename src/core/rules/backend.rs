@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::{
-    EntryProblems, Fingerprint, Problem,
+    Auth, EntryProblems, Fingerprint, Problem, auth,
     fields::{Fields, Text},
     form::excerpt,
 };
@@ -29,6 +29,9 @@ pub struct Backend {
     pub url: Url,
     /// Headers of every request, with values marked as sensitive. No name occurs twice.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How requests are authenticated. Never together with `token_file`, `auth_in_cluster`, `auth_config`, and user and password in
+    /// the URL.
+    pub auth: Option<Auth>,
     /// A file with a bearer token.
     pub token_file: Option<PathBuf>,
     /// The only certification authorities that are trusted; else the system's are.
@@ -118,12 +121,27 @@ fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backe
         problems.add(auth_config.place, "authConfig", message);
     }
     let file = |text: Text| (!text.value.is_empty()).then(|| PathBuf::from(text.value));
+    let auth = entry.object(auth::KEY).and_then(|of| {
+        let others = ["tokenFile", "authInCluster", "authConfig"];
+        let is_given =
+            |key: &str| entry.get(key).is_some() && (key != "authInCluster" || auth_in_cluster);
+        if let Some(other) = others.into_iter().find(|key| is_given(key)) {
+            problems.add(of.place, auth::KEY, format!("`auth` and `{other}` exclude each other"));
+        }
+        let has_user = |url: &Url| !url.username().is_empty() || url.password().is_some();
+        if url.as_ref().is_some_and(has_user) {
+            let message = "`auth` and a user or password in the URL exclude each other";
+            problems.add(of.place, auth::KEY, message);
+        }
+        auth::compile(&of, &mut problems.within(auth::KEY))
+    });
     Some(Backend {
         name: entry.text("name").value.into(),
         place: entry.place,
         fingerprint: entry.fingerprint("backends"),
         url: url?,
         headers,
+        auth,
         token_file: file(entry.text("tokenFile")),
         ca_file: file(entry.text("caFile")),
         client_tls_cert_file: file(certificate),

@@ -12,8 +12,11 @@ use std::{
 
 use url::{Host, Url};
 
-use super::{Backend, CaSource, Delegate};
-use crate::core::excerpt::{self, SAID};
+use super::{Auth, Backend, CaSource, Delegate, auth};
+use crate::core::{
+    excerpt::{self, SAID},
+    key_path::KeyPath,
+};
 
 /// The folder whose files a rules file may name where nothing else is said.
 pub const DEFAULT_FOLDER: &str = "/etc/loadline";
@@ -25,6 +28,8 @@ pub struct CredentialPolicy {
     pub folders: Arc<[PathBuf]>,
     /// The hosts that the service account's token may be sent to.
     pub in_cluster_hosts: Vec<HostPattern>,
+    /// The hosts, besides those of the managed services, that the credentials of cloud identities may be sent to.
+    pub cloud_hosts: Vec<HostPattern>,
     /// The hosts, besides loopback ones, that credentials may be sent to in plain text.
     pub plaintext_hosts: Vec<HostPattern>,
 }
@@ -34,6 +39,7 @@ impl Default for CredentialPolicy {
         Self {
             folders: [DEFAULT_FOLDER.into()].into(),
             in_cluster_hosts: Vec::new(),
+            cloud_hosts: Vec::new(),
             plaintext_hosts: Vec::new(),
         }
     }
@@ -43,7 +49,7 @@ impl Default for CredentialPolicy {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refusal {
     /// The backend's key that this is about.
-    pub key: &'static str,
+    pub key: KeyPath,
     /// What is not allowed, and the flag that allows it. Without credentials.
     pub message: String,
 }
@@ -59,23 +65,33 @@ impl CredentialPolicy {
             ("clientTLSKeyFile", &backend.client_tls_key_file),
             ("authConfig", &backend.auth_config),
         ];
-        let files = files.into_iter().filter_map(|(key, file)| Some((key, file.as_deref()?)));
+        let files =
+            files.into_iter().filter_map(|(key, file)| Some((key.into(), file.as_deref()?)));
+        let of_auth = backend.auth.iter().flat_map(Auth::files);
+        let files = files.chain(of_auth.map(|(key, file)| (KeyPath::from(key), file)));
         let is_secret = backend.token_file.is_some()
+            || backend.auth.is_some()
             || *auth_in_cluster
             || backend.auth_config.is_some()
             || !url.username().is_empty()
             || url.password().is_some();
-        self.refusals_of(files, (url, *auth_in_cluster, is_secret))
+        let mut refusals = self.refusals_of(files, (url, *auth_in_cluster, is_secret));
+        if let Some(auth) = &backend.auth {
+            self.auth_refusals(auth, url, &mut |key, message| {
+                refusals.push(Refusal { key, message });
+            });
+        }
+        refusals
     }
 
     /// [`CredentialPolicy::refusals`] of a delegate.
     pub fn refusals_of_delegate(&self, delegate: &Delegate) -> Vec<Refusal> {
         let Delegate { url, auth_in_cluster, token_file, authority, .. } = delegate;
         let authority = match authority {
-            CaSource::File(path) => Some(("caFile", path.as_path())),
+            CaSource::File(path) => Some(("caFile".into(), path.as_path())),
             CaSource::System | CaSource::Secret { .. } | CaSource::BundleOf(_) => None,
         };
-        let token = token_file.as_deref().map(|path| ("tokenFile", path));
+        let token = token_file.as_deref().map(|path| ("tokenFile".into(), path));
         let is_secret = *auth_in_cluster || token_file.is_some();
         let files = token.into_iter().chain(authority);
         self.refusals_of(files, (url, *auth_in_cluster, is_secret))
@@ -83,11 +99,11 @@ impl CredentialPolicy {
 
     fn refusals_of<'f>(
         &self,
-        files: impl Iterator<Item = (&'static str, &'f Path)>,
+        files: impl Iterator<Item = (KeyPath, &'f Path)>,
         (url, auth_in_cluster, is_secret): (&Url, bool, bool),
     ) -> Vec<Refusal> {
         let mut refusals = Vec::new();
-        let mut refuse = |key, message| refusals.push(Refusal { key, message });
+        let mut refuse = |key: KeyPath, message| refusals.push(Refusal { key, message });
         for (key, path) in files.filter(|(_, path)| !self.is_below_a_folder(path)) {
             let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
             refuse(
@@ -101,7 +117,7 @@ impl CredentialPolicy {
         let is_in = |hosts: &[HostPattern]| hosts.iter().any(|known| known.matches(url));
         if auth_in_cluster && !is_in(&self.in_cluster_hosts) {
             refuse(
-                "authInCluster",
+                "authInCluster".into(),
                 format!(
                     "the token of the service account is not sent to `{host}`, because --in-cluster-auth-hosts does not allow it"
                 ),
@@ -113,13 +129,43 @@ impl CredentialPolicy {
             && !is_in(&self.plaintext_hosts)
         {
             refuse(
-                "url",
+                "url".into(),
                 format!(
                     "credentials are not sent to `{host}` over http: use https, or allow the host by --plaintext-credentials-hosts"
                 ),
             );
         }
         refusals
+    }
+
+    /// A cloud's credentials are those of the pod, and whoever receives a token can use it: so they are for the service alone.
+    fn auth_refusals(&self, auth: &Auth, url: &Url, refuse: &mut impl FnMut(KeyPath, String)) {
+        let is_in = |hosts: &[HostPattern], url| hosts.iter().any(|known| known.matches(url));
+        if let Some(service) = auth.service()
+            && !auth.is_at_home(url)
+            && !is_in(&self.cloud_hosts, url)
+        {
+            let host = origin(url);
+            refuse(
+                [auth::KEY, auth.kind()].into(),
+                format!(
+                    "these credentials are not sent to `{host}`: it is no host of {service}, and --cloud-auth-hosts does not allow it"
+                ),
+            );
+        }
+        if let Auth::OAuth2(oauth2) = auth
+            && oauth2.token_url.scheme() != "https"
+            && !is_loopback(&oauth2.token_url)
+            && !is_in(&self.plaintext_hosts, &oauth2.token_url)
+        {
+            let host = origin(&oauth2.token_url);
+            refuse(
+                [auth::KEY, auth.kind(), "tokenURL"].into(),
+                format!(
+                    "the client's secret is not sent to `{host}` over http: use https, or allow the host by --plaintext-credentials-hosts"
+                ),
+            );
+        }
     }
 
     fn is_below_a_folder(&self, path: &Path) -> bool {
@@ -214,8 +260,8 @@ mod tests {
         Arc::clone(&rules::load(&text).unwrap().backends[0])
     }
 
-    fn refused(policy: &CredentialPolicy, keys: &str) -> Vec<&'static str> {
-        policy.refusals(&backend(keys)).into_iter().map(|refusal| refusal.key).collect()
+    fn refused(policy: &CredentialPolicy, keys: &str) -> Vec<String> {
+        policy.refusals(&backend(keys)).into_iter().map(|refusal| refusal.key.to_string()).collect()
     }
 
     #[test]
@@ -312,6 +358,74 @@ mod tests {
         let backend = backend("url: 'http://user:secret@h', tokenFile: /x");
         let refusals = policy.refusals(&backend);
         assert!(!format!("{refusals:?}").contains("secret"), "{refusals:?}");
+    }
+
+    #[test]
+    fn a_cloud_identity_is_for_the_hosts_of_its_service() {
+        let amp = "aps-workspaces.eu-west-1.amazonaws.com/workspaces/ws-1";
+        for (auth, host, is_allowed) in [
+            ("sigv4", amp, true),
+            ("sigv4", "aps-workspaces-fips.us-east-1.amazonaws.com", true),
+            ("sigv4", "aps-workspaces.cn-north-1.amazonaws.com.cn", true),
+            ("sigv4", "aps-workspaces.eu-west-1.api.aws", true),
+            ("sigv4", "vpce-1-2.aps-workspaces.eu-west-1.vpce.amazonaws.com", true),
+            ("sigv4", "aps-workspaces.eu-west-1.amazonaws.com.evil.example", false),
+            ("sigv4", "aps-workspaces.eu-west-1.amazonaws.com.", false),
+            ("sigv4", "aps-workspaces.evil.example", false),
+            ("sigv4", "iam.amazonaws.com", false),
+            ("sigv4", "bucket.s3.amazonaws.com", false),
+            ("sigv4", "127.0.0.1", false),
+            ("sigv4", "proxy.svc", true),
+            ("entra", "w-ab.westeurope.prometheus.monitor.azure.com", true),
+            ("entra", "w-ab.usgovvirginia.prometheus.monitor.azure.us", true),
+            ("entra", "evil.azure.com", false),
+            ("entra", "prometheus.monitor.azure.com.evil.example", false),
+            ("google", "monitoring.googleapis.com/v1/projects/p/location/global/prometheus", true),
+            ("google", "storage.googleapis.com", false),
+            ("google", "monitoring.googleapis.com.evil.example", false),
+        ] {
+            let policy = CredentialPolicy {
+                cloud_hosts: vec!["proxy.svc".parse().unwrap()],
+                ..CredentialPolicy::default()
+            };
+            let keys = format!("url: 'https://{host}', auth: {{{auth}: {{}}}}");
+            let wanted = if is_allowed { vec![] } else { vec![format!("auth.{auth}")] };
+            assert_eq!(refused(&policy, &keys), wanted, "{keys}");
+            let plain = refused(&policy, &keys.replace("https", "http"));
+            let local = host == "127.0.0.1";
+            assert_eq!(plain.contains(&"url".to_owned()), !local, "{keys}");
+        }
+    }
+
+    #[test]
+    fn files_and_endpoints_of_auth_are_those_that_are_allowed() {
+        let policy = CredentialPolicy::default();
+        let file = "/etc/loadline/a/secret";
+        let oauth2 = |url: &str, secret: &str, ca: &str| {
+            format!(
+                "oauth2: {{tokenURL: '{url}', clientID: c, clientSecretFile: '{secret}', caFile: '{ca}'}}"
+            )
+        };
+        for (auth, wanted) in [
+            (format!("bearer: {{tokenFile: {file}}}"), &[][..]),
+            ("bearer: {tokenFile: /t}".to_owned(), &["auth.bearer.tokenFile"]),
+            ("basic: {username: u, passwordFile: /p}".to_owned(), &["auth.basic.passwordFile"]),
+            (oauth2("https://h/t", file, file), &[]),
+            (oauth2("http://127.0.0.1:1/t", file, file), &[]),
+            (oauth2("http://h/t", file, "/ca"), &["auth.oauth2.caFile", "auth.oauth2.tokenURL"]),
+            (oauth2("https://h/t", "/s", file), &["auth.oauth2.clientSecretFile"]),
+            (
+                "entra: {clientSecretFile: /s}".to_owned(),
+                &["auth.entra.clientSecretFile", "auth.entra"],
+            ),
+            (
+                "google: {credentialsFile: /s}".to_owned(),
+                &["auth.google.credentialsFile", "auth.google"],
+            ),
+        ] {
+            let keys = format!("url: 'https://h', auth: {{{auth}}}");
+            assert_eq!(refused(&policy, &keys), wanted, "{keys}");
+        }
     }
 
     #[test]

@@ -269,7 +269,7 @@ fn matching(
     let found = Match {
         metrics,
         selector_key: (!selector_key.is_empty()).then_some(selector_key),
-        namespaces: entry.texts("namespaces"),
+        namespaces: entry.texts("namespaces").into_iter().map(|text| text.value).collect(),
     };
     if written.value.is_empty() && found.selector_key.is_none() && found.namespaces.is_empty() {
         let message = "at least one of `metrics`, `selectorKey` and `namespaces` is expected: without `match` a delegate gets what no rule serves";

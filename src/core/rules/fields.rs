@@ -101,13 +101,15 @@ impl<'n> Fields<'n> {
     }
 
     /// The scalars of a list.
-    pub(super) fn texts(&self, key: &str) -> Vec<String> {
+    pub(super) fn texts(&self, key: &str) -> Vec<Text> {
         let items = match self.get(key).map(|node| &node.value) {
             Some(Value::Sequence(items)) => items.as_slice(),
             _ => Default::default(),
         };
         let text = |item: &Node| match &item.value {
-            Value::Scalar(text) => Some(trimmed(text).to_owned()),
+            Value::Scalar(text) => {
+                Some(Text { value: trimmed(text).to_owned(), place: item.place })
+            }
             _ => None,
         };
         items.iter().filter_map(text).collect()
@@ -128,7 +130,12 @@ impl<'n> Fields<'n> {
     }
 
     pub(super) fn headers(&self) -> Vec<(String, Text)> {
-        let entries = self.entries_of("headers").iter();
+        self.pairs("headers")
+    }
+
+    /// The scalars of a mapping, with their names.
+    pub(super) fn pairs(&self, key: &str) -> Vec<(String, Text)> {
+        let entries = self.entries_of(key).iter();
         entries
             .filter_map(|(name, node)| match &node.value {
                 Value::Scalar(value) => {

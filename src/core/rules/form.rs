@@ -3,9 +3,9 @@
 use http::HeaderName;
 
 use super::{
-    Problem,
+    Problem, auth,
     fields::{Fields, quantity},
-    keys::{FALSE, FILE, Kind, Need, Shape, TRUE},
+    keys::{AUTH, FALSE, FILE, Kind, Need, Shape, TRUE},
 };
 use crate::core::{
     duration,
@@ -34,8 +34,22 @@ pub(super) fn read(root: &Node) -> Result<Fields<'_>, Vec<Problem>> {
     for rule in ["rules", "externalRules"].into_iter().flat_map(|list| file.items(list)) {
         rule.items("seriesFilters").for_each(|filter| problems.check_filter(&filter));
     }
+    for auth in file.items("backends").filter_map(|backend| backend.object(auth::KEY)) {
+        problems.check_auth(&auth);
+    }
     problems.into_result()?;
     Ok(file)
+}
+
+/// The values of what `auth` of a backend may hold, or everything that is wrong with its form.
+pub(super) fn read_auth(root: &Node) -> Result<Fields<'_>, Vec<Problem>> {
+    let path = KeyPath::default();
+    let mut problems = Problems::default();
+    problems.check(root, &path, &AUTH);
+    let auth = Fields::of(root, path, &AUTH);
+    problems.check_auth(&auth);
+    problems.into_result()?;
+    Ok(auth)
 }
 
 /// Everything that is wrong with a file's form.
@@ -52,6 +66,15 @@ impl Problems {
         if given[0] == given[1] && filter.is_mapping {
             let message = "exactly one of `is` and `isNot` is expected";
             self.add(filter.place, &filter.path, message);
+        }
+    }
+
+    /// Checks that one way to authenticate is given.
+    fn check_auth(&mut self, auth: &Fields<'_>) {
+        let given = AUTH.keys.iter().filter(|key| auth.get(key.name).is_some()).count();
+        if given != 1 && auth.is_mapping {
+            let message = format!("exactly one of {} is expected", quoted(&AUTH));
+            self.add(auth.place, &auth.path, message);
         }
     }
 
@@ -94,6 +117,8 @@ impl Problems {
             Kind::ByLabel(shape) => self.by_label(node, path, shape),
             Kind::Headers => self.headers(node, path),
             Kind::Names(most) => self.names(node, path, *most),
+            Kind::Words(most) => self.words(node, path, *most),
+            Kind::Parameters(most) => self.parameters(node, path, *most),
             scalar => {
                 let Value::Scalar(text) = &node.value else {
                     let expected = match scalar {
@@ -182,6 +207,40 @@ impl Problems {
         }
     }
 
+    fn words(&mut self, node: &Node, path: &KeyPath, most: usize) {
+        let Value::Sequence(items) = &node.value else {
+            return self.add(node.place, path, "a list is expected");
+        };
+        if items.len() > most {
+            let message = format!("{} entries; at most {most} are read", items.len());
+            return self.add(node.place, path, message);
+        }
+        for (index, item) in items.iter().enumerate() {
+            let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+            if !item.text().is_some_and(is_word) {
+                self.add(item.place, &path.index(index), "a word is expected");
+            }
+        }
+    }
+
+    fn parameters(&mut self, node: &Node, path: &KeyPath, most: usize) {
+        let Some(entries) = self.entries(node, path, || {
+            "a mapping from the parameter's name to its value is expected".to_owned()
+        }) else {
+            return;
+        };
+        if entries.len() > most {
+            let message = format!("{} parameters; at most {most} are read", entries.len());
+            return self.add(node.place, path, message);
+        }
+        for (name, value) in entries {
+            if name.text.trim().is_empty() || value.text().is_none() {
+                let message = "the name of a parameter and its value are expected";
+                self.add(name.place, &path.key(&excerpt(&name.text)), message);
+            }
+        }
+    }
+
     fn entries<'n>(
         &mut self,
         node: &'n Node,
@@ -263,7 +322,7 @@ pub(in crate::core) fn check_header(name: &str) -> Result<HeaderName, String> {
     };
     let refused = match header.as_str() {
         "authorization" | "cookie" => {
-            "credentials belong to a backend, in a file: see `tokenFile`, `authInCluster`, `authConfig`"
+            "credentials belong to a backend: see `auth`, `authInCluster`, `authConfig`"
         }
         "host" => "the backend's URL says the host",
         "connection"

@@ -1,10 +1,12 @@
 //! The keys of the rules file: one description that the reader checks a file against ([`super::form`]) and that the JSON
 //! schema is made from ([`super::schema()`]).
 
+mod auth;
 mod table;
 
 use std::time::Duration;
 
+pub(super) use auth::AUTH;
 #[cfg(test)]
 pub(super) use table::MAX_RULES;
 pub(super) use table::{FILE, GROUP_RESOURCE};
@@ -76,6 +78,10 @@ pub(super) enum Kind {
     Headers,
     /// A list of names as [`Kind::Name`], at most so many.
     Names(usize),
+    /// A list of scalars that are not empty and have no blanks, at most so many.
+    Words(usize),
+    /// A mapping from the name of a parameter to a scalar, with at most so many entries.
+    Parameters(usize),
 }
 
 impl Kind {

@@ -63,6 +63,11 @@ impl<'p> EntryProblems<'p> {
         Self { path: path.into(), problems }
     }
 
+    /// The problems of what a key of the entry holds.
+    pub(super) fn within(&mut self, key: &str) -> EntryProblems<'_> {
+        EntryProblems { path: self.path.key(key), problems: self.problems }
+    }
+
     /// Adds a problem with a key of the entry.
     pub(super) fn add(
         &mut self,

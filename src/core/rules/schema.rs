@@ -101,6 +101,17 @@ fn property(key: &Key) -> Value {
             "propertyNames": {"pattern": "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"},
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         }),
+        Kind::Words(most) => json!({
+            "type": "array",
+            "items": {"type": ["string", "number", "boolean"], "pattern": "^\\S+$"},
+            "maxItems": most,
+        }),
+        Kind::Parameters(most) => json!({
+            "type": "object",
+            "propertyNames": {"pattern": "\\S"},
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+            "maxProperties": most,
+        }),
     };
     if key.need == Need::Optional {
         allow_null(&mut property);
@@ -193,7 +204,9 @@ mod tests {
         let mut checked = 0;
         every_key(&FILE, &mut Vec::new(), &mut |path| {
             let (key, kind) = path.last().unwrap();
-            let wrong = if kind.shape().is_some() || matches!(kind, Kind::Headers) {
+            let wrong = if kind.shape().is_some()
+                || matches!(kind, Kind::Headers | Kind::Words(_) | Kind::Parameters(_))
+            {
                 "word"
             } else {
                 "{of: {}}"

@@ -158,6 +158,14 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("Events about objects", &[("kubernetes/events.rs", "MAX_EVENTS", Count)]),
     (
+        "a reply of a [token endpoint]",
+        &[
+            ("prometheus/auth/endpoint.rs", "MAX_REPLY_BYTES", Bytes),
+            ("prometheus/auth/endpoint.rs", "TIMEOUT", Seconds),
+            ("prometheus/auth.rs", "TIMEOUT", Seconds),
+        ],
+    ),
+    (
         "metrics of a rule",
         &[
             ("core/catalog/found.rs", "MOST_OF_RULE", Count),

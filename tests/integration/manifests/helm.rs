@@ -140,6 +140,7 @@ fn the_chart_renders_sound_documents() {
             2,
         ),
         ("replicas: 1\nlogLevel: '4'\nprometheus: {port: ''}\nnetworkPolicy: {enabled: true}", 2),
+        ("prometheus: {auth: {sigv4: {region: mark-region}}}", 2),
         (
             "rbac: {useAuthReaderClusterRole: true}\nservice: {port: 8443, ipDualStack: {enabled: true}}",
             2,
@@ -275,6 +276,7 @@ fn a_release_of_the_prometheus_adapter_chart_is_upgraded_in_place() {
 fn the_chart_refuses_what_cannot_be_meant() {
     let cases = [
         ("prometheus: {uri: x}", "uri"),
+        ("prometheus: {auth: {sigv4: {}, google: {}}}", "auth"),
         ("rules: {custom: [{query: x}]}", "seriesQuery"),
         ("metricsRelistInterval: soon", "metricsRelistInterval"),
         ("tls: {enable: true}", "tls.enable needs tls."),

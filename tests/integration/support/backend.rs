@@ -35,6 +35,7 @@ pub(crate) struct Asked {
     /// Of the URL and of the body.
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Asked {
@@ -158,6 +159,7 @@ async fn respond(shared: Arc<Shared>, request: Request) -> Response {
         query: query.to_owned(),
         parameters: form.query_pairs().into_owned().collect(),
         headers: head.headers,
+        body,
     };
     let answer = (shared.script.lock().expect("not poisoned"))(&asked);
     shared.asked.lock().expect("not poisoned").push(asked);

@@ -133,6 +133,9 @@ spec:
 - --service-name={{ include "loadline.fullname" . }}
 - --service-namespace={{ include "loadline.namespace" . }}
 - --prometheus-url={{ tpl .Values.prometheus.url . }}{{ with .Values.prometheus.port }}:{{ . }}{{ end }}{{ .Values.prometheus.path }}
+{{- with .Values.prometheus.auth }}
+- {{ printf "--prometheus-auth=%s" (toJson .) | quote }}
+{{- end }}
 - --metrics-relist-interval={{ .Values.metricsRelistInterval }}
 - --v={{ .Values.logLevel }}
 - --config=/etc/adapter/config.yaml

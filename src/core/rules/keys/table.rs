@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Key, Kind, Need, Shape, key};
+use super::{Key, Kind, Need, Shape, auth::AUTH, key};
 
 /// The most entries that `rules` and `externalRules` may each have.
 pub(in crate::core::rules) const MAX_RULES: usize = 5_000;
@@ -326,6 +326,11 @@ static BACKEND: Shape = Shape {
             doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request.",
         },
         key("headers", Kind::Headers, "Headers of every request, such as X-Scope-OrgID."),
+        key(
+            "auth",
+            Kind::Object(&AUTH),
+            "How requests are authenticated; in place of `tokenFile`, `authInCluster`, `authConfig`, and of user and password in the URL.",
+        ),
         key("tokenFile", Kind::NonEmpty, "A file with a bearer token; read again when it changes."),
         key(
             "caFile",

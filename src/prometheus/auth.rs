@@ -1,0 +1,323 @@
+//! Credentials that end: fetched before the first request, renewed in time, and put into requests.
+//!
+//! `core/cloud/renewal` decides when one is fetched. One request fetches for all that wait, and a task renews what ends soon.
+//! The protocols are few requests each, and their replies are small, so they are here in full: the SDKs of the clouds bring further
+//! HTTP stacks and implementations of cryptography.
+
+mod aws;
+mod endpoint;
+mod entra;
+mod google;
+mod oauth2;
+mod settings;
+mod signing;
+mod variables;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws::Aws;
+use endpoint::Endpoint;
+pub use endpoint::TokenError;
+use entra::Entra;
+use google::Google;
+use http::{HeaderMap, header};
+use jiff::{SignedDuration, Timestamp};
+use oauth2::ClientCredentials;
+use reqwest::{Request, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+pub use settings::AuthSettings;
+pub(super) use settings::StaticCredentials;
+use signing::{insert, sign};
+use tokio::sync::watch;
+pub use variables::Variables;
+
+use super::{
+    clock::date,
+    config::{ConfigError, Source},
+    now,
+};
+use crate::core::{
+    cloud::{
+        renewal::{Admission, Refusal, Renewal},
+        sigv4::{self, Keys},
+    },
+    rules::Auth,
+};
+
+/// How long all requests for one credential may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A difference of clocks that signatures and assertions bear, in seconds.
+const TOLERANCE: i64 = 60;
+
+/// What is put into requests.
+enum Credential {
+    /// A token.
+    Bearer(SecretString),
+    /// What requests are signed with.
+    Aws { keys: Keys, region: String, service: String },
+}
+
+impl Credential {
+    /// The part of it that requests carry.
+    fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(token) => Some(token.expose_secret()),
+            Self::Aws { keys, .. } => keys.session.as_ref().map(|token| token.expose_secret()),
+        }
+    }
+}
+
+/// A credential that has just been got. One without a lifetime does not end.
+struct Fetched {
+    credential: Credential,
+    lifetime: Option<Duration>,
+}
+
+/// Who has the credentials.
+enum Provider {
+    Aws(Aws),
+    Entra(Entra),
+    Google(Google),
+    ClientCredentials(Box<ClientCredentials>),
+}
+
+/// By how many seconds the clock of a service is ahead of ours, as its answers show.
+#[derive(Debug, Default)]
+struct Skew(AtomicI64);
+
+impl Skew {
+    /// The time there.
+    fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.0.load(Ordering::Relaxed));
+        Timestamp::now().checked_add(ahead).unwrap_or_else(|_too_far| Timestamp::now())
+    }
+
+    /// Takes the time at which an answer was made. Returns whether the difference is another one than before.
+    fn read(&self, made: Timestamp) -> bool {
+        let ahead = made.as_second().saturating_sub(Timestamp::now().as_second());
+        let ahead = if ahead.abs() <= TOLERANCE { 0 } else { ahead };
+        let before = self.0.swap(ahead, Ordering::Relaxed);
+        ahead.saturating_sub(before).abs() > TOLERANCE
+    }
+}
+
+/// The credentials of one backend.
+pub(super) struct Authenticator {
+    backend: String,
+    provider: Provider,
+    renewal: watch::Sender<Renewal<Arc<Credential>, TokenError>>,
+    skew: Arc<Skew>,
+}
+
+impl Authenticator {
+    /// Reads the files that the settings name once, so that one that is missing is an error at the start. Nothing if the settings
+    /// need no credentials to be fetched.
+    pub(super) fn new(
+        backend: &str,
+        url: &Url,
+        settings: &AuthSettings,
+        variables: &Arc<Variables>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let skew = Arc::new(Skew::default());
+        let source = |path: &Path| settings.source(path);
+        let provider = match &settings.auth {
+            Auth::SigV4(sigv4) => Provider::Aws(Aws::new(sigv4, url, variables, &skew)?),
+            Auth::Entra(entra) => Provider::Entra(Entra::new(entra, source, variables)?),
+            Auth::Google(google) => {
+                Provider::Google(Google::new(google, source, variables, &skew)?)
+            }
+            Auth::OAuth2(oauth2) => {
+                Provider::ClientCredentials(Box::new(ClientCredentials::new(oauth2, source)?))
+            }
+            Auth::Basic { .. } | Auth::Bearer { .. } => return Ok(None),
+        };
+        let backend = backend.to_owned();
+        Ok(Some(Self { backend, provider, renewal: watch::Sender::default(), skew }))
+    }
+
+    /// Waits until there is a credential to send, and returns its number. Fails at once where the last attempt has failed recently.
+    pub(super) async fn ready(&self) -> Result<u64, TokenError> {
+        loop {
+            let mut admission = None;
+            self.renewal.send_if_modified(|renewal| {
+                let next = renewal.admit(now());
+                let is_begun = matches!(next, Admission::Fetch);
+                if is_begun {
+                    renewal.begin();
+                }
+                admission = Some(next);
+                is_begun
+            });
+            match admission {
+                Some(Admission::Use(_, number)) => return Ok(number),
+                Some(Admission::Refuse(error)) => return Err(error),
+                Some(Admission::Fetch) => self.fetch().await,
+                Some(Admission::Wait) | None => self.settled().await,
+            }
+        }
+    }
+
+    /// Renews a credential that ends soon.
+    pub(super) async fn renew_if_due(&self) {
+        let is_due = self.renewal.send_if_modified(|renewal| {
+            let is_due = renewal.is_due(now());
+            if is_due {
+                renewal.begin();
+            }
+            is_due
+        });
+        if is_due {
+            self.fetch().await;
+        }
+    }
+
+    /// Whether this status means that the credential was refused.
+    pub(super) fn is_refusal(&self, status: Option<u16>) -> bool {
+        match self.provider {
+            // AWS answers so to keys that have ended, and to a time that is not its own.
+            Provider::Aws(_) => matches!(status, Some(401 | 403)),
+            _ => status == Some(401),
+        }
+    }
+
+    /// Renews the credential of this number, which was refused, unless that was done recently. Returns whether there is a newer one.
+    pub(super) async fn renewed(&self, number: u64) -> bool {
+        loop {
+            let mut refusal = Refusal::Accept;
+            self.renewal.send_if_modified(|renewal| {
+                refusal = renewal.refused(number, now());
+                let is_begun = refusal == Refusal::Fetch;
+                if is_begun {
+                    renewal.begin();
+                }
+                is_begun
+            });
+            match refusal {
+                Refusal::Repeat => return true,
+                Refusal::Accept => return false,
+                Refusal::Wait => self.settled().await,
+                Refusal::Fetch => self.fetch().await,
+            }
+        }
+    }
+
+    /// Why there is no credential to send, if attempts fail.
+    pub(super) fn problem(&self) -> Option<TokenError> {
+        self.renewal.borrow().problem(now()).cloned()
+    }
+
+    /// The secrets that requests under way may show the backend.
+    pub(super) fn shown(&self) -> Vec<SecretString> {
+        let renewal = self.renewal.borrow();
+        renewal.known().filter_map(|known| known.shown()).map(SecretString::from).collect()
+    }
+
+    /// Takes the time at which the backend has answered.
+    pub(super) fn heard(&self, headers: &HeaderMap) {
+        // An answer with an age was made some time ago.
+        if !headers.contains_key(header::AGE)
+            && let Some(made) = headers.get(header::DATE).and_then(date)
+        {
+            self.skew.read(made);
+        }
+    }
+
+    /// Puts the latest credential into a request; nothing where there is none yet.
+    pub(super) fn apply(&self, request: &mut Request) {
+        let latest = self.renewal.borrow().latest().cloned();
+        match latest.as_deref() {
+            None => {}
+            Some(Credential::Bearer(token)) => {
+                let value = format!("Bearer {}", token.expose_secret());
+                insert(request.headers_mut(), header::AUTHORIZATION, &value);
+            }
+            Some(Credential::Aws { keys, region, service }) => {
+                let scope = sigv4::Scope { region, service };
+                sign(request, keys, scope, self.skew.now());
+            }
+        }
+    }
+
+    /// Waits until no attempt is under way.
+    async fn settled(&self) {
+        let mut seen = self.renewal.subscribe();
+        // The sender is our own, so this does not fail.
+        let _settled = seen.wait_for(|renewal| !renewal.is_fetching()).await;
+    }
+
+    /// Makes the attempt that has begun.
+    async fn fetch(&self) {
+        let mut under_way = UnderWay(Some(&self.renewal));
+        let fetched = match tokio::time::timeout(TIMEOUT, self.provider.fetch()).await {
+            Ok(fetched) => fetched,
+            Err(_elapsed) => Err(TokenError::Slow(TIMEOUT)),
+        };
+        under_way.0 = None;
+        let backend = self.backend.as_str();
+        match fetched {
+            Ok(Fetched { credential, lifetime }) => {
+                let mut had_failed = false;
+                let credential = Arc::new(credential);
+                self.renewal.send_modify(|renewal| {
+                    had_failed = renewal.succeeded(credential, lifetime, now());
+                });
+                let seconds = lifetime.map(|lifetime| lifetime.as_secs());
+                tracing::debug!(backend, seconds, "got credentials for Prometheus");
+                if had_failed {
+                    tracing::info!(backend, "there are credentials for Prometheus again");
+                }
+            }
+            Err(error) => {
+                let mut is_first = false;
+                self.renewal.send_modify(|renewal| is_first = renewal.failed(error.clone(), now()));
+                if is_first {
+                    tracing::warn!(
+                        backend,
+                        %error,
+                        "cannot get credentials for Prometheus; those in use remain until they end"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Provider {
+    async fn fetch(&self) -> Result<Fetched, TokenError> {
+        match self {
+            Self::Aws(aws) => aws.fetch().await,
+            Self::Entra(entra) => entra.fetch().await,
+            Self::Google(google) => google.fetch().await,
+            Self::ClientCredentials(client) => client.fetch().await,
+        }
+    }
+}
+
+/// An attempt under way. If it is dropped, another request makes one.
+struct UnderWay<'a>(Option<&'a watch::Sender<Renewal<Arc<Credential>, TokenError>>>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(renewal) = self.0 {
+            renewal.send_modify(Renewal::abandoned);
+        }
+    }
+}
+
+/// The content of a file with a secret, as one line.
+async fn secret(source: &Source) -> Result<SecretString, TokenError> {
+    let source = source.clone();
+    let content = crate::blocking::run(move || source.read()).await.map_err(TokenError::File)?;
+    Ok(String::from_utf8_lossy(&content).trim().to_owned().into())
+}
+
+#[cfg(test)]
+mod tests;
