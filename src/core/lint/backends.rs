@@ -16,7 +16,7 @@ pub(super) fn check(rules: &RuleSet, policy: &CredentialPolicy, report: &mut Rep
     }
     for (index, delegate) in rules.delegates.iter().enumerate() {
         for refusal in policy.refusals_of_delegate(delegate) {
-            let path = KeyPath::from("delegates").index(index).key(refusal.key);
+            let path = KeyPath::from("delegates").index(index).join(refusal.key);
             let help = "if the server has that flag, pass it to `check` as well; otherwise this delegate is not asked";
             report.add(Severity::Warning, "credentials-refused", path, refusal.message, help);
         }

@@ -7,9 +7,6 @@ use crate::{
     wire::path,
 };
 
-/// A change of a good answer.
-type Change = Box<dyn Fn(&mut Value)>;
-
 fn custom_read(rest: &str, version: Version) -> CustomRead {
     let path = path::parse(rest).unwrap();
     let kinds = Kinds::builtin();

@@ -80,7 +80,7 @@ fn a_delegate_may_use_what_the_flags_allow() {
     ] {
         let rules = load(&format!("delegates:\n- {{name: a, {entry}}}\n")).unwrap();
         let refusals = policy.refusals_of_delegate(&rules.delegates[0]);
-        let keys: Vec<_> = refusals.iter().map(|refusal| refusal.key).collect();
+        let keys: Vec<_> = refusals.iter().map(|refusal| refusal.key.to_string()).collect();
         assert_eq!(keys, wanted, "{entry}");
     }
 }
