@@ -22,7 +22,7 @@ use crate::{
         rules::{CredentialPolicy, RuleSet},
     },
     discovery::{self, Discovery},
-    fallbacks::events::EventsTask,
+    fallbacks::events::{EventsTask, Notes},
     hpas::ExpectedReads,
     http::{self, Api},
     kubeconfig,
@@ -108,13 +108,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         });
     let problems = registrations.as_ref().map(RegistrationsTask::problems);
 
-    let events = surroundings.client.clone().map(|client| {
-        let events = Events::new(client.clone(), &settings.host);
-        EventsTask::new(client, events)
-    });
-    let (events, notes) = events.unzip();
-
     let mut parts = surroundings.parts;
+    let fallback_notes =
+        surroundings.client.clone().map(|it| tell_fallbacks(it, &settings.host, &mut parts));
     parts.extend(kept(discovery, refresher, &backends, certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
         let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
@@ -125,9 +121,6 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         let (discovery, metrics) = (handle.clone(), Arc::clone(&metrics));
         let reload = Reload::new(source, Changed { rules, backends, discovery, metrics });
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
-    }
-    if let Some(events) = events {
-        parts.push(Part::new("the Events about fallbacks", |stop| events.run(stop)));
     }
     if let Some(registrations) = registrations {
         parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
@@ -145,7 +138,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         certificate: resolver,
         client: surroundings.client,
         registrations: problems,
-        notes,
+        notes: fallback_notes,
         host: settings.host,
         started: now,
         memory,
@@ -167,6 +160,14 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         shutdown_delay: settings.shutdown_delay,
         exporter,
     })
+}
+
+/// Adds the task that writes Events about fallbacks.
+fn tell_fallbacks(client: kube::Client, host: &str, parts: &mut Vec<Part>) -> Notes {
+    let events = Events::new(client.clone(), host);
+    let (events, notes) = EventsTask::new(client, events);
+    parts.push(Part::new("the Events about fallbacks", |stop| events.run(stop)));
+    notes
 }
 
 async fn listen(
