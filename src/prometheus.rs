@@ -47,7 +47,7 @@ pub use error::{Error, Obstacle, PublicError};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use secrets::Secrets;
 use shares::Permits;
 use tokio::sync::{OnceCell, watch};
@@ -533,7 +533,7 @@ impl Prometheus {
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
         let of_file = self.connections.password();
         let fetched = self.auth.as_ref().map(Authenticator::shown).unwrap_or_default();
-        let fetched = fetched.iter().map(|secret| secret.expose_secret());
+        let fetched = fetched.iter().map(ExposeSecret::expose_secret);
         let others = password.into_iter().chain(of_file.as_deref()).chain(fetched);
         Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(others))
     }

@@ -31,7 +31,7 @@ use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp};
 use oauth2::ClientCredentials;
 use reqwest::{Request, Url};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 pub use settings::AuthSettings;
 pub(super) use settings::StaticCredentials;
 use signing::{insert, sign};
@@ -70,7 +70,7 @@ impl Credential {
     fn shown(&self) -> Option<&str> {
         match self {
             Self::Bearer(token) => Some(token.expose_secret()),
-            Self::Aws { keys, .. } => keys.session.as_ref().map(|token| token.expose_secret()),
+            Self::Aws { keys, .. } => keys.session.as_ref().map(ExposeSecret::expose_secret),
         }
     }
 }

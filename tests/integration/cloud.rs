@@ -507,8 +507,8 @@ async fn an_endpoint_without_tokens_costs_the_rules_of_the_backend() {
         }
         assert!(endpoint.take().len() <= 1, "one attempt for all");
         assert_eq!(backend.count(|_| true), 0, "nothing is sent without credentials");
-        let ready = app.get("/readyz?verbose").await.body;
-        assert!(ready.contains("no credentials for Prometheus could be fetched"), "{ready}");
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(health.contains("no credentials for Prometheus could be fetched"), "{health}");
         let metrics = app.get("/metrics").await.body;
         assert!(metrics.contains("outcome=\"credentials\""), "{metrics}");
         for text in reads.iter().map(|(_, body)| body).chain([&ready, &metrics]) {
@@ -517,8 +517,8 @@ async fn an_endpoint_without_tokens_costs_the_rules_of_the_backend() {
         // It recovers with the endpoint.
         endpoint.play(|_| token("access-token", 3600));
         until("values again", async || (read(&app).await.0 == 200).then_some(())).await;
-        let ready = app.get("/readyz?verbose").await.body;
-        assert!(!ready.contains("no credentials"), "{ready}");
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(!health.contains("no credentials"), "{health}");
         app.stop().await;
     }
     assert!(is_hanging.load(Ordering::SeqCst));

@@ -170,8 +170,8 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
             None => State::Lasting(value),
             Some(lifetime) => {
                 let lifetime = lifetime.clamp(SHORTEST, LONGEST);
-                let due = now + (lifetime - (lifetime / 2).min(AHEAD));
-                let end = now + (lifetime - (lifetime / 5).min(MARGIN));
+                let due = now + lifetime.saturating_sub((lifetime / 2).min(AHEAD));
+                let end = now + lifetime.saturating_sub((lifetime / 5).min(MARGIN));
                 State::Ending { value, due, end }
             }
         };

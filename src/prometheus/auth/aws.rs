@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, header};
 use reqwest::{RequestBuilder, Url};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::{
     super::config::{ConfigError, Source},
@@ -215,7 +215,7 @@ impl Aws {
             ("DurationSeconds", ROLE_SESSION),
         ];
         parameters.extend(role.external_id.as_deref().map(|id| ("ExternalId", id)));
-        let session = keys.session.as_ref().map(|session| session.expose_secret());
+        let session = keys.session.as_ref().map(ExposeSecret::expose_secret);
         let secrets: Vec<_> = session.into_iter().chain([keys.secret.expose_secret()]).collect();
         let request = |at| {
             let (client, request) = form(&client, url.clone(), &parameters).build_split();

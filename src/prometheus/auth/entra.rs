@@ -58,11 +58,10 @@ impl Entra {
                 Proof::Secret(source)
             }
             (None, Some(Identity::Workload)) => Proof::Workload,
-            (None, Some(Identity::Managed)) => Proof::Managed,
             (None, None) if variables.get("AZURE_FEDERATED_TOKEN_FILE").is_some() => {
                 Proof::Workload
             }
-            (None, None) => Proof::Managed,
+            (None, Some(Identity::Managed) | None) => Proof::Managed,
         };
         Ok(Self { settings: settings.clone(), proof, variables: Arc::clone(variables) })
     }

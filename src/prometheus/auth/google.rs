@@ -53,8 +53,8 @@ struct Key {
     client_email: String,
     #[serde(default)]
     private_key_id: String,
-    #[serde(default, deserialize_with = "hidden")]
-    private_key: SecretString,
+    #[serde(default, rename = "private_key", deserialize_with = "hidden")]
+    pem: SecretString,
     #[serde(default = "token_uri")]
     token_uri: String,
 }
@@ -143,7 +143,7 @@ fn pair(key: &Key) -> Result<RsaKeyPair, TokenError> {
         let text = "`private_key` of the key of the service account is not an RSA key as PKCS #8";
         TokenError::Settings(text.to_owned())
     };
-    let block = pem::parse(key.private_key.expose_secret()).map_err(|_its_text| wrong())?;
+    let block = pem::parse(key.pem.expose_secret()).map_err(|_its_text| wrong())?;
     RsaKeyPair::from_pkcs8(block.contents()).map_err(|_its_key| wrong())
 }
 

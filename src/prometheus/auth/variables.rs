@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 /// The variables that are read. AWS's are those of the AWS SDKs and Tools reference guide, Azure's those of its workload identity
 /// webhook and its SDKs, and Google's those of its client libraries.
@@ -53,7 +53,7 @@ impl Variables {
     /// The value of a variable.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(NAMES.contains(&name) || MORE.contains(&name), "{name} is not read");
-        self.0.get(name).map(|value| value.expose_secret())
+        self.0.get(name).map(ExposeSecret::expose_secret)
     }
 
     /// The value of a variable whose absence is an error.

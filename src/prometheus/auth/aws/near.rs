@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::{HeaderValue, header};
 use reqwest::Url;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::{
     super::{
@@ -53,7 +53,7 @@ impl Aws {
             Some(file) => Some(secret(&Source::file(Path::new(file))).await?),
             None => self.variables.get("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(Into::into),
         };
-        let token = token.as_ref().map(|token| token.expose_secret());
+        let token = token.as_ref().map(ExposeSecret::expose_secret);
         let mut request = client(&url, None).await?.get(url);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, hidden(token)?);
