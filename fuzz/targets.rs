@@ -3,11 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::PathBuf,
     sync::{Arc, LazyLock, atomic::AtomicBool},
+    thread,
     time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use loadline::{
     auth::{
         Peer,
@@ -15,26 +18,40 @@ use loadline::{
         front_proxy::{self, FrontProxy},
     },
     core::{
+        autoscaler::Spec,
         catalog::Entry,
+        duration, embedded,
+        explain::{hpa, workload::Documents},
         fields::FieldSelector,
         kinds::Kinds,
         lint,
+        migrate::{self as migration, Migration, Settings},
         plan::{self, Key, Objects, shareable},
+        quantity::{self, Binary, Decimal},
         rules,
         samples::Index,
         selector::{Given, Selector},
         series::{Matcher, SeriesSelector},
+        simulation::{self, Grid, Load, Model, Recorded, SYNC_MS, Variant, Workload},
         template::{HeaderTemplate, QueryArguments, QueryTemplate, ResourceTemplate},
     },
-    kubeconfig,
+    explain::{files::documents_of, question::Question},
+    kubeconfig, objects,
     prometheus::{Answer, decode},
+    traces::Cause,
     wire::{
+        answer as answers,
         attributes::{Attributes, Target},
+        explanation as explanations,
         path::{self as paths, Name, UsagePath},
+        table,
     },
 };
 use promql_parser::parser::parse;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::Url;
 
 /// Names that stand for any: nothing else writes them.
 const ONE: &str = "loadline-opaque-one";
@@ -113,6 +130,7 @@ pub fn selector(data: &[u8]) {
 /// A rules file: what is checked is what is loaded.
 pub fn rules(data: &[u8]) {
     let Some(text) = text(data) else { return };
+    drop(embedded::find(text));
     let findings = lint::check(text);
     match rules::load(text) {
         Err(problems) => {
@@ -214,7 +232,7 @@ pub fn answer(data: &[u8]) {
     drop(decode::series(data, |label| label != "instance"));
     let Ok(Answer::Vector(vector)) = decode::query(data) else { return };
     // What is not read need not be sound.
-    let Ok(body) = serde_json::from_slice::<serde_json::Value>(data) else { return };
+    let Ok(body) = serde_json::from_slice::<Value>(data) else { return };
     let rows = body["data"]["result"].as_array().map_or(0, Vec::len);
     assert_eq!(vector.samples.len() + vector.unusable.len(), rows);
     let key = Key { name: "pod".into(), ..Key::default() };
@@ -287,16 +305,179 @@ pub fn front_proxy(data: &[u8]) {
     let said = ["x-remote-user", "x-remote-group", "x-remote-uid", "x-remote-extra-"];
     let is_said = |name: &HeaderName| said.iter().any(|said| name.as_str().starts_with(said));
     assert!(!headers.keys().any(is_said));
+    let cause = Cause::of(&headers);
+    assert_eq!(cause.context().is_some(), cause.trace_id().is_some());
+}
+
+/// A file with this content.
+fn file(data: &[u8]) -> PathBuf {
+    static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+    // Tests of several targets may run in one process.
+    let path = FOLDER.path().join(format!("{:?}", thread::current().id()));
+    fs::write(&path, data).expect("a file");
+    path
 }
 
 /// A kubeconfig, in a file as it is read. What is refused is not repeated.
 pub fn kubeconfig(data: &[u8]) {
-    static FOLDER: LazyLock<tempfile::TempDir> =
-        LazyLock::new(|| tempfile::tempdir().expect("a folder"));
-    let path = FOLDER.path().join("config");
-    fs::write(&path, data).expect("a file");
-    if let Err(error) = kubeconfig::read(&path) {
+    if let Err(error) = kubeconfig::read(&file(data)) {
         let said = error.to_string();
         assert!(said.len() < 200, "{said}");
     }
 }
+
+/// Manifests that are migrated: what comes out can be read, and means what it says.
+pub fn migrate(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let Ok(documents) = documents_of(text) else { return };
+    let documents = documents.into_values();
+    let url = |text: &str| Url::parse(text).expect("a URL");
+    let settings = Settings {
+        namespace: Some("ide".to_owned()),
+        prometheus: Some(url("http://prometheus:9090")),
+        aliases: BTreeMap::from([("other".to_owned(), url("http://other:9090"))]),
+    };
+    is_readable(&migration::keda(documents.clone(), &settings));
+    is_readable(&migration::kube_metrics_adapter(documents, &settings));
+}
+
+fn is_readable(migration: &Migration) {
+    let file = migration.rules_yaml();
+    let printed = documents_of(&migration.manifests_yaml()).expect("what is printed can be read");
+    let mut printed = printed.into_values();
+    if !file.is_empty() {
+        let config_map = printed.pop().expect("the ConfigMap is the last one");
+        let embedded = config_map["data"]["config.yaml"].as_str().expect("a file");
+        for file in [&file, embedded] {
+            match rules::load(file) {
+                Ok(rules) => assert!(rules.broken.is_empty(), "{:?} in {file}", rules.broken),
+                Err(problems) => panic!("{problems:?} in {file}"),
+            }
+        }
+    }
+    assert!(printed.iter().eq(migration.autoscalers()), "{printed:?}");
+}
+
+/// Manifests of objects and of autoscalers, as `--objects`, `explain -f` and `simulate -f` read them: what is decided is within the
+/// limits of the autoscaler.
+pub fn manifests(data: &[u8]) {
+    if let Ok(manifests) = objects::Manifests::read(&file(data)) {
+        drop(manifests.kinds());
+    }
+    let Some(text) = text(data) else { return };
+    let Ok(documents) = documents_of(text) else { return };
+    for document in documents.of_kind("HorizontalPodAutoscaler") {
+        let (read, steps) = hpa::spec(document);
+        assert!(!steps.is_empty(), "nothing is said of {document}");
+        let Some((autoscaler, spec)) = read else { continue };
+        explain(&autoscaler, &spec, &documents);
+        if spec.max_replicas <= 50 {
+            simulate(&spec);
+        }
+    }
+}
+
+fn explain(autoscaler: &HorizontalPodAutoscaler, spec: &Spec, documents: &Documents) {
+    let target = &autoscaler.spec.scale_target_ref;
+    let workload = documents.workload(&target.kind, "ide", &target.name);
+    let selector = workload.as_ref().map(|workload| Selector::parse(&workload.selector));
+    let pods = documents.pods("ide", &selector.and_then(Result::ok).unwrap_or_default());
+    let values = pods.iter().map(|owned| (owned.pod.name.clone(), 1_500)).collect();
+    let found = hpa::Found { values: Ok(values), query: "up".to_owned(), history: None };
+    let found = vec![found; spec.metrics.len()];
+    for (metric, found) in spec.metrics.iter().zip(&found) {
+        drop(hpa::target_steps(metric, found));
+    }
+    let now_ms = 1_800_000_000_000;
+    let (outcome, _) = hpa::decide(spec, autoscaler, workload.as_ref(), &pods, &found, now_ms);
+    if let (Some(current), Some(desired)) = (outcome.current, outcome.desired) {
+        let is_within = (0..=spec.max_replicas).contains(&desired);
+        assert!(is_within || desired == current, "from {current} to {desired}");
+    }
+}
+
+fn simulate(spec: &Spec) {
+    let grid = Grid { start_ms: 1_800_000_000_000, step_ms: SYNC_MS, steps: 20 };
+    let values = [Some(5_000), Some(1_000_000_000), None, Some(0), Some(-1_000)]
+        .map(|milli| milli.map(|sum| Recorded { sum, count: 2 }));
+    let values: Vec<_> = values.into_iter().cycle().take(grid.steps).collect();
+    let load = |model| Load { model, values: values.clone().into(), replicas: None };
+    for model in [Model::Fixed, Model::PerPod] {
+        let loads = vec![load(model); spec.metrics.len()];
+        let workload = Workload { replicas: 1, pod_start_ms: SYNC_MS, ..Workload::default() };
+        let timeline = simulation::run(spec, &loads, grid, &workload).expect("few replicas");
+        let most = spec.max_replicas.max(workload.replicas);
+        let is_within = |sync: &simulation::Sync| (0..=most).contains(&sync.replicas);
+        assert!(timeline.syncs.iter().all(is_within), "{timeline:?}");
+    }
+}
+
+/// What other servers answer to `explain` and `compare`: an explanation is encoded as it was read.
+pub fn explanation(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    if let Ok(read) = explanations::decode(text) {
+        let again = explanations::encode("v1", read.clone());
+        let again = explanations::decode(self::text(&again).expect("JSON is text"));
+        let again = again.expect("what is encoded can be read");
+        assert_eq!(again.steps, read.steps);
+        // Of a fraction the last digit may differ.
+        assert_eq!((again.found.values, again.found.query), (read.found.values, read.found.query));
+    }
+    drop(answers::items(text));
+    drop(answers::versions(text));
+    drop(answers::resources(text));
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        drop(table::of(&value));
+    }
+}
+
+/// What is written in flags, fields and on a command line: durations, quantities, changes of an autoscaler, questions.
+pub fn words(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    if let Ok(read) = duration::parse_go(text) {
+        assert_eq!(duration::parse_go(&duration::go(read)), Ok(read));
+    }
+    if let Ok(read) = duration::parse_prometheus(text) {
+        assert_eq!(duration::parse_prometheus(&duration::prometheus(read)), Ok(read));
+        assert_eq!(duration::parse_either(text), Some(read));
+    }
+    let exact = quantity::parse_nano(text);
+    if let Some(milli) = quantity::parse_milli(text) {
+        assert_eq!(exact, Some(i128::from(milli) * 1_000_000));
+        for printed in [Decimal(milli).to_string(), Binary(milli).to_string()] {
+            assert_eq!(quantity::parse_milli(&printed), Some(milli), "{printed}");
+        }
+    }
+    if let (Some(exact), Some(rounded)) = (exact, quantity::parse_milli_rounded_up(text)) {
+        let added = (i128::from(rounded) * 1_000_000).abs() - exact.abs();
+        assert!((0..1_000_000).contains(&added), "{exact} is rounded to {rounded}");
+    }
+    if let Some(milli) = text.parse().ok().and_then(quantity::milli) {
+        assert_eq!(quantity::parse_milli(&Decimal(milli).to_string()), Some(milli));
+    }
+    let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+    if let Ok(Question::Metric(metric)) = Question::parse(&words) {
+        drop(metric.inquiry("ide", (None, None)));
+    }
+    if let Ok(variant) = Variant::parse(text)
+        && let Ok(changed) = variant.apply(&AUTOSCALER.0, &AUTOSCALER.1)
+    {
+        drop(hpa::spec(&changed));
+    }
+}
+
+/// An autoscaler that variants change.
+static AUTOSCALER: LazyLock<(Value, Spec)> = LazyLock::new(|| {
+    let document = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "worker"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "worker"},
+            "minReplicas": 2, "maxReplicas": 20,
+            "metrics": [{"type": "Pods", "pods": {
+                "metric": {"name": "requests"}, "target": {"type": "AverageValue", "averageValue": "50"},
+            }}],
+        },
+    });
+    let spec = hpa::spec(&document).0.expect("an autoscaler").1;
+    (document, spec)
+});

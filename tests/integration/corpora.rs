@@ -26,4 +26,6 @@ macro_rules! replayed {
     )+};
 }
 
-replayed!(answer front_proxy kubeconfig path plan rules selector template);
+replayed!(
+    answer explanation front_proxy kubeconfig manifests migrate path plan rules selector template words
+);
