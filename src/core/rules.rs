@@ -18,6 +18,7 @@ mod problem;
 mod resource;
 mod rule;
 mod schema;
+mod teams;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,9 +39,10 @@ pub use problem::Problem;
 pub use resource::{ResourceRule, ResourceRules};
 pub use rule::{
     Aggregate, ComputeResource, CustomRule, ExternalRule, Fallback, MetricRule, Nan, OnEmpty,
-    RuleBase, RuleId, StaticMetric,
+    RuleBase, RuleId, StaticMetric, TeamRuleKind,
 };
 pub use schema::schema;
+pub use teams::{TeamPolicy, TeamQuotas};
 
 use super::{
     embedded, go_regex, nesting, order,
@@ -61,6 +63,8 @@ pub struct RuleSet {
     pub resource: Option<ResourceRules>,
     /// `backends`: servers that rules may name, in the order of the file, whether or not one does.
     pub backends: Vec<Arc<Backend>>,
+    /// `teamRules`: what rules of teams may do.
+    pub teams: TeamPolicy,
     /// Rules that were left out because they do not compile.
     pub broken: Vec<Problem>,
     /// Whether the file says that there are no rules, as `rules: []` does. One that is empty, or has comments only, may have been
@@ -107,8 +111,9 @@ pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
     let resource = resource.map(|rules| resource::compile(&rules, &backends, &mut broken));
     let names_rules =
         ["rules", "externalRules", "resourceRules"].iter().any(|key| file.get(key).is_some());
+    let teams = teams::compile(&file, &backends);
     let mut rules =
-        RuleSet { custom, external, resource, backends, broken, is_empty_on_purpose: false };
+        RuleSet { custom, external, resource, backends, teams, broken, is_empty_on_purpose: false };
     rules.is_empty_on_purpose = names_rules && rules.count() == 0 && rules.broken.is_empty();
     Ok(rules)
 }
@@ -204,6 +209,7 @@ impl Compiler<'_> {
                 })
             }),
             options,
+            object: None,
         })
     }
 }
