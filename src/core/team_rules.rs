@@ -5,12 +5,14 @@
 
 mod claims;
 mod compile;
+mod crd;
 mod enforce;
 mod object;
 mod status;
 
 pub use claims::{Claimant, Rank};
 pub use compile::{Provides, Refused, TeamRule, compile};
+pub use crd::definition;
 pub use enforce::{Enforced, MAX_QUERY, NotEnforced, enforce};
 pub use object::{EXTERNAL, Object, Spec};
 pub use status::{Condition, ConditionType, Status};
