@@ -43,6 +43,7 @@ pub mod series;
 pub mod sharing;
 pub mod shell;
 pub mod simulation;
+pub mod team_rules;
 pub mod template;
 pub mod window;
 pub mod yaml;

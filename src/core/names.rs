@@ -79,7 +79,7 @@ pub fn with_series(query: &str, stand_in: &str, series: &str) -> Option<String> 
 }
 
 /// The bytes of the string that the text begins with, its quotes included; nothing where it does not end.
-fn string_length(text: &str, quote: char) -> Option<usize> {
+pub(super) fn string_length(text: &str, quote: char) -> Option<usize> {
     let mut characters = text.char_indices().skip(1);
     while let Some((at, character)) = characters.next() {
         if character == quote {

@@ -20,6 +20,7 @@ mod problem;
 mod resource;
 mod rule;
 mod schema;
+mod teams;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,9 +43,10 @@ pub use problem::Problem;
 pub use resource::{ResourceRule, ResourceRules};
 pub use rule::{
     Aggregate, ComputeResource, CustomRule, ExternalRule, Fallback, MetricRule, Nan, OnEmpty,
-    RuleBase, RuleId, StaticMetric,
+    RuleBase, RuleId, StaticMetric, TeamRuleKind,
 };
 pub use schema::schema;
+pub use teams::{TeamPolicy, TeamQuotas};
 
 use super::{
     embedded, go_regex, nesting, order,
@@ -67,6 +69,8 @@ pub struct RuleSet {
     pub backends: Vec<Arc<Backend>>,
     /// `delegates`: other servers of the metrics APIs, in the order of the file.
     pub delegates: Vec<Arc<Delegate>>,
+    /// `teamRules`: what rules of teams may do.
+    pub teams: TeamPolicy,
     /// Rules that were left out because they do not compile.
     pub broken: Vec<Problem>,
     /// Whether the file says that there are no rules, as `rules: []` does. One that is empty, or has comments only, may have been
@@ -114,6 +118,7 @@ pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
     let resource = resource.map(|rules| resource::compile(&rules, &backends, &mut broken));
     let names_rules =
         ["rules", "externalRules", "resourceRules"].iter().any(|key| file.get(key).is_some());
+    let teams = teams::compile(&file, &backends);
     let is_said = names_rules || !delegates.is_empty();
     let mut rules = RuleSet {
         custom,
@@ -121,6 +126,7 @@ pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
         resource,
         backends,
         delegates,
+        teams,
         broken,
         is_empty_on_purpose: false,
     };
@@ -219,6 +225,7 @@ impl Compiler<'_> {
                 })
             }),
             options,
+            object: None,
         })
     }
 }

@@ -23,10 +23,16 @@ pub use header::HeaderTemplate;
 pub use plain::NamesUsed;
 use value::{MARKER, text};
 
-/// A compiled `metricsQuery`, `containerQuery` or `nodeQuery`.
+/// A compiled `metricsQuery`, `containerQuery` or `nodeQuery`, or the query of a team's rule.
 pub struct QueryTemplate {
-    engine: Engine,
+    form: Form,
     names: Result<(), NamesUsed>,
+}
+
+enum Form {
+    Template(Box<Engine>),
+    /// A query in which nothing is replaced.
+    Literal(Arc<str>),
 }
 
 /// What a query template can refer to.
@@ -55,7 +61,13 @@ impl QueryTemplate {
     /// [`TemplateError::Syntax`] or [`TemplateError::Invalid`].
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
         let engine = Engine::compile(source, &Self::FIELDS)?;
-        Ok(Self { engine, names: plain::names_are_plain(source) })
+        let names = plain::names_are_plain(source);
+        Ok(Self { form: Form::Template(Box::new(engine)), names })
+    }
+
+    /// The template of one query: it is the same for all objects, and `<<` in it means itself.
+    pub fn literal(query: impl Into<Arc<str>>) -> Self {
+        Self { form: Form::Literal(query.into()), names: Ok(()) }
     }
 
     /// Whether `.LabelMatchers` and the values of `.LabelValuesByName` are only printed, as they are. Then queries for different
@@ -96,6 +108,10 @@ impl QueryTemplate {
 
     /// As Go's engine has it, which does not mind an empty text.
     fn render_any(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
+        let engine = match &self.form {
+            Form::Template(engine) => engine,
+            Form::Literal(query) => return Ok(query.to_string()),
+        };
         let values = arguments
             .label_values_by_name
             .iter()
@@ -103,7 +119,7 @@ impl QueryTemplate {
             .collect();
         let labels = arguments.group_by_slice.iter().map(|label| text(label)).collect();
         let [series, matchers, by_name, group_by, group_by_slice] = Self::FIELDS.map(Arc::from);
-        self.engine.execute(BTreeMap::from([
+        engine.execute(BTreeMap::from([
             (series, text(arguments.series)),
             (matchers, text(arguments.label_matchers)),
             (by_name, Value::Map(Arc::new(values))),

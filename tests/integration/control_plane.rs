@@ -15,5 +15,6 @@ mod registration;
 mod replacement;
 mod rollout;
 pub(crate) mod set_up;
+mod team_definitions;
 mod usage;
 mod zero;

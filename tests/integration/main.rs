@@ -99,6 +99,8 @@ mod status_page;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod team_isolation;
+#[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod unanswerable;

@@ -52,6 +52,8 @@ pub struct Backend {
     pub discovery_timeout: Option<Duration>,
     /// How many queries may run at a time.
     pub concurrency: Option<NonZeroU32>,
+    /// Whether rules of teams may query it.
+    pub team_rules: bool,
 }
 
 /// The method of requests that may be sent either way.
@@ -156,6 +158,7 @@ fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backe
         timeout: entry.duration("timeout"),
         discovery_timeout: entry.duration("discoveryTimeout"),
         concurrency: entry.text("concurrency").value.parse().ok(),
+        team_rules: entry.flag("teamRules").value,
     })
 }
 

@@ -22,8 +22,17 @@ impl Fingerprint {
         Self::finish(context)
     }
 
+    /// The fingerprint of texts, in their order.
+    pub(in crate::core) fn of_texts(texts: &[&str]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in texts {
+            text(&mut context, part);
+        }
+        Self::finish(context)
+    }
+
     /// The fingerprint of a part that depends on another one.
-    pub(super) fn with(self, other: Self) -> Self {
+    pub(in crate::core) fn with(self, other: Self) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
         context.update(&other.0);

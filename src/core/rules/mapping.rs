@@ -71,6 +71,14 @@ impl Mapping {
         })
     }
 
+    /// These labels, and nothing else.
+    pub(in crate::core) fn of(labels: impl IntoIterator<Item = (String, GroupResource)>) -> Self {
+        let overrides = labels
+            .into_iter()
+            .map(|(label, resource)| (label, Override { place: Place::START, resource }));
+        Self { template: None, overrides: overrides.collect(), namespaced: true }
+    }
+
     /// Whether an external rule adds the namespace matcher (`resources.namespaced`, true by default).
     pub fn namespaced(&self) -> bool {
         self.namespaced

@@ -9,7 +9,8 @@ use crate::core::{go_regex, key_path::KeyPath};
 #[derive(Debug)]
 pub struct Namer {
     filters: Vec<(Regex, bool)>,
-    matches: Regex,
+    /// Without it every series has the name `template`, as it stands.
+    matches: Option<Regex>,
     template: String,
 }
 
@@ -73,7 +74,12 @@ impl Namer {
         } else {
             template
         };
-        Some(Self { filters, matches, template })
+        Some(Self { filters, matches: Some(matches), template })
+    }
+
+    /// Calls every series by the name of one metric.
+    pub(in crate::core) fn always(metric: &str) -> Self {
+        Self { filters: Vec::new(), matches: None, template: metric.to_owned() }
     }
 
     /// The metric's name in the API for a series, or nothing where the rule does not take the series: a filter refuses it,
@@ -93,7 +99,8 @@ impl Namer {
 
     /// [`Namer::name`], whatever `seriesFilters` say.
     pub fn unfiltered(&self, series: &str) -> Result<String, Unnamed> {
-        let captures = self.matches.captures(series).ok_or(Unnamed::Matches)?;
+        let Some(matches) = &self.matches else { return Ok(self.template.clone()) };
+        let captures = matches.captures(series).ok_or(Unnamed::Matches)?;
         let name = go_regex::expand(&self.template, &captures);
         if name.is_empty() { Err(Unnamed::Empty) } else { Ok(name) }
     }
@@ -105,7 +112,9 @@ impl Namer {
 
     /// The groups that the template refers to and that `name.matches` does not have: nothing stands in their place.
     pub fn unknown_groups(&self) -> Vec<&str> {
-        go_regex::unknown_references(&self.template, &self.matches)
+        self.matches
+            .as_ref()
+            .map_or_else(Vec::new, |matches| go_regex::unknown_references(&self.template, matches))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compiled rules of metrics, and what rules are called.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use super::{Fingerprint, Mapping, Namer, QueryOptions, specimen};
 use crate::core::{
@@ -11,7 +11,7 @@ use crate::core::{
     yaml::Place,
 };
 
-/// Which rule of a file. Shown as its path: `rules[2]`, `resourceRules.cpu`.
+/// Which rule. One of a file is shown as its path: `rules[2]`, `resourceRules.cpu`; one of a team as its kind.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum RuleId {
     /// The entry of `rules` at this position, from 0.
@@ -20,6 +20,33 @@ pub enum RuleId {
     External(usize),
     /// The entry of `resourceRules` for a resource.
     Resource(ComputeResource),
+    /// A rule of a team, which is an object of the cluster: [`RuleBase::name`] says which.
+    Team(TeamRuleKind),
+}
+
+/// The kinds of objects that are rules of teams.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TeamRuleKind {
+    /// In a namespace, and for it alone.
+    MetricRule,
+    /// For every namespace, or for those that it lists.
+    ClusterMetricRule,
+}
+
+impl TeamRuleKind {
+    /// The API group of the objects.
+    pub const GROUP: &str = "loadline.dev";
+
+    /// The version of the objects.
+    pub const VERSION: &str = "v1alpha1";
+
+    /// The kind in a manifest.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::MetricRule => "MetricRule",
+            Self::ClusterMetricRule => "ClusterMetricRule",
+        }
+    }
 }
 
 /// A resource whose usage is measured.
@@ -59,13 +86,17 @@ impl From<RuleId> for KeyPath {
             RuleId::External(position) => Self::from("externalRules").index(position),
             RuleId::Resource(ComputeResource::Cpu) => ["resourceRules", "cpu"].into(),
             RuleId::Resource(ComputeResource::Memory) => ["resourceRules", "memory"].into(),
+            RuleId::Team(_) => "spec".into(),
         }
     }
 }
 
 impl fmt::Display for RuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        KeyPath::from(*self).fmt(f)
+        match self {
+            Self::Team(kind) => f.write_str(kind.kind()),
+            id => KeyPath::from(*id).fmt(f),
+        }
     }
 }
 
@@ -142,9 +173,17 @@ pub struct RuleBase {
     pub fallback: Option<Fallback>,
     /// How the queries are sent, and how long their answers are used.
     pub options: QueryOptions,
+    /// Kind, namespace and name of the object, where the rule is one of a team: `MetricRule shop/queue-depth`.
+    pub object: Option<Arc<str>>,
 }
 
 impl RuleBase {
+    /// What the rule is called in messages.
+    pub fn name(&self) -> Cow<'_, str> {
+        let object = self.object.as_deref().map(Cow::Borrowed);
+        object.unwrap_or_else(|| Cow::Owned(self.id.to_string()))
+    }
+
     /// The age of the oldest sample that the rule's queries read, where that is known. Without a range they take the last
     /// sample of `lookback`.
     pub fn oldest_sample(&self, lookback: Duration) -> Option<Duration> {

@@ -51,6 +51,11 @@ pub(in crate::core::rules) static FILE: Shape = Shape {
             Kind::List(&DELEGATE, MAX_DELEGATES),
             "Other servers of custom.metrics.k8s.io and external.metrics.k8s.io, such as KEDA's. They are asked, in this order, for metrics that no rule serves, and at once for what their `match` says.",
         ),
+        key(
+            "teamRules",
+            Kind::Object(&TEAM_RULES),
+            "What rules of teams (`MetricRule` and `ClusterMetricRule`) may do, where --team-rules turns them on.",
+        ),
     ],
 };
 
@@ -314,6 +319,42 @@ static RESOURCE_RULE: Shape = Shape {
     ],
 };
 
+static TEAM_RULES: Shape = Shape {
+    name: "teamRules",
+    doc: "What rules of teams may do.",
+    keys: &[
+        key(
+            "namespaceLabel",
+            Kind::NonEmpty,
+            "The label of series that holds the namespace: every selector of a team's query is limited by it. Teams must not be able to choose its value. `namespace` by default.",
+        ),
+        key("quotas", Kind::Object(&TEAM_QUOTAS), "The limits of each namespace."),
+    ],
+};
+
+static TEAM_QUOTAS: Shape = Shape {
+    name: "teamQuotas",
+    doc: "What the rules of a namespace may use.",
+    keys: &[
+        key(
+            "rules",
+            Kind::Count(1_000),
+            "How many rules a namespace may have; of more, the oldest count. 100 by default.",
+        ),
+        key("queries", Kind::Count(1_000), "How many queries may run at a time. 4 by default."),
+        key(
+            "samples",
+            Kind::Count(10_000_000),
+            "How many samples the result of a query may have. 10000 by default.",
+        ),
+        key(
+            "queryTime",
+            Kind::Duration { least: Duration::from_millis(1), most: Duration::from_secs(600) },
+            "How long a query may take. 5s by default.",
+        ),
+    ],
+};
+
 static BACKEND: Shape = Shape {
     name: "backend",
     doc: "A server of the Prometheus API. Credentials are only its own: none of the flags' are sent to it.",
@@ -357,6 +398,11 @@ static BACKEND: Shape = Shape {
             "How long a request of discovery may take. By default as --prometheus-discovery-timeout.",
         ),
         key("concurrency", Kind::Count(10_000), "How many queries may run at a time."),
+        key(
+            "teamRules",
+            Kind::Flag,
+            "Whether rules of teams (`MetricRule`) may query it. Those that name no backend ask the first such one. If there is none, they ask the one of --prometheus-url.",
+        ),
     ],
 };
 

@@ -1,0 +1,18 @@
+//! Rules that teams own: the objects `MetricRule` and `ClusterMetricRule`, and what becomes of them.
+//!
+//! A team writes a whole query. [`enforce`] limits it to the namespace of the team, and [`compile`] makes a rule of it that is
+//! planned, cached and read like one of the rules file. Nothing here watches or writes objects.
+
+mod claims;
+mod compile;
+mod crd;
+mod enforce;
+mod object;
+mod status;
+
+pub use claims::{Claimant, Rank};
+pub use compile::{Provides, Refused, TeamRule, compile};
+pub use crd::definition;
+pub use enforce::{Enforced, MAX_QUERY, NotEnforced, enforce};
+pub use object::{EXTERNAL, Object, Spec};
+pub use status::{Condition, ConditionType, Status};
