@@ -2,6 +2,7 @@
 
 pub mod apiservices;
 mod bounds;
+pub mod events;
 pub mod list;
 pub mod reader;
 pub mod refusal;
