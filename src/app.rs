@@ -25,6 +25,7 @@ use crate::{
     hpas::ExpectedReads,
     http::{self, Api},
     kubeconfig,
+    kubernetes::events::Events,
     metrics::Metrics,
     planner::Planner,
     prefetch::PrefetchTask,
@@ -32,6 +33,7 @@ use crate::{
     registrations::RegistrationsTask,
     rules_file::{self, Changed, Reload, Rules},
     server::{Listener, PlainListener, certificates, limits::Limits, tls},
+    team_rules::{ChecksTask, StatusTask, TeamRules, WatchTask},
     traces::{Exporter, Traces},
 };
 
@@ -61,8 +63,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let token = local_token()?;
     let (memory, flags) = (settings.memory, (settings.prometheus, settings.credentials));
     let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
+    let mut team_rules = TeamRules::default();
     let surroundings = match settings.cluster {
         Cluster::Kubernetes(cluster) => {
+            if cluster.team_rules {
+                team_rules = TeamRules::new(Arc::clone(&metrics));
+            }
             let local = settings.write_kubeconfig.is_some().then(|| token.clone());
             let times = (settings.planning.life.ttl, &memory);
             cluster::delegated(*cluster, local, times, &tasks, &metrics).await?
@@ -99,6 +105,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Planner::new(cache.clone(), Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
     let rules = Rules::of_source(settings.rules, settings.source.as_ref());
+    let rules = rules.with_team_rules(team_rules.is_on());
     rules.count(&metrics);
     let registrations =
         surroundings.client.clone().zip(settings.service).map(|(client, service)| {
@@ -109,7 +116,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let mut parts = surroundings.parts;
     parts.extend(kept(discovery, refresher, &backends, certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
-        let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
+        let (planner, teams) = (Arc::clone(&planner), team_rules.clone());
+        let prefetch = PrefetchTask::new(planner, handle.clone(), teams, reads);
         parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
     }
     if let Some(source) = settings.source {
@@ -117,6 +125,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         let (discovery, metrics) = (handle.clone(), Arc::clone(&metrics));
         let reload = Reload::new(source, Changed { rules, backends, discovery, metrics });
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
+    }
+    if let Some(client) = &surroundings.client {
+        let made = (handle.clone(), rules.clone(), Arc::clone(&planner));
+        parts.extend(of_teams(client, &team_rules, made, &settings.host));
     }
     if let Some(registrations) = registrations {
         parts.push(Part::new("the registrations of our APIs", |stop| registrations.run(stop)));
@@ -140,6 +152,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         fetches: tasks.clone(),
         access: (surroundings.authenticator, surroundings.authorizer),
         trust: surroundings.trust_known,
+        team_rules,
         is_debugged: debug.is_some(),
     });
     Ok(Bound {
@@ -155,6 +168,23 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         shutdown_delay: settings.shutdown_delay,
         exporter,
     })
+}
+
+/// The tasks of rules of teams, if these are served.
+fn of_teams(
+    client: &kube::Client,
+    team_rules: &TeamRules,
+    (discovery, rules, planner): (discovery::Handle, Rules, Arc<Planner>),
+    host: &str,
+) -> impl Iterator<Item = Part> {
+    let watch = WatchTask::new(client.clone(), team_rules, discovery, rules);
+    let events = Events::new(client.clone(), host);
+    let status = StatusTask::new(client.clone(), events, team_rules);
+    let checks = ChecksTask::new(team_rules, planner);
+    let watch = watch.map(|task| Part::new("the watch of team rules", |stop| task.run(stop)));
+    let status = status.map(|task| Part::new("the status of team rules", |stop| task.run(stop)));
+    let checks = checks.map(|task| Part::new("the checks of team rules", |stop| task.run(stop)));
+    [watch, status, checks].into_iter().flatten()
 }
 
 async fn listen(

@@ -9,6 +9,7 @@ mod process;
 mod requests;
 mod results;
 mod rules;
+mod team_rules;
 
 pub use objects::Watched;
 use prometheus_client::{
@@ -16,10 +17,11 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+pub use team_rules::TeamQuota;
 
 use self::{
     backend::Requests as BackendRequests, objects::Objects, requests::Requests, results::Results,
-    rules::Rules,
+    rules::Rules, team_rules::TeamRules,
 };
 
 /// The media type of [`Metrics::encode`].
@@ -47,6 +49,7 @@ pub struct Metrics {
     results: Results,
     backends: BackendRequests,
     rules: Rules,
+    team_rules: TeamRules,
     objects: Objects,
     certificate_end: Gauge,
 }
@@ -63,6 +66,7 @@ impl Default for Metrics {
         let results = Results::register(&mut registry);
         let backends = BackendRequests::register(&mut registry);
         let rules = Rules::register(&mut registry);
+        let team_rules = TeamRules::register(&mut registry);
         let objects = Objects::register(&mut registry);
         let certificate_end = Gauge::default();
         registry.register(
@@ -71,7 +75,7 @@ impl Default for Metrics {
             certificate_end.clone(),
         );
         registry.register_collector(Box::new(process::Process));
-        Self { registry, requests, results, backends, rules, objects, certificate_end }
+        Self { registry, requests, results, backends, rules, team_rules, objects, certificate_end }
     }
 }
 

@@ -129,6 +129,8 @@ pub struct Rules {
     broken: Arc<ArcSwap<Vec<BrokenRule>>>,
     problem: Arc<ArcSwapOption<Unusable>>,
     reloads: Arc<ArcSwap<Reloads>>,
+    /// Whether rules of teams are served beside those of the file.
+    has_team_rules: bool,
 }
 
 /// How often the file has changed.
@@ -163,6 +165,7 @@ impl Rules {
                 refused: 0,
                 last_refused: None,
             })),
+            has_team_rules: false,
         };
         new.replace(Arc::new(rules), text);
         new
@@ -200,12 +203,18 @@ impl Rules {
         self.usage.load_full()
     }
 
-    /// The API groups that there are rules for.
+    /// The same with rules of teams beside those of the file, if they are served.
+    #[must_use]
+    pub fn with_team_rules(self, has_team_rules: bool) -> Self {
+        Self { has_team_rules, ..self }
+    }
+
+    /// The API groups that there are rules for, or may be rules of teams for.
     pub fn served(&self) -> Vec<Group> {
         let rules = self.current();
         let groups = [
-            (CUSTOM, !rules.custom.is_empty()),
-            (EXTERNAL, !rules.external.is_empty()),
+            (CUSTOM, !rules.custom.is_empty() || self.has_team_rules),
+            (EXTERNAL, !rules.external.is_empty() || self.has_team_rules),
             (RESOURCE, rules.resource.is_some()),
         ];
         groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()

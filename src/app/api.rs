@@ -25,6 +25,7 @@ use crate::{
     registrations::Problems,
     rules_file::Rules,
     server::certificates::Resolver,
+    team_rules::TeamRules,
     traces::Traces,
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Made {
     /// Who asks, and may they.
     pub(super) access: (Authenticator, Authorizer),
     pub(super) trust: Option<watch::Receiver<bool>>,
+    pub(super) team_rules: TeamRules,
     /// Whether the status page is wanted from the start.
     pub(super) is_debugged: bool,
 }
@@ -66,6 +68,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         cache: made.cache,
         rules: rules.clone(),
         fallbacks: Arc::clone(&fallbacks),
+        team_rules: made.team_rules.clone(),
         records: Arc::clone(&records),
         certificate: made.certificate,
         client: made.client,
@@ -79,12 +82,14 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         backends: Arc::clone(&backends),
         rules: rules.clone(),
         fallbacks: Some(Arc::clone(&fallbacks)),
+        team_rules: made.team_rules.clone(),
         patience: http::EXPLANATION_TIME,
     });
     let noted = (Arc::clone(&records), Arc::clone(&fallbacks));
     let (authenticator, authorizer) = made.access;
+    let teams = (made.team_rules, &metrics);
     Arc::new(Api {
-        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics),
+        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, teams),
         rules: rules.clone(),
         explanations,
         status_page,

@@ -14,6 +14,7 @@ use crate::{
     objects::Objects,
     prometheus::{Config, ConfigError},
     rules_file::Rules,
+    team_rules::TeamRules,
     traces::Traces,
 };
 
@@ -57,6 +58,7 @@ pub(crate) async fn begin(
         backends,
         rules,
         fallbacks: None,
+        team_rules: TeamRules::default(),
         patience: PATIENCE,
     };
     Ok((explainer, stop))

@@ -82,8 +82,13 @@ impl From<ReadError> for ApiError {
             ReadError::UnknownMetric { .. }
             | ReadError::NoUsage
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
+            ReadError::Refused { rule, .. } if rule.is_over_quota => Reason::TooManyRequests,
+            ReadError::Refused { .. } => Reason::NotFound,
+            ReadError::OverQuota(_) => Reason::TooManyRequests,
             // As metrics-server does, whose API this is.
-            ReadError::Fetch { rule: RuleId::Resource(_), .. } => Reason::ServiceUnavailable,
+            ReadError::Fetch { rule, .. } if matches!(rule.id, RuleId::Resource(_)) => {
+                Reason::ServiceUnavailable
+            }
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)

@@ -29,7 +29,7 @@ use super::{
     stack::LARGE,
 };
 use crate::{
-    core::catalog::Catalog,
+    core::{catalog::Catalog, team_rules::Names},
     single_flight::{FlightError, SingleFlight},
     wire::{custom::Version, discovery as documents, status::Reason},
 };
@@ -53,6 +53,8 @@ pub struct Lists(SingleFlight<Key, Arc<Encoded>>);
 struct Key {
     /// Held so that no other catalog can have its address. It keeps nothing of it alive.
     catalog: Weak<Catalog>,
+    /// The same of the metrics of teams.
+    teams: Weak<Names>,
     listed: Listed,
     form: Form,
 }
@@ -60,6 +62,7 @@ struct Key {
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.catalog.ptr_eq(&other.catalog)
+            && self.teams.ptr_eq(&other.teams)
             && (self.listed, self.form) == (other.listed, other.form)
     }
 }
@@ -68,7 +71,7 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.catalog.as_ptr(), self.listed, self.form).hash(state);
+        (self.catalog.as_ptr(), self.teams.as_ptr(), self.listed, self.form).hash(state);
     }
 }
 
@@ -103,14 +106,14 @@ impl Lists {
     /// The answer to a request for a list, compressed if the client takes that and it is worth it.
     pub(super) async fn answer(
         &self,
-        catalog: Arc<Catalog>,
+        (catalog, teams): (Arc<Catalog>, Arc<Names>),
         listed: Listed,
         form: Form,
         takes_gzip: bool,
     ) -> Response {
         // There is no table of resources.
         let form = if form == Form::Table { Form::Json } else { form };
-        match self.encoded(catalog, listed, form, encode).await {
+        match self.encoded((catalog, teams), listed, form, encode).await {
             Ok(list) => response(&list, form, takes_gzip),
             Err(cause) => {
                 let error = ApiError::new(Reason::InternalError, "the metrics could not be listed");
@@ -121,27 +124,29 @@ impl Lists {
 
     async fn encoded(
         &self,
-        catalog: Arc<Catalog>,
+        (catalog, teams): (Arc<Catalog>, Arc<Names>),
         listed: Listed,
         form: Form,
-        encode: impl FnOnce(&Catalog, Listed, Form) -> io::Result<Encoded> + Send + 'static,
+        encode: impl FnOnce((&Catalog, &Names), Listed, Form) -> io::Result<Encoded> + Send + 'static,
     ) -> Result<Arc<Encoded>, FlightError<io::Error>> {
-        let key = Key { catalog: Arc::downgrade(&catalog), listed, form };
+        let (of_rules, of_teams) = (Arc::downgrade(&catalog), Arc::downgrade(&teams));
+        let key = Key { catalog: of_rules, teams: of_teams, listed, form };
         let encoding = async move {
-            let encoding = tokio::task::spawn_blocking(move || encode(&catalog, listed, form));
+            let encode = move || encode((&catalog, &teams), listed, form);
+            let encoding = tokio::task::spawn_blocking(encode);
             encoding.await.map_err(io::Error::other)?.map(Arc::new)
         };
         self.0.get(key, encoding).await
     }
 }
 
-fn encode(catalog: &Catalog, listed: Listed, form: Form) -> io::Result<Encoded> {
+fn encode((catalog, teams): (&Catalog, &Names), listed: Listed, form: Form) -> io::Result<Encoded> {
     let mut sink = BufWriter::with_capacity(PIECE, Sink::Plain(Vec::new()));
     match listed {
         Listed::Custom(version) => {
-            write(&documents::custom_resources(version.name(), catalog), form, &mut sink)?;
+            write(&documents::custom_resources(version.name(), catalog, teams), form, &mut sink)?;
         }
-        Listed::External => write(&documents::external_resources(catalog), form, &mut sink)?,
+        Listed::External => write(&documents::external_resources(catalog, teams), form, &mut sink)?,
     }
     sink.into_inner().map_err(IntoInnerError::into_error)?.finish()
 }
@@ -287,13 +292,15 @@ externalRules:
     async fn a_list_is_encoded_once_for_a_catalog_however_many_read_it() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
         let encodings = Arc::new(AtomicUsize::new(0));
+        let teams = Arc::<Names>::default();
         let read = async |catalog: &Arc<Catalog>, listed, form| {
             let count = Arc::clone(&encodings);
-            let counting = move |catalog: &Catalog, listed, form| {
+            let counting = move |metrics: (&Catalog, &Names), listed, form| {
                 count.fetch_add(1, Ordering::Relaxed);
-                encode(catalog, listed, form)
+                encode(metrics, listed, form)
             };
-            lists.encoded(Arc::clone(catalog), listed, form, counting).await.unwrap()
+            let metrics = (Arc::clone(catalog), Arc::clone(&teams));
+            lists.encoded(metrics, listed, form, counting).await.unwrap()
         };
         let first = catalog(3_000);
         let all = join_all((0..20).map(|_| read(&first, CUSTOM, Form::Json))).await;
@@ -313,17 +320,18 @@ externalRules:
     #[tokio::test]
     async fn all_forms_say_the_same_whether_packed_or_not() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
-        for (metrics, is_large) in [(0, false), (3, false), (3_000, true)] {
-            let catalog = catalog(metrics);
+        for (count, is_large) in [(0, false), (3, false), (3_000, true)] {
+            let (catalog, teams) = (catalog(count), Arc::<Names>::default());
+            let metrics = || (Arc::clone(&catalog), Arc::clone(&teams));
             for listed in [CUSTOM, Listed::External] {
-                let json = lists.answer(Arc::clone(&catalog), listed, Form::Json, false).await;
+                let json = lists.answer(metrics(), listed, Form::Json, false).await;
                 let length = json.headers().get(header::CONTENT_LENGTH).cloned();
                 let json = body(json).await;
                 assert_eq!(json.len() > LARGE, is_large);
                 assert_eq!(length.is_some(), is_large);
                 assert!(length.is_none_or(|length| length == json.len().to_string()));
                 let value: Value = serde_json::from_slice(&json).unwrap();
-                assert_eq!(value["resources"].as_array().unwrap().len(), metrics);
+                assert_eq!(value["resources"].as_array().unwrap().len(), count);
                 assert_eq!(value.to_string().as_bytes(), json);
                 let forms = [
                     (Form::Json, value.to_string()),
@@ -332,10 +340,10 @@ externalRules:
                     (Form::Yaml, serde_saphyr::to_string(&value).unwrap()),
                 ];
                 for (form, wanted) in forms {
-                    let plain = lists.answer(Arc::clone(&catalog), listed, form, false).await;
+                    let plain = lists.answer(metrics(), listed, form, false).await;
                     assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
                     assert_eq!(body(plain).await, wanted, "{listed:?} {form:?}");
-                    let packed = lists.answer(Arc::clone(&catalog), listed, form, true).await;
+                    let packed = lists.answer(metrics(), listed, form, true).await;
                     let is_packed = packed.headers().contains_key(header::CONTENT_ENCODING);
                     assert_eq!(is_packed, is_large);
                     assert!(packed.body().size_hint().exact().is_some());

@@ -174,8 +174,9 @@ pub(super) async fn respond(
         Route::Groups => Ok(groups::all(api, accept)),
         Route::Group(group) => groups::one(api, group),
         Route::List(listed) => {
-            let (catalog, takes_gzip) = (api.reads.catalog(), takes_gzip(headers));
-            Ok(Box::pin(api.lists.answer(catalog, listed, accept.form, takes_gzip)).await)
+            let metrics = (api.reads.catalog(), api.reads.team_metrics());
+            let takes_gzip = takes_gzip(headers);
+            Ok(Box::pin(api.lists.answer(metrics, listed, accept.form, takes_gzip)).await)
         }
         Route::UsageResources(version) => resource::resources(api, version),
         Route::Custom(version, rest) => custom::values(api, version, rest, parameters).await,

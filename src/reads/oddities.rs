@@ -15,6 +15,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// The most oddities that are remembered. With more, some are logged again.
+const MAX_TOLD: usize = 10_000;
+
 /// The query that a read was answered by.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
@@ -75,6 +78,11 @@ impl Recorder {
 
     fn is_first(&self, subject: Subject<'_>, oddity: Oddity, is_nothing: bool) -> bool {
         let what = (subject.fingerprint, subject.label.to_owned(), oddity, is_nothing);
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MAX_TOLD {
+            // Rules of teams change without end.
+            told.clear();
+        }
+        told.insert(what)
     }
 }

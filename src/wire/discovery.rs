@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::core::catalog::Catalog;
+use crate::core::{catalog::Catalog, team_rules::Names};
 
 /// A served API group and its versions, the preferred one first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -179,24 +179,33 @@ pub fn usage_resources(version: &str) -> impl Serialize {
     })
 }
 
-/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
-pub fn custom_resources(version: &str, catalog: &Catalog) -> impl Serialize {
-    resource_list(CUSTOM, version, || {
-        catalog.list().map(|listed| Resource {
-            name: Cow::Owned(format!("{}/{}", listed.kind.resource, listed.metric)),
-            singular_name: "",
-            namespaced: listed.kind.namespaced,
-            kind: "MetricValueList",
-            verbs: &["get"],
-        })
+/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes, those of teams last.
+pub fn custom_resources(version: &str, catalog: &Catalog, teams: &Names) -> impl Serialize {
+    let resource = |name, namespaced| Resource {
+        name: Cow::Owned(name),
+        singular_name: "",
+        namespaced,
+        kind: "MetricValueList",
+        verbs: &["get"],
+    };
+    resource_list(CUSTOM, version, move || {
+        let of_rules = catalog.list().map(move |listed| {
+            let name = format!("{}/{}", listed.kind.resource, listed.metric);
+            resource(name, listed.kind.namespaced)
+        });
+        let of_teams = teams.custom.iter().filter(|(of, metric)| catalog.get(of, metric).is_none());
+        of_rules.chain(of_teams.map(move |(of, metric)| resource(format!("{of}/{metric}"), true)))
     })
 }
 
 /// `/apis/external.metrics.k8s.io/v1beta1`: every metric as a resource, with the verb that prometheus-adapter says, although an
-/// authorizer is asked about `list`.
-pub fn external_resources(catalog: &Catalog) -> impl Serialize {
-    resource_list(EXTERNAL, super::external::VERSION, || {
-        catalog.external().names().map(|metric| Resource {
+/// authorizer is asked about `list`. Those of teams come last.
+pub fn external_resources<'c>(catalog: &'c Catalog, teams: &'c Names) -> impl Serialize {
+    resource_list(EXTERNAL, super::external::VERSION, move || {
+        let external = catalog.external();
+        let of_teams = teams.external.iter().map(|metric| &**metric);
+        let of_teams = of_teams.filter(|metric| external.get(metric).is_none());
+        external.names().chain(of_teams).map(|metric| Resource {
             name: Cow::Borrowed(metric),
             singular_name: "",
             namespaced: true,

@@ -14,4 +14,5 @@ mod registration;
 mod replacement;
 mod rollout;
 pub(crate) mod set_up;
+mod team_rules;
 mod usage;

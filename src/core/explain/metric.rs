@@ -70,17 +70,16 @@ fn rule(facts: &Facts, served: &Served) -> Step {
     let of = |label: &Option<String>, what: &str| {
         label.as_ref().map_or(String::new(), |label| format!(", {what} by the label `{label}`"))
     };
-    Step::good(
-        name::RULE,
-        format!(
-            "{} at {} serves `{}` from series `{series}`{}{}",
-            rule.id,
-            rule.place,
-            facts.asked.metric,
-            of(label, "objects"),
-            of(namespace_label, "namespaces"),
-        ),
-    )
+    let (metric, labels) =
+        (&facts.asked.metric, of(label, "objects") + &of(namespace_label, "namespaces"));
+    let seen = match &rule.object {
+        Some(object) => format!("{object} serves `{metric}`{labels}"),
+        None => {
+            let (id, place) = (rule.id, rule.place);
+            format!("{id} at {place} serves `{metric}` from series `{series}`{labels}")
+        }
+    };
+    Step::good(name::RULE, seen)
 }
 
 fn series_of(series: &SeriesFacts) -> Vec<Step> {
