@@ -54,6 +54,7 @@ pub struct Bound {
 }
 
 /// Reads all files, connects the parts and binds the address. The backend and the cluster need not be there yet.
+#[expect(clippy::too_many_lines, reason = "it names each part once")]
 pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let metrics = Arc::new(Metrics::default());
     let tasks = TaskTracker::new();

@@ -8,7 +8,7 @@ mod status;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -52,7 +52,7 @@ struct Shared {
     /// How often a snapshot was published.
     published: channel::Sender<u64>,
     /// What became of queries since the status was looked at, by the name of the rule.
-    outcomes: Mutex<HashMap<Arc<str>, (TeamRuleKind, Outcome)>>,
+    outcomes: Mutex<BTreeMap<Arc<str>, (TeamRuleKind, Outcome)>>,
     /// Since when rules are not asked, because their result had too many samples.
     suspended: Mutex<HashMap<Arc<str>, Instant>>,
     /// Rules of the cluster, by revision and namespace; nothing where the rule is not for it.

@@ -79,11 +79,11 @@ impl From<ReadError> for ApiError {
     /// The one place that decides which failure of a read has which HTTP status.
     fn from(error: ReadError) -> Self {
         let reason = match &error {
+            ReadError::Refused { rule, .. } if rule.is_over_quota => Reason::TooManyRequests,
             ReadError::UnknownMetric { .. }
+            | ReadError::Refused { .. }
             | ReadError::NoUsage
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
-            ReadError::Refused { rule, .. } if rule.is_over_quota => Reason::TooManyRequests,
-            ReadError::Refused { .. } => Reason::NotFound,
             ReadError::OverQuota(_) => Reason::TooManyRequests,
             // As metrics-server does, whose API this is.
             ReadError::Fetch { rule, .. } if matches!(rule.id, RuleId::Resource(_)) => {
