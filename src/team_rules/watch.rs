@@ -173,8 +173,8 @@ impl Publisher {
         };
         let Some((snapshot, counts)) = published else { return };
         let snapshot = Arc::new(snapshot);
-        let named = Arc::clone(&snapshot);
-        let names = blocking::run(move || named.names()).await;
+        let shared = Arc::clone(&snapshot);
+        let names = blocking::run(move || shared.names()).await;
         if *self.shared.names.load_full() != names {
             self.shared.names.store(Arc::new(names));
         }
