@@ -168,7 +168,7 @@ async fn changed(published: Option<&mut watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn entry(catalog: &Catalog, resource: &GroupResource, metric: &str) -> Option<Entry> {

@@ -130,7 +130,7 @@ pub struct Rules {
     problem: Arc<ArcSwapOption<Unusable>>,
     reloads: Arc<ArcSwap<Reloads>>,
     /// Whether rules of teams are served beside those of the file.
-    has_team_rules: bool,
+    serves_teams: bool,
 }
 
 /// How often the file has changed.
@@ -165,7 +165,7 @@ impl Rules {
                 refused: 0,
                 last_refused: None,
             })),
-            has_team_rules: false,
+            serves_teams: false,
         };
         new.replace(Arc::new(rules), text);
         new
@@ -205,16 +205,16 @@ impl Rules {
 
     /// The same with rules of teams beside those of the file, if they are served.
     #[must_use]
-    pub fn with_team_rules(self, has_team_rules: bool) -> Self {
-        Self { has_team_rules, ..self }
+    pub fn with_team_rules(self, serves_teams: bool) -> Self {
+        Self { serves_teams, ..self }
     }
 
     /// The API groups that there are rules for, or may be rules of teams for.
     pub fn served(&self) -> Vec<Group> {
         let rules = self.current();
         let groups = [
-            (CUSTOM, !rules.custom.is_empty() || self.has_team_rules),
-            (EXTERNAL, !rules.external.is_empty() || self.has_team_rules),
+            (CUSTOM, !rules.custom.is_empty() || self.serves_teams),
+            (EXTERNAL, !rules.external.is_empty() || self.serves_teams),
             (RESOURCE, rules.resource.is_some()),
         ];
         groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()

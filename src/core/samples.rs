@@ -142,6 +142,7 @@ impl Vector {
     }
 
     /// The samples whose labels a selector selects.
+    #[must_use]
     pub fn selected(&self, selector: &Selector) -> Self {
         let mut rows = Rows::default();
         let is_selected = |labels: Labels<'_>| selector.matches(|name| labels.get(name));

@@ -197,7 +197,9 @@ fn name(regarding: &Regarding, occurrence: Occurrence<'_>) -> String {
 
 /// The beginning of a text, of so many bytes at the most.
 fn cut(text: &str, longest: usize) -> &str {
-    text.get(..text.floor_char_boundary(longest)).unwrap_or(text)
+    let ends = (0..=longest.min(text.len())).rev();
+    let end = ends.into_iter().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -211,8 +213,10 @@ mod tests {
 
     use super::*;
 
+    type Written = Arc<Mutex<Vec<(String, Value)>>>;
+
     /// An API server that has no Event yet, and what was written to it: paths and Events.
-    fn server(code: StatusCode) -> (Events, Arc<Mutex<Vec<(String, Value)>>>) {
+    fn server(code: StatusCode) -> (Events, Written) {
         let written = Arc::new(Mutex::new(Vec::<(String, Value)>::new()));
         let seen = Arc::clone(&written);
         let serve = move |request: Request<Body>| {
@@ -305,7 +309,7 @@ mod tests {
         let mut allowance = Allowance { since: start, left: MAX_EVENTS };
         let taken = (0..2 * MAX_EVENTS).filter(|_| allowance.take(start)).count();
         assert_eq!(u32::try_from(taken).unwrap(), MAX_EVENTS);
-        let later = start + PERIOD;
-        assert!(!allowance.take(later - Duration::from_millis(1)) && allowance.take(later));
+        let early = start + PERIOD.saturating_sub(Duration::from_millis(1));
+        assert!(!allowance.take(early) && allowance.take(start + PERIOD));
     }
 }

@@ -112,16 +112,14 @@ fn outcome(vector: &Vector, rule: &TeamRule) -> Outcome {
     };
     let named: Vec<_> = vector.samples.iter().filter(is_named).collect();
     let values: Vec<_> = named.iter().filter_map(|it| quantity::milli(it.value)).collect();
-    match values.first() {
-        Some(milli) => Outcome::Values { series: values.len(), milli: *milli },
-        None => {
-            let oddity = match vector.samples.first() {
-                None if !vector.unusable.is_empty() => Oddity::NativeHistogram,
-                None => Oddity::NoSample,
-                Some(_) if named.is_empty() => Oddity::NoLabel,
-                Some(_) => Oddity::NotANumber,
-            };
-            Outcome::Nothing { why: oddity.explains(label.unwrap_or_default()) }
-        }
+    if let Some(milli) = values.first() {
+        return Outcome::Values { series: values.len(), milli: *milli };
     }
+    let oddity = match vector.samples.first() {
+        None if !vector.unusable.is_empty() => Oddity::NativeHistogram,
+        None => Oddity::NoSample,
+        Some(_) if named.is_empty() => Oddity::NoLabel,
+        Some(_) => Oddity::NotANumber,
+    };
+    Outcome::Nothing { why: oddity.explains(label.unwrap_or_default()) }
 }

@@ -95,7 +95,7 @@ mod tests {
         watched.received(TeamRuleKind::MetricRule)
     }
 
-    fn written(spec: Value) -> Value {
+    fn written(spec: &Value) -> Value {
         json!({
             "metadata": {
                 "name": "queue", "namespace": "shop", "uid": "1", "generation": 3, "resourceVersion": "7",
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_spec_that_cannot_be_read_is_said_and_the_object_is_known() {
         let good = json!({"metric": "queue", "query": "q", "target": "external"});
-        let found = received(written(good.clone()));
+        let found = received(written(&good));
         assert_eq!(found.key.to_string(), "MetricRule shop/queue");
         assert_eq!((&*found.uid, found.generation, found.status), ("1", Some(3), None));
         let (spec, bytes) = found.spec.unwrap();
@@ -123,7 +123,7 @@ mod tests {
             (json!({"metric": 7}), "spec: "),
             (Value::Null, "spec: "),
         ] {
-            let problem = received(written(spec)).spec.unwrap_err();
+            let problem = received(written(&spec)).spec.unwrap_err();
             assert!(problem.contains(why), "{problem}");
         }
     }

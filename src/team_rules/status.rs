@@ -82,7 +82,7 @@ impl StatusTask {
                 }
                 // It may have been deleted meanwhile.
                 Err(error) => {
-                    tracing::debug!(rule = %report.key, %error, "a status was not written")
+                    tracing::debug!(rule = %report.key, %error, "a status was not written");
                 }
             }
             self.shared.inventory().wrote(report, written.is_ok(), now());

@@ -72,12 +72,11 @@ fn rule(facts: &Facts, served: &Served) -> Step {
     };
     let (metric, labels) =
         (&facts.asked.metric, of(label, "objects") + &of(namespace_label, "namespaces"));
-    let seen = match &rule.object {
-        Some(object) => format!("{object} serves `{metric}`{labels}"),
-        None => {
-            let (id, place) = (rule.id, rule.place);
-            format!("{id} at {place} serves `{metric}` from series `{series}`{labels}")
-        }
+    let seen = if let Some(object) = &rule.object {
+        format!("{object} serves `{metric}`{labels}")
+    } else {
+        let (id, place) = (rule.id, rule.place);
+        format!("{id} at {place} serves `{metric}` from series `{series}`{labels}")
     };
     Step::good(name::RULE, seen)
 }
