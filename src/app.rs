@@ -37,6 +37,7 @@ use crate::{
     registrations::{self, RegistrationsTask},
     rules_file::{self, Changed, Reload, Rules},
     server::{Listener, PlainListener, certificates, limits::Limits, tls},
+    team_rules::{ChecksTask, StatusTask, TeamRules, WatchTask},
     traces::{Exporter, Traces},
 };
 
@@ -57,6 +58,7 @@ pub struct Bound {
 }
 
 /// Reads all files, connects the parts and binds the address. The backend and the cluster need not be there yet.
+#[expect(clippy::too_many_lines, reason = "it names each part once")]
 pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (metrics, tasks) = (Arc::new(Metrics::default()), TaskTracker::new());
     let (traces, exporter) = settings.traces.map(|it| Traces::new(*it)).transpose()?.unzip();
@@ -64,6 +66,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let (memory, flags) = (settings.memory, (settings.prometheus, settings.credentials));
     let backends = backends(flags, &memory, &settings.rules, settings.source.as_ref(), &metrics)?;
     let explain_by = explain_by(&settings.cluster, settings.write_kubeconfig.as_deref());
+    let team_rules = team_rules(&settings.cluster, &metrics);
     let token = local_token()?;
     let local = (settings.address, &token, settings.write_kubeconfig.is_some());
     let shared = (settings.planning.life.ttl, &memory, &tasks, &metrics);
@@ -98,6 +101,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Planner::new(cache.clone(), Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
     let rules = Rules::of_source(settings.rules, settings.source.as_ref());
+    let rules = rules.with_team_rules(team_rules.is_on());
     rules.count(&metrics);
     let to_cluster = (surroundings.client.clone(), settings.service, settings.host.as_str());
     let reports = reports(to_cluster, &rules, &metrics);
@@ -105,7 +109,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let mut parts = surroundings.parts;
     parts.extend(kept(discovery, refresher, (&backends, &delegates), certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
-        let prefetch = PrefetchTask::new(Arc::clone(&planner), handle.clone(), reads);
+        let (planner, teams) = (Arc::clone(&planner), team_rules.clone());
+        let prefetch = PrefetchTask::new(planner, handle.clone(), teams, reads);
         parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
     }
     if let Some(source) = settings.source {
@@ -117,6 +122,10 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
     }
     parts.extend(reports.parts);
+    if let Some((client, events)) = surroundings.client.as_ref().zip(reports.events) {
+        let made = (handle.clone(), rules.clone(), Arc::clone(&planner));
+        parts.extend(of_teams(client, &team_rules, made, events));
+    }
 
     let api = api::assemble(Made {
         discovery: handle,
@@ -139,6 +148,7 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         access: (surroundings.authenticator, surroundings.authorizer),
         explain_by,
         trust: surroundings.trust_known,
+        team_rules,
         is_debugged: debug.is_some(),
     });
     Ok(Bound {
@@ -162,6 +172,8 @@ struct Reports {
     parts: Vec<Part>,
     registrations: Option<registrations::Problems>,
     fallback_notes: Option<Notes>,
+    /// What else writes Events.
+    events: Option<Events>,
 }
 
 fn reports(
@@ -174,13 +186,37 @@ fn reports(
     let (of_fallbacks, notes) = EventsTask::new(client.clone(), events.clone());
     let mut parts = vec![Part::new("the Events about fallbacks", |stop| of_fallbacks.run(stop))];
     let registrations = service.map(|service| {
-        let reported = (Arc::clone(metrics), events);
+        let reported = (Arc::clone(metrics), events.clone());
         let task = RegistrationsTask::new(client, service, rules.clone(), reported);
         let problems = task.problems();
         parts.push(Part::new("the registrations of our APIs", |stop| task.run(stop)));
         problems
     });
-    Reports { parts, registrations, fallback_notes: Some(notes) }
+    Reports { parts, registrations, fallback_notes: Some(notes), events: Some(events) }
+}
+
+/// The rules of teams: none where they are not turned on.
+fn team_rules(cluster: &Cluster, metrics: &Arc<Metrics>) -> TeamRules {
+    match cluster {
+        Cluster::Kubernetes(cluster) if cluster.team_rules => TeamRules::new(Arc::clone(metrics)),
+        Cluster::Kubernetes(_) | Cluster::Standalone { .. } => TeamRules::default(),
+    }
+}
+
+/// The tasks of rules of teams, if these are served.
+fn of_teams(
+    client: &kube::Client,
+    team_rules: &TeamRules,
+    (discovery, rules, planner): (discovery::Handle, Rules, Arc<Planner>),
+    events: Events,
+) -> impl Iterator<Item = Part> {
+    let watch = WatchTask::new(client.clone(), team_rules, discovery, rules);
+    let status = StatusTask::new(client.clone(), events, team_rules);
+    let checks = ChecksTask::new(team_rules, planner);
+    let watch = watch.map(|task| Part::new("the watch of team rules", |stop| task.run(stop)));
+    let status = status.map(|task| Part::new("the status of team rules", |stop| task.run(stop)));
+    let checks = checks.map(|task| Part::new("the checks of team rules", |stop| task.run(stop)));
+    [watch, status, checks].into_iter().flatten()
 }
 
 async fn listen(

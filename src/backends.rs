@@ -202,11 +202,15 @@ impl Backends {
         options: &QueryOptions,
         namespace: &str,
     ) -> Result<BackendHandle, BackendError> {
-        if options.backend.is_none() && options.headers.is_empty() && options.timeout.is_none() {
-            return Ok(self.default.clone().asked_for(namespace));
-        }
-        let headers = options.render_headers(namespace)?;
-        Ok(BackendHandle::new(self.of(options)?, headers, options.timeout).asked_for(namespace))
+        let handle =
+            if options.backend.is_none() && options.headers.is_empty() && options.timeout.is_none()
+            {
+                self.default.clone()
+            } else {
+                let headers = options.render_headers(namespace)?;
+                BackendHandle::new(self.of(options)?, headers, options.timeout)
+            };
+        Ok(handle.asked_for(namespace).owned_by(options.owner))
     }
 
     /// Who is asked which metrics there are for a rule: nobody knows for which namespace, so headers that depend on it are

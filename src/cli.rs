@@ -228,7 +228,7 @@ mod tests {
         let flags = served(
             "--config=x --requestheader-allowed-names=\"a\",b --prometheus-header=A=1 --prometheus-header=B=2,3",
         );
-        let settings = flags.access.settings(None);
+        let settings = flags.access.settings(None, false);
         assert_eq!(settings.trust.allowed_names, ["a", "b"]);
         assert_eq!(settings.always_allowed, ["/healthz", "/readyz", "/livez"]);
         assert_eq!(flags.prometheus.config().unwrap().headers.len(), 2);

@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod excerpt;
 pub mod explain;
 pub mod external;
+pub mod fair_share;
 pub mod fallback;
 pub mod fields;
 pub mod go_quote;

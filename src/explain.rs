@@ -22,7 +22,7 @@ pub(crate) use autoscaler::{explain_hpa, explain_metric, inquiry};
 pub(crate) use begin::begin;
 pub(crate) use environment::{Environment, Server, Target, Way};
 pub(crate) use past::{Past, Progress};
-use served::entry;
+use served::{Entries, entry};
 use tokio::time::Instant;
 
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         catalog::Catalog,
         explain::{
             Answered, Api, Inquiry, Subject,
-            facts::{Asked, Facts, ObjectFacts, ObjectsFacts, Of, UsagePart, Which},
+            facts::{Asked, BrokenRule, Facts, ObjectFacts, ObjectsFacts, Of, UsagePart, Which},
             hpa::{Found, PastDay},
             metric,
             sight::{self, Sight},
@@ -47,6 +47,7 @@ use crate::{
     objects::Objects,
     prometheus::Answer,
     rules_file::Rules,
+    team_rules::TeamRules,
 };
 
 /// What an explanation needs.
@@ -63,6 +64,8 @@ pub struct Explainer {
     pub rules: Rules,
     /// Which reads are answered by fallbacks; nothing where there are no reads.
     pub fallbacks: Option<Arc<Fallbacks>>,
+    /// The rules of teams.
+    pub team_rules: TeamRules,
     /// How long one explanation may take. What was not asked for by then counts as not answered.
     pub patience: Duration,
 }
@@ -171,11 +174,14 @@ impl Explainer {
         deadline: Deadline,
     ) -> (Facts, Option<QueryOptions>) {
         let catalog = self.discovery.catalog();
-        let entry = entry(&catalog, &asked);
+        let entry = match self.team_entry(&asked).await {
+            Some(entry) => Some(entry),
+            None => entry(&catalog, &asked),
+        };
         let options = entry.as_ref().map(|entry| entry.rule().base().options.clone());
         let objects = self.objects(&asked, known, deadline).await;
         let mut facts = Facts {
-            broken: self.rules.broken().to_vec(),
+            broken: self.broken(&asked),
             rules: Vec::new(),
             served_names: Vec::new(),
             is_in_other_api: is_in_other_api(&catalog, &asked),
@@ -196,6 +202,34 @@ impl Explainer {
             None => self.unserved(&mut facts, &catalog, deadline).await,
         }
         (facts, options)
+    }
+
+    /// How the rule of a team reads the metric, where there is one.
+    async fn team_entry(&self, asked: &Asked) -> Option<Entries> {
+        let namespace = asked.namespace.as_deref()?;
+        match &asked.of {
+            Of::Objects { kind, .. } => {
+                let resource = &kind.as_ref().ok()?.resource;
+                let entry = self.team_rules.object(namespace, resource, &asked.metric).await?;
+                Some(Entries::Custom(Box::new(entry)))
+            }
+            Of::External => {
+                self.team_rules.external(namespace, &asked.metric).await.map(Entries::External)
+            }
+        }
+    }
+
+    /// The rules of the file that do not compile, and a rule of the namespace that claims the metric and is not accepted.
+    fn broken(&self, asked: &Asked) -> Vec<BrokenRule> {
+        let mut broken = self.rules.broken().to_vec();
+        let namespace = asked.namespace.as_deref();
+        let refused = namespace.and_then(|it| self.team_rules.refused(it, &asked.metric));
+        broken.extend(refused.map(|rule| BrokenRule {
+            path: rule.name.to_string(),
+            problem: rule.why.to_string(),
+            text: asked.metric.clone(),
+        }));
+        broken
     }
 
     async fn objects(&self, asked: &Asked, known: Known, deadline: Deadline) -> ObjectsFacts {

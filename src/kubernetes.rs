@@ -7,6 +7,7 @@ pub mod list;
 pub mod reader;
 pub mod refusal;
 pub mod secrets;
+pub mod status;
 pub mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};

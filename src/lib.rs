@@ -40,5 +40,6 @@ pub mod rules_file;
 pub mod server;
 pub mod simulate;
 pub mod single_flight;
+pub mod team_rules;
 pub mod traces;
 pub mod wire;

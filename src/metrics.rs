@@ -10,6 +10,7 @@ mod process;
 mod requests;
 mod results;
 mod rules;
+mod team_rules;
 
 pub use objects::Watched;
 use prometheus_client::{
@@ -17,10 +18,11 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+pub use team_rules::TeamQuota;
 
 use self::{
     backend::Requests as BackendRequests, delegates::Delegates, objects::Objects,
-    requests::Requests, results::Results, rules::Rules,
+    requests::Requests, results::Results, rules::Rules, team_rules::TeamRules,
 };
 
 /// The media type of [`Metrics::encode`].
@@ -49,6 +51,7 @@ pub struct Metrics {
     backends: BackendRequests,
     delegates: Delegates,
     rules: Rules,
+    team_rules: TeamRules,
     objects: Objects,
     certificate_end: Gauge,
 }
@@ -66,6 +69,7 @@ impl Default for Metrics {
         let backends = BackendRequests::register(&mut registry);
         let delegates = Delegates::register(&mut registry);
         let rules = Rules::register(&mut registry);
+        let team_rules = TeamRules::register(&mut registry);
         let objects = Objects::register(&mut registry);
         let certificate_end = Gauge::default();
         registry.register(
@@ -74,7 +78,17 @@ impl Default for Metrics {
             certificate_end.clone(),
         );
         registry.register_collector(Box::new(process::Process));
-        Self { registry, requests, results, backends, delegates, rules, objects, certificate_end }
+        Self {
+            registry,
+            requests,
+            results,
+            backends,
+            delegates,
+            rules,
+            team_rules,
+            objects,
+            certificate_end,
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         },
         quantity::Decimal,
         rules::{Fingerprint, MetricRule, QueryOptions, RuleBase, RuleId, RuleSet},
+        team_rules::Standing,
     },
     delegates::Delegates,
     discovery::{self, Problem},
@@ -27,6 +28,7 @@ use crate::{
     registrations::Problems,
     rules_file::Rules,
     server::certificates::Resolver,
+    team_rules::{TeamRuleRow, TeamRules},
 };
 
 /// How long the page waits for the API server, which knows the autoscalers.
@@ -51,6 +53,8 @@ pub struct Gatherer {
     pub rules: Rules,
     /// Which reads are answered by fallbacks.
     pub fallbacks: Arc<Fallbacks>,
+    /// The rules of teams.
+    pub team_rules: TeamRules,
     /// What was read.
     pub records: Arc<Records>,
     /// The serving certificate.
@@ -215,7 +219,13 @@ impl Gatherer {
             state: State::Bad("left out", problem.message.clone()),
             metrics: Shown::default(),
         });
-        Shown::first(of_metrics.chain(usage).chain(broken), MOST_ROWS)
+        let (teams, counts) = self.team_rules.rows(MOST_ROWS);
+        let known = teams.len();
+        let of_file = of_metrics.chain(usage).chain(broken);
+        let mut shown = Shown::first(of_file.chain(teams.into_iter().map(of_team)), MOST_ROWS);
+        let all = counts.serving + counts.refused + counts.over_quota + counts.claimed;
+        shown.more += all.saturating_sub(known);
+        shown
     }
 
     /// The state of a rule whose fallback is in use.
@@ -224,6 +234,28 @@ impl Gatherer {
         let since = self.fallbacks.since_of_rule(rule.fingerprint)?;
         let why = format!("the backend fails, and reads have returned {value} since {since:.0}");
         Some(State::Bad("fallback", why))
+    }
+}
+
+/// A rule of a team.
+fn of_team(row: TeamRuleRow) -> RuleRow {
+    let TeamRuleRow { name, metric, target, standing } = row;
+    RuleRow {
+        id: name,
+        series: target,
+        backend: String::new(),
+        state: match standing {
+            Standing::Serves => State::Good("served"),
+            Standing::Waiting => State::Doubtful("waiting", String::new()),
+            Standing::Refused { message, .. } => State::Bad("refused", message.to_string()),
+            Standing::OverQuota { most } => {
+                State::Bad("over quota", format!("the namespace may have {most} rules"))
+            }
+            Standing::Claimed { by } => {
+                State::Doubtful("claimed", format!("{by} is older and serves the metric"))
+            }
+        },
+        metrics: Shown::first([metric], MOST_NAMES),
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use groups::{Group, Groups};
-pub use results::{Attempt, Failure, Part, Results};
+pub use results::{Attempt, Failure, Part, Results, public};
 use results::{fresh_size, is_refused, is_timeout};
 
 use crate::{

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
-        catalog::{Catalog, Entry},
+        catalog::{Catalog, Entry, external::ExternalEntry},
         external,
         kinds::GroupResource,
         prefetch::{ExpectedRead, MetricSource},
@@ -16,12 +17,14 @@ use crate::{
     discovery,
     hpas::ExpectedReads,
     planner::{ExpectedObjects, Failure, Planner},
+    team_rules::TeamRules,
 };
 
 /// The task.
 pub struct PrefetchTask {
     planner: Arc<Planner>,
     discovery: discovery::Handle,
+    team_rules: TeamRules,
     reads: ExpectedReads,
     /// What the planner expects, and what the file said of the rule then.
     known: HashMap<Topic, (Option<Fingerprint>, Vec<ExpectedObjects>)>,
@@ -40,19 +43,26 @@ struct Topic {
 
 impl PrefetchTask {
     /// Makes the task, which does nothing before [`PrefetchTask::run`].
-    pub fn new(planner: Arc<Planner>, discovery: discovery::Handle, reads: ExpectedReads) -> Self {
-        Self { planner, discovery, reads, known: HashMap::new() }
+    pub fn new(
+        planner: Arc<Planner>,
+        discovery: discovery::Handle,
+        team_rules: TeamRules,
+        reads: ExpectedReads,
+    ) -> Self {
+        Self { planner, discovery, team_rules, reads, known: HashMap::new() }
     }
 
     /// Works until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut rounds = self.discovery.rounds();
+        let mut published = self.team_rules.published();
         loop {
             // A closed channel is the end of the process, which stops this, too.
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = self.reads.changed() => {}
                 Ok(()) = rounds.changed() => {}
+                () = changed(published.as_mut()) => {}
                 else => return stop.cancelled().await,
             }
             tokio::select! {
@@ -71,7 +81,8 @@ impl PrefetchTask {
             self.known.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));
         for (topic, readers) in gone.chain(topics) {
-            let fingerprint = fingerprint(&catalog, &topic);
+            let provider = self.provider(&catalog, &topic).await;
+            let fingerprint = provider.as_ref().map(Provider::fingerprint);
             let is_known = self
                 .known
                 .get(&topic)
@@ -79,7 +90,7 @@ impl PrefetchTask {
             if is_known {
                 continue;
             }
-            match self.prefetch(&catalog, &topic, &readers).await {
+            match self.prefetch(provider, &topic, &readers).await {
                 Ok(true) if !readers.is_empty() => {
                     self.known.insert(topic, (fingerprint, readers));
                 }
@@ -96,37 +107,68 @@ impl PrefetchTask {
         }
     }
 
+    /// Who provides the metric of a topic: the rule of a team before those of the file.
+    async fn provider(&self, catalog: &Catalog, topic: &Topic) -> Option<Provider> {
+        let namespace = topic.namespace.as_deref().unwrap_or_default();
+        let Some(resource) = &topic.resource else {
+            let own = self.team_rules.external(namespace, &topic.metric).await;
+            return own.or_else(|| catalog.external().get(&topic.metric)).map(Provider::External);
+        };
+        let own = self.team_rules.object(namespace, resource, &topic.metric).await;
+        own.or_else(|| entry(catalog, resource, &topic.metric))
+            .map(|entry| Provider::Object(Box::new(entry)))
+    }
+
     /// Fetches what the readers of a topic will read; false where there is no such metric.
     async fn prefetch(
         &self,
-        catalog: &Catalog,
+        provider: Option<Provider>,
         topic: &Topic,
         readers: &[ExpectedObjects],
     ) -> Result<bool, Failure> {
-        let Topic { resource, namespace, metric, selector } = topic;
-        let Some(resource) = resource else {
-            let Some(entry) = catalog.external().get(metric) else { return Ok(false) };
-            if !readers.is_empty() {
+        let Topic { namespace, selector, .. } = topic;
+        match provider {
+            None => return Ok(false),
+            Some(Provider::External(entry)) if !readers.is_empty() => {
                 let namespace = namespace.as_deref().unwrap_or_default();
                 let query = external::query(&entry, namespace, selector)?;
-                self.planner
-                    .prefetch_query(&entry.rule.base.options, namespace, query.into())
-                    .await?;
+                let options = &entry.rule.base.options;
+                self.planner.prefetch_query(options, namespace, query.into()).await?;
             }
-            return Ok(true);
-        };
-        let Some(entry) = entry(catalog, resource, metric) else { return Ok(false) };
-        self.planner.prefetch(entry.source(), namespace.as_deref(), selector, readers).await?;
+            Some(Provider::External(_)) => {}
+            Some(Provider::Object(entry)) => {
+                let namespace = namespace.as_deref();
+                self.planner.prefetch(entry.source(), namespace, selector, readers).await?;
+            }
+        }
         Ok(true)
     }
 }
 
-/// What the file says of the rule that a topic is read by.
-fn fingerprint(catalog: &Catalog, topic: &Topic) -> Option<Fingerprint> {
-    match &topic.resource {
-        Some(resource) => Some(entry(catalog, resource, &topic.metric)?.rule.base.fingerprint),
-        None => Some(catalog.external().get(&topic.metric)?.rule.base.fingerprint),
+/// How a metric is read.
+enum Provider {
+    Object(Box<Entry>),
+    External(ExternalEntry),
+}
+
+impl Provider {
+    /// What is said of the rule that it is read by.
+    fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Object(entry) => entry.rule.base.fingerprint,
+            Self::External(entry) => entry.rule.base.fingerprint,
+        }
     }
+}
+
+/// Waits until the rules of teams have changed; forever where they never do.
+async fn changed(published: Option<&mut watch::Receiver<u64>>) {
+    if let Some(published) = published
+        && published.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 fn entry(catalog: &Catalog, resource: &GroupResource, metric: &str) -> Option<Entry> {

@@ -56,6 +56,7 @@ use turns::Turns;
 use crate::{
     blocking,
     core::{
+        fair_share::Claimant,
         overview::{BackendRow, State, exchanges::Exchanges},
         samples::Vector,
     },
@@ -143,7 +144,7 @@ struct Question<'q> {
     promql: &'q str,
     headers: &'q Headers,
     timeout: Duration,
-    namespace: &'q Arc<str>,
+    claimant: &'q Claimant,
 }
 
 /// The time range of a metadata request or of a range query, in whole seconds since the epoch.
@@ -270,10 +271,10 @@ impl Prometheus {
         promql: &str,
         headers: &Headers,
         timeout: Option<Duration>,
-        namespace: &Arc<str>,
+        claimant: &Claimant,
     ) -> Result<Answer, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
-        let question = Question { path: QUERY, promql, headers, timeout, namespace };
+        let question = Question { path: QUERY, promql, headers, timeout, claimant };
         let send = || self.send_query(promql, headers, timeout);
         let mut answer = self.evaluated(question, send, decode::query).await;
         if let Ok(Answer::Vector(Vector { warnings, .. })) = &mut answer
@@ -291,10 +292,10 @@ impl Prometheus {
         send: impl Fn() -> F,
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
     ) -> Result<T, Error> {
-        let Question { path, promql, headers, timeout, namespace } = question;
+        let Question { path, promql, headers, timeout, claimant } = question;
         self.admitted(path, headers).await?;
         let credentials = self.credentials(path).await?;
-        let _permit = self.permit(path, namespace, timeout).await?;
+        let _permit = self.permit(path, claimant, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, promql);

@@ -6,6 +6,7 @@ mod fallback;
 mod look;
 mod oddities;
 pub mod resource;
+mod teams;
 mod unknown;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-pub use error::ReadError;
+pub use error::{ReadError, RuleName};
 use look::{Found, Looks};
 use oddities::{Recorder, Subject};
 use unknown::{no_objects, unknown};
@@ -28,9 +29,9 @@ use crate::{
         overview::history::{Seen, Topic},
         plan::{self, shareable},
         reading::{self, Reading, Readings},
-        rules::RuleId,
         samples::{Index, Vector},
         selector::{LabelSelector, Selector},
+        team_rules::Names,
     },
     discovery,
     fallbacks::Fallbacks,
@@ -40,6 +41,7 @@ use crate::{
     prometheus::Answer,
     records::Records,
     rules_file::Rules,
+    team_rules::TeamRules,
     wire::path::{MetricPath, Name},
 };
 
@@ -54,6 +56,7 @@ pub struct Reads {
     records: Arc<Records>,
     fallbacks: Arc<Fallbacks>,
     explain_by: ExplainBy,
+    team_rules: TeamRules,
 }
 
 /// A request for values, its selectors parsed.
@@ -88,7 +91,7 @@ impl Reads {
         planner: Arc<Planner>,
         rules: Rules,
         (records, fallbacks): (Arc<Records>, Arc<Fallbacks>),
-        metrics: &Arc<Metrics>,
+        (team_rules, metrics): (TeamRules, &Arc<Metrics>),
     ) -> Self {
         let oddities = Recorder::new(Arc::clone(metrics));
         let looks = Looks::new(Arc::clone(&planner));
@@ -101,6 +104,7 @@ impl Reads {
             looks,
             records,
             fallbacks,
+            team_rules,
             explain_by: ExplainBy::default(),
         }
     }
@@ -118,7 +122,19 @@ impl Reads {
 
     /// Whether a rule serves a metric, as far as that is known.
     pub fn serves(&self, path: &MetricPath) -> bool {
-        find(&self.catalog(), path).is_some()
+        let of_team = |namespace: &String| {
+            let catalog = self.catalog();
+            let kind = kind(&catalog, path);
+            kind.is_some_and(|it| {
+                self.team_rules.serves(namespace, Some(&it.resource), &path.metric)
+            })
+        };
+        path.namespace.as_ref().is_some_and(of_team) || find(&self.catalog(), path).is_some()
+    }
+
+    /// The names of the metrics of teams.
+    pub fn team_metrics(&self) -> Arc<Names> {
+        self.team_rules.names()
     }
 
     /// Reads a metric of objects of a kind.
@@ -128,7 +144,14 @@ impl Reads {
 
     async fn read_objects(&self, request: &MetricRequest) -> Result<Values, ReadError> {
         let entry = self.entry(request).await?;
+        let values = self.read_by(request, &entry).await;
+        self.team_rules.note(&entry.rule.base, || teams::outcome(&values));
+        values
+    }
+
+    async fn read_by(&self, request: &MetricRequest, entry: &Entry) -> Result<Values, ReadError> {
         let rule = &entry.rule.base;
+        self.team_rules.admit(rule)?;
         let namespace = request.path.namespace.as_deref();
         if !request.metric.is_empty() {
             let object = match &request.path.name {
@@ -137,7 +160,7 @@ impl Reads {
             };
             plan::check_selector(entry.source(), namespace, object, &request.metric)?;
         }
-        let selected = self.select(request, &entry).await?;
+        let selected = self.select(request, entry).await?;
         let asked = Asked {
             source: entry.source(),
             namespace,
@@ -149,18 +172,26 @@ impl Reads {
         let found = match self.planner.find(asked).await {
             Ok(found) => found,
             Err(failure) => {
-                let values = self.fall_back(request, &entry, &selected, &failure);
+                let values = self.fall_back(request, entry, &selected, &failure);
                 let values = Box::pin(values).await;
-                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+                return values.ok_or_else(|| ReadError::of(rule, failure));
             }
         };
         self.fallbacks.succeeded(rule, || request.topic());
         let mut readings = Readings::default();
         for part in &found.parts {
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
-            readings.extend(part.read(rule.id, |vector, index| {
-                reading::read(vector, index, namespace.unwrap_or_default(), objects, rule.nan)
-            })?);
+            let place = namespace.unwrap_or_default();
+            readings.extend(part.read(rule, |vector, index| {
+                self.team_rules.check(rule, vector.samples.len())?;
+                Ok::<_, ReadError>(match teams::selected(rule, vector, &request.metric) {
+                    Some(vector) => {
+                        let index = Index::new(&vector, &part.key);
+                        reading::read(&vector, &index, place, objects, rule.nan)
+                    }
+                    None => reading::read(vector, index, place, objects, rule.nan),
+                })
+            })??);
         }
         // A missing sample is a fact only if the answer is new and complete.
         let knows_all = found.parts.iter().all(|part| is_new_and_whole(&part.got));
@@ -171,10 +202,10 @@ impl Reads {
             && is_missing
         {
             let at_ms = found.parts.first().map_or(0, |part| part.got.kept.value().fetched_ms());
-            readings.fill(&self.existing(request, &entry, &selected).await?, milli, at_ms);
+            readings.fill(&self.existing(request, entry, &selected).await?, milli, at_ms);
         }
         let nothing = if readings.values.is_empty() {
-            Some(self.why_nothing(&entry, namespace, &readings, knows_all).await)
+            Some(self.why_nothing(entry, namespace, &readings, knows_all).await)
         } else {
             None
         };
@@ -184,10 +215,10 @@ impl Reads {
         self.oddities.record(subject, &readings.odd, nothing);
         if let (Name::One(name), Some(why)) = (&request.path.name, nothing) {
             let of = format!("{} {name}", entry.kind.resource);
-            let cause = format!("the query of {} {}", rule.id, why.explains(label));
+            let cause = format!("the query of {} {}", rule.name(), why.explains(label));
             return Err(request.unknown(of, cause));
         }
-        Ok(self.values(request, &entry, readings))
+        Ok(self.values(request, entry, readings))
     }
 
     fn values(&self, request: &MetricRequest, entry: &Entry, readings: Readings) -> Values {
@@ -203,9 +234,16 @@ impl Reads {
     /// The entry of the metric; an unknown metric triggers one more discovery.
     async fn entry(&self, request: &MetricRequest) -> Result<Entry, ReadError> {
         let path = &request.path;
+        if let Some(entry) = self.team_entry(path).await {
+            return Ok(entry);
+        }
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
+        entry.await.ok_or_else(|| {
+            let namespace = path.namespace.as_deref();
+            let own = namespace.and_then(|namespace| self.unknown_of_team(namespace, &path.metric));
+            own.unwrap_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
+        })
     }
 
     async fn select(&self, request: &MetricRequest, entry: &Entry) -> Result<Selected, ReadError> {
@@ -353,7 +391,7 @@ impl Part {
     /// Reads the samples of the result.
     fn read<T>(
         &self,
-        rule: RuleId,
+        rule: impl Into<RuleName>,
         read: impl FnOnce(&Vector, &Index) -> T,
     ) -> Result<T, ReadError> {
         let result = self.got.kept.value();

@@ -130,6 +130,8 @@ pub struct Rules {
     broken: Arc<ArcSwap<Vec<BrokenRule>>>,
     problem: Arc<ArcSwapOption<Unusable>>,
     reloads: Arc<ArcSwap<Reloads>>,
+    /// Whether rules of teams are served beside those of the file.
+    serves_teams: bool,
 }
 
 /// How often the file has changed.
@@ -164,6 +166,7 @@ impl Rules {
                 refused: 0,
                 last_refused: None,
             })),
+            serves_teams: false,
         };
         new.replace(Arc::new(rules), text);
         new
@@ -201,13 +204,25 @@ impl Rules {
         self.usage.load_full()
     }
 
-    /// The API groups that there are rules or delegates for.
+    /// The same with rules of teams beside those of the file, if they are served.
+    #[must_use]
+    pub fn with_team_rules(self, serves_teams: bool) -> Self {
+        Self { serves_teams, ..self }
+    }
+
+    /// The API groups that there are rules or delegates for, or may be rules of teams for.
     pub fn served(&self) -> Vec<Group> {
         let rules = self.current();
         let delegated = |is_of: fn(&Delegate) -> bool| rules.delegates.iter().any(|it| is_of(it));
         let groups = [
-            (CUSTOM, !rules.custom.is_empty() || delegated(|it| it.apis.custom)),
-            (EXTERNAL, !rules.external.is_empty() || delegated(|it| it.apis.external)),
+            (
+                CUSTOM,
+                !rules.custom.is_empty() || self.serves_teams || delegated(|it| it.apis.custom),
+            ),
+            (
+                EXTERNAL,
+                !rules.external.is_empty() || self.serves_teams || delegated(|it| it.apis.external),
+            ),
             (RESOURCE, rules.resource.is_some()),
         ];
         groups.into_iter().filter(|(_, has_rules)| *has_rules).map(|(group, _)| group).collect()

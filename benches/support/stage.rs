@@ -92,6 +92,7 @@ pub(crate) fn cluster(kubeconfig: &Path) -> Cluster {
         token_ttl: hour,
         access_ttls: Ttls { authorized: hour, unauthorized: hour },
         always_allowed: ["/healthz", "/readyz", "/livez"].map(str::to_owned).to_vec(),
+        team_rules: false,
     }))
 }
 

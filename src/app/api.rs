@@ -26,6 +26,7 @@ use crate::{
     registrations::Problems,
     rules_file::Rules,
     server::certificates::Resolver,
+    team_rules::TeamRules,
     traces::Traces,
 };
 
@@ -54,6 +55,7 @@ pub(super) struct Made {
     /// How an explanation is asked for.
     pub(super) explain_by: ExplainBy,
     pub(super) trust: Option<watch::Receiver<bool>>,
+    pub(super) team_rules: TeamRules,
     /// Whether the status page is wanted from the start.
     pub(super) is_debugged: bool,
 }
@@ -74,6 +76,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         cache: made.cache,
         rules: rules.clone(),
         fallbacks: Arc::clone(&fallbacks),
+        team_rules: made.team_rules.clone(),
         records: Arc::clone(&records),
         certificate: made.certificate,
         client: made.client,
@@ -88,12 +91,14 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         delegates: Some(Arc::clone(&delegates)),
         rules: rules.clone(),
         fallbacks: Some(Arc::clone(&fallbacks)),
+        team_rules: made.team_rules.clone(),
         patience: http::EXPLANATION_TIME,
     });
     let noted = (Arc::clone(&records), Arc::clone(&fallbacks));
     let (authenticator, authorizer) = made.access;
+    let teams = (made.team_rules, &metrics);
     Arc::new(Api {
-        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, &metrics)
+        reads: Reads::new(discovery.clone(), objects, planner, rules.clone(), noted, teams)
             .explained_by(made.explain_by),
         delegates: Arc::clone(&delegates),
         rules: rules.clone(),

@@ -85,4 +85,6 @@ pub struct ClusterSettings {
     pub access_ttls: Ttls,
     /// Paths that everybody may read.
     pub always_allowed: Vec<String>,
+    /// Whether rules of teams are watched and served.
+    pub team_rules: bool,
 }

@@ -103,6 +103,11 @@ pub(super) struct ClusterFlags {
     #[arg(long, value_name = "PATH")]
     pub(super) objects: Option<PathBuf>,
 
+    /// Serve the metrics of MetricRules and ClusterMetricRules, which are watched in all namespaces
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, value_parser = boolean)]
+    pub(super) team_rules: bool,
+
     /// Write a kubeconfig for this server
     #[arg(long, value_name = "FILE")]
     pub(super) write_kubeconfig: Option<PathBuf>,
@@ -259,7 +264,11 @@ impl DiscoveryFlags {
 
 impl AccessFlags {
     /// How the cluster authenticates and authorizes callers.
-    pub(super) fn settings(&self, lister_kubeconfig: Option<PathBuf>) -> ClusterSettings {
+    pub(super) fn settings(
+        &self,
+        lister_kubeconfig: Option<PathBuf>,
+        team_rules: bool,
+    ) -> ClusterSettings {
         ClusterSettings {
             lister_kubeconfig,
             authentication_kubeconfig: self.authentication_kubeconfig.clone(),
@@ -281,6 +290,7 @@ impl AccessFlags {
                 unauthorized: self.authorization_webhook_cache_unauthorized_ttl,
             },
             always_allowed: listed(&self.authorization_always_allow_paths),
+            team_rules,
         }
     }
 }

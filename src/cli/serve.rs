@@ -129,11 +129,14 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn cluster(flags: &Serve) -> Result<Cluster, UsageError> {
-    let ClusterFlags { lister_kubeconfig, standalone, objects, .. } = &flags.cluster;
+    let ClusterFlags { lister_kubeconfig, standalone, objects, team_rules, .. } = &flags.cluster;
+    if *team_rules && *standalone {
+        return Err(UsageError("--team-rules and --standalone exclude each other".to_owned()));
+    }
     match (standalone, lister_kubeconfig, objects) {
         (true, None, objects) => Ok(Cluster::Standalone { objects: objects.clone() }),
         (false, kubeconfig, None) => {
-            let settings = flags.access.settings(kubeconfig.clone());
+            let settings = flags.access.settings(kubeconfig.clone(), flags.cluster.team_rules);
             Ok(Cluster::Kubernetes(Box::new(settings)))
         }
         (true, Some(_), _) => {

@@ -282,6 +282,11 @@ impl Catalog {
         &self.kinds
     }
 
+    /// The kinds that the catalog was built with: the same as long as the cluster has the same.
+    pub fn shared_kinds(&self) -> &Arc<Kinds> {
+        &self.kinds
+    }
+
     /// The external metrics.
     pub fn external(&self) -> &External {
         &self.external

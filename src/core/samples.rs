@@ -16,6 +16,7 @@ use super::{
     memory,
     oddity::{Oddities, Oddity},
     plan::Key,
+    selector::Selector,
 };
 
 /// The result of an instant query that is a vector.
@@ -145,6 +146,22 @@ impl Vector {
         odd
     }
 
+    /// The samples whose labels a selector selects.
+    #[must_use]
+    pub fn selected(&self, selector: &Selector) -> Self {
+        let mut rows = Rows::default();
+        let is_selected = |labels: Labels<'_>| selector.matches(|name| labels.get(name));
+        for sample in self.samples.iter().filter(|sample| is_selected(sample.labels)) {
+            rows.labels(sample.labels);
+            rows.sample(sample.at_ms, sample.value);
+        }
+        for (labels, oddity) in self.unusable.iter().filter(|(labels, _)| is_selected(*labels)) {
+            rows.labels(labels);
+            if oddity == Oddity::OutOfTime { rows.out_of_time() } else { rows.histogram() }
+        }
+        rows.complete(self.warnings.clone(), self.is_partial)
+    }
+
     /// How many bytes the vector takes in memory, beside the value itself.
     pub fn weight(&self) -> usize {
         let warnings = self.warnings.iter().map(|warning| memory::allocated(warning.capacity()));
@@ -173,6 +190,15 @@ impl Rows {
     /// A label of the row that comes next.
     pub fn label(&mut self, name: u16, value: &str) {
         self.samples.labels.push(name, value);
+    }
+
+    /// The labels of the row that comes next.
+    fn labels(&mut self, labels: Labels<'_>) {
+        for (name, value) in labels.iter() {
+            if let Some(name) = self.name(name) {
+                self.label(name, value);
+            }
+        }
     }
 
     /// A row with a value, at a time in milliseconds since the epoch.

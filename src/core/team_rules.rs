@@ -7,12 +7,18 @@ mod claims;
 mod compile;
 mod crd;
 mod enforce;
+mod inventory;
 mod object;
+mod report;
+mod snapshot;
 mod status;
 
 pub use claims::{Claimant, Rank};
 pub use compile::{Provides, Refused, TeamRule, compile};
 pub use crd::definition;
 pub use enforce::{Enforced, MAX_QUERY, NotEnforced, enforce};
+pub use inventory::{Counts, Inventory, Job, Key, Received, Report};
 pub use object::{EXTERNAL, Object, Spec};
+pub use report::{Change, Outcome, Standing};
+pub use snapshot::{Names, RefusedRule, Snapshot};
 pub use status::{Condition, ConditionType, Status};

@@ -14,6 +14,7 @@ use crate::{
     objects::Objects,
     prometheus::{Config, ConfigError},
     rules_file::Rules,
+    team_rules::TeamRules,
     traces::Traces,
 };
 
@@ -58,6 +59,7 @@ pub(crate) async fn begin(
         delegates: None,
         rules,
         fallbacks: None,
+        team_rules: TeamRules::default(),
         patience: PATIENCE,
     };
     Ok((explainer, stop))

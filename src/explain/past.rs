@@ -53,7 +53,11 @@ impl Explainer {
         progress: Progress<'_>,
     ) -> Result<Past, String> {
         let asked = self.asked(inquiry);
-        let Some(entry) = entry(&self.discovery.catalog(), &asked) else {
+        let entry = match self.team_entry(&asked).await {
+            Some(entry) => Some(entry),
+            None => entry(&self.discovery.catalog(), &asked),
+        };
+        let Some(entry) = entry else {
             let answered = Box::pin(self.answer(asked, Known::default(), Sight::Backend)).await;
             return Err(answered.found.values.err().unwrap_or_else(|| "no rule serves it".into()));
         };

@@ -116,6 +116,7 @@ impl Explainer {
             query: plan.query.to_string(),
             nan: Some(rule.nan),
             ignores_selector: !asked.selector.is_empty()
+                && rule.object.is_none()
                 && entry
                     .plan(facts, &Selector::default())
                     .is_ok_and(|without| without.query == plan.query),
@@ -147,7 +148,10 @@ impl Explainer {
                 answer.without_selector = without_selector(entry, facts, &backend, deadline).await;
             }
             let range = window::shortest(&plan.query).filter(|_| is_empty);
-            facts.series = Some(series(&backend, entry.series(), range, deadline).await);
+            // The query of a team's rule names its series itself.
+            if !entry.series().is_empty() {
+                facts.series = Some(series(&backend, entry.series(), range, deadline).await);
+            }
         }
         facts.answer = Some(answer);
     }
@@ -261,6 +265,10 @@ fn read(
     plan: &plan::Plan,
     answer: &mut AnswerFacts,
 ) {
+    // The query of a team's rule has no place for the selector.
+    let chosen = (entry.rule().base().object.is_some() && !facts.asked.selector.is_empty())
+        .then(|| vector.selected(&facts.asked.selector));
+    let vector = chosen.as_ref().unwrap_or(vector);
     answer.samples = samples(vector);
     let unusable = vector.unusable.iter();
     answer.histograms =

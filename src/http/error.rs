@@ -89,11 +89,16 @@ impl From<ReadError> for ApiError {
     /// The one place that decides which failure of a read has which HTTP status.
     fn from(error: ReadError) -> Self {
         let reason = match &error {
+            ReadError::Refused { rule, .. } if rule.is_over_quota => Reason::TooManyRequests,
             ReadError::UnknownMetric { .. }
+            | ReadError::Refused { .. }
             | ReadError::NoUsage
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
+            ReadError::OverQuota(_) => Reason::TooManyRequests,
             // As metrics-server does, whose API this is.
-            ReadError::Fetch { rule: RuleId::Resource(_), .. } => Reason::ServiceUnavailable,
+            ReadError::Fetch { rule, .. } if matches!(rule.id, RuleId::Resource(_)) => {
+                Reason::ServiceUnavailable
+            }
             ReadError::BadSelector(_) => Reason::BadRequest,
             ReadError::NotDiscovered { .. }
             | ReadError::Rule(_)

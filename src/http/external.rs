@@ -38,7 +38,7 @@ async fn read(
         let (path, selector) = (request.path.clone(), request.selector.clone());
         Question::external(ExternalRead { path, selector })
     };
-    let has_rule = || api.reads.serves_external(&request.path.metric);
+    let has_rule = || api.reads.serves_external(&request.path);
     delegated::answer((api, hop), question, has_rule, ours(api, &request)).await
 }
 

@@ -29,7 +29,7 @@ use super::{
     stack::LARGE,
 };
 use crate::{
-    core::{catalog::Catalog, delegation::listing::Listing},
+    core::{catalog::Catalog, delegation::listing::Listing, team_rules::Names},
     single_flight::{FlightError, SingleFlight},
     wire::{custom::Version, discovery as documents, status::Reason},
 };
@@ -47,6 +47,21 @@ pub(super) enum Listed {
     External,
 }
 
+/// What is listed. Each part is another one when its metrics change.
+#[derive(Clone)]
+pub(super) struct Listings {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) delegated: Arc<Listing>,
+    pub(super) teams: Arc<Names>,
+}
+
+impl Listings {
+    fn metrics(&self) -> documents::Metrics<'_> {
+        let Self { catalog, delegated, teams } = self;
+        documents::Metrics { catalog, delegated, teams }
+    }
+}
+
 /// The lists that have been asked for.
 pub struct Lists(SingleFlight<Key, Arc<Encoded>>);
 
@@ -55,6 +70,8 @@ struct Key {
     catalog: Weak<Catalog>,
     /// The same of what delegates list.
     delegated: Weak<Listing>,
+    /// The same of the metrics of teams.
+    teams: Weak<Names>,
     listed: Listed,
     form: Form,
 }
@@ -63,6 +80,7 @@ impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.catalog.ptr_eq(&other.catalog)
             && self.delegated.ptr_eq(&other.delegated)
+            && self.teams.ptr_eq(&other.teams)
             && (self.listed, self.form) == (other.listed, other.form)
     }
 }
@@ -71,7 +89,8 @@ impl Eq for Key {}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.catalog.as_ptr(), self.delegated.as_ptr(), self.listed, self.form).hash(state);
+        (self.catalog.as_ptr(), self.delegated.as_ptr(), self.teams.as_ptr()).hash(state);
+        (self.listed, self.form).hash(state);
     }
 }
 
@@ -106,7 +125,7 @@ impl Lists {
     /// The answer to a request for a list, compressed if the client takes that and it is worth it.
     pub(super) async fn answer(
         &self,
-        metrics: (Arc<Catalog>, Arc<Listing>),
+        metrics: Listings,
         listed: Listed,
         form: Form,
         takes_gzip: bool,
@@ -124,23 +143,30 @@ impl Lists {
 
     async fn encoded(
         &self,
-        (catalog, delegated): (Arc<Catalog>, Arc<Listing>),
+        metrics: Listings,
         listed: Listed,
         form: Form,
-        encode: impl FnOnce((&Catalog, &Listing), Listed, Form) -> io::Result<Encoded> + Send + 'static,
+        encode: impl FnOnce(documents::Metrics<'_>, Listed, Form) -> io::Result<Encoded>
+        + Send
+        + 'static,
     ) -> Result<Arc<Encoded>, FlightError<io::Error>> {
-        let (catalog_key, delegated_key) = (Arc::downgrade(&catalog), Arc::downgrade(&delegated));
-        let key = Key { catalog: catalog_key, delegated: delegated_key, listed, form };
+        let key = Key {
+            catalog: Arc::downgrade(&metrics.catalog),
+            delegated: Arc::downgrade(&metrics.delegated),
+            teams: Arc::downgrade(&metrics.teams),
+            listed,
+            form,
+        };
         let encoding = async move {
-            let encoding = move || encode((&catalog, &delegated), listed, form);
-            let encoding = tokio::task::spawn_blocking(encoding);
+            let encode = move || encode(metrics.metrics(), listed, form);
+            let encoding = tokio::task::spawn_blocking(encode);
             encoding.await.map_err(io::Error::other)?.map(Arc::new)
         };
         self.0.get(key, encoding).await
     }
 }
 
-fn encode(metrics: (&Catalog, &Listing), listed: Listed, form: Form) -> io::Result<Encoded> {
+fn encode(metrics: documents::Metrics<'_>, listed: Listed, form: Form) -> io::Result<Encoded> {
     let mut sink = BufWriter::with_capacity(PIECE, Sink::Plain(Vec::new()));
     match listed {
         Listed::Custom(version) => {
@@ -285,6 +311,10 @@ externalRules:
         Arc::new(Catalog::build(Arc::new(kinds), &discovered, &BTreeSet::new()))
     }
 
+    fn of_rules(catalog: Arc<Catalog>) -> Listings {
+        Listings { catalog, delegated: Arc::default(), teams: Arc::default() }
+    }
+
     async fn body(response: Response) -> Bytes {
         to_bytes(response.into_body(), usize::MAX).await.unwrap()
     }
@@ -292,18 +322,16 @@ externalRules:
     #[tokio::test]
     async fn a_list_is_encoded_once_for_a_catalog_however_many_read_it() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
-        let none = Arc::new(Listing::default());
         let encodings = Arc::new(AtomicUsize::new(0));
+        let others = of_rules(Arc::default());
         let read = async |catalog: &Arc<Catalog>, listed, form| {
             let count = Arc::clone(&encodings);
-            let counting = move |metrics: (&Catalog, &Listing), listed, form| {
+            let counting = move |metrics: documents::Metrics<'_>, listed, form| {
                 count.fetch_add(1, Ordering::Relaxed);
                 encode(metrics, listed, form)
             };
-            lists
-                .encoded((Arc::clone(catalog), Arc::clone(&none)), listed, form, counting)
-                .await
-                .unwrap()
+            let metrics = Listings { catalog: Arc::clone(catalog), ..others.clone() };
+            lists.encoded(metrics, listed, form, counting).await.unwrap()
         };
         let first = catalog(3_000);
         let all = join_all((0..20).map(|_| read(&first, CUSTOM, Form::Json))).await;
@@ -323,20 +351,17 @@ externalRules:
     #[tokio::test]
     async fn all_forms_say_the_same_whether_packed_or_not() {
         let lists = Lists::new(1 << 20, TaskTracker::new());
-        let none = Arc::new(Listing::default());
-        for (metrics, is_large) in [(0, false), (3, false), (3_000, true)] {
-            let catalog = catalog(metrics);
+        for (count, is_large) in [(0, false), (3, false), (3_000, true)] {
+            let metrics = of_rules(catalog(count));
             for listed in [CUSTOM, Listed::External] {
-                let json = lists
-                    .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, Form::Json, false)
-                    .await;
+                let json = lists.answer(metrics.clone(), listed, Form::Json, false).await;
                 let length = json.headers().get(header::CONTENT_LENGTH).cloned();
                 let json = body(json).await;
                 assert_eq!(json.len() > LARGE, is_large);
                 assert_eq!(length.is_some(), is_large);
                 assert!(length.is_none_or(|length| length == json.len().to_string()));
                 let value: Value = serde_json::from_slice(&json).unwrap();
-                assert_eq!(value["resources"].as_array().unwrap().len(), metrics);
+                assert_eq!(value["resources"].as_array().unwrap().len(), count);
                 assert_eq!(value.to_string().as_bytes(), json);
                 let forms = [
                     (Form::Json, value.to_string()),
@@ -345,14 +370,10 @@ externalRules:
                     (Form::Yaml, serde_saphyr::to_string(&value).unwrap()),
                 ];
                 for (form, wanted) in forms {
-                    let plain = lists
-                        .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, form, false)
-                        .await;
+                    let plain = lists.answer(metrics.clone(), listed, form, false).await;
                     assert!(!plain.headers().contains_key(header::CONTENT_ENCODING));
                     assert_eq!(body(plain).await, wanted, "{listed:?} {form:?}");
-                    let packed = lists
-                        .answer((Arc::clone(&catalog), Arc::clone(&none)), listed, form, true)
-                        .await;
+                    let packed = lists.answer(metrics.clone(), listed, form, true).await;
                     let is_packed = packed.headers().contains_key(header::CONTENT_ENCODING);
                     assert_eq!(is_packed, is_large);
                     assert!(packed.body().size_hint().exact().is_some());
@@ -380,7 +401,7 @@ externalRules:
         let delegated = Arc::new(Listing::merge([(&Arc::from("keda"), &metrics)]));
         let (lists, catalog) = (Lists::new(1 << 20, TaskTracker::new()), catalog(2));
         let names = async |listed, delegated: Arc<Listing>| -> Vec<String> {
-            let metrics = (Arc::clone(&catalog), delegated);
+            let metrics = Listings { delegated, ..of_rules(Arc::clone(&catalog)) };
             let list = lists.answer(metrics, listed, Form::Json, false).await;
             let list: Value = serde_json::from_slice(&body(list).await).unwrap();
             let names = list["resources"].as_array().unwrap().iter();

@@ -16,7 +16,7 @@ use super::{
     delegated::Hop,
     error::ApiError,
     explain, external, groups, health,
-    lists::Listed,
+    lists::{Listed, Listings},
     openapi,
     parameters::Parameters,
     resource,
@@ -175,8 +175,12 @@ pub(super) async fn respond(
         Route::Groups => Ok(groups::all(api, accept)),
         Route::Group(group) => groups::one(api, group),
         Route::List(listed) => {
-            let listing = Hop::of(headers).listing(&api.delegates);
-            let (metrics, takes_gzip) = ((api.reads.catalog(), listing), takes_gzip(headers));
+            let metrics = Listings {
+                catalog: api.reads.catalog(),
+                delegated: Hop::of(headers).listing(&api.delegates),
+                teams: api.reads.team_metrics(),
+            };
+            let takes_gzip = takes_gzip(headers);
             Ok(Box::pin(api.lists.answer(metrics, listed, accept.form, takes_gzip)).await)
         }
         Route::UsageResources(version) => resource::resources(api, version),

@@ -11,7 +11,7 @@ use crate::{
             choice::{Choice, WhyExact},
         },
     },
-    prometheus::Answer,
+    prometheus::{Answer, PublicError},
 };
 
 /// The results that answer a read.
@@ -57,6 +57,25 @@ pub enum Failure {
     /// The backend did not answer.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+}
+
+impl Failure {
+    /// The cause, without what only the log may have.
+    pub fn public(&self) -> String {
+        match self {
+            Self::Plan(error) => error.to_string(),
+            Self::BackendHandle(error) => error.to_string(),
+            Self::Fetch(error) => public(error).to_string(),
+        }
+    }
+}
+
+/// The public cause of a query that has failed.
+pub fn public(error: &FetchError) -> PublicError {
+    match error {
+        FetchError::Failed(error) => error.public(),
+        FetchError::Abandoned(_) => PublicError::Abandoned,
+    }
 }
 
 impl Part {

@@ -1,7 +1,7 @@
 //! When a request is sent to a backend, how long it may take, and what its end says of the backend.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use super::{
     shares::Permit,
     turns::Turns,
 };
-use crate::jitter;
+use crate::{core::fair_share::Claimant, jitter};
 
 /// The query that checks whether a backend answers: it is cheap, but uses the store as other queries do.
 const PROBE: &str = "loadline_matches_nothing";
@@ -90,10 +90,10 @@ impl Prometheus {
     pub(super) async fn permit(
         &self,
         path: &'static str,
-        namespace: &Arc<str>,
+        claimant: &Claimant,
         timeout: Duration,
     ) -> Result<Permit<'_>, Error> {
-        let ahead = match self.in_flight.take(namespace) {
+        let ahead = match self.in_flight.take(claimant) {
             Ok(permit) => return Ok(permit),
             Err(ahead) => ahead,
         };
@@ -101,7 +101,7 @@ impl Prometheus {
             return Err(self.unsent(path, Error::Busy(timeout)));
         }
         let _waiting = Waiting(&self.turns);
-        let permit = tokio::time::timeout(timeout, self.in_flight.wait(namespace));
+        let permit = tokio::time::timeout(timeout, self.in_flight.wait(claimant));
         let error = tokio::select! {
             biased;
             // Those who have the permits are not answered.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::core::{
     catalog::Found,
+    fair_share::{Claimant, Owner},
     installation::product::BuildInfo,
     memory::{self, Texts},
     samples::Matrix,
@@ -25,39 +26,46 @@ pub struct BackendHandle {
     prometheus: Arc<Prometheus>,
     headers: Headers,
     timeout: Option<Duration>,
-    namespace: Arc<str>,
+    claimant: Claimant,
 }
 
 impl BackendHandle {
     /// A backend, asked with these headers in place of its own of the same names, and for no longer than `timeout` for a
     /// query.
     pub fn new(prometheus: Arc<Prometheus>, headers: Headers, timeout: Option<Duration>) -> Self {
-        Self { prometheus, headers, timeout, namespace: Arc::default() }
+        Self { prometheus, headers, timeout, claimant: Claimant::default() }
     }
 
     /// The same, asked for readers of a namespace, whose share of the backend it is.
     #[must_use]
     pub fn asked_for(mut self, namespace: &str) -> Self {
-        if *self.namespace != *namespace {
-            self.namespace = namespace.into();
+        if *self.claimant.namespace != *namespace {
+            self.claimant.namespace = namespace.into();
         }
+        self
+    }
+
+    /// The same, asked for rules of this owner.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Owner) -> Self {
+        self.claimant.owner = owner;
         self
     }
 
     /// The namespace whose readers it is asked for; empty where that is none, or nobody knows which.
     pub fn namespace(&self) -> &Arc<str> {
-        &self.namespace
+        &self.claimant.namespace
     }
 
     /// What it takes in memory beside the value itself, in bytes.
     pub fn weight(&self) -> usize {
         let texts = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-        memory::of_list(&self.headers) + self.namespace.len() + texts.sum::<usize>()
+        memory::of_list(&self.headers) + self.claimant.namespace.len() + texts.sum::<usize>()
     }
 
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
-        self.prometheus.query(promql, &self.headers, self.timeout, &self.namespace).await
+        self.prometheus.query(promql, &self.headers, self.timeout, &self.claimant).await
     }
 
     /// Evaluates a query at each step of a range, both ends included. An answer has the bounds of every query's.
@@ -69,7 +77,7 @@ impl BackendHandle {
     ) -> Result<Matrix, Error> {
         let steps = Steps { range, step };
         self.prometheus
-            .query_range(promql, steps, &self.headers, self.timeout, &self.namespace)
+            .query_range(promql, steps, &self.headers, self.timeout, &self.claimant)
             .await
     }
 
@@ -130,7 +138,7 @@ impl BackendHandle {
 
     /// Waits for a turn to ask what nobody waits for; it ends when the permit is dropped.
     pub(crate) async fn refresh_turn(&self) -> Permit<'_> {
-        self.prometheus.refreshes.wait(&self.namespace).await
+        self.prometheus.refreshes.wait(&self.claimant).await
     }
 
     /// The error of a discovery that took longer than [`BackendHandle::discovery_timeout`].

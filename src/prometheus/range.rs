@@ -1,12 +1,12 @@
 //! Range queries: they have the turns, the time limit and the bounds of instant queries.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Error, Headers, MAX_GET_QUERY_BYTES, Method, Prometheus, QUERY_RANGE, Question, Range,
     bodies::Body, decode, patience,
 };
-use crate::core::samples::Matrix;
+use crate::core::{fair_share::Claimant, samples::Matrix};
 
 /// When a query is evaluated.
 #[derive(Clone, Copy)]
@@ -22,10 +22,10 @@ impl Prometheus {
         steps: Steps,
         headers: &Headers,
         timeout: Option<Duration>,
-        namespace: &Arc<str>,
+        claimant: &Claimant,
     ) -> Result<Matrix, Error> {
         let timeout = timeout.unwrap_or(self.query_timeout);
-        let question = Question { path: QUERY_RANGE, promql, headers, timeout, namespace };
+        let question = Question { path: QUERY_RANGE, promql, headers, timeout, claimant };
         let send = || self.send_range(promql, steps, headers, timeout);
         let mut matrix = self.evaluated(question, send, decode::matrix).await;
         if let Ok(Matrix { warnings, .. }) = &mut matrix

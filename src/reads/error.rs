@@ -1,15 +1,19 @@
 //! Why a read has no values.
 
+use std::{fmt, sync::Arc};
+
 use crate::{
     cache::FetchError,
     core::{
         explain::{Inquiry, command::ExplainBy},
         plan::PlanError,
-        rules::RuleId,
+        rules::{RuleBase, RuleId},
+        team_rules::{Outcome, RefusedRule},
     },
     kubernetes,
-    planner::Failure,
+    planner::{Failure, public},
     prometheus::PublicError,
+    team_rules::OverQuota,
 };
 
 /// Why there are no values. The text of a variant is for people who read metrics; sources are for the log.
@@ -41,11 +45,22 @@ pub enum ReadError {
     /// The rule has no query for this read.
     #[error("unable to fetch metrics: {0}")]
     Rule(PlanError),
+    /// A rule of the team claims the metric, and does not count.
+    #[error("the server could not find the metric {metric}: {} is not accepted: {}", rule.name, rule.why)]
+    Refused {
+        /// The metric.
+        metric: String,
+        /// The rule.
+        rule: RefusedRule,
+    },
+    /// The rule of the team has reached a quota of its namespace.
+    #[error("unable to fetch metrics: {0}")]
+    OverQuota(#[from] OverQuota),
     /// The rule has no usable backend, or the query's result is not a vector.
     #[error("unable to fetch metrics: {rule}: {cause}")]
     Unusable {
         /// The rule.
-        rule: RuleId,
+        rule: RuleName,
         /// Why not.
         cause: String,
     },
@@ -53,7 +68,7 @@ pub enum ReadError {
     #[error("unable to fetch metrics: {rule}: {cause}")]
     Fetch {
         /// The rule.
-        rule: RuleId,
+        rule: RuleName,
         /// The public cause.
         cause: PublicError,
         /// The cause for the log.
@@ -90,7 +105,8 @@ impl ReadError {
     }
 
     /// Why a query of a rule could not be planned or was not answered.
-    pub(super) fn of(rule: RuleId, failure: Failure) -> Self {
+    pub(super) fn of(rule: impl Into<RuleName>, failure: Failure) -> Self {
+        let rule = rule.into();
         match failure {
             Failure::Plan(error) => error.into(),
             Failure::BackendHandle(error) => Self::Unusable { rule, cause: error.to_string() },
@@ -99,8 +115,49 @@ impl ReadError {
     }
 
     /// The result of a rule's query is of another type than that of a vector.
-    pub(super) fn no_vector(rule: RuleId, kind: &str) -> Self {
-        Self::Unusable { rule, cause: format!("the query returned a {kind}, not a vector") }
+    pub(super) fn no_vector(rule: impl Into<RuleName>, kind: &str) -> Self {
+        let cause = format!("the query returned a {kind}, not a vector");
+        Self::Unusable { rule: rule.into(), cause }
+    }
+
+    /// What the status of a team's rule says of it; nothing where the rule is not the cause.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        let failed = |reason, message| Some(Outcome::Failed { reason, message });
+        match self {
+            Self::Fetch { cause, .. } => failed("QueryFailed", cause.to_string()),
+            Self::Unusable { cause, .. } => failed("QueryFailed", cause.clone()),
+            Self::OverQuota(OverQuota { why, .. }) => failed("QuotaExceeded", why.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// What a rule is called in errors.
+#[derive(Clone, Debug)]
+pub struct RuleName {
+    /// Which one it is.
+    pub id: RuleId,
+    object: Option<Arc<str>>,
+}
+
+impl From<RuleId> for RuleName {
+    fn from(id: RuleId) -> Self {
+        Self { id, object: None }
+    }
+}
+
+impl From<&RuleBase> for RuleName {
+    fn from(rule: &RuleBase) -> Self {
+        Self { id: rule.id, object: rule.object.clone() }
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Some(object) => f.write_str(object),
+            None => self.id.fmt(f),
+        }
     }
 }
 
@@ -112,13 +169,5 @@ impl From<PlanError> for ReadError {
                 Self::Rule(error)
             }
         }
-    }
-}
-
-/// The public cause of a failed query.
-fn public(error: &FetchError) -> PublicError {
-    match error {
-        FetchError::Failed(error) => error.public(),
-        FetchError::Abandoned(_) => PublicError::Abandoned,
     }
 }

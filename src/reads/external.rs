@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ReadError, Reads, is_new_and_whole, oddities::Subject, unknown::unknown_external};
+use super::{
+    ReadError, Reads, is_new_and_whole, oddities::Subject, teams, unknown::unknown_external,
+};
 use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
@@ -42,15 +44,15 @@ pub struct ExternalValues {
 pub(super) enum Origin {
     /// The result of a query.
     Result(Arc<Cached<QueryResult>>),
-    /// The rule's fallback.
-    Fallback(Box<Vector>),
+    /// What is not a result as it came: the rule's fallback, or what a selector has left of a result.
+    Own(Box<Vector>),
 }
 
 impl ExternalValues {
     /// The vector of the values, unless the result is a scalar.
     pub fn vector(&self) -> Option<&Vector> {
         match &self.origin {
-            Origin::Fallback(vector) => Some(vector),
+            Origin::Own(vector) => Some(vector),
             Origin::Result(result) => match result.value().answer() {
                 Answer::Vector(vector) => Some(vector),
                 Answer::Scalar(..) | Answer::Other(_) => None,
@@ -90,8 +92,9 @@ impl ExternalRequest {
 
 impl Reads {
     /// Whether a rule serves an external metric, as far as that is known.
-    pub fn serves_external(&self, metric: &str) -> bool {
-        self.catalog().external().has(metric)
+    pub fn serves_external(&self, path: &ExternalPath) -> bool {
+        let ExternalPath { namespace, metric } = path;
+        self.team_rules.serves(namespace, None, metric) || self.catalog().external().has(metric)
     }
 
     /// Reads an external metric.
@@ -106,45 +109,69 @@ impl Reads {
         &self,
         request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
-        let ExternalRequest { path, selector } = request;
         let entry = self.external_entry(request).await?;
+        let values = self.read_external_by(request, &entry).await;
+        self.team_rules.note(&entry.rule.base, || teams::external_outcome(&values));
+        values
+    }
+
+    async fn read_external_by(
+        &self,
+        request: &ExternalRequest,
+        entry: &ExternalEntry,
+    ) -> Result<ExternalValues, ReadError> {
+        let ExternalRequest { path, selector } = request;
         let rule = &entry.rule.base;
-        let query = external::query(&entry, &path.namespace, selector)?;
+        self.team_rules.admit(rule)?;
+        let query = external::query(entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
         let got = match self.planner.ask(&rule.options, &path.namespace, query.into()).await {
             Ok(got) => got,
             Err(failure) => {
                 let values = self.fall_back_external(request, rule, &failure);
-                return values.ok_or_else(|| ReadError::of(rule.id, failure));
+                return values.ok_or_else(|| ReadError::of(rule, failure));
             }
         };
         self.fallbacks.succeeded(rule, || request.topic());
         let answer = got.kept.value().answer();
+        let mut own = None;
         let readings = match answer {
             Answer::Vector(vector) => {
+                self.team_rules.check(rule, vector.samples.len())?;
+                own = teams::selected(rule, vector, selector);
+                let vector = own.as_ref().unwrap_or(vector);
                 let fetched_ms = got.kept.value().fetched_ms();
                 let empty_at = is_new_and_whole(&got).then_some(fetched_ms);
-                external::of_vector(vector, &entry, &path.namespace, empty_at)
+                external::of_vector(vector, entry, &path.namespace, empty_at)
             }
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
-            Answer::Other(kind) => return Err(ReadError::no_vector(rule.id, kind)),
+            Answer::Other(kind) => return Err(ReadError::no_vector(rule, kind)),
         };
         let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
         let subject = Subject::external(rule, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
         self.records.read(|| request.seen(&readings.values));
         let window_seconds = rule.window_seconds;
-        let origin = Origin::Result(got.kept);
+        let origin = match own {
+            Some(vector) => Origin::Own(Box::new(vector)),
+            None => Origin::Result(got.kept),
+        };
         Ok(ExternalValues { readings: readings.values, origin, window_seconds })
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.
     async fn external_entry(&self, request: &ExternalRequest) -> Result<ExternalEntry, ReadError> {
         let ExternalPath { namespace, metric } = &request.path;
+        if let Some(entry) = self.team_rules.external(namespace, metric).await {
+            return Ok(entry);
+        }
         let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
-        entry
-            .await
-            .ok_or_else(|| unknown_external(&self.catalog(), &self.discovery.problems(), request))
+        entry.await.ok_or_else(|| {
+            let own = self.unknown_of_team(namespace, metric);
+            own.unwrap_or_else(|| {
+                unknown_external(&self.catalog(), &self.discovery.problems(), request)
+            })
+        })
     }
 }

@@ -51,7 +51,7 @@ impl Reads {
         let (reading, vector) = external::of_fallback(due.milli, at_ms);
         let readings = vec![reading];
         self.records.read(|| request.seen(&readings));
-        let (origin, window_seconds) = (Origin::Fallback(Box::new(vector)), rule.window_seconds);
+        let (origin, window_seconds) = (Origin::Own(Box::new(vector)), rule.window_seconds);
         Some(ExternalValues { readings, origin, window_seconds })
     }
 }

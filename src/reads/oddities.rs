@@ -15,6 +15,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// The most oddities that are remembered. With more, some are logged again.
+const MAX_LOGGED: usize = 10_000;
+
 /// The query that a read was answered by.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
@@ -75,6 +78,11 @@ impl Recorder {
 
     fn is_first(&self, subject: Subject<'_>, oddity: Oddity, is_nothing: bool) -> bool {
         let what = (subject.fingerprint, subject.label.to_owned(), oddity, is_nothing);
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() >= MAX_LOGGED {
+            // Rules of teams change without end.
+            logged.clear();
+        }
+        logged.insert(what)
     }
 }

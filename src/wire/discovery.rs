@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::core::{catalog::Catalog, delegation::listing::Listing, kinds::GroupResource};
+use crate::core::{
+    catalog::Catalog, delegation::listing::Listing, kinds::GroupResource, team_rules::Names,
+};
 
 /// A served API group and its versions, the preferred one first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -179,30 +181,41 @@ pub fn usage_resources(version: &str) -> impl Serialize {
     })
 }
 
-/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes, those of the rules before
-/// those that delegates list.
-pub fn custom_resources<'c>(
-    version: &str,
-    (catalog, delegated): (&'c Catalog, &'c Listing),
-) -> impl Serialize {
+/// What is listed: the metrics of rules, of delegates and of teams, in this order.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics<'c> {
+    /// Those of rules.
+    pub catalog: &'c Catalog,
+    /// Those that delegates list.
+    pub delegated: &'c Listing,
+    /// Those of rules of teams.
+    pub teams: &'c Names,
+}
+
+/// `/apis/custom.metrics.k8s.io/{version}`: every metric as a subresource of the kind that it describes.
+pub fn custom_resources(version: &str, metrics: Metrics<'_>) -> impl Serialize {
+    let Metrics { catalog, delegated, teams } = metrics;
+    let resource = |name, namespaced| Resource {
+        name: Cow::Owned(name),
+        singular_name: "",
+        namespaced,
+        kind: "MetricValueList",
+        verbs: &["get"],
+    };
     resource_list(CUSTOM, version, move || {
-        let others =
+        let of_rules = catalog.list().map(move |listed| {
+            let name = format!("{}/{}", listed.kind.resource, listed.metric);
+            resource(name, listed.kind.namespaced)
+        });
+        let of_delegates =
             delegated.custom().filter(move |(of, metric, _)| !is_ours(catalog, of, metric));
-        let others = others.map(|(of, metric, namespaced)| Resource {
-            name: Cow::Owned(format!("{of}/{metric}")),
-            singular_name: "",
-            namespaced,
-            kind: "MetricValueList",
-            verbs: &["get"],
+        let of_delegates = of_delegates
+            .map(move |(of, metric, namespaced)| resource(format!("{of}/{metric}"), namespaced));
+        let of_teams = teams.custom.iter().filter(move |(of, metric)| {
+            catalog.get(of, metric).is_none() && delegated.owner(Some(of), metric).is_none()
         });
-        let ours = catalog.list().map(|listed| Resource {
-            name: Cow::Owned(format!("{}/{}", listed.kind.resource, listed.metric)),
-            singular_name: "",
-            namespaced: listed.kind.namespaced,
-            kind: "MetricValueList",
-            verbs: &["get"],
-        });
-        ours.chain(others)
+        let of_teams = of_teams.map(move |(of, metric)| resource(format!("{of}/{metric}"), true));
+        of_rules.chain(of_delegates).chain(of_teams)
     })
 }
 
@@ -213,11 +226,15 @@ fn is_ours(catalog: &Catalog, of: &GroupResource, metric: &str) -> bool {
 
 /// `/apis/external.metrics.k8s.io/v1beta1`: every metric as a resource, with the verb that prometheus-adapter says, although an
 /// authorizer is asked about `list`.
-pub fn external_resources<'c>((catalog, delegated): (&'c Catalog, &'c Listing)) -> impl Serialize {
+pub fn external_resources(metrics: Metrics<'_>) -> impl Serialize {
+    let Metrics { catalog, delegated, teams } = metrics;
     resource_list(EXTERNAL, super::external::VERSION, move || {
         let own = catalog.external();
-        let others = delegated.external().filter(move |metric| !own.has(metric));
-        own.names().chain(others).map(|metric| Resource {
+        let of_delegates = delegated.external().filter(move |metric| !own.has(metric));
+        let of_teams = teams.external.iter().map(|metric| &**metric);
+        let of_teams = of_teams
+            .filter(move |metric| !own.has(metric) && delegated.owner(None, metric).is_none());
+        own.names().chain(of_delegates).chain(of_teams).map(|metric| Resource {
             name: Cow::Borrowed(metric),
             singular_name: "",
             namespaced: true,

@@ -16,5 +16,6 @@ mod replacement;
 mod rollout;
 pub(crate) mod set_up;
 mod team_definitions;
+mod team_rules;
 mod usage;
 mod zero;

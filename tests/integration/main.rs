@@ -101,6 +101,8 @@ mod support;
 #[cfg(test)]
 mod team_isolation;
 #[cfg(test)]
+mod team_rules;
+#[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod unanswerable;

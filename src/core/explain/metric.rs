@@ -77,15 +77,15 @@ fn rule(facts: &Facts, served: &Served) -> Step {
     let of = |label: &Option<String>, what: &str| {
         label.as_ref().map_or(String::new(), |label| format!(", {what} by the label `{label}`"))
     };
-    Step::good(
-        name::RULE,
-        format!(
-            "{rule} at {place} serves `{}` from series `{series}`{}{}",
-            facts.asked.metric,
-            of(label, "objects"),
-            of(namespace_label, "namespaces"),
-        ),
-    )
+    let (metric, labels) =
+        (&facts.asked.metric, of(label, "objects") + &of(namespace_label, "namespaces"));
+    let seen = if let Some(object) = &rule.object {
+        format!("{object} serves `{metric}`{labels}")
+    } else {
+        let (id, place) = (rule.id, rule.place);
+        format!("{id} at {place} serves `{metric}` from series `{series}`{labels}")
+    };
+    Step::good(name::RULE, seen)
 }
 
 fn series_of(series: &SeriesFacts) -> Vec<Step> {

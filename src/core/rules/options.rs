@@ -9,7 +9,10 @@ use super::{
     fields::{Fields, Text},
     form::excerpt,
 };
-use crate::core::template::{HeaderTemplate, TemplateError};
+use crate::core::{
+    fair_share::Owner,
+    template::{HeaderTemplate, TemplateError},
+};
 
 /// How a rule's queries are sent, and how long their answers are used. What is absent is as the flags or the backend have
 /// it.
@@ -25,6 +28,8 @@ pub struct QueryOptions {
     pub backend: Option<Arc<Backend>>,
     /// Headers of the requests, in place of the backend's headers of the same names. No name occurs twice.
     pub headers: Vec<Header>,
+    /// Whose share of the backend the queries use.
+    pub owner: Owner,
 }
 
 impl QueryOptions {
@@ -109,6 +114,7 @@ pub(super) fn compile(
                 header(name, value).map_err(|message| problems.add(value.place, key, message)).ok()
             })
             .collect(),
+        owner: Owner::File,
     }
 }
 

@@ -119,6 +119,23 @@ const ROWS: &[(&str, &[Number])] = &[
             ("fallbacks/events.rs", "MOST_AUTOSCALERS", Count),
         ],
     ),
+        "rules of teams that are kept",
+        &[
+            ("core/team_rules/inventory.rs", "MOST_OBJECTS", Count),
+            ("core/team_rules/inventory.rs", "MOST_BYTES", Bytes),
+        ],
+    ),
+    ("the spec of a rule", &[("team_rules/object.rs", "MAX_SPEC_BYTES", Bytes)]),
+    ("rules of the cluster that", &[("team_rules.rs", "MOST_COMPILED", Count)]),
+    ("writes of statuses", &[("team_rules/status.rs", "AT_ONCE", Count)]),
+    (
+        "queries under way for rules",
+        &[
+            ("core/fair_share.rs", "FILE_WEIGHT", Count),
+            ("core/fair_share.rs", "TEAM_WEIGHT", Count),
+        ],
+    ),
+    ("samples in the result", &[("team_rules.rs", "SUSPENSION", Seconds)]),
     ("spans that wait", &[("traces/settings.rs", r#""OTEL_BSP_MAX_QUEUE_SIZE", ([\d_]+)"#, Count)]),
     ("an answer of Prometheus", &[LARGEST_ANSWER]),
     ("all answers that are", &[ANSWERS]),

@@ -11,6 +11,7 @@ use k8s_openapi::{
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
 use loadline::{core::rules, wire::discovery};
@@ -313,6 +314,9 @@ fn assert_known(from: &str, document: &Value) {
         ("rbac.authorization.k8s.io/v1", "Role") => reread::<Role>(document),
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => reread::<RoleBinding>(document),
         ("apiregistration.k8s.io/v1", "APIService") => reread::<APIService>(document),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => {
+            reread::<CustomResourceDefinition>(document)
+        }
         // k8s-openapi does not know these.
         ("monitoring.coreos.com/v1", "ServiceMonitor") => {
             Ok(only(document, &["endpoints", "selector"]))

@@ -127,6 +127,8 @@ fn the_chart_renders_sound_documents() {
         ("tls: {selfManaged: true}", 2),
         ("certManager: {enabled: true, certRevisionHistoryLimit: 3}", 2),
         ("rules: {default: false}", 0),
+        ("rules: {default: false}\nteamRules: {enabled: true}", 3),
+        ("teamRules: {enabled: true, external: false, crds: false}", 2),
         (
             "rules: {default: false, external: [{seriesQuery: mark-series, metricsQuery: up, resources: {namespaced: false}}]}\nrbac: {externalMetrics: {resources: [mark-metric]}}",
             1,
@@ -157,6 +159,36 @@ fn the_chart_renders_sound_documents() {
             assert!(rendered.text.contains(word), "{word} is nowhere in what is rendered");
         }
     }
+}
+
+/// Off by default, and then nothing of it is there.
+#[test]
+fn rules_of_teams_bring_what_they_need() {
+    let Some(rendered) = helm("loadline", "teamRules: {enabled: true}") else {
+        return;
+    };
+    for original in ["metricrules", "clustermetricrules"] {
+        let original = yaml(&format!("deploy/crds/{original}.loadline.dev.yaml"));
+        let mut found = rendered.of("CustomResourceDefinition");
+        let found = found.find(|it| name(it) == name(&original)).expect("the definition");
+        assert_eq!(found["spec"], original["spec"]);
+        assert_eq!(found["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    }
+    let rights = yaml_documents("deploy/components/team-rules/rbac.yaml");
+    for role in rights.of("ClusterRole") {
+        let mut found = rendered.of("ClusterRole");
+        let found = found.find(|it| name(it) == name(role)).expect("the role");
+        assert_eq!(found["rules"], role["rules"], "{}", name(role));
+        for (label, value) in role["metadata"]["labels"].as_object().into_iter().flatten() {
+            assert_eq!(found["metadata"]["labels"][label], *value, "{}", name(role));
+        }
+    }
+    let without = helm("loadline", "").expect("helm is there");
+    assert!(!without.text.contains("loadline.dev") && !without.text.contains("--team-rules"));
+}
+
+fn yaml_documents(path: &str) -> Documents {
+    Documents::parse(path, &fs::read_to_string(file(path)).expect("a file"))
 }
 
 /// What `helm test` creates is no part of the release, and its rights go with it.

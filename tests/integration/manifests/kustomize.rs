@@ -69,6 +69,11 @@ fn components_can_be_combined() {
         ../components/network-policy",
     );
     assert_eq!(all.of("APIService").count(), 5);
+    let teams = combined("teams", "../components/team-rules, ../components/external-metrics");
+    assert_eq!(teams.of("CustomResourceDefinition").count(), 2);
+    let deployment = teams.of("Deployment").next().expect("a Deployment");
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.as_array().expect("arguments").iter().any(|it| it == "--team-rules"));
     for components in ["../monitoring", "../monitoring, ../components/cert-manager"] {
         let monitored = combined("monitored", components);
         for kind in ["ServiceMonitor", "PrometheusRule"] {

@@ -52,6 +52,8 @@ pub(crate) struct Launch {
     pub(crate) limits: Limits,
     pub(crate) memory: MemoryBudgets,
     traces: Option<Box<traces::Settings>>,
+    /// Whether rules of teams are watched.
+    pub(crate) team_rules: bool,
     /// Whether there is a debug address.
     pub(crate) debug: bool,
 }
@@ -86,6 +88,7 @@ impl Launch {
             limits: Limits::default(),
             memory: MemoryBudgets::default(),
             traces: None,
+            team_rules: false,
             debug: false,
         }
     }
@@ -123,6 +126,7 @@ impl Launch {
                     token_ttl: self.token_ttl,
                     access_ttls: self.access_ttls,
                     always_allowed: open.split(',').map(str::to_owned).collect(),
+                    team_rules: self.team_rules,
                 }))
             }
             None => Cluster::Standalone { objects: self.objects },

@@ -90,6 +90,8 @@ struct Shared {
     /// The Events that were written, and the status of the answers where they are refused.
     events: Mutex<Vec<Value>>,
     events_fail: Mutex<Option<u16>>,
+    /// The statuses that were written: namespace and name of the object, and the patch.
+    statuses: Mutex<Vec<(String, Value)>>,
     /// The servers behind API groups: their clients and URLs.
     aggregated: Mutex<BTreeMap<&'static str, (reqwest::Client, String)>>,
 }
@@ -166,6 +168,21 @@ impl Kubernetes {
     /// How often autoscalers were listed or watched.
     pub(crate) fn autoscaler_requests(&self) -> usize {
         *self.shared.autoscaler_requests.lock().expect("not poisoned")
+    }
+
+    /// The Events that were written, as they were sent.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.shared.events.lock().expect("not poisoned").clone()
+    }
+
+    /// The statuses that were written since the last call: `namespace/name` of the object, and the status.
+    pub(crate) fn take_statuses(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut *self.shared.statuses.lock().expect("not poisoned"))
+    }
+
+    /// An object as it is now.
+    pub(crate) fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        self.shared.content.get(resource, namespace, name)
     }
 
     /// Makes an object, or changes it.
@@ -313,6 +330,17 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             let kind = "APIService";
             axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec, "status": status})).into_response()
         }
+        ["apis", _, _, "namespaces", namespace, resource, name, "status"] => {
+            let mut patch = body(request).await;
+            let status = patch["status"].take();
+            let Some(object) = shared.content.patch_status(resource, namespace, name, &status)
+            else {
+                return failure(404, "not found");
+            };
+            let mut statuses = shared.statuses.lock().expect("not poisoned");
+            statuses.push((format!("{namespace}/{name}"), status));
+            axum::Json(object).into_response()
+        }
         ["apis", group, ..] if METRICS.contains(group) => {
             let is_registered =
                 |name: &String| name.split_once('.').is_some_and(|(_, of)| of == *group);
@@ -408,6 +436,12 @@ fn aggregated(shared: &Shared, core: bool) -> Response {
     });
     let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     ([(header::CONTENT_TYPE, media)], body.to_string()).into_response()
+}
+
+/// What a request sends.
+async fn body(request: Request) -> Value {
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.expect("a body");
+    serde_json::from_slice(&body).expect("JSON")
 }
 
 /// A LIST or a WATCH.

@@ -140,6 +140,9 @@ spec:
 - --v={{ .Values.logLevel }}
 - --config=/etc/adapter/config.yaml
 - --backend-credentials-dir=/etc/loadline
+{{- if .Values.teamRules.enabled }}
+- --team-rules
+{{- end }}
 {{- with .Values.extraArguments }}
 {{- toYaml . | nindent 0 }}
 {{- end }}

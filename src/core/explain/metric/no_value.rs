@@ -30,9 +30,47 @@ pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> 
             "take a number from it: `histogram_quantile(0.9, …)`, or `histogram_count(…)`",
         );
     }
+    if let Some(rule) = &served.rule.base().object {
+        return of_team(facts, rule, served, answer);
+    }
     match &served.label {
         Some(label) => no_object(facts, served, answer, label),
         None => no_external(facts, served, answer),
+    }
+}
+
+/// The query of a team's rule is known to its team, and what it selects is not looked at here.
+fn of_team(facts: &Facts, rule: &str, served: &Served, answer: &AnswerFacts) -> Step {
+    if let Some(step) = valueless(answer, answer.samples.iter(), rule) {
+        return step;
+    }
+    if let (Some(samples @ 1..), selector) = (answer.without_selector, &facts.asked.selector) {
+        return Step::found(
+            name::QUERY,
+            Cause::Filtered,
+            format!(
+                "the selector `{selector}` chooses none of the {samples} samples of the result"
+            ),
+            "choose by labels that the result has: the query may aggregate others away",
+        );
+    }
+    let lacks = |label: &String| answer.samples.iter().all(|sample| sample.label(label).is_empty());
+    match &served.label {
+        Some(label) if !answer.samples.is_empty() && lacks(label) => {
+            aggregated(answer, rule, label)
+        }
+        Some(_) if !answer.samples.is_empty() => Step::found(
+            name::VALUES,
+            Cause::NamesDiffer,
+            "the result has samples of other objects only".to_owned(),
+            format!("compare the names of the objects with the result of spec.query of {rule}"),
+        ),
+        _ => Step::found(
+            name::SERIES,
+            Cause::SeriesAbsent,
+            "the query returns no sample for the namespace".to_owned(),
+            format!("check the selectors of spec.query of {rule}, and the labels of the series"),
+        ),
     }
 }
 

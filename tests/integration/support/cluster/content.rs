@@ -198,6 +198,26 @@ impl Content {
         self.told.send_replace(());
     }
 
+    /// Merges into the status of an object: the object as it is then.
+    pub(super) fn patch_status(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Option<Value> {
+        let known = {
+            let history = self.history();
+            history.objects.iter().find(|known| known.is(resource, namespace, name)).cloned()
+        };
+        let mut object = known?;
+        for (key, value) in patch.as_object().into_iter().flatten() {
+            object.body["status"][key] = value.clone();
+        }
+        self.apply(object);
+        self.get(resource, namespace, name)
+    }
+
     pub(super) fn delete(&self, resource: &str, namespace: &str, name: &str) {
         let mut history = self.history();
         let known = history.objects.iter().position(|known| known.is(resource, namespace, name));
