@@ -77,7 +77,7 @@ enum Origin {
     Keda,
     /// HorizontalPodAutoscalers with annotations of kube-metrics-adapter
     KubeMetricsAdapter,
-    /// A rules file: proposes the MetricRules of the team of --namespace
+    /// A rules file: proposes the rules of the team of --namespace
     Rules,
 }
 

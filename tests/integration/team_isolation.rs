@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use loadline::core::team_rules::enforce;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     pointwise::{
@@ -124,13 +124,13 @@ async fn verdict(stores: &Stores, seed: u64) -> Verdict {
     // Of equal values these take whichever they meet first, so the labels of the choice mean nothing.
     let is_chosen = ["topk", "bottomk", "limitk"].iter().any(|name| query.contains(name));
     let plain = both(stores, &query, is_chosen).await;
-    let tells_apart = !is_same(&plain.0, &plain.1);
+    let tells_apart = !is_same(plain.0.as_deref(), plain.1.as_deref());
     let Ok(enforced) = enforce(&query, "namespace", OWN) else {
         return Verdict { is_accepted: false, has_samples: false, tells_apart };
     };
     let (all, own) = both(stores, &enforced.query, is_chosen).await;
     assert!(
-        is_same(&all, &own),
+        is_same(all.as_deref(), own.as_deref()),
         "ISOLATION_SEED={seed}\nquery: {query}\nenforced: {}\nwith others: {all:#?}\nwithout: {own:#?}",
         enforced.query
     );
@@ -161,7 +161,11 @@ fn query(chance: &mut Chance) -> String {
     }
 }
 
-type Samples = Option<Vec<(serde_json::Map<String, Value>, f64)>>;
+/// The labels of a sample, and its value.
+type Sample = (Map<String, Value>, f64);
+
+/// A vector; nothing where it is none.
+type Samples = Option<Vec<Sample>>;
 
 async fn both(stores: &Stores, query: &str, is_chosen: bool) -> (Samples, Samples) {
     let (all, own) = (answer(&stores.all, query), answer(&stores.own, query));
@@ -202,8 +206,8 @@ fn rounded(label: &mut Value) {
     }
 }
 
-fn sort(samples: &mut [(serde_json::Map<String, Value>, f64)]) {
-    let key = |labels: &serde_json::Map<String, Value>| {
+fn sort(samples: &mut [Sample]) {
+    let key = |labels: &Map<String, Value>| {
         let mut labels: Vec<_> =
             labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         labels.sort();
@@ -213,7 +217,7 @@ fn sort(samples: &mut [(serde_json::Map<String, Value>, f64)]) {
 }
 
 /// Equal but for the rounding of sums.
-fn is_same(all: &Samples, own: &Samples) -> bool {
+fn is_same(all: Option<&[Sample]>, own: Option<&[Sample]>) -> bool {
     let (Some(all), Some(own)) = (all, own) else { return all.is_none() && own.is_none() };
     all.len() == own.len()
         && all.iter().zip(own).all(|((labels, value), (others, other))| {

@@ -126,7 +126,8 @@ fn values_are_those_of_the_rules_file() {
 
 #[test]
 fn what_a_field_cannot_have_is_named() {
-    let changes: [(fn(&mut Spec), &str, &str); 12] = [
+    type Change = (fn(&mut Spec), &'static str, &'static str);
+    let changes: [Change; 12] = [
         (|spec| spec.metric = "a/b".to_owned(), "spec.metric", "InvalidSpec"),
         (|spec| spec.metric = String::new(), "spec.metric", "InvalidSpec"),
         (|spec| spec.target = "widgets.x.io".to_owned(), "spec.target", "UnknownTarget"),
