@@ -119,6 +119,7 @@ const ROWS: &[(&str, &[Number])] = &[
             ("fallbacks/events.rs", "MOST_AUTOSCALERS", Count),
         ],
     ),
+    (
         "rules of teams that are kept",
         &[
             ("core/team_rules/inventory.rs", "MOST_OBJECTS", Count),
