@@ -32,7 +32,7 @@ use loadline::{
         samples::Index,
         selector::{Given, Selector},
         series::{self, SeriesSelector},
-        simulation::{self, Grid, Load, Model, Recorded, SYNC_MS, Variant, Workload},
+        simulation::{self, Grid, Load, Model, Recorded, SYNC_MS, Variant, Work, Workload},
         team_rules,
         template::{HeaderTemplate, QueryArguments, QueryTemplate, ResourceTemplate},
     },
@@ -429,7 +429,7 @@ fn explain(autoscaler: &HorizontalPodAutoscaler, spec: &Spec, documents: &Docume
     let selector = workload.as_ref().map(|workload| Selector::parse(&workload.selector));
     let pods = documents.pods("ide", &selector.and_then(Result::ok).unwrap_or_default());
     let values = pods.iter().map(|owned| (owned.pod.name.clone(), 1_500)).collect();
-    let found = hpa::Found { values: Ok(values), query: "up".to_owned(), history: None };
+    let found = hpa::Found::new(Ok(values), "up".to_owned(), None);
     let found = vec![found; spec.metrics.len()];
     for (metric, found) in spec.metrics.iter().zip(&found) {
         drop(hpa::target_steps(metric, found));
@@ -451,7 +451,10 @@ fn simulate(spec: &Spec) {
     for model in [Model::Fixed, Model::PerPod] {
         let loads = vec![load(model); spec.metrics.len()];
         let workload = Workload { replicas: 1, pod_start_ms: SYNC_MS, ..Workload::default() };
-        let timeline = simulation::run(spec, &loads, grid, &workload).expect("few replicas");
+        let mut progress = |_done: usize, _all: usize| {};
+        let mut work = Work::new(1, grid, &mut progress);
+        let timeline = simulation::run(spec, &loads, grid, &workload, &mut work);
+        let timeline = timeline.expect("few replicas");
         let most = spec.max_replicas.max(workload.replicas);
         let is_within = |sync: &simulation::Sync| (0..=most).contains(&sync.replicas);
         assert!(timeline.syncs.iter().all(is_within), "{timeline:?}");
