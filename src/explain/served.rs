@@ -218,6 +218,7 @@ pub(super) fn objects_of(facts: &Facts) -> plan::Objects {
 fn served(entry: &Entries, asked: &Asked) -> Served {
     let rule = entry.rule();
     let RuleBase { id, place, .. } = *rule.base();
+    let object = rule.base().object.clone();
     let series = entry.series().to_owned();
     match entry {
         Entries::Custom(entry) => {
@@ -235,6 +236,7 @@ fn served(entry: &Entries, asked: &Asked) -> Served {
                     |_| "readers may share a query for all objects".to_owned(),
                 ),
                 rule: id,
+                object,
                 place,
                 query_key: METRICS_QUERY,
                 aggregate: None,
@@ -249,6 +251,7 @@ fn served(entry: &Entries, asked: &Asked) -> Served {
                 namespace_label: label.map(ToString::to_string),
                 sharing: "the same for all readers with this selector".to_owned(),
                 rule: id,
+                object,
                 place,
                 query_key: METRICS_QUERY,
                 aggregate: Some(entry.rule.aggregate),

@@ -118,6 +118,7 @@ impl Explainer {
         let series = usage::series(&query);
         facts.served = Some(Served {
             rule: source.rule,
+            object: None,
             place: source.place,
             query_key: "containerQuery",
             aggregate: None,

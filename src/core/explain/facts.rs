@@ -185,6 +185,8 @@ pub struct ObjectsFacts {
 pub struct Served {
     /// The rule.
     pub rule: RuleId,
+    /// The object that it is, if it is one of a team: `MetricRule shop/queue-depth`.
+    pub object: Option<Arc<str>>,
     /// Where it is in its file.
     pub place: Place,
     /// The key of its query.

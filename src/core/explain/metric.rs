@@ -73,17 +73,15 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
 }
 
 fn rule(facts: &Facts, served: &Served) -> Step {
-    let Served { rule, place, series, label, namespace_label, .. } = served;
+    let Served { rule, object, place, series, label, namespace_label, .. } = served;
     let of = |label: &Option<String>, what: &str| {
         label.as_ref().map_or(String::new(), |label| format!(", {what} by the label `{label}`"))
     };
     let (metric, labels) =
         (&facts.asked.metric, of(label, "objects") + &of(namespace_label, "namespaces"));
-    let seen = if let Some(object) = &rule.object {
-        format!("{object} serves `{metric}`{labels}")
-    } else {
-        let (id, place) = (rule.id, rule.place);
-        format!("{id} at {place} serves `{metric}` from series `{series}`{labels}")
+    let seen = match object {
+        Some(object) => format!("{object} serves `{metric}`{labels}"),
+        None => format!("{rule} at {place} serves `{metric}` from series `{series}`{labels}"),
     };
     Step::good(name::RULE, seen)
 }

@@ -394,7 +394,7 @@ mod tests {
             ("a: {b: '1' c: 2}\n", "1:12: a comma or the closing bracket"),
             ("a: {b: \"1\"\n c: 2}\n", "2:2: a comma or the closing bracket"),
             ("a: [\n b\n", "1:4: this bracket is not closed"),
-            ("{\n  // c\n  \"a\": 1\n}\n", "2:3: `//` begins no comment here"),
+            ("a: 1\n// c\nb: 2\n", "2:1: `//` begins no comment here"),
             (
                 "a:\n- b: 1\n\u{a0} c: 2\n  d: 3\n",
                 "3:1: a blank in the indentation that is no space",

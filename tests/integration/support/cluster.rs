@@ -250,11 +250,6 @@ impl Kubernetes {
         *self.shared.discovery_fails.lock().expect("not poisoned") = status;
     }
 
-    /// The Events that there are.
-    pub(crate) fn events(&self) -> Vec<Value> {
-        self.shared.events.lock().expect("not poisoned").clone()
-    }
-
     /// Events are refused with this status from now on.
     pub(crate) fn refuse_events(&self, status: Option<u16>) {
         *self.shared.events_fail.lock().expect("not poisoned") = status;
@@ -331,8 +326,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             axum::Json(json!({"kind": kind, "apiVersion": "apiregistration.k8s.io/v1", "metadata": {"name": name}, "spec": spec, "status": status})).into_response()
         }
         ["apis", _, _, "namespaces", namespace, resource, name, "status"] => {
-            let mut patch = body(request).await;
-            let status = patch["status"].take();
+            let status = body(request).await["status"].take();
             let Some(object) = shared.content.patch_status(resource, namespace, name, &status)
             else {
                 return failure(404, "not found");

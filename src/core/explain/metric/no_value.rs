@@ -30,7 +30,7 @@ pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> 
             "take a number from it: `histogram_quantile(0.9, …)`, or `histogram_count(…)`",
         );
     }
-    if let Some(rule) = &served.rule.base().object {
+    if let Some(rule) = &served.object {
         return of_team(facts, rule, served, answer);
     }
     match &served.label {
