@@ -52,7 +52,7 @@ demo:
 
 # Fuzzing: each target for SECONDS, one after another. make fuzz TARGETS=rules SECONDS=3600. What is found is written to
 # fuzz/artifacts, new inputs to fuzz/corpus. Needs cargo-fuzz and a nightly toolchain.
-TARGETS ?= answer front_proxy kubeconfig path plan rules selector template
+TARGETS ?= answer enforce front_proxy kubeconfig path plan rules selector template
 SECONDS ?= 600
 fuzz:
 	@set -e; for target in $(TARGETS); do \

@@ -23,7 +23,8 @@ use loadline::{
         rules,
         samples::Index,
         selector::{Given, Selector},
-        series::{Matcher, SeriesSelector},
+        series::{self, SeriesSelector},
+        team_rules,
         template::{HeaderTemplate, QueryArguments, QueryTemplate, ResourceTemplate},
     },
     kubeconfig,
@@ -33,7 +34,10 @@ use loadline::{
         path::{self as paths, Name, UsagePath},
     },
 };
-use promql_parser::parser::parse;
+use promql_parser::{
+    label::{MatchOp, Matcher},
+    parser::{Expr, VectorSelector, parse},
+};
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 /// Names that stand for any: nothing else writes them.
@@ -199,12 +203,54 @@ pub fn plan(data: &[u8]) {
 /// A series selector that is narrowed has one matcher more, and else the same.
 fn narrow(text: &str) {
     let selector = SeriesSelector::new(text);
-    let Some(narrowed) = selector.narrowed(&[Matcher::carries("a label")]) else { return };
+    let Some(narrowed) = selector.narrowed(&[series::Matcher::carries("a label")]) else { return };
     let narrowed = SeriesSelector::new(&narrowed);
     let before = selector.matchers().expect("it was understood when it was narrowed");
     let after = narrowed.matchers().expect("what is narrowed is a selector");
     assert_eq!(after.len(), before.len() + 1, "{}", narrowed.text());
     assert!(before.iter().all(|matcher| after.contains(matcher)), "{}", narrowed.text());
+}
+
+/// A query of a team: one that is accepted requires the namespace in each selector, whatever was written.
+pub fn enforce(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    let Ok(enforced) = team_rules::enforce(text, "namespace", "shop") else { return };
+    let tree = parse(&enforced.query).expect("a query that is understood");
+    let mut selectors = Vec::new();
+    selectors_of(&tree, &mut selectors);
+    assert_eq!(selectors.len(), enforced.selectors.len());
+    for selector in selectors {
+        assert!(selector.matchers.or_matchers.is_empty(), "{}", enforced.query);
+        let is_own = |matcher: &Matcher| {
+            matcher.op == MatchOp::Equal && matcher.name == "namespace" && matcher.value == "shop"
+        };
+        assert!(selector.matchers.matchers.iter().any(is_own), "{}", enforced.query);
+    }
+    assert_eq!(team_rules::enforce(&enforced.query, "namespace", "shop"), Ok(enforced));
+}
+
+/// All selectors of a query.
+fn selectors_of<'e>(query: &'e Expr, found: &mut Vec<&'e VectorSelector>) {
+    match query {
+        Expr::VectorSelector(selector) => found.push(selector),
+        Expr::MatrixSelector(matrix) => found.push(&matrix.vs),
+        Expr::Aggregate(aggregate) => {
+            if let Some(parameter) = &aggregate.param {
+                selectors_of(parameter, found);
+            }
+            selectors_of(&aggregate.expr, found);
+        }
+        Expr::Binary(binary) => {
+            selectors_of(&binary.lhs, found);
+            selectors_of(&binary.rhs, found);
+        }
+        Expr::Call(call) => call.args.args.iter().for_each(|one| selectors_of(one, found)),
+        Expr::Unary(unary) => selectors_of(&unary.expr, found),
+        Expr::Paren(paren) => selectors_of(&paren.expr, found),
+        Expr::Subquery(subquery) => selectors_of(&subquery.expr, found),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) => {}
+        Expr::Extension(_) => panic!("the parser makes none"),
+    }
 }
 
 /// The answers of a backend: nothing of them is lost, and each sample is found.

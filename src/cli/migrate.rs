@@ -1,6 +1,7 @@
 //! `loadline migrate`.
 
 use std::{
+    fs::File,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,8 +15,8 @@ use super::flags::UsageError;
 use crate::{
     core::{
         explain::workload::Documents,
-        migrate::{self, Migration, Settings},
-        rules::http_url,
+        migrate::{self, Migration, Note, Settings},
+        rules::{self, http_url},
         yaml,
     },
     explain::files,
@@ -76,6 +77,8 @@ enum Origin {
     Keda,
     /// HorizontalPodAutoscalers with annotations of kube-metrics-adapter
     KubeMetricsAdapter,
+    /// A rules file: proposes the rules of the team of --namespace
+    Rules,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -96,6 +99,13 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         aliases: flags.additional_prometheus_server.iter().cloned().collect(),
     };
     let paths: Vec<_> = flags.files.iter().chain(&flags.more).collect();
+    let (migrate, kind): (fn(_, &_) -> _, _) = match flags.from {
+        Origin::Keda => (migrate::keda, "ScaledObject"),
+        Origin::KubeMetricsAdapter => {
+            (migrate::kube_metrics_adapter, "HorizontalPodAutoscaler of kube-metrics-adapter")
+        }
+        Origin::Rules => return team_rules(flags, &paths),
+    };
     let documents = if paths.is_empty() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(of_cluster(flags))?
@@ -106,13 +116,7 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         }
         all.into_values()
     };
-    let (migration, kind) = match flags.from {
-        Origin::Keda => (migrate::keda(documents, &settings), "ScaledObject"),
-        Origin::KubeMetricsAdapter => (
-            migrate::kube_metrics_adapter(documents, &settings),
-            "HorizontalPodAutoscaler of kube-metrics-adapter",
-        ),
-    };
+    let migration: Migration = migrate(documents, &settings);
     if migration.objects() == 0 {
         return Err(UsageError(format!("there is no {kind}")).into());
     }
@@ -120,35 +124,76 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 fn print(form: Form, migration: &Migration) -> anyhow::Result<ExitCode> {
-    let mut stderr = anstream::stderr();
-    for note in migration.notes() {
-        // A closed standard error leaves the comments and the exit code.
-        writeln!(stderr, "{note}").unwrap_or_default();
-    }
     let text = match form {
         Form::Manifests => migration.manifests_yaml(),
         Form::Hpa => migration.autoscalers_yaml(),
         Form::Rules => migration.rules_yaml(),
     };
+    write(migration.notes(), &text, migration.is_whole())
+}
+
+/// Proposes the rules of a team.
+fn team_rules(flags: &Flags, paths: &[&PathBuf]) -> anyhow::Result<ExitCode> {
+    let Some(namespace) = &flags.namespace else {
+        return Err(
+            UsageError("--namespace is required: whose rules are wanted?".to_owned()).into()
+        );
+    };
+    let [path] = paths else {
+        return Err(UsageError("one rules file is required: -f FILE".to_owned()).into());
+    };
+    if !matches!(flags.output, Form::Manifests) {
+        return Err(UsageError("rules of teams are manifests: omit --output".to_owned()).into());
+    }
+    let text = text_of(path).map_err(UsageError)?;
+    let rules = rules::load(&text).map_err(|problems| {
+        let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+        UsageError(format!("{}: {problem}", path.display()))
+    })?;
+    let proposed = migrate::team_rules(&rules, namespace);
+    if proposed.notes().is_empty() && proposed.manifests().next().is_none() {
+        return Err(UsageError("there is no rule".to_owned()).into());
+    }
+    write(proposed.notes(), &proposed.manifests_yaml(), proposed.is_whole())
+}
+
+/// Writes the notes and the text, and says by the exit code whether all has moved.
+fn write(notes: &[Note], text: &str, is_whole: bool) -> anyhow::Result<ExitCode> {
+    let mut stderr = anstream::stderr();
+    for note in notes {
+        // A closed standard error leaves the comments and the exit code.
+        writeln!(stderr, "{note}").unwrap_or_default();
+    }
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         anyhow::bail!("standard output: {error}");
     }
-    Ok(ExitCode::from(u8::from(!migration.is_whole())))
+    Ok(ExitCode::from(u8::from(!is_whole)))
 }
 
 fn of_file(path: &Path) -> Result<Documents, String> {
     if path.as_os_str() != "-" {
         return files::documents(path);
     }
-    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX);
+    files::documents_of(&text_of(path)?).map_err(|error| format!("<stdin>: {error}"))
+}
+
+/// The text of a file, or of standard input.
+fn text_of(path: &Path) -> Result<String, String> {
+    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
-    let read = io::stdin().lock().take(limit.saturating_add(1)).read_to_string(&mut text);
-    read.map_err(|error| format!("<stdin>: {error}"))?;
+    let (name, read) = if path.as_os_str() == "-" {
+        ("<stdin>".to_owned(), io::stdin().lock().take(limit).read_to_string(&mut text))
+    } else {
+        let file = File::open(path);
+        let read = file.and_then(|file| file.take(limit).read_to_string(&mut text));
+        (path.display().to_string(), read)
+    };
+    read.map_err(|error| format!("{name}: {error}"))?;
     if text.len() > yaml::MAX_BYTES {
-        return Err(format!("<stdin>: more than {} bytes", yaml::MAX_BYTES));
+        return Err(format!("{name}: more than {} bytes", yaml::MAX_BYTES));
     }
-    files::documents_of(&text).map_err(|error| format!("<stdin>: {error}"))
+    Ok(text)
 }
 
 /// The objects of a cluster, with the rights of the user.
@@ -167,7 +212,8 @@ async fn of_cluster(flags: &Flags) -> anyhow::Result<Vec<Value>> {
                 ("clustertriggerauthentications", "ClusterTriggerAuthentication"),
             ],
         ),
-        Origin::KubeMetricsAdapter => {
+        // Rules are in a file.
+        Origin::KubeMetricsAdapter | Origin::Rules => {
             (("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"), &[])
         }
     };

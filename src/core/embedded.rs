@@ -19,6 +19,8 @@ pub struct Carried {
 pub struct Found {
     /// The rules files, in the order of the text.
     pub files: Vec<Carried>,
+    /// The manifests that are rules of teams.
+    pub team_rules: Vec<Node>,
     /// Why the text, or a part of it that should have rules, cannot be read; or that there are no rules at all.
     pub problems: Vec<YamlError>,
     /// Why texts cannot be read of which nothing says that they should have rules.
@@ -103,6 +105,10 @@ pub fn one(text: &str) -> Result<Carried, Vec<YamlError>> {
     let Found { files, mut problems, .. } = find(text);
     let mut files = files.into_iter();
     let first = files.next();
+    if first.is_none() && problems.is_empty() {
+        let message = "rules of teams are objects of the cluster, and no rules file";
+        problems.push(YamlError::new(Place::START, message));
+    }
     if let Some(second) = files.next() {
         let message = "a second rules file in this one, and only one can be used";
         problems.push(YamlError::new(second.rules.place, message));
@@ -152,7 +158,8 @@ impl Found {
             return self.problems.push(YamlError::new(rules.place, message));
         }
         let is_near = |key: &Key| {
-            let mut known = SECTIONS.iter().map(|(_, known)| *known).chain(["backends"]);
+            let mut known =
+                SECTIONS.iter().map(|(_, known)| *known).chain(["backends", "teamRules"]);
             known.any(|known| strsim::damerau_levenshtein(known, &key.text) <= 2)
         };
         // An empty mapping is an empty file.
@@ -164,7 +171,7 @@ impl Found {
     }
 
     fn say_if_empty(&mut self, place: Place) {
-        if !self.files.is_empty() || !self.problems.is_empty() {
+        if !self.files.is_empty() || !self.problems.is_empty() || !self.team_rules.is_empty() {
             return;
         }
         self.problems.append(&mut self.unread);
@@ -193,6 +200,9 @@ impl Found {
 
     fn manifest(&mut self, node: &Node, text: &str, depth: usize) {
         let Some(kind) = kind(node) else { return };
+        if is_team_rule(node, kind) {
+            return self.team_rules.push(node.clone());
+        }
         self.kinds.push(kind.to_owned());
         for carrier in carriers(kind) {
             for held in at(node, carrier.path) {
@@ -302,6 +312,12 @@ impl Found {
 fn kind(node: &Node) -> Option<&str> {
     let is_manifest = node.get("apiVersion").is_some() || node.get("rules").is_none();
     node.get("kind").filter(|_| is_manifest)?.text()
+}
+
+/// Whether a manifest is a rule of a team.
+fn is_team_rule(node: &Node, kind: &str) -> bool {
+    let version = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    version.starts_with("loadline.dev/") && ["MetricRule", "ClusterMetricRule"].contains(&kind)
 }
 
 fn carriers(kind: &str) -> impl Iterator<Item = &'static Carrier> {

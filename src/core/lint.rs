@@ -22,6 +22,7 @@ mod selectors;
 mod sharing;
 mod sides;
 mod targets;
+mod teams;
 mod values;
 mod written;
 
@@ -94,17 +95,24 @@ pub fn check(text: &str) -> Vec<Finding> {
 
 /// [`check`] for a server with these flags.
 pub fn check_with(text: &str, policy: &CredentialPolicy) -> Vec<Finding> {
-    let Found { files, problems, .. } = embedded::find(text);
+    let Found { files, problems, team_rules, .. } = embedded::find(text);
     let refused = |problem: &Problem| {
         let help = "correct it: a file with such a problem is refused as a whole";
         error("invalid-file", problem, help)
     };
     let mut findings: Vec<_> = problems.into_iter().map(|error| refused(&error.into())).collect();
+    let mut teams = None;
     for carried in files {
         match rules::compile(&carried.rules) {
-            Ok(rules) => check_carried(carried, &rules, Some(policy), &mut findings),
+            Ok(rules) => {
+                check_carried(carried, &rules, Some(policy), &mut findings);
+                teams = Some(rules.teams);
+            }
             Err(problems) => findings.extend(problems.iter().map(refused)),
         }
+    }
+    for manifest in team_rules {
+        teams::check(manifest, teams.as_ref(), &mut findings);
     }
     findings.sort_by_key(|finding| (finding.place, finding.severity));
     findings

@@ -1,5 +1,5 @@
 //! What others scale with, as HorizontalPodAutoscalers and rules of ours: KEDA's `ScaledObjects`, and the annotations of
-//! kube-metrics-adapter.
+//! kube-metrics-adapter. And rules of the rules file, as rules of teams.
 //!
 //! No field is dropped in silence. [`Fields`] hands each out once, and what nobody has taken is reported.
 
@@ -10,6 +10,7 @@ mod keda;
 mod notes;
 mod output;
 mod query;
+mod teams;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use super::excerpt::excerpt;
 use fields::Fields;
 use notes::Notes;
 pub use notes::{Level, Note};
+pub use teams::{TeamRules, team_rules};
 
 /// What the manifests do not say.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,7 @@
 
 mod claims;
 mod compile;
+mod crd;
 mod enforce;
 mod inventory;
 mod object;
@@ -14,6 +15,7 @@ mod status;
 
 pub use claims::{Claimant, Rank};
 pub use compile::{Provides, Refused, TeamRule, compile};
+pub use crd::definition;
 pub use enforce::{Enforced, MAX_QUERY, NotEnforced, enforce};
 pub use inventory::{Counts, Inventory, Job, Key, Received, Report};
 pub use object::{EXTERNAL, Object, Spec};

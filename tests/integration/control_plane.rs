@@ -14,5 +14,6 @@ mod registration;
 mod replacement;
 mod rollout;
 pub(crate) mod set_up;
+mod team_definitions;
 mod team_rules;
 mod usage;

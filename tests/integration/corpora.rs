@@ -26,4 +26,4 @@ macro_rules! replayed {
     )+};
 }
 
-replayed!(answer front_proxy kubeconfig path plan rules selector template);
+replayed!(answer enforce front_proxy kubeconfig path plan rules selector template);

@@ -44,6 +44,7 @@ const RUN: &[&str] = &[
     "docs/install.md",
     "docs/outage.md",
     "docs/several-prometheus.md",
+    "docs/team-rules.md",
 ];
 
 fn root() -> &'static Path {

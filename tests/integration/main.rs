@@ -95,6 +95,8 @@ mod status_page;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod team_isolation;
+#[cfg(test)]
 mod team_rules;
 #[cfg(test)]
 mod traces;

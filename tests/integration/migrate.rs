@@ -201,3 +201,29 @@ fn what_is_printed_passes_check() {
     let hpa = String::from_utf8(output.stdout).unwrap();
     assert!(hpa.contains("HorizontalPodAutoscaler") && !hpa.contains("ConfigMap"), "{hpa}");
 }
+
+#[test]
+fn rules_of_a_team_pass_check() {
+    let labels = "resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}";
+    let query = "metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'";
+    let whole = format!("rules:\n- seriesQuery: requests_total\n  {labels}\n  {query}\n");
+    let partial = format!("{whole}- seriesQuery: '{{__name__=~\"^a\"}}'\n  {labels}\n  {query}\n");
+    let files = [("whole.yaml", &*whole), ("partial.yaml", &*partial)];
+    let team = |file, more: &[&str]| {
+        let arguments = [&["rules", "-f", file, "--namespace=shop"], more].concat();
+        migrate(&arguments, &files, "")
+    };
+    let output = team("whole.yaml", &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let rules = String::from_utf8(output.stdout).unwrap();
+    assert!(rules.contains("kind: MetricRule") && rules.contains("namespace: shop"), "{rules}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yaml"), &rules).unwrap();
+    let mut check = loadline(&["check", "--strict", "-c", "rules.yaml"]);
+    let checked = check.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}\n{rules}");
+    assert_eq!(team("partial.yaml", &[]).status.code(), Some(1));
+    assert_eq!(team("whole.yaml", &["-o", "hpa"]).status.code(), Some(2));
+    let nobody = migrate(&["rules", "-f", "whole.yaml"], &files, "");
+    assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
+}

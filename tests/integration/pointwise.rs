@@ -3,9 +3,9 @@
 //! A longer search: `POINTWISE_SECONDS=3600 cargo test --test integration pointwise:: -- --nocapture`, or `POINTWISE_CASES`. One
 //! case again: `POINTWISE_SEED`, as a failure prints it.
 
-mod chance;
-mod expressions;
-mod samples;
+pub(crate) mod chance;
+pub(crate) mod expressions;
+pub(crate) mod samples;
 
 use std::{
     collections::BTreeMap,

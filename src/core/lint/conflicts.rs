@@ -139,7 +139,8 @@ fn unused_backends(rules: &RuleSet, report: &mut Report<'_>) {
         .map(|rule| report.written.text(&rule.key("prometheus")).to_owned())
         .collect();
     for (position, backend) in rules.backends.iter().enumerate() {
-        if !named.iter().any(|name| **name == *backend.name) {
+        // Which rules of teams name it is not in the file.
+        if !backend.team_rules && !named.iter().any(|name| **name == *backend.name) {
             let message = format!("no rule names the backend `{}`", backend.name);
             let help = format!(
                 "say `prometheus: {}` in the rules that it is for, or take it away",

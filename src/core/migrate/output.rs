@@ -4,10 +4,36 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Migration, Note};
+use super::{Level, Migration, Note, TeamRules};
 
 /// The name of the ConfigMap that carries the rules.
 const CONFIG_MAP: &str = "loadline-migrated";
+
+impl TeamRules {
+    /// The objects, each after what it comes from and the notes about that.
+    pub fn manifests_yaml(&self) -> String {
+        let mut text = String::new();
+        let mut told: Option<&str> = None;
+        let is_proposed =
+            |note: &&Note| self.rules.iter().any(|(source, _)| *source == note.object);
+        text.push_str(&comments(self.notes.iter().filter(|note| !is_proposed(note))));
+        for (source, manifest) in &self.rules {
+            text.push_str("---\n");
+            text.push_str(&comment(&format!("From {source}.")));
+            if told != Some(source) {
+                text.push_str(&comments(self.notes.iter().filter(|note| note.object == *source)));
+            }
+            told = Some(source);
+            text.push_str(&yaml(manifest));
+        }
+        text
+    }
+
+    /// Whether everything has moved.
+    pub fn is_whole(&self) -> bool {
+        self.notes.iter().all(|note| note.level == Level::Note)
+    }
+}
 
 impl Migration {
     /// The `HorizontalPodAutoscalers`, each after the notes about what it comes from.

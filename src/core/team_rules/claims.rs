@@ -40,3 +40,30 @@ impl Claimant {
         &self.name.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_of_the_namespace_prevails_and_then_the_oldest() {
+        let claimant = |rank, second, name: &str| {
+            Claimant::new(rank, Timestamp::from_second(second).unwrap(), name)
+        };
+        let order = [
+            claimant(Rank::Namespace, 1, "MetricRule shop/b"),
+            claimant(Rank::Namespace, 2, "MetricRule shop/a"),
+            claimant(Rank::Namespace, 2, "MetricRule shop/c"),
+            claimant(Rank::Cluster, 0, "ClusterMetricRule z"),
+            claimant(Rank::Cluster, 1, "ClusterMetricRule a"),
+            claimant(Rank::File, 0, "rules[0]"),
+        ];
+        for (at, first) in order.iter().enumerate() {
+            for second in &order[at + 1..] {
+                assert!(first > second, "{first:?} {second:?}");
+            }
+        }
+        assert_eq!(&**order.iter().max().unwrap().name(), "MetricRule shop/b");
+        assert_eq!(order[3].rank(), Rank::Cluster);
+    }
+}

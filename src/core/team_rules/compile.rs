@@ -337,3 +337,6 @@ fn fingerprint(name: &str, object: &Object, query: &str, options: &QueryOptions)
     let rule = Fingerprint::of_texts(&texts);
     options.backend.as_ref().map_or(rule, |backend| rule.with(backend.fingerprint))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,14 +13,15 @@
 //!   Alternatives (`{a="b" or c="d"}`) are no conjunction, and are refused.
 //! - The returned text is not the text of the team. It is written from the syntax tree ([`write`]), in a small part of the
 //!   language that all backends read in the same way: strings are in double quotes and escaped, operators are in parentheses,
-//!   and there are no comments. Text that a backend would read in another way than the parser here never gets to it.
+//!   and there are no comments. Text that a backend would read in another way than the parser here never gets to it: the parser
+//!   ends a string in back quotes elsewhere than Prometheus, for one.
 //! - The returned text is parsed again. It is refused if the tree differs or if a selector in it lacks the matcher.
 //!
 //! The value of an enforced query may be empty or absent because there are no such series. `absent(x)` becomes
 //! `absent(x{namespace="shop"})`, and says nothing about the series of others.
 //!
 //! What a result says about its namespace is true, too: a query that writes the label by `label_replace`, `label_join` or
-//! `count_values` is refused. An operator that copies the label from one side to the other copies the same value.
+//! `count_values` is refused, and `absent` of a selector with another matcher of the label, which may become the label. An operator that copies the label from one side to the other copies the same value.
 
 mod scan;
 mod verify;
@@ -77,6 +78,14 @@ pub enum NotEnforced {
         /// What is there instead.
         text: String,
     },
+    /// It has a regular expression that is too large, or none.
+    #[error("the regular expression {pattern} is {reason}")]
+    Pattern {
+        /// The beginning of it, with its quotes.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// It has a function that is not among those that read nothing but their arguments.
     #[error(
         "the function `{function}` is not allowed: it may read series that no selector of the query names"
@@ -130,7 +139,7 @@ pub fn enforce(query: &str, label: &str, namespace: &str) -> Result<Enforced, No
         return Err(NotEnforced::TooLarge { most: MAX_QUERY, what: "bytes" });
     }
     let understood = |reason: String| NotEnforced::NotUnderstood { reason: excerpt(&reason, SAID) };
-    let tree = parse(&scan::without_comments(query)?).map_err(understood)?;
+    let tree = parse(&scan::readable(query)?).map_err(understood)?;
     let enforced = write::enforced(&tree, label, namespace)?;
     let again = parse(&enforced.query).map_err(|_differs| NotEnforced::Differs)?;
     if !verify::every_selector_requires(&again, label, namespace)

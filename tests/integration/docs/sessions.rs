@@ -109,3 +109,9 @@ async fn several_prometheus() {
     let ports = vec![("9090", port(&one)), ("9091", port(&other))];
     Session::start(ports).run(&page("docs/several-prometheus.md")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make test-docs runs it"]
+async fn rules_by_teams() {
+    Session::start(Vec::new()).run(&page("docs/team-rules.md")).await;
+}

@@ -17,7 +17,7 @@ use crate::support::schema::{is_within, reread};
 const OTHER_KINDS: &[&str] =
     &["Kustomization", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor"];
 
-const RULES_FILE: &[&str] = &["rules", "externalRules", "resourceRules", "backends"];
+const RULES_FILE: &[&str] = &["rules", "externalRules", "resourceRules", "backends", "teamRules"];
 
 /// Of a kustomization that does not say that it is one.
 const KUSTOMIZATION: &[&str] =
@@ -55,6 +55,7 @@ fn one(document: &Value, text: &str, values: &Value) -> Vec<String> {
     let only = |known: &[&str]| keys.keys().all(|key| known.contains(&key.as_str()));
     match document.get("kind").and_then(Value::as_str) {
         Some(kind) if OTHER_KINDS.contains(&kind) => Vec::new(),
+        Some("MetricRule" | "ClusterMetricRule") => rules(text),
         Some(kind) => manifest(kind, document).into_iter().collect(),
         None if only(RULES_FILE) && !document["rules"].is_object() => rules(text),
         None if only(KUSTOMIZATION) || only(PROMETHEUS) => Vec::new(),

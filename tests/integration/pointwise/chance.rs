@@ -1,10 +1,10 @@
 //! Chance that can be repeated.
 
 /// A generator of numbers, the same for the same seed (`SplitMix64`).
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Seeds next to each other must not give the same numbers, shifted by one.
         Self(Self(seed).next())
     }
@@ -18,21 +18,21 @@ impl Chance {
     }
 
     /// One of `0..limit`.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit).expect("64 bits");
         usize::try_from(self.next() % limit).expect("less than the limit")
     }
 
-    pub(super) fn percent(&mut self, percent: usize) -> bool {
+    pub(crate) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub(super) fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.below(choices.len())]
     }
 
     /// Some of the choices in their order, each with this chance.
-    pub(super) fn some<'a>(&mut self, choices: &[&'a str], percent: usize) -> Vec<&'a str> {
+    pub(crate) fn some<'a>(&mut self, choices: &[&'a str], percent: usize) -> Vec<&'a str> {
         choices.iter().copied().filter(|_| self.percent(percent)).collect()
     }
 }

@@ -43,7 +43,7 @@ const OVER_TIME: [&str; 15] = [
 const AGGREGATIONS: [&str; 8] = ["sum", "avg", "max", "min", "count", "group", "stddev", "stdvar"];
 
 /// A template for a vector: one of anything, or one of a few operators between vectors that match each other often.
-pub(super) fn template(chance: &mut Chance) -> String {
+pub(crate) fn template(chance: &mut Chance) -> String {
     if chance.percent(50) {
         let depth = 1 + chance.below(4);
         return vector(chance, depth);

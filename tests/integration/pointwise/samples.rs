@@ -4,19 +4,19 @@ use std::fmt::Write as _;
 
 use super::chance::Chance;
 
-pub(super) const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 
 /// The last has no series.
-pub(super) const PODS: [&str; 6] = ["p-0", "p-1", "p-2", "p-3", "p-4", "p-9"];
+pub(crate) const PODS: [&str; 6] = ["p-0", "p-1", "p-2", "p-3", "p-4", "p-9"];
 
 /// When queries are evaluated, in seconds.
-pub(super) const NOW: &str = "1700003580";
+pub(crate) const NOW: &str = "1700003580";
 
 const START: u64 = 1_700_000_000;
 const STEPS: u64 = 60;
 
 /// The samples in the format of OpenMetrics. Values are small numbers, so that some are equal.
-pub(super) fn openmetrics() -> String {
+pub(crate) fn openmetrics() -> String {
     let mut text = String::new();
     let mut chance = Chance::new(7);
     let mut pods = Vec::new();

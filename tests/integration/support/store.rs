@@ -116,6 +116,28 @@ impl Store {
         store
     }
 
+    /// A VictoriaMetrics that scrapes nothing and has these samples, as in [`Store::stored`].
+    pub(crate) async fn stored_by_victoria_metrics(samples: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new("victoria-metrics");
+        command
+            .arg(format!("-storageDataPath={}", folder.path().join("data").display()))
+            .args(["-retentionPeriod=100y", &format!("-httpListenAddr={ANY_PORT}")]);
+        let store = Self::run(command, "apt-get install victoria-metrics", folder).await;
+        // OpenMetrics has seconds, and what is imported milliseconds.
+        let lines = samples.lines().filter(|line| !line.starts_with('#'));
+        let body: String = lines.map(|line| format!("{line}000\n")).collect();
+        let send = async |path: &str, body: String| {
+            let url = format!("{}/{path}", store.url);
+            let response = store.client.post(url).body(body).send().await.ok()?;
+            response.status().is_success().then_some(())
+        };
+        let imported = async || send("api/v1/import/prometheus", body.clone()).await;
+        until("the samples are imported", imported).await;
+        until("they are seen", async || send("internal/force_flush", String::new()).await).await;
+        store
+    }
+
     /// Starts a command that is to listen at [`ANY_PORT`].
     async fn run(command: Command, missing: &str, folder: TempDir) -> Self {
         let program = command.get_program();

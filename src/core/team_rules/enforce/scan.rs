@@ -1,29 +1,53 @@
-//! What has to be known of a text before it is parsed.
+//! What a text has to be before it is parsed. The parser panics at large numbers of seconds in the place of a duration, compiles
+//! every regular expression, however large, and reads escapes in back quotes, where Prometheus knows none.
+
+use promql_parser::util::unquote_string;
+use regex::{Error, RegexBuilder};
 
 use super::NotEnforced;
 use crate::core::{
     duration,
     excerpt::{NAME, excerpt},
+    go_quote::quote,
     names,
 };
 
-/// The query without its comments. Refuses a range, step or offset without a unit: the parser fails on large ones.
-pub(super) fn without_comments(query: &str) -> Result<String, NotEnforced> {
+/// The most regular expressions of a query.
+const MAX_PATTERNS: usize = 50;
+
+/// What one of them may take when it is compiled, in bytes.
+const MAX_PATTERN_SIZE: usize = 128 << 10;
+
+/// The query without its comments, and with double quotes in place of back quotes, if it can be given to the parser.
+pub(super) fn readable(query: &str) -> Result<String, NotEnforced> {
     let mut out = String::with_capacity(query.len());
     let mut rest = query;
     let mut is_after_offset = false;
+    let mut patterns = 0;
     while let Some(first) = rest.chars().next() {
         let length = match first {
-            '"' | '\'' | '`' => names::string_length(rest, first).unwrap_or(rest.len()),
-            '#' => rest.find(['\n', '\r']).unwrap_or(rest.len()),
-            '[' => rest.find(']').unwrap_or(rest.len()),
-            first if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
-            first => first.len_utf8(),
+            '"' | '\'' | '`' => names::string_length(rest, first),
+            '#' => rest.find(['\n', '\r']),
+            '[' => rest.find(']'),
+            first if is_word(first) => rest.find(|c| !is_word(c)),
+            first => Some(first.len_utf8()),
         };
+        let length = length.unwrap_or(rest.len());
         let (token, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         rest = after;
         match first {
             '#' => continue,
+            '`' => {
+                let unended =
+                    || NotEnforced::NotUnderstood { reason: "a string does not end".to_owned() };
+                let inner = token.strip_prefix('`').and_then(|token| token.strip_suffix('`'));
+                string(&quote(inner.ok_or_else(unended)?), &mut out, &mut patterns)?;
+                continue;
+            }
+            '"' | '\'' => {
+                string(token, &mut out, &mut patterns)?;
+                continue;
+            }
             '[' => token.trim_start_matches('[').split(':').try_for_each(in_brackets)?,
             first if is_word(first) => {
                 if is_after_offset {
@@ -38,6 +62,20 @@ pub(super) fn without_comments(query: &str) -> Result<String, NotEnforced> {
         out.push_str(token);
     }
     Ok(out)
+}
+
+/// Adds a string, which is a regular expression behind `=~` and `!~`.
+fn string(token: &str, out: &mut String, patterns: &mut usize) -> Result<(), NotEnforced> {
+    if out.trim_end().ends_with('~') {
+        *patterns += 1;
+        if *patterns > MAX_PATTERNS {
+            let what = "regular expressions";
+            return Err(NotEnforced::TooLarge { most: MAX_PATTERNS, what });
+        }
+        pattern(token)?;
+    }
+    out.push_str(token);
+    Ok(())
 }
 
 fn is_word(c: char) -> bool {
@@ -60,5 +98,23 @@ fn is_duration(text: &str) -> Result<(), NotEnforced> {
     match duration::parse_prometheus(text) {
         Ok(duration) if !duration.is_zero() => Ok(()),
         _ => Err(NotEnforced::Duration { text: excerpt(text, NAME) }),
+    }
+}
+
+/// Whether a string is a regular expression that is not too large.
+fn pattern(string: &str) -> Result<(), NotEnforced> {
+    let refused = |reason| NotEnforced::Pattern { pattern: excerpt(string, NAME), reason };
+    // Other escapes are errors, and those of characters beyond ASCII panic.
+    let mut characters = string.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && !characters.next().is_some_and(|escaped| escaped.is_ascii()) {
+            return Err(refused("not a string"));
+        }
+    }
+    let text = unquote_string(string).map_err(|_reason| refused("not a string"))?;
+    match RegexBuilder::new(&text).size_limit(MAX_PATTERN_SIZE).build() {
+        Ok(_) => Ok(()),
+        Err(Error::CompiledTooBig(_)) => Err(refused("too large when compiled")),
+        Err(_) => Err(refused("not understood")),
     }
 }

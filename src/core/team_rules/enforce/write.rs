@@ -28,8 +28,14 @@ pub(super) fn enforced(
     label: &str,
     namespace: &str,
 ) -> Result<Enforced, NotEnforced> {
-    let mut writer =
-        Writer { label, namespace, out: String::new(), selectors: Vec::new(), depth: 0 };
+    let mut writer = Writer {
+        label,
+        namespace,
+        out: String::new(),
+        selectors: Vec::new(),
+        depth: 0,
+        absent: None,
+    };
     writer.expression(query)?;
     Ok(Enforced { query: writer.out, selectors: writer.selectors })
 }
@@ -40,6 +46,8 @@ struct Writer<'a> {
     out: String,
     selectors: Vec<String>,
     depth: usize,
+    /// The function around that takes the labels of its result from matchers.
+    absent: Option<&'static str>,
 }
 
 impl Writer<'_> {
@@ -131,6 +139,12 @@ impl Writer<'_> {
             if matcher.name.starts_with("__") && !KNOWN_LABELS.contains(&matcher.name.as_str()) {
                 return Err(NotEnforced::Reserved { label: matcher.name.clone() });
             }
+            if let Some(function) = self.absent
+                && matcher.name == self.label
+                && !self.is_own(matcher)
+            {
+                return Err(NotEnforced::Writes { function, label: self.label.to_owned() });
+            }
             if !self.is_own(matcher) {
                 let (name, value) = (names::label(&matcher.name), quote(&matcher.value));
                 let _infallible = write!(text, ",{name}{}{value}", matcher.op);
@@ -172,10 +186,9 @@ impl Writer<'_> {
         let function = call.func.name;
         let written = match (works(function), function) {
             (Works::Elementwise | Works::OnBuckets, _)
-            | (
-                Works::Unknown,
-                "absent" | "absent_over_time" | "pi" | "scalar" | "time" | "vector",
-            ) => None,
+            | (Works::Unknown, "pi" | "scalar" | "time" | "vector") => None,
+            (Works::Unknown, "absent") => return self.absent("absent", call),
+            (Works::Unknown, "absent_over_time") => return self.absent("absent_over_time", call),
             (Works::LabelReplace, _) => Some("label_replace"),
             (Works::LabelJoin, _) => Some("label_join"),
             (Works::Unknown, _) => {
@@ -188,6 +201,15 @@ impl Writer<'_> {
         }
         self.out.push_str(function);
         self.list(arguments.iter().map(|argument| &**argument))
+    }
+
+    /// Writes a call whose result has the labels of matchers. Of two matchers of one label backends take either.
+    fn absent(&mut self, function: &'static str, call: &Call) -> Result<(), NotEnforced> {
+        let around = self.absent.replace(function);
+        self.out.push_str(function);
+        self.list(call.args.args.iter().map(|argument| &**argument))?;
+        self.absent = around;
+        Ok(())
     }
 
     /// Refuses what writes the label of the namespace.
