@@ -406,7 +406,7 @@ async fn a_metric_of_a_team_is_explained_by_its_rule() {
     cluster.apply(rule("shop", "escape", 0, &escapes));
     serves(&app, "namespaces/shop/orders", &["3", "4"]).await;
     let explained = async |metric: &str, selector: &str| {
-        let path = format!("namespaces/shop/explanations/{metric}?labelSelector={selector}");
+        let path = format!("namespaces/shop/explanations/{metric}?metricLabelSelector={selector}");
         app.get(&external(&path)).await.body
     };
     let whole = explained("orders", "").await;
