@@ -155,7 +155,7 @@ fn spec(kind: TeamRuleKind) -> Value {
         "onEmpty": ruled(
             "What becomes of objects without a sample, and of an external metric without one: `omit` (the default), `zero`, or a value such as `500m`.",
             MAX_NUMBER,
-            "self == 'omit' || self == 'zero' || (isQuantity(self) && sign(quantity(self)) >= 0)",
+            "self == 'omit' || self == 'zero' || (isQuantity(self) && !quantity(self).isLessThan(quantity('0')))",
             "`omit`, `zero` or a quantity that is not negative, such as `500m`, is expected",
         ),
         "backend": pattern(
