@@ -117,8 +117,8 @@ async fn autoscalers_follow_the_rules_of_a_team() {
         load.set(per_second);
         until_scaled(&plane, &["worker"], replicas).await;
     }
-    let served = condition(&plane, "backlog", "Discovered").await;
-    assert_eq!(served["status"], "True", "{served}");
+    let found = condition(&plane, "backlog", "Discovered").await;
+    assert_eq!(found["status"], "True", "{found}");
     let listed = succeeds(&plane.kubeconfig, &["get", "metricrules", "-n", "ide"]).await;
     for word in ["METRIC", "TARGET", "VALUE", "AGE", "backlog", "external"] {
         assert!(listed.contains(word), "{listed}");

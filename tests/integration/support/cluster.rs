@@ -319,8 +319,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             (StatusCode::CREATED, axum::Json(event)).into_response()
         }
         ["apis", _, _, "namespaces", namespace, resource, name, "status"] => {
-            let mut patch = body(request).await;
-            let status = patch["status"].take();
+            let mut change = body(request).await;
+            let status = change["status"].take();
             let Some(object) = shared.content.patch_status(resource, namespace, name, &status)
             else {
                 return failure(404, "not found");
