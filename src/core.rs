@@ -33,6 +33,7 @@ pub mod overview;
 pub mod plan;
 pub mod pointwise;
 pub mod prefetch;
+pub mod promql;
 pub mod quantity;
 pub mod reading;
 pub mod repeats;

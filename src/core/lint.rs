@@ -28,7 +28,7 @@ mod written;
 
 use std::{fmt, sync::Arc};
 
-use promql_parser::parser::{self, Expr};
+use promql_parser::parser::Expr;
 use serde::Serialize;
 
 use self::{resources::Subjects, written::Written};
@@ -36,7 +36,7 @@ use super::{
     embedded::{self, Carried, Found},
     key_path::KeyPath,
     kinds::Kinds,
-    nesting,
+    nesting, promql,
     rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet},
     yaml::Place,
 };
@@ -256,7 +256,7 @@ pub(in crate::core) fn parsed(query: &str) -> Result<Expr, String> {
     if !nesting::is_safe(query) {
         return Err("it is too long or nested too deeply".to_owned());
     }
-    parser::parse(query).map_err(|reason| {
+    promql::parse(query).map_err(|reason| {
         let is_of_dot = ["after '.'", "inside braces: '.'"].iter().any(|at| reason.contains(at));
         if is_of_dot {
             format!("{reason}; a name or label with a dot has to be quoted, as in `{{\"a.b\",\"c.d\"!=\"\"}}`")

@@ -1,6 +1,8 @@
 //! Whether a query puts its samples in an order.
 
-use promql_parser::parser::{Expr, parse};
+use promql_parser::parser::Expr;
+
+use super::promql::parse;
 
 /// Whether `sort` or one of its relatives stands outermost, around everything else. What the parser does not know is taken for
 /// not sorted.

@@ -55,12 +55,14 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use promql_parser::parser::{Expr, parse};
+use promql_parser::parser::Expr;
 
 pub(super) use functions::{BUCKETS, Works, works};
 pub use refusal::{Names, Refusal};
 
 use proof::{Name, Proof};
+
+use super::promql::parse;
 
 /// The longest query that is looked at, in bytes. The parser's tree may be as deep as the query is long.
 pub const MAX_LENGTH: usize = 8 << 10;

@@ -6,10 +6,10 @@
 
 use promql_parser::{
     label::{self, METRIC_NAME, MatchOp},
-    parser::{Expr, VectorSelector, parse},
+    parser::{Expr, VectorSelector},
 };
 
-use super::{go_quote::quote, go_regex::quote_meta, names};
+use super::{go_quote::quote, go_regex::quote_meta, names, promql::parse};
 
 /// A series selector: the text, and where further matchers can go if that is known to be safe.
 #[derive(Clone, Debug, Eq, PartialEq)]

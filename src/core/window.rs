@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use promql_parser::{
-    parser::{Expr, Offset, parse},
+    parser::{Expr, Offset},
     util::{ExprVisitor, walk_expr},
 };
+
+use super::promql::parse;
 
 /// The range of a query's range selectors and subqueries in seconds, where the parser knows the query, it has one, and all of
 /// them are of the same length.

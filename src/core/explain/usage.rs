@@ -7,14 +7,12 @@ pub mod response;
 
 use std::collections::BTreeSet;
 
-use promql_parser::parser::parse;
-
 use super::{
     Cause, Step,
     facts::{Facts, UsagePart},
     metric, name,
 };
-use crate::core::{lint::counters, resource::PodUsage, rules::ComputeResource};
+use crate::core::{lint::counters, promql::parse, resource::PodUsage, rules::ComputeResource};
 
 /// How many examples a sentence has.
 const EXAMPLES: usize = 3;

@@ -9,7 +9,7 @@ use crate::core::{
     duration,
     excerpt::{NAME, excerpt},
     go_quote::quote,
-    names,
+    promql::{Token, tokens},
 };
 
 /// The most regular expressions of a query.
@@ -21,45 +21,34 @@ const MAX_PATTERN_SIZE: usize = 128 << 10;
 /// The query without its comments, and with double quotes in place of back quotes, if it can be given to the parser.
 pub(super) fn readable(query: &str) -> Result<String, NotEnforced> {
     let mut out = String::with_capacity(query.len());
-    let mut rest = query;
     let mut is_after_offset = false;
     let mut patterns = 0;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' | '\'' | '`' => names::string_length(rest, first),
-            '#' => rest.find(['\n', '\r']),
-            '[' => rest.find(']'),
-            first if is_word(first) => rest.find(|c| !is_word(c)),
-            first => Some(first.len_utf8()),
-        };
-        let length = length.unwrap_or(rest.len());
-        let (token, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        rest = after;
-        match first {
-            '#' => continue,
-            '`' => {
+    for token in tokens(query) {
+        match token {
+            Token::Comment => {}
+            Token::Text(text) if text.starts_with('`') => {
                 let unended =
                     || NotEnforced::NotUnderstood { reason: "a string does not end".to_owned() };
-                let inner = token.strip_prefix('`').and_then(|token| token.strip_suffix('`'));
+                let inner = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
                 string(&quote(inner.ok_or_else(unended)?), &mut out, &mut patterns)?;
-                continue;
             }
-            '"' | '\'' => {
-                string(token, &mut out, &mut patterns)?;
-                continue;
+            Token::Text(text) => string(text, &mut out, &mut patterns)?,
+            Token::Brackets(text) => {
+                text.trim_start_matches('[').split(':').try_for_each(in_brackets)?;
+                out.push_str(text);
             }
-            '[' => token.trim_start_matches('[').split(':').try_for_each(in_brackets)?,
-            first if is_word(first) => {
+            Token::Word(word) => {
                 if is_after_offset {
-                    after_offset(token)?;
+                    after_offset(word)?;
                 }
-                is_after_offset = token.eq_ignore_ascii_case("offset");
+                is_after_offset = word.eq_ignore_ascii_case("offset");
+                out.push_str(word);
             }
-            '+' | '-' => {}
-            first if first.is_ascii_whitespace() => {}
-            _ => is_after_offset = false,
+            Token::Sign(sign) => {
+                is_after_offset &= matches!(sign, '+' | '-') || sign.is_ascii_whitespace();
+                out.push(sign);
+            }
         }
-        out.push_str(token);
     }
     Ok(out)
 }
@@ -76,10 +65,6 @@ fn string(token: &str, out: &mut String, patterns: &mut usize) -> Result<(), Not
     }
     out.push_str(token);
     Ok(())
-}
-
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.')
 }
 
 fn in_brackets(text: &str) -> Result<(), NotEnforced> {

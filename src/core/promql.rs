@@ -1,0 +1,150 @@
+//! PromQL, parsed. The parser panics at some texts, which anybody can write into a query: they are refused before.
+
+use promql_parser::parser::{self, Expr};
+
+use super::names;
+
+/// The longest duration that is given to the parser as a number, in seconds: more than the parser's own durations have.
+const LONGEST_S: f64 = 1e12;
+
+/// Parses a query. Fails with the reason if it is not understood.
+pub fn parse(query: &str) -> Result<Expr, String> {
+    check(query)?;
+    parser::parse(query)
+}
+
+/// Fails at what the parser panics at: numbers of seconds that are no duration, in brackets and behind `offset`, and escapes of
+/// characters beyond ASCII.
+fn check(query: &str) -> Result<(), String> {
+    let mut is_after_offset = false;
+    for token in tokens(query) {
+        match token {
+            Token::Comment => {}
+            Token::Brackets(text) => {
+                let inner = text.trim_start_matches('[');
+                inner.split(':').try_for_each(is_duration)?;
+            }
+            Token::Text(text) => is_text(text)?,
+            Token::Word(word) => {
+                if is_after_offset {
+                    is_duration(word)?;
+                }
+                is_after_offset = word.eq_ignore_ascii_case("offset");
+            }
+            Token::Sign(sign) => {
+                is_after_offset &= matches!(sign, '+' | '-') || sign.is_ascii_whitespace();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_duration(text: &str) -> Result<(), String> {
+    let number = text.trim().trim_start_matches(['+', '-']).parse::<f64>();
+    let is_too_long = number.is_ok_and(|seconds| !(0.0..LONGEST_S).contains(&seconds));
+    if is_too_long { Err("a number of seconds is no duration".to_owned()) } else { Ok(()) }
+}
+
+fn is_text(text: &str) -> Result<(), String> {
+    if text.starts_with('`') {
+        return Ok(());
+    }
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' && !characters.next().is_none_or(|escaped| escaped.is_ascii()) {
+            return Err("a character beyond ASCII is escaped".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A part of a query.
+pub(super) enum Token<'q> {
+    /// `# …`, to the end of the line.
+    Comment,
+    /// A string with its quotes.
+    Text(&'q str),
+    /// `[…`, without the bracket that closes it: that is the next sign.
+    Brackets(&'q str),
+    /// Letters, digits, `_`, `:` and `.`.
+    Word(&'q str),
+    /// Anything else.
+    Sign(char),
+}
+
+/// The parts of a query. One that does not end goes to the end of the text.
+pub(super) fn tokens(query: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = query;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let length = match first {
+            '"' | '\'' | '`' => names::string_length(rest, first),
+            '#' => rest.find(['\n', '\r']),
+            '[' => rest.find(']'),
+            first if is_word(first) => rest.find(|c| !is_word(c)),
+            first => Some(first.len_utf8()),
+        };
+        let (token, after) =
+            rest.split_at_checked(length.unwrap_or(rest.len())).unwrap_or((rest, ""));
+        rest = after;
+        Some(match first {
+            '#' => Token::Comment,
+            '"' | '\'' | '`' => Token::Text(token),
+            '[' => Token::Brackets(token),
+            first if is_word(first) => Token::Word(token),
+            first => Token::Sign(first),
+        })
+    })
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_the_parser_panics_at_is_not_understood() {
+        for query in [
+            "sum(x[1e30]) by (pod)",
+            "rate(x[inf])",
+            "rate(x[NaN])",
+            "max_over_time(x[5m:1e30])",
+            "x offset inf",
+            "x offset -1e30",
+            "x OFFSET 1e30",
+            r#"x{a="\é"}"#,
+        ] {
+            assert!(parse(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_it_reads_is_understood() {
+        for query in [
+            "rate(x[300])",
+            "x offset 1.5",
+            "x offset -5m",
+            "inf",
+            "offset",
+            "sum by (offset) (x) > 1e30",
+            r#"x{a="[1e30]"} # [1e30]"#,
+            r#"x{a="é\n"}"#,
+            r"x{a=`\é`}",
+            "max_over_time(rate(x[5m])[1h:1m])",
+        ] {
+            assert!(parse(query).is_ok(), "{query}: {:?}", parse(query));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in r#"(x|\[|\]|:|-|\+| |offset|OFFSET|1e30|1e308|inf|NaN|5m|0|\\|é|"|'|`|#|\n|\{|\}|a=|@|start\(\)|\(|\)){0,14}"#) {
+            drop(parse(&text));
+        }
+    }
+}
