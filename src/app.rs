@@ -122,9 +122,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         parts.push(Part::new("the rules file", |stop| reload.run(stop)));
     }
     parts.extend(reports.parts);
-    if let Some((client, events)) = surroundings.client.as_ref().zip(reports.events) {
+    if let Some(client) = &surroundings.client {
         let made = (handle.clone(), rules.clone(), Arc::clone(&planner));
-        parts.extend(of_teams(client, &team_rules, made, events));
+        parts.extend(of_teams(client, &team_rules, made, &settings.host));
     }
 
     let api = api::assemble(Made {
@@ -172,8 +172,6 @@ struct Reports {
     parts: Vec<Part>,
     registrations: Option<registrations::Problems>,
     fallback_notes: Option<Notes>,
-    /// What else writes Events.
-    events: Option<Events>,
 }
 
 fn reports(
@@ -186,13 +184,13 @@ fn reports(
     let (of_fallbacks, notes) = EventsTask::new(client.clone(), events.clone());
     let mut parts = vec![Part::new("the Events about fallbacks", |stop| of_fallbacks.run(stop))];
     let registrations = service.map(|service| {
-        let reported = (Arc::clone(metrics), events.clone());
+        let reported = (Arc::clone(metrics), events);
         let task = RegistrationsTask::new(client, service, rules.clone(), reported);
         let problems = task.problems();
         parts.push(Part::new("the registrations of our APIs", |stop| task.run(stop)));
         problems
     });
-    Reports { parts, registrations, fallback_notes: Some(notes), events: Some(events) }
+    Reports { parts, registrations, fallback_notes: Some(notes) }
 }
 
 /// The rules of teams: none where they are not turned on.
@@ -208,8 +206,10 @@ fn of_teams(
     client: &kube::Client,
     team_rules: &TeamRules,
     (discovery, rules, planner): (discovery::Handle, Rules, Arc<Planner>),
-    events: Events,
+    host: &str,
 ) -> impl Iterator<Item = Part> {
+    // With an allowance of its own: what teams do silences no other Events.
+    let events = Events::new(client.clone(), host);
     let watch = WatchTask::new(client.clone(), team_rules, discovery, rules);
     let status = StatusTask::new(client.clone(), events, team_rules);
     let checks = ChecksTask::new(team_rules, planner);

@@ -222,6 +222,10 @@ impl Delegates {
             match remote.read(question).await {
                 Ok(body) => return Ok(Outcome::Answered(Arc::clone(remote.name()), body)),
                 Err(error) if error.is_unknown_metric() => {}
+                // It lists the metric: no other one stands in for it.
+                Err(error) if self.owner(question).as_ref() == Some(remote.name()) => {
+                    return Err(error);
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }

@@ -1,10 +1,12 @@
-//! CPU profiles of this process: samples of the stacks of the threads that run, in the format of pprof.
+//! Profiles of this process, in the format of pprof: of CPU, samples of the stacks of the threads that run; of the heap, samples of
+//! what is allocated, by the stack that allocated it.
 
 mod format;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use format::{Call, Stack};
+use jemalloc_pprof::PROF_CTL;
 use pprof::{ProfilerGuardBuilder, Report};
 use tokio::sync::Semaphore;
 
@@ -28,6 +30,14 @@ pub enum Error {
     /// The system does not allow it.
     #[error("no profile can be made: {0}")]
     Refused(#[from] pprof::Error),
+    /// The allocator takes no samples.
+    #[error(
+        "there are no samples of the heap: start with _RJEM_MALLOC_CONF=prof:true,lg_prof_sample:19 in the environment"
+    )]
+    NoSamples,
+    /// The samples of the heap cannot be written or read.
+    #[error("no profile of the heap can be made: {0}")]
+    Heap(String),
 }
 
 /// Profiles for a while. Whoever goes away ends the profile.
@@ -44,6 +54,15 @@ pub async fn cpu(time: Duration) -> Result<Vec<u8>, Error> {
         Ok::<_, Error>(format::encode(&stacks(report), period, began.as_nanosecond(), time))
     });
     made.await
+}
+
+/// What is allocated now.
+pub async fn heap() -> Result<Vec<u8>, Error> {
+    let control = PROF_CTL.as_ref().ok_or(Error::NoSamples)?;
+    let mut control = Arc::clone(control).try_lock_owned().map_err(|_held| Error::Busy)?;
+    // jemalloc writes a file, which is read and translated.
+    let made = blocking::run(move || control.dump_pprof());
+    made.await.map_err(|error| Error::Heap(error.to_string()))
 }
 
 fn stacks(report: Report) -> Vec<Stack> {

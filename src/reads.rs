@@ -125,9 +125,10 @@ impl Reads {
         let of_team = |namespace: &String| {
             let catalog = self.catalog();
             let kind = kind(&catalog, path);
-            kind.is_some_and(|it| {
-                self.team_rules.serves(namespace, Some(&it.resource), &path.metric)
-            })
+            self.team_rules.is_incomplete()
+                || kind.is_some_and(|it| {
+                    self.team_rules.serves(namespace, Some(&it.resource), &path.metric)
+                })
         };
         path.namespace.as_ref().is_some_and(of_team) || find(&self.catalog(), path).is_some()
     }
@@ -151,8 +152,8 @@ impl Reads {
 
     async fn read_by(&self, request: &MetricRequest, entry: &Entry) -> Result<Values, ReadError> {
         let rule = &entry.rule.base;
-        self.team_rules.admit(rule)?;
         let namespace = request.path.namespace.as_deref();
+        self.team_rules.admit(rule, namespace.unwrap_or_default())?;
         if !request.metric.is_empty() {
             let object = match &request.path.name {
                 Name::One(name) => Some(name.as_str()),
@@ -183,7 +184,7 @@ impl Reads {
             let objects = part.objects.as_ref().unwrap_or(&selected.objects);
             let place = namespace.unwrap_or_default();
             readings.extend(part.read(rule, |vector, index| {
-                self.team_rules.check(rule, vector.samples.len())?;
+                self.team_rules.check(rule, place, vector.samples.len())?;
                 Ok::<_, ReadError>(match teams::selected(rule, vector, &request.metric) {
                     Some(vector) => {
                         let index = Index::new(&vector, &part.key);
@@ -236,6 +237,9 @@ impl Reads {
         let path = &request.path;
         if let Some(entry) = self.team_entry(path).await {
             return Ok(entry);
+        }
+        if path.namespace.is_some() {
+            self.know_teams()?;
         }
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));

@@ -53,8 +53,8 @@ struct Shared {
     published: channel::Sender<u64>,
     /// What became of queries since the status was looked at, by the name of the rule.
     outcomes: Mutex<BTreeMap<Arc<str>, (TeamRuleKind, Outcome)>>,
-    /// Since when rules are not asked, because their result had too many samples.
-    suspended: Mutex<HashMap<Arc<str>, Instant>>,
+    /// Since when rules are not asked in a namespace, because their result had too many samples.
+    suspended: Mutex<HashMap<(Arc<str>, Arc<str>), Instant>>,
     /// Rules of the cluster, by revision and namespace; nothing where the rule is not for it.
     compiled: Cache<(u64, Arc<str>), Option<Arc<TeamRule>>>,
     metrics: Arc<Metrics>,
@@ -144,7 +144,7 @@ impl TeamRules {
         if let Some(rule) = snapshot.of_namespace(namespace, resource, metric) {
             return Some(Arc::clone(rule));
         }
-        for rule in snapshot.of_cluster(resource, metric) {
+        for rule in snapshot.of_cluster(resource, metric).filter(|rule| rule.is_for(namespace)) {
             let key = (rule.revision, Arc::from(namespace));
             let compiled = async { rule.compile(namespace, &snapshot).ok().map(Arc::new) };
             if let Some(rule) = shared.compiled.get_with(key, Box::pin(compiled)).await {
@@ -159,7 +159,7 @@ impl TeamRules {
         let Some(shared) = &self.0 else { return false };
         let snapshot = shared.snapshot.load();
         snapshot.of_namespace(namespace, resource, metric).is_some()
-            || snapshot.of_cluster(resource, metric).next().is_some()
+            || snapshot.of_cluster(resource, metric).any(|rule| rule.is_for(namespace))
     }
 
     /// The rule of the namespace that claims a metric and does not count.
@@ -207,12 +207,13 @@ impl TeamRules {
     /// # Errors
     ///
     /// Its last result had more samples than the namespace may have.
-    pub fn admit(&self, rule: &RuleBase) -> Result<(), OverQuota> {
+    pub fn admit(&self, rule: &RuleBase, namespace: &str) -> Result<(), OverQuota> {
         let Some((shared, name, _)) = self.of(rule) else { return Ok(()) };
+        let key = (Arc::clone(name), Arc::from(namespace));
         let mut suspended = lock(&shared.suspended);
-        let Some(since) = suspended.get(name) else { return Ok(()) };
+        let Some(since) = suspended.get(&key) else { return Ok(()) };
         if now().saturating_duration_since(*since) >= SUSPENSION {
-            suspended.remove(name);
+            suspended.remove(&key);
             return Ok(());
         }
         drop(suspended);
@@ -225,7 +226,7 @@ impl TeamRules {
     /// # Errors
     ///
     /// The namespace may not have so many. The rule is not asked for a while then.
-    pub fn check(&self, rule: &RuleBase, samples: usize) -> Result<(), OverQuota> {
+    pub fn check(&self, rule: &RuleBase, namespace: &str, samples: usize) -> Result<(), OverQuota> {
         let Some((shared, name, _)) = self.of(rule) else { return Ok(()) };
         let most = shared.snapshot.load().policy().quotas.samples.get();
         if u64::try_from(samples).is_ok_and(|samples| samples <= u64::from(most)) {
@@ -234,7 +235,7 @@ impl TeamRules {
         let now = now();
         let mut suspended = lock(&shared.suspended);
         suspended.retain(|_, since| now.saturating_duration_since(*since) < SUSPENSION);
-        suspended.insert(Arc::clone(name), now);
+        suspended.insert((Arc::clone(name), Arc::from(namespace)), now);
         drop(suspended);
         shared.metrics.team_quota(TeamQuota::Samples);
         Err(shared.too_many_samples(name))
@@ -249,7 +250,10 @@ impl TeamRules {
             Outcome::Nothing { .. } => "nothing",
             Outcome::Failed { .. } => "failed",
         });
-        lock(&shared.outcomes).insert(Arc::clone(name), (kind, outcome));
+        // The status of a rule of the cluster is read by others than those whose namespace this is.
+        if kind == TeamRuleKind::MetricRule {
+            lock(&shared.outcomes).insert(Arc::clone(name), (kind, outcome));
+        }
     }
 
     fn of<'r>(&'r self, rule: &'r RuleBase) -> Option<(&'r Shared, &'r Arc<str>, TeamRuleKind)> {

@@ -108,8 +108,7 @@ pub(super) struct Flags {
     credentials: CredentialFlags,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 simulated, 1 Prometheus has no answer, 2 invalid usage or a file cannot be read";
+const EXIT_CODES: &str = "Exit codes: 0 simulated, 1 Prometheus has no answer or a metric cannot be simulated, 2 invalid usage or a file cannot be read";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {

@@ -1,5 +1,7 @@
 //! A limit for the input of the PromQL parser: it builds a tree as deep as the text nests, and drops it by recursion.
 
+use super::promql::{Token, is_misread, tokens};
+
 /// The most bytes outside strings. Each of them may nest one deeper (`-` does); the parser has been seen to take more than
 /// this in a stack of 2 MiB.
 const MAX_UNQUOTED: usize = 4 << 10;
@@ -11,28 +13,16 @@ pub fn is_safe(promql: &str) -> bool {
         return true;
     }
     let mut unquoted = 0_usize;
-    let mut characters = promql.chars();
-    while let Some(character) = characters.next() {
-        unquoted += character.len_utf8();
-        match character {
-            '"' | '\'' | '`' => skip_string(&mut characters, character),
-            // What looks like a string in a comment is none.
-            '#' => drop(characters.by_ref().find(|&character| character == '\n')),
-            _ => {}
-        }
+    for token in tokens(promql) {
+        unquoted += match token {
+            Token::Comment => 0,
+            Token::Text(text) if is_misread(text) => return false,
+            Token::Text(_) => 1,
+            Token::Brackets(text) | Token::Word(text) => text.len(),
+            Token::Sign(sign) => sign.len_utf8(),
+        };
     }
     unquoted <= MAX_UNQUOTED
-}
-
-fn skip_string(characters: &mut std::str::Chars<'_>, quote: char) {
-    while let Some(character) = characters.next() {
-        if character == quote {
-            return;
-        }
-        if character == '\\' && quote != '`' {
-            characters.next();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -50,7 +40,7 @@ mod tests {
 
     #[test]
     fn what_may_nest_counts() {
-        for nested in ["(", "-", "1+", "\"\"+", "a and ", "# it's\n-"] {
+        for nested in ["(", "-", "1+", "\"\"+", "a and ", "# it's\n-", "#\r-", "`\\`-"] {
             assert!(is_safe(&nested.repeat(100)), "{nested}");
             assert!(!is_safe(&nested.repeat(MAX_UNQUOTED + 1)), "{nested}");
         }

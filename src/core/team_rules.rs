@@ -17,7 +17,7 @@ pub use claims::{Claimant, Rank};
 pub use compile::{Provides, Refused, TeamRule, compile};
 pub use crd::definition;
 pub use enforce::{Enforced, MAX_QUERY, NotEnforced, enforce};
-pub use inventory::{Counts, Inventory, Job, Key, Received, Report};
+pub use inventory::{Counts, Inventory, Job, Key, MAX_SPEC_BYTES, Received, Report};
 pub use object::{EXTERNAL, Object, Spec};
 pub use report::{Change, Outcome, Standing};
 pub use snapshot::{Names, RefusedRule, Snapshot};

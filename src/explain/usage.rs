@@ -32,7 +32,16 @@ use crate::{
 impl Explainer {
     /// Whether there are rules for usage, even if they do not compile.
     pub(super) fn has_usage_rules(&self) -> bool {
-        self.rules.usage().is_some()
+        self.rules.usage().is_some() || self.unread_rules().is_some()
+    }
+
+    /// Why the rules file cannot be read, or its `resourceRules` in it, if there are none that could be.
+    fn unread_rules(&self) -> Option<String> {
+        let broken = self.rules.broken();
+        let is_of_metric =
+            |path: &str| path.starts_with("rules[") || path.starts_with("externalRules[");
+        let problem = broken.iter().find(|rule| !is_of_metric(&rule.path));
+        problem.map(|rule| format!("{}: {}", rule.path, rule.problem))
     }
 
     /// Explains the usage of a resource to somebody.
@@ -44,6 +53,10 @@ impl Explainer {
             return refused(Cause::UnknownMetric, seen, advice);
         };
         let Some(rules) = self.rules.usage() else {
+            if let Some(seen) = self.unread_rules() {
+                let advice = "correct the file: `loadline check` names its problems";
+                return refused(Cause::BrokenRule, seen, advice);
+            }
             let seen = "the rules file has no `resourceRules`".to_owned();
             let advice = "add `resourceRules`, or register metrics-server for metrics.k8s.io";
             return refused(Cause::UnknownMetric, seen, advice);
@@ -55,7 +68,8 @@ impl Explainer {
                 let problem = broken.iter().find(|rule| rule.path.starts_with("resourceRules"));
                 let seen = problem
                     .map_or_else(|| why.clone(), |rule| format!("{}: {}", rule.path, rule.problem));
-                let advice = "correct the rule: `loadline check` names its problems";
+                let advice =
+                    "correct `resourceRules`: usage is served with rules for both CPU and memory";
                 return refused(Cause::BrokenRule, seen, advice);
             }
         };

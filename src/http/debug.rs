@@ -48,7 +48,11 @@ async fn answer(api: &Api, request: Request) -> Response {
     }
     #[cfg(feature = "profiles")]
     if uri.path() == "/debug/pprof/profile" {
-        return profile(query).await;
+        return cpu_profile(query).await;
+    }
+    #[cfg(feature = "profiles")]
+    if uri.path() == "/debug/pprof/heap" {
+        return profile(profiles::heap().await);
     }
     let file = match uri.path() {
         "/" => PageFile::Page,
@@ -101,7 +105,7 @@ const LONGEST_PROFILE_SECONDS: u64 = 60;
 
 /// A CPU profile, in the format of pprof.
 #[cfg(feature = "profiles")]
-async fn profile(query: Option<&str>) -> Response {
+async fn cpu_profile(query: Option<&str>) -> Response {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let seconds = pairs.find(|(name, _)| name == "seconds").map(|(_, value)| value);
     let seconds = seconds.map_or(Some(30), |text| text.parse().ok());
@@ -110,7 +114,12 @@ async fn profile(query: Option<&str>) -> Response {
         let text = format!("seconds is a number from 1 to {LONGEST_PROFILE_SECONDS}");
         return plain(StatusCode::BAD_REQUEST, &text);
     };
-    match profiles::cpu(Duration::from_secs(seconds)).await {
+    profile(profiles::cpu(Duration::from_secs(seconds)).await)
+}
+
+#[cfg(feature = "profiles")]
+fn profile(made: Result<Vec<u8>, profiles::Error>) -> Response {
+    match made {
         Ok(profile) => {
             let headers = [
                 (header::CONTENT_TYPE, "application/octet-stream"),
@@ -123,7 +132,8 @@ async fn profile(query: Option<&str>) -> Response {
         Err(error @ profiles::Error::Busy) => {
             plain(StatusCode::TOO_MANY_REQUESTS, &error.to_string())
         }
-        Err(error @ profiles::Error::Refused(_)) => {
+        Err(error @ profiles::Error::NoSamples) => plain(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ (profiles::Error::Refused(_) | profiles::Error::Heap(_))) => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
         }
     }

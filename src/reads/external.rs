@@ -94,7 +94,9 @@ impl Reads {
     /// Whether a rule serves an external metric, as far as that is known.
     pub fn serves_external(&self, path: &ExternalPath) -> bool {
         let ExternalPath { namespace, metric } = path;
-        self.team_rules.serves(namespace, None, metric) || self.catalog().external().has(metric)
+        self.team_rules.is_incomplete()
+            || self.team_rules.serves(namespace, None, metric)
+            || self.catalog().external().has(metric)
     }
 
     /// Reads an external metric.
@@ -122,7 +124,7 @@ impl Reads {
     ) -> Result<ExternalValues, ReadError> {
         let ExternalRequest { path, selector } = request;
         let rule = &entry.rule.base;
-        self.team_rules.admit(rule)?;
+        self.team_rules.admit(rule, &path.namespace)?;
         let query = external::query(entry, &path.namespace, selector)?;
         tracing::debug!(rule = %rule.id, query, "planned");
         let got = match self.planner.ask(&rule.options, &path.namespace, query.into()).await {
@@ -137,7 +139,7 @@ impl Reads {
         let mut own = None;
         let readings = match answer {
             Answer::Vector(vector) => {
-                self.team_rules.check(rule, vector.samples.len())?;
+                self.team_rules.check(rule, &path.namespace, vector.samples.len())?;
                 own = teams::selected(rule, vector, selector);
                 let vector = own.as_ref().unwrap_or(vector);
                 let fetched_ms = got.kept.value().fetched_ms();
@@ -165,6 +167,7 @@ impl Reads {
         if let Some(entry) = self.team_rules.external(namespace, metric).await {
             return Ok(entry);
         }
+        self.know_teams()?;
         let find = |catalog: &Catalog| catalog.external().get(metric);
         let entry = self.discovery.find(namespace, metric, find);
         entry.await.ok_or_else(|| {

@@ -23,11 +23,18 @@ impl Reads {
 
     /// Why a metric that nobody provides is unknown, where that has to do with rules of the team.
     pub(super) fn unknown_of_team(&self, namespace: &str, metric: &str) -> Option<ReadError> {
-        if let Some(rule) = self.team_rules.refused(namespace, metric) {
-            return Some(ReadError::Refused { metric: metric.to_owned(), rule });
-        }
+        let rule = self.team_rules.refused(namespace, metric)?;
+        Some(ReadError::Refused { metric: metric.to_owned(), rule })
+    }
+
+    /// Fails until the rules of teams are known: one of them may come before others.
+    pub(super) fn know_teams(&self) -> Result<(), ReadError> {
         let cause = "waiting for the list of MetricRules".to_owned();
-        self.team_rules.is_incomplete().then_some(ReadError::NotDiscovered { cause })
+        if self.team_rules.is_incomplete() {
+            Err(ReadError::NotDiscovered { cause })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl ChecksTask {
             reason: "QuotaExceeded",
             message: error.why,
         };
-        if let Err(error) = self.team_rules.admit(rule.base()) {
+        if let Err(error) = self.team_rules.admit(rule.base(), namespace) {
             return over_quota(error);
         }
         let options = &rule.base().options;
@@ -76,7 +76,7 @@ impl ChecksTask {
         };
         match got.kept.value().answer() {
             Answer::Vector(vector) => {
-                match self.team_rules.check(rule.base(), vector.samples.len()) {
+                match self.team_rules.check(rule.base(), namespace, vector.samples.len()) {
                     Err(error) => over_quota(error),
                     Ok(()) => outcome(vector, rule),
                 }

@@ -10,13 +10,10 @@ use crate::{
         excerpt::{SAID, excerpt},
         kinds::Kind,
         rules::TeamRuleKind,
-        team_rules::{Key, Received},
+        team_rules::{Key, MAX_SPEC_BYTES, Received},
     },
     kubernetes::list::Metadata,
 };
-
-/// The most bytes of a spec, as JSON.
-const MAX_SPEC_BYTES: usize = 8 << 10;
 
 /// A `MetricRule` or `ClusterMetricRule`.
 #[derive(Clone, Debug, Deserialize)]

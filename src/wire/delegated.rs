@@ -132,9 +132,9 @@ pub fn list_target(group: &str, version: &str) -> String {
     format!("/apis/{group}/{version}")
 }
 
-/// Whether a text is one segment of a path for every server: some take these for steps in a path, even when they are encoded.
+/// Whether a text is one segment of a path for every server: some take others for several, or for steps, even when they are encoded.
 fn is_segment(text: &str) -> bool {
-    !matches!(text, "" | "." | "..")
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\\'])
 }
 
 fn with_query(mut path: String, selectors: [(&str, &Selector); 2]) -> String {

@@ -264,6 +264,54 @@ async fn a_browser_shows_it_on_a_phone_and_on_a_desk() {
     drop(stage.cluster);
 }
 
+/// A server with profiles, and its debug address.
+#[cfg(feature = "profiles")]
+async fn profiled(environment: &[(&str, &str)]) -> (crate::support::process::Process, String) {
+    use crate::support::process::{Process, loadline};
+
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, "rules: []").unwrap();
+    let config = format!("--config={}", rules.display());
+    let flags = ["--standalone", "--prometheus-url=http://127.0.0.1:1", "--secure-port=0"];
+    let mut command = loadline(&[&["serve", &config, "--debug-address=0"], &flags[..]].concat());
+    command.envs(environment.iter().copied());
+    let server = Process::start(command, "cargo builds it");
+    let address = until("the debug address is in the log", async || {
+        let log = server.stderr();
+        let line = log.lines().find(|line| line.contains("serving the status page"))?;
+        let port = line.split("127.0.0.1:").nth(1)?;
+        let port = port.chars().take_while(char::is_ascii_digit).collect::<String>();
+        Some(format!("127.0.0.1:{port}"))
+    })
+    .await;
+    (server, address)
+}
+
+#[cfg(feature = "profiles")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_heap_has_a_profile_if_samples_are_taken() {
+    use std::io::Read as _;
+
+    use crate::support::install_tls_provider;
+
+    install_tls_provider();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (environment, status) in
+        [(&[][..], 404), (&[("_RJEM_MALLOC_CONF", "prof:true,lg_prof_sample:14")][..], 200)]
+    {
+        let (_server, address) = profiled(environment).await;
+        let url = format!("http://{address}/debug/pprof/heap");
+        let reply = client.get(url).send().await.unwrap();
+        assert_eq!(reply.status(), status);
+        if status == 200 {
+            let (mut plain, gzip) = (Vec::new(), reply.bytes().await.unwrap());
+            flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut plain).unwrap();
+            assert!(String::from_utf8_lossy(&plain).contains("inuse_space"));
+        }
+    }
+}
+
 #[cfg(feature = "profiles")]
 #[tokio::test(flavor = "multi_thread")]
 async fn cpu_profiles_are_made_one_at_a_time() {
@@ -271,24 +319,11 @@ async fn cpu_profiles_are_made_one_at_a_time() {
 
     use futures::future::join_all;
 
-    use crate::support::{install_tls_provider, process::Process};
+    use crate::support::install_tls_provider;
 
     install_tls_provider();
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules.yaml");
-    fs::write(&rules, "rules: []").unwrap();
-    let config = format!("--config={}", rules.display());
-    let flags = ["--standalone", "--prometheus-url=http://127.0.0.1:1", "--secure-port=0"];
-    let server =
-        Process::loadline(&[&["serve", &config, "--debug-address=0"], &flags[..]].concat());
-    let address = until("the debug address is in the log", async || {
-        let log = server.stderr();
-        let line = log.lines().find(|line| line.contains("serving the status page"))?;
-        let address = line.split("127.0.0.1:").nth(1)?;
-        Some(address.chars().take_while(char::is_ascii_digit).collect::<String>())
-    })
-    .await;
-    let url = |path: &str| format!("http://127.0.0.1:{address}/debug/pprof/profile{path}");
+    let (_server, address) = profiled(&[]).await;
+    let url = |path: &str| format!("http://{address}/debug/pprof/profile{path}");
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let code = async |path: &str| client.get(url(path)).send().await.unwrap().status();
     for bad in ["?seconds=0", "?seconds=61", "?seconds=x"] {

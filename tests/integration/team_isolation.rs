@@ -172,7 +172,7 @@ async fn both(stores: &Stores, query: &str, is_chosen: bool) -> (Samples, Sample
     let (mut all, mut own) = tokio::join!(all, own);
     if is_chosen {
         for (labels, _) in all.iter_mut().chain(&mut own).flatten() {
-            labels.retain(|label, _| label == "namespace");
+            labels.retain(|label, value| label == "namespace" && value != OWN);
         }
         for samples in all.iter_mut().chain(&mut own) {
             sort(samples);

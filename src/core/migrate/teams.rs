@@ -192,7 +192,9 @@ impl TeamRules {
         add("cacheTTL", base.options.cache_ttl.map(duration::prometheus));
         add("onEmpty", base.on_empty.milli().map(|milli| Decimal(milli).to_string()));
         add("backend", backend(base, notes));
-        others(base, notes);
+        if !others(base, notes) {
+            return;
+        }
         let name = self.name(metric, &target);
         let manifest = json!({
             "apiVersion": format!("{}/{}", TeamRuleKind::GROUP, TeamRuleKind::VERSION),
@@ -331,16 +333,17 @@ fn backend(base: &RuleBase, notes: &mut Notes) -> Option<String> {
     Some(backend.name.to_string())
 }
 
-/// What a team's rule does not have.
-fn others(base: &RuleBase, notes: &mut Notes) {
+/// What a team's rule does not have. Returns whether it means the same without.
+fn others(base: &RuleBase, notes: &mut Notes) -> bool {
     if base.fallback.is_some() {
         notes.cannot(&"fallback".into(), "a team's rule has no fallback");
     }
     if !base.options.headers.is_empty() {
         notes.cannot(
             &"headers".into(),
-            "a team's rule has no headers: those of the backend are sent",
+            "a team's rule has no headers: without them it would ask the tenant of the backend",
         );
+        return false;
     }
     if base.options.max_stale.is_some() {
         notes.note(&"maxStale".into(), "it is that of the server");
@@ -352,6 +355,7 @@ fn others(base: &RuleBase, notes: &mut Notes) {
         &KeyPath::default(),
         "a metric selector of an autoscaler does not change the query of a team's rule",
     );
+    true
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    ops::Bound,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +23,9 @@ use crate::core::{
 
 /// The most objects that are kept, of all namespaces.
 const MOST_OBJECTS: usize = 10_000;
+
+/// The most bytes of a spec, as JSON.
+pub const MAX_SPEC_BYTES: usize = 8 << 10;
 
 /// The most bytes of all specs that are kept.
 const MOST_BYTES: usize = 32 << 20;
@@ -182,6 +186,9 @@ pub struct Inventory {
     /// The objects that are not kept, by namespace.
     left_out: BTreeMap<Arc<str>, BTreeSet<Key>>,
     revisions: u64,
+    /// The last object whose status was written, and whose query was sent: the next ones come first.
+    last_report: Option<Key>,
+    last_check: Option<Key>,
     snapshot: Snapshot,
 }
 
@@ -197,6 +204,11 @@ impl Inventory {
             return;
         }
         (self.policy, self.kinds) = (Arc::clone(policy), Arc::clone(kinds));
+        // What was compiled by the policy before is not used again.
+        for held in self.held.values_mut() {
+            self.revisions += 1;
+            held.revision = self.revisions;
+        }
         self.dirty.extend(self.held.keys().map(|key| Arc::clone(&key.namespace)));
         let with_spec = self.held.iter().filter(|(_, held)| held.bytes > 0);
         self.uncompiled.extend(with_spec.map(|(key, _)| key.clone()));
@@ -332,7 +344,8 @@ impl Inventory {
 
     /// Whether an object that is not kept has room now: only a new list brings it.
     pub fn wants_list(&self) -> bool {
-        self.left_out.values().flatten().any(|key| self.has_room(key, 1))
+        let mut firsts = self.left_out.values().filter_map(BTreeSet::first);
+        firsts.any(|key| self.has_room(key, MAX_SPEC_BYTES))
     }
 
     fn of_namespace(&self, namespace: &Arc<str>) -> impl Iterator<Item = (&Key, &Held)> {
@@ -372,7 +385,14 @@ impl Inventory {
         if dirty.is_empty() {
             return None;
         }
+        let waiting: BTreeSet<_> =
+            self.uncompiled.iter().map(|key| Arc::clone(&key.namespace)).collect();
         for namespace in dirty {
+            // Until all of its rules are compiled, those before count.
+            if waiting.contains(&namespace) {
+                self.dirty.insert(namespace);
+                continue;
+            }
             if namespace.is_empty() {
                 let rules = self.decide_of_cluster(now);
                 self.snapshot.cluster = Arc::new(rules);
@@ -504,38 +524,45 @@ impl Inventory {
     /// The rules whose queries are to be sent now, and their namespaces: so many at the most. Rules of the cluster are not checked,
     /// because they have as many queries as there are namespaces.
     pub fn checks(&mut self, most: usize, now: Instant) -> Vec<(Arc<str>, Arc<TeamRule>)> {
-        let due = self.held.iter_mut().filter_map(|(key, held)| {
-            let is_due = key.kind == TeamRuleKind::MetricRule
-                && held.check <= now
-                && held.standing == Standing::Serves;
-            let Verdict::Rule(rule) = &held.verdict else { return None };
-            if !is_due {
-                return None;
+        let mut due = Vec::new();
+        for range in from(self.last_check.clone()) {
+            for (key, held) in self.held.range_mut(range) {
+                let is_due = key.kind == TeamRuleKind::MetricRule
+                    && held.check <= now
+                    && held.standing == Standing::Serves;
+                let Verdict::Rule(rule) = &held.verdict else { continue };
+                if !is_due || due.len() >= most {
+                    continue;
+                }
+                // Until there is an outcome.
+                held.check = now + FIRST_CHECK;
+                self.last_check = Some(key.clone());
+                due.push((Arc::clone(&key.namespace), Arc::clone(rule)));
             }
-            // Until there is an outcome.
-            held.check = now + FIRST_CHECK;
-            Some((Arc::clone(&key.namespace), Arc::clone(rule)))
-        });
-        due.take(most).collect()
+        }
+        due
     }
 
-    /// The statuses that are to be written now, in the order of the objects: so many at the most.
+    /// The statuses that are to be written now, in turns: so many at the most.
     pub fn reports(&mut self, most: usize, (now, at): (Instant, Timestamp)) -> Vec<Report> {
         let mut reports = Vec::new();
-        for (key, held) in &mut self.held {
-            if reports.len() >= most {
-                break;
-            }
-            if held.look.is_none_or(|look| look > now) || held.standing == Standing::Waiting {
-                continue;
-            }
-            let (status, change) = held.status((now, at));
-            match held.pace.due(change) {
-                Some(due) if due <= now => {
-                    let (key, uid, before) = (key.clone(), held.uid.clone(), held.observed.clone());
-                    reports.push(Report { key, uid, before, status, change });
+        for range in from(self.last_report.clone()) {
+            for (key, held) in self.held.range_mut(range) {
+                if reports.len() >= most {
+                    return reports;
                 }
-                due => held.look = due.or(held.outcomes.due().filter(|due| *due > now)),
+                if held.look.is_none_or(|look| look > now) || held.standing == Standing::Waiting {
+                    continue;
+                }
+                let (status, change) = held.status((now, at));
+                match held.pace.due(change) {
+                    Some(due) if due <= now => {
+                        let (uid, before) = (held.uid.clone(), held.observed.clone());
+                        self.last_report = Some(key.clone());
+                        reports.push(Report { key: key.clone(), uid, before, status, change });
+                    }
+                    due => held.look = due.or(held.outcomes.due().filter(|due| *due > now)),
+                }
             }
         }
         reports
@@ -601,6 +628,17 @@ impl Job {
         };
         let result = compile(self.key.kind, &self.object, namespace, policy, kinds);
         (self, result)
+    }
+}
+
+/// All keys, beginning behind the last one.
+fn from(last: Option<Key>) -> Vec<(Bound<Key>, Bound<Key>)> {
+    match last {
+        None => vec![(Bound::Unbounded, Bound::Unbounded)],
+        Some(last) => vec![
+            (Bound::Excluded(last.clone()), Bound::Unbounded),
+            (Bound::Unbounded, Bound::Included(last)),
+        ],
     }
 }
 

@@ -58,6 +58,12 @@ pub struct ClusterRule {
 }
 
 impl ClusterRule {
+    /// Whether it is for a namespace.
+    pub fn is_for(&self, namespace: &str) -> bool {
+        let listed = self.object.spec.namespaces.as_deref().unwrap_or_default();
+        listed.is_empty() || listed.iter().any(|name| *name == *namespace)
+    }
+
     /// The rule for a namespace.
     ///
     /// # Errors

@@ -126,7 +126,7 @@ const ROWS: &[(&str, &[Number])] = &[
             ("core/team_rules/inventory.rs", "MOST_BYTES", Bytes),
         ],
     ),
-    ("the spec of a rule", &[("team_rules/object.rs", "MAX_SPEC_BYTES", Bytes)]),
+    ("the spec of a rule", &[("core/team_rules/inventory.rs", "MAX_SPEC_BYTES", Bytes)]),
     ("rules of the cluster that", &[("team_rules.rs", "MOST_COMPILED", Count)]),
     ("writes of statuses", &[("team_rules/status.rs", "AT_ONCE", Count)]),
     (
