@@ -156,7 +156,7 @@ fn an_external_answer_is_of_the_metric() {
 
 #[test]
 fn what_is_no_segment_of_a_path_is_not_sent() {
-    for metric in ["..", "."] {
+    for metric in ["..", ".", "a/b", "../other/m", "a\\b"] {
         assert_eq!(external_read(metric).target(), None);
         let mut read = custom_read("namespaces/n/pods/*/m", Version::V1beta2);
         read.path.metric = metric.to_owned();
@@ -166,8 +166,8 @@ fn what_is_no_segment_of_a_path_is_not_sent() {
     read.path.name = Name::One("..".to_owned());
     assert_eq!(read.target(Version::V1beta2), None);
     assert_eq!(
-        external_read("a/b").target().unwrap(),
-        "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/a%2Fb?labelSelector=scaledobject.keda.sh%2Fname%3Dweb"
+        external_read("a@b c").target().unwrap(),
+        "/apis/external.metrics.k8s.io/v1beta1/namespaces/n/a%40b%20c?labelSelector=scaledobject.keda.sh%2Fname%3Dweb"
     );
 }
 
