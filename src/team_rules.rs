@@ -43,6 +43,9 @@ const SUSPENSION: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub struct TeamRules(Option<Arc<Shared>>);
 
+/// A rule and the namespace that reads it.
+type InNamespace = (Arc<str>, Arc<str>);
+
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     names: ArcSwap<Names>,
@@ -54,7 +57,7 @@ struct Shared {
     /// What became of queries since the status was looked at, by the name of the rule.
     outcomes: Mutex<BTreeMap<Arc<str>, (TeamRuleKind, Outcome)>>,
     /// Since when rules are not asked in a namespace, because their result had too many samples.
-    suspended: Mutex<HashMap<(Arc<str>, Arc<str>), Instant>>,
+    suspended: Mutex<HashMap<InNamespace, Instant>>,
     /// Rules of the cluster, by revision and namespace; nothing where the rule is not for it.
     compiled: Cache<(u64, Arc<str>), Option<Arc<TeamRule>>>,
     metrics: Arc<Metrics>,
