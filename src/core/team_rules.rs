@@ -1,6 +1,6 @@
 //! Rules that teams own: the objects `MetricRule` and `ClusterMetricRule`, and what becomes of them.
 //!
-//! A team writes a whole query. [`enforce`] limits it to the namespace of the team, and [`compile`] makes a rule of it that is
+//! A team writes a whole query. [`enforce()`] limits it to the namespace of the team, and [`compile()`] makes a rule of it that is
 //! planned, cached and read like one of the rules file. Nothing here watches or writes objects.
 
 mod claims;

@@ -11,7 +11,7 @@
 //! - Every selector of the returned query has the matcher `label="namespace"`. Matchers of a selector are a conjunction, for
 //!   Prometheus and for what speaks its language, so further matchers, also of the same label, can only exclude series.
 //!   Alternatives (`{a="b" or c="d"}`) are no conjunction, and are refused.
-//! - The returned text is not the text of the team. It is written from the syntax tree ([`write`]), in a small part of the
+//! - The returned text is not the text of the team. It is written from the syntax tree ([`mod@write`]), in a small part of the
 //!   language that all backends read in the same way: strings are in double quotes and escaped, operators are in parentheses,
 //!   and there are no comments. Text that a backend would read in another way than the parser here never gets to it: the parser
 //!   ends a string in back quotes elsewhere than Prometheus, for one.
