@@ -407,7 +407,9 @@ impl Inventory {
         }
         self.snapshot.policy = Arc::clone(&self.policy);
         self.snapshot.kinds = Arc::clone(&self.kinds);
-        self.snapshot.is_complete = self.known.len() >= KINDS.len();
+        // Rules of the first lists that still have to be compiled are not known to reads. Those that come later are new.
+        let is_known = self.known.len() >= KINDS.len();
+        self.snapshot.is_complete = is_known && (self.snapshot.is_complete || waiting.is_empty());
         Some(self.snapshot.clone())
     }
 

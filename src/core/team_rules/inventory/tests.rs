@@ -157,6 +157,23 @@ fn a_new_list_is_all_that_there_is() {
 }
 
 #[test]
+fn rules_of_the_first_list_are_known_when_they_are_compiled() {
+    let mut inventory = inventory(10);
+    inventory.add("a", "x", 0, spec("x", "up"));
+    inventory.update();
+    inventory.add("b", "y", 0, spec("y", "up"));
+    inventory.is_known(TeamRuleKind::MetricRule);
+    inventory.is_known(TeamRuleKind::ClusterMetricRule);
+    let now = Instant::now();
+    assert!(!inventory.publish(now).unwrap().is_complete(), "b/y may serve what is read");
+    let snapshot = inventory.update().1.unwrap();
+    assert!(snapshot.is_complete() && query(&snapshot, "b", "y").is_some());
+    // A rule that comes later takes no metric away until it is compiled.
+    inventory.add("c", "z", 0, spec("z", "up"));
+    assert!(inventory.publish(now).unwrap().is_complete());
+}
+
+#[test]
 fn specs_that_are_none_and_queries_that_escape_are_refused() {
     let mut inventory = inventory(10);
     let mut broken = received(key("a", "broken"), 0, Spec::default());
