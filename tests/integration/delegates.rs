@@ -294,6 +294,39 @@ async fn rules_come_first_and_then_each_delegate_in_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_other_delegate_stands_in_for_the_one_that_lists_a_metric() {
+    let away = external_server(|_: &Asked| status(503, "ServiceUnavailable", "later"));
+    let first = Delegate::start(move |asked: &Asked| match asked.path.as_str() {
+        "/apis/external.metrics.k8s.io/v1beta1" => json_of(&json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "external.metrics.k8s.io/v1beta1",
+            "resources": [{"name": "listed", "singularName": "", "namespaced": true, "kind": "ExternalMetricValueList", "verbs": ["get"]}],
+        })),
+        _ => away(asked),
+    })
+    .await;
+    let all = |asked: &Asked| json_of(&values(asked.path.rsplit('/').next().unwrap()));
+    let second = Delegate::start(external_server(all)).await;
+    let entries = [first.entry(""), second.entry("").replace("name: other", "name: second")];
+    let delegates =
+        [(entries[0].as_str(), first.folder.path()), (entries[1].as_str(), second.folder.path())];
+    let (launch, _backend) = launch(RULES, &delegates).await;
+    let app = launch.start().await;
+    until("both lists are known", async || {
+        let list = app.get("/apis/external.metrics.k8s.io/v1beta1").await.body;
+        (list.contains("\"listed\"") && list.contains("externalmetrics")).then_some(())
+    })
+    .await;
+    second.take_reads();
+    let reply = app.get(&external("namespaces/n/listed")).await;
+    assert_eq!((reply.status.as_u16(), second.take_reads().len()), (503, 0), "{}", reply.body);
+    assert!(reply.failure().contains("the delegate other answered 503"), "{}", reply.body);
+    // A metric that it does not list may be the other one's.
+    let reply = app.get(&external("namespaces/n/unlisted")).await;
+    assert_eq!((reply.status.as_u16(), second.take_reads().len()), (200, 1), "{}", reply.body);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_that_is_wrong_harms_nobody_and_its_answer_is_not_passed_on() {
     let delegate = Delegate::start(external_server(keda)).await;
     let (app, _backend) = start(RULES, &delegate, ", api: external, timeout: 3s").await;

@@ -160,6 +160,30 @@ async fn a_team_comes_before_the_cluster_and_that_before_the_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_other_rule_stands_in_until_the_rules_of_teams_are_known() {
+    let exporter = Exporter::start(page()).await;
+    let store = Store::prometheus(&exporter).await;
+    let cluster = Kubernetes::start(OBJECTS, 500).await;
+    cluster.apply(rule("shop", "orders", 0, &of_external("orders", "sum(orders)")));
+    cluster.hold(true);
+    let app = start(RULES, &store.url, &cluster).await;
+    until("the rule of the file has been discovered", async || {
+        app.get(&external("")).await.body.contains("orders").then_some(())
+    })
+    .await;
+    let early = app.get(&external("namespaces/shop/orders")).await;
+    assert_eq!(early.status, 500);
+    assert!(early.failure().contains("waiting for the list of MetricRules"), "{early:?}");
+    cluster.hold(false);
+    let first = until("the metric is served", async || {
+        let reply = app.get(&external("namespaces/shop/orders")).await;
+        (reply.status == 200).then(|| reply.json())
+    })
+    .await;
+    assert_eq!(first["items"][0]["value"], "7", "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_status_says_what_became_of_a_rule() {
     let exporter = Exporter::start(page()).await;
     let store = Store::prometheus(&exporter).await;

@@ -174,6 +174,29 @@ fn rules_of_the_first_list_are_known_when_they_are_compiled() {
 }
 
 #[test]
+fn what_was_compiled_by_another_policy_is_not_used() {
+    let mut inventory = inventory(10);
+    inventory.add("a", "x", 0, spec("x", "up"));
+    let kind = TeamRuleKind::ClusterMetricRule;
+    let of_cluster = Key { kind, namespace: "".into(), name: "m".into() };
+    inventory.apply(received(of_cluster, 0, spec("m", "up")), Instant::now(), 0.0);
+    let before = inventory.update().1.unwrap();
+    let (jobs, policy, kinds) = {
+        inventory.add("a", "x", 0, spec("x", "down"));
+        inventory.jobs()
+    };
+    let label = TeamPolicy { namespace_label: "ns".into(), ..TeamPolicy::default() };
+    inventory.configure(&Arc::new(label), &kinds);
+    inventory.compiled(jobs.into_iter().map(|job| job.run(&policy, &kinds)).collect());
+    assert!(matches!(inventory.held[&key("a", "x")].verdict, Verdict::Unknown));
+    let after = inventory.update().1.unwrap();
+    assert_eq!(query(&after, "a", "x"), Some("down{ns=\"a\"}"));
+    // What reads have compiled of a rule of the cluster is kept by its revision.
+    let revision = |snapshot: &Snapshot| snapshot.of_cluster(None, "m").next().unwrap().revision;
+    assert_ne!(revision(&before), revision(&after));
+}
+
+#[test]
 fn specs_that_are_none_and_queries_that_escape_are_refused() {
     let mut inventory = inventory(10);
     let mut broken = received(key("a", "broken"), 0, Spec::default());
@@ -275,6 +298,36 @@ fn a_rule_is_checked_once_an_hour_and_sooner_without_values() {
     inventory.note(&key("a", "x"), Outcome::Values { series: 1, milli: 1 }, at(now));
     assert!(inventory.checks(10, at(now + 3_599)).is_empty());
     assert_eq!(inventory.checks(10, at(now + 3_600)).len(), 1);
+}
+
+#[test]
+fn all_rules_have_their_turn_although_the_first_ones_are_always_due() {
+    let names = ["a", "b", "c", "d"];
+    let start = Instant::now();
+    let mut inventory = inventory(10);
+    for name in names {
+        inventory.add("n", name, 0, spec(name, "up"));
+    }
+    inventory.update();
+    let (mut reported, mut checked) = (Vec::new(), Vec::new());
+    for round in 1..=8 {
+        // So late that everything is due again.
+        let now = start + Duration::from_secs(20_000) * round;
+        for name in names {
+            let series = usize::try_from(round).unwrap();
+            inventory.note(&key("n", name), Outcome::Values { series, milli: 1 }, now);
+        }
+        let later = now + Duration::from_secs(10_000);
+        for report in inventory.reports(2, (later, Timestamp::UNIX_EPOCH)) {
+            reported.push(report.key.name.to_string());
+            inventory.wrote(report, true, later);
+        }
+        let checks = inventory.checks(2, later).into_iter();
+        checked.extend(checks.map(|(_, rule)| rule.metric.to_string()));
+    }
+    let turns: Vec<_> = names.iter().cycle().take(reported.len()).collect();
+    assert_eq!(reported.iter().collect::<Vec<_>>(), turns);
+    assert_eq!(checked.iter().collect::<Vec<_>>(), turns);
 }
 
 #[test]
