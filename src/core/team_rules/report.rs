@@ -1,7 +1,9 @@
-//! What the status of a rule says, and when it is written.
+//! What the status of a rule says. [`Pace`] has when it is written.
 //!
 //! Several replicas write the same status without knowing of each other, so it depends on nothing that differs between them for long: a
-//! replica compares it with the one that the API server has, and writes rarely.
+//! replica compares it with the one that the API server has.
+
+mod pace;
 
 use std::{
     sync::Arc,
@@ -11,23 +13,13 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub(super) use pace::Pace;
+
 use super::{Condition, ConditionType, Status};
 use crate::core::{excerpt::excerpt, quantity::Decimal};
 
 /// How long queries must have failed before the status says so.
 const FAILING: Duration = Duration::from_secs(60);
-
-/// The number of series and the value are written no more often.
-const VALUE_PAUSE: Duration = Duration::from_secs(300);
-
-/// The first pause after a write. It doubles while the conditions go to and fro.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest such pause.
-const LAST_PAUSE: Duration = Duration::from_secs(600);
-
-/// Writes of replicas are spread over this time.
-const SPREAD: Duration = Duration::from_secs(2);
 
 /// The longest message, in bytes.
 const LONGEST: usize = 1_000;
@@ -267,214 +259,5 @@ impl Change {
     }
 }
 
-/// When a status is written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// When the object, or its status at the API server, has changed last.
-    changed: Instant,
-    /// When we have written last, and how long the pause after it is.
-    written: Option<(Instant, Duration)>,
-    /// Between 0 and 1.
-    chance: f64,
-}
-
-impl Pace {
-    /// Of an object that is new to us. `chance` is a random number between 0 and 1, for all its time.
-    pub(super) fn new(now: Instant, chance: f64) -> Self {
-        Self { changed: now, written: None, chance }
-    }
-
-    /// The spec has changed: what was written before does not matter any more.
-    pub(super) fn begin(&mut self, now: Instant) {
-        *self = Self::new(now, self.chance);
-    }
-
-    /// The API server has another status now.
-    pub(super) fn changed(&mut self, now: Instant) {
-        self.changed = now;
-    }
-
-    /// We have written.
-    pub(super) fn wrote(&mut self, change: Change, now: Instant) {
-        let pause = match self.written {
-            _ if change != Change::Condition => FIRST_PAUSE,
-            Some((then, pause)) if now.saturating_duration_since(then) < 2 * LAST_PAUSE => {
-                LAST_PAUSE.min(pause * 2)
-            }
-            _ => FIRST_PAUSE,
-        };
-        self.written = Some((now, pause));
-        self.changed = now;
-    }
-
-    /// When a change is to be written.
-    pub(super) fn due(&self, change: Change) -> Option<Instant> {
-        let after_own = self.written.map(|(then, pause)| then + pause);
-        let at = match change {
-            Change::None => return None,
-            Change::Value => self.changed + VALUE_PAUSE + VALUE_PAUSE.mul_f64(self.chance / 4.0),
-            Change::Condition => self.changed + SPREAD.mul_f64(self.chance),
-        };
-        Some(after_own.map_or(at, |after| after.max(at)))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GENERATION: Option<i64> = Some(3);
-
-    fn after(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
-    fn values(milli: i64) -> Outcome {
-        Outcome::Values { series: 2, milli }
-    }
-
-    fn failed() -> Outcome {
-        Outcome::Failed { reason: "QueryFailed", message: "Prometheus does not answer".to_owned() }
-    }
-
-    fn noted(outcome: Outcome, now: Instant) -> Outcomes {
-        let mut outcomes = Outcomes::default();
-        outcomes.note(outcome, now);
-        outcomes
-    }
-
-    /// The conditions, as `status/reason`.
-    fn told(status: &Status) -> Vec<String> {
-        let conditions = status.conditions.iter();
-        conditions.map(|it| format!("{}/{}", it.status, it.reason)).collect()
-    }
-
-    #[test]
-    fn conditions_follow_from_the_standing_and_the_outcome() {
-        let now = Instant::now();
-        let nothing = Outcome::Nothing { why: "gives no sample".to_owned() };
-        let refused = Standing::Refused { reason: "QueryRefused", message: "no".into() };
-        let none = Outcomes::default;
-        for (standing, outcomes, wanted) in [
-            (Standing::Serves, none(), ["True/Accepted", "Unknown/NotQueried", "True/Serving"]),
-            (
-                Standing::Serves,
-                noted(values(1), now),
-                ["True/Accepted", "True/SeriesFound", "True/Serving"],
-            ),
-            (
-                Standing::Serves,
-                noted(nothing, now),
-                ["True/Accepted", "False/NoValues", "True/Serving"],
-            ),
-            (
-                refused,
-                noted(values(1), now),
-                ["False/QueryRefused", "Unknown/NotQueried", "False/NotAccepted"],
-            ),
-            (
-                Standing::OverQuota { most: 1 },
-                none(),
-                ["False/QuotaExceeded", "Unknown/NotQueried", "False/NotAccepted"],
-            ),
-            (
-                Standing::Claimed { by: "x".into() },
-                none(),
-                ["True/Accepted", "Unknown/NotQueried", "False/ClaimedByAnother"],
-            ),
-        ] {
-            let times = (now, Timestamp::UNIX_EPOCH);
-            let status = status(GENERATION, &standing, &outcomes, None, times);
-            assert_eq!(told(&status), wanted, "{standing:?}");
-            assert_eq!(status.observed_generation, GENERATION);
-        }
-    }
-
-    #[test]
-    fn only_a_failure_that_lasts_is_told() {
-        let start = Instant::now();
-        let mut outcomes = noted(values(1_500), start);
-        outcomes.note(failed(), after(start, 10));
-        outcomes.note(failed(), after(start, 30));
-        let at = |seconds| {
-            let times = (after(start, seconds), Timestamp::UNIX_EPOCH);
-            status(GENERATION, &Standing::Serves, &outcomes, None, times)
-        };
-        assert_eq!(at(69).value.as_deref(), Some("1500m"));
-        let lasting = at(70);
-        assert_eq!(told(&lasting), ["True/Accepted", "Unknown/QueryFailed", "False/QueryFailed"]);
-        assert_eq!(lasting.last_error.as_deref(), Some("Prometheus does not answer"));
-        assert_eq!(outcomes.due(), Some(after(start, 70)));
-    }
-
-    #[test]
-    fn a_replica_that_knows_nothing_yet_takes_what_another_has_written() {
-        let now = (Instant::now(), Timestamp::UNIX_EPOCH);
-        let known = status(GENERATION, &Standing::Serves, &noted(values(1), now.0), None, now);
-        let new = |generation, standing: &Standing| {
-            status(generation, standing, &Outcomes::default(), Some(&known), now)
-        };
-        assert_eq!(new(GENERATION, &Standing::Serves), known);
-        assert_eq!(told(&new(Some(4), &Standing::Serves))[1], "Unknown/NotQueried");
-        let claimed = new(GENERATION, &Standing::Claimed { by: "x".into() });
-        assert_eq!((told(&claimed)[2].as_str(), claimed.value), ("False/ClaimedByAnother", None));
-        // Nobody claims it any more.
-        let claimed = new(GENERATION, &Standing::Claimed { by: "x".into() });
-        let free = status(GENERATION, &Standing::Serves, &Outcomes::default(), Some(&claimed), now);
-        assert_eq!(told(&free)[2], "True/Serving");
-    }
-
-    #[test]
-    fn times_are_those_of_the_last_change_of_a_condition() {
-        let now = Instant::now();
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let of = |outcome, before: Option<&Status>, second| {
-            let times = (now, at(second));
-            status(GENERATION, &Standing::Serves, &noted(outcome, now), before, times)
-        };
-        let first = of(values(1), None, 1);
-        let second = of(values(2), Some(&first), 2);
-        let third = of(Outcome::Nothing { why: String::new() }, Some(&second), 3);
-        let times = |status: &Status| -> Vec<_> {
-            status.conditions.iter().map(|it| it.last_transition_time.0.as_second()).collect()
-        };
-        assert_eq!((times(&second), times(&third)), (vec![1, 1, 1], vec![1, 3, 1]));
-        assert_eq!(Change::between(Some(&first), &second), Change::Value);
-        assert_eq!(Change::between(Some(&second), &third), Change::Condition);
-        assert_eq!(Change::between(Some(&third), &third), Change::None);
-        assert_eq!(Change::between(None, &first), Change::Condition);
-    }
-
-    #[test]
-    fn values_are_written_every_few_minutes_and_conditions_at_once() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start, 0.5);
-        assert_eq!(pace.due(Change::None), None);
-        assert_eq!(pace.due(Change::Condition), Some(after(start, 1)));
-        assert!(pace.due(Change::Value) > Some(after(start, 300)));
-        pace.wrote(Change::Value, after(start, 400));
-        assert!(pace.due(Change::Value) > Some(after(start, 700)));
-        // Another replica has written.
-        pace.changed(after(start, 600));
-        assert!(pace.due(Change::Value) > Some(after(start, 900)));
-    }
-
-    #[test]
-    fn replicas_that_disagree_write_less_and_less_often() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start, 0.0);
-        let mut now = start;
-        let mut gaps = Vec::new();
-        for _ in 0..14 {
-            pace.wrote(Change::Condition, now);
-            // The other one writes at once.
-            pace.changed(now);
-            let due = pace.due(Change::Condition).unwrap();
-            gaps.push(due.saturating_duration_since(now).as_secs());
-            now = due;
-        }
-        assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]);
-        pace.begin(now);
-        assert_eq!(pace.due(Change::Condition), Some(now), "the spec is another one");
-    }
-}
+mod tests;

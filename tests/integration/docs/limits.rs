@@ -122,8 +122,8 @@ const ROWS: &[(&str, &[Number])] = &[
     (
         "rules of teams that are kept",
         &[
-            ("core/team_rules/inventory.rs", "MOST_OBJECTS", Count),
-            ("core/team_rules/inventory.rs", "MOST_BYTES", Bytes),
+            ("core/team_rules/inventory/events.rs", "MOST_OBJECTS", Count),
+            ("core/team_rules/inventory/events.rs", "MOST_BYTES", Bytes),
         ],
     ),
     ("the spec of a rule", &[("core/team_rules/inventory.rs", "MAX_SPEC_BYTES", Bytes)]),

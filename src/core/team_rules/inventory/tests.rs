@@ -1,7 +1,7 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::*;
-use crate::core::kinds::GroupResource;
+use crate::core::{kinds::GroupResource, team_rules::Outcome};
 
 /// With this number of rules of a namespace.
 fn inventory(rules: u32) -> Inventory {
