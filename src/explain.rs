@@ -228,6 +228,7 @@ impl Explainer {
             path: rule.name.to_string(),
             problem: rule.why.to_string(),
             text: asked.metric.clone(),
+            is_over_quota: rule.is_over_quota,
         }));
         broken
     }

@@ -140,7 +140,7 @@ impl Reads {
 
     /// Reads a metric of objects of a kind.
     pub async fn read(&self, request: &MetricRequest) -> Result<Values, ReadError> {
-        self.read_objects(request).await.map_err(|error| error.explained_by(&self.explain_by))
+        self.read_objects(request).await.map_err(|error| self.told(error))
     }
 
     async fn read_objects(&self, request: &MetricRequest) -> Result<Values, ReadError> {

@@ -69,8 +69,10 @@ struct Shared {
 pub struct OverQuota {
     /// The rule.
     pub rule: Arc<str>,
-    /// Which quota, and what happens.
+    /// Which quota, the key that sets it, and what happens.
     pub why: String,
+    /// After how long another read may succeed.
+    pub retry_after: Duration,
 }
 
 /// A rule as people are shown it.
@@ -168,11 +170,7 @@ impl TeamRules {
     /// The rule of the namespace that claims a metric and does not count.
     pub fn refused(&self, namespace: &str, metric: &str) -> Option<RefusedRule> {
         let shared = self.0.as_ref()?;
-        let refused = shared.snapshot.load().refused(namespace, metric).cloned()?;
-        if refused.is_over_quota {
-            shared.metrics.team_quota(TeamQuota::Rules);
-        }
-        Some(refused)
+        shared.snapshot.load().refused(namespace, metric).cloned()
     }
 
     /// Whether a rule that is not known yet may exist.
@@ -220,7 +218,6 @@ impl TeamRules {
             return Ok(());
         }
         drop(suspended);
-        shared.metrics.team_quota(TeamQuota::Samples);
         Err(shared.too_many_samples(name))
     }
 
@@ -240,8 +237,14 @@ impl TeamRules {
         suspended.retain(|_, since| now.saturating_duration_since(*since) < SUSPENSION);
         suspended.insert((Arc::clone(name), Arc::from(namespace)), now);
         drop(suspended);
-        shared.metrics.team_quota(TeamQuota::Samples);
         Err(shared.too_many_samples(name))
+    }
+
+    /// Counts a read that a quota has refused.
+    pub fn count_refusal(&self, quota: TeamQuota) {
+        if let Some(shared) = &self.0 {
+            shared.metrics.team_quota(quota);
+        }
     }
 
     /// Notes what became of a query of a rule, if it is one of a team.
@@ -275,8 +278,9 @@ impl Shared {
         let seconds = SUSPENSION.as_secs();
         OverQuota {
             rule: Arc::clone(name),
+            retry_after: SUSPENSION,
             why: format!(
-                "the query returns more than the {most} samples that the namespace may have; it is sent again after {seconds} s"
+                "the query returns more than the {most} samples that a result may have in the namespace (`teamRules.quotas.samples`); it is sent again after {seconds} s"
             ),
         }
     }

@@ -136,6 +136,13 @@ impl<W> FairShare<W> {
         true
     }
 
+    /// How many queries of a namespace's own rules may be under way, if as many are. Then its next one waits for one of these.
+    pub fn reached_quota(&self, claimant: &Claimant) -> Option<usize> {
+        let Owner::Team { at_a_time } = claimant.owner else { return None };
+        let most = self.most_of_team(at_a_time);
+        (self.held(claimant) >= most).then_some(most)
+    }
+
     /// Returns a permit. The result is its next holder.
     pub fn give_back(&mut self, claimant: &Claimant) -> Option<W> {
         self.free += 1;
@@ -164,15 +171,26 @@ impl<W> FairShare<W> {
 
     /// Whether a claimant has fewer permits than it may have.
     fn may_hold_more(&self, claimant: &Claimant) -> bool {
-        let held = self.claimants.get(claimant).map_or(0, |share| share.held);
-        let half = (self.permits / 2).max(1);
+        let held = self.held(claimant);
         match claimant.owner {
-            Owner::File => held < half,
-            // Another team has room within what all teams may have.
+            Owner::File => held < self.half(),
             Owner::Team { at_a_time } => {
-                held < at_a_time.clamp(1, (half / 2).max(1)) && self.held_by_teams < half
+                held < self.most_of_team(at_a_time) && self.held_by_teams < self.half()
             }
         }
+    }
+
+    fn held(&self, claimant: &Claimant) -> usize {
+        self.claimants.get(claimant).map_or(0, |share| share.held)
+    }
+
+    fn half(&self) -> usize {
+        (self.permits / 2).max(1)
+    }
+
+    /// Another team has room within what all teams may have.
+    fn most_of_team(&self, at_a_time: usize) -> usize {
+        at_a_time.clamp(1, (self.half() / 2).max(1))
     }
 
     fn hold(&mut self, claimant: &Claimant) {

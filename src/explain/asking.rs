@@ -137,6 +137,7 @@ fn failure(error: &Error) -> Failure {
             _ => Cause::BackendUnreachable,
         },
         PublicError::TimedOut(_) | PublicError::Abandoned => Cause::BackendTimeout,
+        PublicError::OverQuota(_) => Cause::QuotaExceeded,
         PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
         PublicError::Status(401 | 403 | 407)
         | PublicError::Credentials

@@ -25,6 +25,7 @@ use crate::{
         window,
     },
     prometheus::{Answer, BackendHandle},
+    team_rules::OverQuota,
 };
 
 /// The key of the query of rules for metrics.
@@ -94,6 +95,10 @@ impl Explainer {
         let plan = entry.plan(facts, &asked.selector);
         facts.served = Some(served(entry, asked));
         let scope = namespace.unwrap_or_default();
+        if let Err(over) = self.team_rules.admit(rule, scope) {
+            facts.answer = Some(over_quota(over));
+            return;
+        }
         let backend = match self.backends.handle(&rule.options, scope) {
             Ok(backend) => backend,
             Err(error) => {
@@ -140,7 +145,13 @@ impl Explainer {
                 Entries::Custom(_) => answer.failure = Some(not_a_vector("scalar")),
             },
             Ok(Answer::Other(kind)) => answer.failure = Some(not_a_vector(kind)),
-            Ok(Answer::Vector(vector)) => read(&vector, entry, facts, &plan, &mut answer),
+            Ok(Answer::Vector(vector)) => {
+                if let Err(over) = self.team_rules.check(rule, scope, vector.samples.len()) {
+                    facts.answer = Some(over_quota(over));
+                    return;
+                }
+                read(&vector, entry, facts, &plan, &mut answer);
+            }
         }
         let is_empty = answer.values.is_empty();
         if answer.failure.is_none() {
@@ -163,6 +174,11 @@ impl Explainer {
         let since = self.fallbacks.as_ref()?.since(rule.fingerprint, &asked.metric, namespace)?;
         Some(FallbackFacts { milli, since })
     }
+}
+
+fn over_quota(over: OverQuota) -> AnswerFacts {
+    let failure = Failure { cause: Cause::QuotaExceeded, text: over.why };
+    AnswerFacts { failure: Some(failure), ..AnswerFacts::default() }
 }
 
 /// Why there is no query.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -28,6 +28,8 @@ pub(super) struct ApiError {
     quiet: bool,
     /// Whether the status page shows it although the log does not.
     is_shown: bool,
+    /// Whether a 429 has the header `Retry-After`.
+    asks_to_retry: bool,
 }
 
 impl ApiError {
@@ -37,13 +39,25 @@ impl ApiError {
             cause: None,
             quiet: false,
             is_shown: false,
+            asks_to_retry: true,
         }
+    }
+
+    /// A quota of a namespace is used up.
+    ///
+    /// The time is in the body only. client-go heeds the header by up to ten tries of its own: kubectl would hang, and each
+    /// autoscaler of the namespace would hold one of the few workers of the HorizontalPodAutoscaler controller, which are there for
+    /// all namespaces. The controller comes back by itself.
+    fn over_quota(message: String, retry_after: Duration) -> Self {
+        let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
+        let status = Box::new(Status::later(message, seconds));
+        Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: false }
     }
 
     /// Another server failed with this code and reason.
     fn passed_on(code: u16, reason: String, message: String) -> Self {
         let status = Box::new(Status::passed_on(code, reason, message));
-        Self { status, cause: None, quiet: false, is_shown: true }
+        Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: true }
     }
 
     /// Nothing is there.
@@ -88,8 +102,10 @@ impl ApiError {
 impl From<ReadError> for ApiError {
     /// The one place that decides which failure of a read has which HTTP status.
     fn from(error: ReadError) -> Self {
+        if let Some((_, retry_after)) = error.over_quota() {
+            return Self::over_quota(error.to_string(), retry_after);
+        }
         let reason = match &error {
-            ReadError::Refused { rule, .. } if rule.is_over_quota => Reason::TooManyRequests,
             ReadError::UnknownMetric { .. }
             | ReadError::Refused { .. }
             | ReadError::NoUsage
@@ -190,7 +206,7 @@ impl Failures {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, cause, quiet, is_shown } = self;
+        let Self { status, cause, quiet, is_shown, asks_to_retry } = self;
         let code = status.code;
         let message = status.message.clone();
         let failure = ((code >= 500 || is_shown) && !quiet).then(|| Failure {
@@ -202,7 +218,7 @@ impl IntoResponse for ApiError {
         let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response =
             (code, [(header::CONTENT_TYPE, "application/json")], body).into_response();
-        if code == StatusCode::TOO_MANY_REQUESTS {
+        if code == StatusCode::TOO_MANY_REQUESTS && asks_to_retry {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         if let Some(failure) = failure {

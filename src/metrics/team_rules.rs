@@ -24,6 +24,8 @@ struct QuotaLabels {
 pub enum TeamQuota {
     /// Of rules.
     Rules,
+    /// Of queries at a time.
+    Queries,
     /// Of samples in a result.
     Samples,
 }
@@ -87,6 +89,7 @@ impl Metrics {
     pub fn team_quota(&self, quota: TeamQuota) {
         let quota = match quota {
             TeamQuota::Rules => "rules",
+            TeamQuota::Queries => "queries",
             TeamQuota::Samples => "samples",
         };
         self.team_rules.refusals.get_or_create(&QuotaLabels { quota }).inc();

@@ -33,6 +33,9 @@ pub enum Error {
     /// Too many queries were under way for this one to be sent in time.
     #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
     Busy(Duration),
+    /// So many queries of the namespace's own rules were under way, as many as its quota allows.
+    #[error("not sent within its time: {0} queries of the namespace's own rules are under way")]
+    OverQuota(usize),
     /// Answers under way took all memory, and none was free in time.
     #[error(
         "no room for the answer: those under way take all the memory that they may (--memory-limit)"
@@ -89,6 +92,8 @@ pub enum PublicError {
     TimedOut(Option<u16>),
     /// Too many queries are under way.
     Busy,
+    /// The namespace has so many queries of its own rules under way, as many as its quota allows.
+    OverQuota(usize),
     /// An HTTP status that is not about the query.
     Status(u16),
     /// The query was refused, with the HTTP status unless it was success.
@@ -189,6 +194,7 @@ impl Error {
             PublicError::Unreachable(_) => "unreachable",
             PublicError::TimedOut(_) => "timeout",
             PublicError::Busy => "busy",
+            PublicError::OverQuota(_) => "over_quota",
             PublicError::Status(_) => "http",
             PublicError::Refused(_) => "refused",
             PublicError::TooLarge(_) | PublicError::TooManyNames => "too_large",
@@ -248,6 +254,7 @@ impl Error {
             Self::Timeout(_) => PublicError::TimedOut(None),
             Self::Silent(cause) | Self::Paused(cause) => *cause,
             Self::Busy(_) | Self::NoRoom => PublicError::Busy,
+            Self::OverQuota(queries) => PublicError::OverQuota(*queries),
             Self::Http { status: status @ (408 | 504), .. }
             | Self::Api { status: status @ (408 | 504), .. } => {
                 PublicError::TimedOut(Some(*status))
@@ -295,6 +302,10 @@ impl fmt::Display for PublicError {
                 write!(f, "Prometheus did not answer in time (HTTP status {status})")
             }
             Self::Busy => f.write_str("too many queries are under way"),
+            Self::OverQuota(queries) => write!(
+                f,
+                "the namespace has as many queries of its own rules under way as it may have: {queries} (`teamRules.quotas.queries`, and a quarter of the backend's `concurrency` at most)"
+            ),
             Self::Status(status) => {
                 let by = "Prometheus, or a proxy before it, answered with HTTP status";
                 match meaning(*status) {

@@ -98,7 +98,7 @@ impl Prometheus {
             Err(ahead) => ahead,
         };
         if !self.turns().join(ahead, timeout, now()) {
-            return Err(self.unsent(path, Error::Busy(timeout)));
+            return Err(self.unsent(path, self.crowded(claimant, timeout)));
         }
         let _waiting = Waiting(&self.turns);
         let permit = tokio::time::timeout(timeout, self.in_flight.wait(claimant));
@@ -111,10 +111,16 @@ impl Prometheus {
                 return Ok(permit);
             } else {
                 self.turns().waited_in_vain(now());
-                Error::Busy(timeout)
+                self.crowded(claimant, timeout)
             },
         };
         Err(self.unsent(path, error))
+    }
+
+    /// Why a query has no turn within its time.
+    fn crowded(&self, claimant: &Claimant, timeout: Duration) -> Error {
+        let quota = self.in_flight.reached_quota(claimant);
+        quota.map_or(Error::Busy(timeout), Error::OverQuota)
     }
 
     /// Waits until the backend answers nobody, and says why.

@@ -48,6 +48,7 @@ impl Secrets {
             | Error::Silent(_)
             | Error::Paused(_)
             | Error::Busy(_)
+            | Error::OverQuota(_)
             | Error::TooLarge(_)
             | Error::Partial
             | Error::Decode(DecodeError::TooManyNames | DecodeError::NoData)

@@ -52,6 +52,11 @@ impl Permits {
         permit
     }
 
+    /// How many queries of a namespace's own rules may be under way, if as many are.
+    pub(super) fn reached_quota(&self, claimant: &Claimant) -> Option<usize> {
+        self.lock().reached_quota(claimant)
+    }
+
     fn give_back(&self, claimant: &Claimant) {
         let next = self.lock().give_back(claimant);
         if let Some(next) = next {

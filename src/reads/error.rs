@@ -1,6 +1,6 @@
 //! Why a read has no values.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     cache::FetchError,
@@ -11,6 +11,7 @@ use crate::{
         team_rules::{Outcome, RefusedRule},
     },
     kubernetes,
+    metrics::TeamQuota,
     planner::{Failure, public},
     prometheus::PublicError,
     team_rules::OverQuota,
@@ -95,7 +96,26 @@ pub enum ReadError {
     Objects(#[source] kubernetes::Error),
 }
 
+/// After how long a read that a quota refuses may succeed, where nothing says more.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 impl ReadError {
+    /// The quota of the namespace that has refused the read, if one has, and after how long another read may succeed.
+    pub fn over_quota(&self) -> Option<(TeamQuota, Duration)> {
+        match self {
+            Self::OverQuota(OverQuota { retry_after, .. }) => {
+                Some((TeamQuota::Samples, *retry_after))
+            }
+            Self::Refused { rule, .. } => {
+                rule.is_over_quota.then_some((TeamQuota::Rules, RETRY_AFTER))
+            }
+            Self::Fetch { cause: PublicError::OverQuota(_), .. } => {
+                Some((TeamQuota::Queries, RETRY_AFTER))
+            }
+            _ => None,
+        }
+    }
+
     /// The same, with the command by which this server is asked for more.
     pub(super) fn explained_by(mut self, how: &ExplainBy) -> Self {
         if let Self::UnknownMetric { by, .. } = &mut self {
@@ -124,6 +144,9 @@ impl ReadError {
     pub(super) fn outcome(&self) -> Option<Outcome> {
         let failed = |reason, message| Some(Outcome::Failed { reason, message });
         match self {
+            Self::Fetch { cause: cause @ PublicError::OverQuota(_), .. } => {
+                failed("QuotaExceeded", cause.to_string())
+            }
             Self::Fetch { cause, .. } => failed("QueryFailed", cause.to_string()),
             Self::Unusable { cause, .. } => failed("QueryFailed", cause.clone()),
             Self::OverQuota(OverQuota { why, .. }) => failed("QuotaExceeded", why.clone()),

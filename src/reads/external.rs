@@ -104,7 +104,7 @@ impl Reads {
         &self,
         request: &ExternalRequest,
     ) -> Result<ExternalValues, ReadError> {
-        self.external_values(request).await.map_err(|error| error.explained_by(&self.explain_by))
+        self.external_values(request).await.map_err(|error| self.told(error))
     }
 
     async fn external_values(

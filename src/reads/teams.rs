@@ -27,6 +27,14 @@ impl Reads {
         Some(ReadError::Refused { metric: metric.to_owned(), rule })
     }
 
+    /// An error as the reader is told it. Counts those of quotas.
+    pub(super) fn told(&self, error: ReadError) -> ReadError {
+        if let Some((quota, _)) = error.over_quota() {
+            self.team_rules.count_refusal(quota);
+        }
+        error.explained_by(&self.explain_by)
+    }
+
     /// Fails until the rules of teams are known: one of them may come before others.
     pub(super) fn know_teams(&self) -> Result<(), ReadError> {
         let cause = "waiting for the list of MetricRules".to_owned();

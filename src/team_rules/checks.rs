@@ -16,8 +16,8 @@ use crate::{
         samples::{Sample, Vector},
         team_rules::{Outcome, Provides, TeamRule},
     },
-    planner::{Failure, Planner},
-    prometheus::Answer,
+    planner::{Failure, Planner, public},
+    prometheus::{Answer, PublicError},
 };
 
 /// How often it is looked whether a rule is due.
@@ -98,7 +98,12 @@ fn not_a_vector(kind: &str) -> Outcome {
 }
 
 fn failed(failure: &Failure) -> Outcome {
-    Outcome::Failed { reason: "QueryFailed", message: failure.public() }
+    let is_over_quota = matches!(
+        failure,
+        Failure::Fetch(error) if matches!(public(error), PublicError::OverQuota(_))
+    );
+    let reason = if is_over_quota { "QuotaExceeded" } else { "QueryFailed" };
+    Outcome::Failed { reason, message: failure.public() }
 }
 
 /// What a result says of a rule, whatever objects exist.

@@ -123,15 +123,14 @@ impl Status {
     /// the details, as an API server does.
     pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
         let message = message.into();
+        if reason == Reason::TooManyRequests {
+            return Self::later(message, RETRY_AFTER_SECONDS);
+        }
         let (message, details) = match reason {
             Reason::InternalError => {
                 let causes = vec![Cause { message: message.clone() }];
                 let details = Details { causes, retry_after_seconds: None };
                 (format!("Internal error occurred: {message}"), Some(details))
-            }
-            Reason::TooManyRequests => {
-                let retry_after_seconds = Some(RETRY_AFTER_SECONDS);
-                (message, Some(Details { causes: Vec::new(), retry_after_seconds }))
             }
             _ => (message, None),
         };
@@ -144,6 +143,15 @@ impl Status {
             reason: reason.word().into(),
             details,
             code: reason.code(),
+        }
+    }
+
+    /// [`Reason::TooManyRequests`], for a client that is to come again after so many seconds.
+    pub fn later(message: String, seconds: u32) -> Self {
+        let reason = Reason::TooManyRequests;
+        Self {
+            details: Some(Details { causes: Vec::new(), retry_after_seconds: Some(seconds) }),
+            ..Self::passed_on(reason.code(), reason.word().to_owned(), message)
         }
     }
 

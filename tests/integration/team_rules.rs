@@ -1,9 +1,10 @@
 //! Rules of teams: with the scripted API server, and a real Prometheus that holds the series of two teams.
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::support::{
-    app::{App, Launch, custom, external},
+    app::{App, Launch, Reply, custom, external},
     backend::{Answer, Asked, Backend},
     cluster::{Kubernetes, Object, Stored},
     exporter::{Exporter, Page},
@@ -225,7 +226,12 @@ async fn the_status_says_what_became_of_a_rule() {
     assert!(message.contains("MetricRule shop/third is not accepted: spec.query"), "{message}");
     let refused = app.get(&external("namespaces/shop/more")).await;
     assert_eq!(refused.status, 429);
-    assert!(refused.failure().contains("MetricRule shop/fourth"), "{refused:?}");
+    let message = refused.failure();
+    assert!(message.contains("MetricRule shop/fourth"), "{message}");
+    assert!(message.contains("teamRules.quotas.rules"), "{message}");
+    assert_refused_for(&refused, 1);
+    let explained = app.get(&external("namespaces/shop/explanations/more")).await.body;
+    assert!(explained.contains("quota-exceeded"), "{explained}");
     let foreign = app.get(&external("namespaces/bank/escape")).await;
     assert!(!foreign.body.contains("shop"), "{foreign:?}");
 
@@ -295,16 +301,62 @@ async fn too_many_samples_suspend_a_rule_and_no_other() {
     cluster.apply(rule("shop", "many", 0, &of_external("many", "many")));
     cluster.apply(rule("shop", "few", 1, &of_external("few", "few")));
     serves(&app, "namespaces/shop/few", &["1", "1"]).await;
-    let message = until("the rule is suspended", async || {
+    let refused = until("the rule is suspended", async || {
         let reply = app.get(&external("namespaces/shop/many")).await;
-        (reply.status == 429).then(|| reply.failure())
-    });
-    let message = message.await;
+        (reply.status == 429).then_some(reply)
+    })
+    .await;
+    let message = refused.failure();
     assert!(message.contains("MetricRule shop/many") && message.contains("2 samples"), "{message}");
+    assert!(message.contains("teamRules.quotas.samples"), "{message}");
+    assert_refused_for(&refused, 60);
+    let explained = app.get(&external("namespaces/shop/explanations/many")).await.body;
+    assert!(explained.contains("quota-exceeded") && explained.contains("2 samples"), "{explained}");
     backend.take();
     assert_eq!(app.get(&external("namespaces/shop/many")).await.status, 429);
     assert!(backend.take().iter().all(|asked| !asked.parameter("query").contains("many")));
     serves(&app, "namespaces/shop/few", &["1", "1"]).await;
+}
+
+/// The time is in the body. By a header, clients of Kubernetes would try again themselves, ten times.
+fn assert_refused_for(reply: &Reply, seconds: u32) {
+    assert_eq!(reply.json()["reason"], "TooManyRequests", "{reply:?}");
+    assert_eq!(reply.json()["details"]["retryAfterSeconds"], seconds, "{reply:?}");
+    assert!(!reply.headers.contains_key("retry-after"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_has_no_turn_because_of_its_quota_is_refused() {
+    let (open, gate) = watch::channel(false);
+    let empty = json!({"resultType": "vector", "result": []});
+    let answer = move |asked: &Asked| match asked.parameter("query") {
+        query if query.contains("slow") => Answer::Gated(gate.clone(), empty.clone()),
+        _ => Answer::Data(empty.clone()),
+    };
+    let backend = Backend::start(answer).await;
+    let cluster = Kubernetes::start(OBJECTS, 500).await;
+    let rules = "rules: []\nteamRules: {quotas: {queries: 1, queryTime: 300ms}}\n";
+    let app = start(rules, &backend.url, &cluster).await;
+    let names = ["slow-a", "slow-b", "slow-c"];
+    for (age, name) in (0..).zip(names) {
+        let query = name.replace('-', "_");
+        cluster.apply(rule("shop", name, age, &of_external(name, &query)));
+    }
+    cluster.apply(rule("bank", "fast", 0, &of_external("fast", "fast")));
+    let refused = until("one of three queries has no turn", async || {
+        let read = async |name: &str| app.get(&external(&format!("namespaces/shop/{name}"))).await;
+        let [a, b, c] = names;
+        let replies: [_; 3] = futures::join!(read(a), read(b), read(c)).into();
+        replies.into_iter().find(|reply| reply.status == 429)
+    })
+    .await;
+    assert!(refused.failure().contains("1 (`teamRules.quotas.queries`"), "{refused:?}");
+    assert_refused_for(&refused, 1);
+    serves(&app, "namespaces/bank/fast", &[]).await;
+    let metrics = app.get("/metrics").await.body;
+    assert!(metrics.contains("outcome=\"over_quota\""), "{metrics}");
+    assert!(metrics.contains("loadline_team_rule_refusals_total{quota=\"queries\"}"), "{metrics}");
+    drop(open);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ fn rule(problem: &Problem, written: &BTreeMap<String, String>, all: &str) -> Bro
         path: if path.is_empty() { "the rules file".to_owned() } else { path },
         problem: format!("{place}{}", problem.message),
         text: text.to_owned(),
+        is_over_quota: false,
     }
 }
 

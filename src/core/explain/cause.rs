@@ -106,6 +106,8 @@ causes! {
     BackendTimeout = "backend-timeout", Failed;
     /// The backend limits how often it is asked.
     BackendLimited = "backend-limited", Failed;
+    /// A quota of the namespace for its own rules is used up.
+    QuotaExceeded = "quota-exceeded", Failed;
     /// The rule does not compile.
     BrokenRule = "broken-rule", Failed;
     /// Nothing is known yet, or no pod is ready.

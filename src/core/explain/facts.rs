@@ -284,7 +284,7 @@ pub struct Facts {
     pub fallback: Option<FallbackFacts>,
 }
 
-/// A rule that does not compile.
+/// A rule that does not count, mostly because it does not compile.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BrokenRule {
     /// Where, as `rules[2].name.as`.
@@ -293,4 +293,6 @@ pub struct BrokenRule {
     pub problem: String,
     /// What the file says of it, as text.
     pub text: String,
+    /// Whether only a quota is the reason.
+    pub is_over_quota: bool,
 }

@@ -143,6 +143,9 @@ pub fn advice_for(cause: Cause) -> &'static str {
         Cause::BackendLimited => {
             "raise the backend's limit, or ask it less often: `concurrency` of the backend, `cacheTTL`"
         }
+        Cause::QuotaExceeded => {
+            "ask for less, or have an administrator raise the quota: `teamRules.quotas` of the rules file"
+        }
         Cause::TooLarge => "narrow the query, or raise --max-answer-bytes",
         Cause::QueryError => "try the query in Prometheus: it says what is wrong with it",
         Cause::NotAuthorizedMe => "ask for the right to read the metric",

@@ -51,6 +51,18 @@ fn teams_have_half_in_all_and_a_namespace_its_quota() {
 }
 
 #[test]
+fn a_team_waits_because_of_its_quota_or_because_of_others() {
+    let mut shares = FairShare::new(4);
+    let [a, b] = [team("a", 4), team("b", 4)];
+    assert_eq!(come(&mut shares, &file("x"), 4), 2);
+    assert_eq!(come(&mut shares, &a, 2), 1);
+    assert_eq!(shares.reached_quota(&a), Some(1), "a quarter of all");
+    assert_eq!(come(&mut shares, &file("y"), 1), 1);
+    assert_eq!(come(&mut shares, &b, 1), 0);
+    assert_eq!((shares.reached_quota(&b), shares.reached_quota(&file("x"))), (None, None));
+}
+
+#[test]
 fn those_who_wait_have_their_turn_namespace_by_namespace() {
     let mut shares = FairShare::new(4);
     let (a, b, c) = (file("a"), file("b"), file("c"));

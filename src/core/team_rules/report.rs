@@ -137,7 +137,9 @@ pub(super) fn status(
             (
                 "False",
                 "QuotaExceeded",
-                format!("the namespace may have {most} rules, and has older ones"),
+                format!(
+                    "the namespace may have {most} rules (`teamRules.quotas.rules`), and has older ones"
+                ),
             ),
             ("False", "NotAccepted", "a rule that is not accepted serves no metric".to_owned()),
         ),

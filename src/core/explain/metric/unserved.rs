@@ -86,12 +86,12 @@ fn broken(facts: &Facts) -> Option<Step> {
     let broken = facts.broken.iter().find(|broken| mentions(metric, &broken.text));
     broken.map(|broken| {
         let seen = format!("{}: {}", broken.path, broken.problem);
-        Step::found(
-            name::RULE,
-            Cause::BrokenRule,
-            seen,
-            "correct the rule; `loadline check` shows its place",
-        )
+        let (cause, advice) = if broken.is_over_quota {
+            (Cause::QuotaExceeded, advice_for(Cause::QuotaExceeded))
+        } else {
+            (Cause::BrokenRule, "correct the rule; `loadline check` shows its place")
+        };
+        Step::found(name::RULE, cause, seen, advice)
     })
 }
 

@@ -105,7 +105,9 @@ impl Inventory {
             let standing = match &held.verdict {
                 Verdict::Unknown => Standing::Waiting,
                 _ if at >= quota => {
-                    refuse(format!("the namespace may have {quota} rules").into(), true);
+                    let why =
+                        format!("the namespace may have {quota} rules (`teamRules.quotas.rules`)");
+                    refuse(why.into(), true);
                     Standing::OverQuota { most: self.policy.quotas.rules.get() }
                 }
                 Verdict::Refused(reason, message) => {
