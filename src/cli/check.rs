@@ -19,7 +19,7 @@ use self::{
 use super::flags::{CredentialFlags, UsageError};
 use crate::core::{
     installation::{self, Finding},
-    lint::Severity,
+    lint::{self, Severity},
     yaml,
 };
 
@@ -84,10 +84,14 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     let mut checked = Vec::new();
     let mut unreadable = false;
-    for path in paths {
-        let (name, text) = read(path);
+    let read: Vec<_> = paths.into_iter().map(|path| read(path)).collect();
+    // Rules of teams in the other files are for the server that reads this one.
+    let teams = read.iter().find_map(|(_, text)| lint::team_policy(text.as_ref().ok()?));
+    for (name, text) in read {
         match text {
-            Ok(text) => checked.push(Checked::new(name, text, flags.verbose, &policy)),
+            Ok(text) => {
+                checked.push(Checked::new(name, text, flags.verbose, &policy, teams.as_ref()));
+            }
             Err(error) => {
                 unreadable = true;
                 // A closed standard error leaves only the exit code.

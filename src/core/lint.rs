@@ -37,8 +37,10 @@ use super::{
     key_path::KeyPath,
     kinds::Kinds,
     nesting, promql,
-    rules::{self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet},
-    yaml::Place,
+    rules::{
+        self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet, TeamPolicy,
+    },
+    yaml::{Place, Value},
 };
 
 /// How much a finding matters, the gravest first.
@@ -90,11 +92,23 @@ impl Finding {
 /// Everything that is to be said of a rules file, or of those that a text carries, in the order of the text. Only errors where it
 /// cannot be read as one; the other rules are looked at where some do not compile.
 pub fn check(text: &str) -> Vec<Finding> {
-    check_with(text, &CredentialPolicy::default())
+    check_with(text, &CredentialPolicy::default(), None)
 }
 
-/// [`check`] for a server with these flags.
-pub fn check_with(text: &str, policy: &CredentialPolicy) -> Vec<Finding> {
+/// What the first rules file that a text carries lets teams do; nothing where it carries none.
+pub fn team_policy(text: &str) -> Option<TeamPolicy> {
+    let files = embedded::find(text).files.into_iter();
+    let mut compiled = files.filter_map(|carried| rules::compile(&carried.rules).ok());
+    compiled.next().map(|rules| rules.teams)
+}
+
+/// [`check`] for a server with these flags. `beside` is what a rules file in another text lets teams do: it counts where this text
+/// has no rules file of its own.
+pub fn check_with(
+    text: &str,
+    policy: &CredentialPolicy,
+    beside: Option<&TeamPolicy>,
+) -> Vec<Finding> {
     let Found { files, problems, team_rules, .. } = embedded::find(text);
     let refused = |problem: &Problem| {
         let help = "correct it: a file with such a problem is refused as a whole";
@@ -112,7 +126,7 @@ pub fn check_with(text: &str, policy: &CredentialPolicy) -> Vec<Finding> {
         }
     }
     for manifest in team_rules {
-        teams::check(manifest, teams.as_ref(), &mut findings);
+        teams::check(manifest, teams.as_ref().or(beside), &mut findings);
     }
     findings.sort_by_key(|finding| (finding.place, finding.severity));
     findings
@@ -136,6 +150,7 @@ fn check_carried(
 ) {
     let help = "correct it: until then the rule is left out";
     findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
+    let is_blank = matches!(carried.rules.value, Value::Null);
     // The chart adds rules of its own to those of its values.
     let may_have_more = carried.values.is_some();
     if let Some(values) = &carried.values {
@@ -145,7 +160,11 @@ fn check_carried(
     let mut report = Report { written: &written, findings: std::mem::take(findings) };
     let is_empty = rules.count() == 0 && rules.broken.is_empty();
     if is_empty && !rules.is_empty_on_purpose && !may_have_more {
-        let message = "the file has no rules, so that nothing is served";
+        let message = if is_blank {
+            "the file is empty or has only comments: it holds neither rules nor manifests"
+        } else {
+            "the file has no rules, so that nothing is served"
+        };
         let help = "write rules, or `rules: []` if none are wanted";
         report.add(Severity::Warning, "no-rules", KeyPath::default(), message, help);
     }

@@ -127,6 +127,27 @@ fn a_sound_file_needs_no_words() {
 }
 
 #[test]
+fn rules_of_teams_are_checked_by_the_rules_file_among_the_files() {
+    let rules = "rules: []\nteamRules: {namespaceLabel: ns}\nbackends: [{name: long, url: 'http://a', teamRules: true}]\n";
+    let team = "apiVersion: loadline.dev/v1alpha1
+kind: MetricRule
+metadata: {name: depth, namespace: shop}
+spec: {metric: depth, target: external, query: max(depth), backend: long}
+";
+    let files =
+        [("rules.yaml", rules), ("team.yaml", team), ("bad.yaml", &team.replace("long", "x"))];
+    for arguments in [["-c", "rules.yaml", "team.yaml"], ["team.yaml", "-c", "rules.yaml"]] {
+        let (code, stdout, _) = check(&files, &[&["-v"], &arguments[..]].concat());
+        assert_eq!(code, Some(0), "{stdout}");
+        assert!(stdout.contains(r#"max(depth{ns="shop"})"#), "{stdout}");
+    }
+    let (code, stdout, _) = check(&files, &["rules.yaml", "bad.yaml"]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("bad.yaml:4:") && stdout.contains("spec.backend"), "{stdout}");
+    assert_eq!(check(&files, &["bad.yaml"]).0, Some(0), "nobody says which backends there are");
+}
+
+#[test]
 fn standard_input() {
     let mut child = loadline(&["check", "-c", "-"])
         .stdin(Stdio::piped())

@@ -10,7 +10,7 @@ use crate::core::{
     excerpt::printable,
     installation,
     lint::{self, Finding, Severity},
-    rules::CredentialPolicy,
+    rules::{CredentialPolicy, TeamPolicy},
     yaml::Place,
 };
 
@@ -37,8 +37,9 @@ impl Checked {
         text: String,
         tells_all: bool,
         policy: &CredentialPolicy,
+        teams: Option<&TeamPolicy>,
     ) -> Self {
-        let mut findings = lint::check_with(&text, policy);
+        let mut findings = lint::check_with(&text, policy, teams);
         let all = findings.len();
         findings.retain(|finding| tells_all || finding.severity < Severity::Info);
         Self { name, text, untold: all - findings.len(), findings }
@@ -276,6 +277,7 @@ mod tests {
             "rules: [\"%0A\u{7}".to_owned(),
             true,
             &CredentialPolicy::default(),
+            None,
         );
         let report = Report { files: &[file], installation: None, rules: None };
         let shown = github(&report);

@@ -148,15 +148,19 @@ fn faults_of(entry: &Entry, query: &str, tree: &Expr) -> Vec<Fault> {
     }
     if drops(tree, &entry.label) {
         faults.push(Fault::Drops);
-    } else if let Some(elements) = elements::of(tree)
-        && !elements.key.is_within(&Labels::these(key))
-    {
+    } else if is_several(tree, &key) {
         faults.push(Fault::Several);
     }
     faults
 }
 
-fn drops(tree: &Expr, label: &str) -> bool {
+/// Whether several elements of the result may agree in these labels.
+pub(super) fn is_several(tree: &Expr, labels: &[&str]) -> bool {
+    elements::of(tree).is_some_and(|elements| !elements.key.is_within(&Labels::these(labels)))
+}
+
+/// Whether no element of the result has a label.
+pub(super) fn drops(tree: &Expr, label: &str) -> bool {
     elements::of(tree).is_some_and(|elements| !elements.labels.has(label))
 }
 

@@ -1,13 +1,16 @@
 //! Rules of teams in manifests: whether they compile, and what becomes of their queries.
 
-use serde_json::Value as Json;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use promql_parser::parser::value::ValueType;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json, json};
 
-use super::{Finding, Severity, written::Written};
+use super::{Finding, Severity, parsed, queries, written::Written};
 use crate::core::{
     key_path::KeyPath,
     kinds::Kinds,
     rules::{TeamPolicy, TeamRuleKind},
-    team_rules::{Object, Refused, compile},
+    team_rules::{Object, Provides, Refused, Spec, TeamRule, compile},
     yaml::{Node, Value},
 };
 
@@ -19,7 +22,7 @@ pub(super) fn check(manifest: Node, policy: Option<&TeamPolicy>, findings: &mut 
     let is_of_cluster = manifest.get("kind").and_then(Node::text) == Some("ClusterMetricRule");
     let kind =
         if is_of_cluster { TeamRuleKind::ClusterMetricRule } else { TeamRuleKind::MetricRule };
-    let object = serde_json::from_value::<Object>(json(&manifest));
+    let object = read(&json(&manifest));
     let written = Written::new(manifest);
     let mut add = |severity, code, path: KeyPath, message: String, help: &str| {
         let place = Some(written.place(&path));
@@ -27,15 +30,12 @@ pub(super) fn check(manifest: Node, policy: Option<&TeamPolicy>, findings: &mut 
     };
     let mut object = match object {
         Ok(object) => object,
-        Err(error) => {
+        Err(problems) => {
             let help = "correct it: the API server refuses such an object";
-            return add(
-                Severity::Error,
-                "invalid-team-rule",
-                "spec".into(),
-                error.to_string(),
-                help,
-            );
+            for (path, message) in problems {
+                add(Severity::Error, "invalid-team-rule", path, message, help);
+            }
+            return;
         }
     };
     if policy.is_none() {
@@ -56,7 +56,11 @@ pub(super) fn check(manifest: Node, policy: Option<&TeamPolicy>, findings: &mut 
         Ok(rule) => {
             let message = format!("in namespace {namespace} the query is `{}`", rule.query);
             let help = "nothing, if that is what was intended";
-            add(Severity::Info, "team-query", KeyPath::from(["spec", "query"]), message, help);
+            let path = || KeyPath::from(["spec", "query"]);
+            add(Severity::Info, "team-query", path(), message, help);
+            if let Some((code, message, help)) = doubt(&rule) {
+                add(Severity::Warning, code, path(), message, &help);
+            }
         }
         Err(refused @ Refused::Target(_)) => add(
             Severity::Warning,
@@ -73,6 +77,69 @@ pub(super) fn check(manifest: Node, policy: Option<&TeamPolicy>, findings: &mut 
             "correct it: until then the rule serves nothing, and its status says so",
         ),
     }
+}
+
+/// Why the values of a rule that compiles are probably none, or not those that are meant: a code, the problem, and what to do.
+fn doubt(rule: &TeamRule) -> Option<(&'static str, String, String)> {
+    let tree = parsed(&rule.query).ok()?;
+    let found = tree.value_type();
+    let is_external = matches!(rule.provides, Provides::External(_));
+    let is_vector =
+        matches!(found, ValueType::Vector) || (is_external && matches!(found, ValueType::Scalar));
+    if !is_vector {
+        let message = format!("the query returns a {found}, not an instant vector");
+        let help = "write a query whose result is an instant vector".to_owned();
+        return Some(("not-a-vector", message, help));
+    }
+    let Provides::Object(entry) = &rule.provides else { return None };
+    let (label, resource) = (&*entry.label, &entry.kind.resource);
+    if queries::drops(&tree, label) {
+        let message =
+            format!("the result has no label `{label}`, so {resource} never have a value");
+        let help = format!(
+            "aggregate `by ({label})`, or name the label that holds the name of the object in `label`"
+        );
+        return Some(("label-aggregated-away", message, help));
+    }
+    queries::is_several(&tree, &[label]).then(|| {
+        let message = format!(
+            "one object of {resource} may have several samples, of which only one is read: nothing aggregates by `{label}` alone"
+        );
+        let help = format!("aggregate by the label of the object, as in `sum by ({label}) (…)`");
+        ("several-samples-per-object", message, help)
+    })
+}
+
+/// The object, or what is wrong with it, by key.
+fn read(manifest: &Json) -> Result<Object, Vec<(KeyPath, String)>> {
+    let whole = match serde_json::from_value::<Object>(manifest.clone()) {
+        Ok(object) => return Ok(object),
+        Err(error) => error.to_string(),
+    };
+    // Each key by itself, because an error does not say which one it is about.
+    let required = json!({"metric": "", "query": "", "target": ""});
+    let mut problems = wrong_keys::<Spec>(manifest, "spec", &required);
+    problems.extend(wrong_keys::<ObjectMeta>(manifest, "metadata", &json!({})));
+    if problems.is_empty() {
+        problems.push(("spec".into(), whole));
+    }
+    Err(problems)
+}
+
+/// The keys of a mapping that do not fit, where it has all that it needs.
+fn wrong_keys<T: DeserializeOwned>(
+    manifest: &Json,
+    of: &str,
+    required: &Json,
+) -> Vec<(KeyPath, String)> {
+    let keys = manifest.get(of).and_then(Json::as_object).into_iter().flat_map(Map::iter);
+    let wrong = keys.filter_map(|(key, value)| {
+        let mut alone = required.clone();
+        alone.as_object_mut()?.insert(key.clone(), value.clone());
+        let error = serde_json::from_value::<T>(alone).err()?;
+        Some((KeyPath::from([of, key.as_str()]), error.to_string()))
+    });
+    wrong.collect()
 }
 
 /// The manifest as JSON has it. A scalar without quotes that looks like a number or a boolean is one.
@@ -95,7 +162,7 @@ fn json(node: &Node) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::lint;
+    use crate::core::{lint, rules::CredentialPolicy};
 
     fn rule(kind: &str, spec: &str) -> String {
         format!(
@@ -124,8 +191,15 @@ mod tests {
                 "spec.target",
                 7,
             ),
-            ("MetricRule", format!("{RULE}, qeury: x"), "invalid-team-rule", "spec", 5),
-            ("MetricRule", format!("{RULE}, onEmpty: 5"), "invalid-team-rule", "spec", 5),
+            ("MetricRule", format!("{RULE}, qeury: x"), "invalid-team-rule", "spec.qeury", 8),
+            ("MetricRule", format!("{RULE}, onEmpty: 5"), "invalid-team-rule", "spec.onEmpty", 8),
+            (
+                "ClusterMetricRule",
+                format!("{RULE}, namespaces: [1]"),
+                "invalid-team-rule",
+                "spec.namespaces",
+                8,
+            ),
             (
                 "MetricRule",
                 format!("{RULE}, onEmpty: '-5'"),
@@ -138,6 +212,57 @@ mod tests {
             let text = rule(kind, &spec);
             assert_eq!(findings(&text), [(code, path.to_owned(), line)], "{text}");
         }
+    }
+
+    #[test]
+    fn every_key_of_a_wrong_type_is_shown_at_its_place() {
+        let spec = "metric: 7, query: max(depth), target: external, window: true";
+        let text = rule("MetricRule", spec).replace("name: depth", "name: 5");
+        let invalid = |path: &str, line| ("invalid-team-rule", path.to_owned(), line);
+        assert_eq!(
+            findings(&text),
+            [invalid("metadata.name", 3), invalid("spec.metric", 5), invalid("spec.window", 8)]
+        );
+    }
+
+    #[test]
+    fn a_query_whose_result_names_no_object_is_told() {
+        for (target, query, code) in [
+            ("pods", "sum(rate(depth[2m]))", Some("label-aggregated-away")),
+            ("pods", "sum by (job) (depth)", Some("label-aggregated-away")),
+            ("pods", "rate(depth[2m])", Some("several-samples-per-object")),
+            ("pods", "sum by (pod) (depth)", None),
+            ("pods", "max without (job) (sum by (pod) (depth))", None),
+            ("pods", "sum by (namespace, pod) (depth)", None),
+            ("pods", "depth[5m]", Some("not-a-vector")),
+            ("pods", "scalar(depth)", Some("not-a-vector")),
+            ("deployments.apps", "sum by (pod) (depth)", Some("label-aggregated-away")),
+            ("deployments.apps", "sum by (deployment) (depth)", None),
+            ("deployments.apps, label: app", "sum by (app) (depth)", None),
+            ("external", "sum(depth)", None),
+            ("external", "scalar(depth)", None),
+            ("external", "depth[5m]", Some("not-a-vector")),
+        ] {
+            let text = rule("MetricRule", &format!("metric: depth, target: {target}"));
+            let found = findings(&format!("{text}  query: {query}\n"));
+            let told: Vec<_> = found.iter().map(|(code, ..)| *code).collect();
+            let wanted: Vec<_> = [code, Some("team-query")].into_iter().flatten().collect();
+            assert_eq!(told, wanted, "{target} {query}");
+        }
+    }
+
+    #[test]
+    fn a_rules_file_in_another_text_counts_where_this_one_has_none() {
+        let text = rule("MetricRule", "metric: depth, query: max(depth), target: external");
+        let teams = lint::team_policy("rules: []\nteamRules: {namespaceLabel: ns}\n");
+        let query = |text: &str| {
+            let found = lint::check_with(text, &CredentialPolicy::default(), teams.as_ref());
+            found.into_iter().find(|it| it.code == "team-query").unwrap().message
+        };
+        assert!(query(&text).contains("{ns=\"shop\"}"));
+        let file = "---\napiVersion: v1\nkind: ConfigMap\ndata:\n  rules.yaml: |\n    rules: []\n";
+        assert!(query(&format!("{text}{file}")).contains("{namespace=\"shop\"}"));
+        assert!(lint::team_policy(&text).is_none());
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn rules_among_each_other() {
             in_cluster_hosts: vec![".x".parse().unwrap(), "x:443".parse().unwrap()],
             ..CredentialPolicy::default()
         };
-        let of_flags = check_with(&of(with), &policy);
+        let of_flags = check_with(&of(with), &policy, None);
         assert_eq!(of_flags.is_empty(), !with.contains(".."), "{of_flags:?}");
     }
     let plain =
