@@ -208,7 +208,8 @@ fn rules_of_a_team_pass_check() {
     let query = "metricsQuery: 'sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)'";
     let whole = format!("rules:\n- seriesQuery: requests_total\n  {labels}\n  {query}\n");
     let partial = format!("{whole}- seriesQuery: '{{__name__=~\"^a\"}}'\n  {labels}\n  {query}\n");
-    let files = [("whole.yaml", &*whole), ("partial.yaml", &*partial)];
+    let nothing = format!("rules:\n- seriesQuery: '{{__name__=~\"^a\"}}'\n  {labels}\n  {query}\n");
+    let files = [("whole.yaml", &*whole), ("partial.yaml", &*partial), ("nothing.yaml", &*nothing)];
     let team = |file, more: &[&str]| {
         let arguments = [&["rules", "-f", file, "--namespace=shop"], more].concat();
         migrate(&arguments, &files, "")
@@ -223,6 +224,14 @@ fn rules_of_a_team_pass_check() {
     let checked = check.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
     assert!(checked.status.success(), "{checked:?}\n{rules}");
     assert_eq!(team("partial.yaml", &[]).status.code(), Some(1));
+    // Where nothing can move there are comments only, which nobody takes for rules.
+    let output = team("nothing.yaml", &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    fs::write(folder.path().join("rules.yaml"), &output.stdout).unwrap();
+    let mut check = loadline(&["check", "--strict", "rules.yaml"]);
+    let checked = check.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("[no-rules]"), "{checked:?}");
     assert_eq!(team("whole.yaml", &["-o", "hpa"]).status.code(), Some(2));
     let nobody = migrate(&["rules", "-f", "whole.yaml"], &files, "");
     assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");

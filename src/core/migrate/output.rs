@@ -16,6 +16,9 @@ impl TeamRules {
         let mut told: Option<&str> = None;
         let is_proposed =
             |note: &&Note| self.rules.iter().any(|(source, _)| *source == note.object);
+        if self.rules.is_empty() {
+            text.push_str(&comment("No rule can be proposed."));
+        }
         text.push_str(&comments(self.notes.iter().filter(|note| !is_proposed(note))));
         for (source, manifest) in &self.rules {
             text.push_str("---\n");

@@ -145,9 +145,8 @@ impl TeamRules {
         let is_here = if base.mapping.namespaced() {
             has_namespace_label(&mapping, place, &mut notes)
         } else {
-            let text =
-                "the rule reads the series of all namespaces, and a team's rule those of its own";
-            notes.note(&["resources", "namespaced"].into(), text);
+            let text = "the rule reads the series of all namespaces, and the one that is proposed those of one: its values are others";
+            notes.cannot(&["resources", "namespaced"].into(), text);
             true
         };
         if is_here && let Some((series, metric)) = names_of(base, &mut notes) {

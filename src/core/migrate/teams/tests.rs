@@ -41,6 +41,16 @@ fn external_rules_keep_what_becomes_of_several_samples() {
 }
 
 #[test]
+fn a_rule_of_all_namespaces_is_another_one_in_a_namespace() {
+    let (rules, cannot) = migrated(
+        "externalRules:\n- seriesQuery: depth\n  resources: {namespaced: false}\n  metricsQuery: 'max(<<.Series>>{<<.LabelMatchers>>})'\n",
+    );
+    assert_eq!(rules, [r#"depth external max(depth{namespace="shop"})"#]);
+    let wanted = "cannot move: externalRules[0]: resources.namespaced:";
+    assert!(matches!(&cannot[..], [one] if one.starts_with(wanted)), "{cannot:?}");
+}
+
+#[test]
 fn what_cannot_move_is_told() {
     for (rule, key) in [
         (
