@@ -52,7 +52,7 @@ demo:
 
 # Fuzzing: each target for SECONDS, one after another. make fuzz TARGETS=rules SECONDS=3600. What is found is written to
 # fuzz/artifacts, new inputs to fuzz/corpus. Needs cargo-fuzz and a nightly toolchain.
-TARGETS ?= answer enforce explanation front_proxy kubeconfig manifests migrate path plan rules selector template words
+TARGETS ?= answer delegate enforce explanation front_proxy kubeconfig manifests migrate path plan rules selector template words
 SECONDS ?= 600
 fuzz:
 	@set -e; for target in $(TARGETS); do \

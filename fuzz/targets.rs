@@ -43,8 +43,10 @@ use loadline::{
     wire::{
         answer as answers,
         attributes::{Attributes, Target},
+        custom::Version,
+        delegated::{self, CustomRead, ExternalRead},
         explanation as explanations,
-        path::{self as paths, Name, UsagePath},
+        path::{self as paths, ExternalPath, Name, UsagePath},
         table,
     },
 };
@@ -477,6 +479,42 @@ pub fn explanation(data: &[u8]) {
     drop(answers::resources(text));
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         drop(table::of(&value));
+    }
+}
+
+/// What another server of the metrics APIs answers: a list is bounded, and passes on as one that the same read accepts.
+pub fn delegate(data: &[u8]) {
+    drop(delegated::declined(500, data));
+    if let Some(text) = text(data) {
+        drop(answers::versions(text));
+        drop(answers::resources(text));
+    }
+    let path = |rest: &str| paths::parse(rest).expect("it is a path");
+    let kind = Kinds::builtin().resolve("", "pods").cloned();
+    let custom = CustomRead {
+        path: path("namespaces/n/pods/*/m"),
+        objects: Selector::default(),
+        metric: Selector::parse("a=b").expect("it is a selector"),
+        kind,
+        version: Version::V1beta2,
+    };
+    for server in Version::ALL {
+        let Ok(passed_on) = custom.answer(server, data) else { continue };
+        let again = custom.answer(Version::V1beta2, &passed_on).expect("it was accepted before");
+        assert_eq!(again, passed_on);
+        let list: Value = serde_json::from_slice(&passed_on).expect("it is JSON");
+        for item in list["items"].as_array().expect("it is a list") {
+            assert_eq!(item["describedObject"]["namespace"], "n");
+            assert_eq!(item["metric"]["name"], "m");
+        }
+    }
+    let path = ExternalPath { namespace: "n".to_owned(), metric: "m".to_owned() };
+    let external = ExternalRead { path, selector: Selector::default() };
+    if let Ok(passed_on) = external.answer(data) {
+        assert_eq!(external.answer(&passed_on).expect("it was accepted before"), passed_on);
+        let items = answers::items(text(&passed_on).expect("JSON is text")).expect("it is a list");
+        assert!(items.len() <= delegated::MOST_VALUES);
+        assert!(items.iter().all(|item| item.metric_labels.len() <= delegated::MOST_LABELS));
     }
 }
 

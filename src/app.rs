@@ -109,8 +109,9 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let mut parts = surroundings.parts;
     parts.extend(kept(discovery, refresher, (&backends, &delegates), certificate));
     if let Some(reads) = surroundings.expected_reads.clone() {
-        let (planner, teams) = (Arc::clone(&planner), team_rules.clone());
-        let prefetch = PrefetchTask::new(planner, handle.clone(), teams, reads);
+        let providers = (team_rules.clone(), Arc::clone(&delegates));
+        let planner = Arc::clone(&planner);
+        let prefetch = PrefetchTask::new(planner, handle.clone(), providers, reads);
         parts.push(Part::new("prefetch of autoscalers' metrics", |stop| prefetch.run(stop)));
     }
     if let Some(source) = settings.source {

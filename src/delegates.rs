@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
-        delegation::{Route, listing::Listing, route},
+        delegation::{Read, Route, listing::Listing, route},
         key_path::KeyPath,
         overview::DelegateRow,
         rules::{CredentialPolicy, Delegate, Problem},
@@ -235,6 +235,13 @@ impl Delegates {
             Some(error) if self.owner(question).is_some() => Err(error),
             Some(error) => Ok(Outcome::Unanswered(error)),
         }
+    }
+
+    /// Whether the `match` of a delegate takes a read, so that no rule answers it.
+    pub fn takes(&self, read: Read<'_>) -> bool {
+        let remotes = self.remotes.load();
+        let delegates: Vec<_> = remotes.iter().map(|remote| Arc::clone(&remote.delegate)).collect();
+        matches!(route(&delegates, read, || true), Route::Matched(_))
     }
 
     /// The delegate that lists the metric of a read.

@@ -76,7 +76,8 @@ impl Gatherer {
         let autoscalers = self.autoscalers().await;
         let (catalog, rules) = (self.discovery.catalog(), self.rules.current());
         let backends = self.backends.rows();
-        let names = rule_names(&rules);
+        let mut names = rule_names(&rules);
+        names.extend(self.team_rules.by_fingerprint());
         Overview {
             server: ServerFacts {
                 version: env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,9 @@
 //! Fetches what autoscalers will read before they do: after a restart, and when a healthy one gets another metric.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -8,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{
         catalog::{Catalog, Entry, external::ExternalEntry},
+        delegation::Read,
+        explain::Api,
         external,
         kinds::GroupResource,
         prefetch::{ExpectedRead, MetricSource},
         rules::Fingerprint,
         selector::Selector,
     },
+    delegates::Delegates,
     discovery,
     hpas::ExpectedReads,
     planner::{ExpectedObjects, Failure, Planner},
@@ -25,6 +31,7 @@ pub struct PrefetchTask {
     planner: Arc<Planner>,
     discovery: discovery::Handle,
     team_rules: TeamRules,
+    delegates: Arc<Delegates>,
     reads: ExpectedReads,
     /// What the planner expects, and what the file said of the rule then.
     known: HashMap<Topic, (Option<Fingerprint>, Vec<ExpectedObjects>)>,
@@ -41,15 +48,28 @@ struct Topic {
     selector: Selector,
 }
 
+impl Topic {
+    /// What decides who answers it. Which objects are selected is known when it is read.
+    fn read(&self) -> Read<'_> {
+        static NONE: LazyLock<Selector> = LazyLock::new(Selector::default);
+        Read {
+            api: if self.resource.is_some() { Api::Custom } else { Api::External },
+            namespace: self.namespace.as_deref().unwrap_or_default(),
+            metric: &self.metric,
+            selectors: [&NONE, &self.selector],
+        }
+    }
+}
+
 impl PrefetchTask {
     /// Makes the task, which does nothing before [`PrefetchTask::run`].
     pub fn new(
         planner: Arc<Planner>,
         discovery: discovery::Handle,
-        team_rules: TeamRules,
+        (team_rules, delegates): (TeamRules, Arc<Delegates>),
         reads: ExpectedReads,
     ) -> Self {
-        Self { planner, discovery, team_rules, reads, known: HashMap::new() }
+        Self { planner, discovery, team_rules, delegates, reads, known: HashMap::new() }
     }
 
     /// Works until stopped.
@@ -76,7 +96,9 @@ impl PrefetchTask {
     async fn update(&mut self) {
         let catalog = self.discovery.catalog();
         let reads = Arc::clone(&self.reads.borrow_and_update());
-        let topics = topics(&catalog, &reads);
+        let mut topics = topics(&catalog, &reads);
+        // No rule is asked for what a delegate answers.
+        topics.retain(|topic, _| !self.delegates.takes(topic.read()));
         let gone: Vec<_> =
             self.known.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));

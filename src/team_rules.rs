@@ -24,7 +24,7 @@ use crate::{
     core::{
         catalog::{Entry, external::ExternalEntry},
         kinds::GroupResource,
-        rules::{RuleBase, RuleId, TeamRuleKind},
+        rules::{Fingerprint, RuleBase, RuleId, TeamRuleKind},
         team_rules::{
             Counts, Inventory, Key, Names, Outcome, Provides, RefusedRule, Snapshot, Standing,
             TeamRule,
@@ -201,6 +201,15 @@ impl TeamRules {
         let bad = all().filter(|(.., standing)| !is_good(standing));
         let good = all().filter(|(.., standing)| is_good(standing));
         (bad.chain(good).take(most).map(row).collect(), inventory.counts())
+    }
+
+    /// What the rules are called, by their content. A rule of the cluster is another one in each namespace that has read it.
+    pub fn by_fingerprint(&self) -> HashMap<Fingerprint, String> {
+        let Some(shared) = &self.0 else { return HashMap::new() };
+        let snapshot = shared.snapshot.load();
+        let of_cluster: Vec<_> = shared.compiled.iter().filter_map(|(_, rule)| rule).collect();
+        let name = |rule: &Arc<TeamRule>| (rule.base().fingerprint, rule.name.to_string());
+        snapshot.served().chain(&of_cluster).map(name).collect()
     }
 
     /// Whether a rule may be asked now.

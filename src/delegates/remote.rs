@@ -35,6 +35,7 @@ use crate::{
         Error, Obstacle, Source,
         bodies::{Bodies, Body},
     },
+    traces::{KeyValue, Span, SpanKind},
     wire::{
         answer,
         custom::Version,
@@ -164,7 +165,8 @@ impl Remote {
     /// Answers a read.
     pub(super) async fn read(&self, question: &Question) -> Result<Vec<u8>, DelegateError> {
         let started = Instant::now();
-        let result = self.admitted(question).await;
+        let mut span = self.span();
+        let result = span.during(self.admitted(question)).await;
         let (outcome, is_sent) = match &result {
             Ok(_) => ("success", true),
             Err(why) => {
@@ -172,11 +174,33 @@ impl Remote {
                 (why.outcome(), is_sent)
             }
         };
+        if let Err(why) = &result {
+            if let Why::Declined(Declined { code, .. }) = why {
+                span.record(|| [KeyValue::new("http.response.status_code", i64::from(*code))]);
+            }
+            span.fail(outcome, why.outcome());
+        }
         let count = if result.is_ok() { &self.answered } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
         let seconds = is_sent.then(|| started.elapsed().as_secs_f64());
         self.metrics.delegated(self.name(), outcome, seconds);
         result.map_err(|why| DelegateError { delegate: Arc::clone(self.name()), why })
+    }
+
+    /// The span of a read. What is read has the names of the request's span.
+    fn span(&self) -> Span {
+        let mut span = Span::part(SpanKind::Client, "delegate");
+        span.record(|| {
+            let url = &self.delegate.url;
+            let port = url.port_or_known_default().unwrap_or_default();
+            [
+                KeyValue::new("http.request.method", "GET"),
+                KeyValue::new("server.address", url.host_str().unwrap_or_default().to_owned()),
+                KeyValue::new("server.port", i64::from(port)),
+                KeyValue::new("loadline.delegate", self.name().to_string()),
+            ]
+        });
+        span
     }
 
     async fn admitted(&self, question: &Question) -> Result<Vec<u8>, Why> {

@@ -51,6 +51,14 @@ async fn too_many_samples_in_one_namespace_suspend_a_rule_of_the_cluster_there_o
 }
 
 #[tokio::test]
+async fn a_rule_is_known_by_its_content_where_it_was_read() {
+    let rules = knowing(None);
+    let rule = rules.external("a", "m").await.unwrap().rule;
+    let names = rules.by_fingerprint();
+    assert_eq!(names[&rule.base.fingerprint], "ClusterMetricRule m");
+}
+
+#[tokio::test]
 async fn a_rule_of_the_cluster_serves_the_namespaces_that_it_lists() {
     let rules = knowing(Some(vec!["a".to_owned()]));
     assert!(rules.serves("a", None, "m") && rules.external("a", "m").await.is_some());

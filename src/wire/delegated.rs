@@ -4,10 +4,13 @@
 //! with the request, and written anew: fields that the API does not have do not pass, and no value of another metric, namespace or
 //! object does.
 
+mod shape;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use shape::Shape;
 
 use super::{
     custom::{self, Version},
@@ -24,6 +27,15 @@ use crate::core::{
 
 /// The most values of a response.
 pub const MOST_VALUES: usize = 20_000;
+
+/// The most labels of a value.
+pub const MOST_LABELS: usize = 64;
+
+/// The most labels of all values of a response. They take many times the memory of their bytes.
+pub const MOST_LABELS_IN_ALL: usize = 100_000;
+
+/// The most bytes of a label, with its value.
+pub const LONGEST_LABEL: usize = 4 << 10;
 
 /// The longest text of a value that is passed on, in bytes.
 const LONGEST_VALUE: usize = 64;
@@ -85,6 +97,11 @@ pub enum Unfit {
     /// It has too many values.
     #[error("it has more than {MOST_VALUES} values")]
     TooMany,
+    /// Its values have too many labels, or one is too long.
+    #[error(
+        "a value has more than {MOST_LABELS} labels, all values together have more than {MOST_LABELS_IN_ALL}, or a label has more than {LONGEST_LABEL} bytes"
+    )]
+    Labels,
 }
 
 impl Unfit {
@@ -182,8 +199,7 @@ impl CustomRead {
     ///
     /// The response is not an answer to the request.
     pub fn answer(&self, version: Version, body: &[u8]) -> Result<Vec<u8>, Unfit> {
-        let list: ListIn<CustomIn> =
-            serde_json::from_slice(body).map_err(|error| Unfit::json(&error))?;
+        let list: ListIn<CustomIn> = read(body)?;
         list.check("MetricValueList", custom::GROUP, version.name())?;
         let mut kinds: Option<(&str, &str)> = None;
         for item in &list.items {
@@ -273,8 +289,7 @@ impl ExternalRead {
     ///
     /// The response is not an answer to the request.
     pub fn answer(&self, body: &[u8]) -> Result<Vec<u8>, Unfit> {
-        let list: ListIn<ExternalIn> =
-            serde_json::from_slice(body).map_err(|error| Unfit::json(&error))?;
+        let list: ListIn<ExternalIn> = read(body)?;
         list.check("ExternalMetricValueList", external::GROUP, external::VERSION)?;
         let other = list.items.iter().find(|item| item.metric_name != self.path.metric);
         if let Some(item) = other {
@@ -292,6 +307,19 @@ impl ExternalRead {
         let list = List::new("ExternalMetricValueList", "external.metrics.k8s.io/v1beta1", items);
         Ok(list::json(&list, body.len()))
     }
+}
+
+/// A list, unless it holds more than may be kept.
+fn read<I: DeserializeOwned>(body: &[u8]) -> Result<ListIn<I>, Unfit> {
+    let json = |error: serde_json::Error| Unfit::json(&error);
+    let Shape { values, labels, most_labels, longest_label } = Shape::of(body).map_err(json)?;
+    if values > MOST_VALUES {
+        return Err(Unfit::TooMany);
+    }
+    if most_labels > MOST_LABELS || labels > MOST_LABELS_IN_ALL || longest_label > LONGEST_LABEL {
+        return Err(Unfit::Labels);
+    }
+    serde_json::from_slice(body).map_err(json)
 }
 
 /// The times of values, in milliseconds since the epoch.
@@ -320,7 +348,7 @@ impl<I> ListIn<I> {
             let found = excerpt(&format!("{} {}", self.api_version, self.kind), SAID);
             return Err(Unfit::Kind { found, wanted: format!("{api_version} {kind}") });
         }
-        if self.items.len() > MOST_VALUES { Err(Unfit::TooMany) } else { Ok(()) }
+        Ok(())
     }
 }
 

@@ -27,5 +27,5 @@ macro_rules! replayed {
 }
 
 replayed!(
-    answer enforce explanation front_proxy kubeconfig manifests migrate path plan rules selector template words
+    answer delegate enforce explanation front_proxy kubeconfig manifests migrate path plan rules selector template words
 );

@@ -1,11 +1,17 @@
 //! Other servers of the metrics APIs: a scripted one over TLS, and a second loadline with other rules.
 
-use std::{fs, path::Path, sync::Arc, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use loadline::{
     core::rules::CredentialPolicy,
     rules_file::{RulesFile, Source},
 };
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,7 +21,8 @@ use tokio_util::sync::DropGuard;
 use crate::support::{
     app::{App, Launch, custom, external},
     backend::{Answer, Asked, Backend, knows, pods},
-    cluster::Kubernetes,
+    cluster::{Kubernetes, Stored, read_with},
+    collector::{Collector, attribute},
     tls::{Authority, behind_tls},
     until,
 };
@@ -234,6 +241,36 @@ async fn a_delegate_is_asked_as_ourselves_for_what_its_match_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_a_delegate_is_a_span_of_the_request() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let (delegate, collector) =
+        (Delegate::start(external_server(keda)).await, Collector::start().await);
+    let entry = delegate.entry(&format!(", api: external, match: {{selectorKey: {KEY}}}"));
+    let (launch, _backend) = launch(RULES, &[(&entry, delegate.folder.path())]).await;
+    let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url);
+    let app = launch.traced(&[variable]).start().await;
+    listed(&app).await;
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    for (metric, status) in [("s0-prometheus", 200), ("s1-prometheus", 404)] {
+        let headers = [("traceparent", &*parent)];
+        let reply = app.request(Method::GET, &of_scaled_object(metric), &headers).await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+    }
+    app.stop().await;
+    let spans = collector.trace(TRACE);
+    let of_delegate: Vec<_> = spans.iter().filter(|span| span.name == "delegate").collect();
+    let [read, refused] = of_delegate[..] else { panic!("{spans:?}") };
+    for span in [read, refused] {
+        let parent = spans.iter().find(|other| other.span_id == span.parent_span_id);
+        assert_eq!(parent.map(Span::kind), Some(SpanKind::Server), "{spans:?}");
+        assert_eq!(attribute(span, "loadline.delegate"), "other");
+        assert_eq!(attribute(span, "server.address"), "127.0.0.1");
+    }
+    assert_eq!(attribute(refused, "http.response.status_code"), "404");
+    assert_eq!(attribute(refused, "error.type"), "unknown-metric");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_explanation_says_whose_a_metric_is() {
     let delegate = Delegate::start(external_server(keda)).await;
     let more = format!(", api: external, match: {{selectorKey: {KEY}}}");
@@ -323,6 +360,40 @@ async fn no_other_delegate_stands_in_for_the_one_that_lists_a_metric() {
     // A metric that it does not list may be the other one's.
     let reply = app.get(&external("namespaces/n/unlisted")).await;
     assert_eq!((reply.status.as_u16(), second.take_reads().len()), (200, 1), "{}", reply.body);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_match_takes_is_not_fetched_for_autoscalers() {
+    let delegate = Delegate::start(external_server(keda)).await;
+    let entry = delegate.entry(", api: external, match: {metrics: theirs}");
+    let rules: String = ["own", "theirs", "later"]
+        .map(|series| format!("- {{seriesQuery: {series}, static: true, resources: {{namespaced: false}}, metricsQuery: {series}}}\n"))
+        .concat();
+    let rules = format!("externalRules:\n{rules}");
+    let cluster = Kubernetes::start(&[], 100).await;
+    let autoscaler = |metric: &str| {
+        let target = json!({"type": "Value", "value": "1"});
+        let metrics = json!([{"type": "External", "external": {"metric": {"name": metric}, "target": target}}]);
+        Stored::new("horizontalpodautoscalers", "n", metric, &[])
+            .with(json!({"spec": {"metrics": metrics}, "status": read_with(1)}))
+    };
+    cluster.apply(autoscaler("own"));
+    cluster.apply(autoscaler("theirs"));
+    let (launch, backend) = launch(&rules, &[(&entry, delegate.folder.path())]).await;
+    let mut launch = launch.cluster(&cluster);
+    launch.planning.life.ttl = Duration::from_secs(600);
+    let app = launch.start().await;
+    let asked = async |metric: &str| {
+        let is = |asked: &Asked| asked.is_query() && asked.parameter("query") == metric;
+        until("a metric is fetched", async || (backend.count(is) > 0).then_some(())).await;
+    };
+    asked("own").await;
+    // What was found with it has been fetched before what comes later.
+    cluster.apply(autoscaler("later"));
+    asked("later").await;
+    let queries = backend.count(|asked| asked.parameter("query") == "theirs");
+    assert_eq!((queries, delegate.take_reads().len()), (0, 0));
     app.stop().await;
 }
 

@@ -41,6 +41,42 @@ fn list(version: &str, change: impl Fn(&mut Value)) -> Vec<u8> {
     list.to_string().into_bytes()
 }
 
+/// An external value with so many labels, of so many bytes each.
+fn labelled(count: usize, bytes: usize) -> Value {
+    let value = "v".repeat(bytes.saturating_sub(4));
+    let labels = (0..count).map(|label| (format!("{label:04}"), json!(value))).collect();
+    json!({
+        "metricName": "m", "metricLabels": Value::Object(labels),
+        "timestamp": "2025-11-20T15:17:58Z", "value": "7",
+    })
+}
+
+#[test]
+fn labels_are_bounded() {
+    let answer = |items: &[Value]| {
+        let list = json!({
+            "kind": "ExternalMetricValueList", "apiVersion": "external.metrics.k8s.io/v1beta1", "metadata": {},
+            "items": items,
+        });
+        external_read("m").answer(list.to_string().as_bytes())
+    };
+    let many = MOST_LABELS_IN_ALL / MOST_LABELS;
+    for (item, count, is_passed_on) in [
+        (labelled(MOST_LABELS, 5), 1, true),
+        (labelled(MOST_LABELS + 1, 5), 1, false),
+        (labelled(1, LONGEST_LABEL), 1, true),
+        (labelled(1, LONGEST_LABEL + 1), 1, false),
+        (labelled(MOST_LABELS, 5), many, true),
+        (labelled(MOST_LABELS, 5), many + 1, false),
+        (labelled(0, 0), MOST_VALUES, true),
+    ] {
+        let answered = answer(&vec![item; count]);
+        assert_eq!(answered.is_ok(), is_passed_on, "{count}");
+        assert!(is_passed_on || answered == Err(Unfit::Labels), "{count}");
+    }
+    assert_eq!(answer(&vec![labelled(0, 0); MOST_VALUES + 1]), Err(Unfit::TooMany));
+}
+
 #[test]
 fn an_answer_is_passed_on_in_the_version_that_was_asked_for() {
     for (server, name) in [(Version::V1beta1, "v1beta1"), (Version::V1beta2, "v1beta2")] {

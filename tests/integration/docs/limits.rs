@@ -148,6 +148,9 @@ const ROWS: &[(&str, &[Number])] = &[
         &[
             ("delegates/remote.rs", "MAX_ANSWER_BYTES", Bytes),
             ("wire/delegated.rs", "MOST_VALUES", Count),
+            ("wire/delegated.rs", "MOST_LABELS", Count),
+            ("wire/delegated.rs", "MOST_LABELS_IN_ALL", Count),
+            ("wire/delegated.rs", "LONGEST_LABEL", Bytes),
         ],
     ),
     ("a read of a delegate", &[("core/rules/delegate.rs", "TIMEOUT", Seconds)]),
