@@ -16,6 +16,7 @@ mod replacement;
 mod rollout;
 pub(crate) mod set_up;
 mod team_definitions;
+mod team_policy;
 mod team_rules;
 mod usage;
 mod zero;
