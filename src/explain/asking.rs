@@ -149,7 +149,9 @@ fn failure(error: &Error) -> Failure {
         | PublicError::TooLarge(_)
         | PublicError::TooManyNames => Cause::TooLarge,
         PublicError::Status(_) => Cause::BackendUnreachable,
-        PublicError::Refused(_) | PublicError::Partial => Cause::QueryError,
+        PublicError::Refused(_) | PublicError::QuotedNames(_) | PublicError::Partial => {
+            Cause::QueryError
+        }
     };
     Failure { cause, text: public.to_string() }
 }
