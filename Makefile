@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test test-docs test-e2e lint bench demo fuzz
+.PHONY: test test-docs test-e2e test-prometheus3 lint bench demo fuzz
 
 # Formatting, lints and all tests but those of `test-docs`. Needs prometheus, victoria-metrics and kubectl, and installs them on
 # Debian when run by root.
@@ -19,6 +19,11 @@ test: lint
 	else \
 		echo "Not run: the tests on a real control plane, because KUBEBUILDER_ASSETS is not set (CONTRIBUTING.md says how)."; \
 	fi
+	@if [ -n "$$PROMETHEUS3" ]; then \
+		$(MAKE) test-prometheus3; \
+	else \
+		echo "Not run: the tests with Prometheus 3, because PROMETHEUS3 is not set (CONTRIBUTING.md says how)."; \
+	fi
 
 # The commands of the README and of docs/ against real programs.
 test-docs:
@@ -30,6 +35,11 @@ test-e2e:
 	@: "$${KUBEBUILDER_ASSETS:?must name a folder with kube-apiserver and etcd, see CONTRIBUTING.md}"
 	scripts/install-test-tools
 	$(CARGO) test --locked --all-features --test integration control_plane:: -- --ignored --test-threads=1 --nocapture
+
+# Tests with Prometheus 3, whose programs are in the folder PROMETHEUS3.
+test-prometheus3:
+	@: "$${PROMETHEUS3:?must name a folder with prometheus and promtool, see CONTRIBUTING.md}"
+	$(CARGO) test --locked --all-features --test integration prometheus3 -- --ignored
 
 lint:
 	$(CARGO) fmt --check

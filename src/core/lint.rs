@@ -217,6 +217,11 @@ fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Repo
     missing::check_fallback(rule, report);
 }
 
+/// Whether a query returns nothing because `histogram_quantile` in it reads buckets whose label `le` is aggregated away.
+pub fn has_buckets_without_le(query: &str) -> bool {
+    parsed(query).is_ok_and(|tree| counters::has_buckets_without_le(&tree))
+}
+
 /// What has been found so far.
 struct Report<'w> {
     written: &'w Written,

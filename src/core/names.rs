@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use promql_parser::label::METRIC_NAME;
+
 use super::go_quote::{escape, quote};
 
 /// A label's name as it stands in matchers and groupings.
@@ -20,6 +22,14 @@ pub fn is_label(text: &str) -> bool {
 pub fn is_metric(text: &str) -> bool {
     text.starts_with(|c: char| is_in_metrics(c) && !c.is_ascii_digit())
         && text.chars().all(is_in_metrics)
+}
+
+/// A selector of the series of a name, which all versions of Prometheus read.
+pub fn selector(name: &str) -> Cow<'_, str> {
+    if is_metric(name) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("{{{METRIC_NAME}={}}}", quote(name)))
 }
 
 fn is_in_metrics(c: char) -> bool {
@@ -94,7 +104,7 @@ pub(super) fn string_length(text: &str, quote: char) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use promql_parser::{label::METRIC_NAME, parser::Expr};
+    use promql_parser::parser::Expr;
     use proptest::prelude::*;
 
     use super::*;
@@ -114,6 +124,8 @@ mod tests {
         ] {
             assert_eq!(label(name), quoted);
         }
+        assert_eq!(selector("job:x_total"), "job:x_total");
+        assert_eq!(selector("a.b"), r#"{__name__="a.b"}"#);
         assert!(is_metric("job:x_total") && is_metric("_"));
         assert!(!is_metric("a.b") && !is_metric("1a") && !is_metric("") && !is_metric("é"));
     }

@@ -91,7 +91,9 @@ impl Oddity {
     /// Why a value is missing: the end of a sentence whose subject is the query. `label` is the label of the objects.
     pub fn explains(self, label: &str) -> String {
         let words = match self {
-            Self::NativeHistogram => "returned a native histogram, which is no value",
+            Self::NativeHistogram => {
+                "returned a native histogram, which is no value; histogram_quantile, histogram_avg and histogram_count take one from it"
+            }
             Self::OutOfTime => "returned a timestamp out of range",
             Self::NotANumber => "returned NaN",
             Self::Infinite => "returned an infinite value",

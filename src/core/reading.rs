@@ -71,6 +71,10 @@ pub fn read(
                 readings.add(name, last.unwrap_or(first), nan);
             }
             if !missing.is_empty() {
+                // They may be those of what is missing.
+                if vector.lacks_histograms {
+                    readings.odd.note(Oddity::HistogramsLeftOut, "");
+                }
                 let is_missing =
                     |name: &str| missing.binary_search_by(|known| (***known).cmp(name)).is_ok();
                 readings.explain(vector, index, namespace, is_missing);
@@ -159,7 +163,7 @@ impl Readings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::plan::Key;
+    use crate::core::{plan::Key, selector::Selector};
 
     fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
         Vector::of(samples.iter().map(|(labels, value)| (*labels, 1_000, *value)))
@@ -306,6 +310,17 @@ mod tests {
                 assert_eq!(readings.odd, Oddities::default(), "it was chosen");
             }
         }
+    }
+
+    #[test]
+    fn histograms_that_are_left_out_may_be_those_of_what_is_missing() {
+        let samples = vector(&[(&[("pod", "a")], 1.0)]);
+        let vector = Vector { lacks_histograms: true, ..samples };
+        let odd = |names: &[&str]| read(&vector, "pod", &named(names)).odd;
+        assert_eq!(odd(&["a"]), Oddities::default());
+        assert_eq!(odd(&["a", "b"]).why_nothing(), Oddity::HistogramsLeftOut);
+        let selected = vector.selected(&Selector::parse("pod=b").unwrap());
+        assert_eq!(selected.oddities().why_nothing(), Oddity::HistogramsLeftOut);
     }
 
     #[test]

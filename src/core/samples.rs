@@ -159,7 +159,8 @@ impl Vector {
             rows.labels(labels);
             if oddity == Oddity::OutOfTime { rows.out_of_time() } else { rows.histogram() }
         }
-        rows.complete(self.warnings.clone(), self.is_partial)
+        let vector = rows.complete(self.warnings.clone(), self.is_partial);
+        Self { lacks_histograms: self.lacks_histograms, ..vector }
     }
 
     /// How many bytes the vector takes in memory, beside the value itself.

@@ -98,9 +98,10 @@ async fn look_at(
         Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
     };
     let first = |found: Vec<Series>| found.first().map(|series| series.value);
-    facts.now = ask(format!("topk({MOST_SERIES},{selector})")).await?;
+    // `topk` leaves native histograms out; the times of their samples are floats.
+    facts.now = ask(format!("topk({MOST_SERIES},timestamp({selector}))")).await?;
     let newest = if facts.now.is_empty() {
-        facts.day = ask(format!("topk({MOST_SERIES},last_over_time({selector}[1d]))")).await?;
+        facts.day = ask(format!("topk({MOST_SERIES},count_over_time({selector}[1d]))")).await?;
         format!("time()-max(max_over_time(timestamp({selector})[1d:1m]))")
     } else {
         facts.day.clone_from(&facts.now);
@@ -150,7 +151,9 @@ fn failure(error: &Error) -> Failure {
         | PublicError::TooLarge(_)
         | PublicError::TooManyNames => Cause::TooLarge,
         PublicError::Status(_) => Cause::BackendUnreachable,
-        PublicError::Refused(_) | PublicError::Partial => Cause::QueryError,
+        PublicError::Refused(_) | PublicError::QuotedNames(_) | PublicError::Partial => {
+            Cause::QueryError
+        }
     };
     Failure { cause, text: public.to_string() }
 }

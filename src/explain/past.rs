@@ -13,7 +13,9 @@ use crate::{
             facts::{Of, Which},
             sight::Sight,
         },
-        external, plan,
+        external,
+        oddity::Oddity,
+        plan,
         resource::{self, Containers},
         rules::QueryOptions,
         samples::{Index, Vector},
@@ -186,6 +188,12 @@ async fn each(
                     && let Some(warning) = matrix.warnings.first()
                 {
                     notes.push(format!("Prometheus warns: {warning}"));
+                }
+                if matrix.histograms > 0 {
+                    let note = format!("the query {}", Oddity::NativeHistogram.says());
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
                 }
                 for (vector, at_ms) in matrix.vectors(part.times()).zip(part.times()) {
                     read(&vector, at_ms);

@@ -292,6 +292,7 @@ fn read(
     let unusable = vector.unusable.iter();
     answer.histograms =
         unusable.filter(|(_, oddity)| *oddity == oddity::Oddity::NativeHistogram).count();
+    answer.lacks_histograms = vector.lacks_histograms;
     answer.warnings.clone_from(&vector.warnings);
     answer.is_partial = vector.is_partial;
     let namespace = facts.asked.namespace.as_deref().unwrap_or_default();

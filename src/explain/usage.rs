@@ -185,6 +185,7 @@ impl Explainer {
 fn answer_of(vector: &Vector, read: &Containers, asked: &Asked, answer: &mut AnswerFacts) {
     answer.samples = samples(vector);
     answer.histograms = vector.unusable.len();
+    answer.lacks_histograms = vector.lacks_histograms;
     answer.warnings.clone_from(&vector.warnings);
     answer.is_partial = vector.is_partial;
     // As both resources of the pods: the other one is looked at by itself.

@@ -17,6 +17,8 @@ use crate::{
             Finding, Subject,
             rules::{self, Example, RuleFacts, Series, Serves, Value},
         },
+        lint,
+        oddity::Oddity,
         plan::{self, Key, Source},
         quantity,
         resource::UsageRules,
@@ -157,7 +159,7 @@ impl Look<'_> {
             .map_err(|error| Failure { cause: Cause::BrokenRule, text: error.to_string() })?;
         let query = format!("topk({SAMPLES},{})", plan.query);
         match self.deadline.ask(self.backend(options)?.query(&query)).await? {
-            Answer::Vector(vector) => Ok(of_objects(&vector, &plan.key)),
+            Answer::Vector(vector) => Ok(or_why(of_objects(&vector, &plan.key), &plan.query)),
             Answer::Scalar(..) => Err(not_a_vector("scalar")),
             Answer::Other(kind) => Err(not_a_vector(kind)),
         }
@@ -168,7 +170,9 @@ impl Look<'_> {
             .map_err(|error| Failure { cause: Cause::BrokenRule, text: error.to_string() })?;
         let backend = self.backend(&entry.rule.base.options)?;
         match self.deadline.ask(backend.query(&query)).await? {
-            Answer::Vector(vector) => Ok(first(&vector, |sample| Some(labels(sample)))),
+            Answer::Vector(vector) => {
+                Ok(or_why(first(&vector, |sample| Some(labels(sample))), &query))
+            }
             Answer::Scalar(_, value) => {
                 let milli = quantity::milli(value);
                 Ok(milli.map_or(Value::NotFinite(not_finite(value)), |milli| {
@@ -234,6 +238,14 @@ fn of_objects(vector: &Vector, key: &Key) -> Value {
     })
 }
 
+/// A value, or why the query returns none if its text says so.
+fn or_why(value: Value, query: &str) -> Value {
+    if value == Value::Nothing && lint::has_buckets_without_le(query) {
+        return Value::WithoutBuckets;
+    }
+    value
+}
+
 /// The first value that has an owner.
 fn first(vector: &Vector, owner: impl Fn(Sample<'_>) -> Option<String>) -> Value {
     let mut found = Value::Nothing;
@@ -246,6 +258,12 @@ fn first(vector: &Vector, owner: impl Fn(Sample<'_>) -> Option<String>) -> Value
             }
             (None, _) => {}
         }
+    }
+    // `topk` leaves native histograms out.
+    let has_histograms = vector.lacks_histograms
+        || vector.unusable.iter().any(|(_, oddity)| oddity == Oddity::NativeHistogram);
+    if found == Value::Nothing && has_histograms {
+        found = Value::NotFinite(Cause::HistogramSample);
     }
     found
 }

@@ -96,7 +96,7 @@ struct Warnings {
     /// Whether one of all says that something is missing: Thanos and remote reads say in warnings what they could not reach;
     /// what the engine itself warns of is about the query.
     are_of_missing: bool,
-    /// Whether one of all is of native histograms, which aggregations and operators of floats leave out.
+    /// Whether one of all says that native histograms were left out.
     are_of_histograms: bool,
 }
 
@@ -116,7 +116,7 @@ impl<'de> Deserialize<'de> for Warnings {
                 while let Some(Text(warning)) = all.next_element()? {
                     let is_of_engine = warning.starts_with("PromQL ");
                     warnings.are_of_missing |= !is_of_engine;
-                    warnings.are_of_histograms |= is_of_engine && warning.contains("histogram");
+                    warnings.are_of_histograms |= is_of_engine && leaves_histograms_out(&warning);
                     if warnings.first.len() < MOST_WARNINGS {
                         warnings.first.push(excerpt(&warning, SAID));
                     }
@@ -127,6 +127,16 @@ impl<'de> Deserialize<'de> for Warnings {
 
         deserializer.deserialize_seq(All)
     }
+}
+
+/// Whether a warning or info of the engine says that native histograms are missing from the result: aggregations and operators of
+/// floats ignore them, and nothing comes out of a mix. Others are about values that are there, such as those of
+/// `histogram_quantile`. The words are those of Prometheus 3 and of late versions of 2.
+fn leaves_histograms_out(warning: &str) -> bool {
+    warning.contains("histogram")
+        && ["ignored histogram", "a mix of", "incompatible sample types"]
+            .iter()
+            .any(|words| warning.contains(words))
 }
 
 /// What a backend says of its answer.

@@ -98,6 +98,8 @@ pub enum PublicError {
     Status(u16),
     /// The query was refused, with the HTTP status unless it was success.
     Refused(Option<u16>),
+    /// The same, because the backend does not read the names in quotes that the query has.
+    QuotedNames(Option<u16>),
     /// The answer is longer than so many bytes.
     TooLarge(usize),
     /// The answer has more label names than are read.
@@ -196,7 +198,7 @@ impl Error {
             PublicError::Busy => "busy",
             PublicError::OverQuota(_) => "over_quota",
             PublicError::Status(_) => "http",
-            PublicError::Refused(_) => "refused",
+            PublicError::Refused(_) | PublicError::QuotedNames(_) => "refused",
             PublicError::TooLarge(_) | PublicError::TooManyNames => "too_large",
             PublicError::Partial => "partial",
             PublicError::NotPrometheus { .. } => "malformed",
@@ -267,13 +269,17 @@ impl Error {
             Self::Http { status: status @ 400, body, .. } if body.trim_start().starts_with('<') => {
                 PublicError::Status(*status)
             }
-            Self::Http { status: status @ (400 | 422), .. }
-            | Self::Api { status: status @ (400 | 422), .. } => PublicError::Refused(Some(*status)),
+            Self::Http { status: status @ (400 | 422), body: message, .. }
+            | Self::Api { status: status @ (400 | 422), message, .. } => {
+                PublicError::of_refusal(Some(*status), message)
+            }
             Self::Http { status, .. } | Self::Api { status, .. } => PublicError::Status(*status),
             Self::Decode(DecodeError::Api { kind, .. }) if kind == "timeout" => {
                 PublicError::TimedOut(None)
             }
-            Self::Decode(DecodeError::Api { .. }) => PublicError::Refused(None),
+            Self::Decode(DecodeError::Api { message, .. }) => {
+                PublicError::of_refusal(None, message)
+            }
             Self::TooLarge(limit) => PublicError::TooLarge(*limit),
             Self::Decode(DecodeError::TooManyNames) => PublicError::TooManyNames,
             Self::Partial => PublicError::Partial,
@@ -288,6 +294,37 @@ impl Error {
 /// Whether a shorter or simpler query may succeed after this status.
 fn is_about_the_query(status: u16) -> bool {
     matches!(status, 400 | 413 | 414 | 422 | 431)
+}
+
+impl PublicError {
+    /// The cause of a refusal with this message of the backend.
+    fn of_refusal(status: Option<u16>, message: &str) -> Self {
+        if is_about_quoted_names(message) {
+            Self::QuotedNames(status)
+        } else {
+            Self::Refused(status)
+        }
+    }
+}
+
+/// Whether a backend says that it expects something else than the string that is a name, in the words of Prometheus 2, which its
+/// relatives share, or of VictoriaMetrics.
+fn is_about_quoted_names(message: &str) -> bool {
+    let of_prometheus =
+        ["in label matching, expected identifier", "in grouping opts, expected label"];
+    let of_victoria_metrics =
+        ["labelFilterExpr: unexpected token ", "identList: unexpected token "];
+    // The token is in quotes, and so are those of a string once more.
+    let is_string = |rest: &str| {
+        let before = rest.chars().take_while(|c| matches!(c, '\\' | '"'));
+        before.filter(|c| *c == '"').count() > 1
+    };
+    (message.contains("unexpected string")
+        && of_prometheus.iter().any(|words| message.contains(words)))
+        || of_victoria_metrics
+            .iter()
+            .filter_map(|words| message.split_once(words))
+            .any(|(_, rest)| is_string(rest))
 }
 
 impl fmt::Display for PublicError {
@@ -317,6 +354,11 @@ impl fmt::Display for PublicError {
             Self::Refused(Some(status)) => {
                 write!(f, "Prometheus refused the query (HTTP status {status})")
             }
+            Self::QuotedNames(status) => write!(
+                f,
+                "{}: it has a name in quotes, which needs Prometheus 3 or another backend that reads such names",
+                Self::Refused(*status)
+            ),
             Self::TooLarge(limit) => {
                 f.write_str("the answer of Prometheus is too large: more than ")?;
                 match limit >> 20 {
@@ -536,6 +578,33 @@ mod tests {
         }
         for error in [api(503, "timeout"), api(422, "timeout")] {
             assert!(error.public().to_string().contains("did not answer in time"), "{error}");
+        }
+    }
+
+    /// The messages are those of Prometheus 2.42 and VictoriaMetrics 1.79.
+    #[test]
+    fn backends_that_do_not_read_quoted_names_are_told_from_others() {
+        let told = |status: u16, message: &str| {
+            let body = serde_json::json!({"status": "error", "errorType": "x", "error": message});
+            Error::of_answer(status, body.to_string().as_bytes(), None).public()
+        };
+        for message in [
+            r#"invalid parameter "query": 1:3: parse error: unexpected string "\"a.b\"" in label matching, expected identifier or "}""#,
+            r#"1:9: parse error: unexpected string "\"a.b\"" in grouping opts, expected label"#,
+            r#"cannot parse matches[]={"a.b"}: labelFilterExpr: unexpected token "\"a.b\""; want "ident"; unparsed data: "\"a.b\"}""#,
+            r#"identList: unexpected token "\"a.b\""; want "ident"; unparsed data: "\"a.b\") (x)""#,
+        ] {
+            let public = told(400, message);
+            assert_eq!(public, PublicError::QuotedNames(Some(400)), "{message}");
+            assert!(public.to_string().contains("Prometheus 3"), "{public}");
+        }
+        for message in [
+            r#"1:8: parse error: unexpected string "\"c\"" in label matching, expected "," or "}""#,
+            r#"1:9: parse error: unexpected number "1" in grouping opts, expected label"#,
+            r#"labelFilterExpr: unexpected token "."; want "ident"; unparsed data: ".b=\"c\"}""#,
+            "1:6: parse error: unclosed left parenthesis",
+        ] {
+            assert_eq!(told(422, message), PublicError::Refused(Some(422)), "{message}");
         }
     }
 

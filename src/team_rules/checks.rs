@@ -122,6 +122,7 @@ fn outcome(vector: &Vector, rule: &TeamRule) -> Outcome {
     }
     let oddity = match vector.samples.first() {
         None if !vector.unusable.is_empty() => Oddity::NativeHistogram,
+        None if vector.lacks_histograms => Oddity::HistogramsLeftOut,
         None => Oddity::NoSample,
         Some(_) if named.is_empty() => Oddity::NoLabel,
         Some(_) => Oddity::NotANumber,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     app::{App, Launch},
-    backend::{Answer, Backend},
+    backend::{Answer, Asked, Backend, knows},
     cluster::{Kubernetes, Stored},
     exporter::{Exporter, Page},
     process::loadline,
@@ -49,6 +49,7 @@ fn page() -> Page {
         .series("jobs", r#"queue="a""#, "7")
         .series("unlabelled", r#"place="here""#, "1")
         .series("endless", r#"namespace="ide",pod="web-0""#, "NaN")
+        .series("wait_bucket", r#"namespace="ide",pod="web-0",le="+Inf""#, "1")
 }
 
 /// A cluster with loadline in it, and the Prometheus of that.
@@ -361,6 +362,7 @@ async fn what_is_wrong_with_backends_and_rules_is_found() {
         custom("endless{pod!=\"\"}", ""),
         "- {seriesQuery: 'sessions{namespace!=\"\"}', resources: *both, name: {as: away}, metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (namespace)'}\n".to_owned(),
         "- {seriesQuery: 'sessions{pod!=\"\"}', resources: *both, name: {as: refused}, metricsQuery: 'no_function(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'}\n".to_owned(),
+        "- {seriesQuery: 'wait_bucket{pod!=\"\"}', resources: *both, metricsQuery: 'histogram_quantile(0.9, sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>))'}\n".to_owned(),
     ];
     let file = rules("").replace("externalRules:", &format!("{}externalRules:", all.concat()));
     let found = stage.found(&[], &stage.server(&file)).await;
@@ -375,10 +377,47 @@ async fn what_is_wrong_with_backends_and_rules_is_found() {
             ["rules[4]", "warning", "nan"],
             ["rules[5]", "warning", "aggregated-away"],
             ["rules[6]", "error", "query-error"],
+            ["rules[7]", "warning", "histogram-without-le"],
         ],
         "{found:#?}"
     );
     assert_eq!(found.code, Some(1));
+}
+
+/// An aggregation of floats leaves them out, and says so; without one they are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn native_histograms_are_no_values() {
+    const RULES: &str = "\
+rules:
+- seriesQuery: 'wait{pod!=\"\"}'
+  resources: {overrides: {pod: {resource: pod}, namespace: {resource: namespace}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: wait
+  resources: {namespaced: false}
+  metricsQuery: <<.Series>>{<<.LabelMatchers>>}
+";
+    let answer = |asked: &Asked| {
+        if asked.parameter("query").contains("topk") {
+            let body = json!({
+                "status": "success", "data": {"resultType": "vector", "result": []},
+                "infos": ["PromQL info: ignored histogram in topk aggregation"],
+            });
+            return Answer::Raw(200, "application/json", body.to_string());
+        }
+        let histogram = json!([1_790_000_000, {"count": "1", "sum": "1", "buckets": []}]);
+        let row = json!({"metric": {"pod": "web-0"}, "histogram": histogram});
+        Answer::Data(json!({"resultType": "vector", "result": [row]}))
+    };
+    let backend = Backend::start(knows(&["wait"], answer)).await;
+    let stage = Stage::new(rules("")).await;
+    let mut server = stage.server(RULES);
+    server.push(format!("--prometheus-url={}", backend.url));
+    let found = stage.found(&[], &server).await;
+    let of_rules: Vec<_> =
+        found.faults().into_iter().filter(|[path, ..]| path.ends_with(']')).collect();
+    let histogram = |rule| [rule, "warning", "histogram-sample"];
+    assert_eq!(of_rules, [histogram("rules[0]"), histogram("externalRules[0]")], "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! loadline against what stands around it: real backends, a scripted one, a scripted cluster, and real clients.
 //!
 //! The tests need `prometheus`, `promtool`, `victoria-metrics`, `kubectl`, `curl`, `python3` and `jq` on the `PATH`; one that misses its
-//! program fails and says so; the status page is also looked at in `chromium`, where there is one. Those of `control_plane` also need the programs of a Kubernetes control plane, and are ignored
-//! unless asked for.
+//! program fails and says so; the status page is also looked at in `chromium`, where there is one. Those of `control_plane` also need the programs of a Kubernetes control plane, and those with `prometheus3` in
+//! their names the programs of Prometheus 3; they are ignored unless asked for.
 
 #[cfg(test)]
 mod api_conventions;
@@ -78,6 +78,8 @@ mod objects;
 mod odd_requests;
 #[cfg(test)]
 mod pointwise;
+#[cfg(test)]
+mod prometheus3;
 #[cfg(test)]
 mod registrations;
 #[cfg(test)]

@@ -287,7 +287,8 @@ async fn answer(State(asked): State<Asked>, RawQuery(query): RawQuery) -> String
     }
     let times = (start..=end).step_by(usize::try_from(step).unwrap());
     let values: Vec<_> = times.map(|at| json!([at, "20"])).collect();
-    let result = json!([{"metric": {"namespace": "shop"}, "values": values}]);
+    let histogram = json!({"metric": {"namespace": "shop"}, "histograms": [[end, {"count": "1"}]]});
+    let result = json!([{"metric": {"namespace": "shop"}, "values": values}, histogram]);
     json!({"status": "success", "data": {"resultType": "matrix", "result": result}}).to_string()
 }
 
@@ -304,6 +305,10 @@ async fn a_range_that_takes_too_long_is_halved() {
     let arguments = ["--since=12h", "--replicas=2", "--prometheus-query-timeout=500ms"];
     let report = json(folder.path(), &url, &arguments).await;
     assert_hours(&report["variants"][0], 24.0);
+    let notes = report["notes"].as_array().unwrap();
+    let of_histograms =
+        notes.iter().filter(|it| it.as_str().unwrap().contains("native histograms"));
+    assert_eq!(of_histograms.count(), 1, "{report:#}");
     let asked = asked.lock().await;
     // 2,880, twice halved; each of the four quarters once.
     let answered: Vec<_> = asked.iter().filter(|(start, end)| end - start < 700 * 15).collect();

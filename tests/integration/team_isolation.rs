@@ -15,6 +15,7 @@ use crate::{
         chance::Chance,
         expressions::template,
         samples::{NOW, openmetrics},
+        spelling::Spelling,
     },
     support::store::Store,
 };
@@ -44,6 +45,7 @@ const MATCHERS: [&str; 8] = [
 struct Stores {
     all: Store,
     own: Store,
+    spelling: Spelling,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +72,17 @@ fn setting(name: &str) -> Option<u64> {
 async fn no_answer_of_prometheus_depends_on_the_series_of_others() {
     let samples = openmetrics();
     let (all, own) = (Store::stored(&samples).await, Store::stored(&of_team(&samples)).await);
-    search(&Stores { all, own }, CASES).await;
+    search(&Stores { all, own, spelling: Spelling::Classic }, CASES).await;
+}
+
+/// The same queries, with names in quotes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PROMETHEUS3, see CONTRIBUTING.md"]
+async fn quoted_names_with_prometheus3() {
+    let (samples, spelling) = (openmetrics(), Spelling::Quoted);
+    let all = Store::stored_by_prometheus3(&spelling.samples(&samples)).await;
+    let own = Store::stored_by_prometheus3(&spelling.samples(&of_team(&samples))).await;
+    search(&Stores { all, own, spelling }, CASES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +90,7 @@ async fn no_answer_of_victoria_metrics_depends_on_the_series_of_others() {
     let samples = openmetrics();
     let all = Store::stored_by_victoria_metrics(&samples).await;
     let own = Store::stored_by_victoria_metrics(&of_team(&samples)).await;
-    search(&Stores { all, own }, CASES / 4).await;
+    search(&Stores { all, own, spelling: Spelling::Classic }, CASES / 4).await;
 }
 
 /// The samples of the team's series, in their order.
@@ -120,12 +132,12 @@ async fn search(stores: &Stores, cases: u64) {
 
 async fn verdict(stores: &Stores, seed: u64) -> Verdict {
     let mut chance = Chance::new(seed);
-    let query = query(&mut chance);
+    let query = stores.spelling.query(&query(&mut chance));
     // Of equal values these take whichever they meet first, so the labels of the choice mean nothing.
     let is_chosen = ["topk", "bottomk", "limitk"].iter().any(|name| query.contains(name));
     let plain = both(stores, &query, is_chosen).await;
     let tells_apart = !is_same(plain.0.as_deref(), plain.1.as_deref());
-    let Ok(enforced) = enforce(&query, "namespace", OWN) else {
+    let Ok(enforced) = enforce(&query, stores.spelling.label("namespace"), OWN) else {
         return Verdict { is_accepted: false, has_samples: false, tells_apart };
     };
     let (all, own) = both(stores, &enforced.query, is_chosen).await;
@@ -168,7 +180,8 @@ type Sample = (Map<String, Value>, f64);
 type Samples = Option<Vec<Sample>>;
 
 async fn both(stores: &Stores, query: &str, is_chosen: bool) -> (Samples, Samples) {
-    let (all, own) = (answer(&stores.all, query), answer(&stores.own, query));
+    let of = async |store| answer(store, stores.spelling, query).await;
+    let (all, own) = (of(&stores.all), of(&stores.own));
     let (mut all, mut own) = tokio::join!(all, own);
     if is_chosen {
         for (labels, _) in all.iter_mut().chain(&mut own).flatten() {
@@ -182,7 +195,7 @@ async fn both(stores: &Stores, query: &str, is_chosen: bool) -> (Samples, Sample
 }
 
 /// The samples of an answer, in an order of their labels; nothing where it is no vector.
-async fn answer(store: &Store, query: &str) -> Samples {
+async fn answer(store: &Store, spelling: Spelling, query: &str) -> Samples {
     let data = store.ask("query", &[("query", query), ("time", NOW)]).await?;
     if data["resultType"] != "vector" {
         return None;
@@ -190,6 +203,7 @@ async fn answer(store: &Store, query: &str) -> Samples {
     let samples = data["result"].as_array().expect("a vector").iter().map(|sample| {
         let value = sample["value"][1].as_str().expect("text").parse().expect("a number");
         let mut labels = sample["metric"].as_object().expect("labels").clone();
+        spelling.restore(&mut labels);
         labels.values_mut().for_each(rounded);
         (labels, value)
     });

@@ -221,6 +221,8 @@ pub struct AnswerFacts {
     pub samples: Vec<Series>,
     /// How many samples are native histograms.
     pub histograms: usize,
+    /// Whether Prometheus says that the query has left native histograms out.
+    pub lacks_histograms: bool,
     /// What the backend warned of.
     pub warnings: Vec<String>,
     /// Whether the backend says that a part is missing.

@@ -7,6 +7,7 @@ use super::{
     Cause, candidates,
     facts::{AnswerFacts, Facts, Failure, HIDDEN, Of, Series},
 };
+use crate::core::names;
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,13 +83,17 @@ fn label(facts: &Facts) -> Option<String> {
 fn is_limited(facts: &Facts) -> bool {
     let label = facts.served.as_ref().and_then(|served| served.namespace_label.as_ref());
     let (Some(label), Some(namespace)) = (label, &facts.asked.namespace) else { return false };
-    let matcher = format!("{label}=\"{namespace}\"");
     let query = facts.answer.as_ref().map_or("", |answer| &answer.query);
     let is_of_kind = match &facts.asked.of {
         Of::Objects { kind, .. } => kind.as_ref().is_ok_and(|kind| kind.namespaced),
         Of::External => true,
     };
-    is_of_kind && query.contains(&matcher)
+    is_of_kind && has_matcher(query, label, namespace)
+}
+
+/// Whether the matcher of a namespace is in a query as `LabelMatchers` has it.
+fn has_matcher(query: &str, label: &str, namespace: &str) -> bool {
+    query.contains(&format!("{}=\"{namespace}\"", names::label(label)))
 }
 
 /// The namespace's own series, and those that say so by an `exported_` label. Without any, that there are others.
@@ -127,6 +132,15 @@ mod tests {
     fn series(labels: &[(&str, &str)]) -> Series {
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Series { labels: labels.iter().map(pair).collect(), value: 42.0 }
+    }
+
+    #[test]
+    fn matchers_of_namespaces_are_found_in_quotes() {
+        assert!(has_matcher(r#"sum(up{namespace="n",pod="a"})"#, "namespace", "n"));
+        let quoted = r#"sum({__name__="a.b","k8s.namespace.name"="n"})"#;
+        assert!(has_matcher(quoted, "k8s.namespace.name", "n"));
+        assert!(!has_matcher(quoted, "k8s.namespace.name", "m"));
+        assert!(!has_matcher(quoted, "name", "n"), "it is the end of another label");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::core::{
 /// The code of a rule whose metrics are all of another rule, as `loadline check` has it for files.
 const CLAIMED_TWICE: &str = "metric-claimed-twice";
 
+/// The code of a quantile of buckets whose label is aggregated away, as `loadline check` has it for files.
+const WITHOUT_LE: &str = "histogram-without-le";
+
 /// The code of a metric whose query returns nothing, though it has series.
 const NO_VALUE: &str = "no-value";
 
@@ -72,8 +75,10 @@ pub enum Value {
     Of(String, i64),
     /// Samples without the label that names the objects; `true` if they have no labels at all.
     Unlabelled(bool),
-    /// Samples that are no numbers.
+    /// Samples that are no numbers: NaN, infinite, or native histograms.
     NotFinite(Cause),
+    /// Nothing, because a quantile is taken of buckets whose label `le` is aggregated away.
+    WithoutBuckets,
     /// Nothing.
     Nothing,
 }
@@ -161,6 +166,12 @@ fn of_example(subject: Subject, example: Example) -> Finding {
         Value::NotFinite(cause) => {
             let message = format!("{metric}: no value is a number");
             Finding::warning(subject, cause.code(), message, explain)
+        }
+        Value::WithoutBuckets => {
+            let message = format!(
+                "{metric}: its query returns nothing: `histogram_quantile` needs the label `le` of the buckets, which is aggregated away"
+            );
+            Finding::warning(subject, WITHOUT_LE, message, "add `le` to the grouping")
         }
         Value::Nothing => {
             let message = format!("{metric}: its query returns nothing now");

@@ -146,6 +146,10 @@ fn rules_are_judged_by_what_they_give() {
         (metrics(1, Ok(of("web-0"))), &[(Severity::Info, OK)][..]),
         (metrics(3, Ok(of(""))), &[(Severity::Info, OK), (Severity::Info, NOT_CHECKED)]),
         (metrics(1, Ok(rules::Value::Nothing)), &[(Severity::Warning, "no-value")]),
+        (
+            metrics(1, Ok(rules::Value::WithoutBuckets)),
+            &[(Severity::Warning, "histogram-without-le")],
+        ),
         (metrics(1, Ok(rules::Value::Unlabelled(true))), &[(Severity::Warning, "no-labels")]),
         (
             metrics(1, Ok(rules::Value::Unlabelled(false))),

@@ -59,7 +59,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
             "aggregate the rates, as in `sum(rate(…))`",
         );
     }
-    if found.histogram_without_le {
+    if found.has_buckets_without_le() {
         report.warning(
             rule.id,
             "histogram-without-le",
@@ -67,7 +67,22 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
             "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query returns nothing",
             "add it to the grouping, as in `sum(rate(…)) by (<<.GroupBy>>, le)`",
         );
+    } else if !series.is_known && found.without_le.contains(&series.name) {
+        report.info(
+            rule.id,
+            "histogram-without-le",
+            "metricsQuery",
+            "the label `le` is aggregated away: `histogram_quantile` needs it for series of buckets, and not for native histograms",
+            "nothing, if the series are native histograms; otherwise add it to the grouping, as in `sum(rate(…)) by (<<.GroupBy>>, le)`",
+        );
     }
+}
+
+/// Whether `histogram_quantile` reads buckets whose label `le` is aggregated away.
+pub(super) fn has_buckets_without_le(tree: &Expr) -> bool {
+    let mut found = Found::default();
+    found.walk(tree, Reading::Value, 0);
+    found.has_buckets_without_le()
 }
 
 /// How the result of a part of a query is used.
@@ -85,10 +100,16 @@ struct Found {
     raw: Vec<String>,
     shortest: Option<Duration>,
     rate_of_aggregation: bool,
-    histogram_without_le: bool,
+    /// Names of what `histogram_quantile` reads without the label of buckets.
+    without_le: Vec<String>,
 }
 
 impl Found {
+    /// Native histograms have no series of buckets, so only the names of buckets decide.
+    fn has_buckets_without_le(&self) -> bool {
+        self.without_le.iter().any(|name| name.ends_with("_bucket"))
+    }
+
     fn walk(&mut self, tree: &Expr, reading: Reading, depth: usize) {
         if depth == MAX_DEPTH {
             return;
@@ -164,14 +185,14 @@ impl Found {
         }
     }
 
-    /// Native histograms have no series of buckets, so only the names of buckets decide.
+    /// What a quantile is taken of.
     fn buckets(&mut self, argument: &Expr) {
         let has_none = elements::of(argument)
             .is_some_and(|elements| !BUCKETS.iter().any(|bucket| elements.labels.has(bucket)));
-        let is_classic = selectors(argument)
-            .into_iter()
-            .any(|selector| name(selector).is_some_and(|name| name.ends_with("_bucket")));
-        self.histogram_without_le |= has_none && is_classic;
+        if has_none {
+            let names = selectors(argument).into_iter().filter_map(name);
+            self.without_le.extend(names.map(str::to_owned));
+        }
     }
 }
 

@@ -203,6 +203,21 @@ fn queries() {
 }
 
 #[test]
+fn a_histogram_of_unknown_kind_may_be_a_native_one() {
+    let of = |selector, by| {
+        let query = format!(
+            "histogram_quantile(0.9, sum(rate(<<.Series>>{{<<.LabelMatchers>>}}[2m])) by ({by}))"
+        );
+        rule(selector, &query, "")
+    };
+    let any = "{__name__=~\".*_seconds\"}";
+    let by = "<<.GroupBy>>";
+    tells("histogram-without-le", Severity::Info, &of(any, by), &of(any, "<<.GroupBy>>, le"));
+    tells("histogram-without-le", Severity::Info, &of(any, by), &of("x_seconds", by));
+    tells("histogram-without-le", Severity::Warning, &of("x_bucket", by), &of("x_seconds", by));
+}
+
+#[test]
 fn some_findings_are_for_those_who_ask() {
     let info = Severity::Info;
     let nodes = "resources: {overrides: {node: {resource: node}}}";

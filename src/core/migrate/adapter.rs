@@ -358,7 +358,7 @@ fn collected(
     let rule = Rule {
         source: format!("{}, metric {}", context.called, excerpt::excerpt(name, excerpt::NAME)),
         metric: metric_name(context.namespace.as_deref(), &context.name, plain),
-        series: query.series().map(str::to_owned),
+        series: query.series(),
         query: query.template(),
         is_zero_if_empty: false,
         timeout: None,

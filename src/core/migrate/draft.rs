@@ -50,7 +50,7 @@ pub(super) struct Rule {
     pub(super) source: String,
     /// The wanted name of the metric.
     pub(super) metric: String,
-    /// A series that the query names.
+    /// A selector of a series that the query names.
     pub(super) series: Option<String>,
     /// The template of the query.
     pub(super) query: String,

@@ -18,10 +18,11 @@ impl Query {
         Self { text, tree }
     }
 
-    /// The first series that the query names, which a static rule has to have; nothing where there is none.
-    pub(super) fn series(&self) -> Option<&str> {
-        let selectors = counters::selectors(self.tree.as_ref()?);
-        selectors.into_iter().rev().filter_map(counters::name).find(|name| names::is_metric(name))
+    /// A selector of the first series that the query names, which a static rule has to have; nothing where there is none.
+    pub(super) fn series(&self) -> Option<String> {
+        let selectors = counters::selectors(self.tree.as_ref()?).into_iter().rev();
+        let name = selectors.filter_map(counters::name).find(|name| !name.is_empty())?;
+        Some(names::selector(name).into_owned())
     }
 
     /// Whether it is read as PromQL.

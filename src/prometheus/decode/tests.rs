@@ -110,13 +110,19 @@ fn partial_answers_are_told_from_whole_ones() {
 fn answers_without_native_histograms_are_told() {
     let info = r#","infos":["PromQL info: ignored histogram in max aggregation"]"#;
     let mix = r#","warnings":["PromQL warning: encountered a mix of histograms and floats for aggregation"]"#;
+    let ranges = r#","infos":["PromQL info: ignored histograms in a range containing both floats and histograms"]"#;
+    let sides = r#","infos":["PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float"]"#;
     let other = r#","infos":["PromQL info: metric might not be a counter"]"#;
+    let fixed = r#","infos":["PromQL info: input to histogram_quantile needed to be fixed for monotonicity"]"#;
     let store = r#","warnings":["a store of histograms is away"]"#;
     let sample = r#"{"metric":{},"value":[1,"1"]}"#;
     let left_out = Some(Oddity::HistogramsLeftOut);
     for (said, rows, wanted) in [
         (info, "", left_out),
         (mix, "", left_out),
+        (ranges, "", left_out),
+        (sides, "", left_out),
+        (fixed, "", Some(Oddity::NoSample)),
         (other, "", Some(Oddity::NoSample)),
         (store, "", Some(Oddity::Partial)),
         (info, sample, None),

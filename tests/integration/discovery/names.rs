@@ -79,6 +79,29 @@ async fn an_older_server_serves_what_it_has() {
     app.stop().await;
 }
 
+/// A rule of such names is in error there, and no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_server_refuses_only_what_it_does_not_read() {
+    const REFUSED: &str = "Prometheus refused the query (HTTP status 400): it has a name in quotes, which needs Prometheus 3 or another backend that reads such names";
+    let page = Page::new().pods("m", "n", 1);
+    let exporter = Exporter::start(page).await;
+    let store = Store::prometheus(&exporter).await;
+    store.until("m{*}").await;
+    let plain = "externalRules:\n- seriesQuery: m\n  resources: {namespaced: false}\n  metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>})'\n";
+    let text = format!("{}{}", RULES.trim_start(), plain.trim_start_matches("externalRules:\n"));
+    let app = Launch::new(&text, &store.url).start().await;
+    let problems: Vec<_> = app.discovery.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(problems, [format!("rules[0]: {REFUSED}"), format!("externalRules[0]: {REFUSED}")]);
+    let reply = app.get(&custom("namespaces/n/pods/*/http.requests")).await;
+    assert!(reply.status == 500 && reply.failure().contains(REFUSED), "{reply:?}");
+
+    let metric = external("namespaces/n/m");
+    assert_eq!(app.get(&metric).await.status, 200);
+    let reply = app.get(&format!("{metric}?labelSelector=service.name%3Dweb")).await;
+    assert!(reply.status == 500 && reply.failure().contains(REFUSED), "{reply:?}");
+    app.stop().await;
+}
+
 /// Series are looked for as far back as their queries look, and at least as far as Prometheus does.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_query_can_read_is_found() {

@@ -23,6 +23,11 @@ fn samples(queue_depth: f64) -> String {
             12.0,
             0.0,
         ),
+        (
+            r#"http_server_request_duration_seconds_count{k8s_namespace_name="ide",k8s_pod_name="lsp-server-0"}"#,
+            100_000.0,
+            40.0,
+        ),
         (r#"queue_depth{namespace="ide",queue="jobs"}"#, queue_depth, 0.0),
         (r#"queue_depth{namespace="ide",queue="mail"}"#, 7.0, 0.0),
     ];

@@ -1,6 +1,12 @@
 //! Real time-series stores that scrape an [`Exporter`] every second.
 
-use std::{ffi::OsString, fs, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +49,19 @@ impl Stopped {
 /// Where a store listens first.
 const ANY_PORT: &str = "127.0.0.1:0";
 
+/// What to do where there is no Prometheus.
+const MISSING: &str = "apt-get install prometheus";
+
+/// The variable that names the folder with the programs of Prometheus 3.
+const PROMETHEUS3: &str = "PROMETHEUS3";
+
+/// A program of Prometheus 3.
+fn prometheus3(program: &str) -> PathBuf {
+    let folder = env::var_os(PROMETHEUS3)
+        .unwrap_or_else(|| panic!("{PROMETHEUS3} has to name a folder with {program}"));
+    Path::new(&folder).join(program)
+}
+
 impl Store {
     /// A Prometheus that has scraped the exporter once.
     pub(crate) async fn prometheus(exporter: &Exporter) -> Self {
@@ -62,33 +81,76 @@ impl Store {
         Self::started(config, files, &[]).await
     }
 
+    /// A Prometheus 3 that scrapes nothing and takes metrics by OTLP, with the names that OpenTelemetry has.
+    pub(crate) async fn otlp() -> Self {
+        let config = json!({"otlp": {
+            "translation_strategy": "NoTranslation",
+            "promote_resource_attributes": ["k8s.namespace.name", "k8s.pod.name"],
+        }});
+        let mut command = Command::new(prometheus3("prometheus"));
+        let flags = ["--web.enable-otlp-receiver"];
+        let folder = Self::set_up(&mut command, &config.to_string(), &[], &flags);
+        let store = Self::run(command, MISSING, folder).await;
+        until("Prometheus answers", async || store.ask("query", &[("query", "1")]).await).await;
+        store
+    }
+
+    /// Sends metrics by OTLP, in JSON.
+    pub(crate) async fn send_otlp(&self, metrics: &Value) {
+        let url = format!("{}/api/v1/otlp/v1/metrics", self.url);
+        let request = self.client.post(url).header("content-type", "application/json");
+        let response = request.body(metrics.to_string()).send().await.expect("an answer");
+        let (status, body) = (response.status(), response.text().await.expect("text"));
+        assert!(status.is_success(), "{status}: {body}");
+    }
+
     async fn started(config: &str, files: &[(&str, &str)], flags: &[&str]) -> Self {
+        let mut command = Command::new("prometheus");
+        let folder = Self::set_up(&mut command, config, files, flags);
+        Self::run(command, MISSING, folder).await
+    }
+
+    /// Completes the command of a Prometheus with this configuration, which is in the folder.
+    fn set_up(
+        command: &mut Command,
+        config: &str,
+        files: &[(&str, &str)],
+        flags: &[&str],
+    ) -> TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, content) in [("prometheus.yaml", config)].iter().chain(files) {
             fs::write(folder.path().join(name), content).expect("a new file");
         }
-        let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", folder.path().join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .args([&format!("--web.listen-address={ANY_PORT}"), "--storage.tsdb.retention.time=1h"])
             .args(flags);
-        Self::run(command, "apt-get install prometheus", folder).await
+        folder
     }
 
     /// A Prometheus that scrapes nothing and has these samples, a text in the format of OpenMetrics with times.
     pub(crate) async fn stored(samples: &str) -> Self {
+        Self::stored_by(Path::new("prometheus"), Path::new("promtool"), samples).await
+    }
+
+    /// The same with Prometheus 3.
+    pub(crate) async fn stored_by_prometheus3(samples: &str) -> Self {
+        Self::stored_by(&prometheus3("prometheus"), &prometheus3("promtool"), samples).await
+    }
+
+    async fn stored_by(prometheus: &Path, promtool: &Path, samples: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = |name: &str| folder.path().join(name);
         fs::write(file("samples"), samples).expect("a new file");
         fs::write(file("nothing.yaml"), "").expect("a new file");
-        let mut create = Command::new("promtool");
+        let mut create = Command::new(promtool);
         create.args(["tsdb", "create-blocks-from", "openmetrics", "--quiet"]);
         let created = create.arg(file("samples")).arg(file("data")).output();
         let created = created.expect("`promtool`: apt-get install prometheus");
         let complaint = String::from_utf8_lossy(&created.stderr);
         assert!(created.status.success(), "promtool: {complaint}");
-        let mut command = Command::new("prometheus");
+        let mut command = Command::new(prometheus);
         command
             .arg(format!("--config.file={}", file("nothing.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", file("data").display()))
@@ -96,7 +158,7 @@ impl Store {
                 &format!("--web.listen-address={ANY_PORT}"),
                 "--storage.tsdb.retention.time=99y",
             ]);
-        let store = Self::run(command, "apt-get install prometheus", folder).await;
+        let store = Self::run(command, MISSING, folder).await;
         let one = [("query", "1")];
         until("Prometheus answers", async || store.ask("query", &one).await).await;
         store

@@ -22,13 +22,14 @@ use crate::core::{
 
 /// Why a metric that is served has no value.
 pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
-    if answer.histograms > 0 && answer.samples.is_empty() {
-        return Step::found(
-            name::VALUES,
-            Cause::HistogramSample,
-            "the query returned a native histogram, which is no value",
-            "take a number from it: `histogram_quantile(0.9, …)`, or `histogram_count(…)`",
-        );
+    if answer.samples.is_empty() && (answer.histograms > 0 || answer.lacks_histograms) {
+        let seen = if answer.histograms > 0 {
+            "the query returned a native histogram, which is no value"
+        } else {
+            "the query returned nothing, and Prometheus says that it left native histograms out"
+        };
+        let advice = "take a number from the histogram: `histogram_quantile(0.9, …)`, or `histogram_count(…)`";
+        return Step::found(name::VALUES, Cause::HistogramSample, seen, advice);
     }
     if let Some(rule) = &served.object {
         return of_team(facts, rule, served, answer);

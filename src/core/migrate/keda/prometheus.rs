@@ -134,7 +134,7 @@ pub(super) fn trigger(
     let rule = Rule {
         source: format!("{}, triggers[{}]", about.object.called, about.at),
         metric: metric_name(about.object.namespace.as_deref(), &about.object.name, &metric),
-        series: query.series().map(str::to_owned),
+        series: query.series(),
         query: query.template(),
         is_zero_if_empty: metadata.ignores_null,
         timeout: metadata.timeout.map(duration::prometheus),

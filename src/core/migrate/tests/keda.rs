@@ -101,6 +101,9 @@ fn rules_have_what_the_trigger_says() {
             "static": true, "onEmpty": "zero", "nan": "zero", "prometheus": "prometheus",
         })
     );
+    let text = trigger("", "", "").replace("sum(queue_depth)", "sum({\"queue.depth\"})");
+    let quoted = rules_file(&of_keda(&text))["externalRules"][0].clone();
+    assert_eq!(quoted["seriesQuery"], "{__name__=\"queue.depth\"}", "{text}");
     let strict = rule("", ", ignoreNullValues: 'false'", "");
     assert_eq!((strict.get("onEmpty"), strict.get("nan")), (None, None));
     assert_eq!(rule("", ", timeout: '1500'", "")["timeout"], "1500ms");

@@ -29,6 +29,13 @@ pub(super) const EVERYDAY: &[(&str, &str, Shared)] = &[
     ("percent of a limit", "100 * sum(D) by (G) / sum(D) by (G)", InCluster),
     ("many to one, both with names", "D / on (G) group_left () sum(D) by (G)", InCluster),
     ("histogram_quantile", "histogram_quantile(0.99, sum(rate(D[2m])) by (le, G))", InCluster),
+    ("a native histogram", "histogram_quantile(0.99, sum by (G) (rate(D[2m])))", InCluster),
+    ("the mean of a native histogram", "histogram_avg(sum by (G) (rate(D[2m])))", InCluster),
+    (
+        "a part of a native histogram",
+        "histogram_fraction(0, 0.2, sum by (G) (rate(D[2m])))",
+        InCluster,
+    ),
     ("histogram_quantile of buckets", "histogram_quantile(0.5, rate(D[2m]))", InCluster),
     (
         "join with information",

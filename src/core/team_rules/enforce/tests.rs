@@ -262,8 +262,47 @@ fn a_namespace_is_a_value_and_nothing_else() {
         let again = parse(&query).unwrap();
         assert!(verify::every_selector_requires(&again, LABEL, namespace), "{query}");
     }
-    let quoted = enforce("up", "k8s.namespace.name", "shop").unwrap().query;
-    assert_eq!(quoted, r#"up{"k8s.namespace.name"="shop"}"#);
+}
+
+#[test]
+fn names_in_quotes_are_limited_as_others_are() {
+    let label = "k8s.namespace.name";
+    for (query, wanted) in [
+        ("up", r#"up{"k8s.namespace.name"="shop"}"#),
+        (
+            r#"sum by ("a.b") (rate({"http.requests","a.b"=~"x"}[5m]))"#,
+            r#"sum by ("a.b") (rate({"k8s.namespace.name"="shop",__name__="http.requests","a.b"=~"x"}[5m]))"#,
+        ),
+        (
+            r#"{"k8s.namespace.name"="bank"}"#,
+            r#"{"k8s.namespace.name"="shop","k8s.namespace.name"="bank"}"#,
+        ),
+        (
+            r#"a * on ("a.b") group_left ("k8s.namespace.name") {"c.d"}"#,
+            r#"a{"k8s.namespace.name"="shop"} * on ("a.b") group_left ("k8s.namespace.name") {"k8s.namespace.name"="shop",__name__="c.d"}"#,
+        ),
+        (
+            r#"label_replace(a, "a.b", "$1", "k8s.namespace.name", "(.*)")"#,
+            r#"label_replace(a{"k8s.namespace.name"="shop"}, "a.b", "$1", "k8s.namespace.name", "(.*)")"#,
+        ),
+        (r#"count_values("a.b", a)"#, r#"count_values("a.b", a{"k8s.namespace.name"="shop"})"#),
+    ] {
+        let enforced =
+            enforce(query, label, OWN).unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(enforced.query, wanted);
+        let again = parse(&enforced.query).unwrap();
+        assert!(verify::every_selector_requires(&again, label, OWN), "{query}");
+    }
+    for query in [
+        r#"label_replace(a, "k8s.namespace.name", "shop", "", "")"#,
+        r#"label_replace(a, "k8s\u002enamespace.name", "shop", "", "")"#,
+        r#"label_join(a, 'k8s.namespace.name', "", "b")"#,
+        r#"count_values("k8s.namespace.name", a)"#,
+        r#"absent({"k8s.namespace.name"="bank"})"#,
+    ] {
+        let error = enforce(query, label, OWN).unwrap_err();
+        assert!(matches!(error, NotEnforced::Writes { .. }), "{query}: {error}");
+    }
 }
 
 #[test]
