@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: test test-docs test-e2e test-prometheus3 lint bench demo fuzz
+.PHONY: test test-docs test-e2e test-prometheus3 lint bench demo fuzz soak-planner
 
 # Formatting, lints and all tests but those of `test-docs`. Needs prometheus, victoria-metrics and kubectl, and installs them on
 # Debian when run by root.
@@ -69,3 +69,10 @@ fuzz:
 		(set -x; $(CARGO) +nightly fuzz run -O --sanitizer none "$$target" -- \
 			-max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1); \
 	done
+
+# What the planner takes for shareable, tried on a real Prometheus with queries at random, for SECONDS: every reader must get the same
+# from the shared query as from its own. The seeds are those from the present time on; a failure prints its seed.
+soak-planner: SECONDS = 3600
+soak-planner:
+	scripts/install-test-tools
+	POINTWISE_SECONDS=$(SECONDS) $(CARGO) test --locked --all-features --test integration pointwise:: -- --nocapture

@@ -249,16 +249,23 @@ impl QueryCache {
         if slot.schedule_refresh(now()) {
             self.schedule_refresh(query, &slot);
         }
+        let metrics = &self.shared.metrics;
         let outcome = match &got {
-            Ok(Lookup { how: How::Fresh, .. }) => "fresh",
-            Ok(Lookup { how: How::Previous, .. }) => "previous",
-            Ok(Lookup { how: How::Stale(_), kept, .. }) => {
-                self.shared.metrics.stale_read(kept.age(now()).as_secs_f64());
-                "stale"
+            Ok(Lookup { how, kept }) => {
+                let age = kept.age(now()).as_secs_f64();
+                metrics.result_read(age);
+                match how {
+                    How::Fresh => "fresh",
+                    How::Previous => "previous",
+                    How::Stale(_) => {
+                        metrics.stale_read(age);
+                        "stale"
+                    }
+                }
             }
             Err(_) => "error",
         };
-        self.shared.metrics.cache_read(outcome);
+        metrics.cache_read(outcome);
         got
     }
 
@@ -276,6 +283,7 @@ impl QueryCache {
         if age > query.life.max_stale {
             return None;
         }
+        self.shared.metrics.result_read(age.as_secs_f64());
         self.shared.metrics.stale_read(age.as_secs_f64());
         Some(kept)
     }

@@ -7,6 +7,7 @@ mod groups;
 mod results;
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -53,7 +54,7 @@ impl Settings {
     /// The defaults, but with results that are fresh for `ttl`.
     pub fn with_ttl(ttl: Duration) -> Self {
         let life = Life { ttl, max_stale: Duration::from_secs(30) };
-        Self { life, across_namespaces: false, max_query_bytes: 8 << 10 }
+        Self { life, across_namespaces: true, max_query_bytes: 8 << 10 }
     }
 }
 
@@ -227,13 +228,13 @@ impl Planner {
     /// Fetches the results that answer a read of these objects.
     async fn choose(&self, asked: Asked<'_>, group: &Arc<Group>) -> Result<Results> {
         let Asked { source, namespace, selected, reader, .. } = asked;
-        let names = asked.names().len();
+        let (names, place) = (asked.names().len(), number(namespace));
         if self.life(source.options).ttl.is_zero() {
             return self.exact(asked, group, WhyExact::NotKept).await;
         }
         if self.settings.across_namespaces && namespace.is_some() {
             let all = self.group(source, None, asked.metric_selector).await;
-            let read = Read { reader, names, population: None, may_wait: false };
+            let read = Read { reader, namespace: place, names, population: None, may_wait: false };
             match self.share(asked, &all, read).await? {
                 Attempt::Shared(part) => {
                     self.abandon(self.groups.update(group, |it| it.leave(reader)).await).await;
@@ -247,7 +248,7 @@ impl Planner {
             }
         }
         let population = selected.population;
-        let read = Read { reader, names, population, may_wait: true };
+        let read = Read { reader, namespace: place, names, population, may_wait: true };
         match self.share(asked, group, read).await? {
             Attempt::Shared(part) => Ok(Results { parts: vec![part], choice: Choice::Shared }),
             Attempt::Exact(why) => self.exact(asked, group, why).await,
@@ -410,6 +411,13 @@ impl Planner {
             max_stale: options.max_stale.unwrap_or(max_stale),
         }
     }
+}
+
+/// A number that is the same for equal namespaces.
+fn number(namespace: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    namespace.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl<'a> Asked<'a> {

@@ -53,6 +53,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// the time.
 const RELUCTANCE: f64 = 1.5;
 
+/// What a query for all namespaces may cost of what narrower ones do. Where it fails it fails for all, so a small saving is no reason.
+const SAVING: f64 = 0.8;
+
 /// Roughly what the readers that are expected in a namespace take in memory.
 const EXPECTED_BYTES: usize = 128;
 
@@ -107,6 +110,8 @@ enum Mode {
 pub struct Read {
     /// A number that is the same when the same reader comes again.
     pub reader: u64,
+    /// A number that is the same for the readers of a namespace.
+    pub namespace: u64,
     /// How many objects it reads.
     pub names: usize,
     /// How many objects there are, where that is known.
@@ -248,14 +253,23 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
         shared + self.readers.weight() + self.expected.len() * EXPECTED_BYTES
     }
 
+    /// Whether the shared query is one for all namespaces.
+    fn spans(&self) -> bool {
+        self.shared_query().is_some_and(|shared| shared.key.spans)
+    }
+
     /// Weighs whether sharing a result of `size` samples pays.
     fn weigh(&mut self, now: Instant, size: usize, ttl: Duration) -> bool {
-        let margin = if matches!(self.mode, Mode::Shared { .. }) { RELUCTANCE } else { 1.0 };
-        let mut expected = Rates::default();
-        for (readers, names) in self.expected.values() {
-            expected.add(*readers, *names, USUAL_PACE.max(ttl));
-        }
-        let seen = self.readers.rates(ttl);
+        let expected = self.expected.values();
+        let expected =
+            expected.map(|(readers, names)| Rates::of(*readers, *names, USUAL_PACE.max(ttl)));
+        let (seen, expected, begins) = if self.spans() {
+            let expected = Rates::of_namespaces(expected, ttl);
+            (self.readers.rates_by_namespace(ttl), expected, SAVING)
+        } else {
+            (self.readers.rates(ttl), expected.sum(), 1.0)
+        };
+        let margin = if matches!(self.mode, Mode::Shared { .. }) { RELUCTANCE } else { begins };
         let pays = seen.pays(size, ttl, margin) || expected.pays(size, ttl, margin);
         if pays {
             self.mode = Mode::Shared { until: now + SETTLED };

@@ -8,6 +8,9 @@ use prometheus_client::{
 
 use super::{Metrics, OutcomeLabels, level};
 
+/// Upper bounds of the ages of results when they are read, in seconds: parts and multiples of the default lifetime.
+const READ_SECONDS: [f64; 8] = [0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 30.0];
+
 /// Upper bounds of the ages of stale results, in seconds.
 const STALE_SECONDS: [f64; 6] = [5.0, 10.0, 20.0, 30.0, 60.0, 300.0];
 
@@ -19,6 +22,7 @@ struct PlanLabels {
 pub(super) struct Results {
     reads: Family<OutcomeLabels, Counter>,
     waits: Counter,
+    read_seconds: Histogram,
     stale_seconds: Histogram,
     entries: Gauge,
     bytes: Gauge,
@@ -31,6 +35,7 @@ impl Results {
         let metrics = Self {
             reads: Family::default(),
             waits: Counter::default(),
+            read_seconds: Histogram::new(READ_SECONDS),
             stale_seconds: Histogram::new(STALE_SECONDS),
             entries: Gauge::default(),
             bytes: Gauge::default(),
@@ -46,6 +51,11 @@ impl Results {
             "loadline_cache_waits",
             "Reads that waited for Prometheus",
             metrics.waits.clone(),
+        );
+        registry.register(
+            "loadline_cache_read_age_seconds",
+            "How old the results were when they were read, from the start of their queries",
+            metrics.read_seconds.clone(),
         );
         registry.register(
             "loadline_cache_stale_age_seconds",
@@ -103,6 +113,11 @@ impl Metrics {
     /// How many reads have waited for the backend.
     pub fn waited_reads(&self) -> u64 {
         self.results.waits.get()
+    }
+
+    /// A result was read this long after its query was sent.
+    pub fn result_read(&self, age_seconds: f64) {
+        self.results.read_seconds.observe(age_seconds);
     }
 
     /// A result of this age was read because no newer one could be had.

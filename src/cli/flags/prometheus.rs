@@ -90,8 +90,8 @@ pub(in crate::cli) struct PrometheusFlags {
     #[arg(long, value_name = "BYTES", default_value = "8192")]
     max_query_bytes: usize,
 
-    /// Share one query between readers of all namespaces, where each gets the same answer
-    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
+    /// Share one query between readers of all namespaces, where each gets the same answer and it pays
+    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, value_parser = boolean)]
     share_across_namespaces: bool,
 }

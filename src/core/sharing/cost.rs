@@ -11,8 +11,15 @@
 //! ```
 //!
 //! and sharing pays where `shared` is not greater than `exact`. It never sends more queries than exact plans would.
+//!
+//! A query for all namespaces competes with queries that the readers of each namespace share. How much these return is not known
+//! here; it is taken to be what their readers read together:
+//!
+//! ```text
+//! narrower = Σ over namespaces of min(exact, (QUERY + Σ names) × min(1 / ttl, Σ 1 / pace))
+//! ```
 
-use std::time::Duration;
+use std::{iter::Sum, time::Duration};
 
 /// What a query costs by itself, in samples.
 pub const QUERY: f64 = 100.0;
@@ -27,19 +34,44 @@ pub(super) struct Rates {
     fetches: f64,
     /// How many samples the exact queries cost.
     exact: f64,
+    /// How many objects they read together, each counted for every reader.
+    names: f64,
 }
 
 impl Rates {
-    /// Adds readers of `names` objects together, each of whom reads every `pace`.
-    pub(super) fn add(&mut self, readers: usize, names: usize, pace: Duration) {
-        self.fetches += count(readers) * per_second(pace);
-        self.exact += (QUERY * count(readers) + count(names)) * per_second(pace);
+    /// Readers of `names` objects together, each of whom reads every `pace`.
+    pub(super) fn of(readers: usize, names: usize, pace: Duration) -> Self {
+        let (readers, names) = (count(readers), count(names));
+        Self {
+            fetches: readers * per_second(pace),
+            exact: (QUERY * readers + names) * per_second(pace),
+            names,
+        }
     }
 
-    /// Whether sharing a result of `size` samples costs at most `margin` times as much as exact queries.
+    /// The readers of several namespaces together, each namespace with whatever costs least there: exact queries, or a shared one.
+    pub(super) fn of_namespaces(namespaces: impl Iterator<Item = Self>, ttl: Duration) -> Self {
+        let narrow = |of: Self| {
+            let shared = (QUERY + of.names) * of.fetches.min(per_second(ttl));
+            Self { exact: of.exact.min(shared), ..of }
+        };
+        namespaces.map(narrow).sum()
+    }
+
+    /// Whether sharing a result of `size` samples costs at most `margin` times as much as narrower queries.
     pub(super) fn pays(self, size: usize, ttl: Duration, margin: f64) -> bool {
         let shared = (QUERY + count(size)) * self.fetches.min(per_second(ttl));
         self.fetches > 0.0 && shared <= self.exact * margin
+    }
+}
+
+impl Sum for Rates {
+    fn sum<I: Iterator<Item = Self>>(rates: I) -> Self {
+        rates.fold(Self::default(), |all, of| Self {
+            fetches: all.fetches + of.fetches,
+            exact: all.exact + of.exact,
+            names: all.names + of.names,
+        })
     }
 }
 
@@ -67,11 +99,10 @@ mod tests {
     const TTL: Duration = Duration::from_secs(5);
 
     fn rates(readers: &[(usize, u64)]) -> Rates {
-        let mut rates = Rates::default();
-        for (names, every) in readers {
-            rates.add(1, *names, Duration::from_secs(*every).max(TTL));
-        }
-        rates
+        let rates = |(names, every): &(usize, u64)| {
+            Rates::of(1, *names, Duration::from_secs(*every).max(TTL))
+        };
+        readers.iter().map(rates).sum()
     }
 
     #[test]
@@ -89,6 +120,23 @@ mod tests {
         ];
         for (what, readers, size, wanted) in cases {
             assert_eq!(rates(readers).pays(*size, TTL, 1.0), *wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_query_for_all_namespaces_competes_with_shared_ones() {
+        // Readers of 2 pods each in so many namespaces, and how many samples there are in all.
+        let cases = [
+            ("2,000 readers in 20 namespaces, of all pods", 20, 100, 4_000, true),
+            ("2 of 100 namespaces, with many readers", 2, 200, 10_000, false),
+            ("one namespace of two", 1, 100, 400, false),
+            ("one reader in each of 100 namespaces", 100, 1, 200, true),
+            ("one reader in each of 10 of 1,000 namespaces", 10, 1, 2_000, false),
+        ];
+        for (what, namespaces, readers, size, wanted) in cases {
+            let one = Rates::of(readers, 2 * readers, USUAL_PACE);
+            let all = Rates::of_namespaces(std::iter::repeat_n(one, namespaces), TTL);
+            assert_eq!(all.pays(size, TTL, 1.0), wanted, "{what}");
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) struct Readers<Q> {
 
 #[derive(Debug)]
 struct Reader<Q> {
+    namespace: u64,
     names: usize,
     every: Duration,
     last: Instant,
@@ -84,8 +85,10 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
             self.forget(now);
         }
         if self.known.len() < MAX_READERS {
-            let (names, by) = (read.names, By::Nothing);
-            let reader = Reader { names, every: USUAL_PACE, last: now, by, waited: None };
+            let Read { namespace, names, .. } = read;
+            let by = By::Nothing;
+            let reader =
+                Reader { namespace, names, every: USUAL_PACE, last: now, by, waited: None };
             self.known.insert(read.reader, reader);
         }
     }
@@ -164,14 +167,20 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
         (self.known.len(), self.known.values().map(|reader| reader.names).sum())
     }
 
-    /// What they cost where results are fresh for `ttl`.
+    /// What they cost with exact queries, where results are fresh for `ttl`.
     pub(super) fn rates(&self, ttl: Duration) -> Rates {
-        let mut rates = Rates::default();
+        self.known.values().map(|reader| reader.rates(ttl)).sum()
+    }
+
+    /// What they cost where those of one namespace share a query if it pays.
+    pub(super) fn rates_by_namespace(&self, ttl: Duration) -> Rates {
+        let mut namespaces: HashMap<u64, Rates> = HashMap::new();
         #[expect(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
         for reader in self.known.values() {
-            rates.add(1, reader.names, reader.every.max(ttl));
+            let rates = namespaces.entry(reader.namespace).or_default();
+            *rates = [*rates, reader.rates(ttl)].into_iter().sum();
         }
-        rates
+        Rates::of_namespaces(namespaces.into_values(), ttl)
     }
 
     /// Roughly how many bytes they take in memory.
@@ -179,6 +188,12 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
         // A hash table keeps an eighth of its places free, and has a byte beside each.
         let place = size_of::<(u64, Reader<Q>)>() + 1;
         self.known.capacity() / 7 * 8 * place + self.query_bytes
+    }
+}
+
+impl<Q> Reader<Q> {
+    fn rates(&self, ttl: Duration) -> Rates {
+        Rates::of(1, self.names, self.every.max(ttl))
     }
 }
 
@@ -198,7 +213,7 @@ mod tests {
     use super::*;
 
     fn read(reader: u64) -> Read {
-        Read { reader, names: 3, population: None, may_wait: false }
+        Read { reader, namespace: 0, names: 3, population: None, may_wait: false }
     }
 
     fn exact(text: String) -> By<String> {

@@ -41,7 +41,7 @@ async fn groups_weigh_what_their_readers_take() {
         let make = |text| Ok(query(text));
         let group = groups.get(entry.source(), Some("n"), &selector, make).await;
         for reader in 0..300 {
-            let read = Read { reader, names: 1, population: None, may_wait: false };
+            let read = Read { reader, namespace: 0, names: 1, population: None, may_wait: false };
             groups.update(&group, |sharing| sharing.decide(crate::cache::now(), read)).await;
             let exact = ExactQuery { query: query(text.as_str().into()), names: Vec::new() };
             let by = By::Exact(vec![exact]);
