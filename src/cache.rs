@@ -253,15 +253,11 @@ impl QueryCache {
         let outcome = match &got {
             Ok(Lookup { how, kept }) => {
                 let age = kept.age(now()).as_secs_f64();
-                metrics.result_read(age);
                 match how {
-                    How::Fresh => "fresh",
-                    How::Previous => "previous",
-                    How::Stale(_) => {
-                        metrics.stale_read(age);
-                        "stale"
-                    }
+                    How::Fresh | How::Previous => metrics.result_read(age),
+                    How::Stale(_) => metrics.stale_read(age),
                 }
+                how.name()
             }
             Err(_) => "error",
         };
@@ -279,13 +275,7 @@ impl QueryCache {
     /// The last result of a query, if it may be used where no newer one can be had.
     pub async fn stale(&self, query: &Query) -> Option<Arc<Cached<QueryResult>>> {
         let kept = self.shared.slots.get(query).await?.kept()?;
-        let age = kept.age(now());
-        if age > query.life.max_stale {
-            return None;
-        }
-        self.shared.metrics.result_read(age.as_secs_f64());
-        self.shared.metrics.stale_read(age.as_secs_f64());
-        Some(kept)
+        (kept.age(now()) <= query.life.max_stale).then_some(kept)
     }
 
     /// What is kept, beside the counts of reads.

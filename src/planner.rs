@@ -201,7 +201,8 @@ impl Planner {
             shared = shared.or(expect.await);
         }
         if let Some(shared) = shared {
-            let query = shared.query.clone().asked_for(namespace.unwrap_or_default());
+            let scope = if shared.key.spans { None } else { namespace };
+            let query = shared.query.clone().asked_for(scope.unwrap_or_default());
             self.cache.expect(&query, USUAL_PACE).await;
             return Ok(());
         }
@@ -232,19 +233,22 @@ impl Planner {
         if self.life(source.options).ttl.is_zero() {
             return self.exact(asked, group, WhyExact::NotKept).await;
         }
-        if self.settings.across_namespaces && namespace.is_some() {
-            let all = self.group(source, None, asked.metric_selector).await;
-            let read = Read { reader, namespace: place, names, population: None, may_wait: false };
+        if let Some(all) = self.everywhere(asked).await {
+            let population = selected.population;
+            let read = Read { reader, namespace: place, names, population, may_wait: false };
             match self.share(asked, &all, read).await? {
                 Attempt::Shared(part) => {
                     self.abandon(self.groups.update(group, |it| it.leave(reader)).await).await;
                     return Ok(Results { parts: vec![part], choice: Choice::Everywhere });
                 }
-                // An exact query is answered, and one for the namespace could take as long again.
-                Attempt::Exact(why @ WhyExact::TimedOut) => {
-                    return self.exact(asked, group, why).await;
+                Attempt::Exact(why) => {
+                    // The query is not refreshed any more once nobody reads it.
+                    self.answered(&all, reader, By::Nothing).await;
+                    // An exact query is answered, and one for the namespace could take as long again.
+                    if matches!(why, WhyExact::TimedOut) {
+                        return self.exact(asked, group, why).await;
+                    }
                 }
-                Attempt::Exact(_) => {}
             }
         }
         let population = selected.population;
@@ -253,6 +257,15 @@ impl Planner {
             Attempt::Shared(part) => Ok(Results { parts: vec![part], choice: Choice::Shared }),
             Attempt::Exact(why) => self.exact(asked, group, why).await,
         }
+    }
+
+    /// The group of all namespaces, where a read may use its query.
+    async fn everywhere(&self, asked: Asked<'_>) -> Option<Arc<Group>> {
+        let may_span = self.settings.across_namespaces && asked.namespace.is_some();
+        if !may_span {
+            return None;
+        }
+        Some(self.group(asked.source, None, asked.metric_selector).await)
     }
 
     /// Does what is decided about a read in a group.
@@ -273,7 +286,7 @@ impl Planner {
         }
     }
 
-    /// Fetches the result of a shared query, which uses the share of a namespace.
+    /// Fetches the result of a shared query, which uses the share of a namespace; that of all namespaces uses nobody's.
     async fn fetch_shared(
         &self,
         group: &Arc<Group>,
@@ -281,9 +294,15 @@ impl Planner {
         source: Source<'_>,
         scope: &str,
     ) -> Result<Attempt> {
-        let query = shared.query.clone().asked_for(scope);
+        let query = shared.query.clone().asked_for(if shared.key.spans { "" } else { scope });
         let (error, why) = match self.cache.get(&query).await {
             Ok(Lookup { how: How::Stale(error), .. }) | Err(error) if is_refused(&error) => {
+                (error, WhyExact::Failed)
+            }
+            // A proxy may end or forbid a query for all namespaces, and forward narrower ones.
+            Err(error)
+                if shared.key.spans && may_be_too_wide(&error, group.lock().was_answered()) =>
+            {
                 (error, WhyExact::Failed)
             }
             // The query was too slow. If Prometheus hangs, that is known by now, and nobody waits as long again.
@@ -337,17 +356,36 @@ impl Planner {
             of.retain(|name| asked.names().binary_search(name).is_ok());
             (!of.is_empty()).then_some((query, Some(Objects::Named(of))))
         });
-        for queries in [exact.collect(), vec![(shared.query.clone(), None)]] {
+        let mut candidates = vec![
+            (shared.key.clone(), exact.collect()),
+            (shared.key.clone(), vec![(shared.query.clone(), None)]),
+        ];
+        if let Some(everywhere) = self.everywhere(asked).await
+            && let Some(shared) = everywhere.lock().shared_query()
+        {
+            candidates.push((shared.key.clone(), vec![(shared.query.clone(), None)]));
+        }
+        let mut newest: Option<(Duration, Vec<Part>)> = None;
+        for (key, queries) in candidates {
             let parts = queries.into_iter().map(|(query, objects)| async {
                 let kept = self.cache.stale(&query).await?;
                 let got = Lookup { kept, how: How::Stale(error.clone()) };
-                Some(Part { key: shared.key.clone(), got, query, objects })
+                Some(Part { key: key.clone(), got, query, objects })
             });
             // Some of the parts would be some of the objects.
-            let parts: Option<Vec<_>> = join_all(parts).await.into_iter().collect();
-            if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
-                return Ok(Results { parts, choice: Choice::Exact(WhyExact::NoNewer) });
+            let Some(parts) = join_all(parts).await.into_iter().collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            let Some(age) = parts.iter().map(|part| part.got.kept.age(now())).max() else {
+                continue;
+            };
+            if newest.as_ref().is_none_or(|(newest, _)| age < *newest) {
+                newest = Some((age, parts));
             }
+        }
+        if let Some((age, parts)) = newest {
+            self.metrics.stale_read(age.as_secs_f64());
+            return Ok(Results { parts, choice: Choice::Exact(WhyExact::NoNewer) });
         }
         Err(error.into())
     }

@@ -127,6 +127,17 @@ pub enum How<E> {
     Stale(E),
 }
 
+impl<E> How<E> {
+    /// The value of the label `outcome` of the metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Previous => "previous",
+            Self::Stale(_) => "stale",
+        }
+    }
+}
+
 /// A fetch that a reader waits for.
 #[derive(Debug)]
 pub struct Wait<V, E> {

@@ -46,7 +46,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How long the number of samples is believed where the number of objects is known.
 const SIZE_MEMORY: Duration = Duration::from_secs(300);
 
-/// Sharing that pays is not weighed again for this time.
+/// Sharing that pays is not weighed again for this time; nor is sharing between namespaces that does not pay.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Sharing goes on until it costs this much more than exact queries, so that a demand at the border does not change plans all
@@ -71,6 +71,8 @@ pub struct Sharing<Q> {
     size: Option<(usize, Instant)>,
     /// How often the shared query has failed since it was last answered.
     failures: u32,
+    /// Until when a query for all namespaces is not weighed again, because it did not pay, and why.
+    too_dear: Option<(Instant, WhyExact)>,
 }
 
 /// The query that readers share.
@@ -114,7 +116,7 @@ pub struct Read {
     pub namespace: u64,
     /// How many objects it reads.
     pub names: usize,
-    /// How many objects there are, where that is known.
+    /// How many objects there are in its namespace, or of a kind without namespaces, where that is known.
     pub population: Option<usize>,
     /// Whether it may wait for other readers.
     pub may_wait: bool,
@@ -141,6 +143,7 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
             expected: BTreeMap::new(),
             size: None,
             failures: 0,
+            too_dear: None,
         }
     }
 
@@ -171,8 +174,14 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
         if is_settled || !shared.depends_on_names {
             return Action::Share(shared);
         }
+        if let Some((until, why)) = &self.too_dear
+            && now < *until
+        {
+            return Action::Exact(why.clone());
+        }
         self.readers.forget(now);
-        let size = self.size(now, read.population);
+        let population = if self.spans() { None } else { read.population };
+        let size = self.size(now, population);
         // A reader of all objects fetches as much either way.
         if size.is_some_and(|size| read.names >= size || self.weigh(now, size, shared.ttl)) {
             return Action::Share(shared);
@@ -186,10 +195,15 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
             }
             return Action::Gather;
         }
-        Action::Exact(size.map_or(WhyExact::UnknownCost, |size| {
+        let why = size.map_or(WhyExact::UnknownCost, |size| {
             let (readers, names) = self.demand();
             WhyExact::CostsMore { readers, names, size }
-        }))
+        });
+        // The readers of a whole cluster are too many to look at them for each read.
+        if self.spans() && size.is_some() {
+            self.too_dear = Some((now + SETTLED, why.clone()));
+        }
+        Action::Exact(why)
     }
 
     /// So many readers are expected in a namespace, of so many objects together, in place of those that were expected there
@@ -217,6 +231,17 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
     pub fn fetched(&mut self, now: Instant, size: usize) {
         self.size = Some((size, now));
         self.failures = 0;
+        self.too_dear = None;
+    }
+
+    /// Whether the shared query was ever answered.
+    pub fn was_answered(&self) -> bool {
+        self.size.is_some()
+    }
+
+    /// Whether the shared query is one for all namespaces.
+    pub fn spans(&self) -> bool {
+        self.shared_query().is_some_and(|shared| shared.key.spans)
     }
 
     /// The shared query has failed. Returns for how long it is not sent; nothing where that was decided already.
@@ -251,11 +276,6 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
     pub fn weight(&self) -> usize {
         let shared = self.shared_query().map_or(0, |shared| shared.query.as_ref().len());
         shared + self.readers.weight() + self.expected.len() * EXPECTED_BYTES
-    }
-
-    /// Whether the shared query is one for all namespaces.
-    fn spans(&self) -> bool {
-        self.shared_query().is_some_and(|shared| shared.key.spans)
     }
 
     /// Weighs whether sharing a result of `size` samples pays.
@@ -296,6 +316,7 @@ impl<Q: AsRef<str> + Clone + PartialEq> Sharing<Q> {
         let seen = self.size.filter(|(_, at)| is_new(*at)).or(population.map(|size| (size, now)));
         seen.or(self.size).map(|(size, _)| size).or_else(|| {
             let (readers, names) = self.demand();
+            let names = if self.spans() { names.max(self.readers.objects()) } else { names };
             (readers >= crowd::ALL).then_some(names)
         })
     }

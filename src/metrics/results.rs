@@ -122,6 +122,7 @@ impl Metrics {
 
     /// A result of this age was read because no newer one could be had.
     pub fn stale_read(&self, age_seconds: f64) {
+        self.result_read(age_seconds);
         self.results.stale_seconds.observe(age_seconds);
     }
 

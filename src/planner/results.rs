@@ -102,6 +102,13 @@ pub(super) fn is_refused(error: &FetchError) -> bool {
     matches!(error, FetchError::Failed(error) if error.is_about_the_query() && !error.is_timeout())
 }
 
+/// Whether a narrower query may succeed where this error came for a query for all namespaces. Where such a query was answered before,
+/// an error that is no fault of queries is taken for an outage, in which there are to be no more queries.
+pub(super) fn may_be_too_wide(error: &FetchError, was_answered: bool) -> bool {
+    let FetchError::Failed(error) = error else { return false };
+    error.is_gateway_timeout() || (!was_answered && error.may_depend_on_width())
+}
+
 pub(super) fn is_timeout(error: &FetchError) -> bool {
     matches!(error, FetchError::Failed(error) if error.is_timeout())
 }

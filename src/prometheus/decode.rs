@@ -134,9 +134,14 @@ impl<'de> Deserialize<'de> for Warnings {
 /// `histogram_quantile`. The words are those of Prometheus 3 and of late versions of 2.
 fn leaves_histograms_out(warning: &str) -> bool {
     warning.contains("histogram")
-        && ["ignored histogram", "a mix of", "incompatible sample types"]
-            .iter()
-            .any(|words| warning.contains(words))
+        && [
+            "ignored histogram",
+            "a mix of",
+            "incompatible sample types",
+            "incompatible custom buckets",
+        ]
+        .iter()
+        .any(|words| warning.contains(words))
 }
 
 /// What a backend says of its answer.

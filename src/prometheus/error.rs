@@ -238,6 +238,18 @@ impl Error {
         }
     }
 
+    /// Whether a proxy waited for the backend in vain.
+    pub fn is_gateway_timeout(&self) -> bool {
+        matches!(self.status(), Some(408 | 504))
+    }
+
+    /// Whether a proxy may forward a narrower query all the same, or its answer find room: proxies forbid queries, limit answers and
+    /// end what takes long, each by a status or a page of its own.
+    pub fn may_depend_on_width(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Api { .. } | Self::Page(_) | Self::NoRoom)
+            && self.status() != Some(429)
+    }
+
     /// Whether there was no answer at all: the query may be too slow, or the backend hangs.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
@@ -314,11 +326,8 @@ fn is_about_quoted_names(message: &str) -> bool {
         ["in label matching, expected identifier", "in grouping opts, expected label"];
     let of_victoria_metrics =
         ["labelFilterExpr: unexpected token ", "identList: unexpected token "];
-    // The token is in quotes, and so are those of a string once more.
-    let is_string = |rest: &str| {
-        let before = rest.chars().take_while(|c| matches!(c, '\\' | '"'));
-        before.filter(|c| *c == '"').count() > 1
-    };
+    // The token is in quotes, and the quotes of a string are escaped in them. At the end of the query the token is empty.
+    let is_string = |rest: &str| rest.starts_with("\"\\\"");
     (message.contains("unexpected string")
         && of_prometheus.iter().any(|words| message.contains(words)))
         || of_victoria_metrics
@@ -601,6 +610,7 @@ mod tests {
         for message in [
             r#"1:8: parse error: unexpected string "\"c\"" in label matching, expected "," or "}""#,
             r#"1:9: parse error: unexpected number "1" in grouping opts, expected label"#,
+            r#"identList: unexpected token ""; want "ident"; unparsed data: """#,
             r#"labelFilterExpr: unexpected token "."; want "ident"; unparsed data: ".b=\"c\"}""#,
             "1:6: parse error: unclosed left parenthesis",
         ] {

@@ -13,7 +13,7 @@
 //! and sharing pays where `shared` is not greater than `exact`. It never sends more queries than exact plans would.
 //!
 //! A query for all namespaces competes with queries that the readers of each namespace share. How much these return is not known
-//! here; it is taken to be what their readers read together:
+//! here; it is taken to be what their readers read together, at most all objects of the namespace:
 //!
 //! ```text
 //! narrower = Σ over namespaces of min(exact, (QUERY + Σ names) × min(1 / ttl, Σ 1 / pace))
@@ -47,6 +47,11 @@ impl Rates {
             exact: (QUERY * readers + names) * per_second(pace),
             names,
         }
+    }
+
+    /// The same, where there are no more than so many objects: readers may read the same ones.
+    pub(super) fn of_at_most(self, objects: Option<usize>) -> Self {
+        Self { names: objects.map_or(self.names, |most| self.names.min(count(most))), ..self }
     }
 
     /// The readers of several namespaces together, each namespace with whatever costs least there: exact queries, or a shared one.
@@ -137,6 +142,15 @@ mod tests {
             let one = Rates::of(readers, 2 * readers, USUAL_PACE);
             let all = Rates::of_namespaces(std::iter::repeat_n(one, namespaces), TTL);
             assert_eq!(all.pays(size, TTL, 1.0), wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn objects_that_several_read_are_fetched_once_by_a_query_for_the_namespace() {
+        let readers = Rates::of(100, 5_000, USUAL_PACE);
+        for (objects, wanted) in [(None, true), (Some(50), false)] {
+            let all = Rates::of_namespaces([readers.of_at_most(objects)].into_iter(), TTL);
+            assert_eq!(all.pays(2_000, TTL, 1.0), wanted, "{objects:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Read,
+    Read, SETTLED,
     cost::{Rates, USUAL_PACE},
     crowd::Crowd,
 };
@@ -37,11 +37,14 @@ pub(super) struct Readers<Q> {
     known: HashMap<u64, Reader<Q>>,
     /// What the exact queries in `known` take.
     query_bytes: usize,
+    /// When those that stay away were looked for last.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Reader<Q> {
     namespace: u64,
+    population: Option<usize>,
     names: usize,
     every: Duration,
     last: Instant,
@@ -66,7 +69,7 @@ pub enum By<Q> {
 
 impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
     pub(super) fn new() -> Self {
-        Self { known: HashMap::new(), query_bytes: 0 }
+        Self { known: HashMap::new(), query_bytes: 0, looked: None }
     }
 
     /// A reader reads. The same reader has the same number.
@@ -78,17 +81,23 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
                 known.every = (known.every + gap) / 2;
                 known.last = now;
             }
-            known.names = read.names;
+            (known.names, known.population) = (read.names, read.population);
             return;
         }
         if self.known.len() >= MAX_READERS {
             self.forget(now);
         }
         if self.known.len() < MAX_READERS {
-            let Read { namespace, names, .. } = read;
-            let by = By::Nothing;
-            let reader =
-                Reader { namespace, names, every: USUAL_PACE, last: now, by, waited: None };
+            let Read { namespace, population, names, .. } = read;
+            let reader = Reader {
+                namespace,
+                population,
+                names,
+                every: USUAL_PACE,
+                last: now,
+                by: By::Nothing,
+                waited: None,
+            };
             self.known.insert(read.reader, reader);
         }
     }
@@ -147,9 +156,13 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
         })
     }
 
-    /// Forgets the readers that stay away.
+    /// Forgets the readers that stay away. They are looked for once in [`SETTLED`], because that takes a look at all.
     pub(super) fn forget(&mut self, now: Instant) {
-        let Self { known, query_bytes } = self;
+        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < SETTLED) {
+            return;
+        }
+        self.looked = Some(now);
+        let Self { known, query_bytes, .. } = self;
         let stays = |reader: &Reader<Q>| {
             let memory = (reader.every * 3).max(LEAST_MEMORY);
             now.saturating_duration_since(reader.last) <= memory
@@ -167,6 +180,19 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
         (self.known.len(), self.known.values().map(|reader| reader.names).sum())
     }
 
+    /// How many objects there are at the least in the namespaces of the readers: all of those whose number is known, and what the readers
+    /// of the others read.
+    pub(super) fn objects(&self) -> usize {
+        let mut namespaces: HashMap<u64, (usize, Option<usize>)> = HashMap::new();
+        #[expect(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
+        for reader in self.known.values() {
+            let (names, population) = namespaces.entry(reader.namespace).or_default();
+            *names += reader.names;
+            *population = reader.population.or(*population);
+        }
+        namespaces.into_values().map(|(names, population)| population.unwrap_or(names)).sum()
+    }
+
     /// What they cost with exact queries, where results are fresh for `ttl`.
     pub(super) fn rates(&self, ttl: Duration) -> Rates {
         self.known.values().map(|reader| reader.rates(ttl)).sum()
@@ -174,13 +200,15 @@ impl<Q: AsRef<str> + Clone + PartialEq> Readers<Q> {
 
     /// What they cost where those of one namespace share a query if it pays.
     pub(super) fn rates_by_namespace(&self, ttl: Duration) -> Rates {
-        let mut namespaces: HashMap<u64, Rates> = HashMap::new();
+        let mut namespaces: HashMap<u64, (Rates, Option<usize>)> = HashMap::new();
         #[expect(clippy::iter_over_hash_type, reason = "a sum does not depend on the order")]
         for reader in self.known.values() {
-            let rates = namespaces.entry(reader.namespace).or_default();
+            let (rates, population) = namespaces.entry(reader.namespace).or_default();
             *rates = [*rates, reader.rates(ttl)].into_iter().sum();
+            *population = reader.population.or(*population);
         }
-        Rates::of_namespaces(namespaces.into_values(), ttl)
+        let namespaces = namespaces.into_values();
+        Rates::of_namespaces(namespaces.map(|(rates, most)| rates.of_at_most(most)), ttl)
     }
 
     /// Roughly how many bytes they take in memory.

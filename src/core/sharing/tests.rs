@@ -220,6 +220,10 @@ fn a_query_for_all_namespaces_has_to_cost_less_than_one_for_each() {
     for reader in 0..200 {
         group.decide(now, of(reader, 2));
     }
+    assert!(
+        group.expect(now, None, 0, 0).is_some(),
+        "as far as is known there are no other objects"
+    );
     // Two queries for namespaces, of 1,000 samples each as far as is known, cost as much as one of 2,100. Sharing goes on until it
     // costs half as much again, and begins where it saves a fifth.
     group.fetched(now, 4_000);
@@ -229,6 +233,20 @@ fn a_query_for_all_namespaces_has_to_cost_less_than_one_for_each() {
     group.fetched(now, 1_600);
     assert_shared(&group.decide(now + s(2), of(0, 2)));
     assert!(group.expect(now, Some("a"), 100, 1_000).is_some(), "those who have come share");
+}
+
+#[test]
+fn a_query_for_all_namespaces_is_not_tried_where_those_of_the_readers_are_large() {
+    let key = Key { spans: true, ..Key::default() };
+    let query = SharedQuery { query: "all", key, depends_on_names: true, ttl: TTL };
+    let mut group: Group = Sharing::new(Ok(query));
+    let now = Instant::now();
+    for reader in 0..20 {
+        let read = Read { namespace: reader % 2, may_wait: false, ..read(reader) };
+        let action = group.decide(now + SETTLED * u32::try_from(reader).unwrap(), read);
+        let wanted = if reader < 7 { "not known yet" } else { "and 2000 samples to share" };
+        assert_exact(&action, wanted);
+    }
 }
 
 #[test]

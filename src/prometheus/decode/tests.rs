@@ -112,6 +112,7 @@ fn answers_without_native_histograms_are_told() {
     let mix = r#","warnings":["PromQL warning: encountered a mix of histograms and floats for aggregation"]"#;
     let ranges = r#","infos":["PromQL info: ignored histograms in a range containing both floats and histograms"]"#;
     let sides = r#","infos":["PromQL info: incompatible sample types encountered for binary operator \"+\": histogram + float"]"#;
+    let buckets = r#","warnings":["PromQL warning: vector contains histograms with incompatible custom buckets for metric name \"x\""]"#;
     let other = r#","infos":["PromQL info: metric might not be a counter"]"#;
     let fixed = r#","infos":["PromQL info: input to histogram_quantile needed to be fixed for monotonicity"]"#;
     let store = r#","warnings":["a store of histograms is away"]"#;
@@ -122,6 +123,7 @@ fn answers_without_native_histograms_are_told() {
         (mix, "", left_out),
         (ranges, "", left_out),
         (sides, "", left_out),
+        (buckets, "", left_out),
         (fixed, "", Some(Oddity::NoSample)),
         (other, "", Some(Oddity::NoSample)),
         (store, "", Some(Oddity::Partial)),

@@ -213,6 +213,81 @@ async fn a_namespace_is_not_tried_where_the_cluster_is_not_answered() {
     app.stop().await;
 }
 
+/// A world whose readers share one query for all namespaces.
+async fn spanning(world: World, ttl: Duration) -> (Backend, Kubernetes, App) {
+    let (cluster, (backend, _)) = (world.cluster().await, world.backend().await);
+    let mut launch = launch(&backend, &cluster);
+    launch.planning.across_namespaces = true;
+    launch.planning.life.ttl = ttl;
+    let app = launch.start().await;
+    watch_pods(&app, &cluster).await;
+    (backend, cluster, app)
+}
+
+fn spans(query: &str) -> bool {
+    query.contains("ns!=")
+}
+
+/// Reads of all apps of all namespaces at once.
+async fn read_all(app: &App, world: World) {
+    let all = world.namespaces * world.apps;
+    let paths: Vec<_> =
+        (0..all).map(|at| path(at % world.namespaces, at / world.namespaces)).collect();
+    for reply in join_all(paths.iter().map(|path| app.get(path))).await {
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(reply.values().len(), world.pods);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_forbids_a_query_for_all_namespaces_gets_narrower_ones() {
+    for (status, body) in
+        [(403, "forbidden"), (504, "upstream timed out"), (502, "<html>bad gateway</html>")]
+    {
+        let world = World { namespaces: 4, apps: 10, pods: 2 };
+        let (backend, _cluster, app) = spanning(world, Duration::from_millis(50)).await;
+        backend.play(knows(&["m"], move |asked| {
+            if spans(asked.parameter("query")) {
+                return Answer::Raw(status, "text/plain", body.to_owned());
+            }
+            world.answer(asked, &Traffic::default())
+        }));
+        until("a query for all namespaces", async || {
+            read_all(&app, world).await;
+            (backend.count(|asked| spans(asked.parameter("query"))) > 0).then_some(())
+        })
+        .await;
+        // It is not sent for a while.
+        queries(&backend);
+        for _ in 0..5 {
+            read_all(&app, world).await;
+        }
+        assert!(!queries(&backend).iter().any(|query| spans(query)), "{status}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_result_of_all_namespaces_is_read_where_every_query_is_refused() {
+    let world = World { namespaces: 4, apps: 10, pods: 2 };
+    let (backend, _cluster, app) = spanning(world, Duration::from_millis(50)).await;
+    until("a query for all namespaces", async || {
+        read_all(&app, world).await;
+        (backend.count(|asked| spans(asked.parameter("query"))) > 0).then_some(())
+    })
+    .await;
+    let body = json!({"status": "error", "errorType": "execution", "error": "storage"}).to_string();
+    backend.play(knows(&["m"], move |_| Answer::Raw(422, "application/json", body.clone())));
+    let stale = "loadline_cache_stale_age_seconds_count";
+    let before = number(&app, stale).await;
+    until("results are stale", async || {
+        read_all(&app, world).await;
+        (number(&app, stale).await > before).then_some(())
+    })
+    .await;
+    app.stop().await;
+}
+
 const USAGE_RULES: &str = include_str!("../../../deploy/overlays/resource-metrics/config.yaml");
 
 /// A cluster of running pods, one in each of so many namespaces.
