@@ -381,6 +381,18 @@ async fn what_is_wrong_with_backends_and_rules_is_found() {
     assert_eq!(found.code, Some(1));
 }
 
+/// One that stands by answers nobody, and nothing else would tell before it is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_of_a_backend_is_asked() {
+    let stage = Stage::new(rules("")).await;
+    let mut server = stage.server(&stage.rules);
+    server.push("--prometheus-fallback-url=http://user:hunter2@127.0.0.1:1".to_owned());
+    let found = stage.found(&[], &server).await;
+    found.is(1, &[["backend/--prometheus-fallback-url", "error", "backend-unreachable"]]);
+    assert!(found.message("backend/--prometheus-url").starts_with("answers: Prometheus"));
+    assert!(!format!("{found:?}").contains("hunter"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_victoria_metrics_is_known() {
     let stage = Stage::new(rules("")).await;

@@ -51,6 +51,8 @@ mod explain_in_cluster;
 #[cfg(test)]
 mod external_metrics;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fairness;
