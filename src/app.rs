@@ -269,12 +269,14 @@ fn kept(
     refresher: Refresher,
     (backends, delegates): (&Arc<Backends>, &Arc<Delegates>),
     certificate: certificates::Serving,
-) -> [Part; 5] {
-    let (credentials, delegates) = (Arc::clone(backends), Arc::clone(delegates));
+) -> [Part; 6] {
+    let (credentials, servers) = (Arc::clone(backends), Arc::clone(backends));
+    let delegates = Arc::clone(delegates);
     [
         Part::new("discovery", |stop| discovery.run(stop)),
         Part::new("the refresh of queries", |stop| refresher.run(stop)),
         Part::new("the credentials of backends", |stop| credentials.keep_credentials(stop)),
+        Part::new("the servers of backends", |stop| servers.check_servers(stop)),
         Part::new("the delegates", |stop| delegates.run(stop)),
         Part::new("the serving certificate", |stop| certificate.keep(stop)),
     ]
@@ -373,7 +375,7 @@ impl Bound {
 
     /// The backend, with its counts of what was asked.
     pub fn prometheus(&self) -> Arc<Prometheus> {
-        Arc::clone(self.api.health.backends.prometheus())
+        Arc::clone(self.api.health.backends.of_flags().first())
     }
 
     /// What answers requests, for who has no need of a connection.

@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
+        failover::PERIOD,
         key_path::KeyPath,
         overview::{BackendRow, State, exchanges::Exchanges},
         rules::{Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions},
     },
     metrics::Metrics,
-    prometheus::{BackendHandle, Config, ConfigError, Prometheus, bodies::Bodies},
+    prometheus::{BackendHandle, Config, ConfigError, Replicas, bodies::Bodies},
 };
 
 /// How often files with credentials are read again. Kubernetes refreshes a projected token well before it ends, so this only
@@ -39,7 +40,7 @@ pub enum BackendError {
 #[derive(Default)]
 struct Named {
     /// By what the file says of them, those of the file before included: reads under way may still ask them.
-    known: Vec<(Fingerprint, Arc<Prometheus>)>,
+    known: Vec<(Fingerprint, Arc<Replicas>)>,
     /// How many are in the file, which come first.
     in_use: usize,
 }
@@ -48,7 +49,7 @@ struct Named {
 pub struct Backends {
     flags: Config,
     default: BackendHandle,
-    prometheus: Arc<Prometheus>,
+    of_flags: Arc<Replicas>,
     named: ArcSwap<Named>,
     /// What backends of the file may use.
     policy: Arc<CredentialPolicy>,
@@ -64,13 +65,13 @@ impl Backends {
         policy: Arc<CredentialPolicy>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ConfigError> {
-        let prometheus = Arc::new(Prometheus::new(flags.clone(), &metrics)?);
-        prometheus.report();
-        let default = BackendHandle::new(Arc::clone(&prometheus), Vec::new(), None);
+        let of_flags = Arc::new(Replicas::new(flags.clone(), &metrics)?);
+        of_flags.report();
+        let default = BackendHandle::new(Arc::clone(&of_flags), Vec::new(), None);
         Ok(Self {
             flags,
             default,
-            prometheus,
+            of_flags,
             named: ArcSwap::default(),
             policy,
             unusable: ArcSwap::default(),
@@ -89,8 +90,8 @@ impl Backends {
     }
 
     /// The backend of the flags.
-    pub fn prometheus(&self) -> &Arc<Prometheus> {
-        &self.prometheus
+    pub fn of_flags(&self) -> &Arc<Replicas> {
+        &self.of_flags
     }
 
     /// Tries those of these backends again that could not be used: a file that they name may have come.
@@ -109,7 +110,7 @@ impl Backends {
         for backend in backends {
             let known = find(before, backend.fingerprint).map(Ok);
             match known.unwrap_or_else(|| self.connect(backend)) {
-                Ok(prometheus) => named.push((backend.fingerprint, prometheus)),
+                Ok(replicas) => named.push((backend.fingerprint, replicas)),
                 Err(error) => {
                     let path = KeyPath::from(["backends", &backend.name]);
                     problems.push(Problem::new(Some(backend.place), path, error.to_string()));
@@ -145,9 +146,29 @@ impl Backends {
         problems
     }
 
-    fn connect(&self, backend: &Backend) -> Result<Arc<Prometheus>, ConfigError> {
+    fn connect(&self, backend: &Backend) -> Result<Arc<Replicas>, ConfigError> {
         let config = Config::of_file(backend, &self.flags, &self.policy)?;
-        Ok(Arc::new(Prometheus::new(config, &self.metrics)?))
+        Ok(Arc::new(Replicas::new(config, &self.metrics)?))
+    }
+
+    /// The backend of the flags, and those of the file.
+    fn in_use(&self) -> Vec<Arc<Replicas>> {
+        let named = self.named.load();
+        let named = named.known.iter().take(named.in_use).map(|(_, replicas)| replicas);
+        iter::once(&self.of_flags).chain(named).cloned().collect()
+    }
+
+    /// Probes servers of backends that have several, until stopped.
+    pub async fn check_servers(self: Arc<Self>, stop: CancellationToken) {
+        let checking = async {
+            loop {
+                sleep(PERIOD).await;
+                // None waits for the servers of another.
+                let backends = self.in_use();
+                future::join_all(backends.iter().map(|replicas| replicas.check())).await;
+            }
+        };
+        stop.run_until_cancelled(checking).await;
     }
 
     /// Takes credentials whose files have changed, and renews those that end soon, until stopped.
@@ -156,15 +177,16 @@ impl Backends {
             loop {
                 sleep(RECHECK).await;
                 let named = self.named.load_full();
-                let known = named.known.iter().map(|(_, prometheus)| prometheus);
-                for prometheus in iter::once(&self.prometheus).chain(known) {
-                    prometheus.reread_credentials().await;
+                let known = named.known.iter().map(|(_, replicas)| replicas);
+                let servers = iter::once(&self.of_flags).chain(known);
+                for server in servers.flat_map(|replicas| replicas.servers()) {
+                    server.reread_credentials().await;
                 }
                 // One that is not in the file any more is asked for a moment only.
-                let used = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
-                let used = iter::once(&self.prometheus).chain(used);
+                let used = self.in_use();
+                let servers = used.iter().flat_map(|replicas| replicas.servers());
                 // None waits for the endpoint of another.
-                future::join_all(used.map(|prometheus| prometheus.renew_credentials())).await;
+                future::join_all(servers.map(|server| server.renew_credentials())).await;
             }
         };
         stop.run_until_cancelled(keeping).await;
@@ -172,9 +194,8 @@ impl Backends {
 
     /// The backends that cannot be used or do not answer, since when and why, as public sentences.
     pub fn problems(&self) -> Vec<String> {
-        let named = self.named.load();
-        let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
-        let silent = iter::once(&self.prometheus).chain(named).filter_map(|it| it.problem());
+        let used = self.in_use();
+        let silent = used.iter().flat_map(|replicas| replicas.problems());
         let unusable = self.unusable.load();
         let unusable = unusable.iter().map(|problem| format!("{}: cannot be used", problem.path));
         silent.chain(unusable).collect()
@@ -182,9 +203,8 @@ impl Backends {
 
     /// What people are shown of the backends: that of the flags, those of the file, and those that cannot be used.
     pub fn rows(&self) -> Vec<BackendRow> {
-        let named = self.named.load();
-        let named = named.known.iter().take(named.in_use).map(|(_, prometheus)| prometheus);
-        let used = iter::once(&self.prometheus).chain(named).map(|prometheus| prometheus.row());
+        let used = self.in_use();
+        let used = used.iter().flat_map(|replicas| replicas.rows());
         let unusable = self.unusable.load();
         let unusable = unusable.iter().map(|problem| BackendRow {
             name: problem.path.to_string(),
@@ -222,19 +242,16 @@ impl Backends {
         Ok(BackendHandle::new(self.of(options)?, headers.collect(), options.timeout))
     }
 
-    fn of(&self, options: &QueryOptions) -> Result<Arc<Prometheus>, BackendError> {
+    fn of(&self, options: &QueryOptions) -> Result<Arc<Replicas>, BackendError> {
         let Some(backend) = &options.backend else {
-            return Ok(Arc::clone(&self.prometheus));
+            return Ok(Arc::clone(&self.of_flags));
         };
         find(&self.named.load().known, backend.fingerprint)
             .ok_or_else(|| BackendError::Unusable { backend: Arc::clone(&backend.name) })
     }
 }
 
-fn find(
-    named: &[(Fingerprint, Arc<Prometheus>)],
-    fingerprint: Fingerprint,
-) -> Option<Arc<Prometheus>> {
+fn find(named: &[(Fingerprint, Arc<Replicas>)], fingerprint: Fingerprint) -> Option<Arc<Replicas>> {
     named.iter().find(|(known, _)| *known == fingerprint).map(|(_, found)| Arc::clone(found))
 }
 

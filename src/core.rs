@@ -13,6 +13,7 @@ pub mod embedded;
 pub mod excerpt;
 pub mod explain;
 pub mod external;
+pub mod failover;
 pub mod fair_share;
 pub mod fallback;
 pub mod fields;

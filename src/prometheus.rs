@@ -5,6 +5,8 @@
 //! there is no path before them. Every request has a deadline, every body a limit, and answers are decoded by [`decode`], which
 //! keeps what the crate's own types drop: warnings, histograms, foreign error types.
 //!
+//! A [`Prometheus`] is one server. A backend may have several with the same series; [`replicas`] sends each request to one of them.
+//!
 //! A backend that does not answer is asked by one request at a time; [`availability`] decides which. One that asks to be asked later
 //! is; [`pauses`] decides when.
 
@@ -21,6 +23,7 @@ mod exchange;
 mod handle;
 mod pauses;
 mod range;
+mod replicas;
 mod secrets;
 mod shares;
 mod span;
@@ -47,6 +50,7 @@ pub use error::{Error, Obstacle, PublicError};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
+pub use replicas::Replicas;
 use secrecy::ExposeSecret;
 use secrets::Secrets;
 use shares::Permits;
@@ -57,6 +61,8 @@ use crate::{
     blocking,
     core::{
         fair_share::Claimant,
+        installation::product::BuildInfo,
+        memory::Texts,
         overview::{BackendRow, State, exchanges::Exchanges},
         samples::Vector,
     },
@@ -91,7 +97,7 @@ const MAX_BUILD_INFO_BYTES: usize = 64 << 10;
 /// Headers that are put in place of those of all requests.
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// A backend: where it is, how to authenticate, and what has passed between us.
+/// A server of a backend: where it is, how to authenticate, and what has passed between us.
 pub struct Prometheus {
     connections: Connections,
     /// The credentials that are fetched, if there are such.
@@ -157,12 +163,16 @@ pub struct Range {
 }
 
 impl Prometheus {
-    /// Reads the credentials once, so that a file that is missing or broken is an error at start.
+    /// The first server of a backend. Reads the credentials once, so that a file that is missing or broken is an error at start.
     pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
-        let (concurrency, bodies) = (config.concurrency, Arc::clone(&config.bodies));
         let metrics = metrics.backend(&config.name, &config.public_url());
+        Self::counted(config, metrics)
+    }
+
+    fn counted(config: Config, metrics: backend::Backend) -> Result<Self, ConfigError> {
+        let (concurrency, bodies) = (config.concurrency, Arc::clone(&config.bodies));
         let auth = config.auth.as_ref().map(|settings| {
-            Authenticator::new(&config.name, &config.url, settings, &config.variables)
+            Authenticator::new(&config.server, &config.url, settings, &config.variables)
         });
         let auth = auth.transpose()?.flatten();
         Ok(Self {
@@ -220,7 +230,7 @@ impl Prometheus {
 
     /// Why no request is answered, as a public sentence: since when the backend does not, or that there are no credentials for it.
     pub fn problem(&self) -> Option<String> {
-        let name = &self.connections.config().name;
+        let name = &self.connections.config().server;
         let silence = self.availability.borrow().silence();
         if let Some((since, cause)) = silence {
             return Some(format!("{name}: no answer since {}: {cause}", timestamp(since)));
@@ -247,7 +257,7 @@ impl Prometheus {
             (None, None, None) => State::Good("answers"),
         };
         BackendRow {
-            name: config.name.clone(),
+            name: config.server.clone(),
             url: config.public_url(),
             state,
             exchanges: self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -270,10 +280,9 @@ impl Prometheus {
         &self,
         promql: &str,
         headers: &Headers,
-        timeout: Option<Duration>,
+        timeout: Duration,
         claimant: &Claimant,
     ) -> Result<Answer, Error> {
-        let timeout = timeout.unwrap_or(self.query_timeout);
         let question = Question { path: QUERY, promql, headers, timeout, claimant };
         let send = || self.send_query(promql, headers, timeout);
         let mut answer = self.evaluated(question, send, decode::query).await;
@@ -348,11 +357,15 @@ impl Prometheus {
     }
 
     /// Asked until there is an answer that is whole.
-    async fn ignores_selectors(&self, range: Range, headers: &Headers) -> Result<bool, Error> {
+    async fn ignores_selectors(
+        &self,
+        range: Range,
+        headers: &Headers,
+        timeout: Duration,
+    ) -> Result<bool, Error> {
         let ignores = self.ignores_selectors.get_or_try_init(async || {
             let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-            let body = self.metadata(METRIC_NAMES, nothing, range, headers).await?;
-            let names = self.decoded(body, headers, decode::strings).await?;
+            let names = self.strings(METRIC_NAMES, nothing, range, headers, timeout).await?;
             let ignores = !names.data.is_empty();
             if ignores {
                 tracing::warn!("the backend ignores match[]; discovery reads every series");
@@ -370,25 +383,38 @@ impl Prometheus {
         }
     }
 
+    async fn strings(
+        &self,
+        path: &'static str,
+        selector: &str,
+        range: Range,
+        headers: &Headers,
+        timeout: Duration,
+    ) -> Result<Metadata<Texts>, Error> {
+        let body = self.metadata(path, selector, range, headers, timeout).await?;
+        self.decoded(body, headers, decode::strings).await
+    }
+
     async fn metadata(
         &self,
         path: &'static str,
         selector: &str,
         range: Range,
         headers: &Headers,
+        timeout: Duration,
     ) -> Result<Body, Error> {
         self.admitted(path, headers).await?;
         let credentials = self.credentials(path).await?;
         self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
-        let request = span.during(self.send_metadata(path, selector, range, headers));
-        let mut body = self.exchange(path, self.discovery_timeout, headers, request).await;
+        let request = span.during(self.send_metadata(path, selector, range, headers, timeout));
+        let mut body = self.exchange(path, timeout, headers, request).await;
         let status = body.as_ref().err().and_then(Error::status);
         if self.is_repeated(credentials, status).await {
             self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-            let request = span.during(self.send_metadata(path, selector, range, headers));
-            body = self.exchange(path, self.discovery_timeout, headers, request).await;
+            let request = span.during(self.send_metadata(path, selector, range, headers, timeout));
+            body = self.exchange(path, timeout, headers, request).await;
         }
         span::end(&mut span, &body);
         body
@@ -400,8 +426,9 @@ impl Prometheus {
         selector: &str,
         range: Range,
         headers: &Headers,
+        timeout: Duration,
     ) -> Result<Body, Error> {
-        let until = patience(self.discovery_timeout);
+        let until = patience(timeout);
         let asked = self.clock.covering(range);
         let body = self.send_selector(path, selector, asked, headers, until).await?;
         let wanted = self.clock.covering(range);
@@ -434,17 +461,18 @@ impl Prometheus {
         self.send(request, headers, limit, until).await
     }
 
-    async fn build_info(&self, headers: &Headers) -> Result<Body, Error> {
+    async fn build_info(&self, headers: &Headers, timeout: Duration) -> Result<BuildInfo, Error> {
         self.admitted(BUILD_INFO, headers).await?;
         self.credentials(BUILD_INFO).await?;
         self.unpaused(BUILD_INFO, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        let until = patience(self.query_timeout);
+        let until = patience(timeout);
         let connection = self.connections.current();
         let request = connection.request(BUILD_INFO, &[], false);
         let request = request.headers(connection.headers_with(headers));
         let request = self.send(request, headers, MAX_BUILD_INFO_BYTES, until);
-        self.exchange(BUILD_INFO, self.query_timeout, headers, request).await
+        let body = self.exchange(BUILD_INFO, timeout, headers, request).await?;
+        self.decoded(body, headers, decode::build_info).await
     }
 
     /// Sends a request that has these headers among its own.
@@ -482,7 +510,7 @@ impl Prometheus {
         if status.is_success()
             && let Some(ahead) = self.clock.read(response.headers(), now)
         {
-            let backend = &self.connections.config().name;
+            let backend = &self.connections.config().server;
             tracing::warn!(
                 backend,
                 ahead,

@@ -15,7 +15,7 @@ use loadline::{
         samples::{Index, Vector},
     },
     metrics::Metrics,
-    prometheus::{Answer, BackendHandle, Config, Prometheus, bodies::PEAK, decode},
+    prometheus::{Answer, BackendHandle, Config, Replicas, bodies::PEAK, decode},
     traces::Traces,
 };
 use tokio_util::task::TaskTracker;
@@ -187,8 +187,7 @@ async fn the_cache_weighs_what_it_takes() {
     let router = Router::new().route("/api/v1/query", get(vector));
     let server = tokio::spawn(async { axum::serve(listener, router).await.expect("served") });
     let metrics = Arc::new(Metrics::default());
-    let prometheus =
-        Prometheus::new(Config::new(&url).expect("a URL"), &metrics).expect("a client");
+    let prometheus = Replicas::new(Config::new(&url).expect("a URL"), &metrics).expect("a client");
     let backend = BackendHandle::new(Arc::new(prometheus), Vec::new(), None);
     let (cache, _refresher) =
         QueryCache::new(64 << 20, TaskTracker::new(), Arc::clone(&metrics), Traces::default());

@@ -35,7 +35,7 @@ const B: &str = "{name: b, url: 'http://127.0.0.1:3'}";
 fn a_rule_without_options_asks_the_backend_of_the_flags() {
     let backends = backends("/nowhere".as_ref());
     let handle = backends.handle(&QueryOptions::default(), "team").unwrap();
-    assert!(handle == BackendHandle::new(Arc::clone(backends.prometheus()), Vec::new(), None));
+    assert!(handle == BackendHandle::new(Arc::clone(backends.of_flags()), Vec::new(), None));
     assert_eq!(&**handle.namespace(), "team");
 }
 
@@ -104,7 +104,7 @@ fn headers_are_those_of_the_namespace_and_discovery_has_only_those_that_are_the_
         let headers = headers.iter().map(|(name, value)| {
             (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
         });
-        BackendHandle::new(Arc::clone(backends.prometheus()), headers.collect(), None)
+        BackendHandle::new(Arc::clone(backends.of_flags()), headers.collect(), None)
     };
     let one = with(&[("x-scope-orgid", "one"), ("x-team", "all")]);
     assert!(backends.handle(&options, "one").unwrap() == one);

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::prometheus::{Config, Prometheus};
+use crate::prometheus::{Config, Replicas};
 
 const LIFE: Life = Life { ttl: Duration::from_secs(600), max_stale: Duration::ZERO };
 
@@ -30,8 +30,8 @@ async fn backend() -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
     let config = Config::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let server = axum::serve(listener, router).into_future();
     let task = tokio::spawn(async move { drop(server.await) });
-    let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
-    let backend = BackendHandle::new(Arc::new(prometheus), Vec::new(), None);
+    let replicas = Replicas::new(config, &Arc::new(Metrics::default())).unwrap();
+    let backend = BackendHandle::new(Arc::new(replicas), Vec::new(), None);
     (backend, queries, AbortOnDropHandle::new(task))
 }
 

@@ -13,6 +13,39 @@ pub fn parse(query: &str) -> Result<Expr, String> {
     parser::parse(query)
 }
 
+/// What is wrong with a query in every dialect of PromQL: a string that does not end, or brackets that do not match.
+pub fn malformed(query: &str) -> Option<String> {
+    let mut open = Vec::new();
+    for token in tokens(query) {
+        match token {
+            Token::Comment | Token::Word(_) => {}
+            Token::Text(text) => {
+                let quote = text.chars().next()?;
+                if names::string_length(text, quote).is_none() {
+                    return Some(format!("a string does not end with its {quote}"));
+                }
+            }
+            Token::Brackets(_) => open.push('['),
+            Token::Sign(sign) => {
+                let opening = match sign {
+                    '(' | '{' => {
+                        open.push(sign);
+                        continue;
+                    }
+                    ')' => '(',
+                    ']' => '[',
+                    '}' => '{',
+                    _ => continue,
+                };
+                if open.pop() != Some(opening) {
+                    return Some(format!("a {sign} closes nothing"));
+                }
+            }
+        }
+    }
+    open.last().map(|bracket| format!("a {bracket} is not closed"))
+}
+
 /// Fails at what the parser panics at: numbers of seconds that are no duration, in brackets and behind `offset`, and escapes of
 /// characters beyond ASCII.
 fn check(query: &str) -> Result<(), String> {
@@ -161,7 +194,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_no_dialect_takes_is_malformed() {
+        for query in ["sum(x", "sum x)", "x{a=\"b\"", "x{a=\"b}", "x[5m", "(x[5m)]", "`", "x]"] {
+            assert!(malformed(query).is_some(), "{query}");
+        }
+        for query in [
+            "",
+            "x{a=\"(\"} # (",
+            r"x{a=~`\d+\`}",
+            r#"x{a="\"(", b='"', c=`"`}"#,
+            "rate(x[5m + 1m:]) keep_metric_names",
+            "with (a = b{c=\"d\" or e=\"f\"}) (sum(a) default 1Ki) limit 2",
+            "a then b",
+        ] {
+            assert_eq!(malformed(query), None, "{query}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_parsed_is_not_malformed(text in r#"(x|\[|\]|:|-| |5m|\\|"|'|`|\{|\}|a=|,|sum|\(|\)){0,14}"#) {
+            prop_assert!(parse(&text).is_err() || malformed(&text).is_none(), "{text}");
+        }
+
         #[test]
         fn no_text_panics(text in r#"(x|\[|\]|:|-|\+| |offset|OFFSET|1e30|1e|1e308|inf|NaN|5m|0|\\|é|"|'|`|#|\n|\{|\}|a=|@|start\(\)|\(|\)){0,14}"#) {
             drop(parse(&text));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::join_all, stream};
 
 use crate::{
     core::{
@@ -23,7 +23,7 @@ const NOTHING: &str = "loadline_matches_nothing";
 /// What only VictoriaMetrics evaluates.
 const METRICSQL: &str = "now()";
 
-/// Asks each backend that a rule names, as that rule asks it.
+/// Asks each server of the backends that a rule names, as that rule asks it.
 pub(super) async fn look(explainer: &Explainer, deadline: Deadline) -> Vec<Finding> {
     let rules = explainer.rules.current();
     let mut asked = BTreeMap::new();
@@ -33,15 +33,19 @@ pub(super) async fn look(explainer: &Explainer, deadline: Deadline) -> Vec<Findi
     }
     let asks = asked.into_iter().map(async |(name, options)| {
         match explainer.backends.discovery_handle(options) {
-            Ok(backend) => one(&backend, deadline).await,
+            Ok(backend) => {
+                let servers = backend.each();
+                join_all(servers.iter().map(|server| one(server, deadline))).await
+            }
             Err(error) => {
                 let failure =
                     Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
-                failed(&name.unwrap_or_default(), &failure)
+                vec![failed(&name.unwrap_or_default(), &failure)]
             }
         }
     });
-    stream::iter(asks).buffered(AT_ONCE).collect().await
+    let findings: Vec<_> = stream::iter(asks).buffered(AT_ONCE).collect().await;
+    findings.into_iter().flatten().collect()
 }
 
 /// How the rules ask, each of them.

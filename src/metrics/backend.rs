@@ -1,6 +1,6 @@
 //! What passes between us and the backends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -28,11 +28,20 @@ struct BackendLabels {
     backend: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ServerLabels {
+    backend: String,
+    server: String,
+}
+
 pub(super) struct Requests {
     sent: Family<RequestLabels, Counter>,
     seconds: Latencies<LatencyLabels>,
     bytes: Family<BackendLabels, Counter>,
     down_since: Family<BackendLabels, Gauge>,
+    in_use: Family<ServerLabels, Gauge>,
+    switches: Family<BackendLabels, Counter>,
+    ejections: Family<ServerLabels, Counter>,
     answer_memory: AnswerMemory,
 }
 
@@ -43,6 +52,9 @@ impl Requests {
             seconds: latencies(),
             bytes: Family::default(),
             down_since: Family::default(),
+            in_use: Family::default(),
+            switches: Family::default(),
+            ejections: Family::default(),
             answer_memory: AnswerMemory::default(),
         };
         registry.register(
@@ -64,6 +76,21 @@ impl Requests {
             "loadline_prometheus_down_since_timestamp_seconds",
             "Time since which a backend has not answered any request; 0 if it answered the last one",
             metrics.down_since.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_server_in_use",
+            "Whether queries to a backend are sent to this server, of those that it has",
+            metrics.in_use.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_server_switches",
+            "How often another server of a backend came into use",
+            metrics.switches.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_server_ejections",
+            "How often a server was found not to be well, and was not asked as long as there was another one",
+            metrics.ejections.clone(),
         );
         registry.register(
             "loadline_prometheus_answers_bytes",
@@ -95,13 +122,16 @@ pub struct AnswerMemory {
     pub most: Gauge,
 }
 
-/// Where the requests to one backend are counted.
+/// Where the requests to one server of a backend are counted.
 pub struct Backend {
     metrics: Arc<Metrics>,
     name: String,
     server: String,
     bytes: Counter,
     labels: BackendLabels,
+    /// Since when each server of the backend has not answered, and the number of this one.
+    down: Arc<Mutex<Vec<i64>>>,
+    number: usize,
 }
 
 impl Metrics {
@@ -115,11 +145,28 @@ impl Metrics {
         let (name, server) = (name.to_owned(), server.to_owned());
         let labels = BackendLabels { backend: name.clone() };
         let bytes = self.backends.bytes.get_or_create_owned(&labels);
-        Backend { metrics: Arc::clone(self), name, server, bytes, labels }
+        let down = Arc::new(Mutex::new(vec![0]));
+        Backend { metrics: Arc::clone(self), name, server, bytes, labels, down, number: 0 }
     }
 }
 
 impl Backend {
+    /// The counts of a further server of the same backend, by its URL.
+    #[must_use]
+    pub fn further(&self, server: &str) -> Self {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        down.push(0);
+        Self {
+            metrics: Arc::clone(&self.metrics),
+            name: self.name.clone(),
+            server: server.to_owned(),
+            bytes: self.bytes.clone(),
+            labels: self.labels.clone(),
+            down: Arc::clone(&self.down),
+            number: down.len() - 1,
+        }
+    }
+
     /// A request was answered, or has failed.
     pub fn answered(&self, path: &'static str, outcome: &'static str, seconds: f64) {
         self.count(path, outcome);
@@ -132,14 +179,45 @@ impl Backend {
         self.count(path, outcome);
     }
 
-    /// It has not answered since this second since the epoch; 0 where it does.
+    /// The server has not answered since this second since the epoch; 0 where it does. A backend is down when all of its servers are.
     pub fn down_since(&self, second: i64) {
-        self.metrics.backends.down_since.get_or_create(&self.labels).set(second);
+        let since = {
+            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(since) = down.get_mut(self.number) {
+                *since = second;
+            }
+            if down.contains(&0) { 0 } else { down.iter().copied().max().unwrap_or(0) }
+        };
+        self.metrics.backends.down_since.get_or_create(&self.labels).set(since);
+    }
+
+    /// Whether the server is the one that queries are sent to.
+    pub fn in_use(&self, is_in_use: bool) {
+        let backends = &self.metrics.backends;
+        backends.in_use.get_or_create(&self.server_labels()).set(is_in_use.into());
+        // From the start on there is a count that can grow.
+        drop(backends.switches.get_or_create(&self.labels));
+        drop(backends.ejections.get_or_create(&self.server_labels()));
+    }
+
+    /// The server came into use in place of another one.
+    pub fn switched(&self) {
+        self.metrics.backends.switches.get_or_create(&self.labels).inc();
+    }
+
+    /// The server was ejected.
+    pub fn ejected(&self) {
+        self.metrics.backends.ejections.get_or_create(&self.server_labels()).inc();
     }
 
     /// It is not asked any more.
     pub fn forget(&self) {
         self.metrics.backends.down_since.remove(&self.labels);
+        self.metrics.backends.in_use.remove(&self.server_labels());
+    }
+
+    fn server_labels(&self) -> ServerLabels {
+        ServerLabels { backend: self.name.clone(), server: self.server.clone() }
     }
 
     /// Bytes came.

@@ -44,6 +44,8 @@ pub(super) enum Availability {
         is_probed: bool,
         /// When the next one may begin.
         next: Instant,
+        /// Whether one is to begin at once, and requests wait for it.
+        is_awaited: bool,
     },
 }
 
@@ -65,12 +67,15 @@ impl Availability {
     pub(super) fn admit(&mut self, now: Instant) -> Admission {
         match self {
             Self::Answering => Admission::Pass,
-            Self::Doubted { is_probed: true, .. } => Admission::Wait,
+            Self::Doubted { is_probed: true, .. }
+            | Self::Silent { is_probed: true, is_awaited: true, .. } => Admission::Wait,
             Self::Doubted { is_probed, .. } => {
                 *is_probed = true;
                 Admission::Probe(PATIENCE)
             }
-            Self::Silent { failed, is_probed, next, .. } if !*is_probed && now >= *next => {
+            Self::Silent { failed, is_probed, next, is_awaited, .. }
+                if !*is_probed && (*is_awaited || now >= *next) =>
+            {
                 *is_probed = true;
                 *next = now + PERIOD;
                 let is_patient = *failed % PATIENT == PATIENT - 1;
@@ -84,6 +89,20 @@ impl Availability {
     pub(super) fn doubt(&mut self, now: Instant) {
         if matches!(self, Self::Answering) {
             *self = Self::Doubted { since: now, is_probed: false };
+        }
+    }
+
+    /// There is nobody else to ask: what is known of a silent backend is found out anew, and requests wait for it.
+    pub(super) fn reconsider(&mut self) {
+        if let Self::Silent { is_awaited, .. } = self {
+            *is_awaited = true;
+        }
+    }
+
+    /// The next request sends a probe, unless one is under way.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        if let Self::Silent { next, .. } = self {
+            *next = (*next).min(now);
         }
     }
 
@@ -105,7 +124,7 @@ impl Availability {
                 (*since, failed.saturating_add(1), *next, false)
             }
         };
-        *self = Self::Silent { since, cause, failed, is_probed: false, next };
+        *self = Self::Silent { since, cause, failed, is_probed: false, next, is_awaited: false };
         begins
     }
 
@@ -119,7 +138,11 @@ impl Availability {
 
     /// Whether a probe is under way that others wait for.
     pub(super) fn is_waited_for(&self) -> bool {
-        matches!(self, Self::Doubted { is_probed: true, .. })
+        matches!(
+            self,
+            Self::Doubted { is_probed: true, .. }
+                | Self::Silent { is_probed: true, is_awaited: true, .. }
+        )
     }
 
     /// Since when the backend has answered nobody, and why the last probe failed.
@@ -193,6 +216,33 @@ mod tests {
         assert_eq!(backend.answered(), Some(start));
         assert_eq!(backend.silence(), None);
         assert_eq!(backend.admit(after(start, 4_000)), Admission::Pass);
+    }
+
+    #[test]
+    fn a_silent_backend_that_is_needed_is_probed_at_once_and_waited_for() {
+        let start = Instant::now();
+        let mut backend = silent(start);
+        backend.reconsider();
+        assert_eq!(backend.admit(start), Admission::Probe(PATIENCE));
+        assert_eq!(backend.admit(start), Admission::Wait);
+        assert!(backend.is_waited_for());
+        backend.probe_abandoned();
+        assert!(!backend.is_waited_for());
+        assert_eq!(backend.admit(start), Admission::Probe(PATIENCE), "another one makes up for it");
+        assert!(!backend.probe_failed(CAUSE, start), "it has begun before");
+        assert_eq!(backend.admit(start), Admission::Refuse(CAUSE), "that is known now");
+        // One that is only hastened is waited for by nobody else.
+        backend.hasten(start);
+        assert_eq!(backend.admit(start), Admission::Probe(PATIENCE));
+        assert_eq!(backend.admit(start), Admission::Refuse(CAUSE));
+        assert!(!backend.probe_failed(CAUSE, start));
+        // One that is under way counts, too.
+        assert_eq!(backend.admit(after(start, 1_000)), Admission::Probe(PATIENCE));
+        backend.reconsider();
+        assert_eq!(backend.admit(after(start, 1_000)), Admission::Wait);
+        assert_eq!(backend.answered(), Some(start));
+        backend.reconsider();
+        assert_eq!(backend.admit(after(start, 1_000)), Admission::Pass);
     }
 
     #[test]

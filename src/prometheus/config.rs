@@ -30,15 +30,22 @@ pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/service
 /// The name of the backend of the flags. None of a rules file can have it: those are DNS labels.
 const OF_FLAGS: &str = "--prometheus-url";
 
+/// The flag that names its further servers.
+const FALLBACKS: &str = "--prometheus-fallback-url";
+
 /// Where a backend is and how to authenticate there.
 #[derive(Clone)]
 pub struct Config {
     /// What the rules file calls it, or the flag that names it.
     pub name: String,
+    /// What people are told that this server is: the name, and which one if the backend has several.
+    pub server: String,
     /// The base URL, without user and password. Its parameters are sent with every request, and may be secrets.
     pub url: Url,
     /// User and password, from the URL.
     pub basic: Option<Basic>,
+    /// The further servers of the backend, in the order of preference: as [`Config::server`] to [`Config::basic`].
+    pub others: Vec<(String, Url, Option<Basic>)>,
     /// The only certification authorities that are trusted, as PEM; else the system's are.
     pub ca: Option<Source>,
     /// The client certificate and its chain, as PEM.
@@ -148,6 +155,9 @@ pub enum ConfigError {
     /// The URL is none, or not one of a web server.
     #[error("--prometheus-url: {0}")]
     Url(String),
+    /// A further URL is none, or one that is there already.
+    #[error("--prometheus-fallback-url: {0}")]
+    FallbackUrl(String),
     /// A header is not `name=value`.
     #[error("--prometheus-header: {0}")]
     Header(String),
@@ -190,20 +200,13 @@ impl fmt::Debug for Config {
 impl Config {
     /// A backend at a URL, with everything else at its default. User and password in the URL become basic auth.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let mut url = http_url(url).map_err(ConfigError::Url)?;
-        let basic = (!url.username().is_empty() || url.password().is_some()).then(|| Basic {
-            user: percent_decoded(url.username()),
-            password: percent_decoded(url.password().unwrap_or_default()),
-        });
-        // These cannot fail for a URL with a host.
-        url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&path);
-        url.set_fragment(None);
+        let (url, basic) = location(url).map_err(ConfigError::Url)?;
         Ok(Self {
             name: OF_FLAGS.to_owned(),
+            server: OF_FLAGS.to_owned(),
             url,
             basic,
+            others: Vec::new(),
             ca: None,
             certificate: None,
             key: None,
@@ -236,6 +239,13 @@ impl Config {
         let confined = |path: &Path| Source::confined(path, &policy.folders);
         let mut config = Self::new(backend.url.as_str())?;
         config.name = backend.name.to_string();
+        config.server.clone_from(&config.name);
+        for (index, url) in backend.other_urls.iter().enumerate() {
+            let (url, basic) = location(url.as_str()).map_err(ConfigError::Url)?;
+            config.server = format!("{} urls[0]", config.name);
+            let server = format!("{} urls[{}]", config.name, index + 1);
+            config.others.push((server, url, basic));
+        }
         config.headers.clone_from(&backend.headers);
         config.method = match backend.verb {
             Some(Verb::Get) => Method::Get,
@@ -281,11 +291,32 @@ impl Config {
         }
     }
 
+    /// Adds a server that is asked if those before it are not well. It gets the same credentials.
+    pub fn add_fallback(&mut self, url: &str) -> Result<(), ConfigError> {
+        let (url, basic) = location(url).map_err(ConfigError::FallbackUrl)?;
+        let is_known = |known: &Url| public(known) == public(&url);
+        if is_known(&self.url) || self.others.iter().any(|(_, known, _)| is_known(known)) {
+            return Err(ConfigError::FallbackUrl("the server is named twice".to_owned()));
+        }
+        let server = match self.others.len() {
+            0 => FALLBACKS.to_owned(),
+            number => format!("{FALLBACKS} ({})", number + 1),
+        };
+        self.others.push((server, url, basic));
+        Ok(())
+    }
+
+    /// The configurations of its servers, the first one and the others, each of which has no others.
+    pub(super) fn servers(mut self) -> (Self, Vec<Self>) {
+        let others = std::mem::take(&mut self.others);
+        let of = |(server, url, basic)| Self { server, url, basic, ..self.clone() };
+        let others = others.into_iter().map(of).collect();
+        (self, others)
+    }
+
     /// The URL without what may be a secret: user, password and query.
     pub fn public_url(&self) -> String {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        url.as_str().trim_end_matches('/').to_owned()
+        public(&self.url)
     }
 
     /// Authenticates with the service account of the pod.
@@ -353,7 +384,11 @@ impl Config {
         self.token = either(secret(user.token), user.token_file);
         if let (Some(user), Some(password)) = (user.username, secret(user.password)) {
             let password = String::from_utf8_lossy(&password).into_owned();
-            self.basic = Some(Basic { user, password });
+            let basic = Some(Basic { user, password });
+            for (.., of_other) in &mut self.others {
+                of_other.clone_from(&basic);
+            }
+            self.basic = basic;
         }
         Ok(())
     }
@@ -392,6 +427,27 @@ fn inline(
         Ok(content) => Ok(Some(content)),
         Err(error) => Err(failed(format!("a `…-data` field is not base64: {error}"))),
     }
+}
+
+/// A URL, and the user and password that it had.
+fn location(url: &str) -> Result<(Url, Option<Basic>), String> {
+    let mut url = http_url(url)?;
+    let basic = (!url.username().is_empty() || url.password().is_some()).then(|| Basic {
+        user: percent_decoded(url.username()),
+        password: percent_decoded(url.password().unwrap_or_default()),
+    });
+    // These cannot fail for a URL with a host.
+    url.set_username("").and_then(|()| url.set_password(None)).unwrap_or_default();
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url.set_fragment(None);
+    Ok((url, basic))
+}
+
+fn public(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -83,6 +83,17 @@ pub enum Error {
     Token(#[from] TokenError),
 }
 
+/// Whether another server with the same series may answer after a failure, and what the failure says of this one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Blame {
+    /// The query, or what may be under way: another server would do the same.
+    Query,
+    /// This request, for example because of a limit of its tenant: another server may answer it.
+    Request,
+    /// Perhaps the server: no query causes this.
+    Server,
+}
+
 /// A cause that clients may see: no address, no credentials, no text of the backend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PublicError {
@@ -250,6 +261,50 @@ impl Error {
             && self.status() != Some(429)
     }
 
+    /// What a failure says of the server, unless it answers nobody.
+    pub(super) fn blame(&self) -> Blame {
+        match self {
+            Self::Timeout(_)
+            | Self::Busy(_)
+            | Self::OverQuota(_)
+            | Self::NoRoom
+            | Self::TooLarge(_)
+            | Self::Decode(DecodeError::TooManyNames) => Blame::Query,
+            // A probe was answered after that.
+            Self::Unreachable { .. }
+            | Self::Silent(_)
+            | Self::Paused(_)
+            | Self::Partial
+            | Self::Config(_)
+            | Self::Token(_) => Blame::Request,
+            Self::Decode(DecodeError::Api { kind, .. }) | Self::Api { kind, .. }
+                if is_of_a_query(kind) =>
+            {
+                Blame::Query
+            }
+            Self::Page(_) | Self::Decode(_) => Blame::Server,
+            Self::Http { status, retry_after, .. } | Self::Api { status, retry_after, .. } => {
+                let is_slow = matches!(status, 408 | 504);
+                if is_slow || is_about_the_query(*status) {
+                    Blame::Query
+                } else if *status == 429 || retry_after.is_some() {
+                    Blame::Request
+                } else {
+                    Blame::Server
+                }
+            }
+        }
+    }
+
+    /// How much it says of what is wrong, for a choice between the failures of several servers.
+    pub(super) fn tells(&self) -> u8 {
+        match self {
+            Self::Silent(_) | Self::Paused(_) | Self::Config(_) | Self::Token(_) => 0,
+            _ if self.is_silence() => 1,
+            _ => 2,
+        }
+    }
+
     /// Whether there was no answer at all: the query may be too slow, or the backend hangs.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
@@ -301,6 +356,12 @@ impl Error {
             Self::Token(_) => PublicError::NoCredentials,
         }
     }
+}
+
+/// Whether an `errorType` is one that a query causes. `VictoriaMetrics` has the HTTP status there. We cancel no query whose answer we
+/// wait for: that is what a Prometheus does when it stops.
+fn is_of_a_query(kind: &str) -> bool {
+    matches!(kind, "bad_data" | "execution" | "timeout" | "400" | "422")
 }
 
 /// Whether a shorter or simpler query may succeed after this status.
@@ -627,6 +688,48 @@ mod tests {
         {
             assert!(!error.is_about_the_query(), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_is_blamed_for_what_no_query_causes() {
+        use Blame::{Query, Request, Server};
+        let later = Some(Duration::from_secs(1));
+        let in_200 =
+            |kind: &str| DecodeError::Api { kind: kind.to_owned(), message: String::new() };
+        for (error, blame) in [
+            (api(400, "bad_data"), Query),
+            (api(422, "execution"), Query),
+            (api(422, "422"), Query),
+            (api(503, "timeout"), Query),
+            (api(503, "canceled"), Server),
+            (page(400), Query),
+            (page(413), Query),
+            (page(504), Query),
+            (in_200("execution").into(), Query),
+            (Error::Timeout(Duration::ZERO), Query),
+            (Error::Busy(Duration::ZERO), Query),
+            (Error::TooLarge(1), Query),
+            (api(429, "too_many_requests"), Request),
+            (page(429), Request),
+            (Error::of_answer(503, b"", later), Request),
+            (Error::Paused(PublicError::Busy), Request),
+            (page(503), Server),
+            (api(500, "internal"), Server),
+            (api(503, "unavailable"), Server),
+            (page(502), Server),
+            (page(401), Server),
+            (page(404), Server),
+            (page(302), Server),
+            (in_200("internal").into(), Server),
+            (DecodeError::NoData.into(), Server),
+            (DecodeError::Json(String::new()).into(), Server),
+            (Error::Page(String::new()), Server),
+        ] {
+            assert_eq!(error.blame(), blame, "{error}");
+        }
+        let [unsent, slow, answered] =
+            [Error::Silent(PublicError::Busy), Error::Timeout(Duration::ZERO), page(503)];
+        assert!(unsent.tells() < slow.tells() && slow.tells() < answered.tells());
     }
 
     #[test]

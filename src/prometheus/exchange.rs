@@ -10,15 +10,26 @@ use tokio::sync::watch;
 use super::{
     Error, Headers, Prometheus, PublicError, QUERY,
     availability::{Admission, Availability},
+    error::Blame,
     now,
     pauses::Pauses,
+    replicas::Whole as _,
     shares::Permit,
     turns::Turns,
 };
-use crate::{core::fair_share::Claimant, jitter};
+use crate::{
+    core::{
+        failover::{Fault, Health},
+        fair_share::Claimant,
+    },
+    jitter,
+};
 
 /// The query that checks whether a backend answers: it is cheap, but uses the store as other queries do.
 const PROBE: &str = "loadline_matches_nothing";
+
+/// How long a server of several may take to answer it.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Prometheus {
     /// Waits until a request may be sent; it fails at once where the backend answers nobody, or wants to be asked later.
@@ -162,12 +173,35 @@ impl Prometheus {
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
-                self.availability.send_modify(|availability| availability.doubt(now()));
-                self.settled(headers).await;
+                self.verify(headers).await;
             }
             _ => self.answered(),
         }
         result
+    }
+
+    /// Finds out by a probe whether the backend answers, as after a request without an answer.
+    pub(super) async fn verify(&self, headers: &Headers) {
+        self.availability.send_modify(|availability| availability.doubt(now()));
+        self.settled(headers).await;
+    }
+
+    /// Takes nothing for granted that is known of a silent backend: the next request sends a probe.
+    pub(super) fn reconsider(&self) {
+        self.availability.send_modify(Availability::reconsider);
+    }
+
+    /// Whether a query that asks for nothing is answered, and what that says of the backend.
+    pub(super) async fn health(&self, headers: &Headers) -> Health {
+        self.availability.send_modify(|availability| availability.hasten(now()));
+        let answer = self.query(PROBE, headers, PROBE_PATIENCE, &Claimant::default()).await;
+        match answer {
+            Ok(answer) if answer.is_whole() => Health::Well,
+            Ok(_) => Health::Bad(Fault::Partial),
+            Err(_) if self.silence().is_some() => Health::Bad(Fault::Failing),
+            Err(error) if error.blame() == Blame::Server => Health::Bad(Fault::Failing),
+            Err(_) => Health::Unknown,
+        }
     }
 
     /// Asks whether anything is answered. No permit is needed: all may be held by those who wait in vain.
@@ -194,7 +228,7 @@ impl Prometheus {
 
     /// Takes out of a request's end whether others with these headers are to come later.
     fn heed<T>(&self, headers: &Headers, result: &Result<T, Error>) {
-        let backend = &self.connections.config().name;
+        let backend = &self.connections.config().server;
         let later = result.as_ref().err().and_then(|error| Some((error, error.retry_after()?)));
         if let Some((error, after)) = later {
             let begun =
@@ -226,7 +260,7 @@ impl Prometheus {
             let seconds = now().saturating_duration_since(since).as_secs();
             self.report();
             tracing::info!(
-                backend = self.connections.config().name,
+                backend = self.connections.config().server,
                 seconds,
                 "Prometheus answers again"
             );
@@ -241,7 +275,7 @@ impl Prometheus {
         if begins {
             self.report();
             tracing::warn!(
-                backend = self.connections.config().name,
+                backend = self.connections.config().server,
                 %error,
                 "Prometheus does not answer; until it does, one query at a time is sent"
             );

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, SERIES, decode,
+    Answer, Error, Headers, METRIC_NAMES, Metadata, Prometheus, Range, Replicas, SERIES, decode,
     range::Steps, shares::Permit,
 };
 use crate::core::{
@@ -19,11 +19,11 @@ use crate::core::{
     samples::Matrix,
 };
 
-/// A backend, and what is sent with every request to it. Equal handles return equal answers to equal queries; for whom they
+/// A backend, and what is sent with every request to it; which of its servers is asked is not the caller's concern. Equal handles return equal answers to equal queries; for whom they
 /// ask makes no difference.
 #[derive(Clone)]
 pub struct BackendHandle {
-    prometheus: Arc<Prometheus>,
+    replicas: Arc<Replicas>,
     headers: Headers,
     timeout: Option<Duration>,
     claimant: Claimant,
@@ -32,8 +32,14 @@ pub struct BackendHandle {
 impl BackendHandle {
     /// A backend, asked with these headers in place of its own of the same names, and for no longer than `timeout` for a
     /// query.
-    pub fn new(prometheus: Arc<Prometheus>, headers: Headers, timeout: Option<Duration>) -> Self {
-        Self { prometheus, headers, timeout, claimant: Claimant::default() }
+    pub fn new(replicas: Arc<Replicas>, headers: Headers, timeout: Option<Duration>) -> Self {
+        Self { replicas, headers, timeout, claimant: Claimant::default() }
+    }
+
+    /// Each server of the backend as a backend of its own.
+    pub fn each(&self) -> Vec<Self> {
+        let servers = self.replicas.each().map(Arc::new);
+        servers.map(|replicas| Self { replicas, ..self.clone() }).collect()
     }
 
     /// The same, asked for readers of a namespace, whose share of the backend it is.
@@ -65,7 +71,11 @@ impl BackendHandle {
 
     /// Evaluates a query now, by the backend's clock.
     pub async fn query(&self, promql: &str) -> Result<Answer, Error> {
-        self.prometheus.query(promql, &self.headers, self.timeout, &self.claimant).await
+        let (headers, claimant) = (&self.headers, &self.claimant);
+        let ask = |server: Arc<Prometheus>, timeout| async move {
+            server.query(promql, headers, timeout, claimant).await
+        };
+        self.replicas.ask(headers, self.query_timeout(), ask).await
     }
 
     /// Evaluates a query at each step of a range, both ends included. An answer has the bounds of every query's.
@@ -75,10 +85,12 @@ impl BackendHandle {
         range: Range,
         step: Duration,
     ) -> Result<Matrix, Error> {
+        let (headers, claimant) = (&self.headers, &self.claimant);
         let steps = Steps { range, step };
-        self.prometheus
-            .query_range(promql, steps, &self.headers, self.timeout, &self.claimant)
-            .await
+        let ask = |server: Arc<Prometheus>, timeout| async move {
+            server.query_range(promql, steps, headers, timeout, claimant).await
+        };
+        self.replicas.ask(headers, self.query_timeout(), ask).await
     }
 
     /// The names of the labels that the series of a selector carry.
@@ -87,8 +99,7 @@ impl BackendHandle {
         selector: &str,
         range: Range,
     ) -> Result<Metadata<Texts>, Error> {
-        let request = self.prometheus.metadata("/api/v1/labels", selector, range, &self.headers);
-        self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
+        self.strings("/api/v1/labels", selector, range).await
     }
 
     /// The metric names of a selector's series.
@@ -97,8 +108,20 @@ impl BackendHandle {
         selector: &str,
         range: Range,
     ) -> Result<Metadata<Texts>, Error> {
-        let request = self.prometheus.metadata(METRIC_NAMES, selector, range, &self.headers);
-        self.prometheus.decoded(request.await?, &self.headers, decode::strings).await
+        self.strings(METRIC_NAMES, selector, range).await
+    }
+
+    async fn strings(
+        &self,
+        path: &'static str,
+        selector: &str,
+        range: Range,
+    ) -> Result<Metadata<Texts>, Error> {
+        let headers = &self.headers;
+        let ask = |server: Arc<Prometheus>, timeout| async move {
+            server.strings(path, selector, range, headers, timeout).await
+        };
+        self.replicas.ask(headers, self.discovery_timeout(), ask).await
     }
 
     /// The metric names of a selector's series by the labels that they carry, of those labels that are wanted. The
@@ -107,54 +130,72 @@ impl BackendHandle {
         &self,
         selector: &str,
         range: Range,
-        is_wanted: impl Fn(&str) -> bool + Send + 'static,
+        is_wanted: impl Fn(&str) -> bool + Clone + Send + 'static,
     ) -> Result<Metadata<Found>, Error> {
-        let request = self.prometheus.metadata(SERIES, selector, range, &self.headers);
-        let decode = |body: &[u8]| decode::series(body, is_wanted);
-        self.prometheus.decoded(request.await?, &self.headers, decode).await
+        let (headers, is_wanted) = (&self.headers, &is_wanted);
+        let ask = |server: Arc<Prometheus>, timeout| {
+            let is_wanted = is_wanted.clone();
+            let decode = move |body: &[u8]| decode::series(body, is_wanted);
+            async move {
+                let body = server.metadata(SERIES, selector, range, headers, timeout).await?;
+                server.decoded(body, headers, decode).await
+            }
+        };
+        self.replicas.ask(headers, self.discovery_timeout(), ask).await
     }
 
     /// What the backend says of itself.
     pub async fn build_info(&self) -> Result<BuildInfo, Error> {
-        let request = self.prometheus.build_info(&self.headers);
-        self.prometheus.decoded(request.await?, &self.headers, decode::build_info).await
+        let headers = &self.headers;
+        let ask = |server: Arc<Prometheus>, timeout| async move {
+            server.build_info(headers, timeout).await
+        };
+        self.replicas.ask(headers, self.query_timeout(), ask).await
     }
 
     /// The name of the backend: that of the rules file, or the flag that names it.
     pub fn name(&self) -> &str {
-        &self.prometheus.connections.config().name
+        self.replicas.name()
     }
 
     /// Whether the backend leaves `match[]` aside at its label endpoints, as old relatives of Prometheus do: then a selector
     /// that nothing can match is answered with names all the same.
     pub async fn ignores_selectors(&self, range: Range) -> Result<bool, Error> {
-        self.prometheus.ignores_selectors(range, &self.headers).await
+        let headers = &self.headers;
+        let ask = |server: Arc<Prometheus>, timeout| async move {
+            server.ignores_selectors(range, headers, timeout).await
+        };
+        self.replicas.ask(headers, self.discovery_timeout(), ask).await
     }
 
     /// Whether the backend answers nobody.
     pub fn is_silent(&self) -> bool {
-        self.prometheus.silence().is_some()
+        self.replicas.is_silent()
     }
 
     /// Waits for a turn to ask what nobody waits for; it ends when the permit is dropped.
     pub(crate) async fn refresh_turn(&self) -> Permit<'_> {
-        self.prometheus.refreshes.wait(&self.claimant).await
+        self.replicas.in_use().refreshes.wait(&self.claimant).await
     }
 
     /// The error of a discovery that took longer than [`BackendHandle::discovery_timeout`].
     pub fn discovery_timed_out(&self) -> Error {
-        self.prometheus.discovery_timed_out()
+        self.replicas.in_use().discovery_timed_out()
     }
 
     /// How long a request of discovery may take.
     pub fn discovery_timeout(&self) -> Duration {
-        self.prometheus.discovery_timeout()
+        self.replicas.in_use().discovery_timeout()
+    }
+
+    fn query_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(self.replicas.in_use().query_timeout)
     }
 }
 
 impl PartialEq for BackendHandle {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.prometheus, &other.prometheus)
+        Arc::ptr_eq(&self.replicas, &other.replicas)
             && self.headers == other.headers
             && self.timeout == other.timeout
     }
@@ -164,7 +205,7 @@ impl Eq for BackendHandle {}
 
 impl Hash for BackendHandle {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.prometheus).hash(state);
+        Arc::as_ptr(&self.replicas).hash(state);
         self.headers.hash(state);
         self.timeout.hash(state);
     }

@@ -21,10 +21,9 @@ impl Prometheus {
         promql: &str,
         steps: Steps,
         headers: &Headers,
-        timeout: Option<Duration>,
+        timeout: Duration,
         claimant: &Claimant,
     ) -> Result<Matrix, Error> {
-        let timeout = timeout.unwrap_or(self.query_timeout);
         let question = Question { path: QUERY_RANGE, promql, headers, timeout, claimant };
         let send = || self.send_range(promql, steps, headers, timeout);
         let mut matrix = self.evaluated(question, send, decode::matrix).await;

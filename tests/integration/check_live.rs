@@ -420,6 +420,18 @@ externalRules:
     assert_eq!(of_rules, [histogram("rules[0]"), histogram("externalRules[0]")], "{found:#?}");
 }
 
+/// One that stands by answers nobody, and nothing else would tell before it is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_of_a_backend_is_asked() {
+    let stage = Stage::new(rules("")).await;
+    let mut server = stage.server(&stage.rules);
+    server.push("--prometheus-fallback-url=http://user:hunter2@127.0.0.1:1".to_owned());
+    let found = stage.found(&[], &server).await;
+    found.is(1, &[["backend/--prometheus-fallback-url", "error", "backend-unreachable"]]);
+    assert!(found.message("backend/--prometheus-url").starts_with("answers: Prometheus"));
+    assert!(!format!("{found:?}").contains("hunter"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_victoria_metrics_is_known() {
     let stage = Stage::new(rules("")).await;

@@ -37,6 +37,8 @@ mod delegates;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod docs;
@@ -48,6 +50,8 @@ mod explain;
 mod explain_in_cluster;
 #[cfg(test)]
 mod external_metrics;
+#[cfg(test)]
+mod failover;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub(in crate::cli) struct PrometheusFlags {
     #[arg(long, value_name = "URL", default_value = "https://localhost")]
     prometheus_url: String,
 
+    /// URL of another Prometheus with the same series, which is asked while those before it are not well; repeatable
+    #[arg(long, value_name = "URL")]
+    prometheus_fallback_url: Vec<String>,
+
     /// Authenticate to Prometheus with the service account of the pod
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
         num_args = 0..=1, require_equals = true, value_parser = boolean)]
@@ -141,6 +145,9 @@ impl PrometheusFlags {
     pub(in crate::cli) fn config(&self) -> anyhow::Result<prometheus::Config> {
         let usage = |error: ConfigError| UsageError(error.to_string());
         let mut config = prometheus::Config::new(&self.prometheus_url).map_err(usage)?;
+        for url in &self.prometheus_fallback_url {
+            config.add_fallback(url).map_err(usage)?;
+        }
         for header in &self.prometheus_header {
             config.add_header(header).map_err(usage)?;
             if let Some((name, value)) = header.split_once('=')
@@ -200,6 +207,10 @@ impl PrometheusFlags {
             ("--prometheus-auth-config", self.prometheus_auth_config.is_some()),
             ("--prometheus-token-file", self.prometheus_token_file.is_some()),
             ("a user or password in --prometheus-url", config.basic.is_some()),
+            (
+                "a user or password in --prometheus-fallback-url",
+                config.others.iter().any(|(.., basic)| basic.is_some()),
+            ),
         ];
         if let Some((other, _)) = others.iter().find(|(_, is_given)| *is_given) {
             return Err(UsageError(format!("{flag} and {other} exclude each other")));

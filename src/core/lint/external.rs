@@ -35,7 +35,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     };
     let tree = match parsed(&query) {
         Ok(tree) => tree,
-        Err(reason) => return not_understood(rule.id, "metricsQuery", &reason, report),
+        Err(reason) => return not_understood(rule.id, "metricsQuery", &query, &reason, report),
     };
     let is_in_namespace = query.contains(NAMESPACE)
         || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));

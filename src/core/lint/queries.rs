@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use promql_parser::{
-    label::MatchOp,
+    label::{MatchOp, Matcher, Matchers},
     parser::{Expr, VectorSelector, value::ValueType},
 };
 
@@ -17,6 +17,7 @@ use super::{
 use crate::core::{
     catalog::Entry,
     plan::{self, Objects},
+    promql,
     rules::{RuleBase, RuleId},
     selector::Selector,
 };
@@ -45,7 +46,9 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         };
         let parsed = match parsed(&query) {
             Ok(parsed) => parsed,
-            Err(reason) => return not_understood(rule.id, "metricsQuery", &reason, report),
+            Err(reason) => {
+                return not_understood(rule.id, "metricsQuery", &query, &reason, report);
+            }
         };
         if matches!(parsed.value_type(), ValueType::Scalar | ValueType::String | ValueType::Matrix)
         {
@@ -107,13 +110,24 @@ pub(super) fn fails(rule: RuleId, key: &str, message: String, report: &mut Repor
     report.warning(rule, "template-fails", key, message, help);
 }
 
-pub(super) fn not_understood(rule: RuleId, key: &str, reason: &str, report: &mut Report<'_>) {
-    report.warning(
+/// A query that the parser refuses. Backends have dialects, so nothing else is said of it unless it is wrong in all of them.
+pub(super) fn not_understood(
+    rule: RuleId,
+    key: &str,
+    query: &str,
+    reason: &str,
+    report: &mut Report<'_>,
+) {
+    if let Some(mistake) = promql::malformed(query) {
+        let message = format!("the query is malformed once it is rendered: {mistake}");
+        return report.warning(rule, "malformed-query", key, message, "correct it");
+    }
+    report.info(
         rule,
         "query-not-understood",
         key,
-        format!("the query is no PromQL once it is rendered: {reason}"),
-        "correct it, unless the backend is known to take it",
+        format!("the query is not understood, and sent as it is: {reason}"),
+        "nothing, if it is in a dialect of the backend, such as MetricsQL; otherwise correct it. `loadline check --live` asks the backend",
     );
 }
 
@@ -164,12 +178,16 @@ pub(super) fn drops(tree: &Expr, label: &str) -> bool {
     elements::of(tree).is_some_and(|elements| !elements.labels.has(label))
 }
 
-/// Whether every selector says which values of the label it wants.
+/// Whether every selector says which values of the label it wants, in each of its alternatives.
 pub(super) fn all_match(tree: &Expr, label: &str) -> bool {
+    let is_of_label = |matcher: &Matcher| {
+        matcher.name == label && matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_))
+    };
     let says = |selector: &VectorSelector| {
-        selector.matchers.matchers.iter().any(|matcher| {
-            matcher.name == label && matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_))
-        })
+        let Matchers { matchers, or_matchers } = &selector.matchers;
+        matchers.iter().any(is_of_label)
+            || (!or_matchers.is_empty()
+                && or_matchers.iter().all(|all| all.iter().any(is_of_label)))
     };
     let selectors = counters::selectors(tree);
     !selectors.is_empty() && selectors.into_iter().all(says)

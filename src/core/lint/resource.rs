@@ -61,7 +61,9 @@ impl Check<'_, '_> {
         };
         let tree = match parsed(&query) {
             Ok(tree) => tree,
-            Err(reason) => return not_understood(self.rule.id(), key, &reason, self.report),
+            Err(reason) => {
+                return not_understood(self.rule.id(), key, &query, &reason, self.report);
+            }
         };
         if !query.contains("loadline-opaque") {
             let message = "the query does not depend on which objects are asked for";

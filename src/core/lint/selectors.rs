@@ -1,15 +1,29 @@
 //! `seriesQuery`: selectors that no series can match, and the names that one says.
 
-use promql_parser::label::{METRIC_NAME, MatchOp, Matcher};
+use promql_parser::{
+    label::{METRIC_NAME, MatchOp, Matcher},
+    parser::Expr,
+};
 
 use super::Report;
 use crate::core::rules::RuleBase;
 
 pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     let Some(matchers) = rule.selector.matchers() else {
-        let reason = super::parsed(rule.selector.text())
-            .err()
-            .unwrap_or_else(|| "it is no plain selector of series".to_owned());
+        let parsed = super::parsed(rule.selector.text());
+        if let Ok(Expr::VectorSelector(selector)) = &parsed
+            && !selector.matchers.or_matchers.is_empty()
+        {
+            report.info(
+                rule.id,
+                "selector-not-understood",
+                "seriesQuery",
+                "alternatives with `or` are not understood, and sent as they are",
+                "nothing, if the backend has them, as VictoriaMetrics does; otherwise write a rule for each",
+            );
+            return;
+        }
+        let reason = parsed.err().unwrap_or_else(|| "it is no plain selector of series".to_owned());
         report.warning(
             rule.id,
             "selector-not-understood",

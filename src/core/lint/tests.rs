@@ -150,14 +150,50 @@ fn resources() {
     tells(no_namespace, warning, "{overrides: {pod: {resource: pod}}}", PODS);
 }
 
+/// A dialect of the backend is no mistake, and nothing is concluded from a query in it.
+#[test]
+fn what_is_not_understood_is_told_once_and_no_warning() {
+    for query in [
+        "rollup_rate(<<.Series>>[1m])",
+        "max_over_time(<<.Series>>) keep_metric_names",
+        "with (a = <<.Series>>) a",
+        "<<.Series>> default 0",
+        "<<.Series>> * 1Ki",
+        "holt_winters(<<.Series>>[1m], 0.5, 0.5)",
+        "rate(<<.Series>>_total[5m + 1m])",
+        "label_replace(<<.Series>>, \"a\", `\\`, \"\", \"\")",
+    ] {
+        let quoted = query.replace('\'', "''");
+        tells(
+            "query-not-understood",
+            Severity::Info,
+            &rule("up", &quoted, ""),
+            &rule("up", SUM, ""),
+        );
+        assert_eq!(codes(&rule("up", &quoted, "")), ["query-not-understood"], "{query}");
+    }
+    // Alternatives are read.
+    let or = r#"sum(up{namespace="a",x="1" or namespace="a",y="2"}) by (<<.GroupBy>>)"#;
+    assert!(!codes(&rule("up", or, "")).contains(&"namespace-ignored"));
+    assert!(!codes(&rule("up", or, "")).contains(&"no-label-matchers"));
+    let half = or.replace("or namespace=\"a\",", "or ");
+    assert!(codes(&rule("up", &half, "")).contains(&"no-label-matchers"));
+}
+
+#[test]
+fn alternatives_of_a_selector_may_be_a_dialect() {
+    let or = rule("{a=\"x\" or b=\"y\"}", SUM, "");
+    tells("selector-not-understood", Severity::Info, &or, &rule("up", SUM, ""));
+}
+
 #[test]
 fn queries() {
     let tells = |code, with: &str, without: &str| {
         tells(code, Severity::Warning, &rule("up", with, ""), &rule("up", without, ""));
     };
-    tells("query-not-understood", "sum(<<.Series>>", SUM);
+    tells("malformed-query", "sum(<<.Series>>", SUM);
     for dotted in ["a.b", "a{b.c!=0}", "sum(a) by (b.c.d)"] {
-        let found = check(&rule("up", &dotted.replace('0', "''"), ""));
+        let found = check(&rule("up", &dotted.replace('0', "''''"), ""));
         assert!(
             found.iter().any(|finding| finding.message.contains("has to be quoted")),
             "{dotted}"

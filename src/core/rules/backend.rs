@@ -27,6 +27,9 @@ pub struct Backend {
     /// Its http or https URL, with a host and without a fragment. User and password in it are for basic authentication, its
     /// parameters are for every request; it must not be shown before all of these are taken away.
     pub url: Url,
+    /// Further URLs of the same kind, of servers with the same series: in the order in which they are preferred. None has the address
+    /// and path of another one.
+    pub other_urls: Vec<Url>,
     /// Headers of every request, with values marked as sensitive. No name occurs twice.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How requests are authenticated. Never together with `token_file`, `auth_in_cluster`, `auth_config`, and user and password in
@@ -65,6 +68,17 @@ pub enum Verb {
     Post,
 }
 
+impl Backend {
+    /// All URLs, the one that is preferred first, and where each stands in the entry.
+    pub fn urls(&self) -> impl Iterator<Item = (KeyPath, &Url)> {
+        let is_list = !self.other_urls.is_empty();
+        let all = std::iter::once(&self.url).chain(&self.other_urls);
+        all.enumerate().map(move |(index, url)| {
+            (if is_list { KeyPath::from("urls").index(index) } else { "url".into() }, url)
+        })
+    }
+}
+
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backend")
@@ -93,9 +107,7 @@ pub(super) fn compile_all(file: &Fields<'_>) -> Result<Vec<Arc<Backend>>, Vec<Pr
 }
 
 fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backend> {
-    let written = entry.text("url");
-    let url = url(&written.value);
-    let url = url.map_err(|message| problems.add(written.place, "url", message)).ok();
+    let urls = urls(entry, problems);
     let headers = entry.headers();
     let headers = headers.iter().filter_map(|(name, value)| {
         let header = name.parse::<HeaderName>().ok().zip(header_value(&value.value));
@@ -131,17 +143,19 @@ fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backe
             problems.add(of.place, auth::KEY, format!("`auth` and `{other}` exclude each other"));
         }
         let has_user = |url: &Url| !url.username().is_empty() || url.password().is_some();
-        if url.as_ref().is_some_and(has_user) {
+        if urls.iter().flatten().any(has_user) {
             let message = "`auth` and a user or password in the URL exclude each other";
             problems.add(of.place, auth::KEY, message);
         }
         auth::compile(&of, &mut problems.within(auth::KEY))
     });
+    let mut urls = urls?.into_iter();
     Some(Backend {
         name: entry.text("name").value.into(),
         place: entry.place,
         fingerprint: entry.fingerprint("backends"),
-        url: url?,
+        url: urls.next()?,
+        other_urls: urls.collect(),
         headers,
         auth,
         token_file: file(entry.text("tokenFile")),
@@ -160,6 +174,51 @@ fn compile(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Backe
         concurrency: entry.text("concurrency").value.parse().ok(),
         team_rules: entry.flag("teamRules").value,
     })
+}
+
+/// What `url` or `urls` says; nothing where any of it is wrong.
+fn urls(entry: &Fields<'_>, problems: &mut EntryProblems<'_>) -> Option<Vec<Url>> {
+    if entry.get("urls").is_none() {
+        let written = entry.text("url");
+        if entry.get("url").is_none() {
+            problems.add(written.place, "url", "`url` or `urls` is required");
+            return None;
+        }
+        return match url(&written.value) {
+            Ok(url) => Some(vec![url]),
+            Err(message) => {
+                problems.add(written.place, "url", message);
+                None
+            }
+        };
+    }
+    if let Some(url) = entry.get("url") {
+        problems.add(url.place, "url", "`url` and `urls` exclude each other");
+        return None;
+    }
+    let written = entry.texts("urls");
+    if written.is_empty() {
+        problems.add(entry.text("urls").place, "urls", "a URL is expected");
+    }
+    let mut urls = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let key = KeyPath::from("urls").index(index);
+        match url(&text.value) {
+            Ok(url) if urls.iter().any(|known| is_same(known, &url)) => {
+                problems.add(text.place, key, "a URL before has the same address and path");
+            }
+            Ok(url) => urls.push(url),
+            Err(message) => problems.add(text.place, key, message),
+        }
+    }
+    let is_whole = urls.len() == written.len() && !urls.is_empty();
+    is_whole.then_some(urls)
+}
+
+/// Whether two URLs lead to the same server: it is not asked again when it fails.
+fn is_same(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
+        && one.path().trim_end_matches('/') == other.path().trim_end_matches('/')
 }
 
 fn url(text: &str) -> Result<Url, String> {

@@ -57,7 +57,6 @@ pub struct Refusal {
 impl CredentialPolicy {
     /// The credentials of a backend that it may not use, as far as its text shows: links are resolved when a file is read.
     pub fn refusals(&self, backend: &Backend) -> Vec<Refusal> {
-        let Backend { url, auth_in_cluster, .. } = backend;
         let files = [
             ("tokenFile", &backend.token_file),
             ("caFile", &backend.ca_file),
@@ -69,17 +68,25 @@ impl CredentialPolicy {
             files.into_iter().filter_map(|(key, file)| Some((key.into(), file.as_deref()?)));
         let of_auth = backend.auth.iter().flat_map(Auth::files);
         let files = files.chain(of_auth.map(|(key, file)| (KeyPath::from(key), file)));
+        let has_user =
+            |(_, url): (KeyPath, &Url)| !url.username().is_empty() || url.password().is_some();
         let is_secret = backend.token_file.is_some()
             || backend.auth.is_some()
-            || *auth_in_cluster
+            || backend.auth_in_cluster
             || backend.auth_config.is_some()
-            || !url.username().is_empty()
-            || url.password().is_some();
-        let mut refusals = self.refusals_of(files, (url, *auth_in_cluster, is_secret));
-        if let Some(auth) = &backend.auth {
-            self.auth_refusals(auth, url, &mut |key, message| {
-                refusals.push(Refusal { key, message });
-            });
+            || backend.urls().any(has_user);
+        let mut refusals = self.file_refusals(files);
+        for (key, url) in backend.urls() {
+            refusals.extend(self.host_refusals(key, (url, backend.auth_in_cluster, is_secret)));
+            if let Some(auth) = &backend.auth {
+                self.auth_refusals(auth, url, &mut |key, message| {
+                    let refusal = Refusal { key, message };
+                    // What is about no URL is the same for all of them.
+                    if !refusals.contains(&refusal) {
+                        refusals.push(refusal);
+                    }
+                });
+            }
         }
         refusals
     }
@@ -94,25 +101,31 @@ impl CredentialPolicy {
         let token = token_file.as_deref().map(|path| ("tokenFile".into(), path));
         let is_secret = *auth_in_cluster || token_file.is_some();
         let files = token.into_iter().chain(authority);
-        self.refusals_of(files, (url, *auth_in_cluster, is_secret))
+        let mut refusals = self.file_refusals(files);
+        refusals.extend(self.host_refusals("url".into(), (url, *auth_in_cluster, is_secret)));
+        refusals
     }
 
-    fn refusals_of<'f>(
+    fn file_refusals<'f>(&self, files: impl Iterator<Item = (KeyPath, &'f Path)>) -> Vec<Refusal> {
+        let refused = files.filter(|(_, path)| !self.is_below_a_folder(path));
+        let refused = refused.map(|(key, path)| {
+            let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
+            let message = format!(
+                "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
+            );
+            Refusal { key, message }
+        });
+        refused.collect()
+    }
+
+    /// What may not be sent to the host of the URL of this key.
+    fn host_refusals(
         &self,
-        files: impl Iterator<Item = (KeyPath, &'f Path)>,
+        of_url: KeyPath,
         (url, auth_in_cluster, is_secret): (&Url, bool, bool),
     ) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let mut refuse = |key: KeyPath, message| refusals.push(Refusal { key, message });
-        for (key, path) in files.filter(|(_, path)| !self.is_below_a_folder(path)) {
-            let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
-            refuse(
-                key,
-                format!(
-                    "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
-                ),
-            );
-        }
         let host = origin(url);
         let is_in = |hosts: &[HostPattern]| hosts.iter().any(|known| known.matches(url));
         if auth_in_cluster && !is_in(&self.in_cluster_hosts) {
@@ -129,7 +142,7 @@ impl CredentialPolicy {
             && !is_in(&self.plaintext_hosts)
         {
             refuse(
-                "url".into(),
+                of_url,
                 format!(
                     "credentials are not sent to `{host}` over http: use https, or allow the host by --plaintext-credentials-hosts"
                 ),
@@ -352,6 +365,25 @@ mod tests {
             ("url: 'http://user:password@[::1]'", &[]),
             ("url: 'http://user:password@localhost.evil.example'", &["url"]),
             ("url: 'http://user:password@127.0.0.1.evil.example'", &["url"]),
+        ] {
+            assert_eq!(refused(&policy, keys), wanted, "{keys}");
+        }
+        for (keys, wanted) in [
+            ("urls: ['https://plain.svc', 'http://h']", &[][..]),
+            ("urls: ['https://plain.svc', 'http://h'], tokenFile: /etc/loadline/t", &["urls[1]"]),
+            ("urls: ['http://h', 'https://user:secret@h']", &["urls[0]"]),
+            (
+                "urls: ['https://a.openshift.svc', 'https://evil.example'], authInCluster: true",
+                &["authInCluster"],
+            ),
+            (
+                "urls: ['https://evil.example', 'https://h'], auth: {google: {}}",
+                &["auth.google", "auth.google"],
+            ),
+            (
+                "urls: ['https://h', 'https://i'], auth: {bearer: {tokenFile: /t}}",
+                &["auth.bearer.tokenFile"],
+            ),
         ] {
             assert_eq!(refused(&policy, keys), wanted, "{keys}");
         }

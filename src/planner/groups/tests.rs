@@ -8,7 +8,7 @@ use crate::{
         sharing::{By, ExactQuery, Read},
     },
     metrics::Metrics,
-    prometheus::{BackendHandle, Config, Prometheus},
+    prometheus::{BackendHandle, Config, Replicas},
 };
 
 const MAX_BYTES: u64 = 32 << 20;
@@ -26,8 +26,8 @@ fn entry() -> Entry {
 fn queries() -> impl Fn(Arc<str>) -> Query {
     _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::new("http://127.0.0.1:9").unwrap();
-    let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
-    let backend = BackendHandle::new(Arc::new(prometheus), Vec::new(), None);
+    let replicas = Replicas::new(config, &Arc::new(Metrics::default())).unwrap();
+    let backend = BackendHandle::new(Arc::new(replicas), Vec::new(), None);
     let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::ZERO };
     move |text| Query { text, life, backend: backend.clone() }
 }

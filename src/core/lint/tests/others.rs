@@ -125,7 +125,7 @@ fn external_rules() {
     tells("several-values", Severity::Info, &rule(by, ""), &rule(by, "aggregate: max"));
     tells("several-values", Severity::Info, &rule(by, ""), &rule(sum, ""));
     tells(
-        "query-not-understood",
+        "malformed-query",
         warning,
         &rule("sum(", ""),
         &rule("scalar(sum(queue{<<.LabelMatchers>>}))", ""),
@@ -160,7 +160,9 @@ fn resource_rules() {
         &memory(bytes),
     );
     tells("no-label-matchers", warning, &cpu(&rate.replace("<<.LabelMatchers>>", "")), &cpu(rate));
-    tells("query-not-understood", warning, &cpu("sum("), &cpu(rate));
+    tells("malformed-query", warning, &cpu("sum("), &cpu(rate));
+    let dialect = cpu("sum(rollup_rate(x_seconds_total[3m]))");
+    tells("query-not-understood", Severity::Info, &dialect, &cpu(rate));
     let paths: Vec<_> =
         check(&cpu("sum(")).into_iter().map(|finding| finding.path.to_string()).collect();
     assert_eq!(paths, ["resourceRules.cpu.containerQuery"]);

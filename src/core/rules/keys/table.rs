@@ -7,6 +7,9 @@ use super::{Key, Kind, Need, Shape, auth::AUTH, key};
 /// The most entries that `rules` and `externalRules` may each have.
 pub(in crate::core::rules) const MAX_RULES: usize = 5_000;
 
+/// How many servers a backend may have. A query may be sent to each of them.
+const MAX_URLS: usize = 8;
+
 /// The most backends.
 const MAX_BACKENDS: usize = 100;
 
@@ -363,9 +366,14 @@ static BACKEND: Shape = Shape {
         Key {
             name: "url",
             kind: Kind::NonEmpty,
-            need: Need::Required,
-            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request.",
+            need: Need::Optional,
+            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request. `url` or `urls` is required.",
         },
+        key(
+            "urls",
+            Kind::Words(MAX_URLS),
+            "URLs of servers with the same series, in place of `url`. The first one is asked as long as it is well.",
+        ),
         key("headers", Kind::Headers, "Headers of every request, such as X-Scope-OrgID."),
         key(
             "auth",

@@ -48,3 +48,36 @@ fn backends_that_cannot_be_meant_are_refused_without_their_secrets() {
     assert!(!said.contains("secret"), "{said}");
     insta::assert_snapshot!(said);
 }
+
+#[test]
+fn a_backend_may_have_several_urls() {
+    let of = |keys: &str| {
+        let rules = load(&format!("backends: [{{name: a, {keys}}}]")).unwrap();
+        let urls = rules.backends[0].urls();
+        urls.map(|(key, url)| format!("{key} {url}")).collect::<Vec<_>>()
+    };
+    assert_eq!(of("url: 'http://a'"), ["url http://a/"]);
+    let urls = of("urls: ['http://a', 'https://u:p@b:1/x?y=z', 'http://a/x']");
+    assert_eq!(urls, ["urls[0] http://a/", "urls[1] https://u:p@b:1/x?y=z", "urls[2] http://a/x"]);
+}
+
+#[test]
+fn urls_that_cannot_be_meant_are_refused() {
+    for (keys, wanted) in [
+        ("verb: GET", "backends[0].url: `url` or `urls` is required"),
+        ("url: 'http://a', urls: ['http://b']", "backends[0].url: `url` and `urls` exclude"),
+        ("urls: []", "backends[0].urls"),
+        ("urls: ['http://a', 'b']", "backends[0].urls[1]: http:// or https:// is missing"),
+        ("urls: ['http://a', 'http://u:secret@a/?b=secret']", "backends[0].urls[1]: a URL before"),
+        ("urls: ['http://a'], auth: {sigv4: {}, basic: {}}", "backends[0].auth"),
+        (
+            "urls: ['https://a', 'https://u:secret@b'], auth: {bearer: {tokenFile: /t}}",
+            "backends[0].auth: `auth` and a user or password in the URL exclude",
+        ),
+    ] {
+        let said = problems(&format!("backends: [{{name: a, {keys}}}]")).join("\n");
+        assert!(said.contains(wanted) && !said.contains("secret"), "{keys}: {said}");
+    }
+    let many: Vec<_> = (0..9).map(|number| format!("'http://h{number}'")).collect();
+    assert!(!problems(&format!("backends: [{{name: a, urls: [{}]}}]", many.join(","))).is_empty());
+}

@@ -255,6 +255,28 @@ fn nobody_gets_out_of_the_namespace() {
     }
 }
 
+/// Backends have dialects. Where the matcher belongs in them is not known.
+#[test]
+fn dialects_are_refused() {
+    for query in [
+        "rollup_rate(a[1m])",
+        "max_over_time(a)",
+        "max_over_time(a[1m]) keep_metric_names",
+        "with (b = secret) b",
+        "with (b(x) = secret{x}) b(namespace=\"bank\")",
+        "a default secret",
+        "a if secret",
+        "a limit 1",
+        "a * 1Ki",
+        "{__name__=\"a\" or __name__=\"secret\"}",
+        "holt_winters(a[1m], 0.5, 0.5)",
+        "rate(a[5m + 1m])",
+        "a offset (1m)",
+    ] {
+        assert!(enforce(query, LABEL, OWN).is_err(), "{query}");
+    }
+}
+
 #[test]
 fn a_namespace_is_a_value_and_nothing_else() {
     for namespace in ["shop", "", ".*", "a\"} or secret{x=\"", "a\\", "a\n", "é"] {

@@ -1,0 +1,257 @@
+//! Which of the servers of a backend is asked. Time is an argument.
+//!
+//! The servers are replicas, whose values differ by a scrape. So one of them is in use for all queries as long as it is well; a value
+//! that alternates between servers would jump. At first this is the first of the list. When another one is in use and the first has been
+//! well for [`RETURN`], it is in use again: then all instances of loadline ask the same server, whatever each of them has seen, and a
+//! server that has restarted has filled the ranges of most rates.
+//!
+//! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
+//! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone: in an
+//! outage there are no more queries than with one server.
+
+use std::time::{Duration, Instant};
+
+/// How long a server that comes before the one in use has to be well until it is in use again.
+pub const RETURN: Duration = Duration::from_secs(300);
+
+/// From one probe of a server to the next at the least.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often a server is probed that is to be in use again.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// From the first ejection of a server to its next probe. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is wrong with a server; the worse one is the greater one.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Fault {
+    /// Its answers are partial.
+    Partial,
+    /// It does not answer, or by errors that no query can cause.
+    Failing,
+}
+
+/// How a probe has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// It was answered.
+    Well,
+    /// It shows that something is wrong.
+    Bad(Fault),
+    /// It shows nothing, for example because it could not be sent.
+    Unknown,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Change {
+    /// The server was well, and is ejected for this fault.
+    pub ejected: Option<Fault>,
+    /// The server was ejected, and is well.
+    pub recovered: bool,
+    /// The server that is in use now, if it is another one.
+    pub switched: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    /// It answers, as far as is known, since this time.
+    Well { since: Instant },
+    /// It was not well when it was probed last, and is probed again at this time.
+    Ejected { fault: Fault, until: Instant },
+}
+
+#[derive(Debug)]
+struct Server {
+    state: State,
+    /// When it was probed last.
+    probed: Option<Instant>,
+    /// Whether a query has failed since.
+    is_doubted: bool,
+    /// The pause after its last ejection.
+    pause: Duration,
+}
+
+impl Server {
+    fn is_well(&self) -> bool {
+        self.fault().is_none()
+    }
+
+    /// What is wrong with it. Nothing is less than any fault.
+    fn fault(&self) -> Option<Fault> {
+        match self.state {
+            State::Well { .. } => None,
+            State::Ejected { fault, .. } => Some(fault),
+        }
+    }
+
+    /// Whether so much time has passed since its last probe.
+    fn was_probed_before(&self, time: Duration, now: Instant) -> bool {
+        self.probed.is_none_or(|probed| now.saturating_duration_since(probed) >= time)
+    }
+
+    fn eject(&mut self, fault: Fault, now: Instant) -> Option<Fault> {
+        let was_well_for = match self.state {
+            State::Well { since } => Some(now.saturating_duration_since(since)),
+            State::Ejected { .. } => None,
+        };
+        let is_first = self.pause.is_zero() || was_well_for.is_some_and(|time| time >= RETURN);
+        self.pause = if is_first { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        self.state = State::Ejected { fault, until: now + self.pause };
+        self.is_doubted = false;
+        was_well_for.map(|_| fault)
+    }
+
+    fn recover(&mut self, now: Instant) -> bool {
+        let recovers = !self.is_well();
+        if recovers {
+            self.state = State::Well { since: now };
+        }
+        recovers
+    }
+}
+
+/// The servers of a backend.
+#[derive(Debug)]
+pub struct Failover {
+    servers: Vec<Server>,
+    in_use: usize,
+}
+
+/// The servers that one query has been sent to.
+#[derive(Debug)]
+pub struct Tries {
+    tried: Vec<usize>,
+    /// Whether ejected servers may be tried, too: what is known of them may be old.
+    is_thorough: bool,
+}
+
+impl Failover {
+    /// So many servers, by number in the order of preference. All are taken for well.
+    pub fn new(servers: usize, now: Instant) -> Self {
+        let server = || Server {
+            state: State::Well { since: now },
+            probed: None,
+            is_doubted: false,
+            pause: Duration::ZERO,
+        };
+        Self { servers: (0..servers).map(|_| server()).collect(), in_use: 0 }
+    }
+
+    /// The server that queries are sent to.
+    pub fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// What is wrong with a server; nothing if it is well.
+    pub fn fault(&self, server: usize) -> Option<Fault> {
+        self.servers.get(server)?.fault()
+    }
+
+    /// A query is to be sent.
+    pub fn begin(&self) -> Tries {
+        Tries { tried: Vec::new(), is_thorough: self.fault(self.in_use).is_none() }
+    }
+
+    /// The next server for a query that has not been answered yet: the one in use, then the others, the best first. Each is named once.
+    pub fn next(&self, tries: &mut Tries) -> Option<usize> {
+        let is_left = |number: usize, server: &Server| {
+            !tries.tried.contains(&number)
+                && (number == self.in_use || server.is_well() || tries.is_thorough)
+        };
+        let left = self.servers.iter().enumerate().filter(|(number, it)| is_left(*number, it));
+        let next = left.min_by_key(|(number, it)| (*number != self.in_use, it.fault(), *number));
+        let (next, _) = next?;
+        tries.tried.push(next);
+        Some(next)
+    }
+
+    /// A query was answered in full.
+    pub fn answered(&mut self, server: usize, now: Instant) -> Change {
+        let Some(it) = self.servers.get_mut(server) else { return Change::default() };
+        let recovered = it.recover(now);
+        Change { recovered, switched: self.choose(), ..Change::default() }
+    }
+
+    /// A query has failed, and perhaps the server is to blame. One that is ejected is probed anyway.
+    pub fn doubted(&mut self, server: usize) {
+        if let Some(it) = self.servers.get_mut(server).filter(|it| it.is_well()) {
+            it.is_doubted = true;
+        }
+    }
+
+    /// The server answers nobody.
+    pub fn silent(&mut self, server: usize, now: Instant) -> Change {
+        let Some(it) = self.servers.get_mut(server).filter(|it| it.is_well()) else {
+            return Change::default();
+        };
+        let ejected = it.eject(Fault::Failing, now);
+        Change { ejected, switched: self.choose(), ..Change::default() }
+    }
+
+    /// The servers to probe now; each outcome is to be reported.
+    pub fn due(&mut self, now: Instant) -> Vec<usize> {
+        let none_is_usable = self.servers.iter().all(|it| it.fault() == Some(Fault::Failing));
+        let in_use = self.in_use;
+        let is_due = |number: usize, it: &Server| match it.state {
+            _ if it.is_doubted || none_is_usable => it.was_probed_before(PERIOD, now),
+            State::Well { .. } => number < in_use && it.was_probed_before(CHECK, now),
+            State::Ejected { until, .. } => now >= until,
+        };
+        let mut due = Vec::new();
+        for (number, it) in self.servers.iter_mut().enumerate() {
+            if is_due(number, it) {
+                it.probed = Some(now);
+                it.is_doubted = false;
+                due.push(number);
+            }
+        }
+        due
+    }
+
+    /// A probe has ended.
+    pub fn probed(&mut self, server: usize, health: Health, now: Instant) -> Change {
+        let Some(it) = self.servers.get_mut(server) else { return Change::default() };
+        let mut change = Change::default();
+        match health {
+            Health::Well => change.recovered = it.recover(now),
+            Health::Bad(fault) => change.ejected = it.eject(fault, now),
+            Health::Unknown => {
+                if let State::Ejected { until, .. } = &mut it.state {
+                    *until = now + it.pause;
+                }
+            }
+        }
+        change.switched = self.choose();
+        change
+    }
+
+    /// The first server that has been well for long enough is in use again. Returns which, if it was not.
+    pub fn returned(&mut self, now: Instant) -> Option<usize> {
+        let has_been_well = |it: &Server| match it.state {
+            State::Well { since } => now.saturating_duration_since(since) >= RETURN,
+            State::Ejected { .. } => false,
+        };
+        let before = self.servers.iter().take(self.in_use);
+        let (first, _) = before.enumerate().find(|(_, it)| has_been_well(it))?;
+        self.in_use = first;
+        Some(first)
+    }
+
+    /// Leaves the server in use if there is a better one.
+    fn choose(&mut self) -> Option<usize> {
+        let best = self.servers.iter().enumerate();
+        let best = best.min_by_key(|(number, it)| (it.fault(), *number != self.in_use, *number));
+        let (best, _) = best?;
+        let is_another = best != self.in_use;
+        self.in_use = best;
+        is_another.then_some(best)
+    }
+}
+
+#[cfg(test)]
+mod tests;

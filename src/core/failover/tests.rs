@@ -1,0 +1,218 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The servers that a query is sent to which nobody answers.
+fn tried(failover: &Failover) -> Vec<usize> {
+    let mut tries = failover.begin();
+    std::iter::from_fn(|| failover.next(&mut tries)).collect()
+}
+
+/// One server ejected, at this time.
+fn without(failover: &mut Failover, server: usize, now: Instant) -> Change {
+    failover.doubted(server);
+    failover.probed(server, Health::Bad(Fault::Failing), now)
+}
+
+#[test]
+fn the_first_is_in_use_and_a_query_tries_the_others_after_it() {
+    let failover = Failover::new(3, Instant::now());
+    assert_eq!((failover.in_use(), tried(&failover)), (0, vec![0, 1, 2]));
+}
+
+#[test]
+fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    assert_eq!(failover.due(start), [0; 0]);
+    failover.doubted(0);
+    assert_eq!(failover.in_use(), 0);
+    assert_eq!(failover.due(start), [0]);
+    assert_eq!(failover.probed(0, Health::Well, start), Change::default());
+    failover.doubted(0);
+    assert_eq!(
+        failover.due(start + seconds(1) / 2),
+        [0; 0],
+        "queries that always fail cost no more"
+    );
+    assert_eq!(failover.due(start + seconds(1)), [0]);
+    assert_eq!(failover.due(start + seconds(9)), [0; 0]);
+}
+
+#[test]
+fn a_probe_that_fails_and_silence_eject() {
+    let start = Instant::now();
+    let switched = Change { ejected: Some(Fault::Failing), switched: Some(1), ..Change::default() };
+    let mut failover = Failover::new(2, start);
+    assert_eq!(failover.silent(0, start), switched);
+    assert_eq!(failover.silent(0, start), Change::default(), "other queries see the same");
+    let mut failover = Failover::new(2, start);
+    assert_eq!(without(&mut failover, 0, start), switched);
+    assert_eq!((failover.in_use(), failover.fault(0)), (1, Some(Fault::Failing)));
+    assert_eq!(tried(&failover), [1, 0], "the other one may be back");
+}
+
+#[test]
+fn in_an_outage_only_one_server_is_asked() {
+    let start = Instant::now();
+    let mut failover = Failover::new(3, start);
+    for server in [0, 2, 1] {
+        without(&mut failover, server, start);
+    }
+    assert_eq!((failover.in_use(), tried(&failover)), (1, vec![1]));
+    for second in 1..100 {
+        let now = start + seconds(second);
+        assert_eq!(failover.due(now), [0, 1, 2], "probes go on, one a second each");
+        assert_eq!(failover.due(now + seconds(1) / 2), [0; 0]);
+        for server in 0..3 {
+            failover.probed(server, Health::Bad(Fault::Failing), now);
+        }
+    }
+    let now = start + seconds(100);
+    let change = failover.probed(2, Health::Well, now);
+    assert_eq!(change, Change { recovered: true, switched: Some(2), ..Change::default() });
+    assert_eq!(tried(&failover), [2, 0, 1]);
+}
+
+#[test]
+fn partial_answers_are_better_than_none_and_worse_than_whole_ones() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    let change = failover.probed(0, Health::Bad(Fault::Partial), start);
+    assert_eq!((change.ejected, change.switched), (Some(Fault::Partial), Some(1)));
+    assert_eq!(without(&mut failover, 1, start).switched, Some(0));
+    assert_eq!(tried(&failover), [0]);
+    // Both are partial: the one in use stays.
+    failover.probed(1, Health::Bad(Fault::Partial), start);
+    assert_eq!((failover.in_use(), tried(&failover)), (0, vec![0]));
+    failover.doubted(0);
+    assert_eq!(
+        failover.due(start + seconds(1)),
+        [0; 0],
+        "what is known is not probed every second"
+    );
+    assert_eq!(failover.answered(0, start).switched, None);
+    assert_eq!(failover.fault(0), None);
+}
+
+#[test]
+fn an_ejected_server_is_probed_after_pauses_that_double() {
+    let mut now = Instant::now();
+    let mut failover = Failover::new(2, now);
+    without(&mut failover, 1, now);
+    for pause in [2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(failover.due(now + seconds(pause).saturating_sub(seconds(1) / 2)), [0; 0]);
+        now += seconds(pause);
+        assert_eq!(failover.due(now), [1]);
+        failover.probed(1, Health::Bad(Fault::Failing), now);
+    }
+    assert_eq!(failover.due(now + seconds(60)), [1]);
+    failover.probed(1, Health::Unknown, now + seconds(60));
+    assert_eq!(failover.due(now + seconds(119)), [0; 0], "what shows nothing is repeated");
+    // What has been well for long begins anew, and nothing else does.
+    now += seconds(120);
+    for (well_for, pause) in [(RETURN.saturating_sub(seconds(1)), 60), (RETURN, 2)] {
+        failover.probed(1, Health::Well, now);
+        now += well_for;
+        without(&mut failover, 1, now);
+        assert_eq!(failover.due(now + seconds(pause).saturating_sub(seconds(1) / 2)), [0; 0]);
+        assert_eq!(failover.due(now + seconds(pause)), [1]);
+    }
+}
+
+#[test]
+fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    failover.silent(0, start);
+    failover.due(start + seconds(2));
+    failover.probed(0, Health::Well, start + seconds(2));
+    assert_eq!(failover.in_use(), 1, "values would jump");
+    // It is looked at meanwhile, and a relapse counts.
+    assert_eq!(failover.due(start + seconds(17)), [0]);
+    failover.probed(0, Health::Bad(Fault::Failing), start + seconds(17));
+    assert_eq!(failover.returned(start + seconds(400)), None);
+    failover.probed(0, Health::Well, start + seconds(400));
+    let early = start + seconds(399) + RETURN;
+    assert_eq!(failover.returned(early), None);
+    assert_eq!(failover.returned(early + seconds(1)), Some(0));
+    assert_eq!(failover.returned(early + seconds(2)), None);
+    assert_eq!(failover.due(early + seconds(60)), [0; 0], "nothing is to be found out");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Answered(usize),
+    Doubted(usize),
+    Silent(usize),
+    Probed(usize, Health),
+    Later(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let health = prop_oneof![
+        Just(Health::Well),
+        Just(Health::Bad(Fault::Partial)),
+        Just(Health::Bad(Fault::Failing)),
+        Just(Health::Unknown),
+    ];
+    let step = prop_oneof![
+        (0..3_usize).prop_map(Step::Answered),
+        (0..3_usize).prop_map(Step::Doubted),
+        (0..3_usize).prop_map(Step::Silent),
+        (0..3_usize, health).prop_map(|(server, health)| Step::Probed(server, health)),
+        (0..400_u64).prop_map(Step::Later),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens(steps in steps()) {
+        let mut now = Instant::now();
+        let mut failover = Failover::new(3, now);
+        for step in steps {
+            let (before, was_well) = (failover.in_use(), failover.fault(failover.in_use()).is_none());
+            let (switched, is_return) = match step {
+                Step::Answered(server) => (failover.answered(server, now).switched, false),
+                Step::Doubted(server) => {
+                    failover.doubted(server);
+                    (None, false)
+                }
+                Step::Silent(server) => (failover.silent(server, now).switched, false),
+                Step::Probed(server, health) => (failover.probed(server, health, now).switched, false),
+                Step::Later(time) => {
+                    now += seconds(time);
+                    (failover.returned(now), true)
+                }
+            };
+            let in_use = failover.in_use();
+            prop_assert_eq!(switched.unwrap_or(before), in_use, "every switch is told");
+            if let Some(to) = switched {
+                prop_assert_ne!(to, before);
+                let is_lost = was_well && failover.fault(before).is_some();
+                prop_assert!(!was_well || is_lost || (is_return && to < before), "it sticks to one");
+            }
+            let best = (0..3).map(|server| failover.fault(server)).min();
+            prop_assert_eq!(best, Some(failover.fault(in_use)), "none is better");
+
+            let tried = tried(&failover);
+            prop_assert_eq!(tried.first(), Some(&in_use));
+            let mut once = tried.clone();
+            once.sort_unstable();
+            once.dedup();
+            prop_assert_eq!(once.len(), tried.len());
+            let wanted = if failover.fault(in_use).is_none() { 3 } else { 1 };
+            prop_assert_eq!(tried.len(), wanted);
+        }
+        // Whatever is ejected is probed within the longest pause.
+        let due = failover.due(now + LONGEST_PAUSE);
+        for server in 0..3 {
+            prop_assert!(failover.fault(server).is_none() || due.contains(&server));
+        }
+    }
+}

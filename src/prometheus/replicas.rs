@@ -1,0 +1,367 @@
+//! The servers of a backend: each request is sent to the one in use, and to another one if that does not answer it in full.
+//!
+//! [`Failover`] decides which. All servers of a backend are asked within the time limit of the request. A server that hangs is found out
+//! by a probe before that time is over.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use super::{Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, error::Blame, now};
+use crate::{
+    core::{
+        failover::{Change, Failover, Fault},
+        installation::product::BuildInfo,
+        overview::{BackendRow, State},
+        samples::{Matrix, Vector},
+    },
+    metrics::Metrics,
+};
+
+/// The part of its time limit after which a request without an answer makes a probe necessary, and the longest time until then.
+const DOUBT: f64 = 0.3;
+const LONGEST_DOUBT: Duration = Duration::from_secs(5);
+
+/// No request is sent with less time than this.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// What may lack something, because a server has not reached all of its stores.
+pub(super) trait Whole {
+    fn is_whole(&self) -> bool;
+}
+
+impl Whole for Answer {
+    fn is_whole(&self) -> bool {
+        !matches!(self, Self::Vector(Vector { is_partial: true, .. }))
+    }
+}
+
+impl Whole for Matrix {
+    fn is_whole(&self) -> bool {
+        !self.is_partial
+    }
+}
+
+impl<T> Whole for Metadata<T> {
+    fn is_whole(&self) -> bool {
+        !self.is_partial
+    }
+}
+
+impl Whole for BuildInfo {
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+impl Whole for bool {
+    fn is_whole(&self) -> bool {
+        true
+    }
+}
+
+/// The servers of a backend.
+pub struct Replicas {
+    name: String,
+    first: Arc<Prometheus>,
+    others: Vec<Arc<Prometheus>>,
+    known: Mutex<Known>,
+}
+
+/// What is known of the servers.
+struct Known {
+    failover: Failover,
+    /// The headers of the last request that has made each of them doubtful. Gateways may answer no others.
+    headers: Vec<Headers>,
+}
+
+impl Replicas {
+    /// Connects to the servers of a backend. It reads the credentials once, so that a file that is missing or broken is an error at start.
+    pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
+        let name = config.name.clone();
+        let (first, others) = config.servers();
+        let first = Arc::new(Prometheus::new(first, metrics)?);
+        let others = others.into_iter().map(|config| {
+            let counts = first.metrics.further(&config.public_url());
+            Prometheus::counted(config, counts).map(Arc::new)
+        });
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Self::of(name, first, others))
+    }
+
+    fn of(name: String, first: Arc<Prometheus>, others: Vec<Arc<Prometheus>>) -> Self {
+        let count = 1 + others.len();
+        let failover = Failover::new(count, now());
+        let known = Mutex::new(Known { failover, headers: vec![Headers::new(); count] });
+        Self { name, first, others, known }
+    }
+
+    /// Each server as a backend of its own, by the name that people are told.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        self.servers().map(|server| {
+            let name = server.connections.config().server.clone();
+            Self::of(name, Arc::clone(server), Vec::new())
+        })
+    }
+
+    /// The name of the backend: that of the rules file, or the flag that names it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server that is preferred.
+    pub fn first(&self) -> &Arc<Prometheus> {
+        &self.first
+    }
+
+    /// All servers, in the order of preference.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Prometheus>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The server that is asked first.
+    pub(super) fn in_use(&self) -> &Arc<Prometheus> {
+        self.server(self.known().failover.in_use())
+    }
+
+    fn server(&self, number: usize) -> &Arc<Prometheus> {
+        self.servers().nth(number).unwrap_or(&self.first)
+    }
+
+    /// Whether no server answers anybody.
+    pub(super) fn is_silent(&self) -> bool {
+        self.servers().all(|server| server.silence().is_some())
+    }
+
+    /// Sends a request with these headers to one server after the other until one has answered it in full.
+    ///
+    /// # Errors
+    ///
+    /// The failure that says most, if there is not even a partial answer.
+    pub(super) async fn ask<T: Whole, F: Future<Output = Result<T, Error>>>(
+        &self,
+        headers: &Headers,
+        timeout: Duration,
+        send: impl Fn(Arc<Prometheus>, Duration) -> F,
+    ) -> Result<T, Error> {
+        if self.others.is_empty() {
+            return Box::pin(send(Arc::clone(&self.first), timeout)).await;
+        }
+        let until = now() + timeout;
+        let mut tries = self.known().failover.begin();
+        let mut best = None;
+        loop {
+            let next = self.known().failover.next(&mut tries);
+            let left = until.saturating_duration_since(now());
+            let (number, before) = match (next, best) {
+                (Some(number), None) => (number, None),
+                (Some(number), Some(before)) if left >= LEAST => (number, Some(before)),
+                (_, Some(before)) => return before,
+                // The one in use is always tried.
+                (None, None) => return Box::pin(send(Arc::clone(&self.first), timeout)).await,
+            };
+            let server = self.server(number);
+            if before.is_some() {
+                // It may have come back since it was probed, for example when servers are restarted one after the other.
+                server.reconsider();
+            }
+            let request = Box::pin(send(Arc::clone(server), left));
+            let result = Box::pin(watched(server, headers, left, request)).await;
+            if self.is_final(number, headers, &result) {
+                return match (before, result) {
+                    (Some(partial @ Ok(_)), Err(_)) => partial,
+                    (_, result) => result,
+                };
+            }
+            best = Some(match before {
+                Some(before) => better(before, result),
+                None => result,
+            });
+        }
+    }
+
+    /// Learns from the end of a request, and returns whether other servers need not be asked.
+    fn is_final<T: Whole>(
+        &self,
+        number: usize,
+        headers: &Headers,
+        result: &Result<T, Error>,
+    ) -> bool {
+        let is_silent = self.server(number).silence().is_some();
+        let change = |change: fn(&mut Failover, usize, std::time::Instant) -> Change| {
+            let mut known = self.known();
+            let change = change(&mut known.failover, number, now());
+            drop(known);
+            self.tell(number, change);
+        };
+        match result {
+            Ok(answer) if answer.is_whole() => {
+                change(Failover::answered);
+                return true;
+            }
+            Err(_) if is_silent => {
+                self.remember(number, headers);
+                change(Failover::silent);
+            }
+            Err(error) => match error.blame() {
+                Blame::Query => return true,
+                Blame::Request => {}
+                Blame::Server => self.doubt(number, headers),
+            },
+            Ok(_) => self.doubt(number, headers),
+        }
+        false
+    }
+
+    fn doubt(&self, number: usize, headers: &Headers) {
+        self.remember(number, headers);
+        self.known().failover.doubted(number);
+    }
+
+    fn remember(&self, number: usize, headers: &Headers) {
+        if let Some(known) = self.known().headers.get_mut(number) {
+            known.clone_from(headers);
+        }
+    }
+
+    /// Probes the servers that are due for it, and returns to the preferred one when it has been well for long enough.
+    pub(crate) async fn check(&self) {
+        if self.others.is_empty() {
+            return;
+        }
+        let due = {
+            let mut known = self.known();
+            let due = known.failover.due(now());
+            let headers = |number: &usize| known.headers.get(*number).cloned().unwrap_or_default();
+            due.iter().map(|number| (*number, headers(number))).collect::<Vec<_>>()
+        };
+        join_all(due.into_iter().map(async |(number, headers)| {
+            let health = self.server(number).health(&headers).await;
+            let change = self.known().failover.probed(number, health, now());
+            self.tell(number, change);
+        }))
+        .await;
+        let switched = self.known().failover.returned(now());
+        self.tell(0, Change { switched, ..Change::default() });
+    }
+
+    /// Logs and counts what has become of a server.
+    fn tell(&self, number: usize, change: Change) {
+        let name = |server: &Prometheus| server.connections.config().server.clone();
+        let server = self.server(number);
+        if let Some(fault) = change.ejected {
+            server.metrics.ejected();
+            let reason = meaning(fault);
+            let (backend, url) = (name(server), server.connections.config().public_url());
+            tracing::warn!(
+                backend,
+                url,
+                reason,
+                "a Prometheus is not well; others with the same series are asked"
+            );
+        }
+        if change.recovered {
+            tracing::info!(backend = name(server), "a Prometheus is well again");
+        }
+        if let Some(switched) = change.switched {
+            let server = self.server(switched);
+            server.metrics.switched();
+            let (backend, url) = (name(server), server.connections.config().public_url());
+            tracing::info!(backend, url, "another Prometheus is in use");
+            self.report_in_use();
+        }
+    }
+
+    fn report_in_use(&self) {
+        let in_use = self.known().failover.in_use();
+        for (number, server) in self.servers().enumerate() {
+            server.metrics.in_use(number == in_use);
+        }
+    }
+
+    /// Puts into the metrics whether the servers answer, and which is in use.
+    pub(crate) fn report(&self) {
+        self.servers().for_each(|server| server.report());
+        self.report_in_use();
+    }
+
+    /// Takes that out of the metrics, because the backend is not asked any more.
+    pub(crate) fn forget(&self) {
+        self.servers().for_each(|server| server.forget());
+    }
+
+    /// Why servers answer nobody, or are not well, as public sentences.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let of_server = |(number, server): (usize, &Arc<Prometheus>)| {
+            server.problem().or_else(|| {
+                let fault = self.known().failover.fault(number)?;
+                let name = &server.connections.config().server;
+                Some(format!("{name}: {}", meaning(fault)))
+            })
+        };
+        self.servers().enumerate().filter_map(of_server).collect()
+    }
+
+    /// What people are shown of the servers.
+    pub(crate) fn rows(&self) -> Vec<BackendRow> {
+        let mut rows: Vec<_> = self.servers().map(|server| server.row()).collect();
+        if self.others.is_empty() {
+            return rows;
+        }
+        let known = self.known();
+        for (number, row) in rows.iter_mut().enumerate() {
+            if let State::Good(state) = &mut row.state {
+                *state = if number == known.failover.in_use() { "in use" } else { "stands by" };
+                if let Some(fault) = known.failover.fault(number) {
+                    row.state = State::Doubtful("ejected", meaning(fault).to_owned());
+                }
+            }
+        }
+        rows
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a request. One that is not answered for a while makes a probe necessary: if that is not answered either, the request ends.
+async fn watched<T>(
+    server: &Prometheus,
+    headers: &Headers,
+    timeout: Duration,
+    mut request: Pin<Box<impl Future<Output = T>>>,
+) -> T {
+    let doubt = async {
+        sleep(timeout.mul_f64(DOUBT).min(LONGEST_DOUBT)).await;
+        server.verify(headers).await;
+    };
+    tokio::select! {
+        biased;
+        result = &mut request => return result,
+        () = doubt => {}
+    }
+    request.await
+}
+
+/// The one of two results that is worth more; the first one if they are worth the same.
+fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error> {
+    let is_worse = match (&one, &other) {
+        (Ok(_), _) => false,
+        (Err(_), Ok(_)) => true,
+        (Err(one), Err(other)) => one.tells() < other.tells(),
+    };
+    if is_worse { other } else { one }
+}
+
+fn meaning(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Partial => "its answers are partial",
+        Fault::Failing => "it does not answer, or by errors",
+    }
+}

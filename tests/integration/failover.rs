@@ -1,0 +1,388 @@
+//! Backends with several servers: which one is asked, and what readers see when one is not well.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::support::{
+    app::{App, Launch, Reply, custom},
+    backend::{Answer, Asked, Backend, knows, pods},
+    exporter::{Exporter, Page},
+    store::Store,
+    until,
+};
+
+fn rules(urls: &[&str]) -> String {
+    let urls = serde_json::to_string(urls).expect("JSON");
+    format!(
+        "backends: [{{name: pair, urls: {urls}, timeout: 5s}}]\nrules:\n- {{seriesQuery: m, prometheus: pair, resources: {{overrides: {{pod: {{resource: pod}}, ns: {{resource: namespace}}}}}}, metricsQuery: 'sum(<<.Series>>{{<<.LabelMatchers>>}}) by (<<.GroupBy>>)'}}\n"
+    )
+}
+
+fn launch(urls: &[&str]) -> Launch {
+    Launch::new(&rules(urls), "http://127.0.0.1:1")
+}
+
+/// A query that no other read has, for the same metric.
+async fn read(app: &App, pod: &str) -> Reply {
+    app.get(&custom(&format!("namespaces/n/pods/{pod}/m"))).await
+}
+
+#[track_caller]
+fn value(reply: &Reply) -> String {
+    reply.values().into_iter().map(|(_, value)| value).collect()
+}
+
+/// Any pod has this value.
+fn says(value: &'static str) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
+    knows(&["m"], move |asked| {
+        let query = asked.parameter("query");
+        let pod = query.split("pod=\"").nth(1).and_then(|rest| rest.split('"').next());
+        Answer::Data(pods(&pod.map(|pod| (pod, value)).into_iter().collect::<Vec<_>>()))
+    })
+}
+
+/// Queries of readers, and not probes.
+fn is_read(asked: &Asked) -> bool {
+    asked.is_query() && !asked.is_probe()
+}
+
+/// The number of the server that the metrics name as the one in use.
+async fn in_use(app: &App, urls: &[&str]) -> Option<usize> {
+    let metrics = app.get("/metrics").await.body;
+    urls.iter().position(|url| {
+        let labels = format!("{{backend=\"pair\",server=\"{url}\"}}");
+        metrics.contains(&format!("loadline_prometheus_server_in_use{labels} 1"))
+    })
+}
+
+fn error(status: u16, kind: &str) -> Answer {
+    let body = json!({"status": "error", "errorType": kind, "error": "SECRET at 10.1.2.3"});
+    Answer::Raw(status, "application/json", body.to_string())
+}
+
+fn partial() -> Answer {
+    let body = json!({"status": "success", "isPartial": true, "data": pods(&[("p", "9")])});
+    Answer::Raw(200, "application/json", body.to_string())
+}
+
+fn raw(status: u16, body: &str) -> Answer {
+    Answer::Raw(status, "text/html", body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_with_a_server_the_other_one_answers_and_comes_into_use() {
+    for wrong in [
+        raw(503, "unavailable"),
+        raw(502, "<html>"),
+        raw(200, "<html>a login page</html>"),
+        raw(200, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}"),
+        raw(401, ""),
+        error(500, "internal"),
+        error(200, "internal"),
+        partial(),
+        Answer::Cut(100),
+        Answer::Hang,
+        Answer::Trickle,
+    ] {
+        let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+        let urls = [a.url.as_str(), b.url.as_str()];
+        let app = launch(&urls).start().await;
+        assert_eq!(
+            (value(&read(&app, "p").await), in_use(&app, &urls).await),
+            ("1".into(), Some(0))
+        );
+        assert_eq!(b.count(|_| true), 0, "the other one is not asked");
+
+        let shown = format!("{wrong:?}");
+        a.play(move |_| wrong.clone());
+        assert_eq!(value(&read(&app, "p").await), "2", "{shown}");
+        until("the other one is in use", async || {
+            (in_use(&app, &urls).await == Some(1)).then_some(())
+        })
+        .await;
+        a.take();
+        for pod in ["p", "q", "r"] {
+            assert_eq!(value(&read(&app, pod).await), "2", "{shown}");
+        }
+        assert_eq!(a.count(is_read), 0, "{shown}");
+        let ready = app.get("/readyz?verbose").await.body;
+        assert!(ready.contains("pair urls[0]: ") && !ready.contains("127.0.0.1"), "{ready}");
+        let metrics = app.get("/metrics").await.body;
+        let ejected = format!("ejections_total{{backend=\"pair\",server=\"{}\"}} 1", urls[0]);
+        assert!(metrics.contains(&ejected), "{metrics}");
+        assert!(metrics.contains("switches_total{backend=\"pair\"} 1"), "{metrics}");
+        assert!(metrics.contains("down_since_timestamp_seconds{backend=\"pair\"} 0"), "{metrics}");
+
+        // It is well again, and the one in use stays: values do not jump.
+        a.play(says("1"));
+        until("it is found to be well", async || {
+            let ready = app.get("/readyz?verbose").await.body;
+            (!ready.contains("pair urls[0]")).then_some(())
+        })
+        .await;
+        assert_eq!(value(&read(&app, "p").await), "2", "{shown}");
+        // It is asked where the other one fails.
+        b.play(|_| raw(503, ""));
+        assert_eq!(value(&read(&app, "p").await), "1", "{shown}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_refused_ejects_nothing_and_is_sent_once() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let urls = [a.url.as_str(), b.url.as_str()];
+    let app = launch(&urls).start().await;
+    for (status, kind) in
+        [(400, "bad_data"), (422, "execution"), (503, "timeout"), (200, "execution")]
+    {
+        a.play(knows(&["m"], move |asked| {
+            if asked.is_probe() { Answer::Data(pods(&[])) } else { error(status, kind) }
+        }));
+        a.take();
+        let reply = read(&app, "p").await;
+        assert_eq!(reply.status, 500);
+        assert!(!reply.body.contains("SECRET"), "{}", reply.body);
+        assert_eq!((a.count(is_read), b.count(is_read)), (1, 0), "{status} {kind}");
+    }
+    // A tenant's limit is no fault of the server: the other one answers, and the first one stays in use.
+    a.play(knows(
+        &["m"],
+        |asked| {
+            if asked.is_probe() { Answer::Data(pods(&[])) } else { raw(429, "") }
+        },
+    ));
+    assert_eq!(value(&read(&app, "p").await), "2");
+    a.play(says("1"));
+    assert_eq!(value(&read(&app, "p").await), "1");
+    assert_eq!(in_use(&app, &urls).await, Some(0));
+    let metrics = app.get("/metrics").await.body;
+    assert!(metrics.contains("switches_total{backend=\"pair\"} 0"), "{metrics}");
+}
+
+/// A query that both fail by a status that says nothing of it, while they answer others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_everywhere_does_not_make_servers_alternate() {
+    let poisoned = |value: &'static str| {
+        let says = says(value);
+        move |asked: &Asked| {
+            if asked.parameter("query").contains("pod=\"poison\"") {
+                error(500, "internal")
+            } else {
+                says(asked)
+            }
+        }
+    };
+    let (a, b) = (Backend::start(poisoned("1")).await, Backend::start(poisoned("2")).await);
+    let app = launch(&[&a.url, &b.url]).start().await;
+    let mut probes = 0;
+    until("it was probed three times", async || {
+        let reply = read(&app, "poison").await;
+        assert!(reply.failure().ends_with("HTTP status 500 (it failed)"), "{reply:?}");
+        assert_eq!(value(&read(&app, "p").await), "1");
+        probes += a.take().iter().filter(|asked| asked.is_probe()).count();
+        (probes >= 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_fail_one_is_asked_and_the_reader_is_told_why() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let app = launch(&[&a.url, &b.url]).start().await;
+    for backend in [&a, &b] {
+        backend.play(|_| raw(503, "SECRET"));
+    }
+    let told = "Internal error occurred: unable to fetch metrics: rules[0]: Prometheus, or a proxy before it, answered with HTTP status 503 (it is unavailable)";
+    until("both are ejected", async || {
+        assert_eq!(read(&app, "p").await.failure(), told);
+        let ready = app.get("/readyz?verbose").await.body;
+        (ready.contains("pair urls[0]: ") && ready.contains("pair urls[1]: ")).then_some(())
+    })
+    .await;
+    a.take();
+    b.take();
+    for _ in 0..20 {
+        assert_eq!(read(&app, "p").await.failure(), told);
+    }
+    assert_eq!(a.count(is_read) + b.count(is_read), 20, "no more queries than with one server");
+    b.play(says("2"));
+    until("one is well again", async || {
+        let reply = read(&app, "p").await;
+        (reply.status == 200 && value(&reply) == "2").then_some(())
+    })
+    .await;
+    // What says most is told, and nobody sees an address.
+    let url = b.url.clone();
+    drop((a, b));
+    let told = until("nothing listens", async || {
+        let reply = read(&app, "p").await;
+        (reply.status != 200).then_some(reply)
+    })
+    .await;
+    assert!(
+        told.failure().ends_with("Prometheus cannot be reached (connection refused)"),
+        "{told:?}"
+    );
+    assert!(!told.body.contains(url.trim_start_matches("http://")), "{told:?}");
+    let metrics = until("the backend is down", async || {
+        read(&app, "p").await;
+        let metrics = app.get("/metrics").await.body;
+        let up = "down_since_timestamp_seconds{backend=\"pair\"} 0";
+        (!metrics.contains(up)).then_some(metrics)
+    });
+    metrics.await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_answer_is_used_where_there_is_no_better_one() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let app = launch(&[&a.url, &b.url]).start().await;
+    a.play(knows(&["m"], |_| partial()));
+    b.play(|_| error(422, "execution"));
+    assert_eq!(value(&read(&app, "p").await), "9");
+    b.play(|_| raw(503, ""));
+    until("both are ejected", async || {
+        assert_eq!(value(&read(&app, "p").await), "9");
+        let ready = app.get("/readyz?verbose").await.body;
+        (ready.contains("pair urls[0]: ") && ready.contains("pair urls[1]: ")).then_some(())
+    })
+    .await;
+    b.take();
+    for _ in 0..5 {
+        assert_eq!(value(&read(&app, "p").await), "9");
+    }
+    assert_eq!(b.count(is_read), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_and_the_server_of_the_flags_have_others_too() {
+    let (a, b) = (Backend::start(|_| raw(503, "")).await, Backend::start(says("2")).await);
+    let rules = rules(&[])
+        .replace("prometheus: pair, ", "")
+        .replace("backends: [{name: pair, urls: [], timeout: 5s}]\n", "");
+    let mut launch = Launch::new(&rules, &a.url);
+    launch.prometheus.add_fallback(&b.url.replace("http://", "http://user:secret@")).unwrap();
+    assert!(launch.prometheus.add_fallback(&b.url).is_err(), "it is there");
+    let app = launch.start().await;
+    assert_eq!(value(&read(&app, "p").await), "2");
+    let asked = b.take();
+    assert!(asked.iter().any(|asked| !asked.is_query()), "discovery");
+    assert!(asked.iter().all(|asked| asked.header("authorization").starts_with("Basic ")));
+    assert!(a.take().iter().all(|asked| asked.header("authorization").is_empty()), "its own");
+    let metrics = app.get("/metrics").await.body;
+    assert!(!metrics.contains("secret"), "{metrics}");
+}
+
+fn page(value: &str) -> Page {
+    Page::new().series("m", "ns=\"n\",pod=\"p\"", value)
+}
+
+/// Reads without a pause until it is told to stop; no read may fail.
+fn steady(app: &Arc<App>) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (app, stopped) = (Arc::clone(app), Arc::clone(&stop));
+    let reading = tokio::spawn(async move {
+        let mut reads = 0;
+        while !stopped.load(Ordering::SeqCst) {
+            assert_eq!(value(&read(&app, "p").await), "7");
+            reads += 1;
+        }
+        reads
+    });
+    (stop, reading)
+}
+
+/// The restart of both, one after the other, as a rollout does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_fails_while_one_of_two_prometheus_is_well() {
+    let exporter = Exporter::start(page("7")).await;
+    let (a, b) = (Store::prometheus(&exporter).await, Store::prometheus(&exporter).await);
+    let urls = [a.url.clone(), b.url.clone()];
+    let urls = [urls[0].as_str(), urls[1].as_str()];
+    // Nothing is kept: every read is a query.
+    let app = Arc::new(launch(&urls).start().await);
+    let (stop, reading) = steady(&app);
+    let a = a.stop().await;
+    until("the second one is in use", async || {
+        (in_use(&app, &urls).await == Some(1)).then_some(())
+    })
+    .await;
+    let a = a.start().await;
+    a.until("m{*}").await;
+    // At once, whatever is known of the first one.
+    let b = b.stop().await;
+    until("the first one is in use", async || (in_use(&app, &urls).await == Some(0)).then_some(()))
+        .await;
+    let b = b.start().await;
+    b.until("m{*}").await;
+    a.suspend().await;
+    until("the second one is in use", async || {
+        (in_use(&app, &urls).await == Some(1)).then_some(())
+    })
+    .await;
+    a.signal("CONT");
+    stop.store(true, Ordering::SeqCst);
+    assert!(reading.await.expect("no read fails") > 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_read_from_the_same_server() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let urls = [a.url.as_str(), b.url.as_str()];
+    let (one, other) = (launch(&urls).start().await, launch(&urls).start().await);
+    let agree = async |wanted: &str| {
+        until("both have this value", async || {
+            let values = [value(&read(&one, "p").await), value(&read(&other, "p").await)];
+            values.iter().all(|value| value == wanted).then_some(())
+        })
+        .await;
+    };
+    agree("1").await;
+    a.play(|_| raw(503, ""));
+    agree("2").await;
+    // One that starts meanwhile finds out by itself.
+    let third = launch(&urls).start().await;
+    assert_eq!(value(&read(&third, "p").await), "2");
+}
+
+/// How often two instances have another value at the same time, behind two Prometheus whose scrapes differ.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a minute"]
+async fn how_far_instances_agree() {
+    let exporter = Arc::new(Exporter::start(page("0")).await);
+    let a = Store::prometheus(&exporter).await;
+    // Half a scrape interval between the two.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let b = Store::prometheus(&exporter).await;
+    for (name, first, second) in [
+        (
+            "urls: [a, b] in both",
+            vec![a.url.as_str(), b.url.as_str()],
+            vec![a.url.as_str(), b.url.as_str()],
+        ),
+        ("url: a in one, url: b in the other", vec![a.url.as_str()], vec![b.url.as_str()]),
+    ] {
+        let (one, other) = (launch(&first).start().await, launch(&second).start().await);
+        let (mut reads, mut differ, mut most) = (0, 0, 0.0_f64);
+        let start = tokio::time::Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            exporter.show(page(&start.elapsed().as_millis().to_string()));
+            let (one, other) = tokio::join!(read(&one, "p"), read(&other, "p"));
+            let number = |reply: &Reply| value(reply).parse::<f64>().expect("a number");
+            let difference = (number(&one) - number(&other)).abs();
+            reads += 1;
+            differ += usize::from(difference > 0.0);
+            most = most.max(difference);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        println!("{name}: {differ} of {reads} pairs of reads differ, by at most {most} ms");
+    }
+}
