@@ -159,6 +159,10 @@ fn check_carried(
     if let Some(resource) = &rules.resource {
         resource::check(resource, &kinds, &mut report);
     }
+    // The chart leaves out what is empty.
+    if !may_have_more {
+        resource::check_written(&mut report);
+    }
     conflicts::check(rules, &kinds, &mut report);
     if let Some(policy) = policy {
         backends::check(rules, policy, &mut report);

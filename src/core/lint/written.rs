@@ -19,6 +19,11 @@ impl Written {
         path.steps().iter().try_fold(&self.root, step)
     }
 
+    /// Whether something other than null is written at a path.
+    pub(super) fn has(&self, path: &KeyPath) -> bool {
+        self.node(path).is_some_and(|node| !matches!(node.value, Value::Null))
+    }
+
     /// Where a path stands, or the nearest that is written above it.
     pub(super) fn place(&self, path: &KeyPath) -> Place {
         let mut node = &self.root;

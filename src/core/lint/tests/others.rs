@@ -73,6 +73,9 @@ fn a_file_without_rules_says_that_none_are_wanted() {
             tells("no-rules", Severity::Warning, text, meant);
         }
     }
+    let note = Severity::Info;
+    tells("no-resource-rules", note, "resourceRules: {}", "resourceRules: ~\nrules: []");
+    tells("no-resource-rules", note, "resourceRules: {window: 1m}", "rules: []");
     // What does not compile is a rule all the same.
     assert_eq!(codes(&rule("up", "<<.X>>", "")), ["broken-rule"]);
 }
