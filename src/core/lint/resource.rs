@@ -71,11 +71,11 @@ impl Check<'_, '_> {
         });
         let query = match rendered {
             Ok(query) => query,
-            Err(error) => return fails(self.rule.id(), key, error.to_string(), self.report),
+            Err(error) => return fails(self.rule.id.entry, key, error.to_string(), self.report),
         };
         let tree = match parsed(&query) {
             Ok(tree) => tree,
-            Err(reason) => return not_understood(self.rule.id(), key, &reason, self.report),
+            Err(reason) => return not_understood(self.rule.id.entry, key, &reason, self.report),
         };
         if !query.contains("loadline-opaque") {
             let message = "the query does not depend on which objects are asked for";
@@ -122,6 +122,6 @@ impl Check<'_, '_> {
     }
 
     fn warning(&mut self, code: &'static str, key: &str, message: impl Into<String>, help: &str) {
-        self.report.warning(self.rule.id(), code, key, message, help);
+        self.report.warning(self.rule.id.entry, code, key, message, help);
     }
 }

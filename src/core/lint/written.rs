@@ -15,6 +15,15 @@ impl Written {
         Self { root }
     }
 
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.root.value {
+            Value::Mapping(entries) => entries.is_empty(),
+            Value::Null => true,
+            _ => false,
+        }
+    }
+
     fn node(&self, path: &KeyPath) -> Option<&Node> {
         path.steps().iter().try_fold(&self.root, step)
     }
