@@ -12,6 +12,7 @@ use api::Made;
 use cluster::Surroundings;
 pub use settings::{Cluster, ClusterSettings, Settings};
 use supervisor::{Part, Supervisor};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -35,7 +36,10 @@ use crate::{
     prefetch::PrefetchTask,
     prometheus::{self, Prometheus, bodies::Bodies},
     registrations::{self, RegistrationsTask},
-    rules_file::{self, Changed, Reload, Rules},
+    rules_file::{
+        Changed, Reload, Rules, Source,
+        config_maps::{self, ConfigMapFiles},
+    },
     server::{Listener, PlainListener, certificates, limits::Limits, tls},
     team_rules::{ChecksTask, StatusTask, TeamRules, WatchTask},
     traces::{Exporter, Traces},
@@ -71,6 +75,8 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let local = (settings.address, &token, settings.write_kubeconfig.is_some());
     let shared = (settings.planning.life.ttl, &memory, &tasks, &metrics);
     let surroundings = surroundings(settings.cluster, local, shared).await?;
+    let (config_maps, known) =
+        config_maps(surroundings.client.as_ref(), settings.source.as_ref())?.unzip();
     let of_file = (&settings.rules, settings.source.as_ref());
     let delegates = delegates(surroundings.client.clone(), of_file, &backends, &metrics)?;
     let (discovery, handle) = Discovery::new(
@@ -100,8 +106,11 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
     let planner =
         Planner::new(cache.clone(), Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
-    let rules = Rules::of_source(settings.rules, settings.source.as_ref());
-    let rules = rules.with_team_rules(team_rules.is_on());
+    let (is_known, waits) = watch::channel(false);
+    let files = settings.source.as_ref().map(Source::files).cloned().unwrap_or_default();
+    let rules = Rules::new(settings.rules, &files)
+        .with_team_rules(team_rules.is_on())
+        .with_config_maps(known.is_some().then_some(waits));
     rules.count(&metrics);
     let to_cluster = (surroundings.client.clone(), settings.service, settings.host.as_str());
     let reports = reports(to_cluster, &rules, &metrics);
@@ -119,9 +128,13 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         let (discovery, delegates) = (handle.clone(), Arc::clone(&delegates));
         let metrics = Arc::clone(&metrics);
         let changed = Changed { rules, backends, delegates, discovery, metrics };
-        let reload = Reload::new(source, changed);
-        parts.push(Part::new("the rules file", |stop| reload.run(stop)));
+        let reload = Reload::new(source, known, is_known, changed);
+        parts.push(Part::new("the rules files", |stop| reload.run(stop)));
     }
+    parts.extend(
+        config_maps
+            .map(|task| Part::new("the watch of rules in ConfigMaps", |stop| task.run(stop))),
+    );
     parts.extend(reports.parts);
     if let Some(client) = &surroundings.client {
         let made = (handle.clone(), rules.clone(), Arc::clone(&planner));
@@ -200,6 +213,18 @@ fn team_rules(cluster: &Cluster, metrics: &Arc<Metrics>) -> TeamRules {
         Cluster::Kubernetes(cluster) if cluster.team_rules => TeamRules::new(Arc::clone(metrics)),
         Cluster::Kubernetes(_) | Cluster::Standalone { .. } => TeamRules::default(),
     }
+}
+
+/// The ConfigMaps that are rules files, and the task that watches them, if there are to be any.
+fn config_maps(
+    client: Option<&kube::Client>,
+    source: Option<&Source>,
+) -> anyhow::Result<Option<(config_maps::WatchTask, ConfigMapFiles)>> {
+    let Some(settings) = source.and_then(|source| source.config_maps.clone()) else {
+        return Ok(None);
+    };
+    let client = client.cloned().context("--config-selector needs a cluster")?;
+    Ok(Some(config_maps::WatchTask::new(client, settings)))
 }
 
 /// The tasks of rules of teams, if these are served.
@@ -293,14 +318,14 @@ fn backends(
     (mut flags, credentials): (prometheus::Config, Arc<CredentialPolicy>),
     memory: &MemoryBudgets,
     rules: &RuleSet,
-    source: Option<&rules_file::Source>,
+    source: Option<&Source>,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Backends>> {
     let usage = metrics.answer_memory().clone();
     flags.bodies = Arc::new(Bodies::new(memory.answers, memory.largest_answer, usage));
     let backends = Backends::new(flags, credentials, Arc::clone(metrics))?;
     let problems = backends.install(&rules.backends);
-    let is_strict = source.is_some_and(|source| source.file.strict);
+    let is_strict = source.is_some_and(|source| source.is_strict);
     match problems.first().filter(|_| is_strict) {
         Some(problem) => bail!("--strict: {problem}"),
         None => Ok(Arc::new(backends)),
@@ -321,14 +346,14 @@ fn explain_by(cluster: &Cluster, kubeconfig: Option<&Path>) -> ExplainBy {
 /// The delegates of the rules. One that cannot be used is an error if the file is strict.
 fn delegates(
     cluster: Option<kube::Client>,
-    (rules, source): (&RuleSet, Option<&rules_file::Source>),
+    (rules, source): (&RuleSet, Option<&Source>),
     backends: &Backends,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Delegates>> {
     let (policy, bodies) = (backends.policy(), backends.bodies());
     let delegates = Delegates::new(cluster, policy, bodies, Arc::clone(metrics));
     let problems = delegates.install(&rules.delegates);
-    let is_strict = source.is_some_and(|source| source.file.strict);
+    let is_strict = source.is_some_and(|source| source.is_strict);
     match problems.first().filter(|_| is_strict) {
         Some(problem) => bail!("--strict: {problem}"),
         None => Ok(Arc::new(delegates)),

@@ -183,7 +183,7 @@ mod tests {
             "serve --config=other --config=rules.yaml",
             "serve /adapter --config=rules.yaml stray",
         ] {
-            assert_eq!(served(line).config.unwrap().to_str(), Some("rules.yaml"), "{line}");
+            assert_eq!(served(line).rules.config.unwrap().to_str(), Some("rules.yaml"), "{line}");
         }
     }
 

@@ -207,14 +207,14 @@ impl Discovery {
     /// Takes other rules, and says which of them have to be discovered.
     fn replace(&mut self, rules: &RuleSet) -> Vec<usize> {
         let before = std::mem::take(&mut self.rules);
-        let mut gone: BTreeSet<_> = before.iter().map(|state| state.rule().id).collect();
+        let mut gone: BTreeSet<_> = before.iter().map(|state| state.rule().id.clone()).collect();
         self.rules = state::of(rules, before, &self.kinds, &self.settings);
         self.is_replaced = true;
         for state in &self.rules {
             gone.remove(&state.rule().id);
         }
         for rule in gone {
-            self.metrics.forget_rule(rule);
+            self.metrics.forget_rule(&rule);
         }
         let is_new = |state: &&RuleState| state.attempted.is_none();
         (0..).zip(&self.rules).filter(|(_, state)| is_new(state)).map(|(index, _)| index).collect()
@@ -325,9 +325,9 @@ impl Discovery {
         self.find_idle(&catalog, &contests, &alive);
         self.metrics.catalog(catalog.len(), catalog.bytes());
         for state in self.rules.iter().filter(|state| state.is_asked_for() && state.is_judged()) {
-            let rule = state.rule().id;
-            self.metrics.discovery(rule, state.is_well(), state.series_names());
-            self.metrics.metrics_left_out(rule, state.left_out);
+            let rule = &state.rule().id;
+            self.metrics.discovery(rule.clone(), state.is_well(), state.series_names());
+            self.metrics.metrics_left_out(rule.clone(), state.left_out);
         }
         tracing::debug!(metrics = catalog.len(), contested = contests.len(), "catalog rebuilt");
         self.catalog.store(Arc::new(catalog));

@@ -38,7 +38,7 @@ use crate::{
         },
         kinds::{GroupResource, Kind, Kinds},
         plan,
-        rules::{QueryOptions, RuleId},
+        rules::{QueryOptions, RuleEntry, RuleId},
         selector::Selector,
     },
     delegates::Delegates,
@@ -281,7 +281,8 @@ fn is_in_other_api(catalog: &Catalog, asked: &Asked) -> bool {
 }
 
 fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
-    let is_asked = |rule: &&RuleId| matches!(rule, RuleId::Custom(_)) == (api == Api::Custom);
+    let is_asked =
+        |rule: &&RuleId| matches!(rule.entry, RuleEntry::Custom(_)) == (api == Api::Custom);
     catalog.undiscovered().iter().filter(is_asked).map(ToString::to_string).collect()
 }
 

@@ -70,9 +70,9 @@ impl Fallbacks {
         let question = Question { rule: rule.fingerprint, topic: topic() };
         let Some(since) = lock(&self.questions).succeeded(&question) else { return };
         self.note(rule, &question, since, What::End);
-        if let Some(untold) = self.tell(rule.id, false) {
+        if let Some(untold) = self.tell(&rule.id, false) {
             let suppressed = Some(untold).filter(|untold| *untold > 0);
-            let (rule, seconds) = (rule.id, now().saturating_duration_since(since).as_secs());
+            let (rule, seconds) = (&rule.id, now().saturating_duration_since(since).as_secs());
             let Topic { metric, namespace, .. } = &question.topic;
             tracing::info!(
                 %rule, metric, namespace, seconds, suppressed,
@@ -94,14 +94,14 @@ impl Fallbacks {
 
     /// The fallback is the answer, because of a failure.
     pub fn used(&self, rule: &RuleBase, due: &Due, error: &dyn fmt::Display) {
-        self.metrics.fallback_read(rule.id);
+        self.metrics.fallback_read(rule.id.clone());
         let is_new = lock(&self.questions).used(&due.question, now());
         let (Some(fallback), true) = (rule.fallback, is_new) else { return };
         let begin = What::Begin { milli: fallback.milli, after: fallback.after };
         self.note(rule, &due.question, now(), begin);
-        if let Some(untold) = self.tell(rule.id, true) {
+        if let Some(untold) = self.tell(&rule.id, true) {
             let suppressed = Some(untold).filter(|untold| *untold > 0);
-            let (rule, place) = (rule.id, rule.place);
+            let (rule, place) = (&rule.id, rule.place);
             let Topic { metric, namespace, .. } = &due.question.topic;
             let after = duration::prometheus(fallback.after);
             let value = Decimal(fallback.milli);
@@ -134,7 +134,12 @@ impl Fallbacks {
     /// Has the autoscalers that ask this told.
     fn note(&self, rule: &RuleBase, question: &Question, since: Instant, what: What) {
         if let (Some(notes), Some(since)) = (&self.notes, time_of(since)) {
-            notes.send(Change { rule: rule.id, topic: question.topic.clone(), since, what });
+            notes.send(Change {
+                rule: rule.id.clone(),
+                topic: question.topic.clone(),
+                since,
+                what,
+            });
         }
     }
 
@@ -153,18 +158,18 @@ impl Fallbacks {
         for rule in with_fallback {
             let base = rule.base();
             let count = counts.get(&base.fingerprint).copied().unwrap_or_default();
-            self.metrics.fallbacks_in_use(base.id, count);
-            reported.push(base.id);
+            self.metrics.fallbacks_in_use(base.id.clone(), count);
+            reported.push(base.id.clone());
         }
         for gone in before.iter().filter(|rule| !reported.contains(rule)) {
-            self.metrics.forget_fallbacks(*gone);
+            self.metrics.forget_fallbacks(gone);
         }
     }
 
     /// How often it was not logged that fallbacks of a rule begin or end; nothing where it is not to be logged, because it was in the
     /// last minute.
-    fn tell(&self, rule: RuleId, begins: bool) -> Option<u64> {
-        lock(&self.logged).tell((rule, begins), now())
+    fn tell(&self, rule: &RuleId, begins: bool) -> Option<u64> {
+        lock(&self.logged).tell((rule.clone(), begins), now())
     }
 }
 

@@ -9,7 +9,7 @@ mod backends;
 mod hpas;
 mod rules;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -33,6 +33,8 @@ pub struct Source {
     pub policy: CredentialPolicy,
     /// The rules.
     pub rules: Rules,
+    /// The namespaces of ConfigMaps with rules, if the server reads such; where it is empty, its own.
+    pub config_maps: Option<BTreeSet<Arc<str>>>,
 }
 
 /// What is looked at.
@@ -51,8 +53,9 @@ pub async fn check(
 ) -> Result<Vec<Finding>, ConfigError> {
     let until = Instant::now() + scope.timeout;
     let rules = source.as_ref().map(|source| source.rules.clone());
+    let config_maps = source.as_ref().and_then(|source| source.config_maps.clone());
     let (of_cluster, of_source) = tokio::join!(
-        of_cluster(cluster, rules.as_ref(), scope, until),
+        of_cluster(cluster, (rules.as_ref(), config_maps.as_ref()), scope, until),
         of_source(cluster, source, until),
     );
     let (mut findings, of_hpas) = of_cluster;
@@ -64,7 +67,7 @@ pub async fn check(
 /// What kube-apiserver says: of registrations and rights, and of autoscalers.
 async fn of_cluster(
     cluster: &Cluster,
-    rules: Option<&Rules>,
+    (rules, config_maps): (Option<&Rules>, Option<&BTreeSet<Arc<str>>>),
     scope: &Scope,
     until: Instant,
 ) -> (Vec<Finding>, Vec<Finding>) {
@@ -77,7 +80,8 @@ async fn of_cluster(
     let mut findings = installation::apis::judge(&apis.facts);
     let service = installation::apis::service(&apis.facts);
     let candidate = installation::apis::candidate(&apis.facts);
-    let access = access::look(cluster, &apis.listed, service.as_deref(), candidate.as_deref());
+    let services = (service.as_deref(), candidate.as_deref());
+    let access = access::look(cluster, &apis.listed, services, config_maps);
     match timeout_at(until, access).await {
         Ok(access) => findings.extend(access),
         Err(_elapsed) => {
@@ -96,7 +100,7 @@ async fn of_source(
     until: Instant,
 ) -> Result<Vec<Finding>, ConfigError> {
     let subjects = || [Subject::Backend(String::new()), Subject::Rule(None)];
-    let Some(Source { prometheus, policy, rules }) = source else {
+    let Some(Source { prometheus, policy, rules, .. }) = source else {
         let why = "they can only be looked at with the arguments of the server, after `--`; the Job of the manifests does so in the cluster";
         return Ok(subjects().map(|subject| Finding::unchecked(subject, why)).into());
     };

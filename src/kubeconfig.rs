@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::config::{Kubeconfig, KubeconfigError};
 use serde_json::json;
 
-use crate::core::yaml::{self, Key, Node, Value};
+use crate::core::yaml::{self, Key, Node, Place, Value};
 
 /// What a kubeconfig has at least one of.
 const KEYS: [&str; 3] = ["clusters", "contexts", "users"];
@@ -21,6 +21,9 @@ pub enum ReadError {
     /// It cannot be read.
     #[error("{0}")]
     Unreadable(String),
+    /// It is no YAML, and shows no sign of a kubeconfig.
+    #[error("{}this is no YAML: a kubeconfig is expected, with `clusters`, `contexts` and `users`", at(*.0))]
+    NoYaml(Option<Place>),
     /// It is something else.
     #[error("this is no kubeconfig: it has none of `clusters`, `contexts` and `users`")]
     Other,
@@ -38,13 +41,13 @@ pub fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
         Value::Mapping(entries) => entries.iter().any(is_key),
         _ => false,
     };
-    let is_other = match yaml::documents(&text) {
-        Ok(documents) => !documents.iter().any(is_kubeconfig),
+    match yaml::documents(&text) {
+        Ok(documents) if !documents.iter().any(is_kubeconfig) => return Err(ReadError::Other),
         // One that is not well written may still be one.
-        Err(_) => !KEYS.iter().any(|key| text.contains(key)),
-    };
-    if is_other {
-        return Err(ReadError::Other);
+        Err(error) if !KEYS.iter().any(|key| text.contains(key)) => {
+            return Err(ReadError::NoYaml(error.place));
+        }
+        Ok(_) | Err(_) => {}
     }
     // kube reads UTF-16 by pairs of bytes, and panics at half a pair.
     if matches!(bytes.as_slice(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]) && bytes.len() % 2 == 1 {
@@ -59,6 +62,11 @@ pub fn read(path: &Path) -> Result<Kubeconfig, ReadError> {
         }
         _ => ReadError::Malformed(String::new()),
     })
+}
+
+fn at(place: Option<Place>) -> String {
+    place
+        .map_or_else(String::new, |place| format!("line {}, column {}: ", place.line, place.column))
 }
 
 /// The kubeconfig's text: JSON, which is YAML.
@@ -123,12 +131,20 @@ mod tests {
             "- secret",
             "",
             "user: secret",
-            "-----BEGIN CERTIFICATE-----\nsecret: [\n",
-            "\u{0}secret",
         ] {
             let error = read_text(text).unwrap_err();
             assert!(matches!(error, ReadError::Other), "{text}: {error}");
         }
+        for text in ["-----BEGIN CERTIFICATE-----\nsecret: [\n", "\u{0}secret"] {
+            let error = read_text(text).unwrap_err();
+            assert!(matches!(error, ReadError::NoYaml(_)), "{text}: {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let error = read_text("a: b\nsecret: [\n").unwrap_err().to_string();
+        assert!(
+            error.starts_with("line ") && error.contains("a kubeconfig is expected"),
+            "{error}"
+        );
         for text in [
             "users: secret",
             "users: [{name: a, user: secret}]",

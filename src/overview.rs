@@ -168,14 +168,14 @@ impl Gatherer {
         // There may be very many metrics.
         let mut exposed = blocking::run(move || catalog.exposed(MOST_NAMES)).await;
         let (problems, remarks) = (self.discovery.problems(), self.discovery.remarks());
-        let cause = |problems: &[Problem], id| {
-            let problem = problems.iter().find(|problem| problem.rule == Some(id));
+        let cause = |problems: &[Problem], id: &RuleId| {
+            let problem = problems.iter().find(|problem| problem.rule.as_ref() == Some(id));
             problem.map(|problem| problem.cause.clone())
         };
-        let state = |id: RuleId| {
+        let state = |id: &RuleId| {
             if let Some(cause) = cause(&problems, id) {
                 State::Bad("failing", cause)
-            } else if waiting.contains(&id) {
+            } else if waiting.contains(id) {
                 State::Doubtful("waiting", String::new())
             } else if let Some(cause) = cause(&remarks, id) {
                 State::Doubtful("remark", cause)
@@ -190,7 +190,7 @@ impl Gatherer {
                 id: format!("{}, line {}", base.id, base.place.line),
                 series: base.selector.text().to_owned(),
                 backend: backend(&base.options),
-                state: match state(base.id) {
+                state: match state(&base.id) {
                     State::Good(_) if metrics.is_empty() => {
                         State::Doubtful("no metrics", String::new())
                     }
@@ -201,20 +201,19 @@ impl Gatherer {
         });
         let usage = rules.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]).flatten();
         let usage = usage.map(|rule| {
-            let id = rule.id();
             let of =
                 [("pods", rule.container_query.is_some()), ("nodes", rule.node_query.is_some())];
             let of = of.into_iter().filter(|(_, is_covered)| *is_covered);
             RuleRow {
-                id: format!("{id}, line {}", rule.place.line),
+                id: format!("{}, line {}", rule.id, rule.place.line),
                 series: String::new(),
                 backend: backend(&rule.options),
-                state: state(id),
+                state: state(&rule.id),
                 metrics: Shown::first(of.map(|(of, _)| format!("usage of {of}")), MOST_NAMES),
             }
         });
         let broken = rules.broken.iter().map(|problem| RuleRow {
-            id: problem.path.to_string(),
+            id: problem.subject(),
             series: String::new(),
             backend: String::new(),
             state: State::Bad("left out", problem.message.clone()),
@@ -271,5 +270,5 @@ fn rule_names(rules: &RuleSet) -> HashMap<Fingerprint, String> {
         (base.fingerprint, base.id.to_string())
     });
     let usage = rules.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]).flatten();
-    of_metrics.chain(usage.map(|rule| (rule.fingerprint, rule.id().to_string()))).collect()
+    of_metrics.chain(usage.map(|rule| (rule.fingerprint, rule.id.to_string()))).collect()
 }

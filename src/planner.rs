@@ -411,7 +411,7 @@ impl Planner {
     }
 
     /// Logs that a shared query is not sent for a while. A rule has many groups, which fail alike.
-    fn log_pause(&self, rule: RuleId, error: &FetchError, pause: Duration) {
+    fn log_pause(&self, rule: &RuleId, error: &FetchError, pause: Duration) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(untold) = logged.tell((rule, is_timeout(error)), Instant::now()) else { return };
         drop(logged);

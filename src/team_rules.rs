@@ -24,7 +24,7 @@ use crate::{
     core::{
         catalog::{Entry, external::ExternalEntry},
         kinds::GroupResource,
-        rules::{Fingerprint, RuleBase, RuleId, TeamRuleKind},
+        rules::{Fingerprint, RuleBase, RuleEntry, TeamRuleKind},
         team_rules::{
             Counts, Inventory, Key, Names, Outcome, Provides, RefusedRule, Snapshot, Standing,
             TeamRule,
@@ -272,7 +272,7 @@ impl TeamRules {
     }
 
     fn of<'r>(&'r self, rule: &'r RuleBase) -> Option<(&'r Shared, &'r Arc<str>, TeamRuleKind)> {
-        let RuleId::Team(kind) = rule.id else { return None };
+        let RuleEntry::Team(kind) = rule.id.entry else { return None };
         Some((self.0.as_deref()?, rule.object.as_ref()?, kind))
     }
 }

@@ -8,17 +8,18 @@ use crate::{
         budgets::MemoryBudgets,
         rules::{CredentialPolicy, RuleSet},
     },
-    discovery, planner, prometheus, registrations, rules_file,
+    discovery, planner, prometheus, registrations,
+    rules_file::Source,
     server::{certificates, limits::Limits, tls},
     traces,
 };
 
 /// Everything that a server is made from.
 pub struct Settings {
-    /// The compiled rules file.
+    /// The compiled rules of files.
     pub rules: RuleSet,
     /// Where the rules are from, if they can change.
-    pub source: Option<rules_file::Source>,
+    pub source: Option<Source>,
     /// The backend.
     pub prometheus: prometheus::Config,
     /// Which credentials the backends of the rules file may use.

@@ -8,6 +8,7 @@ use std::{
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{ArgAction, Args, ValueEnum};
@@ -17,22 +18,27 @@ use self::{
     output::{Checked, Report},
 };
 use super::flags::{CredentialFlags, UsageError};
-use crate::core::{
-    installation::{self, Finding},
-    lint::{self, Severity},
-    yaml,
+use crate::{
+    core::{
+        installation::{self, Finding},
+        lint::{self, Severity},
+        rules::CredentialPolicy,
+        rules_files::Given,
+        yaml,
+    },
+    rules_file::{ConfigPath, Content},
 };
 
 /// The flags of `check`.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Flags {
-    /// Rules file, or a manifest or Helm values with the rules; - is standard input; repeatable
-    #[arg(short, long, value_name = "FILE", action = ArgAction::Append)]
+    /// Rules file, a folder of rules files, or a manifest or Helm values with the rules; - is standard input; repeatable
+    #[arg(short, long, value_name = "PATH", action = ArgAction::Append)]
     config: Vec<PathBuf>,
 
-    /// More rules files
-    #[arg(value_name = "FILE")]
+    /// More rules files, or folders
+    #[arg(value_name = "PATH")]
     files: Vec<PathBuf>,
 
     /// Output format
@@ -84,13 +90,26 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     let mut checked = Vec::new();
     let mut unreadable = false;
-    let read: Vec<_> = paths.into_iter().map(|path| read(path)).collect();
+    let read: Vec<_> =
+        paths.into_iter().map(|path| (path, (!path.is_dir()).then(|| read(path)))).collect();
     // Rules of teams in the other files are for the server that reads this one.
-    let teams = read.iter().find_map(|(_, text)| lint::team_policy(text.as_ref().ok()?));
-    for (name, text) in read {
+    let texts = read.iter().filter_map(|(_, read)| read.as_ref()?.1.as_ref().ok());
+    let teams = texts.into_iter().find_map(|text| lint::team_policy(text));
+    for (path, read) in read {
+        let Some((name, text)) = read else {
+            match folder(path, flags.verbose, &policy) {
+                Ok(files) => checked.extend(files),
+                Err(error) => {
+                    unreadable = true;
+                    writeln!(io::stderr(), "loadline: {error}").unwrap_or_default();
+                }
+            }
+            continue;
+        };
         match text {
             Ok(text) => {
-                checked.push(Checked::new(name, text, flags.verbose, &policy, teams.as_ref()));
+                let findings = lint::check_with(&text, &policy, teams.as_ref());
+                checked.push(Checked::new(name, text, findings, flags.verbose));
             }
             Err(error) => {
                 unreadable = true;
@@ -129,6 +148,28 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         (false, true) => 1,
         (false, false) => 0,
     }))
+}
+
+/// Checks the files of a folder as the server uses them: together.
+fn folder(path: &Path, tells_all: bool, policy: &CredentialPolicy) -> Result<Vec<Checked>, String> {
+    let Content { files, problem } = ConfigPath::Folder(path.to_owned()).read()?;
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    if files.is_empty() {
+        return Err(format!("{}: the folder has no *.yaml, *.yml or *.json", path.display()));
+    }
+    let mut texts = Vec::new();
+    for Given { name, location, text } in &files {
+        let text = text.as_ref().map_err(|error| format!("{location}: {error}"))?;
+        texts.push((name.clone(), Arc::clone(text)));
+    }
+    let mut findings = lint::check_files(&texts, policy);
+    let checked = files.iter().zip(texts).map(|(file, (name, text))| {
+        let findings = findings.remove(&name).unwrap_or_default();
+        Checked::new(file.location.to_string(), text.to_string(), findings, tells_all)
+    });
+    Ok(checked.collect())
 }
 
 /// A file's name for people, and as much of it as is ever read of a rules file.

@@ -1,7 +1,6 @@
 //! `loadline explain`.
 
 use std::{
-    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -65,8 +64,8 @@ pub(super) struct Flags {
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     context: Option<String>,
 
-    /// Rules file: without a cluster, ask Prometheus itself
-    #[arg(short, long, value_name = "FILE")]
+    /// Rules file, or folder of rules files: without a cluster, ask Prometheus itself
+    #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
 
     /// With --config: file or directory with the manifests of the objects
@@ -180,13 +179,13 @@ impl Files<'_> {
         let Self { config, objects, prometheus, credentials } = *self;
         let mut documents =
             objects.map(files::documents).transpose().map_err(UsageError)?.unwrap_or_default();
-        let text = fs::read_to_string(config)
-            .map_err(|error| UsageError(format!("--config: {}: {error}", config.display())))?;
+        let rules =
+            files::rules(config).map_err(|error| UsageError(format!("--config: {error}")))?;
         let known = objects.map(Manifests::read).transpose();
         let known = known.map_err(|error| UsageError(format!("--objects: {error}")))?;
         documents.extend(manifests.clone());
         let (prometheus, policy) = (prometheus.config()?, credentials.policy()?);
-        Ok(Contents { prometheus, policy, rules: files::rules(&text), known, documents })
+        Ok(Contents { prometheus, policy, rules, known, documents })
     }
 }
 

@@ -7,6 +7,7 @@ mod accepted;
 mod certificates;
 mod memory;
 mod prometheus;
+mod rules;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,6 +21,7 @@ use self::{accepted::AcceptedFlags, certificates::CertificateFlags, memory::Memo
 pub(super) use self::{
     memory::MemoryLimit,
     prometheus::{CredentialFlags, PrometheusFlags},
+    rules::RulesFlags,
 };
 use crate::{
     app::ClusterSettings,
@@ -37,15 +39,8 @@ pub(super) struct UsageError(pub(super) String);
 #[derive(Args, Debug)]
 #[command(args_override_self = true)]
 pub(super) struct Serve {
-    /// The rules file
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-
-    /// Refuse to start when a rule does not compile, instead of serving the others
-    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true",
-        num_args = 0..=1, require_equals = true, value_parser = boolean)]
-    pub(super) strict: bool,
-
+    #[command(flatten)]
+    pub(super) rules: RulesFlags,
     #[command(flatten)]
     pub(super) prometheus: PrometheusFlags,
     #[command(flatten)]

@@ -16,7 +16,7 @@ use crate::{
     cgroup,
     core::{budgets::MemoryBudgets, quantity},
     discovery,
-    rules_file::{RulesFile, Source},
+    rules_file::Source,
     server::limits,
     traces,
 };
@@ -57,9 +57,16 @@ fn tell_ignored(flags: &Serve) {
 }
 
 fn settings(flags: &Serve, limit: MemoryLimit, hangup: &Arc<Notify>) -> anyhow::Result<Settings> {
-    let Some(path) = &flags.config else {
-        return Err(UsageError("--config is required: the rules file".to_owned()).into());
-    };
+    let config_maps = flags.rules.config_maps()?;
+    if flags.rules.config.is_none() && config_maps.is_none() {
+        let text = "--config is required: the rules file, or a folder of rules files";
+        return Err(UsageError(text.to_owned()).into());
+    }
+    let may_have_more = config_maps.is_some();
+    if may_have_more && flags.cluster.standalone {
+        let text = "--config-selector and --standalone exclude each other";
+        return Err(UsageError(text.to_owned()).into());
+    }
     let cluster = cluster(flags)?;
     let is_standalone = flags.cluster.standalone;
     let address = flags.serving.address(is_standalone);
@@ -78,15 +85,15 @@ fn settings(flags: &Serve, limit: MemoryLimit, hangup: &Arc<Notify>) -> anyhow::
     let tls = flags.certificates.options(flags.serving.http2())?;
     let prometheus = flags.prometheus.config()?;
     let traces = traces::Settings::read(variable).map_err(|error| UsageError(error.to_string()))?;
-    let file = RulesFile { path: path.clone(), strict: flags.strict };
-    let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
-    let rules = file.compile(&text, 0)?;
+    let config = flags.rules.config.as_deref();
+    let (rules, source) =
+        Source::read(config, config_maps, flags.rules.strict, Arc::clone(hangup))?;
     let memory = flags.memory.budgets(limit)?;
-    let max_age =
-        flags.discovery.max_age(!rules.custom.is_empty() || !rules.external.is_empty())?;
+    let has_rules = !rules.custom.is_empty() || !rules.external.is_empty() || may_have_more;
+    let max_age = flags.discovery.max_age(has_rules)?;
     Ok(Settings {
         rules,
-        source: Some(Source { file, text, asked: Arc::clone(hangup) }),
+        source: Some(source),
         prometheus,
         credentials: Arc::new(flags.credentials.policy()?),
         cluster,

@@ -45,8 +45,8 @@ pub(super) struct Flags {
     #[arg(short, long = "filename", value_name = "FILE", action = ArgAction::Append, required = true)]
     files: Vec<PathBuf>,
 
-    /// Rules file
-    #[arg(short, long, value_name = "FILE")]
+    /// Rules file, or folder of rules files
+    #[arg(short, long, value_name = "PATH")]
     config: PathBuf,
 
     /// File or directory with the manifests of the objects: kinds, and the workload for its requests and replicas

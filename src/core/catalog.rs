@@ -93,7 +93,7 @@ impl Entry {
     pub fn source(&self) -> Source<'_> {
         let rule = &self.rule.base;
         Source {
-            rule: rule.id,
+            rule: &rule.id,
             fingerprint: rule.fingerprint,
             place: rule.place,
             query: &rule.query,
@@ -264,7 +264,7 @@ impl Catalog {
         let external = External::build(rules, alive, &mut texts);
         let those = |is: fn(Option<&Found>) -> bool| {
             let rules = rules.iter().filter(|rule| is(rule.found.as_deref()));
-            rules.map(|rule| rule.rule.base().id).collect()
+            rules.map(|rule| rule.rule.base().id.clone()).collect()
         };
         Self {
             kinds,
@@ -327,7 +327,8 @@ impl Catalog {
 
     /// The rules that serve metrics.
     pub fn rules(&self) -> HashSet<RuleId> {
-        let custom = self.metrics.values().flatten().map(|metric| metric.provider.rule.base.id);
+        let custom =
+            self.metrics.values().flatten().map(|metric| metric.provider.rule.base.id.clone());
         custom.chain(self.external.rules()).collect()
     }
 

@@ -95,7 +95,7 @@ fn namespace_label(entry: &ExternalEntry) -> Result<Option<&str>, PlanError> {
     if !entry.rule.base.mapping.namespaced() {
         return Ok(None);
     }
-    let missing = || PlanError::NoNamespaceLabel { rule: entry.rule.base.id };
+    let missing = || PlanError::NoNamespaceLabel { rule: entry.rule.base.id.clone() };
     entry.namespace_label.as_deref().map(Some).ok_or_else(missing)
 }
 
@@ -112,7 +112,7 @@ fn render(entry: &ExternalEntry, matchers: &Matchers) -> Result<String, PlanErro
         .base
         .query
         .render(&arguments)
-        .map_err(|source| PlanError::Template { rule: entry.rule.base.id, source })
+        .map_err(|source| PlanError::Template { rule: entry.rule.base.id.clone(), source })
 }
 
 /// Reads every sample of a vector, and makes one value of all where the rule says so.

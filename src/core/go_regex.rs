@@ -19,15 +19,31 @@ const MAX_SIZE: usize = 8 << 20;
 /// What the patterns of people take at most, in bytes.
 const SMALL_SIZE: usize = 128 << 10;
 
-/// What the patterns of one file may take together, in bytes. Small ones are not counted: a file has not so many of them.
+/// The least that a counted pattern is counted with, in bytes.
+const LEAST_SIZE: usize = 8 << 10;
+
+/// What the patterns of files may take together whose writers are not trusted with the memory of the process, in bytes.
+const STRICT_SIZE: usize = 16 << 20;
+
+/// What patterns may take together, in bytes.
 #[derive(Debug)]
 pub struct Budget {
     left: usize,
+    /// Patterns up to this size are not counted.
+    free: usize,
 }
 
 impl Default for Budget {
+    /// That of one file. Small patterns are not counted: a file has not so many of them.
     fn default() -> Self {
-        Self { left: 8 * MAX_SIZE }
+        Self { left: 8 * MAX_SIZE, free: SMALL_SIZE }
+    }
+}
+
+impl Budget {
+    /// That of files whose writers are not trusted with the memory of the process. Every pattern counts.
+    pub fn strict() -> Self {
+        Self { left: STRICT_SIZE, free: 0 }
     }
 }
 
@@ -54,11 +70,15 @@ pub fn compile_within(pattern: &str, budget: &mut Budget) -> Result<Regex, Patte
     }
     let translated = Translator::new(pattern).translate()?;
     // The crate reports only that a pattern exceeds a limit, not its size.
-    let mut size = SMALL_SIZE;
+    let mut size = budget.free.max(LEAST_SIZE);
     loop {
+        if size > budget.free && size > budget.left {
+            let reason = "too large when compiled, with the other patterns".to_owned();
+            return Err(PatternError { column: 1, reason });
+        }
         match RegexBuilder::new(&translated).size_limit(size).build() {
             Ok(regex) => {
-                if size > SMALL_SIZE {
+                if size > budget.free {
                     budget.left = budget.left.saturating_sub(size);
                 }
                 return Ok(regex);

@@ -70,7 +70,7 @@ impl Subject {
             Self::ApiService(name) | Self::Backend(name) | Self::Hpa(name) => name.clone(),
             Self::Access(Who::HpaController) => "hpa-controller".to_owned(),
             Self::Access(Who::Server) => "server".to_owned(),
-            Self::Rule(rule) => rule.map_or_else(String::new, |(id, _)| id.to_string()),
+            Self::Rule(rule) => rule.as_ref().map_or_else(String::new, |(id, _)| id.to_string()),
         }
     }
 }
@@ -158,8 +158,8 @@ impl Finding {
 
     /// The rule that it is about.
     pub fn rule(&self) -> Option<(RuleId, Place)> {
-        match self.subject {
-            Subject::Rule(rule) => rule,
+        match &self.subject {
+            Subject::Rule(rule) => rule.clone(),
             _ => None,
         }
     }

@@ -26,7 +26,11 @@ mod teams;
 mod values;
 mod written;
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use promql_parser::parser::Expr;
 use serde::Serialize;
@@ -38,9 +42,10 @@ use super::{
     kinds::Kinds,
     nesting, promql,
     rules::{
-        self, CredentialPolicy, CustomRule, ExternalRule, Problem, RuleId, RuleSet, TeamPolicy,
+        self, CredentialPolicy, CustomRule, ExternalRule, FileName, Merged, Outcome, Problem,
+        RuleEntry, RuleSet, TeamPolicy,
     },
-    yaml::{Place, Value},
+    yaml::{Place, YamlError},
 };
 
 /// How much a finding matters, the gravest first.
@@ -83,9 +88,9 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The rule; nothing where it is not about one.
-    pub fn rule(&self) -> Option<RuleId> {
-        RuleId::of(&self.path)
+    /// The rule of the file; nothing where it is not about one.
+    pub fn rule(&self) -> Option<RuleEntry> {
+        RuleEntry::of(&self.path)
     }
 }
 
@@ -110,16 +115,13 @@ pub fn check_with(
     beside: Option<&TeamPolicy>,
 ) -> Vec<Finding> {
     let Found { files, problems, team_rules, .. } = embedded::find(text);
-    let refused = |problem: &Problem| {
-        let help = "correct it: a file with such a problem is refused as a whole";
-        error("invalid-file", problem, help)
-    };
-    let mut findings: Vec<_> = problems.into_iter().map(|error| refused(&error.into())).collect();
+    let mut findings: Vec<_> = problems.into_iter().map(unreadable).collect();
     let mut teams = None;
     for carried in files {
         match rules::compile(&carried.rules) {
             Ok(rules) => {
-                check_carried(carried, &rules, Some(policy), &mut findings);
+                let found = check_set(vec![(FileName::Config, carried)], &rules, Some(policy));
+                findings.extend(found.into_iter().map(|(_, finding)| finding));
                 teams = Some(rules.teams);
             }
             Err(problems) => findings.extend(problems.iter().map(refused)),
@@ -132,35 +134,80 @@ pub fn check_with(
     findings
 }
 
-/// [`check`] of a file that is already loaded, without the credentials of its backends: the server reports those itself.
-pub fn check_rules(text: &str, rules: &RuleSet) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Ok(carried) = embedded::one(text) {
-        check_carried(carried, rules, None, &mut findings);
+/// [`check_with`] of files that are used together, in their order. The findings of each are in the order of its text.
+pub fn check_files(
+    files: &[(FileName, Arc<str>)],
+    policy: &CredentialPolicy,
+) -> BTreeMap<FileName, Vec<Finding>> {
+    let mut findings: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut carried = Vec::new();
+    for (file, text) in files {
+        let found = findings.entry(file.clone()).or_default();
+        match embedded::one(text) {
+            Ok(one) => carried.push((file.clone(), one)),
+            Err(errors) => found.extend(errors.into_iter().map(unreadable)),
+        }
     }
-    findings.sort_by_key(|finding| (finding.place, finding.severity));
+    let roots: Vec<_> = carried.iter().map(|(file, one)| (file.clone(), &one.rules)).collect();
+    let Merged { rules, outcomes } = rules::merge(&roots);
+    for (file, outcome) in outcomes {
+        if let Outcome::Refused(problems) = outcome {
+            findings.entry(file.clone()).or_default().extend(problems.iter().map(refused));
+            carried.retain(|(other, _)| *other != file);
+        }
+    }
+    for (file, finding) in check_set(carried, &rules, Some(policy)) {
+        findings.entry(file).or_default().push(finding);
+    }
+    for findings in findings.values_mut() {
+        findings.sort_by_key(|finding| (finding.place, finding.severity));
+    }
     findings
 }
 
-fn check_carried(
-    carried: Carried,
+/// Findings about files that are used together, and their rules, but for what keeps a whole file from being used. Without a policy
+/// nothing is said of the credentials of backends.
+pub(in crate::core) fn check_set(
+    files: Vec<(FileName, Carried)>,
     rules: &RuleSet,
     policy: Option<&CredentialPolicy>,
-    findings: &mut Vec<Finding>,
-) {
-    let help = "correct it: until then the rule is left out";
-    findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
-    let is_blank = matches!(carried.rules.value, Value::Null);
-    // The chart adds rules of its own to those of its values.
-    let may_have_more = carried.values.is_some();
-    if let Some(values) = &carried.values {
-        values::check(values, findings);
+) -> Vec<(FileName, Finding)> {
+    let kinds = Kinds::builtin();
+    let has_several = files.len() > 1;
+    let mut findings = Vec::new();
+    let mut texts = BTreeMap::new();
+    for (file, Carried { rules: root, values }) in files {
+        let written = Written::new(root);
+        let own = rules.of_file(&file);
+        let mut report = Report { written: &written, findings: Vec::new() };
+        match &values {
+            Some(values) => values::check(values, &mut report.findings),
+            // The chart leaves out what is empty.
+            None => resource::check_written(&mut report),
+        }
+        // The chart adds rules of its own to those of its values, and a file of several may hold the backends of the others.
+        let may_have_none = values.is_some() || (has_several && !written.is_empty());
+        check_rules(&own, &kinds, may_have_none, &mut report);
+        let found = std::mem::take(&mut report.findings);
+        findings.extend(found.into_iter().map(|finding| (file.clone(), finding)));
+        texts.insert(file, written);
     }
-    let written = Written::new(carried.rules);
-    let mut report = Report { written: &written, findings: std::mem::take(findings) };
+    findings.extend(conflicts::check(rules, &texts, &kinds));
+    let named: HashSet<_> = texts.values().flat_map(backends::named).collect();
+    for (file, written) in &texts {
+        let mut report = Report { written, findings: Vec::new() };
+        backends::check(rules, &named, policy, &mut report);
+        findings.extend(report.findings.into_iter().map(|finding| (file.clone(), finding)));
+    }
+    findings
+}
+
+fn check_rules(rules: &RuleSet, kinds: &Kinds, may_have_none: bool, report: &mut Report<'_>) {
+    let help = "correct it: until then the rule is left out";
+    report.findings.extend(rules.broken.iter().map(|problem| error("broken-rule", problem, help)));
     let is_empty = rules.count() == 0 && rules.broken.is_empty();
-    if is_empty && !rules.is_empty_on_purpose && !may_have_more {
-        let message = if is_blank {
+    if is_empty && !rules.is_empty_on_purpose && !may_have_none {
+        let message = if report.written.is_empty() {
             "the file is empty or has only comments: it holds neither rules nor manifests"
         } else {
             "the file has no rules, so that nothing is served"
@@ -168,21 +215,25 @@ fn check_carried(
         let help = "write rules, or `rules: []` if none are wanted";
         report.add(Severity::Warning, "no-rules", KeyPath::default(), message, help);
     }
-    let kinds = Kinds::builtin();
     for rule in &rules.custom {
-        check_custom(rule, &kinds, &mut report);
+        check_custom(rule, kinds, report);
     }
     for rule in &rules.external {
-        check_external(rule, &kinds, &mut report);
+        check_external(rule, kinds, report);
     }
     if let Some(resource) = &rules.resource {
-        resource::check(resource, &kinds, &mut report);
+        resource::check(resource, kinds, report);
     }
-    conflicts::check(rules, &kinds, &mut report);
-    if let Some(policy) = policy {
-        backends::check(rules, policy, &mut report);
-    }
-    *findings = report.findings;
+}
+
+/// A text that carries no rules file.
+fn unreadable(error: YamlError) -> Finding {
+    refused(&error.into())
+}
+
+fn refused(problem: &Problem) -> Finding {
+    let help = "correct it: a file with such a problem is refused as a whole";
+    error("invalid-file", problem, help)
 }
 
 fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {
@@ -231,7 +282,7 @@ struct Report<'w> {
 impl Report<'_> {
     fn warning(
         &mut self,
-        rule: RuleId,
+        rule: RuleEntry,
         code: &'static str,
         key: impl Into<KeyPath>,
         message: impl Into<String>,
@@ -242,7 +293,7 @@ impl Report<'_> {
 
     fn info(
         &mut self,
-        rule: RuleId,
+        rule: RuleEntry,
         code: &'static str,
         key: impl Into<KeyPath>,
         message: impl Into<String>,

@@ -247,7 +247,7 @@ fn render(
     names: Names<'_>,
     metric_selector: &Selector,
 ) -> Result<String, PlanError> {
-    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule };
+    let no_namespace_label = || PlanError::NoNamespaceLabel { rule: source.rule.clone() };
     let namespace_label = || source.namespace_label.ok_or_else(no_namespace_label);
     let label = source.label;
     let mut matchers = Matchers::default();
@@ -283,7 +283,7 @@ fn render(
     source
         .query
         .render(&arguments)
-        .map_err(|error| PlanError::Template { rule: source.rule, source: error })
+        .map_err(|error| PlanError::Template { rule: source.rule.clone(), source: error })
 }
 
 #[cfg(test)]

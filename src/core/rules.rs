@@ -10,10 +10,12 @@ mod credentials;
 mod delegate;
 mod external;
 mod fields;
+mod file_name;
 mod fingerprint;
 mod form;
 mod keys;
 mod mapping;
+mod merge;
 mod naming;
 mod options;
 mod problem;
@@ -32,10 +34,12 @@ pub use credentials::{
 };
 pub use delegate::{Apis, CaSource, Delegate, Match};
 use fields::{Fields, Text};
+pub use file_name::{ConfigMapKey, FileName};
 pub use fingerprint::Fingerprint;
 pub(in crate::core) use form::check_header;
-pub(crate) use form::excerpt;
+pub(crate) use form::{excerpt, is_dns_label};
 pub use mapping::{Mapping, ResolvedMapping};
+pub use merge::{Merged, Outcome, merge};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
 use problem::EntryProblems;
@@ -43,7 +47,7 @@ pub use problem::Problem;
 pub use resource::{ResourceRule, ResourceRules};
 pub use rule::{
     Aggregate, ComputeResource, CustomRule, ExternalRule, Fallback, MetricRule, Nan, OnEmpty,
-    RuleBase, RuleId, StaticMetric, TeamRuleKind,
+    RuleBase, RuleEntry, RuleId, StaticMetric, TeamRuleKind,
 };
 pub use schema::schema;
 pub use teams::{TeamPolicy, TeamQuotas};
@@ -56,8 +60,8 @@ use super::{
     yaml::Node,
 };
 
-/// A compiled rules file.
-#[derive(Debug, Default)]
+/// The rules of a file, or of several ones in their order, compiled.
+#[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     /// `rules`: custom.metrics.k8s.io, in the order of the file.
     pub custom: Vec<Arc<CustomRule>>,
@@ -71,7 +75,7 @@ pub struct RuleSet {
     pub delegates: Vec<Arc<Delegate>>,
     /// `teamRules`: what rules of teams may do.
     pub teams: TeamPolicy,
-    /// Rules that were left out because they do not compile.
+    /// Rules that were left out because they do not compile, and entries that another file has, too.
     pub broken: Vec<Problem>,
     /// Whether the file says that there are no rules, as `rules: []` does. One that is empty, or has comments only, may have been
     /// truncated.
@@ -90,6 +94,30 @@ impl RuleSet {
         let usage = self.resource.iter().flat_map(|usage| [&usage.cpu, &usage.memory]);
         self.custom.len() + self.external.len() + usage.flatten().count()
     }
+
+    /// What is of one file. The backends are those of all files.
+    #[must_use]
+    pub fn of_file(&self, file: &FileName) -> Self {
+        let custom = self.custom.iter().filter(|rule| rule.base.id.file == *file);
+        let external = self.external.iter().filter(|rule| rule.base.id.file == *file);
+        let resource = self.resource.as_ref().map(|usage| {
+            let own = |rule: &Option<Arc<ResourceRule>>| {
+                rule.clone().filter(|rule| rule.id.file == *file)
+            };
+            ResourceRules { cpu: own(&usage.cpu), memory: own(&usage.memory), ..*usage }
+        });
+        let broken = self.broken.iter().filter(|problem| problem.file == *file);
+        Self {
+            custom: custom.cloned().collect(),
+            external: external.cloned().collect(),
+            resource,
+            broken: broken.cloned().collect(),
+            backends: self.backends.clone(),
+            delegates: self.delegates.clone(),
+            teams: self.teams.clone(),
+            is_empty_on_purpose: self.is_empty_on_purpose,
+        }
+    }
 }
 
 /// Reads and compiles a rules file, or the one that a text carries (see [`embedded`]). Fails with every problem of the file's
@@ -102,54 +130,30 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
 
 /// [`load`] of a text that has been read as YAML.
 pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
-    let file = form::read(root)?;
-    let backends = backend::compile_all(&file)?;
-    let delegates = delegate::compile_all(&file)?;
-    let mut compiler =
-        Compiler { backends: &backends, patterns: go_regex::Budget::default(), broken: Vec::new() };
-    let custom = (0..).zip(file.items("rules"));
-    let custom = custom.filter_map(|(position, rule)| compiler.custom(position, &rule));
-    let custom = custom.map(Arc::new).collect();
-    let external = (0..).zip(file.items("externalRules"));
-    let external = external.filter_map(|(position, rule)| compiler.external(position, &rule));
-    let external = external.map(Arc::new).collect();
-    let mut broken = compiler.broken;
-    let resource = file.object("resourceRules");
-    let resource = resource.map(|rules| resource::compile(&rules, &backends, &mut broken));
-    let names_rules =
-        ["rules", "externalRules", "resourceRules"].iter().any(|key| file.get(key).is_some());
-    let teams = teams::compile(&file, &backends);
-    let is_said = names_rules || !delegates.is_empty();
-    let mut rules = RuleSet {
-        custom,
-        external,
-        resource,
-        backends,
-        delegates,
-        teams,
-        broken,
-        is_empty_on_purpose: false,
-    };
-    rules.is_empty_on_purpose = is_said && rules.count() == 0 && rules.broken.is_empty();
-    Ok(rules)
+    let Merged { rules, outcomes } = merge(&[(FileName::Config, root)]);
+    match outcomes.into_values().next() {
+        Some(Outcome::Refused(problems)) => Err(problems),
+        Some(Outcome::Read { .. }) | None => Ok(rules),
+    }
 }
 
 /// What the rules of a file have in common while they are compiled.
 struct Compiler<'f> {
+    file: &'f FileName,
     backends: &'f [Arc<Backend>],
-    patterns: go_regex::Budget,
+    patterns: &'f mut go_regex::Budget,
     broken: Vec<Problem>,
 }
 
 impl Compiler<'_> {
     fn custom(&mut self, position: usize, rule: &Fields<'_>) -> Option<CustomRule> {
-        let base = self.base(rule, RuleId::Custom(position), rule.fingerprint("rules"))?;
+        let base = self.base(rule, RuleEntry::Custom(position), rule.fingerprint("rules"))?;
         Some(CustomRule { is_sorted: is_sorted(&base.query), base })
     }
 
     fn external(&mut self, position: usize, rule: &Fields<'_>) -> Option<ExternalRule> {
         let base =
-            self.base(rule, RuleId::External(position), rule.fingerprint("externalRules"))?;
+            self.base(rule, RuleEntry::External(position), rule.fingerprint("externalRules"))?;
         let aggregate = match rule.text("aggregate").value.as_str() {
             "sum" => Aggregate::Sum,
             "max" => Aggregate::Max,
@@ -163,13 +167,13 @@ impl Compiler<'_> {
     fn base(
         &mut self,
         rule: &Fields<'_>,
-        id: RuleId,
+        entry: RuleEntry,
         fingerprint: Fingerprint,
     ) -> Option<RuleBase> {
-        let Self { backends, patterns, broken } = self;
-        let is_external = matches!(id, RuleId::External(_));
+        let Self { file, backends, patterns, broken } = self;
+        let is_external = matches!(entry, RuleEntry::External(_));
         let before = broken.len();
-        let mut problems = EntryProblems::new(id, broken);
+        let mut problems = EntryProblems::new(entry, broken);
         let selector = selector(&rule.text("seriesQuery"), &mut problems);
         let namer = Namer::compile(rule, patterns, &mut problems);
         let mapping = Mapping::compile(rule, &mut problems);
@@ -201,7 +205,7 @@ impl Compiler<'_> {
         let own_window = own_window.and_then(|window| i64::try_from(window.as_secs()).ok());
         Some(RuleBase {
             window_seconds: own_window.or_else(|| window_seconds(&query)),
-            id,
+            id: RuleId { file: file.clone(), entry },
             place: rule.place,
             fingerprint: options.fingerprint_with(fingerprint),
             selector: selector?,

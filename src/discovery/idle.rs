@@ -132,7 +132,7 @@ impl Discovery {
         let claims = contests.iter().flat_map(|contest| &contest.claims);
         let contesting: HashSet<_> = claims.map(|claim| claim.rule).collect();
         let taken = taken(contests, alive);
-        let id = |rule: usize| self.rules.get(rule).map(|state| state.rule().id);
+        let id = |rule: usize| self.rules.get(rule).map(|state| state.rule().id.clone());
         let by: HashMap<_, _> = taken
             .into_iter()
             .filter_map(|(rule, (metric, winner))| Some((rule, (metric, winner, id(winner.rule)?))))
@@ -148,7 +148,7 @@ impl Discovery {
             let cause = match (first.or(found.unnamed.as_ref()), taken) {
                 _ if gives => None,
                 (Some(_), Some((metric, _, by))) => {
-                    Some(Cause::Taken { metric: (*metric).to_owned(), by: *by })
+                    Some(Cause::Taken { metric: (*metric).to_owned(), by: by.clone() })
                 }
                 (Some(_), None) if contesting.contains(&index) => None,
                 (Some(series), None) => Some(unclaimed(state, series)),

@@ -21,7 +21,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(rule) = self.rule {
+        if let Some(rule) = &self.rule {
             write!(f, "{rule}: ")?;
         }
         f.write_str(&self.cause)

@@ -135,7 +135,7 @@ impl Discovery {
             let Some(state) = self.rules.get_mut(*index) else {
                 continue;
             };
-            let rule = state.rule().id;
+            let rule = state.rule().id.clone();
             match &error {
                 None => {
                     if state.error.take().is_some() {
@@ -158,7 +158,7 @@ impl Discovery {
         for (index, state) in (0..).zip(&mut self.rules) {
             let confirmed = confirmed.remove(&index).unwrap_or_default();
             if let Some(doubt) = state.confirm(confirmed) {
-                failures.entry(doubt.to_string()).or_default().push(state.rule().id);
+                failures.entry(doubt.to_string()).or_default().push(state.rule().id.clone());
             }
         }
         for (error, rules) in failures {

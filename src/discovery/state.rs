@@ -188,7 +188,7 @@ impl RuleState {
         alive.extend(self.alive.intersection(&unconfirmed).cloned());
         self.alive = alive;
         let public = doubt.as_ref().map(Doubt::public);
-        let rule = self.rule().id;
+        let rule = &self.rule().id;
         if public.is_none() && self.doubt.is_some() {
             tracing::info!(%rule, "live series can be distinguished from ended ones again");
         }
@@ -206,18 +206,18 @@ impl RuleState {
     pub(super) fn remarks(&self) -> impl Iterator<Item = Problem> {
         let left_out = (self.left_out > 0).then(|| too_many(self.left_out));
         let remarks = self.idle.cause().into_iter().chain(left_out);
-        remarks.map(|remark| Problem::new(Some(self.rule().id), remark))
+        remarks.map(|remark| Problem::new(Some(self.rule().id.clone()), remark))
     }
 
     /// What failed the last time.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
-        let rule = Some(self.rule().id);
-        let error = self.error.map(|error| Problem::new(rule, error));
+        let rule = || Some(self.rule().id.clone());
+        let error = self.error.map(|error| Problem::new(rule(), error));
         // Each cause is reported once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
         let doubt =
             doubt.map(|doubt| format!("cannot distinguish live series from ended ones: {doubt}"));
-        let doubt = doubt.map(|cause| Problem::new(rule, cause));
+        let doubt = doubt.map(|cause| Problem::new(rule(), cause));
         error.into_iter().chain(doubt)
     }
 }

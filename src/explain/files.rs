@@ -22,13 +22,14 @@ use crate::{
             workload::{Documents, OwnedPod, Workload},
         },
         kinds::Kinds,
-        rules::{self, CredentialPolicy, RuleSet},
+        rules::CredentialPolicy,
+        rules_files::{Given, RulesFiles, Update},
         selector::Selector,
     },
     kubernetes::KindsSource,
     objects::{Manifests, Objects},
     prometheus::{Config, ConfigError},
-    rules_file::Rules,
+    rules_file::{ConfigPath, Content, Rules},
 };
 
 /// What a process that explains works with, until it ends.
@@ -67,11 +68,18 @@ impl Standalone {
     }
 }
 
-/// Compiles a rules file. Of one that is refused whole, every rule is a broken one.
-pub fn rules(text: &str) -> Rules {
-    let compiled = rules::load(text);
-    let refused = |problems| RuleSet { broken: problems, ..RuleSet::default() };
-    Rules::new(compiled.unwrap_or_else(refused), text)
+/// Compiles a rules file, or those of a folder. Of one that is refused whole, every rule is a broken one.
+///
+/// # Errors
+///
+/// The folder, or the only file, cannot be read.
+pub fn rules(path: &Path) -> Result<Rules, String> {
+    let Content { files, .. } = ConfigPath::new(path).read()?;
+    if let [Given { location, text: Err(why), .. }] = files.as_slice() {
+        return Err(format!("{location}: {why}"));
+    }
+    let Update { files, rules, .. } = RulesFiles::new(false).update(files);
+    Ok(Rules::new(rules.unwrap_or_default(), &files))
 }
 
 impl Environment for Standalone {

@@ -233,8 +233,8 @@ pub(super) fn objects_of(facts: &Facts) -> plan::Objects {
 
 fn served(entry: &Entries, asked: &Asked) -> Served {
     let rule = entry.rule();
-    let RuleBase { id, place, .. } = *rule.base();
-    let object = rule.base().object.clone();
+    let RuleBase { id, place, object, .. } = rule.base();
+    let (id, place, object) = (id.clone(), *place, object.clone());
     let series = entry.series().to_owned();
     match entry {
         Entries::Custom(entry) => {

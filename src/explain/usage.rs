@@ -131,7 +131,7 @@ impl Explainer {
         let query = plan.as_ref().map(|plan| plan.query.to_string()).unwrap_or_default();
         let series = usage::series(&query);
         facts.served = Some(Served {
-            rule: source.rule,
+            rule: source.rule.clone(),
             object: None,
             place: source.place,
             query_key: "containerQuery",

@@ -170,6 +170,7 @@ fn note(change: &Change) -> String {
 mod tests {
     use super::*;
     use crate::core::explain::Api;
+    use crate::core::rules::RuleEntry;
 
     #[test]
     fn the_same_episode_is_told_in_the_same_words_and_another_in_others() {
@@ -183,7 +184,7 @@ mod tests {
         let begin = What::Begin { milli: 2_500, after: Duration::from_secs(180) };
         let at = |since: &str, what| {
             let since = since.parse().unwrap();
-            note(&Change { rule: RuleId::External(0), topic: topic.clone(), since, what })
+            note(&Change { rule: RuleEntry::External(0).into(), topic: topic.clone(), since, what })
         };
         let first = at("2026-11-29T10:00:01Z", begin);
         assert_eq!(

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use crate::{
-    core::{repeats::Repeats, rules::RuleId},
+    core::{repeats::Repeats, rules::RuleEntry},
     delegates::{DelegateError, Why},
     reads::ReadError,
     records::Records,
@@ -112,7 +112,7 @@ impl From<ReadError> for ApiError {
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
             ReadError::OverQuota(_) => Reason::TooManyRequests,
             // As metrics-server does, whose API this is.
-            ReadError::Fetch { rule, .. } if matches!(rule.id, RuleId::Resource(_)) => {
+            ReadError::Fetch { rule, .. } if matches!(rule.id.entry, RuleEntry::Resource(_)) => {
                 Reason::ServiceUnavailable
             }
             ReadError::BadSelector(_) => Reason::BadRequest,

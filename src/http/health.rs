@@ -82,6 +82,10 @@ impl Health {
             let missing = "kube-system/extension-apiserver-authentication has not been read yet";
             checks.push(check("authentication", (!*trust.borrow()).then_some(missing)));
         }
+        if let Some(are_known) = self.rules.are_config_maps_known() {
+            let missing = "the ConfigMaps with rules have not been read yet";
+            checks.push(check("config-maps", (!are_known).then_some(missing)));
+        }
         let missing = "the first discovery has not been tried yet";
         checks.push(check("discovery", (!self.discovery.tried()).then_some(missing)));
         if matches!(probe, Probe::Ready) {

@@ -1,5 +1,7 @@
 //! Who may do what.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,12 +16,13 @@ use crate::{
 };
 
 /// Reviews the rights of the controller of autoscalers on these metrics, and those of the server behind its Service; `candidate` is
-/// the one that may be its Service where that is not known.
+/// the one that may be its Service where that is not known. `config_maps` are the namespaces of ConfigMaps with rules, if the server
+/// reads such; where it is empty, its own.
 pub(super) async fn look(
     cluster: &Cluster,
     listed: &[Inquiry],
-    service: Option<&str>,
-    candidate: Option<&str>,
+    (service, candidate): (Option<&str>, Option<&str>),
+    config_maps: Option<&BTreeSet<Arc<str>>>,
 ) -> Vec<Finding> {
     let mut reviews = Vec::new();
     for inquiry in listed {
@@ -28,7 +31,7 @@ pub(super) async fn look(
     }
     let mut findings = Vec::new();
     findings.extend(access::controller(&CONTROLLER.to_string(), &reviews));
-    findings.extend(server(cluster, service, candidate).await);
+    findings.extend(server(cluster, (service, candidate), config_maps).await);
     findings
 }
 
@@ -39,7 +42,11 @@ fn called(inquiry: &Inquiry) -> String {
     }
 }
 
-async fn server(cluster: &Cluster, service: Option<&str>, candidate: Option<&str>) -> Vec<Finding> {
+async fn server(
+    cluster: &Cluster,
+    (service, candidate): (Option<&str>, Option<&str>),
+    config_maps: Option<&BTreeSet<Arc<str>>>,
+) -> Vec<Finding> {
     let unknown = |why: &str| {
         let message = format!("the rights of the server are not known: {why}");
         vec![Finding::unchecked(Subject::Access(Who::Server), message)]
@@ -56,9 +63,13 @@ async fn server(cluster: &Cluster, service: Option<&str>, candidate: Option<&str
     };
     let account = ServiceAccount { namespace, name: &account };
     let mut reviews = Vec::new();
-    for right in RIGHTS {
-        let reviewed = cluster.may(account, &attributes(right)).await;
-        reviews.push((*right, reviewed.map_err(|unread| unread.to_string())));
+    let own = BTreeSet::from([Arc::from(namespace)]);
+    let config_maps = config_maps.map(|chosen| if chosen.is_empty() { &own } else { chosen });
+    let of_config_maps =
+        config_maps.into_iter().flatten().flat_map(|namespace| access::of_config_maps(namespace));
+    for right in RIGHTS.iter().cloned().chain(of_config_maps) {
+        let reviewed = cluster.may(account, &attributes(&right)).await;
+        reviews.push((right, reviewed.map_err(|unread| unread.to_string())));
     }
     access::server(&account.to_string(), &reviews)
 }
@@ -92,7 +103,6 @@ async fn account(cluster: &Cluster, namespace: &str, name: &str) -> Result<Strin
 }
 
 fn attributes(right: &Right) -> Value {
-    let Right { verb, group, resource, object, .. } = right;
-    let (namespace, name) = object.unwrap_or_default();
+    let Right { verb, group, resource, namespace, name, .. } = right;
     json!({"verb": verb, "group": group, "resource": resource, "namespace": namespace, "name": name})
 }

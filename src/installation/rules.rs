@@ -22,7 +22,7 @@ use crate::{
         plan::{self, Key, Source},
         quantity,
         resource::UsageRules,
-        rules::{MetricRule, QueryOptions, RuleBase, RuleId},
+        rules::{MetricRule, QueryOptions, RuleBase, RuleEntry, RuleId},
         samples::{Sample, Vector},
     },
     discovery::LOOKBACK,
@@ -74,7 +74,7 @@ pub(super) async fn look(explainer: &Explainer, deadline: Deadline) -> Vec<Findi
 /// Why rules could not be discovered.
 fn problems(explainer: &Explainer) -> HashMap<Option<RuleId>, String> {
     let problems = explainer.discovery.problems();
-    problems.iter().map(|problem| (problem.rule, problem.cause.clone())).collect()
+    problems.iter().map(|problem| (problem.rule.clone(), problem.cause.clone())).collect()
 }
 
 /// The metrics of a rule, by name.
@@ -91,14 +91,14 @@ fn given(catalog: &Catalog) -> HashMap<RuleId, Given> {
     let mut all: HashMap<RuleId, Given> = HashMap::new();
     for listed in catalog.list() {
         let Some(entry) = catalog.get(&listed.kind.resource, listed.metric) else { continue };
-        let given = all.entry(entry.rule.base.id).or_default();
+        let given = all.entry(entry.rule.base.id.clone()).or_default();
         if entry.kind.namespaced || !given.contains_key(listed.metric) {
             given.insert(listed.metric.to_owned(), Metric::Custom(Box::new(entry)));
         }
     }
     for name in catalog.external().names() {
         let Some(entry) = catalog.external().get(name) else { continue };
-        let given = all.entry(entry.rule.base.id).or_default();
+        let given = all.entry(entry.rule.base.id.clone()).or_default();
         given.insert(name.to_owned(), Metric::External(entry));
     }
     all
@@ -116,7 +116,8 @@ impl Look<'_> {
     async fn rule(&self, rule: &MetricRule) -> RuleFacts {
         let base = rule.base();
         let serves = if self.catalog.undiscovered().contains(&base.id) {
-            let why = self.problems.get(&Some(base.id)).or_else(|| self.problems.get(&None));
+            let why =
+                self.problems.get(&Some(base.id.clone())).or_else(|| self.problems.get(&None));
             let why = why.map_or("it has not been discovered", String::as_str);
             Serves::Unknown(why.to_owned())
         } else if let Some(given) = self.given.get(&base.id) {
@@ -128,7 +129,7 @@ impl Look<'_> {
         } else {
             Serves::None(self.series(base).await)
         };
-        RuleFacts { id: base.id, place: base.place, serves }
+        RuleFacts { id: base.id.clone(), place: base.place, serves }
     }
 
     /// The backend of a rule, asked about no namespace.
@@ -201,7 +202,7 @@ impl Look<'_> {
         };
         let metric = recent.iter().find_map(|series| rule.namer.metric_name(series));
         let Some(metric) = metric else { return Ok(Series::Unnamed(excerpt(first, SAID))) };
-        let is_external = matches!(rule.id, RuleId::External(_));
+        let is_external = matches!(rule.id.entry, RuleEntry::External(_));
         let is_taken = if is_external {
             self.catalog.external().get(&metric).is_some()
         } else {
@@ -222,7 +223,7 @@ impl Look<'_> {
                 let metric = format!("{what}/{name}");
                 let examples = vec![Example { metric, value: self.value(source).await }];
                 let serves = Serves::Metrics { count: 1, examples };
-                facts.push(RuleFacts { id: source.rule, place: source.place, serves });
+                facts.push(RuleFacts { id: source.rule.clone(), place: source.place, serves });
             }
         }
         facts

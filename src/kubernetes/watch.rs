@@ -22,6 +22,7 @@ use crate::{
     core::{
         excerpt::{SAID, excerpt},
         kinds::Kind,
+        selector::Selector,
     },
     jitter,
 };
@@ -62,7 +63,7 @@ pub enum Event<T> {
     Synced,
     /// An object was made or changed.
     Applied(T),
-    /// An object was deleted, or does not match the field selector any more.
+    /// An object was deleted, or does not match the selectors any more.
     Deleted(T),
 }
 
@@ -135,6 +136,7 @@ pub struct Watch<T> {
     request: Request,
     is_partial: bool,
     fields: Option<String>,
+    labels: Option<String>,
     /// The resource version that has been seen; nothing where everything has to be listed.
     seen: Option<String>,
     pauses: Pauses,
@@ -156,6 +158,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
             request: Request::new(path),
             is_partial: false,
             fields: None,
+            labels: None,
             seen: None,
             pauses: Pauses::default(),
             objects: PhantomData,
@@ -171,6 +174,12 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
     pub fn one(client: Client, kind: &Kind, namespace: &str, name: &str) -> Self {
         let fields = Some(format!("metadata.name={name}"));
         Self { fields, ..Self::new(client, path(kind, Some(namespace))) }
+    }
+
+    /// Watches the objects of a kind in a namespace whose labels a selector selects.
+    pub fn selected(client: Client, kind: &Kind, namespace: &str, labels: &Selector) -> Self {
+        let labels = Some(labels.to_string());
+        Self { labels, ..Self::new(client, path(kind, Some(namespace))) }
     }
 
     /// How long to pause before the watch is followed again. A refusal lasts for `refused` at least, the time that somebody
@@ -209,6 +218,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
         take(Event::Listing);
         let mut parameters = ListParams::default().limit(PAGE);
         parameters.field_selector.clone_from(&self.fields);
+        parameters.label_selector.clone_from(&self.labels);
         let mut pages = Pages::default();
         let end = Instant::now() + WHOLE_LIST;
         loop {
@@ -244,6 +254,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
     ) -> Result<impl Stream<Item = kube::Result<WatchEvent<T>>> + use<T>, Broken> {
         let parameters = WatchParams {
             field_selector: self.fields.clone(),
+            label_selector: self.labels.clone(),
             timeout: Some(WATCH_SECONDS),
             ..WatchParams::default()
         };

@@ -9,11 +9,19 @@ use prometheus_client::{
 };
 
 use super::{Metrics, level};
-use crate::core::{oddity::Oddity, rules::RuleId};
+use crate::core::{
+    oddity::Oddity,
+    rules::{FileName, RuleId},
+};
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct GroupLabels {
     group: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FileLabels {
+    file: FileName,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -33,6 +41,12 @@ impl CauseLabels {
     }
 }
 
+impl EncodeLabelValue for FileName {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{self}")
+    }
+}
+
 impl EncodeLabelValue for RuleId {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         write!(encoder, "{self}")
@@ -42,6 +56,7 @@ impl EncodeLabelValue for RuleId {
 pub(super) struct Rules {
     reload_successful: Gauge,
     reload_success_time: Gauge,
+    files: Family<FileLabels, Gauge>,
     used: Family<GroupLabels, Gauge>,
     left_out: Gauge,
     discovered: Family<RuleLabels, Gauge>,
@@ -60,6 +75,7 @@ impl Rules {
         let metrics = Self {
             reload_successful: Gauge::default(),
             reload_success_time: Gauge::default(),
+            files: Family::default(),
             used: Family::default(),
             left_out: Gauge::default(),
             discovered: Family::default(),
@@ -74,7 +90,7 @@ impl Rules {
         };
         registry.register(
             "loadline_config_last_reload_successful",
-            "Whether the rules file is in use as it is now",
+            "Whether all rules files are in use as they are now",
             metrics.reload_successful.clone(),
         );
         registry.register(
@@ -82,10 +98,15 @@ impl Rules {
             "When the rules in use were read",
             metrics.reload_success_time.clone(),
         );
+        registry.register(
+            "loadline_config_file_last_reload_successful",
+            "Whether a rules file of several is in use as it is now",
+            metrics.files.clone(),
+        );
         registry.register("loadline_rules", "Rules in use by API group", metrics.used.clone());
         registry.register(
             "loadline_rules_left_out",
-            "Rules of the file that are not used because they do not compile",
+            "Rules that are not used because they do not compile, and entries that another file has, too",
             metrics.left_out.clone(),
         );
         registry.register(
@@ -138,11 +159,20 @@ impl Rules {
 }
 
 impl Metrics {
-    /// The rules file was read, and is in use or not.
+    /// The rules files were read, and all of them are in use or not.
     pub fn reloaded(&self, successful: bool) {
         self.rules.reload_successful.set(successful.into());
         if successful {
             self.rules.reload_success_time.set(jiff::Timestamp::now().as_second());
+        }
+    }
+
+    /// Whether each of several rules files is in use as it is now. Others are forgotten.
+    pub fn rules_files<'f>(&self, files: impl Iterator<Item = (&'f FileName, bool)>) {
+        self.rules.files.clear();
+        for (file, is_current) in files.filter(|(file, _)| **file != FileName::Config) {
+            let labels = FileLabels { file: file.clone() };
+            self.rules.files.get_or_create(&labels).set(is_current.into());
         }
     }
 
@@ -157,13 +187,13 @@ impl Metrics {
     }
 
     /// There is no such rule any more.
-    pub fn forget_rule(&self, rule: RuleId) {
-        let labels = RuleLabels { rule };
+    pub fn forget_rule(&self, rule: &RuleId) {
+        let labels = RuleLabels { rule: rule.clone() };
         self.rules.discovered.remove(&labels);
         self.rules.series_names.remove(&labels);
         self.rules.metrics_left_out.remove(&labels);
         for cause in Oddity::ALL {
-            let labels = CauseLabels::of(rule, cause);
+            let labels = CauseLabels::of(rule.clone(), cause);
             self.rules.odd_reads.remove(&labels);
             self.rules.empty_reads.remove(&labels);
         }
@@ -171,8 +201,8 @@ impl Metrics {
     }
 
     /// The rule has no fallback any more.
-    pub fn forget_fallbacks(&self, rule: RuleId) {
-        let labels = RuleLabels { rule };
+    pub fn forget_fallbacks(&self, rule: &RuleId) {
+        let labels = RuleLabels { rule: rule.clone() };
         self.rules.fallback_reads.remove(&labels);
         self.rules.fallbacks_in_use.remove(&labels);
     }

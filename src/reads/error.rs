@@ -163,15 +163,15 @@ pub struct RuleName {
     object: Option<Arc<str>>,
 }
 
-impl From<RuleId> for RuleName {
-    fn from(id: RuleId) -> Self {
-        Self { id, object: None }
+impl From<&RuleId> for RuleName {
+    fn from(id: &RuleId) -> Self {
+        Self { id: id.clone(), object: None }
     }
 }
 
 impl From<&RuleBase> for RuleName {
     fn from(rule: &RuleBase) -> Self {
-        Self { id: rule.id, object: rule.object.clone() }
+        Self { id: rule.id.clone(), object: rule.object.clone() }
     }
 }
 

@@ -22,7 +22,7 @@ const MAX_LOGGED: usize = 10_000;
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     /// The rule.
-    rule: RuleId,
+    rule: &'a RuleId,
     fingerprint: Fingerprint,
     place: Place,
     /// The label that names the objects; empty where there are none.
@@ -39,8 +39,8 @@ impl<'a> Subject<'a> {
     }
 
     /// The query for an external metric.
-    pub(super) fn external(rule: &RuleBase, metric: &'a str) -> Self {
-        Self { rule: rule.id, fingerprint: rule.fingerprint, place: rule.place, label: "", metric }
+    pub(super) fn external(rule: &'a RuleBase, metric: &'a str) -> Self {
+        Self { rule: &rule.id, fingerprint: rule.fingerprint, place: rule.place, label: "", metric }
     }
 }
 
@@ -60,7 +60,7 @@ impl Recorder {
     pub(super) fn record(&self, subject: Subject<'_>, odd: &Oddities, nothing: Option<Oddity>) {
         let Subject { rule, place, label, metric, .. } = subject;
         for (oddity, example) in odd.iter() {
-            self.metrics.odd_read(rule, oddity);
+            self.metrics.odd_read(rule.clone(), oddity);
             if nothing != Some(oddity) && self.is_first(subject, oddity, false) {
                 let (cause, says) = (oddity.code(), oddity.says());
                 let example = Some(example).filter(|example| !example.is_empty());
@@ -68,7 +68,7 @@ impl Recorder {
             }
         }
         let Some(cause) = nothing else { return };
-        self.metrics.empty_read(rule, cause);
+        self.metrics.empty_read(rule.clone(), cause);
         if self.is_first(subject, cause, true) {
             let example = odd.example(cause).filter(|example| !example.is_empty());
             let (cause, explains) = (cause.code(), cause.explains(label));

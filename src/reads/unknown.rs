@@ -7,7 +7,7 @@ use crate::{
         explain::command::ExplainBy,
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
-        rules::RuleId,
+        rules::{RuleEntry, RuleId},
     },
     discovery::Problem,
 };
@@ -25,7 +25,9 @@ pub(super) fn unknown(
     if catalog.kinds().is_empty() {
         return ReadError::NotDiscovered { cause: "the cluster's kinds are not known".to_owned() };
     }
-    if let Some(error) = waiting(catalog, problems, |rule| matches!(rule, RuleId::Custom(_))) {
+    if let Some(error) =
+        waiting(catalog, problems, |rule| matches!(rule.entry, RuleEntry::Custom(_)))
+    {
         return error;
     }
     let GroupResource { group, resource } = &path.resource;
@@ -67,7 +69,7 @@ pub(super) fn unknown_external(
     request: &ExternalRequest,
 ) -> ReadError {
     let metric = &request.path.metric;
-    let waiting = waiting(catalog, problems, |rule| matches!(rule, RuleId::External(_)));
+    let waiting = waiting(catalog, problems, |rule| matches!(rule.entry, RuleEntry::External(_)));
     waiting.unwrap_or_else(|| ReadError::UnknownMetric {
         metric: metric.clone(),
         of: String::new(),
@@ -83,13 +85,15 @@ fn waiting(
     problems: &[Problem],
     is_of_api: impl Fn(&RuleId) -> bool,
 ) -> Option<ReadError> {
-    let rules: Vec<_> = catalog.undiscovered().iter().copied().filter(is_of_api).collect();
+    let rules: Vec<_> =
+        catalog.undiscovered().iter().filter(|rule| is_of_api(rule)).cloned().collect();
     let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
     let mut cause = format!("waiting for {}", RuleId::list(named));
     if !rest.is_empty() {
         cause.push_str(&format!(" and {} more", rest.len()));
     }
-    let is_of_these = |problem: &&Problem| problem.rule.is_some_and(|rule| rules.contains(&rule));
+    let is_of_these =
+        |problem: &&Problem| problem.rule.as_ref().is_some_and(|rule| rules.contains(rule));
     if let Some(problem) = problems.iter().find(is_of_these) {
         cause.push_str(&format!(": {}", problem.cause));
     }
@@ -179,8 +183,8 @@ externalRules:
         let problem = |rule, cause: &str| Problem { rule, cause: cause.to_owned() };
         let problems = [
             problem(None, "of all"),
-            problem(Some(RuleId::External(0)), "of the other API"),
-            problem(Some(RuleId::Custom(0)), "own"),
+            problem(Some(RuleEntry::External(0).into()), "of the other API"),
+            problem(Some(RuleEntry::Custom(0).into()), "own"),
         ];
         let request = request("namespaces/n/pods/p/requests", "");
         let waiting = |error| match error {

@@ -308,6 +308,23 @@ async fn what_is_wrong_with_registrations_and_rights_is_found() {
     stage.check().await.is(0, &[warning, warning]);
     let server = stage.server(&stage.rules);
     stage.found(&["--strict"], &server).await.is(1, &[warning, warning]);
+
+    // Rules in ConfigMaps need rights of their own.
+    delegation.access(|spec| {
+        let attributes = &spec["resourceAttributes"];
+        let is_refused =
+            attributes["resource"] == "configmaps" && attributes["namespace"] == "shop";
+        json!({"allowed": spec["user"] != ACCOUNT || !is_refused})
+    });
+    stage.found(&[], &server).await.is(0, &[]);
+    let flags = ["--config-selector=a=b", "--config-namespaces=shop,bank"].map(str::to_owned);
+    let found = stage.found(&[], &[server, flags.to_vec()].concat()).await;
+    let refused = ["access/server", "error", "server-not-authorized"];
+    found.is(1, &[refused, refused]);
+    assert!(
+        found.message("access/server").contains("may not list configmaps in shop"),
+        "{found:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

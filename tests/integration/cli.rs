@@ -104,7 +104,9 @@ async fn what_keeps_a_server_from_starting() {
     let run = async |arguments: &[&str]| run(&[&serve[..], arguments].concat()).await;
 
     refused(&run(&["--config=/nowhere/rules.yaml"]).await, 1, &["/nowhere/rules.yaml"], 1);
-    refused(&run(&["--config=/"]).await, 1, &["--config"], 1);
+    let empty = tempfile::tempdir().unwrap();
+    let empty = format!("--config={}", empty.path().display());
+    refused(&run(&[&empty]).await, 1, &["--config", "has no *.yaml"], 1);
 
     let (folder, bad) = rules_file("rules:\n- seriesQuery: up\n  metricQuery: x\n  name: 3\n");
     let place = |at: &str| format!("{}:{at}", folder.path().join("rules.yaml").display());

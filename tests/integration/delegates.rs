@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loadline::{
-    core::rules::CredentialPolicy,
-    rules_file::{RulesFile, Source},
-};
+use loadline::{core::rules::CredentialPolicy, rules_file::Source};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -580,9 +577,8 @@ async fn a_change_of_the_file_adds_and_removes_delegates() {
     let path = folder.path().join("rules.yaml");
     fs::write(&path, &with).unwrap();
     let asked = Arc::new(Notify::new());
-    let file = RulesFile { path: path.clone(), strict: true };
-    let source = Source { file, text: with.clone(), asked: Arc::clone(&asked) };
-    launch.source = Some(source);
+    let read = Source::read(Some(&path), None, true, Arc::clone(&asked));
+    launch.source = Some(read.unwrap());
     let app = launch.start().await;
     let until_status = async |status: u16| {
         until("the change is in use", async || {

@@ -91,6 +91,8 @@ mod reload;
 #[cfg(test)]
 mod resource_metrics;
 #[cfg(test)]
+mod rules_files;
+#[cfg(test)]
 mod secrecy;
 #[cfg(test)]
 mod sharing;

@@ -3,12 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
-use loadline::registrations::Service;
+use loadline::{registrations::Service, rules_file::Source};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     manifests::monitoring::{
@@ -44,6 +46,7 @@ delegates:
 struct Stage {
     _cluster: Kubernetes,
     _backend: Backend,
+    _folder: TempDir,
     app: App,
 }
 
@@ -68,13 +71,17 @@ impl Stage {
             Answer::Data(pods(&[("p", "1"), ("p", "2")]))
         };
         let backend = Backend::start(knows(&["good", "bad"], query)).await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
+        let read = Source::read(Some(folder.path()), None, false, Arc::default());
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
+        launch.source = Some(read.unwrap());
         launch.guarded = true;
         let (namespace, name) = ("monitoring".to_owned(), "loadline".to_owned());
         launch.service = Some(Service { namespace, name });
         launch.planning.life.ttl = Duration::from_secs(600);
         let app = launch.start().await;
-        let stage = Self { _cluster: cluster, _backend: backend, app };
+        let stage = Self { _cluster: cluster, _backend: backend, _folder: folder, app };
         let read = async |path: &str| stage.get("reader", &custom(path)).await.status;
         assert_eq!(read("namespaces/n/pods/*/good").await, 200);
         assert_eq!(read("namespaces/n/pods/*/bad").await, 500);
@@ -89,6 +96,11 @@ impl Stage {
         until("the watch is refused", async || {
             let unsynced = r#"loadline_watch_restarts_total{resource="pods"} 1"#;
             stage.metrics().await.contains(unsynced).then_some(())
+        })
+        .await;
+        until("the files are told of", async || {
+            let files = "loadline_config_file_last_reload_successful{";
+            stage.metrics().await.contains(files).then_some(())
         })
         .await;
         until("the registrations are read", async || {

@@ -2,10 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use loadline::{
-    core::rules::RuleId,
-    rules_file::{RulesFile, Source},
-};
+use loadline::{core::rules::RuleEntry, rules_file::Source};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -57,8 +54,8 @@ impl Stage {
         let asked = Arc::new(Notify::new());
         let mut launch = Launch::new(rules, &backend.url);
         launch.planning.life.ttl = Duration::from_secs(600);
-        let file = RulesFile { path, strict: false };
-        launch.source = Some(Source { file, text: rules.to_owned(), asked: Arc::clone(&asked) });
+        let read = Source::read(Some(&path), None, false, Arc::clone(&asked));
+        launch.source = Some(read.unwrap());
         let app = launch.start().await;
         Self { folder, asked, app, backend }
     }
@@ -148,7 +145,7 @@ async fn which_series_live_is_known_beyond_a_reload() {
     assert_eq!(stage.status("x").await, 200);
     let told = async || Some(stage.app.discovery.problems()).filter(|told| told.len() == 2);
     let problems = until("what is told of it", told).await;
-    assert_eq!(problems[0].rule, Some(RuleId::Custom(1)));
+    assert_eq!(problems[0].rule, Some(RuleEntry::Custom(1).into()));
     assert!(problems[0].cause.starts_with("cannot distinguish live series"), "{problems:?}");
     stage.backend.play(contested(false));
     // The next discovery by the clock would be in ten minutes.

@@ -20,7 +20,7 @@ use crate::{
     },
     explain::{cluster::Cluster, files},
     installation::{self, Scope, Source},
-    rules_file::RulesFile,
+    rules_file::Rules,
 };
 
 #[derive(Args, Debug)]
@@ -76,7 +76,7 @@ impl LiveFlags {
         let Command::Serve(server) = cli.command else {
             return Err(usage("they are those of another command".to_owned()).into());
         };
-        if server.config.is_none() {
+        if server.rules.config.is_none() && server.rules.config_maps()?.is_none() {
             return Err(usage("--config is required".to_owned()).into());
         }
         Ok(Some(Live { flags: self, server: Some(server) }))
@@ -86,7 +86,7 @@ impl LiveFlags {
 impl Live<'_> {
     /// The rules file of the server.
     pub(super) fn config(&self) -> Option<&PathBuf> {
-        self.server.as_ref()?.config.as_ref()
+        self.server.as_ref()?.rules.config.as_ref()
     }
 
     /// What backends of the rules file may use: what the server says or, where it is not known, the flags of the check.
@@ -116,13 +116,14 @@ impl Live<'_> {
 }
 
 fn source(server: &Serve) -> anyhow::Result<Source> {
-    let path = server.config.clone().unwrap_or_default();
-    let file = RulesFile { path, strict: false };
-    let text = file.read().map_err(|error| anyhow::anyhow!("--config: {error}"))?;
+    let rules = server.rules.config.as_deref().map(files::rules).transpose();
+    let rules = rules.map_err(|error| anyhow::anyhow!("--config: {error}"))?;
     Ok(Source {
         prometheus: server.prometheus.config()?,
         policy: server.credentials.policy()?,
-        rules: files::rules(&text),
+        // The rules of ConfigMaps are those of the cluster, which the server knows.
+        rules: rules.unwrap_or_else(Rules::none),
+        config_maps: server.rules.config_maps()?.map(|settings| settings.namespaces),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Findings in the forms that are asked for.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -9,8 +9,8 @@ use super::live;
 use crate::core::{
     excerpt::printable,
     installation,
-    lint::{self, Finding, Severity},
-    rules::{CredentialPolicy, TeamPolicy},
+    lint::{Finding, Severity},
+    rules::{FileName, RuleId},
     yaml::Place,
 };
 
@@ -35,11 +35,9 @@ impl Checked {
     pub(super) fn new(
         name: String,
         text: String,
+        mut findings: Vec<Finding>,
         tells_all: bool,
-        policy: &CredentialPolicy,
-        teams: Option<&TeamPolicy>,
     ) -> Self {
-        let mut findings = lint::check_with(&text, policy, teams);
         let all = findings.len();
         findings.retain(|finding| tells_all || finding.severity < Severity::Info);
         Self { name, text, untold: all - findings.len(), findings }
@@ -170,7 +168,7 @@ pub(super) fn summary(report: &Report<'_>) -> String {
 #[derive(Serialize)]
 struct Record<'f> {
     /// Nothing for what is in no file.
-    file: Option<&'f str>,
+    file: Option<Cow<'f, str>>,
     line: Option<u64>,
     column: Option<u64>,
     severity: Severity,
@@ -184,7 +182,7 @@ struct Record<'f> {
 /// All findings, those of files first.
 fn records<'r>(report: &'r Report<'_>) -> impl Iterator<Item = Record<'r>> {
     let of_files = all(report.files).map(|(file, finding)| Record {
-        file: Some(&file.name),
+        file: Some(Cow::Borrowed(&file.name)),
         line: finding.place.map(|place| place.line),
         column: finding.place.map(|place| place.column),
         severity: finding.severity,
@@ -197,18 +195,27 @@ fn records<'r>(report: &'r Report<'_>) -> impl Iterator<Item = Record<'r>> {
     let of_installation = report.installation.into_iter().flatten().map(|finding| {
         let rule = finding.rule();
         Record {
-            file: rule.and(report.rules.as_deref()),
-            line: rule.map(|(_, place)| place.line),
-            column: rule.map(|(_, place)| place.column),
+            file: rule.as_ref().and_then(|(id, _)| file_of(id, report.rules.as_deref()?)),
+            line: rule.as_ref().map(|(_, place)| place.line),
+            column: rule.as_ref().map(|(_, place)| place.column),
             severity: finding.severity,
             code: finding.code,
-            rule: rule.map(|(id, _)| id.to_string()),
+            rule: rule.map(|(id, _)| id.entry.to_string()),
             path: finding.subject.to_string(),
             message: &finding.message,
             help: &finding.help,
         }
     });
     of_files.chain(of_installation)
+}
+
+/// The file of a rule of the installation, whose files are at a path.
+fn file_of<'p>(rule: &RuleId, path: &'p str) -> Option<Cow<'p, str>> {
+    match &rule.file {
+        FileName::Config => Some(Cow::Borrowed(path)),
+        FileName::InFolder(name) => Some(Cow::Owned(format!("{path}/{name}"))),
+        FileName::ConfigMap(_) => None,
+    }
 }
 
 /// A JSON array of all findings.
@@ -230,7 +237,7 @@ pub(super) fn github(report: &Report<'_>) -> String {
             Severity::Info => "notice",
         };
         let mut properties = Vec::new();
-        if let Some(file) = record.file {
+        if let Some(file) = &record.file {
             properties.push(format!("file={}", property(file)));
         }
         if let (Some(line), Some(column)) = (record.line, record.column) {
@@ -258,6 +265,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::lint;
 
     #[test]
     fn long_lines_are_shown_around_the_place() {
@@ -272,13 +280,9 @@ mod tests {
 
     #[test]
     fn annotations_are_escaped() {
-        let file = Checked::new(
-            "a,b:c%.yaml".to_owned(),
-            "rules: [\"%0A\u{7}".to_owned(),
-            true,
-            &CredentialPolicy::default(),
-            None,
-        );
+        let text = "rules: [\"%0A\u{7}";
+        let findings = lint::check(text);
+        let file = Checked::new("a,b:c%.yaml".to_owned(), text.to_owned(), findings, true);
         let report = Report { files: &[file], installation: None, rules: None };
         let shown = github(&report);
         assert!(shown.starts_with("::error file=a%2Cb%3Ac%25.yaml,line="), "{shown}");

@@ -174,7 +174,10 @@ impl PrometheusFlags {
             config.add_kubeconfig(path, Source::file).map_err(|error| {
                 let flag = "--prometheus-auth-config";
                 match &error {
-                    ConfigError::Kubeconfig { error: ReadError::Other, .. } => {
+                    ConfigError::Kubeconfig {
+                        error: ReadError::Other | ReadError::NoYaml(_),
+                        ..
+                    } => {
                         anyhow::anyhow!("{flag}: {error}; {OTHER_CREDENTIALS}")
                     }
                     _ => anyhow::anyhow!("{flag}: {error}"),

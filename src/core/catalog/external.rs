@@ -80,12 +80,12 @@ impl External {
 
     /// The rule of each metric.
     pub(super) fn rules(&self) -> impl Iterator<Item = RuleId> {
-        self.metrics.iter().map(|metric| metric.provider.rule.base.id)
+        self.metrics.iter().map(|metric| metric.provider.rule.base.id.clone())
     }
 
     /// The rule and the name of each metric, sorted by name.
-    pub(super) fn with_rules(&self) -> impl Iterator<Item = (RuleId, &str)> {
-        self.metrics.iter().map(|metric| (metric.provider.rule.base.id, &*metric.name))
+    pub(super) fn with_rules(&self) -> impl Iterator<Item = (&RuleId, &str)> {
+        self.metrics.iter().map(|metric| (&metric.provider.rule.base.id, &*metric.name))
     }
 
     /// The names of all metrics, sorted.
@@ -106,6 +106,8 @@ impl External {
 
 #[cfg(test)]
 mod tests {
+    use crate::core::rules::RuleEntry;
+
     use super::*;
     use crate::core::{
         catalog::{Catalog, Found, contests},
@@ -191,7 +193,10 @@ externalRules:
     #[test]
     fn rules_without_a_discovery_are_named_by_api() {
         let catalog = catalog(&rules([None, None, Some((NAME, &["b_x"]))]), &[]);
-        assert_eq!(catalog.undiscovered(), [RuleId::Custom(0), RuleId::External(0)]);
+        assert_eq!(
+            catalog.undiscovered(),
+            [RuleEntry::Custom(0).into(), RuleEntry::External(0).into()]
+        );
         assert_eq!(catalog.external().len(), 1);
     }
 }

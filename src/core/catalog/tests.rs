@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::rules::load;
+use crate::core::rules::{RuleEntry, load};
 
 const RULES: &str = r#"
 rules:
@@ -83,7 +83,7 @@ fn a_dead_series_does_not_shadow_a_live_one() {
 #[test]
 fn rules_without_a_discovery_are_named() {
     let catalog = catalog(&rules(&[&[("pod", &["a_x"])]]), &[]);
-    assert_eq!(catalog.undiscovered(), [RuleId::Custom(1)]);
+    assert_eq!(catalog.undiscovered(), [RuleEntry::Custom(1).into()]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn what_is_cut_of_a_rule_is_the_same_in_whatever_order_it_was_listed() {
     assert!(found.by_label.values().all(|names| names.last().is_some_and(|name| **name == *last)));
     let catalog = catalog(&[forth], &[]);
     assert_eq!(catalog.len(), MOST_OF_RULE);
-    assert_eq!(catalog.limited(), [RuleId::Custom(0)]);
+    assert_eq!(catalog.limited(), [RuleEntry::Custom(0).into()]);
     let why = catalog.why_unknown(&GroupResource::parse("pods"), "a_099999_and_more");
     assert!(why.ends_with("; rules[0] has more metrics than are served"), "{why}");
 }

@@ -5,24 +5,30 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::facts::BrokenRule;
-use crate::core::rules::{Problem, RuleId};
+use crate::core::rules::{FileName, Problem, RuleEntry};
 
-/// The rules of a file that these problems are about.
-pub fn rules(problems: &[Problem], text: &str) -> Vec<BrokenRule> {
-    if problems.is_empty() {
-        return Vec::new();
-    }
-    let written = written(text);
-    problems.iter().map(|problem| rule(problem, &written, text)).collect()
+/// The rules that these problems are about. `text` returns the text of a file.
+pub fn rules<'t>(
+    problems: &[Problem],
+    text: impl Fn(&FileName) -> Option<&'t str>,
+) -> Vec<BrokenRule> {
+    let mut files: BTreeMap<&FileName, (&str, BTreeMap<String, String>)> = BTreeMap::new();
+    let rules = problems.iter().map(|problem| {
+        let (all, written) = files.entry(&problem.file).or_insert_with(|| {
+            let all = text(&problem.file).unwrap_or_default();
+            (all, written(all))
+        });
+        rule(problem, written, all)
+    });
+    rules.collect()
 }
 
 fn rule(problem: &Problem, written: &BTreeMap<String, String>, all: &str) -> BrokenRule {
-    let path = problem.path.to_string();
-    let rule = RuleId::of(&problem.path).map(|rule| rule.to_string());
+    let rule = RuleEntry::of(&problem.path).map(|rule| rule.to_string());
     let text = rule.and_then(|rule| written.get(&rule)).map_or(all, String::as_str);
     let place = problem.place.map(|place| format!("{place}: ")).unwrap_or_default();
     BrokenRule {
-        path: if path.is_empty() { "the rules file".to_owned() } else { path },
+        path: problem.subject(),
         problem: format!("{place}{}", problem.message),
         text: text.to_owned(),
         is_over_quota: false,

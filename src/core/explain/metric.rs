@@ -104,7 +104,7 @@ fn series_of(series: &SeriesFacts) -> Vec<Step> {
 }
 
 fn fallen_back(served: &Served, FallbackFacts { milli, since }: FallbackFacts) -> Step {
-    let (value, rule) = (Decimal(milli), served.rule);
+    let (value, rule) = (Decimal(milli), &served.rule);
     let seen = format!("reads have returned {value}, the `fallback` of {rule}, since {since}");
     let advice = "see why the backend fails: the value is not measured, and ends with the first read that succeeds";
     Step::doubtful(name::VALUES, Cause::FallbackInUse, seen, advice)

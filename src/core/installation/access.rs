@@ -1,5 +1,7 @@
 //! The rights that an installation needs: of the controller of autoscalers, and of the server itself.
 
+use std::borrow::Cow;
+
 use super::{Finding, Subject, Who};
 use crate::core::{explain::Cause, lint::Severity};
 
@@ -7,7 +9,7 @@ use crate::core::{explain::Cause, lint::Severity};
 pub const SERVER_NOT_AUTHORIZED: &str = "server-not-authorized";
 
 /// A right of the server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Right {
     /// The verb.
     pub verb: &'static str,
@@ -15,8 +17,10 @@ pub struct Right {
     pub group: &'static str,
     /// The resource.
     pub resource: &'static str,
-    /// Namespace and name, where it is about one object.
-    pub object: Option<(&'static str, &'static str)>,
+    /// The namespace; empty for all.
+    pub namespace: Cow<'static, str>,
+    /// The name, where it is about one object; else empty.
+    pub name: &'static str,
     /// How much it matters that it is missing.
     severity: Severity,
     /// What does not work without it.
@@ -29,7 +33,8 @@ pub const RIGHTS: &[Right] = &[
         verb: "create",
         group: "authorization.k8s.io",
         resource: "subjectaccessreviews",
-        object: None,
+        namespace: Cow::Borrowed(""),
+        name: "",
         severity: Severity::Error,
         without: "no read of a metric is allowed",
     },
@@ -37,7 +42,8 @@ pub const RIGHTS: &[Right] = &[
         verb: "create",
         group: "authentication.k8s.io",
         resource: "tokenreviews",
-        object: None,
+        namespace: Cow::Borrowed(""),
+        name: "",
         severity: Severity::Warning,
         without: "clients with tokens are refused",
     },
@@ -45,7 +51,8 @@ pub const RIGHTS: &[Right] = &[
         verb: "get",
         group: "",
         resource: "configmaps",
-        object: Some(("kube-system", "extension-apiserver-authentication")),
+        namespace: Cow::Borrowed("kube-system"),
+        name: "extension-apiserver-authentication",
         severity: Severity::Error,
         without: "requests of kube-apiserver are refused",
     },
@@ -53,7 +60,8 @@ pub const RIGHTS: &[Right] = &[
         verb: "list",
         group: "",
         resource: "pods",
-        object: None,
+        namespace: Cow::Borrowed(""),
+        name: "",
         severity: Severity::Error,
         without: "metrics of type Pods cannot be read",
     },
@@ -61,7 +69,8 @@ pub const RIGHTS: &[Right] = &[
         verb: "watch",
         group: "",
         resource: "pods",
-        object: None,
+        namespace: Cow::Borrowed(""),
+        name: "",
         severity: Severity::Warning,
         without: "every read of metrics of pods lists them",
     },
@@ -69,20 +78,35 @@ pub const RIGHTS: &[Right] = &[
         verb: "watch",
         group: "autoscaling",
         resource: "horizontalpodautoscalers",
-        object: None,
+        namespace: Cow::Borrowed(""),
+        name: "",
         severity: Severity::Warning,
         without: "metrics are not fetched before they are read",
     },
 ];
 
+/// The rights that a server needs that reads rules from ConfigMaps of a namespace.
+pub fn of_config_maps(namespace: &str) -> [Right; 2] {
+    ["list", "watch"].map(|verb| Right {
+        verb,
+        group: "",
+        resource: "configmaps",
+        namespace: Cow::Owned(namespace.to_owned()),
+        name: "",
+        severity: Severity::Error,
+        without: "the rules of ConfigMaps are not served",
+    })
+}
+
 impl Right {
     /// The right in words: `list pods`.
     fn words(&self) -> String {
-        let Self { verb, group, resource, object, .. } = self;
+        let Self { verb, group, resource, namespace, name, .. } = self;
         let dot = if group.is_empty() { "" } else { "." };
-        match object {
-            Some((namespace, name)) => format!("{verb} {resource}{dot}{group} {namespace}/{name}"),
-            None => format!("{verb} {resource}{dot}{group}"),
+        match (&**namespace, *name) {
+            ("", _) => format!("{verb} {resource}{dot}{group}"),
+            (namespace, "") => format!("{verb} {resource}{dot}{group} in {namespace}"),
+            (namespace, name) => format!("{verb} {resource}{dot}{group} {namespace}/{name}"),
         }
     }
 }

@@ -86,7 +86,7 @@ pub enum Value {
 /// What there is to say of a rule.
 pub fn judge(facts: RuleFacts) -> Vec<Finding> {
     let RuleFacts { id, place, serves } = facts;
-    let subject = || Subject::Rule(Some((id, place)));
+    let subject = || Subject::Rule(Some((id.clone(), place)));
     match serves {
         Serves::Unknown(why) => {
             vec![Finding::incomplete(subject(), why, "")]

@@ -7,7 +7,10 @@ use super::{
     rules::{self, Example, RuleFacts, Series, Serves},
     *,
 };
-use crate::core::explain::{Cause, Explanation, facts::Failure, name, registration};
+use crate::core::{
+    explain::{Cause, Explanation, facts::Failure, name, registration},
+    rules::RuleEntry,
+};
 
 fn registration(version: &str, group: &str, service: &str) -> Value {
     json!({
@@ -121,7 +124,7 @@ fn a_controller_that_may_read_some_metrics_may_be_meant_to() {
 fn the_server_needs_every_right() {
     let reviews = |lacking: Option<usize>| -> Vec<_> {
         let is = |at: usize| Ok(Some(at) != lacking);
-        RIGHTS.iter().enumerate().map(|(at, right)| (*right, is(at))).collect()
+        RIGHTS.iter().enumerate().map(|(at, right)| (right.clone(), is(at))).collect()
     };
     let found = access::server("a", &reviews(None));
     assert_eq!((found.len(), found[0].code), (1, OK));
@@ -131,7 +134,8 @@ fn the_server_needs_every_right() {
         assert_eq!(found[0].code, access::SERVER_NOT_AUTHORIZED);
         assert!(found[0].severity < Severity::Info, "{found:?}");
     }
-    let unknown = [(RIGHTS[0], Err("gone".to_owned())), (RIGHTS[1], Err("gone".to_owned()))];
+    let unknown =
+        [(RIGHTS[0].clone(), Err("gone".to_owned())), (RIGHTS[1].clone(), Err("gone".to_owned()))];
     assert_eq!(access::server("a", &unknown).len(), 1);
 }
 
@@ -167,13 +171,16 @@ fn rules_are_judged_by_what_they_give() {
         (Serves::Unknown("why".to_owned()), &[(Severity::Warning, NOT_CHECKED)]),
     ] {
         let place = Place { line: 2, column: 3 };
-        let found =
-            rules::judge(RuleFacts { id: RuleId::Custom(1), place, serves: serves.clone() });
+        let found = rules::judge(RuleFacts {
+            id: RuleEntry::Custom(1).into(),
+            place,
+            serves: serves.clone(),
+        });
         let codes: Vec<_> = found.iter().map(|it| (it.severity, it.code)).collect();
         assert_eq!(codes, wanted, "{serves:?}");
         for finding in found {
             assert_eq!(finding.subject.to_string(), "rules[1]");
-            assert_eq!(finding.rule(), Some((RuleId::Custom(1), place)));
+            assert_eq!(finding.rule(), Some((RuleEntry::Custom(1).into(), place)));
         }
     }
 }

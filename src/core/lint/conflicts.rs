@@ -1,43 +1,58 @@
-//! What rules do to each other: rules that are there twice, metrics that two rules claim, backends that no rule names.
+//! What rules do to each other: rules that are there twice, and metrics that two rules claim. They may be in different files.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Report, Severity, selectors};
+use super::{Finding, Severity, selectors, written::Written};
 use crate::core::{
     key_path::KeyPath,
     kinds::Kinds,
-    rules::{ComputeResource, Fingerprint, RuleBase, RuleId, RuleSet},
+    rules::{FileName, Fingerprint, RuleBase, RuleEntry, RuleId, RuleSet},
 };
 
 /// The most resources that a message lists: a template results in dozens.
 const MOST_LISTED: usize = 4;
 
-pub(super) fn check(rules: &RuleSet, kinds: &Kinds, report: &mut Report<'_>) {
+/// The texts of the files, which have all rules.
+type Texts = BTreeMap<FileName, Written>;
+
+/// Findings, each about a rule of the file.
+pub(super) fn check(rules: &RuleSet, texts: &Texts, kinds: &Kinds) -> Vec<(FileName, Finding)> {
+    let mut report = Report { texts, findings: Vec::new() };
     let custom = rules.custom.iter().map(|rule| &rule.base);
-    claimed_twice(&without_duplicates(custom, report), kinds, report);
+    claimed_twice(&without_duplicates(custom, &mut report), kinds, &mut report);
     let external = rules.external.iter().map(|rule| &rule.base);
-    claimed_twice(&without_duplicates(external, report), kinds, report);
-    unused_backends(rules, report);
+    claimed_twice(&without_duplicates(external, &mut report), kinds, &mut report);
+    report.findings
+}
+
+/// What has been found so far.
+struct Report<'t> {
+    texts: &'t Texts,
+    findings: Vec<(FileName, Finding)>,
+}
+
+impl Report<'_> {
+    fn warning(&mut self, rule: &RuleId, code: &'static str, message: String, help: &str) {
+        let path = KeyPath::from(rule.entry);
+        let place = self.texts.get(&rule.file).map(|written| written.place(&path));
+        let help = help.to_owned();
+        let finding = Finding { severity: Severity::Warning, code, path, place, message, help };
+        self.findings.push((rule.file.clone(), finding));
+    }
 }
 
 fn without_duplicates<'r>(
     rules: impl Iterator<Item = &'r RuleBase>,
     report: &mut Report<'_>,
 ) -> Vec<&'r RuleBase> {
-    let mut seen: HashMap<Fingerprint, RuleId> = HashMap::new();
+    let mut seen: HashMap<Fingerprint, &RuleId> = HashMap::new();
     let mut kept = Vec::new();
     for rule in rules {
         if let Some(first) = seen.get(&rule.fingerprint) {
             let message = format!("this rule says the same as {first}");
-            report.warning(
-                rule.id,
-                "duplicate-rule",
-                KeyPath::default(),
-                message,
-                "take one of them away",
-            );
+            report.warning(&rule.id, "duplicate-rule", message, "take one of them away");
         } else {
-            seen.insert(rule.fingerprint, rule.id);
+            seen.insert(rule.fingerprint, &rule.id);
             kept.push(rule);
         }
     }
@@ -71,11 +86,11 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
         }
     }
     // By the rule that loses and the one that wins, so that it is said once whatever the number of resources and metrics.
-    let mut conflicts: BTreeMap<(RuleId, RuleId), Conflict> = BTreeMap::new();
+    let mut conflicts: BTreeMap<(&RuleId, &RuleId), Conflict> = BTreeMap::new();
     for ((resource, claim), rules) in &claims {
         let Some((last, others)) = rules.split_last() else { continue };
         for other in others.iter().filter(|other| other.id != last.id) {
-            let conflict = conflicts.entry((other.id, last.id)).or_default();
+            let conflict = conflicts.entry((&other.id, &last.id)).or_default();
             if !resource.is_empty() && !conflict.resources.contains(resource) {
                 conflict.resources.push(resource.clone());
             }
@@ -85,7 +100,6 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
         }
     }
     for ((loser, winner), Conflict { resources, metric }) in conflicts {
-        let Some(rule) = rules.iter().find(|rule| rule.id == loser) else { continue };
         let what = metric.map_or_else(|| "the same metrics".to_owned(), |name| format!("`{name}`"));
         let of = match resources.len() {
             0 => String::new(),
@@ -93,9 +107,8 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
             count => format!(" of {count} resources"),
         };
         report.warning(
-            rule.id,
+            loser,
             "metric-claimed-twice",
-            KeyPath::default(),
             format!("{winner} also serves {what}{of}; if both have series, {winner} is read because it comes later"),
             "give them different names, or make one rule of them",
         );
@@ -104,7 +117,7 @@ fn claimed_twice(rules: &[&RuleBase], kinds: &Kinds, report: &mut Report<'_>) {
 
 /// The resources that a rule may serve metrics of; for an external rule one without a name.
 fn resources(rule: &RuleBase, kinds: &Kinds) -> Vec<String> {
-    if matches!(rule.id, RuleId::External(_)) {
+    if matches!(rule.id.entry, RuleEntry::External(_)) {
         return vec![String::new()];
     }
     let mapping = rule.mapping.resolve(kinds);
@@ -120,34 +133,13 @@ fn of_rule(rule: &RuleBase, report: &Report<'_>) -> Vec<Claim> {
     if !rule.namer.template().contains('$') {
         return vec![Claim::Metric(rule.namer.template().to_owned())];
     }
-    let text = |path: KeyPath| report.written.text(&path).to_owned();
+    let Some(written) = report.texts.get(&rule.id.file) else { return Vec::new() };
+    let text = |path: KeyPath| written.text(&path).to_owned();
     let mut naming = vec![rule.selector.text().to_owned()];
-    naming.extend(["matches", "as"].map(|key| text(rule.id.key(["name", key]))));
-    let filters = rule.id.key("seriesFilters");
-    for filter in 0..report.written.len(&filters) {
+    naming.extend(["matches", "as"].map(|key| text(rule.id.entry.key(["name", key]))));
+    let filters = rule.id.entry.key("seriesFilters");
+    for filter in 0..written.len(&filters) {
         naming.extend(["is", "isNot"].map(|key| text(filters.index(filter).key(key))));
     }
     vec![Claim::Naming(naming)]
-}
-
-fn unused_backends(rules: &RuleSet, report: &mut Report<'_>) {
-    let count = |list: &str| report.written.len(&list.into());
-    let named: Vec<String> = (0..count("rules"))
-        .map(RuleId::Custom)
-        .chain((0..count("externalRules")).map(RuleId::External))
-        .chain([ComputeResource::Cpu, ComputeResource::Memory].map(RuleId::Resource))
-        .map(|rule| report.written.text(&rule.key("prometheus")).to_owned())
-        .collect();
-    for (position, backend) in rules.backends.iter().enumerate() {
-        // Which rules of teams name it is not in the file.
-        if !backend.team_rules && !named.iter().any(|name| **name == *backend.name) {
-            let message = format!("no rule names the backend `{}`", backend.name);
-            let help = format!(
-                "say `prometheus: {}` in the rules that it is for, or take it away",
-                backend.name
-            );
-            let path = KeyPath::from("backends").index(position).key("name");
-            report.add(Severity::Warning, "unused-backend", path, message, help);
-        }
-    }
 }

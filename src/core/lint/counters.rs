@@ -33,7 +33,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
             format!("{} {is_counter}", listed(names))
         };
         report.warning(
-            rule.id,
+            rule.id.entry,
             "counter-without-rate",
             "metricsQuery",
             message,
@@ -48,11 +48,11 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
         let help =
             "take a range of at least four scrape intervals, so that a lost scrape leaves a rate";
         let severity = if range < SHORT_RANGE { Severity::Warning } else { Severity::Info };
-        report.add(severity, "short-range", rule.id.key("metricsQuery"), message, help);
+        report.add(severity, "short-range", rule.id.entry.key("metricsQuery"), message, help);
     }
     if found.rate_of_aggregation {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "rate-of-aggregation",
             "metricsQuery",
             "a rate is taken of an aggregation: where one of its counters starts anew the whole sum seems to",
@@ -61,7 +61,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
     }
     if found.has_buckets_without_le() {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "histogram-without-le",
             "metricsQuery",
             "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away, so the query returns nothing",

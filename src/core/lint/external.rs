@@ -31,17 +31,19 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     };
     let query = match external::query(&entry, NAMESPACE, &Selector::default()) {
         Ok(query) => query,
-        Err(error) => return fails(rule.id, "metricsQuery", error.to_string(), report),
+        Err(error) => return fails(rule.id.entry, "metricsQuery", error.to_string(), report),
     };
     let tree = match parsed(&query) {
         Ok(tree) => tree,
-        Err(reason) => return not_understood(rule.id, "metricsQuery", &query, &reason, report),
+        Err(reason) => {
+            return not_understood(rule.id.entry, "metricsQuery", &query, &reason, report);
+        }
     };
     let is_in_namespace = query.contains(NAMESPACE)
         || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));
     if rule.mapping.namespaced() && !is_in_namespace {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "namespace-ignored",
             "metricsQuery",
             "the query does not depend on the namespace, though `resources.namespaced` is true",
@@ -56,12 +58,12 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
         // A static rule names its one metric itself: where its query is no template, a number is meant.
         let is_one_number = rule.static_metric.is_some()
             && !rule.mapping.namespaced()
-            && !report.written.text(&rule.id.key("metricsQuery")).contains("<<");
+            && !report.written.text(&rule.id.entry.key("metricsQuery")).contains("<<");
         let severity = if is_one_number { Severity::Info } else { Severity::Warning };
         report.add(
             severity,
             "selector-ignored",
-            rule.id.key("metricsQuery"),
+            rule.id.entry.key("metricsQuery"),
             "the autoscaler's selector never reaches the query: whatever it selects, the value is the same",
             "put <<.LabelMatchers>> into the braces of each selector",
         );
@@ -72,7 +74,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     let is_one = elements::of(&tree).is_none_or(|elements| elements.key.is_within(&Labels::none()));
     if external.aggregate == Aggregate::None && !is_one {
         report.info(
-            rule.id,
+            rule.id.entry,
             "several-values",
             "metricsQuery",
             "the query may return several values, which an autoscaler adds up",

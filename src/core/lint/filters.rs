@@ -32,7 +32,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
         return;
     }
     report.info(
-        rule.id,
+        rule.id.entry,
         "series-filter-not-in-query",
         "metricsQuery",
         format!(

@@ -23,7 +23,7 @@ pub(super) fn check(
             group == FORMER_GROUP || kinds.iter().any(|kind| kind.resource.group == *group);
         match kinds.resolve("", resource) {
             Some(kind) if is_of_kubernetes => report.info(
-                rule.id,
+                rule.id.entry,
                 "unknown-kind",
                 key,
                 format!("Kubernetes has `{}`, and no `{resource}` in the group `{group}`", kind.resource),
@@ -35,7 +35,7 @@ pub(super) fn check(
                 let words = of_group.flat_map(|kind| [&*kind.singular, &kind.resource.resource]);
                 if let Some(near) = nearest(resource, words).first() {
                     report.warning(
-                        rule.id,
+                        rule.id.entry,
                         "unknown-kind",
                         key,
                         format!("no kind of Kubernetes is called `{resource}`; did you mean `{near}`?"),

@@ -15,7 +15,7 @@ const LONGEST_KEY: usize = 63;
 
 /// The template of a rule's query, as it is written.
 pub(super) fn template(rule: &RuleBase, report: &Report<'_>) -> String {
-    report.written.text(&rule.id.key("metricsQuery")).to_owned()
+    report.written.text(&rule.id.entry.key("metricsQuery")).to_owned()
 }
 
 /// Whether the query is the same for all selectors. `render` returns the query for one; a failure to render is reported elsewhere.

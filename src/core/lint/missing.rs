@@ -35,7 +35,7 @@ pub(super) fn check_answers(rule: &RuleBase, report: &mut Report<'_>) {
     );
     if rule.on_empty.milli() == Some(0) && is_of_pods(rule) {
         report.info(
-            rule.id,
+            rule.id.entry,
             "zero-of-pods",
             "onEmpty",
             "the series are of pods, and without a pod the value is 0: an autoscaler with `minReplicas: 0` that scales these pods never starts one again",
@@ -61,7 +61,7 @@ fn check_on_empty(rule: &RuleBase, report: &mut Report<'_>, whose: &str, zero: &
         ),
     };
     let message = format!("{whose} the value {}, so {effect}", Decimal(milli));
-    report.info(rule.id, code, "onEmpty", message, help);
+    report.info(rule.id.entry, code, "onEmpty", message, help);
 }
 
 /// A fallback that replaces values in every restart of Prometheus, or scales in.
@@ -71,7 +71,7 @@ pub(super) fn check_fallback(rule: &RuleBase, report: &mut Report<'_>) {
     if after < least {
         let (after, least) = (duration::prometheus(after), duration::prometheus(least));
         report.warning(
-            rule.id,
+            rule.id.entry,
             "short-fallback",
             ["fallback", "after"],
             format!("the fallback takes the place of values after {after} of failures: a restart of Prometheus is enough"),
@@ -80,7 +80,7 @@ pub(super) fn check_fallback(rule: &RuleBase, report: &mut Report<'_>) {
     }
     if milli == 0 {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "zero-fallback",
             ["fallback", "value"],
             "while the backend fails, the value is 0: an autoscaler scales in, whatever the load",

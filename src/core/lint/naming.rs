@@ -11,7 +11,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     if !unknown.is_empty() {
         let groups: Vec<_> = unknown.iter().map(|group| format!("${group}")).collect();
         report.warning(
-            rule.id,
+            rule.id.entry,
             "unknown-group",
             ["name", "as"],
             format!(
@@ -41,21 +41,21 @@ fn of_names(rule: &RuleBase, names: &[String], report: &mut Report<'_>) {
     let names = listed(names);
     match first {
         Unnamed::Filter(filter) => report.warning(
-            rule.id,
+            rule.id.entry,
             "filters-refuse-series",
             KeyPath::from("seriesFilters").index(*filter),
             format!("this filter refuses {names}, which `seriesQuery` asks for, so the rule serves no metric"),
             "correct the filter, or leave it out: a selector with a name needs none",
         ),
         Unnamed::Matches => report.warning(
-            rule.id,
+            rule.id.entry,
             "name-does-not-match",
             ["name", "matches"],
             format!("this does not match {names}, which `seriesQuery` asks for, so the rule serves no metric"),
             "correct the pattern, or leave it out",
         ),
         Unnamed::Empty if rule.namer.unknown_groups().is_empty() => report.warning(
-            rule.id,
+            rule.id.entry,
             "empty-name",
             ["name", "as"],
             format!("the name of the metric is empty for {names}, so the rule serves no metric"),
@@ -67,7 +67,7 @@ fn of_names(rule: &RuleBase, names: &[String], report: &mut Report<'_>) {
 
 /// Filters that exclude each other, as far as that can be decided.
 fn filters(rule: &RuleBase, report: &mut Report<'_>) {
-    let filters = rule.id.key("seriesFilters");
+    let filters = rule.id.entry.key("seriesFilters");
     let of = |key: &str| -> Vec<_> {
         let patterns = (0..report.written.len(&filters)).map(|filter| {
             (filter, report.written.text(&filters.index(filter).key(key)).to_owned())
@@ -106,7 +106,7 @@ fn filters(rule: &RuleBase, report: &mut Report<'_>) {
     };
     if let Some((filter, message)) = excluded.or_else(literal) {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "contradictory-filters",
             KeyPath::from("seriesFilters").index(filter),
             format!("{message}, so the rule serves no metric"),
@@ -128,7 +128,7 @@ fn unusable(rule: &RuleBase, report: &mut Report<'_>) {
         None => return,
     };
     report.warning(
-        rule.id,
+        rule.id.entry,
         "unusable-name",
         ["name", "as"],
         format!("{what}: it stands in the path of a URL and in the resources of RBAC rules"),

@@ -18,7 +18,7 @@ use crate::core::{
     catalog::Entry,
     plan::{self, Objects},
     promql,
-    rules::{RuleBase, RuleId},
+    rules::{RuleBase, RuleEntry},
     selector::Selector,
 };
 
@@ -42,18 +42,18 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         let Some(query) = rendered(entry, &Selector::default()) else { continue };
         let query = match query {
             Ok(query) => query,
-            Err(message) => return fails(rule.id, "metricsQuery", message, report),
+            Err(message) => return fails(rule.id.entry, "metricsQuery", message, report),
         };
         let parsed = match parsed(&query) {
             Ok(parsed) => parsed,
             Err(reason) => {
-                return not_understood(rule.id, "metricsQuery", &query, &reason, report);
+                return not_understood(rule.id.entry, "metricsQuery", &query, &reason, report);
             }
         };
         if matches!(parsed.value_type(), ValueType::Scalar | ValueType::String | ValueType::Matrix)
         {
             report.warning(
-                rule.id,
+                rule.id.entry,
                 "not-a-vector",
                 "metricsQuery",
                 format!("the query returns a {}, not an instant vector", parsed.value_type()),
@@ -76,7 +76,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         let render = |selector: &Selector| rendered(entry, selector)?.ok();
         if metric_selector::is_ignored(&metric_selector::template(rule, report), render) {
             report.info(
-                rule.id,
+                rule.id.entry,
                 "selector-ignored",
                 "metricsQuery",
                 "the autoscaler's `metric.selector` never reaches the query: whatever it selects, the values are the same",
@@ -95,7 +95,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         && parsed(&query).is_ok_and(|tree| drops(&tree, &entry.label))
     {
         report.info(
-            rule.id,
+            rule.id.entry,
             "label-aggregated-away",
             "metricsQuery",
             format!("the result has no label `{}`, so the metric of namespaces, which is listed, has no values", entry.label),
@@ -105,14 +105,14 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
     one_name(rule, subjects, report);
 }
 
-pub(super) fn fails(rule: RuleId, key: &str, message: String, report: &mut Report<'_>) {
+pub(super) fn fails(rule: RuleEntry, key: &str, message: String, report: &mut Report<'_>) {
     let help = "correct the template: every read fails so";
     report.warning(rule, "template-fails", key, message, help);
 }
 
 /// A query that the parser refuses. Backends have dialects, so nothing else is said of it unless it is wrong in all of them.
 pub(super) fn not_understood(
-    rule: RuleId,
+    rule: RuleEntry,
     key: &str,
     query: &str,
     reason: &str,
@@ -207,7 +207,7 @@ fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'
         // Those that are asked for are taken out of all of them.
         Fault::IgnoresNames => {
             report.info(
-                rule.id,
+                rule.id.entry,
                 "all-objects-fetched",
                 "metricsQuery",
                 format!("the query does not depend on which {kinds} are asked for, so every read fetches all of them"),
@@ -238,7 +238,7 @@ fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'
             ),
         ),
     };
-    report.warning(rule.id, code, "metricsQuery", message, help);
+    report.warning(rule.id.entry, code, "metricsQuery", message, help);
 }
 
 /// Several series with one name in the API.
@@ -251,7 +251,7 @@ fn one_name(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
         .any(|query| query.contains(name.as_str()));
     if !is_known && reads_series && !rule.namer.template().contains('$') {
         report.info(
-            rule.id,
+            rule.id.entry,
             "one-name-for-several-series",
             ["name", "as"],
             format!("every series of this rule is called `{}`: of several the one whose name sorts last is read", rule.namer.template()),

@@ -12,6 +12,7 @@ use super::{
     sides,
 };
 use crate::core::{
+    key_path::KeyPath,
     kinds::{GroupResource, Kinds},
     names,
     rules::{ComputeResource, ResourceRule, ResourceRules},
@@ -32,6 +33,19 @@ pub(super) fn check(rules: &ResourceRules, kinds: &Kinds, report: &mut Report<'_
         if let (Some(query), Some(node)) = (&rule.node_query, label("nodes")) {
             check.query("nodeQuery", query, &opaque(&node), &[node]);
         }
+    }
+}
+
+/// Checks that there is something to query where `resourceRules` are written: prometheus-adapter serves metrics.k8s.io then, too,
+/// and every read fails.
+pub(super) fn check_written(report: &mut Report<'_>) {
+    let path = KeyPath::from("resourceRules");
+    let has_rules = report.written.keys(&path).any(|key| ["cpu", "memory"].contains(&key));
+    if !has_rules && report.written.has(&path) {
+        let message =
+            "it has neither `cpu` nor `memory`: metrics.k8s.io is served, and no usage can be read";
+        let help = "take it away, or write rules for `cpu` and `memory`";
+        report.add(Severity::Info, "no-resource-rules", path, message, help);
     }
 }
 
@@ -57,12 +71,12 @@ impl Check<'_, '_> {
         });
         let query = match rendered {
             Ok(query) => query,
-            Err(error) => return fails(self.rule.id(), key, error.to_string(), self.report),
+            Err(error) => return fails(self.rule.id.entry, key, error.to_string(), self.report),
         };
         let tree = match parsed(&query) {
             Ok(tree) => tree,
             Err(reason) => {
-                return not_understood(self.rule.id(), key, &query, &reason, self.report);
+                return not_understood(self.rule.id.entry, key, &query, &reason, self.report);
             }
         };
         if !query.contains("loadline-opaque") {
@@ -110,6 +124,6 @@ impl Check<'_, '_> {
     }
 
     fn warning(&mut self, code: &'static str, key: &str, message: impl Into<String>, help: &str) {
-        self.report.warning(self.rule.id(), code, key, message, help);
+        self.report.warning(self.rule.id.entry, code, key, message, help);
     }
 }

@@ -37,10 +37,10 @@ impl Series {
         {
             return Self { name, is_known: true };
         }
-        let filters = rule.id.key("seriesFilters");
+        let filters = rule.id.entry.key("seriesFilters");
         let filters = (0..report.written.len(&filters))
             .map(|filter| report.written.text(&filters.index(filter).key("is")));
-        let matches = report.written.text(&rule.id.key(["name", "matches"]));
+        let matches = report.written.text(&rule.id.entry.key(["name", "matches"]));
         let ending = filters
             .chain([matches])
             .filter_map(ending)
@@ -72,13 +72,13 @@ fn ending(pattern: &str) -> Option<&str> {
 impl Subjects {
     pub(super) fn of(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>) -> Self {
         let rule = &custom.base;
-        let overrides = rule.id.key(["resources", "overrides"]);
+        let overrides = rule.id.entry.key(["resources", "overrides"]);
         let labels: Vec<String> = report.written.keys(&overrides).map(str::to_owned).collect();
         let series = Series::of(rule, report);
         let mapping = rule.mapping.resolve(kinds);
         if labels.is_empty() && !rule.mapping.has_template() {
             report.warning(
-                rule.id,
+                rule.id.entry,
                 "no-resources",
                 "resources",
                 "no label is mapped to a resource, so the rule serves no metric",
@@ -147,7 +147,7 @@ fn several_labels(
         {
             let (all, others) = (listed(&labels), listed(others));
             report.warning(
-                rule.id,
+                rule.id.entry,
                 "several-labels-for-resource",
                 ["resources", "overrides", last],
                 format!("{all} are mapped to {resource}; only `{last}`, which sorts last, is used"),
@@ -166,7 +166,7 @@ fn no_namespace(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
         .collect();
     if !kinds.is_empty() {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "no-namespace-label",
             ["resources", "overrides"],
             format!(

@@ -25,7 +25,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
         }
         let reason = parsed.err().unwrap_or_else(|| "it is no plain selector of series".to_owned());
         report.warning(
-            rule.id,
+            rule.id.entry,
             "selector-not-understood",
             "seriesQuery",
             format!("this is no series selector of PromQL: {reason}"),
@@ -35,7 +35,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     };
     if let Some((one, other)) = contradiction(&matchers) {
         report.warning(
-            rule.id,
+            rule.id.entry,
             "contradictory-matchers",
             "seriesQuery",
             format!("no series matches both `{one}` and `{other}`, so the rule serves no metric"),

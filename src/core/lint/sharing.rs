@@ -15,7 +15,7 @@ const NAMESPACE: &str = "loadline-opaque-namespace";
 pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     if rule.options.may_depend_on_namespace() {
         report.info(
-            rule.id,
+            rule.id.entry,
             "headers-by-namespace",
             "headers",
             "the headers depend on the namespace, so no query is shared between namespaces",
@@ -38,7 +38,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         if let Some((_, reason)) = refused.first() {
             let labels = listed(refused.iter().map(|(label, _)| label));
             report.info(
-                rule.id,
+                rule.id.entry,
                 code,
                 "metricsQuery",
                 format!(

@@ -27,7 +27,7 @@ pub(super) struct Unmatched {
 
 pub(super) fn check(rule: &RuleBase, tree: &Expr, report: &mut Report<'_>) {
     if let Some(Unmatched { severity, message }) = unmatched(tree) {
-        report.add(severity, CODE, rule.id.key("metricsQuery"), message, HELP);
+        report.add(severity, CODE, rule.id.entry.key("metricsQuery"), message, HELP);
     }
 }
 

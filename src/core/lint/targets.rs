@@ -24,7 +24,7 @@ const EXPORTED: &str = "exported_";
 
 pub(super) fn check(rule: &RuleBase, kinds: &Kinds, report: &mut Report<'_>) {
     let mapping = rule.mapping.resolve(kinds);
-    let overrides = rule.id.key(["resources", "overrides"]);
+    let overrides = rule.id.entry.key(["resources", "overrides"]);
     let written: Vec<_> = report.written.keys(&overrides).map(str::to_owned).collect();
     if mapping.label(&GroupResource::parse("jobs.batch")) == Some(JOB) {
         let is_named = written.iter().any(|label| label == JOB);
@@ -34,7 +34,7 @@ pub(super) fn check(rule: &RuleBase, kinds: &Kinds, report: &mut Report<'_>) {
             ["resources", "template"].into()
         };
         report.info(
-            rule.id,
+            rule.id.entry,
             "scrape-target-label",
             key,
             "`job` is what Prometheus calls the targets of a scrape configuration, so metrics of `jobs.batch` are not those of Jobs. `namespace`, `pod` and `service` may be those of the exporter, too",
@@ -46,7 +46,7 @@ pub(super) fn check(rule: &RuleBase, kinds: &Kinds, report: &mut Report<'_>) {
         && tells_of_others(rule)
     {
         report.info(
-            rule.id,
+            rule.id.entry,
             "scrape-target-label",
             ["resources", "overrides", SERVICE],
             "`service` is the Service by which Prometheus reaches the exporter, and not one that these series are about",
@@ -67,7 +67,7 @@ pub(super) fn check(rule: &RuleBase, kinds: &Kinds, report: &mut Report<'_>) {
             message.push_str("` is the exporter's namespace then");
         }
         report.info(
-            rule.id,
+            rule.id.entry,
             "exported-label",
             ["resources", "overrides", first],
             message,

@@ -47,9 +47,9 @@ fn what_is_not_served_is_an_error() {
     let findings = check(&text);
     let paths: Vec<_> = findings.iter().map(|finding| finding.path.to_string()).collect();
     assert_eq!(paths, ["rules[0].metricsQuery", "rules[0].name.matches"]);
-    assert_eq!(findings[0].rule(), Some(RuleId::Custom(0)));
+    assert_eq!(findings[0].rule(), Some(RuleEntry::Custom(0)));
     let findings = check("resourceRules: {cpu: {containerLabel: c}}");
-    assert_eq!(findings[0].rule(), Some(RuleId::Resource(ComputeResource::Cpu)));
+    assert_eq!(findings[0].rule(), Some(RuleEntry::Resource(ComputeResource::Cpu)));
     assert_eq!(check("a: [").first().map(|finding| finding.code), Some("invalid-file"));
 }
 

@@ -15,8 +15,22 @@ impl Written {
         Self { root }
     }
 
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.root.value {
+            Value::Mapping(entries) => entries.is_empty(),
+            Value::Null => true,
+            _ => false,
+        }
+    }
+
     fn node(&self, path: &KeyPath) -> Option<&Node> {
         path.steps().iter().try_fold(&self.root, step)
+    }
+
+    /// Whether something other than null is written at a path.
+    pub(super) fn has(&self, path: &KeyPath) -> bool {
+        self.node(path).is_some_and(|node| !matches!(node.value, Value::Null))
     }
 
     /// Where a path stands, or the nearest that is written above it.

@@ -12,7 +12,7 @@ use crate::core::{
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// What the rule is called in messages.
-    pub rule: RuleId,
+    pub rule: &'a RuleId,
     /// What the file says of the rule. Sources with the same fingerprint, series and label have the same queries.
     pub fingerprint: Fingerprint,
     /// Where the rule stands in its file.

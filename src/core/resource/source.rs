@@ -31,7 +31,7 @@ impl ResourceSource {
         kind: &Kind,
         kinds: &Kinds,
     ) -> Result<Self, String> {
-        let id = rule.id();
+        let id = &rule.id;
         let (key, query) = if kind.namespaced {
             ("containerQuery", &rule.container_query)
         } else {
@@ -58,7 +58,7 @@ impl ResourceSource {
     pub fn source(&self) -> Source<'_> {
         let Self { rule, namespace_label, .. } = self;
         Source {
-            rule: rule.id(),
+            rule: &rule.id,
             fingerprint: rule.fingerprint,
             place: rule.place,
             query: &self.query,

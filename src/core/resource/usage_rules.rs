@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Pair, ResourceSource};
 use crate::core::{
     kinds::{Kind, Kinds},
-    rules::{ComputeResource, Fingerprint, ResourceRule, ResourceRules, RuleId},
+    rules::{ComputeResource, Fingerprint, ResourceRule, ResourceRules, RuleEntry},
 };
 
 /// How usage is queried: `resourceRules`, with their labels.
@@ -37,7 +37,7 @@ impl UsageRules {
             let kind = Arc::clone(kinds.resolve("", resource)?);
             let of = |rule: &Option<Arc<ResourceRule>>, resource| {
                 let missing = || {
-                    let rule = RuleId::Resource(resource);
+                    let rule = RuleEntry::Resource(resource);
                     format!("{rule} is missing, or has been left out")
                 };
                 ResourceSource::new(rule.as_ref().ok_or_else(missing)?, &kind, &kinds)

@@ -58,6 +58,12 @@ impl<'n> Fields<'n> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
+    /// The keys of the mapping that have a value, and their values.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'n Key, &'n Node)> {
+        let entries = self.entries.iter().map(|(key, node)| (key, node));
+        entries.filter(|(_, node)| !matches!(node.value, Value::Null))
+    }
+
     pub(super) fn fingerprint(&self, kind: &str) -> Fingerprint {
         Fingerprint::of(kind, self.node)
     }

@@ -391,7 +391,8 @@ pub(crate) fn excerpt(text: &str) -> String {
     excerpt
 }
 
-fn is_dns_label(text: &str) -> bool {
+/// Whether a text can be the name of a namespace.
+pub(crate) fn is_dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && !text.starts_with('-')
         && !text.ends_with('-')

@@ -102,6 +102,10 @@ pub(super) const TRUE: [&str; 11] =
 pub(super) const FALSE: [&str; 11] =
     ["false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF"];
 
+const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, need: Need::Required, doc }
+}
+
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, need: Need::Optional, doc }
 }

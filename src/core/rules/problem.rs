@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::FileName;
 use crate::core::{
     key_path::KeyPath,
     yaml::{Place, YamlError},
@@ -10,6 +11,8 @@ use crate::core::{
 /// Something wrong in a rules file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
+    /// The file.
+    pub file: FileName,
     /// Where in the file, if that is known.
     pub place: Option<Place>,
     /// The key.
@@ -22,14 +25,24 @@ pub struct Problem {
 const LONGEST_MESSAGE: usize = 600;
 
 impl Problem {
-    /// A problem, whose message is cut where it is too long to be read.
+    /// A problem of the file of `--config`, whose message is cut where it is too long to be read.
     pub fn new(place: Option<Place>, path: KeyPath, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
             message.truncate(end);
             message.push('…');
         }
-        Self { place, path, message }
+        Self { file: FileName::Config, place, path, message }
+    }
+
+    /// The key and, where there can be several files, the file: `rules[2].name of shop.yaml`.
+    pub fn subject(&self) -> String {
+        match (&self.file, self.path.is_root()) {
+            (FileName::Config, true) => "the rules file".to_owned(),
+            (FileName::Config, false) => self.path.to_string(),
+            (file, true) => file.to_string(),
+            (file, false) => format!("{} of {file}", self.path),
+        }
     }
 }
 

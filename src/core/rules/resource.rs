@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Backend, ComputeResource, EntryProblems, Fingerprint, Mapping, Problem, QueryOptions, RuleId,
+    Backend, ComputeResource, EntryProblems, FileName, Fingerprint, Mapping, Problem, QueryOptions,
+    RuleEntry, RuleId,
     fields::{Fields, Text},
     options, query_template, window_seconds,
 };
@@ -13,7 +14,7 @@ use crate::core::{template::QueryTemplate, yaml::Place};
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 
 /// `resourceRules`, compiled. What did not compile is absent, and among [`super::RuleSet::broken`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResourceRules {
     /// How CPU is queried, in cores.
     pub cpu: Option<Arc<ResourceRule>>,
@@ -31,6 +32,8 @@ pub struct ResourceRules {
 /// the nodes' label, and groups by it. The labels are those of [`ResourceRule::mapping`], tied to the cluster's kinds.
 #[derive(Debug)]
 pub struct ResourceRule {
+    /// What the rule is called in messages.
+    pub id: RuleId,
     /// Whose usage the queries return.
     pub resource: ComputeResource,
     /// Where the rule stands in its file.
@@ -50,34 +53,30 @@ pub struct ResourceRule {
     pub options: QueryOptions,
 }
 
-impl ResourceRule {
-    /// What the rule is called in messages.
-    pub fn id(&self) -> RuleId {
-        RuleId::Resource(self.resource)
+impl ResourceRules {
+    /// The rules that compile, and `window` where it is written.
+    pub(super) fn new(
+        cpu: Option<ResourceRule>,
+        memory: Option<ResourceRule>,
+        window: Option<Duration>,
+    ) -> Self {
+        let window = window.or_else(|| {
+            let cpu = cpu.as_ref()?;
+            let queries = [&cpu.container_query, &cpu.node_query].into_iter().flatten();
+            let seconds = queries.map(|query| window_seconds(query)).find_map(|seconds| seconds)?;
+            u64::try_from(seconds).ok().map(Duration::from_secs)
+        });
+        Self {
+            cpu: cpu.map(Arc::new),
+            memory: memory.map(Arc::new),
+            window: window.unwrap_or(DEFAULT_WINDOW),
+        }
     }
 }
 
+/// Compiles `resourceRules.cpu` or `resourceRules.memory` of a file.
 pub(super) fn compile(
-    written: &Fields<'_>,
-    backends: &[Arc<Backend>],
-    broken: &mut Vec<Problem>,
-) -> ResourceRules {
-    let mut rule = |key: &str, resource| {
-        let rule = compile_rule(&written.object(key)?, resource, backends, broken)?;
-        Some(Arc::new(rule))
-    };
-    let cpu = rule("cpu", ComputeResource::Cpu);
-    let memory = rule("memory", ComputeResource::Memory);
-    let window = written.duration("window").or_else(|| {
-        let cpu = cpu.as_deref()?;
-        let queries = [&cpu.container_query, &cpu.node_query].into_iter().flatten();
-        let seconds = queries.map(|query| window_seconds(query)).find_map(|seconds| seconds)?;
-        u64::try_from(seconds).ok().map(Duration::from_secs)
-    });
-    ResourceRules { cpu, memory, window: window.unwrap_or(DEFAULT_WINDOW) }
-}
-
-fn compile_rule(
+    file: &FileName,
     written: &Fields<'_>,
     resource: ComputeResource,
     backends: &[Arc<Backend>],
@@ -118,11 +117,12 @@ fn compile_rule(
     if broken.len() > before {
         return None;
     }
+    let entry = RuleEntry::Resource(resource);
     Some(ResourceRule {
+        id: RuleId { file: file.clone(), entry },
         resource,
         place: written.place,
-        fingerprint: options
-            .fingerprint_with(written.fingerprint(&RuleId::Resource(resource).to_string())),
+        fingerprint: options.fingerprint_with(written.fingerprint(&entry.to_string())),
         container_query: container_query.map(Arc::new),
         node_query: node_query.map(Arc::new),
         mapping: mapping?,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use super::{Fingerprint, Mapping, Namer, QueryOptions, specimen};
+use super::{FileName, Fingerprint, Mapping, Namer, QueryOptions, specimen};
 use crate::core::{
     key_path::{KeyPath, Step},
     series::SeriesSelector,
@@ -11,9 +11,18 @@ use crate::core::{
     yaml::Place,
 };
 
-/// Which rule. One of a file is shown as its path: `rules[2]`, `resourceRules.cpu`; one of a team as its kind.
+/// Which rule. Shown as the entry and, where there can be several files, the file: `rules[2] of shop.yaml`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RuleId {
+    /// The file; that of `--config` for rules of teams, which are in none.
+    pub file: FileName,
+    /// The entry of the file.
+    pub entry: RuleEntry,
+}
+
+/// Which rule of a file. Shown as its path: `rules[2]`, `resourceRules.cpu`; one of a team as its kind.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum RuleId {
+pub enum RuleEntry {
     /// The entry of `rules` at this position, from 0.
     Custom(usize),
     /// The entry of `externalRules` at this position, from 0.
@@ -58,7 +67,7 @@ pub enum ComputeResource {
     Memory,
 }
 
-impl RuleId {
+impl RuleEntry {
     /// The rule that a path of the rules file leads to or into.
     pub fn of(path: &KeyPath) -> Option<Self> {
         let ids = match path.steps() {
@@ -72,26 +81,45 @@ impl RuleId {
     pub fn key(self, key: impl Into<KeyPath>) -> KeyPath {
         KeyPath::from(self).join(key)
     }
+}
 
+impl RuleId {
     /// The names of several rules, for people.
     pub fn list(rules: &[Self]) -> String {
         rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
-impl From<RuleId> for KeyPath {
-    fn from(id: RuleId) -> Self {
-        match id {
-            RuleId::Custom(position) => Self::from("rules").index(position),
-            RuleId::External(position) => Self::from("externalRules").index(position),
-            RuleId::Resource(ComputeResource::Cpu) => ["resourceRules", "cpu"].into(),
-            RuleId::Resource(ComputeResource::Memory) => ["resourceRules", "memory"].into(),
-            RuleId::Team(_) => "spec".into(),
+/// A rule of the file of `--config`, or of a team.
+impl From<RuleEntry> for RuleId {
+    fn from(entry: RuleEntry) -> Self {
+        Self { file: FileName::Config, entry }
+    }
+}
+
+impl From<RuleEntry> for KeyPath {
+    fn from(entry: RuleEntry) -> Self {
+        match entry {
+            RuleEntry::Custom(position) => Self::from("rules").index(position),
+            RuleEntry::External(position) => Self::from("externalRules").index(position),
+            RuleEntry::Resource(ComputeResource::Cpu) => ["resourceRules", "cpu"].into(),
+            RuleEntry::Resource(ComputeResource::Memory) => ["resourceRules", "memory"].into(),
+            RuleEntry::Team(_) => "spec".into(),
         }
     }
 }
 
 impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entry.fmt(f)?;
+        match &self.file {
+            FileName::Config => Ok(()),
+            file => write!(f, " of {file}"),
+        }
+    }
+}
+
+impl fmt::Display for RuleEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Team(kind) => f.write_str(kind.kind()),
@@ -262,20 +290,31 @@ mod tests {
     #[test]
     fn a_rule_is_known_by_any_path_into_it() {
         let ids = [
-            (RuleId::Custom(2), "rules[2]"),
-            (RuleId::External(0), "externalRules[0]"),
-            (RuleId::Resource(ComputeResource::Cpu), "resourceRules.cpu"),
-            (RuleId::Resource(ComputeResource::Memory), "resourceRules.memory"),
+            (RuleEntry::Custom(2), "rules[2]"),
+            (RuleEntry::External(0), "externalRules[0]"),
+            (RuleEntry::Resource(ComputeResource::Cpu), "resourceRules.cpu"),
+            (RuleEntry::Resource(ComputeResource::Memory), "resourceRules.memory"),
         ];
         for (id, shown) in ids {
             let path = KeyPath::from(id);
             assert_eq!(id.to_string(), shown);
-            assert_eq!((RuleId::of(&path), RuleId::of(&path.key("x"))), (Some(id), Some(id)));
+            assert_eq!((RuleEntry::of(&path), RuleEntry::of(&path.key("x"))), (Some(id), Some(id)));
         }
         let others =
             ["rules".into(), ["rules", "default"].into(), ["resourceRules", "window"].into()];
         for path in others.into_iter().chain([KeyPath::from("backends").index(0)]) {
-            assert_eq!(RuleId::of(&path), None, "{path}");
+            assert_eq!(RuleEntry::of(&path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_rule_is_shown_with_its_file_where_there_can_be_several() {
+        let shown = |file| RuleId { file, entry: RuleEntry::Custom(2) }.to_string();
+        assert_eq!(shown(FileName::Config), "rules[2]");
+        assert_eq!(shown(FileName::InFolder("a.yaml".into())), "rules[2] of a.yaml");
+        assert_eq!(
+            shown(FileName::config_map("shop", "rules", "a.yaml")),
+            "rules[2] of configmap shop/rules key a.yaml"
+        );
     }
 }

@@ -51,12 +51,13 @@ impl Default for TeamQuotas {
     }
 }
 
-pub(super) fn compile(file: &Fields<'_>, backends: &[Arc<Backend>]) -> TeamPolicy {
+/// The policy of `teamRules`, if a file has it, and of these backends.
+pub(super) fn compile(written: Option<&Fields<'_>>, backends: &[Arc<Backend>]) -> TeamPolicy {
     let mut policy = TeamPolicy {
         backends: backends.iter().filter(|backend| backend.team_rules).cloned().collect(),
         ..TeamPolicy::default()
     };
-    let Some(written) = file.object("teamRules") else { return policy };
+    let Some(written) = written else { return policy };
     let label = written.text("namespaceLabel").value;
     if !label.is_empty() {
         policy.namespace_label = label.into();

@@ -45,7 +45,7 @@ fn reads_what_prometheus_adapter_reads() {
     assert_eq!(rules.custom.len(), 2);
     assert_eq!(rules.custom[0].base.window_seconds, Some(60));
     assert_eq!(rules.custom[1].base.window_seconds, None);
-    assert_eq!(rules.external[0].base.id, RuleId::External(0));
+    assert_eq!(rules.external[0].base.id, RuleEntry::External(0).into());
     assert!(!rules.external[0].base.mapping.namespaced());
     let resource = rules.resource.unwrap();
     assert_eq!(resource.window.as_secs(), 180);
@@ -131,7 +131,7 @@ rules:
 "#;
     let rules = load(text).unwrap();
     assert_eq!(rules.custom.len(), 1);
-    assert_eq!(rules.custom[0].base.id, RuleId::Custom(2));
+    assert_eq!(rules.custom[0].base.id, RuleEntry::Custom(2).into());
     let paths: Vec<_> = rules.broken.iter().map(|problem| problem.path.to_string()).collect();
     assert_eq!(
         paths,

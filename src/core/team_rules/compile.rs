@@ -13,7 +13,7 @@ use crate::core::{
     quantity::parse_milli_rounded_up,
     rules::{
         Aggregate, Backend, CustomRule, ExternalRule, Fingerprint, Mapping, Namer, Nan, OnEmpty,
-        QueryOptions, RuleBase, RuleId, TeamPolicy, TeamRuleKind, is_sorted,
+        QueryOptions, RuleBase, RuleEntry, TeamPolicy, TeamRuleKind, is_sorted,
     },
     series::SeriesSelector,
     template::QueryTemplate,
@@ -172,7 +172,7 @@ pub fn compile(
     let name: Arc<str> = called(kind, object).into();
     let options = options(object, policy)?;
     let base = RuleBase {
-        id: RuleId::Team(kind),
+        id: RuleEntry::Team(kind).into(),
         place: Place::START,
         fingerprint: fingerprint(&name, object, &enforced.query, &options),
         selector: SeriesSelector::new(selector),

@@ -120,6 +120,22 @@ const ROWS: &[(&str, &[Number])] = &[
         ],
     ),
     (
+        "files of a [folder]",
+        &[
+            ("rules_file/source.rs", "MAX_FILES", Count),
+            ("rules_file/source.rs", "MAX_BYTES", Bytes),
+        ],
+    ),
+    (
+        "[ConfigMaps](team-rules.md#configmaps) with rules",
+        &[
+            ("core/config_maps.rs", "MAX_FILES", Count),
+            ("core/config_maps.rs", "MAX_BYTES", Bytes),
+            ("core/go_regex.rs", "STRICT_SIZE", Bytes),
+        ],
+    ),
+    ("namespaces of ConfigMaps", &[("rules_file/config_maps.rs", "MAX_NAMESPACES", Count)]),
+    (
         "rules of teams that are kept",
         &[
             ("core/team_rules/inventory/events.rs", "MOST_OBJECTS", Count),

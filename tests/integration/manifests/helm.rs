@@ -129,6 +129,7 @@ fn the_chart_renders_sound_documents() {
         ("rules: {default: false}", 0),
         ("rules: {default: false}\nteamRules: {enabled: true}", 3),
         ("teamRules: {enabled: true, external: false, crds: false}", 2),
+        ("rules: {default: false}\nrulesFromConfigMaps: {selector: a=b, external: false}", 2),
         (
             "rules: {default: false, external: [{seriesQuery: mark-series, metricsQuery: up, resources: {namespaced: false}}]}\nrbac: {externalMetrics: {resources: [mark-metric]}}",
             1,
@@ -185,6 +186,37 @@ fn rules_of_teams_bring_what_they_need() {
     }
     let without = helm("loadline", "").expect("helm is there");
     assert!(!without.text.contains("loadline.dev") && !without.text.contains("--team-rules"));
+}
+
+/// A Role in each namespace, and none for the cluster.
+#[test]
+fn rules_in_config_maps_bring_a_role_for_each_namespace() {
+    let values = "rulesFromConfigMaps: {selector: 'a in (b,c)', namespaces: [shop, bank]}";
+    let Some(rendered) = helm("loadline", values) else {
+        return;
+    };
+    rendered.check();
+    assert!(rendered.text.contains("\"--config-selector=a in (b,c)\""), "{}", rendered.text);
+    assert!(rendered.text.contains("--config-namespaces=shop,bank"));
+    assert_eq!(rendered.of("APIService").count(), 3);
+    let component = yaml_documents("deploy/components/rules-in-configmaps/rbac.yaml");
+    let rules = &component.of("Role").next().expect("the role")["rules"];
+    for namespace in ["shop", "bank"] {
+        for kind in ["Role", "RoleBinding"] {
+            let is_it = |it: &&Value| {
+                name(it) == "loadline-rules" && it["metadata"]["namespace"] == namespace
+            };
+            let found = rendered.of(kind).find(is_it);
+            let found = found.unwrap_or_else(|| panic!("no {kind} in {namespace}"));
+            assert!(kind != "Role" || found["rules"] == *rules, "{found}");
+        }
+    }
+    let is_of_config_maps = |role: &Value| role["rules"].to_string().contains("configmaps");
+    assert!(!rendered.of("ClusterRole").any(is_of_config_maps));
+    let without = helm("loadline", "").expect("helm is there");
+    assert!(
+        !without.text.contains("--config-selector") && !without.text.contains("loadline-rules")
+    );
 }
 
 fn yaml_documents(path: &str) -> Documents {

@@ -74,6 +74,10 @@ fn components_can_be_combined() {
     let deployment = teams.of("Deployment").next().expect("a Deployment");
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     assert!(arguments.as_array().expect("arguments").iter().any(|it| it == "--team-rules"));
+    let in_config_maps = combined("config-maps", "../components/rules-in-configmaps");
+    let deployment = in_config_maps.of("Deployment").next().expect("a Deployment");
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.to_string().contains("--config-selector=loadline.dev/rules=true"));
     for components in ["../monitoring", "../monitoring, ../components/cert-manager"] {
         let monitored = combined("monitored", components);
         for kind in ["ServiceMonitor", "PrometheusRule"] {

@@ -7,7 +7,7 @@ use loadline::{
     auth::{access::Ttls, trust},
     core::{
         budgets::MemoryBudgets,
-        rules::{self, CredentialPolicy},
+        rules::{self, CredentialPolicy, RuleSet},
     },
     discovery,
     hpas::ExpectedReads,
@@ -29,8 +29,8 @@ use super::{cluster::Kubernetes, install_tls_provider};
 /// What differs between the servers of these tests.
 pub(crate) struct Launch {
     rules: String,
-    /// The file that the rules are from, if there is one.
-    pub(crate) source: Option<Source>,
+    /// The rules of files, and where these are, if there are any; else the rules of a text.
+    pub(crate) source: Option<(RuleSet, Source)>,
     pub(crate) prometheus: prometheus::Config,
     pub(crate) credentials: Arc<CredentialPolicy>,
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -111,8 +111,15 @@ impl Launch {
 
     /// The only place that knows all settings.
     fn settings(self) -> Settings {
-        let rules = rules::load(&self.rules).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+        let (rules, source) = self.source.map_or_else(
+            || {
+                let rules = rules::load(&self.rules);
+                let rules = rules.unwrap_or_else(|problems| panic!("{problems:?}"));
+                assert!(rules.broken.is_empty(), "{:?}", rules.broken);
+                (rules, None)
+            },
+            |(rules, source)| (rules, Some(source)),
+        );
         let cluster = match self.kubeconfig {
             Some(kubeconfig) => {
                 let open = if self.guarded { "/healthz,/readyz,/livez" } else { "*" };
@@ -133,7 +140,7 @@ impl Launch {
         };
         Settings {
             rules,
-            source: self.source,
+            source,
             prometheus: self.prometheus,
             credentials: self.credentials,
             cluster,

@@ -70,7 +70,7 @@ struct Shared {
     watches: Mutex<Vec<String>>,
     /// How often autoscalers were listed or watched.
     autoscaler_requests: Mutex<usize>,
-    /// The status of requests by verb and resource that are for all namespaces.
+    /// The status of requests by verb and resource, which stands behind the namespace if they are for one.
     refusals: Mutex<BTreeMap<(String, String), u16>>,
     /// Whether LISTs of all namespaces have to wait.
     held: watch::Sender<bool>,
@@ -210,7 +210,7 @@ impl Kubernetes {
         self.shared.content.compact();
     }
 
-    /// Requests for all namespaces fail with this status from now on.
+    /// Requests fail with this status from now on: those for all namespaces, or with `NAMESPACE/RESOURCE` those for one.
     pub(crate) fn refuse(&self, verb: &str, resource: &str, status: Option<u16>) {
         let mut refusals = self.shared.refusals.lock().expect("not poisoned");
         let key = (verb.to_owned(), resource.to_owned());
@@ -456,12 +456,11 @@ async fn objects(
         let log = if verb == "watch" { &shared.watches } else { &shared.lists };
         log.lock().expect("not poisoned").push(uri.to_owned());
     }
-    if namespace.is_empty() {
-        let key = (verb.to_owned(), resource.to_owned());
-        let refusal = shared.refusals.lock().expect("not poisoned").get(&key).copied();
-        if let Some(status) = refusal {
-            return failure(status, "refused: secret-user may not");
-        }
+    let place = if namespace.is_empty() { "" } else { &format!("{namespace}/") };
+    let key = (verb.to_owned(), format!("{place}{resource}"));
+    let refusal = shared.refusals.lock().expect("not poisoned").get(&key).copied();
+    if let Some(status) = refusal {
+        return failure(status, "refused: secret-user may not");
     }
     let fails = *shared.lists_fail.lock().expect("not poisoned");
     if let Some(status) = fails.filter(|_| verb == "list") {

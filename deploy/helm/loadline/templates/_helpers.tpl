@@ -143,6 +143,14 @@ spec:
 {{- if .Values.teamRules.enabled }}
 - --team-rules
 {{- end }}
+{{- with .Values.rulesFromConfigMaps }}
+{{- if .selector }}
+- {{ printf "--config-selector=%s" .selector | quote }}
+{{- with .namespaces }}
+- --config-namespaces={{ join "," . }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraArguments }}
 {{- toYaml . | nindent 0 }}
 {{- end }}

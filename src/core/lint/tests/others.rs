@@ -58,10 +58,48 @@ fn rules_among_each_other() {
     let secure = plain.replace("http:", "https:");
     tells("credentials-refused", warning, &plain, &secure);
     // The server knows its flags, and tells itself what it refuses.
-    assert_eq!(check_rules(&plain, &rules::load(&plain).unwrap()), []);
+    let carried = embedded::one(&plain).unwrap();
+    let rules = rules::compile(&carried.rules).unwrap();
+    assert_eq!(check_set(vec![(FileName::Config, carried)], &rules, None), []);
     // Nor is a backend unused whose rule does not compile.
     let broken = backends.to_owned() + &rule("up", "<<.X>>", "prometheus: other");
     assert_eq!(codes(&broken), ["broken-rule"]);
+}
+
+#[test]
+fn files_that_are_used_together() {
+    let file = |name: &str| FileName::InFolder(name.into());
+    let named = |series: &str, more: &str| rule(series, SUM, &format!("name: {{as: load}}{more}"));
+    let found = |files: &[(&str, String)]| -> Vec<_> {
+        let files: Vec<_> =
+            files.iter().map(|(name, text)| (file(name), text.as_str().into())).collect();
+        let found = check_files(&files, &CredentialPolicy::default());
+        let all = found.into_iter().flat_map(|(file, findings)| {
+            findings.into_iter().map(move |it| (file.to_string(), it.code, it.message))
+        });
+        all.filter(|(_, code, _)| *code != "backend-over-http").collect()
+    };
+    let twice = found(&[("a", named("x", "")), ("b", named("y", ""))]);
+    let [(file, code, message)] = twice.as_slice() else { panic!("{twice:?}") };
+    assert_eq!((file.as_str(), *code), ("a", "metric-claimed-twice"));
+    assert!(message.starts_with("rules[0] of b also serves `load` of"), "{message}");
+
+    let backends = "backends: [{name: other, url: \"https://x\"}]\n";
+    assert_eq!(found(&[("a", backends.to_owned()), ("b", named("x", ", prometheus: other"))]), []);
+    let unused = found(&[("a", backends.to_owned()), ("b", named("x", ""))]);
+    assert_eq!(unused[0].1, "unused-backend", "{unused:?}");
+
+    let codes = |files: &[(&str, String)]| -> Vec<_> {
+        found(files).into_iter().map(|(file, code, _)| (file, code)).collect()
+    };
+    let one_is_broken = codes(&[
+        ("a", "rules: [".to_owned()),
+        ("b", named("x", "")),
+        ("c", "rulez: []".to_owned()),
+        ("d", named("x", "")),
+    ]);
+    let wanted = [("a", "invalid-file"), ("c", "invalid-file"), ("d", "duplicate-rule")];
+    assert_eq!(one_is_broken, wanted.map(|(file, code)| (file.to_owned(), code)));
 }
 
 #[test]
@@ -73,6 +111,9 @@ fn a_file_without_rules_says_that_none_are_wanted() {
             tells("no-rules", Severity::Warning, text, meant);
         }
     }
+    let note = Severity::Info;
+    tells("no-resource-rules", note, "resourceRules: {}", "resourceRules: ~\nrules: []");
+    tells("no-resource-rules", note, "resourceRules: {window: 1m}", "rules: []");
     // What does not compile is a rule all the same.
     assert_eq!(codes(&rule("up", "<<.X>>", "")), ["broken-rule"]);
 }

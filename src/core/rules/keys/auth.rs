@@ -1,6 +1,6 @@
 //! The keys of `auth`.
 
-use super::{Key, Kind, Need, Shape, key};
+use super::{Key, Kind, Shape, key, required, table::CA_FILE};
 
 /// The most entries of one `scopes`, and of one `endpointParams`.
 const MAX_SCOPES: usize = 20;
@@ -17,10 +17,6 @@ pub(in crate::core::rules) static AUTH: Shape = Shape {
         key("bearer", Kind::Object(&BEARER), "A token in a file."),
     ],
 };
-
-const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, need: Need::Required, doc }
-}
 
 const SCOPES: Key = key("scopes", Kind::Words(MAX_SCOPES), "What the token is for.");
 
@@ -103,11 +99,10 @@ static OAUTH2: Shape = Shape {
             Kind::Choice(&["basic", "post"]),
             "Where client and secret are in the request: in its header (`basic`, the default) or its body (`post`).",
         ),
-        key(
-            "caFile",
-            Kind::NonEmpty,
-            "The certification authorities that the endpoint's certificate is checked with. By default the system's.",
-        ),
+        Key {
+            doc: "The certification authorities that the endpoint's certificate is checked with. By default the system's.",
+            ..CA_FILE
+        },
     ],
 };
 

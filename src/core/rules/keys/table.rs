@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Key, Kind, Need, Shape, auth::AUTH, key};
+use super::{Key, Kind, Need, Shape, auth::AUTH, key, required};
 
 /// The most entries that `rules` and `externalRules` may each have.
 pub(in crate::core::rules) const MAX_RULES: usize = 5_000;
@@ -207,18 +207,12 @@ static FALLBACK_OF_RULE: Shape = Shape {
     name: "fallback",
     doc: "The value of an external metric, or of the objects that are known, while the backend fails. Never because of an empty answer. It ends with the first success.",
     keys: &[
-        Key {
-            name: "after",
-            kind: Kind::Duration { least: Duration::from_secs(1), most: DAY },
-            need: Need::Required,
-            doc: "How long reads must have failed, without a success in between. Stale values are successes.",
-        },
-        Key {
-            name: "value",
-            kind: Kind::Quantity(&[]),
-            need: Need::Required,
-            doc: "The value, such as `5` or `500m`.",
-        },
+        required(
+            "after",
+            Kind::Duration { least: Duration::from_secs(1), most: DAY },
+            "How long reads must have failed, without a success in between. Stale values are successes.",
+        ),
+        required("value", Kind::Quantity(&[]), "The value, such as `5` or `500m`."),
     ],
 };
 
@@ -258,12 +252,7 @@ pub(in crate::core::rules) static GROUP_RESOURCE: Shape = Shape {
     doc: "A Kubernetes resource.",
     keys: &[
         key("group", Kind::Text, "The API group; empty for the core group."),
-        Key {
-            name: "resource",
-            kind: Kind::NonEmpty,
-            need: Need::Required,
-            doc: "The resource, singular or plural, such as `pod`.",
-        },
+        required("resource", Kind::NonEmpty, "The resource, singular or plural, such as `pod`."),
     ],
 };
 
@@ -358,17 +347,29 @@ static TEAM_QUOTAS: Shape = Shape {
     ],
 };
 
+/// Of a server, whose certificate it checks.
+pub(super) const CA_FILE: Key = key(
+    "caFile",
+    Kind::NonEmpty,
+    "The certification authorities that its certificate is checked with. By default the system's.",
+);
+
+const AUTH_IN_CLUSTER: Key =
+    key("authInCluster", Kind::Flag, "Authenticate with the service account of the pod.");
+
+/// Of an object of the cluster.
+const NAMESPACE: Key = required("namespace", Kind::Name, "Its namespace.");
+
 static BACKEND: Shape = Shape {
     name: "backend",
     doc: "A server of the Prometheus API. Credentials are only its own: none of the flags' are sent to it.",
     keys: &[
-        Key { name: "name", kind: Kind::Name, need: Need::Required, doc: "What rules call it." },
-        Key {
-            name: "url",
-            kind: Kind::NonEmpty,
-            need: Need::Optional,
-            doc: "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request. `url` or `urls` is required.",
-        },
+        required("name", Kind::Name, "What rules call it."),
+        key(
+            "url",
+            Kind::NonEmpty,
+            "Its http or https URL, with any path prefix. User and password in it are used for basic authentication, and parameters such as `?extra_label=team=a` are sent with every request. `url` or `urls` is required.",
+        ),
         key(
             "urls",
             Kind::Words(MAX_URLS),
@@ -381,14 +382,10 @@ static BACKEND: Shape = Shape {
             "How requests are authenticated; in place of `tokenFile`, `authInCluster`, `authConfig`, and of user and password in the URL.",
         ),
         key("tokenFile", Kind::NonEmpty, "A file with a bearer token; read again when it changes."),
-        key(
-            "caFile",
-            Kind::NonEmpty,
-            "The certification authorities that its certificate is checked with. By default the system's.",
-        ),
+        CA_FILE,
         key("clientTLSCertFile", Kind::NonEmpty, "A client certificate."),
         key("clientTLSKeyFile", Kind::NonEmpty, "The key of the client certificate."),
-        key("authInCluster", Kind::Flag, "Authenticate with the service account of the pod."),
+        AUTH_IN_CLUSTER,
         key("authConfig", Kind::NonEmpty, "Authenticate with the user of this kubeconfig."),
         key(
             "verb",
@@ -418,23 +415,14 @@ static DELEGATE: Shape = Shape {
     name: "delegate",
     doc: "Another server of the metrics APIs. Users are authenticated and authorized before it is asked, and it is asked as loadline.",
     keys: &[
-        Key {
-            name: "name",
-            kind: Kind::Name,
-            need: Need::Required,
-            doc: "The name in errors, metrics and on the status page.",
-        },
+        required("name", Kind::Name, "The name in errors, metrics and on the status page."),
         key("service", Kind::Object(&SERVICE), "Its Service. `service` or `url` is required."),
         key(
             "url",
             Kind::NonEmpty,
             "Its URL: https, a host and a port. http is allowed for this machine only.",
         ),
-        key(
-            "caFile",
-            Kind::NonEmpty,
-            "The certification authorities that its certificate is checked with. By default the system's.",
-        ),
+        CA_FILE,
         key(
             "caSecret",
             Kind::Object(&CA_SECRET),
@@ -450,7 +438,7 @@ static DELEGATE: Shape = Shape {
             Kind::NonEmpty,
             "A file with a bearer token, such as a projected token for the delegate's audience; read again when it changes.",
         ),
-        key("authInCluster", Kind::Flag, "Authenticate with the service account of the pod."),
+        AUTH_IN_CLUSTER,
         key(
             "api",
             Kind::Choice(&["custom", "external"]),
@@ -478,8 +466,8 @@ static SERVICE: Shape = Shape {
     name: "service",
     doc: "A Service of the cluster.",
     keys: &[
-        Key { name: "namespace", kind: Kind::Name, need: Need::Required, doc: "Its namespace." },
-        Key { name: "name", kind: Kind::Name, need: Need::Required, doc: "Its name." },
+        NAMESPACE,
+        required("name", Kind::Name, "Its name."),
         key("port", Kind::Count(65_535), "Its port. 443 by default."),
     ],
 };
@@ -488,8 +476,8 @@ static CA_SECRET: Shape = Shape {
     name: "caSecret",
     doc: "A Secret with certification authorities. loadline needs the right to get it.",
     keys: &[
-        Key { name: "namespace", kind: Kind::Name, need: Need::Required, doc: "Its namespace." },
-        Key { name: "name", kind: Kind::NonEmpty, need: Need::Required, doc: "Its name." },
+        NAMESPACE,
+        required("name", Kind::NonEmpty, "Its name."),
         key("key", Kind::NonEmpty, "The key of the PEM. `ca.crt` by default."),
     ],
 };

@@ -127,9 +127,9 @@ fn large_patterns_share_what_a_file_may_take() {
     // Eight megabytes each.
     let large = "- {seriesQuery: up, metricsQuery: x, name: {matches: '\\pL{100}', as: x}}\n";
     let loaded = load(&rules(&(large.repeat(10) + RULE))).unwrap();
-    let ids: Vec<_> = loaded.custom.iter().map(|rule| rule.base.id).collect();
+    let ids: Vec<_> = loaded.custom.iter().map(|rule| rule.base.id.clone()).collect();
     assert_eq!(ids.len(), 9, "{ids:?}");
-    assert_eq!(ids.last(), Some(&RuleId::Custom(10)));
+    assert_eq!(ids.last(), Some(&RuleEntry::Custom(10).into()));
     assert_eq!(loaded.broken.len(), 2);
     assert!(loaded.broken.iter().all(|problem| problem.message.contains("too large")));
 }

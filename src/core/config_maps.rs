@@ -1,0 +1,251 @@
+//! The ConfigMaps whose keys are rules files: what is kept of them, within bounds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    rules::{ConfigMapKey, FileName},
+    rules_files::Given,
+};
+
+/// The most files of a namespace.
+pub const MAX_FILES: usize = 100;
+
+/// The most bytes of the texts of a namespace.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// The files of ConfigMaps, as they are known of watches of their namespaces.
+#[derive(Debug, Default)]
+pub struct ConfigMaps(BTreeMap<Arc<str>, Namespace>);
+
+#[derive(Debug, Default)]
+struct Namespace {
+    files: Files,
+    /// The files of a list that is not complete yet.
+    listed: Option<Files>,
+    is_known: bool,
+    /// Why the namespace is not watched.
+    trouble: Option<String>,
+    /// Whether files were left out that there may be room for now.
+    wants_list: bool,
+}
+
+/// Files by name of the ConfigMap and key.
+#[derive(Debug, Default)]
+struct Files {
+    texts: BTreeMap<(Arc<str>, Arc<str>), Arc<str>>,
+    bytes: usize,
+    /// Whether there are more than these.
+    has_more: bool,
+}
+
+impl Files {
+    /// Takes the files of a ConfigMap in place of those that it had. Of too many, the last are left out.
+    fn put(&mut self, name: &str, data: BTreeMap<String, String>) {
+        self.remove(name);
+        let name: Arc<str> = name.into();
+        for (key, text) in data {
+            if FileName::is_rules_file(&key) {
+                self.bytes += text.len();
+                self.texts.insert((Arc::clone(&name), key.into()), text.into());
+            }
+        }
+        while self.texts.len() > MAX_FILES || self.bytes > MAX_BYTES {
+            let Some((_, text)) = self.texts.pop_last() else { break };
+            self.bytes -= text.len();
+            self.has_more = true;
+        }
+    }
+
+    /// Whether the ConfigMap had files.
+    fn remove(&mut self, name: &str) -> bool {
+        let (before, mut bytes) = (self.texts.len(), 0);
+        self.texts.retain(|(of, _), text| {
+            let is_kept = **of != *name;
+            bytes += if is_kept { text.len() } else { 0 };
+            is_kept
+        });
+        self.bytes = bytes;
+        self.texts.len() < before
+    }
+}
+
+impl ConfigMaps {
+    /// Nothing is known of these namespaces yet.
+    pub fn new(namespaces: &BTreeSet<Arc<str>>) -> Self {
+        Self(namespaces.iter().map(|name| (Arc::clone(name), Namespace::default())).collect())
+    }
+
+    fn of(&mut self, namespace: &str) -> Option<&mut Namespace> {
+        self.0.get_mut(namespace)
+    }
+
+    /// A list of the ConfigMaps of a namespace begins.
+    pub fn listing(&mut self, namespace: &str) {
+        if let Some(known) = self.of(namespace) {
+            known.listed = Some(Files::default());
+            known.wants_list = false;
+        }
+    }
+
+    /// A ConfigMap is in the list.
+    pub fn listed(&mut self, namespace: &str, name: &str, data: BTreeMap<String, String>) {
+        if let Some(listed) = self.of(namespace).and_then(|known| known.listed.as_mut()) {
+            listed.put(name, data);
+        }
+    }
+
+    /// The list, if one has begun, is complete, and the namespace is watched.
+    pub fn synced(&mut self, namespace: &str) {
+        if let Some(known) = self.of(namespace) {
+            if let Some(listed) = known.listed.take() {
+                known.files = listed;
+            }
+            known.is_known = true;
+            known.trouble = None;
+        }
+    }
+
+    /// A ConfigMap was made or changed.
+    pub fn applied(&mut self, namespace: &str, name: &str, data: BTreeMap<String, String>) {
+        if let Some(known) = self.of(namespace) {
+            let had_more = known.files.has_more;
+            known.files.put(name, data);
+            known.wants_list |= had_more;
+        }
+    }
+
+    /// A ConfigMap was deleted, or the selector does not select it any more.
+    pub fn deleted(&mut self, namespace: &str, name: &str) {
+        if let Some(known) = self.of(namespace) {
+            known.files.remove(name);
+            known.wants_list |= known.files.has_more;
+        }
+    }
+
+    /// The namespace is not watched. What is known of it stays.
+    pub fn unwatched(&mut self, namespace: &str, why: String) {
+        if let Some(known) = self.of(namespace) {
+            known.listed = None;
+            known.is_known = true;
+            known.trouble = Some(why);
+        }
+    }
+
+    /// Whether files were left out that there may be room for now.
+    pub fn wants_list(&self, namespace: &str) -> bool {
+        self.0.get(namespace).is_some_and(|known| known.wants_list)
+    }
+
+    /// Whether a namespace has been read, or cannot be.
+    pub fn is_known(&self, namespace: &str) -> bool {
+        self.0.get(namespace).is_some_and(|known| known.is_known)
+    }
+
+    /// Whether every namespace has been read, or cannot be.
+    pub fn are_known(&self) -> bool {
+        self.0.values().all(|known| known.is_known)
+    }
+
+    /// The files.
+    pub fn given(&self) -> Vec<Given> {
+        let files = self.0.iter().flat_map(|(namespace, known)| {
+            known.files.texts.iter().map(move |((name, key), text)| {
+                let [namespace, name, key] = [namespace, name, key].map(Arc::clone);
+                let name = FileName::ConfigMap(Arc::new(ConfigMapKey { namespace, name, key }));
+                let location = name.to_string().into();
+                Given { name, location, text: Ok(Arc::clone(text)) }
+            })
+        });
+        files.collect()
+    }
+
+    /// What keeps files from being read, a line for each namespace.
+    pub fn problems(&self) -> Vec<String> {
+        let problems = self.0.iter().flat_map(|(namespace, known)| {
+            let trouble = known.trouble.as_ref().map(|why| {
+                format!("configmaps of namespace {namespace}: they are not watched: {why}")
+            });
+            let more = known.files.has_more.then(|| {
+                format!(
+                    "configmaps of namespace {namespace}: they have more than {MAX_FILES} rules files, or more than {MAX_BYTES} bytes of them; those whose names come last are left out"
+                )
+            });
+            trouble.into_iter().chain(more)
+        });
+        problems.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
+    fn namespaces(names: &[&str]) -> ConfigMaps {
+        ConfigMaps::new(&names.iter().map(|name| Arc::from(*name)).collect())
+    }
+
+    fn names(known: &ConfigMaps) -> Vec<String> {
+        known.given().iter().map(|given| given.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_key_is_a_file_and_a_list_counts_when_it_is_complete() {
+        let mut known = namespaces(&["a", "b"]);
+        known.listing("a");
+        known.listed("a", "z", data(&[("r.yaml", "1"), ("README.md", "no"), (".r.yaml", "no")]));
+        known.listed("a", "m", data(&[("r.json", "2")]));
+        assert!(names(&known).is_empty() && !known.are_known());
+        known.synced("a");
+        assert_eq!(names(&known), ["configmap a/m key r.json", "configmap a/z key r.yaml"]);
+        known.synced("b");
+        assert!(known.are_known());
+        known.applied("b", "x", data(&[("r.yml", "3")]));
+        known.deleted("a", "z");
+        known.applied("a", "m", data(&[("other.json", "2")]));
+        assert_eq!(names(&known), ["configmap a/m key other.json", "configmap b/x key r.yml"]);
+        known.applied("c", "x", data(&[("r.yml", "3")]));
+        assert_eq!(names(&known).len(), 2, "a namespace that nobody chose");
+    }
+
+    #[test]
+    fn what_is_known_stays_until_a_list_says_otherwise() {
+        let mut known = namespaces(&["a"]);
+        known.listing("a");
+        known.listed("a", "m", data(&[("r.yaml", "1")]));
+        known.synced("a");
+        known.listing("a");
+        known.unwatched("a", "not allowed".to_owned());
+        assert_eq!(names(&known), ["configmap a/m key r.yaml"]);
+        assert!(known.problems()[0].contains("not allowed"));
+        known.listing("a");
+        known.synced("a");
+        assert!(names(&known).is_empty() && known.problems().is_empty());
+    }
+
+    #[test]
+    fn a_namespace_has_so_many_files_and_bytes() {
+        let mut known = namespaces(&["a"]);
+        let many =
+            |count: usize| (0..count).map(|n| (format!("{n:04}.yaml"), String::new())).collect();
+        known.applied("a", "m", many(MAX_FILES + 1));
+        assert_eq!(known.given().len(), MAX_FILES);
+        assert_eq!(known.problems().len(), 1);
+        // Those that were left out can only be found by another list.
+        assert!(!known.wants_list("a"));
+        known.deleted("a", "m");
+        assert!(known.wants_list("a"));
+        known.listing("a");
+        let half = "x".repeat(MAX_BYTES / 2);
+        known.listed("a", "m", data(&[("1.yaml", &half), ("2.yaml", &half), ("3.yaml", "x")]));
+        known.synced("a");
+        assert_eq!((known.given().len(), known.problems().len()), (2, 1));
+        assert!(!known.wants_list("a"));
+    }
+}

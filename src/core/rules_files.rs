@@ -1,0 +1,295 @@
+//! The rules files in use, each kept by itself: a file that becomes one that cannot be used keeps its rules and changes nothing of
+//! the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    embedded::{self, Carried},
+    explain::{broken, facts::BrokenRule},
+    key_path::KeyPath,
+    lint::{self, Finding, Severity},
+    rules::{FileName, Merged, Outcome, Problem, RuleSet, merge},
+};
+
+/// A file as it is read now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Given {
+    /// The file.
+    pub name: FileName,
+    /// Where it is, as messages have it: its path, or its name.
+    pub location: Arc<str>,
+    /// Its text, or why it cannot be read.
+    pub text: Result<Arc<str>, String>,
+}
+
+/// What is known of files, and which of their texts are used.
+#[derive(Clone, Debug, Default)]
+pub struct RulesFiles {
+    files: BTreeMap<FileName, File>,
+    /// What went to the log of the texts in use.
+    told: Arc<BTreeSet<String>>,
+    /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
+    is_strict: bool,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    location: Arc<str>,
+    /// The text that was seen last; nothing if it could not be read.
+    seen: Option<Arc<str>>,
+    /// The text in use; nothing if none ever could be used.
+    used: Option<Arc<str>>,
+    /// How many rules of that text compile.
+    rules: usize,
+    /// Why the text that was seen last is not in use.
+    problems: Vec<Problem>,
+}
+
+/// Why the text of a file is not in use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileProblems {
+    /// The file.
+    pub file: FileName,
+    /// What is wrong, a line each, with file, line and column.
+    pub lines: Vec<String>,
+    /// Whether rules of an earlier text are in use.
+    pub keeps_rules: bool,
+}
+
+/// What files have become.
+#[derive(Debug)]
+pub struct Update {
+    /// What is known now.
+    pub files: RulesFiles,
+    /// The rules of all files, unless they are those of before.
+    pub rules: Option<RuleSet>,
+    /// The files of which another text is used than before, or none any more.
+    pub changed: Vec<FileName>,
+    /// What is left out or odd and has not been told before, a line each.
+    pub findings: Vec<String>,
+}
+
+impl RulesFiles {
+    /// No files. Strict ones are refused if a rule does not compile.
+    pub fn new(is_strict: bool) -> Self {
+        Self { is_strict, ..Self::default() }
+    }
+
+    /// What the files of now change. Those that are not given are gone.
+    #[must_use]
+    pub fn update(&self, given: Vec<Given>) -> Update {
+        let told = Arc::clone(&self.told);
+        let mut next = Self { files: BTreeMap::new(), told, is_strict: self.is_strict };
+        let mut candidates = BTreeSet::new();
+        for Given { name, location, text } in given {
+            let before = self.files.get(&name);
+            let (file, is_candidate) = File::read(before, &name, location, text);
+            if is_candidate {
+                candidates.insert(name.clone());
+            }
+            next.files.insert(name, file);
+        }
+        let is_gone = |(name, file): &(&FileName, &File)| {
+            file.used.is_some() && !next.files.contains_key(name)
+        };
+        let gone: Vec<_> =
+            self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
+        if candidates.is_empty() && gone.is_empty() {
+            return Update { files: next, rules: None, changed: gone, findings: Vec::new() };
+        }
+        // What was refused may have been so because of another file.
+        for (name, file) in &mut next.files {
+            if file.seen.is_some() && file.seen != file.used {
+                file.used.clone_from(&file.seen);
+                file.problems.clear();
+                candidates.insert(name.clone());
+            }
+        }
+        let (rules, carried) = next.settle(self, &mut candidates);
+        let changed: Vec<_> = gone.into_iter().chain(candidates).collect();
+        if changed.is_empty() {
+            return Update { files: next, rules: None, changed, findings: Vec::new() };
+        }
+        let findings = next.tell(&rules, carried, &changed);
+        Update { files: next, rules: Some(rules), changed, findings }
+    }
+
+    /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more.
+    fn settle(
+        &mut self,
+        before: &Self,
+        candidates: &mut BTreeSet<FileName>,
+    ) -> (RuleSet, Vec<(FileName, Carried)>) {
+        loop {
+            let mut refused: BTreeMap<FileName, Vec<Problem>> = BTreeMap::new();
+            let mut carried = Vec::new();
+            for (name, file) in &self.files {
+                match file.used.as_deref().map(embedded::one) {
+                    Some(Ok(one)) => carried.push((name.clone(), one)),
+                    Some(Err(errors)) => {
+                        let problems = errors.into_iter().map(Problem::from).collect();
+                        refused.insert(name.clone(), problems);
+                    }
+                    None => {}
+                }
+            }
+            let roots: Vec<_> =
+                carried.iter().map(|(name, one)| (name.clone(), &one.rules)).collect();
+            let Merged { rules, outcomes } = merge(&roots);
+            let mut counts = Vec::new();
+            for (name, outcome) in outcomes {
+                match outcome {
+                    Outcome::Refused(problems) => {
+                        refused.insert(name, problems);
+                    }
+                    Outcome::Read { rules: count, is_empty_on_purpose } => {
+                        let broken = rules.broken.iter().filter(|problem| problem.file == name);
+                        let broken: Vec<_> = broken.cloned().collect();
+                        let in_use = before.files.get(&name).map_or(0, |file| file.rules);
+                        if self.is_strict && !broken.is_empty() {
+                            refused.insert(name, broken);
+                        } else if in_use > 0 && count == 0 && !is_empty_on_purpose {
+                            refused.insert(name, lost(in_use, broken));
+                        } else {
+                            counts.push((name, count));
+                        }
+                    }
+                }
+            }
+            // A text that is in use already stays, whatever other files have made of its rules.
+            refused.retain(|name, _| candidates.remove(name));
+            if refused.is_empty() {
+                for (name, count) in counts {
+                    if let Some(file) = self.files.get_mut(&name) {
+                        file.rules = count;
+                    }
+                }
+                return (rules, carried);
+            }
+            for (name, mut problems) in refused {
+                let Some(file) = self.files.get_mut(&name) else { continue };
+                for problem in &mut problems {
+                    problem.file = name.clone();
+                }
+                file.used = before.files.get(&name).and_then(|old| old.used.clone());
+                file.problems = problems;
+            }
+        }
+    }
+
+    /// What is odd in the texts that have changed, and what files do to each other that has not been told.
+    fn tell(
+        &mut self,
+        rules: &RuleSet,
+        carried: Vec<(FileName, Carried)>,
+        changed: &[FileName],
+    ) -> Vec<String> {
+        let findings = lint::check_set(carried, rules, None);
+        let mut findings: Vec<_> =
+            findings.into_iter().filter(|(_, it)| it.severity < Severity::Info).collect();
+        findings.sort_by(|(file, a), (other, b)| {
+            (file, a.place, a.severity).cmp(&(other, b.place, b.severity))
+        });
+        let lines = findings.iter().map(|(file, Finding { place, path, message, help, .. })| {
+            let problem = Problem::new(*place, path.clone(), message);
+            (file, format!("{}; {help}", self.line(file, &problem)))
+        });
+        let lines: Vec<_> = lines.collect();
+        let is_new = |(file, line): &&(&FileName, String)| {
+            changed.contains(file) || !self.told.contains(line)
+        };
+        let new = lines.iter().filter(is_new).map(|(_, line)| line.clone()).collect();
+        self.told = Arc::new(lines.into_iter().map(|(_, line)| line).collect());
+        new
+    }
+
+    /// Whether there is no file.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// How many rules in use are of files that this holds for.
+    pub fn count(&self, is_meant: impl Fn(&FileName) -> bool) -> usize {
+        self.files.iter().filter(|(name, _)| is_meant(name)).map(|(_, file)| file.rules).sum()
+    }
+
+    /// The files, and whether the text of now is in use.
+    pub fn current(&self) -> impl Iterator<Item = (&FileName, bool)> {
+        self.files.iter().map(|(name, file)| (name, file.problems.is_empty()))
+    }
+
+    /// What is wrong with the texts of now that are not in use, a line each, by file.
+    pub fn problems(&self) -> impl Iterator<Item = FileProblems> {
+        let wrong = self.files.iter().filter(|(_, file)| !file.problems.is_empty());
+        wrong.map(|(name, file)| FileProblems {
+            file: name.clone(),
+            lines: file.problems.iter().map(|problem| self.line(name, problem)).collect(),
+            keeps_rules: file.used.is_some(),
+        })
+    }
+
+    /// The rules that do not compile, and the files of which nothing is used, with what they say.
+    pub fn broken(&self, rules: &RuleSet) -> Vec<BrokenRule> {
+        let unused = self.files.values().filter(|file| file.used.is_none());
+        let problems: Vec<_> =
+            rules.broken.iter().chain(unused.flat_map(|file| &file.problems)).cloned().collect();
+        broken::rules(&problems, |name| {
+            let file = self.files.get(name)?;
+            file.used.as_deref().or(file.seen.as_deref())
+        })
+    }
+
+    /// A problem with the file that it is in.
+    fn line(&self, name: &FileName, problem: &Problem) -> String {
+        let location = self.files.get(name).map_or("", |file| &file.location);
+        match problem.place {
+            Some(_) => format!("{location}:{problem}"),
+            None => format!("{location}: {problem}"),
+        }
+    }
+}
+
+impl File {
+    /// A file of now, and whether its text has to be tried.
+    fn read(
+        before: Option<&Self>,
+        name: &FileName,
+        location: Arc<str>,
+        text: Result<Arc<str>, String>,
+    ) -> (Self, bool) {
+        let new = Self { location, seen: None, used: None, rules: 0, problems: Vec::new() };
+        let before =
+            before.map_or(new.clone(), |before| Self { location: new.location, ..before.clone() });
+        let problem = |message: String| {
+            let problem = Problem::new(None, KeyPath::default(), message);
+            vec![Problem { file: name.clone(), ..problem }]
+        };
+        match text {
+            Err(message) => (Self { seen: None, problems: problem(message), ..before }, false),
+            Ok(text) if before.seen.as_ref() == Some(&text) => (before, false),
+            Ok(text) if before.used.as_ref() == Some(&text) => {
+                (Self { seen: Some(text), problems: Vec::new(), ..before }, false)
+            }
+            Ok(text) => {
+                let (seen, used) = (Some(Arc::clone(&text)), Some(text));
+                (Self { seen, used, problems: Vec::new(), ..before }, true)
+            }
+        }
+    }
+}
+
+/// A text without a rule does not replace rules in use: more likely it was truncated. Only an empty list says that no rules are
+/// meant.
+fn lost(in_use: usize, broken: Vec<Problem>) -> Vec<Problem> {
+    let message = format!(
+        "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
+    );
+    let lost = Problem::new(None, KeyPath::default(), message);
+    std::iter::once(lost).chain(broken).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The task that takes over changes of the files. They are looked at every few seconds, and at SIGHUP.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ConfigPath, Content, Reloads, Rules, Source, Unusable, config_maps::ConfigMapFiles,
+    log_findings, log_problems,
+};
+use crate::{
+    backends::Backends,
+    blocking,
+    core::{
+        rules::{FileName, RuleSet},
+        rules_files::{FileProblems, Given, RulesFiles, Update},
+    },
+    delegates::Delegates,
+    discovery, files,
+    metrics::Metrics,
+};
+
+/// How often the files are looked at, and the least time between two changes of ConfigMaps that are taken over.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The task that takes over changes of the files.
+pub struct Reload {
+    config: Option<Arc<ConfigPath>>,
+    /// What the path had when it was read last; nothing if it could not be read.
+    content: Option<Content>,
+    /// The files of the path, as they are to be used.
+    of_config: Content,
+    /// Why the path, or what it has, is not used as it is.
+    trouble: Option<String>,
+    config_maps: Option<ConfigMapFiles>,
+    /// Whether the rules of ConfigMaps are in use.
+    known: watch::Sender<bool>,
+    files: RulesFiles,
+    asked: Arc<Notify>,
+    changed: Changed,
+}
+
+/// What a change of the rules changes.
+pub struct Changed {
+    /// What readers hold.
+    pub rules: Rules,
+    /// The servers that rules name.
+    pub backends: Arc<Backends>,
+    /// Other servers of the metrics APIs.
+    pub delegates: Arc<Delegates>,
+    /// What there is of the rules.
+    pub discovery: discovery::Handle,
+    /// Where reloads are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Reload {
+    /// Makes the task, which does nothing before [`Reload::run`]. The sender says that the rules of ConfigMaps are in use.
+    pub fn new(
+        source: Source,
+        config_maps: Option<ConfigMapFiles>,
+        known: watch::Sender<bool>,
+        changed: Changed,
+    ) -> Self {
+        let Source { config, files, content, asked, .. } = source;
+        let of_config = content.clone().unwrap_or_default();
+        let config = config.map(Arc::new);
+        Self {
+            config,
+            content,
+            of_config,
+            trouble: None,
+            config_maps,
+            known,
+            files,
+            asked,
+            changed,
+        }
+    }
+
+    /// Works until stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.changed.metrics.rules_files(self.files.current());
+        let mut taken = None;
+        loop {
+            let of_config_maps = async {
+                match &self.config_maps {
+                    Some(config_maps) => {
+                        config_maps.changed().await;
+                        // Whoever changes a ConfigMap again and again does not occupy the server.
+                        if let Some(taken) = taken {
+                            tokio::time::sleep_until(taken + INTERVAL).await;
+                        }
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.asked.notified() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = of_config_maps => taken = Some(Instant::now()),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look() => {}
+            }
+        }
+    }
+
+    /// Takes over what has changed. A file that cannot be used changes only the reported status.
+    async fn look(&mut self) {
+        let (backends, current) =
+            (Arc::clone(&self.changed.backends), self.changed.rules.current());
+        blocking::run(move || backends.retry(&current.backends)).await;
+        self.read().await;
+        let are_known = self.config_maps.as_ref().is_none_or(ConfigMapFiles::are_known);
+        let of_config_maps = self.config_maps.as_ref().map(ConfigMapFiles::read);
+        let (of_config_maps, troubles) = of_config_maps.unwrap_or_default();
+        let given: Vec<_> = self.of_config.files.iter().cloned().chain(of_config_maps).collect();
+        let unread = self.trouble.iter().chain(&self.of_config.problem).cloned();
+        let unread: Vec<_> = unread.chain(troubles).collect();
+        match self.update(given).await {
+            Ok(update) => self.take_over(update, unread).await,
+            Err(panic) => self.refuse(Unusable(vec![panic])),
+        }
+        if are_known {
+            self.known.send_if_modified(|known| !std::mem::replace(known, true));
+        }
+    }
+
+    /// Reads what the path has, if that is not what it had.
+    async fn read(&mut self) {
+        let Some(config) = self.config.clone() else { return };
+        let path = config.path().display().to_string();
+        match files::changed(self.content.as_ref(), move || config.read()).await {
+            Ok(None) => {}
+            Ok(Some(content)) => {
+                self.content = Some(content.clone());
+                self.trouble = None;
+                let of_config = |file: &FileName| !matches!(file, FileName::ConfigMap(_));
+                match self.files.count(of_config) {
+                    in_use @ 1.. if content.files.is_empty() => {
+                        self.trouble = Some(format!(
+                            "{path}: the folder has no rules files, and would replace {in_use} rules; write a file with `rules: []` if none are wanted"
+                        ));
+                    }
+                    _ => self.of_config = content,
+                }
+            }
+            Err(problem) => {
+                self.content = None;
+                self.trouble = Some(problem);
+            }
+        }
+    }
+
+    /// What files change, which takes a while where there are many rules. A panic is a problem of the texts: the rules in use stay.
+    async fn update(&self, given: Vec<Given>) -> Result<Update, String> {
+        let files = self.files.clone();
+        let update = tokio::task::spawn_blocking(move || files.update(given)).await;
+        update.map_err(|error| format!("the rules files: {error}"))
+    }
+
+    async fn take_over(&mut self, update: Update, unread: Vec<String>) {
+        let Update { files, rules, changed, findings } = update;
+        let before: Vec<FileProblems> = self.files.problems().collect();
+        let problems: Vec<_> = files.problems().collect();
+        log_problems(&problems, &before);
+        log_findings(&findings);
+        let is_same = rules.is_none();
+        if let Some(rules) = rules {
+            let (custom, external) = (rules.custom.len(), rules.external.len());
+            self.changed.install(rules, &files).await;
+            match changed.as_slice() {
+                [file] if files.current().any(|(known, _)| known == file) => {
+                    tracing::info!(%file, custom, external, "the rules file has changed and is in use");
+                }
+                several => {
+                    let files: Vec<_> = several.iter().map(ToString::to_string).collect();
+                    let files = files.join(", ");
+                    tracing::info!(
+                        files,
+                        custom,
+                        external,
+                        "rules files have changed; their rules are in use"
+                    );
+                }
+            }
+        }
+        if is_same && problems != before {
+            let (rules, files) = (self.changed.rules.clone(), files.clone());
+            blocking::run(move || rules.note_broken(&files)).await;
+        }
+        self.files = files;
+        match Unusable::of(&self.files, &unread) {
+            None if is_same && self.changed.rules.problem().is_some() => {
+                tracing::info!("the rules files are those in use again");
+                self.changed.accept();
+            }
+            None if !is_same => self.changed.accept(),
+            None => {}
+            Some(problem) => {
+                if !is_same {
+                    self.changed.rules.count(&self.changed.metrics);
+                }
+                self.log_unread(&unread);
+                self.refuse(problem);
+            }
+        }
+        self.changed.metrics.rules_files(self.files.current());
+    }
+
+    /// Logs why files are not read, unless that is known.
+    fn log_unread(&self, unread: &[String]) {
+        let known = self.changed.rules.problem();
+        let known = known.as_ref().map_or(&[][..], |known| &known.0);
+        for line in unread.iter().filter(|line| !known.contains(line)) {
+            tracing::error!("{line}; keeping the previous rules");
+        }
+    }
+
+    fn refuse(&self, problem: Unusable) {
+        let Changed { rules, metrics, .. } = &self.changed;
+        metrics.reloaded(false);
+        if rules.problem().as_deref() == Some(&problem) {
+            return;
+        }
+        let last_refused = Some(Timestamp::now());
+        rules.note(|it| Reloads { refused: it.refused.saturating_add(1), last_refused, ..it });
+        rules.problem.store(Some(Arc::new(problem)));
+    }
+}
+
+impl Changed {
+    async fn install(&self, rules: RuleSet, files: &RulesFiles) {
+        let backends = Arc::clone(&self.backends);
+        let install = move || {
+            backends.install(&rules.backends);
+            rules
+        };
+        let rules = Arc::new(blocking::run(install).await);
+        self.rules.replace(Arc::clone(&rules), files);
+        self.delegates.install(&rules.delegates);
+        let since = Timestamp::now();
+        self.rules.note(|it| Reloads { since, taken: it.taken.saturating_add(1), ..it });
+        self.discovery.replace(rules).await;
+    }
+
+    fn accept(&self) {
+        self.rules.problem.store(None);
+        self.rules.count(&self.metrics);
+    }
+}
