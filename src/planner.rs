@@ -15,7 +15,7 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use groups::{Group, Groups};
 pub use results::{Attempt, Failure, Part, Results, public};
-use results::{fresh_size, is_refused, is_timeout};
+use results::{fresh_size, is_refused, is_timeout, may_be_too_wide};
 
 use crate::{
     backends::{BackendError, Backends},

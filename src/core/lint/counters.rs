@@ -69,7 +69,7 @@ pub(super) fn check(rule: &RuleBase, tree: &Expr, series: &Series, report: &mut 
         );
     } else if !series.is_known && found.without_le.contains(&series.name) {
         report.info(
-            rule.id,
+            rule.id.entry,
             "histogram-without-le",
             "metricsQuery",
             "the label `le` is aggregated away: `histogram_quantile` needs it for series of buckets, and not for native histograms",

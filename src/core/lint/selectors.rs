@@ -15,7 +15,7 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
             && !selector.matchers.or_matchers.is_empty()
         {
             report.info(
-                rule.id,
+                rule.id.entry,
                 "selector-not-understood",
                 "seriesQuery",
                 "alternatives with `or` are not understood, and sent as they are",
