@@ -387,8 +387,12 @@ fn is_about_quoted_names(message: &str) -> bool {
         ["in label matching, expected identifier", "in grouping opts, expected label"];
     let of_victoria_metrics =
         ["labelFilterExpr: unexpected token ", "identList: unexpected token "];
-    // The token is in quotes, and the quotes of a string are escaped in them. At the end of the query the token is empty.
-    let is_string = |rest: &str| rest.starts_with("\"\\\"");
+    // The token is in quotes, and so are those of a string once more. At the end of the query the token is empty.
+    let is_string = |rest: &str| {
+        let token = rest.trim_start_matches(['\\', '"']);
+        let quotes = rest.len() - token.len();
+        rest.chars().take(quotes).filter(|c| *c == '"').count() > 1 && !token.starts_with(';')
+    };
     (message.contains("unexpected string")
         && of_prometheus.iter().any(|words| message.contains(words)))
         || of_victoria_metrics
