@@ -357,11 +357,19 @@ async fn two_instances_read_from_the_same_server() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of a minute"]
 async fn how_far_instances_agree() {
-    let exporter = Arc::new(Exporter::start(page("0")).await);
-    let a = Store::prometheus(&exporter).await;
-    // Half a scrape interval between the two.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let b = Store::prometheus(&exporter).await;
+    let exporter = Exporter::start(page("0")).await;
+    // When a Prometheus scrapes depends on its external labels, which those of a pair have.
+    let started = async |replica: &str| {
+        let config = json!({
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "external_labels": {"replica": replica}},
+            "scrape_configs": [{"job_name": "test", "honor_labels": true, "static_configs": [{"targets": [exporter.address()]}]}],
+        });
+        let store = Store::configured(&config.to_string(), &[]).await;
+        store.until("m{*}").await;
+        store
+    };
+    let (a, b) = (started("a").await, started("b").await);
+    let began = tokio::time::Instant::now();
     for (name, first, second) in [
         (
             "urls: [a, b] in both",
@@ -374,9 +382,11 @@ async fn how_far_instances_agree() {
         let (mut reads, mut differ, mut most) = (0, 0, 0.0_f64);
         let start = tokio::time::Instant::now();
         while start.elapsed() < Duration::from_secs(30) {
-            exporter.show(page(&start.elapsed().as_millis().to_string()));
+            exporter.show(page(&began.elapsed().as_millis().to_string()));
             let (one, other) = tokio::join!(read(&one, "p"), read(&other, "p"));
-            let number = |reply: &Reply| value(reply).parse::<f64>().expect("a number");
+            // Whole thousands are written so.
+            let number = |reply: &Reply| value(reply).replace('k', "000").parse::<f64>();
+            let number = |reply: &Reply| number(reply).expect("a number");
             let difference = (number(&one) - number(&other)).abs();
             reads += 1;
             differ += usize::from(difference > 0.0);
