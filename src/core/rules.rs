@@ -36,7 +36,7 @@ pub use delegate::{Apis, CaSource, Delegate, Match};
 use fields::{Fields, Text};
 pub use file_name::{ConfigMapKey, FileName};
 pub use fingerprint::Fingerprint;
-pub(in crate::core) use form::check_header;
+pub(in crate::core) use form::{MAX_HEADERS, check_header};
 pub(crate) use form::{excerpt, is_dns_label};
 pub use mapping::{Mapping, ResolvedMapping};
 pub use merge::{Merged, Outcome, merge};

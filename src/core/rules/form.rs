@@ -21,7 +21,7 @@ const MAX_PROBLEMS: usize = 100;
 const EXCERPT: usize = 60;
 
 /// The most headers of one rule or backend.
-const MAX_HEADERS: usize = 50;
+pub(in crate::core) const MAX_HEADERS: usize = 50;
 
 /// The values of a file, or everything that is wrong with its form.
 pub(super) fn read(root: &Node) -> Result<Fields<'_>, Vec<Problem>> {

@@ -18,7 +18,7 @@ use crate::core::{
         query::{Query, escape},
     },
     quantity::{self, Decimal},
-    rules::{check_header, http_url, is_loopback, origin},
+    rules::{MAX_HEADERS, check_header, http_url, is_loopback, origin},
 };
 
 /// A trigger among those of its object.
@@ -177,13 +177,23 @@ fn metadata(metadata: &mut Fields, notes: &mut Notes) -> Metadata {
         notes.cannot(&path, "this is no number");
     }
     let mut headers = pairs(metadata, "customHeaders", notes);
-    headers.retain(|(name, _)| match check_header(name) {
-        Ok(_) => true,
-        Err(why) => {
-            let text = format!("{}: {why}", excerpt::excerpt(name, excerpt::NAME));
-            notes.cannot(&metadata.path("customHeaders"), text);
-            false
-        }
+    let mut seen = Vec::new();
+    headers.retain(|(name, value)| {
+        let why = match check_header(name) {
+            Err(why) => why,
+            Ok(_) if value.trim().is_empty() => "a header of a rule has a value".to_owned(),
+            Ok(header) if seen.contains(&header) => "names do not differ by case".to_owned(),
+            Ok(_) if seen.len() == MAX_HEADERS => {
+                format!("a rule has at most {MAX_HEADERS} headers")
+            }
+            Ok(header) => {
+                seen.push(header);
+                return true;
+            }
+        };
+        let text = format!("{}: {why}", excerpt::excerpt(name, excerpt::NAME));
+        notes.cannot(&metadata.path("customHeaders"), text);
+        false
     });
     let is_unsafe = metadata.go_flag("unsafeSsl").unwrap_or_default();
     if is_unsafe && server.as_ref().is_none_or(|url| url.scheme() == "https") {

@@ -113,6 +113,11 @@ fn rules_have_what_the_trigger_says() {
     assert_eq!(rule("pollingInterval: 60", "", "").get("cacheTTL"), None);
     let headers = rule("", ", customHeaders: 'X-Client-Id=cid, X-Scope-OrgID=a<<b'", "");
     assert_eq!(headers["headers"], json!({"X-Client-Id": "cid", "X-Scope-OrgID": "a<<\"<<\">>b"}));
+    // An empty value, and a name that differs by case only, would be refused.
+    let bad = of_keda(&trigger("", ", customHeaders: 'X-A=1,X-B=,X-C= ,x-a=2'", ""));
+    assert_eq!(rules_file(&bad)["externalRules"][0]["headers"], json!({"X-A": "1"}));
+    let headers = (Level::Cannot, "spec.triggers[0].metadata.customHeaders".to_owned());
+    assert_eq!(said(&bad).iter().filter(|said| **said == headers).count(), 3);
     assert_eq!(rule("", "", "name: depth")["name"]["as"], "ide.worker.depth");
     assert_eq!(rule("", "", "name: a b/c")["name"]["as"], "ide.worker.s0-prometheus");
 }
