@@ -321,6 +321,8 @@ impl Planner {
         let pause = group.lock().failed(now());
         if let Some(pause) = pause {
             self.log_pause(source.rule, &error, pause);
+            // Nor is it refreshed in its pause.
+            self.cache.abandon(&query).await;
         }
         Ok(Attempt::Exact(why))
     }

@@ -245,7 +245,7 @@ async fn a_proxy_that_forbids_a_query_for_all_namespaces_gets_narrower_ones() {
         [(403, "forbidden"), (504, "upstream timed out"), (502, "<html>bad gateway</html>")]
     {
         let world = World { namespaces: 4, apps: 10, pods: 2 };
-        let (backend, _cluster, app) = spanning(world, Duration::from_millis(50)).await;
+        let (backend, _cluster, app) = spanning(world, Duration::from_secs(600)).await;
         backend.play(knows(&["m"], move |asked| {
             if spans(asked.parameter("query")) {
                 return Answer::Raw(status, "text/plain", body.to_owned());
@@ -270,7 +270,7 @@ async fn a_proxy_that_forbids_a_query_for_all_namespaces_gets_narrower_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_result_of_all_namespaces_is_read_where_every_query_is_refused() {
     let world = World { namespaces: 4, apps: 10, pods: 2 };
-    let (backend, _cluster, app) = spanning(world, Duration::from_millis(50)).await;
+    let (backend, _cluster, app) = spanning(world, Duration::from_secs(1)).await;
     until("a query for all namespaces", async || {
         read_all(&app, world).await;
         (backend.count(|asked| spans(asked.parameter("query"))) > 0).then_some(())
