@@ -21,6 +21,7 @@ pub mod decode;
 mod error;
 mod exchange;
 mod handle;
+mod message;
 mod pauses;
 mod range;
 mod replicas;

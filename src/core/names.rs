@@ -50,14 +50,7 @@ pub fn stand_in(texts: &[&str]) -> String {
 pub fn with_series(query: &str, stand_in: &str, series: &str) -> Option<String> {
     let mut out = String::with_capacity(query.len() + series.len());
     let mut rest = query;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' | '\'' | '`' => string_length(rest, first),
-            '#' => rest.find('\n'),
-            first if is_in_metrics(first) => rest.find(|c| !is_in_metrics(c)),
-            first => Some(first.len_utf8()),
-        };
-        let (token, after) = rest.split_at_checked(length.unwrap_or(rest.len()))?;
+    while let Some((first, token, after)) = next_token(rest) {
         rest = after;
         if !token.contains(stand_in) {
             out.push_str(token);
@@ -76,16 +69,66 @@ pub fn with_series(query: &str, stand_in: &str, series: &str) -> Option<String> 
                     rest
                 }
             };
-        } else if first == '`' {
-            if series.contains('`') {
-                return None;
-            }
-            out.push_str(&token.replace(stand_in, series));
         } else if first != '#' {
-            out.push_str(&token.replace(stand_in, &escape(series, first)));
+            out.push_str(&in_string(first, token, stand_in, series)?);
         }
     }
     Some(out)
+}
+
+/// The query with labels that need quotes in place of their stand-ins: in strings the name, escaped, and elsewhere in quotes. Nothing
+/// where a string cannot hold a name.
+pub fn with_labels(query: &str, labels: &[(String, String)]) -> Option<String> {
+    let mut out = String::with_capacity(query.len());
+    let mut rest = query;
+    while let Some((first, token, after)) = next_token(rest) {
+        rest = after;
+        let is_string = matches!(first, '"' | '\'' | '`');
+        let token = labels.iter().try_fold(token.to_owned(), |token, (stand_in, name)| {
+            if is_string {
+                in_string(first, &token, stand_in, name)
+            } else {
+                Some(token.replace(stand_in, &quote(name)))
+            }
+        });
+        out.push_str(&token?);
+    }
+    Some(out)
+}
+
+/// Whether a string of the query has the quoted name of a label in it. That cuts a string in double quotes, in which the quotes are
+/// not escaped, in two.
+pub fn is_in_string(query: &str, label: &str) -> bool {
+    let quoted = quote(label);
+    let mut alone = 0_usize;
+    let mut rest = query;
+    while let Some((_, token, after)) = next_token(rest) {
+        rest = after;
+        alone += usize::from(token == quoted);
+    }
+    query.matches(&quoted).count() > alone || query.contains(&escape(&quoted, '"'))
+}
+
+/// The first token of a text with its first character, and what follows it.
+fn next_token(text: &str) -> Option<(char, &str, &str)> {
+    let first = text.chars().next()?;
+    let length = match first {
+        '"' | '\'' | '`' => string_length(text, first),
+        '#' => text.find('\n'),
+        first if is_in_metrics(first) => text.find(|c| !is_in_metrics(c)),
+        first => Some(first.len_utf8()),
+    };
+    let (token, after) = text.split_at_checked(length.unwrap_or(text.len()))?;
+    Some((first, token, after))
+}
+
+/// A string with a name in place of its stand-in, escaped for its quotes. Nothing where it cannot hold the name.
+fn in_string(quote: char, string: &str, stand_in: &str, name: &str) -> Option<String> {
+    if quote != '`' {
+        return Some(string.replace(stand_in, &escape(name, quote)));
+    }
+    let has_room = !string.contains(stand_in) || !name.contains('`');
+    has_room.then(|| string.replace(stand_in, name))
 }
 
 /// The bytes of the string that the text begins with, its quotes included; nothing where it does not end.
@@ -128,6 +171,30 @@ mod tests {
         assert_eq!(selector("a.b"), r#"{__name__="a.b"}"#);
         assert!(is_metric("job:x_total") && is_metric("_"));
         assert!(!is_metric("a.b") && !is_metric("1a") && !is_metric("") && !is_metric("é"));
+    }
+
+    #[test]
+    fn a_label_has_no_quotes_of_its_own_in_a_string() {
+        let labels = [("L0_", "x.y"), ("L1_", "a\"b")];
+        let labels = labels.map(|(stand_in, name)| (stand_in.to_owned(), name.to_owned()));
+        for (query, wanted) in [
+            ("by (L0_,L1_) (a)", r#"by ("x.y","a\"b") (a)"#),
+            (r#"f(a, "L0_", '-L1_-', `L0_`)"#, r#"f(a, "x.y", '-a"b-', `x.y`)"#),
+            (r#""L1_" # L0_"#, r#""a\"b" # "x.y""#),
+        ] {
+            assert_eq!(with_labels(query, &labels).as_deref(), Some(wanted));
+        }
+        let back_quote = [("L".to_owned(), "`".to_owned())];
+        assert_eq!(with_labels("`L`", &back_quote), None);
+
+        for query in [r#"f("" "x.y")"#, r#"by ("x.y") (a{"x.y"="b",c="x.y"})"#, "x.y", ""] {
+            assert!(!is_in_string(query, "x.y"), "{query}");
+        }
+        for query in
+            [r#"f(""x.y"", "a")"#, r#"by ("x.y") (f('"x.y"'))"#, r#"f("-"x.y"-")"#, r#""\"x.y\"""#]
+        {
+            assert!(is_in_string(query, "x.y"), "{query}");
+        }
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! PromQL, parsed. The parser panics at some texts, which anybody can write into a query: they are refused before.
 
+mod limited;
+
 use promql_parser::parser::{self, Expr};
+
+pub use limited::every_selector_requires;
 
 use super::names;
 

@@ -71,8 +71,9 @@ pub fn read(
                 readings.add(name, last.unwrap_or(first), nan);
             }
             if !missing.is_empty() {
-                // They may be those of what is missing.
-                if vector.lacks_histograms {
+                // They may be those of what is missing. In a result that spans namespaces they are more likely others'.
+                let has_own = || index.objects(vector, namespace).next().is_some();
+                if vector.lacks_histograms && !(index.key().spans && has_own()) {
                     readings.odd.note(Oddity::HistogramsLeftOut, "");
                 }
                 let is_missing =
@@ -321,6 +322,23 @@ mod tests {
         assert_eq!(odd(&["a", "b"]).why_nothing(), Oddity::HistogramsLeftOut);
         let selected = vector.selected(&Selector::parse("pod=b").unwrap());
         assert_eq!(selected.oddities().why_nothing(), Oddity::HistogramsLeftOut);
+    }
+
+    #[test]
+    fn histograms_that_a_result_of_all_namespaces_leaves_out_are_those_of_namespaces_without_samples()
+     {
+        let samples = vector(&[(&[("pod", "a"), ("ns", "one")], 1.0)]);
+        let vector = Vector { lacks_histograms: true, ..samples };
+        let why = |spans, namespace| {
+            let key =
+                Key { name: "pod".into(), namespace: Some("ns".into()), spans, is_sorted: false };
+            let index = Index::new(&vector, &key);
+            let readings = super::read(&vector, &index, namespace, &named(&["new"]), Nan::Zero);
+            readings.odd.why_nothing()
+        };
+        assert_eq!(why(true, "one"), Oddity::NoSample);
+        assert_eq!(why(true, "two"), Oddity::HistogramsLeftOut);
+        assert_eq!(why(false, "one"), Oddity::HistogramsLeftOut);
     }
 
     #[test]

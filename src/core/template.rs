@@ -16,8 +16,9 @@ mod value;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use gotmpl::Value;
+use promql_parser::util::unquote_string;
 
-use super::names;
+use super::{go_quote::quote, names};
 use engine::Engine;
 pub use header::HeaderTemplate;
 pub use plain::NamesUsed;
@@ -80,12 +81,63 @@ impl QueryTemplate {
         self.names.as_ref().copied()
     }
 
-    /// The query for these arguments. A series whose name has to be quoted is written into the braces that follow it.
+    /// The query for these arguments. A series whose name has to be quoted is written into the braces that follow it, and a label
+    /// that has to be quoted has no quotes of its own within a string.
     ///
     /// # Errors
     ///
     /// [`TemplateError::Execution`], or [`TemplateError::Empty`] when nothing is left.
     pub fn render(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
+        let query = self.render_series(arguments)?;
+        let quoted = arguments.group_by_slice.iter().filter(|label| label.starts_with('"'));
+        let names: Vec<_> = quoted.filter_map(|label| unquote_string(label).ok()).collect();
+        let Some(in_string) = names.iter().find(|name| names::is_in_string(&query, name)) else {
+            return Ok(query);
+        };
+        self.render_labels(arguments, &query, &names)?.ok_or_else(|| TemplateError::Execution {
+            reason: format!(
+                "`{in_string}` has to be quoted, and a template can write it into a string only where it prints .GroupBy or an element of .GroupBySlice as it is; write the label itself there"
+            ),
+        })
+    }
+
+    /// A query with labels that have to be quoted outside its strings only. Nothing where the template does more with them than to
+    /// print them, or a string cannot hold one.
+    fn render_labels(
+        &self,
+        arguments: &QueryArguments<'_>,
+        query: &str,
+        names: &[String],
+    ) -> Result<Option<String>, TemplateError> {
+        let free = names::stand_in(&[query, arguments.label_matchers]);
+        // The sign at the end keeps one from being the beginning of another.
+        let stand_ins = (0..names.len()).map(|at| format!("{free}{at}_"));
+        let labels: Vec<(String, String)> = stand_ins.zip(names.iter().cloned()).collect();
+        let mut slice = arguments.group_by_slice.to_vec();
+        let mut values = arguments.label_values_by_name.clone();
+        for (stand_in, name) in &labels {
+            let quoted = quote(name);
+            values.extend(values.get(&quoted).cloned().map(|value| (stand_in.clone(), value)));
+            slice
+                .iter_mut()
+                .filter(|label| **label == quoted)
+                .for_each(|it| it.clone_from(stand_in));
+        }
+        let stood_in = self.render_series(&QueryArguments {
+            group_by: &slice.join(","),
+            group_by_slice: &slice,
+            label_values_by_name: &values,
+            ..*arguments
+        })?;
+        // A template that computes with the label would not write another one in its place.
+        let put_back = labels
+            .iter()
+            .fold(stood_in.clone(), |text, (stand_in, name)| text.replace(stand_in, &quote(name)));
+        Ok(names::with_labels(&stood_in, &labels).filter(|_| put_back == query))
+    }
+
+    /// The query with the series, and with labels as they are in the arguments.
+    fn render_series(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
         let query = self.render_any(arguments)?;
         if query.is_empty() {
             return Err(TemplateError::Empty { what: "query" });
@@ -94,7 +146,7 @@ impl QueryTemplate {
         if series.is_empty() || names::is_metric(series) || !query.contains(series) {
             return Ok(query);
         }
-        let stand_in = names::stand_in(&[arguments.label_matchers, series]);
+        let stand_in = names::stand_in(&[arguments.label_matchers, arguments.group_by, series]);
         let stood_in = self.render_any(&QueryArguments { series: &stand_in, ..*arguments })?;
         // A template that computes with the name would not write another one in its place.
         let is_plain = stood_in.replace(&stand_in, series) == query;
@@ -464,6 +516,54 @@ mod tests {
         let computed = "<<if eq .Series \"a.b\">><<.Series>><<else>>up<<end>>";
         assert_eq!(render(computed, "up").unwrap(), "up");
         assert!(matches!(render(computed, "a.b"), Err(TemplateError::Execution { .. })));
+    }
+
+    #[test]
+    fn a_label_that_has_to_be_quoted_is_written_into_strings_as_it_is() {
+        let render = |source: &str, labels: &[&str]| {
+            let quoted: Vec<String> =
+                labels.iter().map(|label| names::label(label).into()).collect();
+            let key = |label: &&str| names::label(label).into_owned();
+            QueryTemplate::compile(source).unwrap().render(&QueryArguments {
+                series: "a.b",
+                label_matchers: r#"app="\"k8s.pod.name\"""#,
+                label_values_by_name: &labels.iter().map(|it| (key(it), "v".to_owned())).collect(),
+                group_by: &quoted.join(","),
+                group_by_slice: &quoted,
+            })
+        };
+        let pod = &["k8s.pod.name"];
+        for (source, quoted, plain) in [
+            (
+                r#"label_replace(sum by (<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>}), "<<.GroupBy>>", "x $1", '<<index .GroupBySlice 0>>', "(.*)")"#,
+                r#"label_replace(sum by ("k8s.pod.name") ({__name__="a.b",app="\"k8s.pod.name\""}), "k8s.pod.name", "x $1", 'k8s.pod.name', "(.*)")"#,
+                r#"label_replace(sum by (pod) ({__name__="a.b",app="\"k8s.pod.name\""}), "pod", "x $1", 'pod', "(.*)")"#,
+            ),
+            (
+                r#"f("<<.GroupBy>>", `-<<.GroupBy>>`, "<<index .LabelValuesByName (index .GroupBySlice 0)>>")"#,
+                r#"f("k8s.pod.name", `-k8s.pod.name`, "v")"#,
+                r#"f("pod", `-pod`, "v")"#,
+            ),
+            (
+                r#"<<if eq .GroupBy "pod">>a<<else>>f(<<.GroupBy>>, "k8s.pod.name")<<end>>"#,
+                r#"f("k8s.pod.name", "k8s.pod.name")"#,
+                "a",
+            ),
+        ] {
+            assert_eq!(render(source, pod).unwrap(), quoted);
+            assert_eq!(render(source, &["pod"]).unwrap(), plain);
+        }
+        let several =
+            render(r#"by (<<.GroupBy>>) "<<index .GroupBySlice 1>>""#, &["a.b", "a.c", "d"]);
+        assert_eq!(several.unwrap(), r#"by ("a.b","a.c",d) "a.c""#);
+        for computed in [
+            r#"f(<<printf "%q" .GroupBy>>)"#,
+            r#"f("<<if eq .GroupBy "pod">>pod<<else>><<.GroupBy>><<end>> <<len .GroupBy>>")"#,
+        ] {
+            let error = render(computed, pod).unwrap_err();
+            assert!(matches!(error, TemplateError::Execution { .. }), "{error:?}");
+            render(computed, &["pod"]).unwrap();
+        }
     }
 
     #[test]

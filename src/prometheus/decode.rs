@@ -17,6 +17,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::message::Message;
 use crate::core::{
     catalog::Found,
     excerpt::{NAME, SAID, excerpt},
@@ -49,7 +50,7 @@ pub enum DecodeError {
         /// The backend's `errorType`.
         kind: String,
         /// The backend's `error`.
-        message: String,
+        message: Message,
     },
     /// Not the JSON that was expected.
     #[error("not a Prometheus API answer: {0}")]
@@ -162,7 +163,7 @@ impl<'a> Envelope<'a> {
         if envelope.status != "success" {
             return Err(DecodeError::Api {
                 kind: excerpt(&envelope.error_type.unwrap_or_default(), NAME),
-                message: excerpt(&envelope.error.unwrap_or_default(), SAID),
+                message: Message::new(&envelope.error.unwrap_or_default()),
             });
         }
         let Warnings { first: mut warnings, are_of_missing, are_of_histograms } =
@@ -274,7 +275,7 @@ pub fn series(
 }
 
 /// The error that a body reports, if it is one of the API's.
-pub fn error(body: &[u8]) -> Option<(String, String)> {
+pub fn error(body: &[u8]) -> Option<(String, Message)> {
     match Envelope::open(body) {
         Err(DecodeError::Api { kind, message }) => Some((kind, message)),
         _ => None,

@@ -4,7 +4,12 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::{auth::TokenError, config::ConfigError, decode::DecodeError};
+use super::{
+    auth::TokenError,
+    config::ConfigError,
+    decode::DecodeError,
+    message::{Message, beginning},
+};
 use crate::core::{
     excerpt::{SAID, excerpt},
     samples::MAX_NAMES,
@@ -46,8 +51,8 @@ pub enum Error {
     Http {
         /// The status code.
         status: u16,
-        /// The beginning of the body.
-        body: String,
+        /// The body.
+        body: Message,
         /// Its `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -59,7 +64,7 @@ pub enum Error {
         /// The backend's `errorType`.
         kind: String,
         /// The backend's message.
-        message: String,
+        message: Message,
         /// Its `Retry-After`.
         retry_after: Option<Duration>,
     },
@@ -184,11 +189,11 @@ impl Error {
         if let Some((kind, message)) = super::decode::error(body) {
             return Self::Api { status, kind, message, retry_after };
         }
-        let body = beginning(body);
+        let body = Message::of_body(body);
         // Web servers answer plain HTTP on a TLS port with this status and one of these texts.
         let wants_tls = ["HTTPS server", "HTTPS port", "SSL-enabled server port"];
-        if status == 400 && wants_tls.iter().any(|words| body.contains(words)) {
-            return Self::Unreachable { obstacle: Obstacle::SpeaksTls, message: body };
+        if status == 400 && wants_tls.iter().any(|words| body.text.contains(words)) {
+            return Self::Unreachable { obstacle: Obstacle::SpeaksTls, message: body.text };
         }
         Self::Http { status, body, retry_after }
     }
@@ -333,7 +338,7 @@ impl Error {
             }
             // A web server or proxy has not understood the request. Prometheus and its relatives say what is wrong with a query in JSON
             // or in plain text.
-            Self::Http { status: status @ 400, body, .. } if body.trim_start().starts_with('<') => {
+            Self::Http { status: status @ 400, body, .. } if body.text.starts_with('<') => {
                 PublicError::Status(*status)
             }
             Self::Http { status: status @ (400 | 422), body: message, .. }
@@ -371,34 +376,13 @@ fn is_about_the_query(status: u16) -> bool {
 
 impl PublicError {
     /// The cause of a refusal with this message of the backend.
-    fn of_refusal(status: Option<u16>, message: &str) -> Self {
-        if is_about_quoted_names(message) {
+    fn of_refusal(status: Option<u16>, message: &Message) -> Self {
+        if message.is_about_quoted_names {
             Self::QuotedNames(status)
         } else {
             Self::Refused(status)
         }
     }
-}
-
-/// Whether a backend says that it expects something else than the string that is a name, in the words of Prometheus 2, which its
-/// relatives share, or of VictoriaMetrics.
-fn is_about_quoted_names(message: &str) -> bool {
-    let of_prometheus =
-        ["in label matching, expected identifier", "in grouping opts, expected label"];
-    let of_victoria_metrics =
-        ["labelFilterExpr: unexpected token ", "identList: unexpected token "];
-    // The token is in quotes, and so are those of a string once more. At the end of the query the token is empty.
-    let is_string = |rest: &str| {
-        let token = rest.trim_start_matches(['\\', '"']);
-        let quotes = rest.len() - token.len();
-        rest.chars().take(quotes).filter(|c| *c == '"').count() > 1 && !token.starts_with(';')
-    };
-    (message.contains("unexpected string")
-        && of_prometheus.iter().any(|words| message.contains(words)))
-        || of_victoria_metrics
-            .iter()
-            .filter_map(|words| message.split_once(words))
-            .any(|(_, rest)| is_string(rest))
 }
 
 impl fmt::Display for PublicError {
@@ -596,14 +580,6 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     excerpt(&text, SAID)
 }
 
-fn beginning(body: &[u8]) -> String {
-    // A character has at most four bytes, and what is none takes more room than before.
-    let body = body.trim_ascii_start();
-    let body = body.get(..4 * SAID).unwrap_or(body);
-    let text: String = String::from_utf8_lossy(body).chars().take(SAID).collect();
-    excerpt(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -671,6 +647,11 @@ mod tests {
             let public = told(400, message);
             assert_eq!(public, PublicError::QuotedNames(Some(400)), "{message}");
             assert!(public.to_string().contains("Prometheus 3"), "{public}");
+            let long = format!("cannot parse {}: {message}", "é".repeat(1_000));
+            assert_eq!(told(422, &long), PublicError::QuotedNames(Some(422)), "{message}");
+            let plain = Error::of_answer(400, long.as_bytes(), None);
+            assert_eq!(plain.public(), PublicError::QuotedNames(Some(400)), "{message}");
+            assert!(plain.to_string().chars().count() < 300, "{plain}");
         }
         for message in [
             r#"1:8: parse error: unexpected string "\"c\"" in label matching, expected "," or "}""#,
@@ -699,7 +680,7 @@ mod tests {
         use Blame::{Query, Request, Server};
         let later = Some(Duration::from_secs(1));
         let in_200 =
-            |kind: &str| DecodeError::Api { kind: kind.to_owned(), message: String::new() };
+            |kind: &str| DecodeError::Api { kind: kind.to_owned(), message: Message::default() };
         for (error, blame) in [
             (api(400, "bad_data"), Query),
             (api(422, "execution"), Query),

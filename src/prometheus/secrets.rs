@@ -34,16 +34,14 @@ impl Secrets {
     pub(super) fn withhold(&self, mut error: Error) -> Error {
         match &mut error {
             Error::Unreachable { message: text, .. }
-            | Error::Http { body: text, .. }
-            | Error::Page(text) => {
-                self.remove(text);
-            }
+            | Error::Page(text)
+            | Error::Decode(DecodeError::Json(text)) => self.remove(text),
+            Error::Http { body, .. } => self.remove(&mut body.text),
             Error::Api { kind, message, .. }
             | Error::Decode(DecodeError::Api { kind, message }) => {
                 self.remove(kind);
-                self.remove(message);
+                self.remove(&mut message.text);
             }
-            Error::Decode(DecodeError::Json(text)) => self.remove(text),
             Error::Timeout(_)
             | Error::Silent(_)
             | Error::Paused(_)
@@ -92,7 +90,10 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::core::excerpt::{SAID, excerpt};
+    use crate::{
+        core::excerpt::{SAID, excerpt},
+        prometheus::message::Message,
+    };
 
     fn secrets() -> Secrets {
         let mut headers = HeaderMap::new();
@@ -130,10 +131,15 @@ mod tests {
     fn every_text_of_a_failure_is_looked_at() {
         let said = || "x key-of-the-proxy".to_owned();
         for error in [
-            Error::Http { status: 502, body: said(), retry_after: None },
-            Error::Api { status: 400, kind: said(), message: said(), retry_after: None },
+            Error::Http { status: 502, body: Message::new(&said()), retry_after: None },
+            Error::Api {
+                status: 400,
+                kind: said(),
+                message: Message::new(&said()),
+                retry_after: None,
+            },
             Error::Page(said()),
-            Error::Decode(DecodeError::Api { kind: said(), message: said() }),
+            Error::Decode(DecodeError::Api { kind: said(), message: Message::new(&said()) }),
             Error::Decode(DecodeError::Json(said())),
             Error::Unreachable { obstacle: crate::prometheus::Obstacle::Other, message: said() },
         ] {

@@ -7,7 +7,7 @@ use super::{
     Cause, candidates,
     facts::{AnswerFacts, Facts, Failure, HIDDEN, Of, Series},
 };
-use crate::core::names;
+use crate::core::{nesting, promql};
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,7 +79,7 @@ fn label(facts: &Facts) -> Option<String> {
     facts.rules.get(near.rule)?.namespace_label.clone()
 }
 
-/// Whether the query takes series of the namespace alone, by the matcher that `LabelMatchers` has.
+/// Whether the query reads series of the namespace alone. One that is not understood is not known to do so.
 fn is_limited(facts: &Facts) -> bool {
     let label = facts.served.as_ref().and_then(|served| served.namespace_label.as_ref());
     let (Some(label), Some(namespace)) = (label, &facts.asked.namespace) else { return false };
@@ -88,12 +88,14 @@ fn is_limited(facts: &Facts) -> bool {
         Of::Objects { kind, .. } => kind.as_ref().is_ok_and(|kind| kind.namespaced),
         Of::External => true,
     };
-    is_of_kind && has_matcher(query, label, namespace)
+    is_of_kind && reads_only(query, label, namespace)
 }
 
-/// Whether the matcher of a namespace is in a query as `LabelMatchers` has it.
-fn has_matcher(query: &str, label: &str, namespace: &str) -> bool {
-    query.contains(&format!("{}=\"{namespace}\"", names::label(label)))
+/// Whether all selectors of a query require the namespace.
+fn reads_only(query: &str, label: &str, namespace: &str) -> bool {
+    nesting::is_safe(query)
+        && promql::parse(query)
+            .is_ok_and(|tree| promql::every_selector_requires(&tree, label, namespace))
 }
 
 /// The namespace's own series, and those that say so by an `exported_` label. Without any, that there are others.
@@ -135,12 +137,30 @@ mod tests {
     }
 
     #[test]
-    fn matchers_of_namespaces_are_found_in_quotes() {
-        assert!(has_matcher(r#"sum(up{namespace="n",pod="a"})"#, "namespace", "n"));
+    fn a_query_is_limited_where_all_its_selectors_require_the_namespace() {
         let quoted = r#"sum({__name__="a.b","k8s.namespace.name"="n"})"#;
-        assert!(has_matcher(quoted, "k8s.namespace.name", "n"));
-        assert!(!has_matcher(quoted, "k8s.namespace.name", "m"));
-        assert!(!has_matcher(quoted, "name", "n"), "it is the end of another label");
+        for (query, label) in [
+            (r#"sum(up{namespace="n",pod="a"}) by (pod)"#, "namespace"),
+            (r#"rate(a{namespace="n"}[2m]) / on(pod) b{pod!="",namespace='n'}"#, "namespace"),
+            (quoted, "k8s.namespace.name"),
+        ] {
+            assert!(reads_only(query, label, "n"), "{query}");
+            assert!(!reads_only(query, label, "m"), "{query}");
+            assert!(!reads_only(query, "name", "n"), "it is the end of another label");
+        }
+        for query in [
+            "",
+            r#"up{exported_namespace="n"}"#,
+            r#"up{namespace=~"n"}"#,
+            r#"up{namespace="n" or pod="a"}"#,
+            r#"up{namespace="n"} * on(pod) group_left b"#,
+            r#"label_replace(up, "a", "namespace=\"n\"", "", "")"#,
+            r#"up{pod='namespace="n"'}"#,
+            r#"up # namespace="n""#,
+            r#"up{namespace="n"} keep_metric_names"#,
+        ] {
+            assert!(!reads_only(query, "namespace", "n"), "{query}");
+        }
     }
 
     #[test]

@@ -24,7 +24,6 @@
 //! `count_values` is refused, and `absent` of a selector with another matcher of the label, which may become the label. An operator that copies the label from one side to the other copies the same value.
 
 mod scan;
-mod verify;
 mod write;
 
 #[cfg(test)]
@@ -35,6 +34,7 @@ use promql_parser::parser::parse;
 use crate::core::{
     excerpt::{SAID, excerpt},
     nesting,
+    promql::every_selector_requires,
 };
 
 /// The longest query of a team, in bytes.
@@ -142,7 +142,7 @@ pub fn enforce(query: &str, label: &str, namespace: &str) -> Result<Enforced, No
     let tree = parse(&scan::readable(query)?).map_err(understood)?;
     let enforced = write::enforced(&tree, label, namespace)?;
     let again = parse(&enforced.query).map_err(|_differs| NotEnforced::Differs)?;
-    if !verify::every_selector_requires(&again, label, namespace)
+    if !every_selector_requires(&again, label, namespace)
         || write::enforced(&again, label, namespace)? != enforced
     {
         return Err(NotEnforced::Differs);

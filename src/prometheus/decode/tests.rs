@@ -167,7 +167,8 @@ fn scalars_and_other_types_are_told_apart() {
 #[test]
 fn errors_of_any_type_keep_their_words() {
     let body = br#"{"status":"error","errorType":"too_many_requests","error":"slow down"}"#;
-    assert_eq!(error(body).unwrap(), ("too_many_requests".into(), "slow down".into()));
+    let (kind, message) = error(body).unwrap();
+    assert_eq!((kind.as_str(), message.to_string().as_str()), ("too_many_requests", "slow down"));
     let body = br#"{"status":"error","errorType":"422","error":"no"}"#;
     assert_eq!(query(body).unwrap_err().to_string(), "422: no");
     assert!(error(b"<html>").is_none());

@@ -282,7 +282,7 @@ fn a_namespace_is_a_value_and_nothing_else() {
     for namespace in ["shop", "", ".*", "a\"} or secret{x=\"", "a\\", "a\n", "é"] {
         let query = enforce("up", LABEL, namespace).unwrap().query;
         let again = parse(&query).unwrap();
-        assert!(verify::every_selector_requires(&again, LABEL, namespace), "{query}");
+        assert!(every_selector_requires(&again, LABEL, namespace), "{query}");
     }
 }
 
@@ -313,7 +313,7 @@ fn names_in_quotes_are_limited_as_others_are() {
             enforce(query, label, OWN).unwrap_or_else(|error| panic!("{query}: {error}"));
         assert_eq!(enforced.query, wanted);
         let again = parse(&enforced.query).unwrap();
-        assert!(verify::every_selector_requires(&again, label, OWN), "{query}");
+        assert!(every_selector_requires(&again, label, OWN), "{query}");
     }
     for query in [
         r#"label_replace(a, "k8s.namespace.name", "shop", "", "")"#,
@@ -342,9 +342,10 @@ fn the_check_finds_a_selector_without_the_matcher() {
         "rate(a[5m])",
         "abs(-(a))",
         "max_over_time(a[5m:1m])",
+        r#"info(a{namespace="shop"})"#,
     ] {
         let tree = parse(query).unwrap();
-        assert!(!verify::every_selector_requires(&tree, LABEL, OWN), "{query}");
+        assert!(!every_selector_requires(&tree, LABEL, OWN), "{query}");
     }
 }
 
@@ -501,7 +502,7 @@ proptest! {
     fn whatever_is_accepted_requires_the_namespace(query in odd_text()) {
         if let Ok(enforced) = enforce(&query, LABEL, OWN) {
             let tree = parse(&enforced.query).unwrap();
-            prop_assert!(verify::every_selector_requires(&tree, LABEL, OWN));
+            prop_assert!(every_selector_requires(&tree, LABEL, OWN));
             prop_assert_eq!(&enforce(&enforced.query, LABEL, OWN).unwrap(), &enforced);
         }
     }

@@ -1,12 +1,13 @@
-//! Whether a query is limited to a namespace. It does not rely on how it was written.
+//! Whether a query is limited to a namespace, by its syntax tree: it does not rely on how the query was written.
 
 use promql_parser::{
     label::MatchOp,
     parser::{Expr, VectorSelector},
 };
 
-/// Whether every selector of the query requires the label to have the value.
-pub(super) fn every_selector_requires(query: &Expr, label: &str, value: &str) -> bool {
+/// Whether every selector of the query requires the label to have the value, and the query reads nothing but what its selectors
+/// select.
+pub fn every_selector_requires(query: &Expr, label: &str, value: &str) -> bool {
     let every = |query: &Expr| every_selector_requires(query, label, value);
     match query {
         Expr::VectorSelector(selector) => requires(selector, label, value),
@@ -15,6 +16,8 @@ pub(super) fn every_selector_requires(query: &Expr, label: &str, value: &str) ->
             every(&aggregate.expr) && aggregate.param.as_deref().is_none_or(every)
         }
         Expr::Binary(binary) => every(&binary.lhs) && every(&binary.rhs),
+        // It reads series that no selector of the query names.
+        Expr::Call(call) if call.func.name == "info" => false,
         Expr::Call(call) => call.args.args.iter().all(|argument| every(argument)),
         Expr::Unary(unary) => every(&unary.expr),
         Expr::Paren(paren) => every(&paren.expr),
