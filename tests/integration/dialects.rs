@@ -12,7 +12,7 @@ use crate::support::{
 
 /// `MetricsQL` of VictoriaMetrics, and the values that it has for the pods of [`page`].
 const METRICSQL: [(&str, [&str; 2]); 13] = [
-    (r#"sum(rollup_rate(<<.Series>>{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>) + 3"#, ["3", "3"]),
+    (r"sum(rollup_rate(<<.Series>>{<<.LabelMatchers>>}[1m])) by (<<.GroupBy>>) + 3", ["3", "3"]),
     ("max_over_time(<<.Series>>{<<.LabelMatchers>>}[1m]) keep_metric_names", ["2", "5"]),
     ("with (own = {<<.LabelMatchers>>}) max(<<.Series>>{own}) by (<<.GroupBy>>)", ["2", "5"]),
     (
@@ -25,7 +25,7 @@ const METRICSQL: [(&str, [&str; 2]); 13] = [
     ("sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) * 1Ki", ["2048", "5120"]),
     ("median(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)", ["2", "5"]),
     ("sum(last_over_time(<<.Series>>{<<.LabelMatchers>>}[1i])) by (<<.GroupBy>>,)", ["2", "5"]),
-    (r#"<<.Series>>{<<.LabelMatchers>>,queue=~`[ab]\w*`}"#, ["2", "5"]),
+    (r"<<.Series>>{<<.LabelMatchers>>,queue=~`[ab]\w*`}", ["2", "5"]),
     (r#"label_set(<<.Series>>{<<.LabelMatchers>>}, "note", `\"{'`) # it's "one"#, ["2", "5"]),
     ("(\n  <<.Series>>{<<.LabelMatchers>>}\n\t, \n)", ["2", "5"]),
 ];
@@ -33,7 +33,7 @@ const METRICSQL: [(&str, [&str; 2]); 13] = [
 /// What a Prometheus knows, and the parser does not, or reads in another way.
 const PROMETHEUS: [(&str, [&str; 2]); 4] = [
     ("holt_winters(<<.Series>>{<<.LabelMatchers>>}[1m:1s], 0.5, 0.5)", ["2", "5"]),
-    (r#"<<.Series>>{<<.LabelMatchers>>,queue=~`[ab]\w*`}"#, ["2", "5"]),
+    (r"<<.Series>>{<<.LabelMatchers>>,queue=~`[ab]\w*`}", ["2", "5"]),
     (r#"label_replace(<<.Series>>{<<.LabelMatchers>>}, "note", `\`, "", "")"#, ["2", "5"]),
     (
         r#"label_replace(<<.Series>>{<<.LabelMatchers>>}, "note", `"'\"`, "queue", `(?:a|b|\d)`) # it's"#,
