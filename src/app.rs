@@ -324,7 +324,7 @@ fn backends(
     let usage = metrics.answer_memory().clone();
     flags.bodies = Arc::new(Bodies::new(memory.answers, memory.largest_answer, usage));
     let backends = Backends::new(flags, credentials, Arc::clone(metrics))?;
-    let problems = backends.install(&rules.backends);
+    let problems = backends.install(rules);
     let is_strict = source.is_some_and(|source| source.is_strict);
     match problems.first().filter(|_| is_strict) {
         Some(problem) => bail!("--strict: {problem}"),

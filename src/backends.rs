@@ -12,7 +12,9 @@ use crate::{
         failover::PERIOD,
         key_path::KeyPath,
         overview::{BackendRow, State, exchanges::Exchanges},
-        rules::{Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions},
+        rules::{
+            Backend, CredentialPolicy, Fingerprint, HeaderError, Problem, QueryOptions, RuleSet,
+        },
     },
     metrics::Metrics,
     prometheus::{BackendHandle, Config, ConfigError, Replicas, bodies::Bodies},
@@ -95,15 +97,18 @@ impl Backends {
     }
 
     /// Tries those of these backends again that could not be used: a file that they name may have come.
-    pub fn retry(&self, backends: &[Arc<Backend>]) {
+    pub fn retry(&self, rules: &RuleSet) {
         if !self.unusable.load().is_empty() {
-            self.install(backends);
+            self.install(rules);
         }
     }
 
-    /// Gets ready for the backends of a file. Those that have not changed go on as they are. Of one that cannot be used the
+    /// Gets ready for the backends of a file, and for what it allows rules of teams. Backends that have not changed go on as they are. Of one that cannot be used the
     /// rules fail and no others; what is wrong with it is returned, and logged once.
-    pub fn install(&self, backends: &[Arc<Backend>]) -> Arc<Vec<Problem>> {
+    pub fn install(&self, rules: &RuleSet) -> Arc<Vec<Problem>> {
+        let RuleSet { backends, teams, .. } = rules;
+        let queries = teams.quotas.queries.get();
+        self.flags.team_queries.set(usize::try_from(queries).unwrap_or(usize::MAX));
         let before = &self.named.load_full().known;
         let mut named = Vec::new();
         let mut problems = Vec::new();

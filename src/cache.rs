@@ -16,6 +16,7 @@ use std::{
 
 use cadence::Due;
 use eviction::Eviction;
+use futures::future::BoxFuture;
 use moka::{Expiry, future::Cache, notification::RemovalCause};
 use places::Places;
 use slot::{Action, Cached, How, Landing, Life, Slot, Wait};
@@ -238,8 +239,11 @@ impl QueryCache {
     /// is allowed and there is no better one.
     pub async fn get(&self, query: &Query) -> Result<Lookup, FetchError> {
         if query.life.ttl.is_zero() {
-            // A request takes much room, which reads from memory need not have.
-            let answer = Box::pin(query.backend.query(&query.text)).await;
+            // A request takes much room, which reads from memory need not have. Its type is deep: as a part of that of every read it
+            // would reach the compiler's limit.
+            let asking: BoxFuture<'_, Result<Answer, Error>> =
+                Box::pin(query.backend.query(&query.text));
+            let answer = asking.await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
             let kept = Arc::new(Cached::new(QueryResult::new(answer), now()));
             return Ok(Lookup { kept, how: How::Fresh });

@@ -248,9 +248,10 @@ fn of_team(row: TeamRuleRow) -> RuleRow {
             Standing::Serves => State::Good("served"),
             Standing::Waiting => State::Doubtful("waiting", String::new()),
             Standing::Refused { message, .. } => State::Bad("refused", message.to_string()),
-            Standing::OverQuota { most } => {
-                State::Bad("over quota", format!("the namespace may have {most} rules"))
-            }
+            Standing::OverQuota { most } => State::Bad(
+                "over quota",
+                format!("the namespace may have {most} rules (`teamRules.quotas.rules`)"),
+            ),
             Standing::Claimed { by } => {
                 State::Doubtful("claimed", format!("{by} is older and serves the metric"))
             }

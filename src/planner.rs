@@ -21,6 +21,7 @@ use crate::{
     backends::{BackendError, Backends},
     cache::{FetchError, Lookup, Query, QueryCache, now, slot::How, slot::Life},
     core::{
+        fair_share::Owner,
         overview::{PlanRow, Shown},
         plan::{self, Objects, Plan, Source},
         repeats::Repeats,
@@ -190,7 +191,7 @@ impl Planner {
             ExpectedObjects::Named(_) => 1,
         });
         let names = names.sum();
-        let across = self.settings.across_namespaces && namespace.is_some();
+        let across = self.may_span(source, namespace);
         let mut shared = None;
         // Readers try the group of all namespaces first.
         for scope in across.then_some(None).into_iter().chain([namespace]) {
@@ -259,10 +260,16 @@ impl Planner {
         }
     }
 
+    /// Whether a read in a namespace may use a query for all namespaces. That of a team's rule is for one, whose quota it uses.
+    fn may_span(&self, source: Source<'_>, namespace: Option<&str>) -> bool {
+        self.settings.across_namespaces
+            && namespace.is_some()
+            && source.options.owner == Owner::File
+    }
+
     /// The group of all namespaces, where a read may use its query.
     async fn everywhere(&self, asked: Asked<'_>) -> Option<Arc<Group>> {
-        let may_span = self.settings.across_namespaces && asked.namespace.is_some();
-        if !may_span {
+        if !self.may_span(asked.source, asked.namespace) {
             return None;
         }
         Some(self.group(asked.source, None, asked.metric_selector).await)

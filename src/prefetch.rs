@@ -1,9 +1,6 @@
 //! Fetches what autoscalers will read before they do: after a restart, and when a healthy one gets another metric.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,19 +45,6 @@ struct Topic {
     selector: Selector,
 }
 
-impl Topic {
-    /// What decides who answers it. Which objects are selected is known when it is read.
-    fn read(&self) -> Read<'_> {
-        static NONE: LazyLock<Selector> = LazyLock::new(Selector::default);
-        Read {
-            api: if self.resource.is_some() { Api::Custom } else { Api::External },
-            namespace: self.namespace.as_deref().unwrap_or_default(),
-            metric: &self.metric,
-            selectors: [&NONE, &self.selector],
-        }
-    }
-}
-
 impl PrefetchTask {
     /// Makes the task, which does nothing before [`PrefetchTask::run`].
     pub fn new(
@@ -96,9 +80,8 @@ impl PrefetchTask {
     async fn update(&mut self) {
         let catalog = self.discovery.catalog();
         let reads = Arc::clone(&self.reads.borrow_and_update());
-        let mut topics = topics(&catalog, &reads);
         // No rule is asked for what a delegate answers.
-        topics.retain(|topic, _| !self.delegates.takes(topic.read()));
+        let topics = topics(&catalog, &reads, |read| !self.delegates.takes(read));
         let gone: Vec<_> =
             self.known.keys().filter(|topic| !topics.contains_key(topic)).cloned().collect();
         let gone = gone.into_iter().map(|topic| (topic, Vec::new()));
@@ -198,13 +181,20 @@ fn entry(catalog: &Catalog, resource: &GroupResource, metric: &str) -> Option<En
     catalog.get(&kind.resource, metric)
 }
 
-/// Puts together what autoscalers read of the same metric, namespace and selector.
-fn topics(catalog: &Catalog, reads: &[ExpectedRead]) -> HashMap<Topic, Vec<ExpectedObjects>> {
+/// Puts together what autoscalers read of the same metric, namespace and selector, as far as it is ours. What an autoscaler selects
+/// objects by is not known here.
+fn topics(
+    catalog: &Catalog,
+    reads: &[ExpectedRead],
+    is_ours: impl Fn(Read<'_>) -> bool,
+) -> HashMap<Topic, Vec<ExpectedObjects>> {
+    let none = Selector::default();
     let mut topics: HashMap<Topic, Vec<ExpectedObjects>> = HashMap::new();
     for read in reads {
         let ExpectedRead { namespace, metric, selector, source, replicas } = read;
         let mut resource = None;
         let mut place = Some(Arc::clone(namespace));
+        let mut scope = &**namespace;
         let objects = match source {
             MetricSource::Pods => {
                 resource = Some(GroupResource::parse("pods"));
@@ -219,11 +209,21 @@ fn topics(catalog: &Catalog, reads: &[ExpectedRead]) -> HashMap<Topic, Vec<Expec
                 resource = Some(kind.resource.clone());
                 if !kind.namespaced {
                     place = None;
+                    scope = if kind.resource.is_of_namespaces() { name } else { "" };
                 }
                 ExpectedObjects::Named(name.as_str().into())
             }
             MetricSource::External => ExpectedObjects::Selected(0),
         };
+        let read = Read {
+            api: if resource.is_some() { Api::Custom } else { Api::External },
+            namespace: scope,
+            metric,
+            selectors: [&none, selector],
+        };
+        if !is_ours(read) {
+            continue;
+        }
         let (metric, selector) = (metric.clone(), selector.clone());
         topics
             .entry(Topic { resource, namespace: place, metric, selector })
@@ -231,4 +231,44 @@ fn topics(catalog: &Catalog, reads: &[ExpectedRead]) -> HashMap<Topic, Vec<Expec
             .push(objects);
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeSet};
+
+    use super::*;
+    use crate::core::kinds::Kinds;
+
+    #[test]
+    fn a_namespace_that_is_the_object_decides_who_answers() {
+        let object = |api_version: &str, kind: &str, name: &str| ExpectedRead {
+            namespace: "autoscaled".into(),
+            metric: "m".to_owned(),
+            selector: Selector::default(),
+            source: MetricSource::Object {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            },
+            replicas: 1,
+        };
+        let reads = [
+            object("v1", "Namespace", "shop"),
+            object("v1", "Namespace", "bank"),
+            object("v1", "Node", "shop"),
+            object("v1", "Service", "shop"),
+        ];
+        let catalog = Catalog::build(Arc::new(Kinds::builtin()), &[], &BTreeSet::new());
+        let scopes = RefCell::new(Vec::new());
+        let topics = topics(&catalog, &reads, |read| {
+            scopes.borrow_mut().push(read.namespace.to_owned());
+            read.namespace != "shop"
+        });
+        assert_eq!(scopes.into_inner(), ["shop", "bank", "", "autoscaled"]);
+        let namespaces = topics.iter().find(|(topic, _)| {
+            topic.resource.as_ref().is_some_and(|resource| resource.resource == "namespaces")
+        });
+        assert_eq!(namespaces.unwrap().1, &[ExpectedObjects::Named("bank".into())]);
+    }
 }

@@ -172,6 +172,7 @@ impl Prometheus {
 
     fn counted(config: Config, metrics: backend::Backend) -> Result<Self, ConfigError> {
         let (concurrency, bodies) = (config.concurrency, Arc::clone(&config.bodies));
+        let of_teams = Arc::clone(&config.team_queries);
         let auth = config.auth.as_ref().map(|settings| {
             Authenticator::new(&config.server, &config.url, settings, &config.variables)
         });
@@ -188,10 +189,10 @@ impl Prometheus {
             availability: watch::Sender::new(Availability::Answering),
             pauses: Mutex::default(),
             clock: Clock::default(),
-            in_flight: Permits::new(concurrency),
+            in_flight: Permits::new(concurrency, Arc::clone(&of_teams)),
             turns: Mutex::default(),
             bodies,
-            refreshes: Permits::new(concurrency.div_ceil(2)),
+            refreshes: Permits::new(concurrency.div_ceil(2), of_teams),
             ignores_selectors: OnceCell::new(),
         })
     }

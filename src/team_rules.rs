@@ -222,12 +222,13 @@ impl TeamRules {
         let key = (Arc::clone(name), Arc::from(namespace));
         let mut suspended = lock(&shared.suspended);
         let Some(since) = suspended.get(&key) else { return Ok(()) };
-        if now().saturating_duration_since(*since) >= SUSPENSION {
+        let left = SUSPENSION.saturating_sub(now().saturating_duration_since(*since));
+        if left.is_zero() {
             suspended.remove(&key);
             return Ok(());
         }
         drop(suspended);
-        Err(shared.too_many_samples(name))
+        Err(shared.too_many_samples(name, left))
     }
 
     /// Whether the result of a rule may be used, by the number of its samples.
@@ -246,7 +247,7 @@ impl TeamRules {
         suspended.retain(|_, since| now.saturating_duration_since(*since) < SUSPENSION);
         suspended.insert((Arc::clone(name), Arc::from(namespace)), now);
         drop(suspended);
-        Err(shared.too_many_samples(name))
+        Err(shared.too_many_samples(name, SUSPENSION))
     }
 
     /// Counts a read that a quota has refused.
@@ -282,14 +283,15 @@ impl Shared {
         lock(&self.inventory)
     }
 
-    fn too_many_samples(&self, name: &Arc<str>) -> OverQuota {
+    /// A rule whose result had too many samples, and that is asked again after `left`.
+    fn too_many_samples(&self, name: &Arc<str>, left: Duration) -> OverQuota {
         let most = self.snapshot.load().policy().quotas.samples;
-        let seconds = SUSPENSION.as_secs();
         OverQuota {
             rule: Arc::clone(name),
-            retry_after: SUSPENSION,
+            retry_after: left,
             why: format!(
-                "the query returns more than the {most} samples that a result may have in the namespace (`teamRules.quotas.samples`); it is sent again after {seconds} s"
+                "the query returns more than the {most} samples that a result may have in the namespace (`teamRules.quotas.samples`); it is not sent for {} s after such a result",
+                SUSPENSION.as_secs()
             ),
         }
     }

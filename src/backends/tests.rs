@@ -1,5 +1,6 @@
 use super::*;
 use crate::core::{
+    fair_share::Owner,
     rules::{self, Header},
     template::HeaderTemplate,
 };
@@ -13,9 +14,9 @@ fn backends(folder: &std::path::Path) -> Backends {
     Backends::new(flags, Arc::new(policy), Arc::new(Metrics::default())).unwrap()
 }
 
-/// The `backends` of a rules file.
-fn of_file(text: &str) -> Vec<Arc<Backend>> {
-    rules::load(&format!("backends: [{text}]\nrules: []")).unwrap().backends
+/// A rules file with these `backends`.
+fn of_file(text: &str) -> RuleSet {
+    rules::load(&format!("backends: [{text}]\nrules: []")).unwrap()
 }
 
 /// The options of a rule that names a backend.
@@ -45,11 +46,11 @@ fn a_backend_that_has_not_changed_goes_on_and_one_that_has_is_another() {
     let before = of_file(&format!("{A}, {B}"));
     assert!(backends.install(&before).is_empty());
     let handle = |backend: &Arc<Backend>| backends.handle(&asking(backend), "").unwrap();
-    let [a, b] = [handle(&before[0]), handle(&before[1])];
+    let [a, b] = [handle(&before.backends[0]), handle(&before.backends[1])];
     let after = of_file(&format!("{{name: b, url: 'http://127.0.0.1:4'}}, {A}"));
     assert!(backends.install(&after).is_empty());
-    assert!(handle(&after[1]) == a, "its place in the file does not matter");
-    assert!(handle(&after[0]) != b);
+    assert!(handle(&after.backends[1]) == a, "its place in the file does not matter");
+    assert!(handle(&after.backends[0]) != b);
 }
 
 #[test]
@@ -57,10 +58,10 @@ fn reads_under_way_still_ask_a_backend_that_was_removed() {
     let backends = backends("/nowhere".as_ref());
     let before = of_file(A);
     assert!(backends.install(&before).is_empty());
-    let handle = backends.handle(&asking(&before[0]), "").unwrap();
-    backends.install(&[]);
-    assert!(backends.handle(&asking(&before[0]), "").unwrap() == handle);
-    let error = backends.handle(&asking(&of_file(B)[0]), "").err().unwrap();
+    let handle = backends.handle(&asking(&before.backends[0]), "").unwrap();
+    backends.install(&RuleSet::default());
+    assert!(backends.handle(&asking(&before.backends[0]), "").unwrap() == handle);
+    let error = backends.handle(&asking(&of_file(B).backends[0]), "").err().unwrap();
     assert_eq!(error.to_string(), "the backend b cannot be used", "no file had it");
 }
 
@@ -73,17 +74,17 @@ fn a_backend_that_cannot_be_used_is_tried_again_and_others_are_used() {
     let file = of_file(&format!("{{name: t, url: '{url}', tokenFile: {}}}, {A}", token.display()));
     assert_eq!(backends.install(&file).len(), 1);
     assert_eq!(backends.problems(), ["backends.t: cannot be used"]);
-    assert!(backends.handle(&asking(&file[0]), "").is_err());
-    assert!(backends.discovery_handle(&asking(&file[0])).is_err());
-    let a = backends.handle(&asking(&file[1]), "").unwrap();
+    assert!(backends.handle(&asking(&file.backends[0]), "").is_err());
+    assert!(backends.discovery_handle(&asking(&file.backends[0])).is_err());
+    let a = backends.handle(&asking(&file.backends[1]), "").unwrap();
 
     backends.retry(&file);
     assert_eq!(backends.problems().len(), 1, "the file is still missing");
     std::fs::write(&token, "secret").unwrap();
     backends.retry(&file);
     assert_eq!(backends.problems(), [""; 0]);
-    assert!(backends.handle(&asking(&file[0]), "").is_ok());
-    assert!(backends.handle(&asking(&file[1]), "").unwrap() == a, "the other one goes on");
+    assert!(backends.handle(&asking(&file.backends[0]), "").is_ok());
+    assert!(backends.handle(&asking(&file.backends[1]), "").unwrap() == a, "the other one goes on");
 }
 
 #[test]
@@ -110,6 +111,18 @@ fn headers_are_those_of_the_namespace_and_discovery_has_only_those_that_are_the_
     assert!(backends.handle(&options, "one").unwrap() == one);
     assert!(backends.handle(&options, "other").unwrap() != one);
     assert!(backends.discovery_handle(&options).unwrap() == with(&[("x-team", "all")]));
+}
+
+#[test]
+fn only_the_rules_of_one_team_share_an_answer_with_each_other_and_not_with_those_of_the_file() {
+    let backends = backends("/nowhere".as_ref());
+    let team = QueryOptions { owner: Owner::Team, ..Default::default() };
+    let handle = |options: &QueryOptions, namespace| backends.handle(options, namespace).unwrap();
+    let file = QueryOptions::default();
+    assert!(handle(&file, "a") == handle(&file, "b"));
+    assert!(handle(&team, "a") == handle(&team, "a"));
+    assert!(handle(&team, "a") != handle(&team, "b"));
+    assert!(handle(&team, "a") != handle(&file, "a"));
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         paths.into_iter().map(|path| (path, (!path.is_dir()).then(|| read(path)))).collect();
     // Rules of teams in the other files are for the server that reads this one.
     let texts = read.iter().filter_map(|(_, read)| read.as_ref()?.1.as_ref().ok());
-    let teams = texts.into_iter().find_map(|text| lint::team_policy(text));
+    let teams = lint::team_policy(texts.map(String::as_str));
     for (path, read) in read {
         let Some((name, text)) = read else {
             match folder(path, flags.verbose, &policy) {

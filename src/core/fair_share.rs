@@ -22,22 +22,19 @@ pub enum Owner {
     #[default]
     File,
     /// A team.
-    Team {
-        /// How many queries of a namespace may be under way at a time; 0 is as good as 1.
-        at_a_time: usize,
-    },
+    Team,
 }
 
 impl Owner {
     fn weight(self) -> usize {
         match self {
             Self::File => FILE_WEIGHT,
-            Self::Team { .. } => TEAM_WEIGHT,
+            Self::Team => TEAM_WEIGHT,
         }
     }
 
     fn is_team(self) -> bool {
-        matches!(self, Self::Team { .. })
+        self == Self::Team
     }
 }
 
@@ -56,6 +53,8 @@ pub struct FairShare<W> {
     permits: usize,
     free: usize,
     held_by_teams: usize,
+    /// How many queries of a namespace's own rules may be under way at a time; 0 is as good as 1.
+    at_a_time: usize,
     claimants: HashMap<Claimant, Share<W>>,
     /// The claimants of which somebody waits, in the order of their turns.
     turns: VecDeque<Claimant>,
@@ -74,16 +73,22 @@ struct Share<W> {
 }
 
 impl<W> FairShare<W> {
-    /// So many permits, all free.
+    /// So many permits, all free. Teams have no quota yet.
     pub fn new(permits: usize) -> Self {
         Self {
             permits,
             free: permits,
             held_by_teams: 0,
+            at_a_time: usize::MAX,
             claimants: HashMap::new(),
             turns: VecDeque::new(),
             waited: 0,
         }
+    }
+
+    /// Limits how many queries of a namespace's own rules may be under way at a time, also of those that wait already.
+    pub fn limit_teams(&mut self, at_a_time: usize) {
+        self.at_a_time = at_a_time;
     }
 
     /// Takes a permit, if there is one for the claimant. Then none of its own waits for it: that one would have it.
@@ -136,11 +141,13 @@ impl<W> FairShare<W> {
         true
     }
 
-    /// How many queries of a namespace's own rules may be under way, if as many are. Then its next one waits for one of these.
+    /// How many queries of a namespace's own rules may be under way, if nothing else keeps it from a permit: as many are, and another
+    /// team would have one.
     pub fn reached_quota(&self, claimant: &Claimant) -> Option<usize> {
-        let Owner::Team { at_a_time } = claimant.owner else { return None };
-        let most = self.most_of_team(at_a_time);
-        (self.held(claimant) >= most).then_some(most)
+        let most = self.most_of_team();
+        let is_all = claimant.owner.is_team() && self.held(claimant) >= most;
+        let is_room = self.free > 0 && self.held_by_teams < self.half();
+        (is_all && is_room).then_some(most)
     }
 
     /// Returns a permit. The result is its next holder.
@@ -174,9 +181,7 @@ impl<W> FairShare<W> {
         let held = self.held(claimant);
         match claimant.owner {
             Owner::File => held < self.half(),
-            Owner::Team { at_a_time } => {
-                held < self.most_of_team(at_a_time) && self.held_by_teams < self.half()
-            }
+            Owner::Team => held < self.most_of_team() && self.held_by_teams < self.half(),
         }
     }
 
@@ -189,8 +194,8 @@ impl<W> FairShare<W> {
     }
 
     /// Another team has room within what all teams may have.
-    fn most_of_team(&self, at_a_time: usize) -> usize {
-        at_a_time.clamp(1, (self.half() / 2).max(1))
+    fn most_of_team(&self) -> usize {
+        self.at_a_time.clamp(1, (self.half() / 2).max(1))
     }
 
     fn hold(&mut self, claimant: &Claimant) {

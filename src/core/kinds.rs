@@ -21,6 +21,11 @@ pub struct GroupResource {
 }
 
 impl GroupResource {
+    /// Whether the objects are namespaces. The resource may also be in the singular.
+    pub fn is_of_namespaces(&self) -> bool {
+        self.group.is_empty() && matches!(self.resource.as_str(), "namespaces" | "namespace")
+    }
+
     /// Splits `deployments.apps` at its first dot, as `schema.ParseGroupResource` does.
     pub fn parse(text: &str) -> Self {
         let (resource, group) = text.split_once('.').unwrap_or((text, ""));

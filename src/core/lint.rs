@@ -35,6 +35,7 @@ use std::{
 use promql_parser::parser::Expr;
 use serde::Serialize;
 
+pub use self::teams::SaidOfTeams;
 use self::{resources::Subjects, written::Written};
 use super::{
     embedded::{self, Carried, Found},
@@ -43,7 +44,7 @@ use super::{
     nesting, promql,
     rules::{
         self, CredentialPolicy, CustomRule, ExternalRule, FileName, Merged, Outcome, Problem,
-        RuleEntry, RuleSet, TeamPolicy,
+        RuleEntry, RuleSet,
     },
     yaml::{Place, YamlError},
 };
@@ -100,35 +101,41 @@ pub fn check(text: &str) -> Vec<Finding> {
     check_with(text, &CredentialPolicy::default(), None)
 }
 
-/// What the first rules file that a text carries lets teams do; nothing where it carries none.
-pub fn team_policy(text: &str) -> Option<TeamPolicy> {
-    let files = embedded::find(text).files.into_iter();
-    let mut compiled = files.filter_map(|carried| rules::compile(&carried.rules).ok());
-    compiled.next().map(|rules| rules.teams)
+/// What the rules files of these texts let teams do; nothing where there is none. Of several the first one counts that says
+/// something of teams, else the first one.
+pub fn team_policy<'t>(texts: impl IntoIterator<Item = &'t str>) -> Option<SaidOfTeams> {
+    let files = texts.into_iter().flat_map(|text| embedded::find(text).files);
+    let said = files.filter_map(|carried| {
+        let rules = rules::compile(&carried.rules).ok()?;
+        SaidOfTeams::of(&carried, &rules)
+    });
+    said.reduce(SaidOfTeams::or)
 }
 
-/// [`check`] for a server with these flags. `beside` is what a rules file in another text lets teams do: it counts where this text
-/// has no rules file of its own.
+/// [`check`] for a server with these flags. `beside` is what rules files in other texts let teams do: it counts behind those of this
+/// text, as in [`team_policy`].
 pub fn check_with(
     text: &str,
     policy: &CredentialPolicy,
-    beside: Option<&TeamPolicy>,
+    beside: Option<&SaidOfTeams>,
 ) -> Vec<Finding> {
     let Found { files, problems, team_rules, .. } = embedded::find(text);
     let mut findings: Vec<_> = problems.into_iter().map(unreadable).collect();
-    let mut teams = None;
+    let mut said = Vec::new();
     for carried in files {
         match rules::compile(&carried.rules) {
             Ok(rules) => {
+                said.extend(SaidOfTeams::of(&carried, &rules));
                 let found = check_set(vec![(FileName::Config, carried)], &rules, Some(policy));
                 findings.extend(found.into_iter().map(|(_, finding)| finding));
-                teams = Some(rules.teams);
             }
             Err(problems) => findings.extend(problems.iter().map(refused)),
         }
     }
+    let said = said.into_iter().chain(beside.cloned()).reduce(SaidOfTeams::or);
+    let teams = said.map(|said| said.policy);
     for manifest in team_rules {
-        teams::check(manifest, teams.as_ref().or(beside), &mut findings);
+        teams::check(manifest, teams.as_ref(), &mut findings);
     }
     findings.sort_by_key(|finding| (finding.place, finding.severity));
     findings

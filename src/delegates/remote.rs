@@ -118,6 +118,7 @@ impl Remote {
         (bodies, metrics): (Arc<Bodies>, Arc<Metrics>),
     ) -> Self {
         metrics.delegate_rests(&delegate.name, false);
+        metrics.delegate_connected(&delegate.name, false);
         Self {
             permits: Semaphore::new(delegate.concurrency),
             delegate,
@@ -164,25 +165,11 @@ impl Remote {
 
     /// Answers a read.
     pub(super) async fn read(&self, question: &Question) -> Result<Vec<u8>, DelegateError> {
-        let started = Instant::now();
-        let mut span = self.span();
-        let result = span.during(self.admitted(question)).await;
-        let (outcome, is_sent) = match &result {
-            Ok(_) => ("success", true),
-            Err(why) => {
-                let is_sent = !matches!(why, Why::Resting | Why::Busy | Why::Unconnected(_));
-                (why.outcome(), is_sent)
-            }
-        };
-        if let Err(why) = &result {
-            if let Why::Declined(Declined { code, .. }) = why {
-                span.record(|| [KeyValue::new("http.response.status_code", i64::from(*code))]);
-            }
-            span.fail(outcome, why.outcome());
-        }
+        let mut seconds = None;
+        let result = self.admitted(question, &mut seconds).await;
+        let outcome = result.as_ref().map_or_else(Why::outcome, |_| "success");
         let count = if result.is_ok() { &self.answered } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        let seconds = is_sent.then(|| started.elapsed().as_secs_f64());
         self.metrics.delegated(self.name(), outcome, seconds);
         result.map_err(|why| DelegateError { delegate: Arc::clone(self.name()), why })
     }
@@ -203,8 +190,14 @@ impl Remote {
         span
     }
 
-    async fn admitted(&self, question: &Question) -> Result<Vec<u8>, Why> {
-        let until = Instant::now() + self.delegate.timeout;
+    /// Sends a read if it may be sent. `seconds` is then how long that took, with the wait for its turn.
+    async fn admitted(
+        &self,
+        question: &Question,
+        seconds: &mut Option<f64>,
+    ) -> Result<Vec<u8>, Why> {
+        let started = Instant::now();
+        let until = started + self.delegate.timeout;
         let admission = self.breaker().admit(Instant::now());
         let mut admitted = match admission {
             Admission::Refuse => return Err(Why::Resting),
@@ -214,28 +207,33 @@ impl Remote {
         let permit = tokio::time::timeout_at(until.into(), self.permits.acquire()).await;
         // The semaphore is never closed.
         let Ok(Ok(_permit)) = permit else { return Err(Why::Busy) };
-        let result = self.exchange(question, until).await;
+        let version = question.version(self.served.load().custom.as_deref());
+        let Some(target) = question.target(version) else {
+            let (reason, message) = ("NotFound".to_owned(), "no metric has this name".to_owned());
+            return Err(Why::Declined(Declined { code: 404, reason, message }));
+        };
+        let connection = self.connection()?;
+        let result = self.exchange(&connection, (question, version, &target), until).await;
+        *seconds = Some(started.elapsed().as_secs_f64());
         let silence = match &result {
             Err(why) if why.is_silence() => Some(why),
-            Err(Why::Unconnected(_) | Why::Busy | Why::NoRoom) => return result,
+            Err(Why::NoRoom) => return result,
             _ => None,
         };
         admitted.0 = None;
-        self.note(silence);
+        match silence {
+            Some(_) => self.note(|breaker| _ = breaker.failed(Instant::now()), silence),
+            None => self.note(Breaker::succeeded, None),
+        }
         result
     }
 
-    /// Notes whether the delegate serves anybody.
-    fn note(&self, silence: Option<&Why>) {
+    /// Changes the breaker, and tells if it opens or closes.
+    fn note(&self, change: impl FnOnce(&mut Breaker), silence: Option<&Why>) {
         let (was_open, is_open) = {
             let mut breaker = self.breaker();
             let was_open = breaker.is_open();
-            match silence {
-                Some(_) => {
-                    breaker.failed(Instant::now());
-                }
-                None => breaker.succeeded(),
-            }
+            change(&mut breaker);
             (was_open, breaker.is_open())
         };
         if was_open == is_open {
@@ -254,26 +252,46 @@ impl Remote {
         }
     }
 
-    async fn exchange(&self, question: &Question, until: Instant) -> Result<Vec<u8>, Why> {
-        let version = question.version(self.served.load().custom.as_deref());
-        let Some(target) = question.target(version) else {
-            let (reason, message) = ("NotFound".to_owned(), "no metric has this name".to_owned());
-            return Err(Why::Declined(Declined { code: 404, reason, message }));
+    async fn exchange(
+        &self,
+        connection: &Connection,
+        (question, version, target): (&Question, Version, &str),
+        until: Instant,
+    ) -> Result<Vec<u8>, Why> {
+        let mut span = self.span();
+        let exchange = async {
+            let body = self.get(connection, target, until).await?;
+            let question = question.clone();
+            // There may be many values.
+            let answer = blocking::run(move || question.answer(version, body.bytes())).await;
+            answer.map_err(Why::Unfit)
         };
-        let body = self.get(&target, until).await?;
-        let question = question.clone();
-        // There may be many values.
-        let answer = blocking::run(move || question.answer(version, body.bytes())).await;
-        answer.map_err(Why::Unfit)
+        let result = span.during(exchange).await;
+        if let Err(why) = &result {
+            if let Why::Declined(Declined { code, .. }) = why {
+                span.record(|| [KeyValue::new("http.response.status_code", i64::from(*code))]);
+            }
+            span.fail(why.outcome(), why.outcome());
+        }
+        result
+    }
+
+    fn connection(&self) -> Result<Arc<Connection>, Why> {
+        self.connection.load_full().ok_or_else(|| {
+            let why = self.obstacle.load_full();
+            Why::Unconnected(
+                why.map_or_else(|| "not connected yet".to_owned(), |why| (*why).clone()),
+            )
+        })
     }
 
     /// The body of an answer.
-    async fn get(&self, target: &str, until: Instant) -> Result<Body, Why> {
-        let Some(connection) = self.connection.load_full() else {
-            let why = self.obstacle.load_full();
-            let why = why.map_or_else(|| "not connected yet".to_owned(), |why| (*why).clone());
-            return Err(Why::Unconnected(why));
-        };
+    async fn get(
+        &self,
+        connection: &Connection,
+        target: &str,
+        until: Instant,
+    ) -> Result<Body, Why> {
         let mut url = self.delegate.url.clone();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         url.set_path(path);
@@ -335,6 +353,7 @@ impl Remote {
             Ok(connection) => {
                 self.obstacle.store(None);
                 self.connection.store(Some(Arc::new(connection)));
+                self.metrics.delegate_connected(delegate, true);
                 if current.is_some() {
                     tracing::info!(%delegate, "the credentials for the delegate have changed and are in use");
                 }
@@ -390,14 +409,15 @@ impl Remote {
     pub(super) async fn list(&self) -> bool {
         let before = self.served.load_full();
         let now = Instant::now();
-        if self.connection.load().is_none() || before.due.is_some_and(|due| now < due) {
+        if before.due.is_some_and(|due| now < due) {
             return false;
         }
+        let Ok(connection) = self.connection() else { return false };
         let mut served = (*before).clone();
         let mut listed = (*before.listed).clone();
         served.is_failing = false;
         if self.delegate.apis.custom {
-            let found = self.list_of(Api::Custom, CUSTOM).await;
+            let found = self.list_of(&connection, Api::Custom, CUSTOM).await;
             self.tell(CUSTOM, found.as_ref().map(|(_, listed)| listed.len()), listed.custom.len());
             match found {
                 Ok((versions, found)) => {
@@ -409,7 +429,7 @@ impl Remote {
             }
         }
         if self.delegate.apis.external {
-            let found = self.list_of(Api::External, EXTERNAL).await;
+            let found = self.list_of(&connection, Api::External, EXTERNAL).await;
             let before = listed.external.len();
             self.tell(EXTERNAL, found.as_ref().map(|(_, listed)| listed.len()), before);
             match found {
@@ -419,6 +439,10 @@ impl Remote {
                 }
                 Err(_told) => served.is_failing = true,
             }
+        }
+        if !served.is_failing {
+            // Nobody may read, and then no read finds out that it is there again.
+            self.note(Breaker::reached, None);
         }
         let wait = if served.is_failing { LIST_RETRY } else { LIST_INTERVAL };
         served.due = Some(now + wait);
@@ -441,6 +465,7 @@ impl Remote {
     /// The versions of a group, of those that we know, and the metrics of the first one.
     async fn list_of(
         &self,
+        connection: &Connection,
         api: Api,
         group: Group,
     ) -> Result<(Vec<String>, Vec<listing::ListedMetric>), Why> {
@@ -449,7 +474,7 @@ impl Remote {
             let (line, column) = (error.line(), error.column());
             Why::Unfit(delegated::Unfit::Json { line, column })
         };
-        let body = match self.get(&format!("/apis/{}", group.name), until).await {
+        let body = match self.get(connection, &format!("/apis/{}", group.name), until).await {
             Ok(body) => body,
             Err(Why::Declined(Declined { code: 404, .. })) => return Ok((Vec::new(), Vec::new())),
             Err(why) => return Err(why),
@@ -460,7 +485,7 @@ impl Remote {
         versions.retain(|version| group.versions.contains(&version.as_str()));
         let Some(version) = versions.first() else { return Ok((Vec::new(), Vec::new())) };
         let target = delegated::list_target(group.name, version);
-        let body = self.get(&target, until).await?;
+        let body = self.get(connection, &target, until).await?;
         let delegate = Arc::clone(&self.delegate);
         let listed = blocking::run(move || {
             let listed = text(&body).map_or_else(|| Ok(BTreeMap::new()), answer::resources)?;
@@ -554,7 +579,7 @@ fn connect(materials: Materials) -> Result<Connection, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, future::IntoFuture as _};
 
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use http::{Request, Response, StatusCode};
@@ -613,5 +638,45 @@ mod tests {
             assert!(error.contains(wanted), "{keys}: {error}");
         }
         assert!(authorities(secret, None).await.is_err());
+    }
+
+    /// A delegate whose API has no version, and what is exposed of it.
+    async fn listing(more: &str) -> (Remote, impl Fn() -> String) {
+        // As the binary does; a test before this one may have done it.
+        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(|| async { axum::Json(json!({"versions": []})) });
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let rules =
+            load(&format!("delegates:\n- {{name: a, url: '{url}', api: external{more}}}\n"));
+        let delegate = Arc::clone(&rules.unwrap().delegates[0]);
+        let metrics = Arc::new(Metrics::default());
+        let shared = (Arc::default(), Arc::clone(&metrics));
+        let remote = Remote::new(delegate, (None, Arc::default()), shared);
+        (remote, move || metrics.encode())
+    }
+
+    #[tokio::test]
+    async fn a_list_of_metrics_finds_out_that_a_delegate_is_there_again() {
+        let (remote, metrics) = listing("").await;
+        remote.reconnect().await;
+        for _ in 0..10 {
+            remote.note(|breaker| _ = breaker.failed(Instant::now()), Some(&Why::Silent));
+        }
+        assert!(metrics().contains("loadline_delegate_breaker_open{delegate=\"a\"} 1\n"));
+        remote.list().await;
+        assert_eq!(remote.problem(), None);
+        assert!(metrics().contains("loadline_delegate_breaker_open{delegate=\"a\"} 0\n"));
+        assert!(metrics().contains("loadline_delegate_connected{delegate=\"a\"} 1\n"));
+    }
+
+    #[tokio::test]
+    async fn a_delegate_whose_authority_is_missing_is_not_connected() {
+        let (remote, metrics) = listing(", caFile: /nowhere/ca.crt").await;
+        remote.reconnect().await;
+        assert!(!remote.list().await);
+        assert!(metrics().contains("loadline_delegate_connected{delegate=\"a\"} 0\n"));
+        assert!(remote.problem().unwrap().contains("cannot be connected to"));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn begin(
     let metrics = Arc::new(Metrics::default());
     let backends = Arc::new(Backends::new(prometheus, Arc::new(policy), Arc::clone(&metrics))?);
     let current = rules.current();
-    backends.install(&current.backends);
+    backends.install(&current);
     let settings = discovery::Settings {
         interval: Duration::from_secs(3_600),
         max_age,

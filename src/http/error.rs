@@ -48,9 +48,16 @@ impl ApiError {
     /// The time is in the body only. client-go heeds the header by up to ten tries of its own: kubectl would hang, and each
     /// autoscaler of the namespace would hold one of the few workers of the HorizontalPodAutoscaler controller, which are there for
     /// all namespaces. The controller comes back by itself.
-    fn over_quota(message: String, retry_after: Duration) -> Self {
-        let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX);
-        let status = Box::new(Status::later(message, seconds));
+    fn over_quota(message: String, retry_after: Option<Duration>) -> Self {
+        let status = if let Some(time) = retry_after {
+            // Rounded up, so that the read does not come too early.
+            let seconds = time.as_millis().div_ceil(1_000);
+            Status::later(message, u32::try_from(seconds).unwrap_or(u32::MAX))
+        } else {
+            let reason = Reason::TooManyRequests;
+            Status::passed_on(reason.code(), reason.word().to_owned(), message)
+        };
+        let status = Box::new(status);
         Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: false }
     }
 
@@ -110,7 +117,6 @@ impl From<ReadError> for ApiError {
             | ReadError::Refused { .. }
             | ReadError::NoUsage
             | ReadError::UnknownUsage { .. } => Reason::NotFound,
-            ReadError::OverQuota(_) => Reason::TooManyRequests,
             // As metrics-server does, whose API this is.
             ReadError::Fetch { rule, .. } if matches!(rule.id.entry, RuleEntry::Resource(_)) => {
                 Reason::ServiceUnavailable
@@ -122,6 +128,8 @@ impl From<ReadError> for ApiError {
             | ReadError::NoUsageRule(_)
             | ReadError::Fetch { .. }
             | ReadError::Objects(_) => Reason::InternalError,
+            // All refusals of quotas are told above.
+            ReadError::OverQuota(_) => Reason::TooManyRequests,
         };
         let message = error.to_string();
         let failed = match std::error::Error::source(&error) {

@@ -35,6 +35,7 @@ pub(super) struct Delegates {
     reads: Family<ReadLabels, Counter>,
     seconds: Latencies<DelegateLabels>,
     resting: Family<DelegateLabels, Gauge>,
+    connected: Family<DelegateLabels, Gauge>,
     listed: Family<ListLabels, Gauge>,
     list_succeeded: Family<ListLabels, Gauge>,
 }
@@ -45,6 +46,7 @@ impl Delegates {
             reads: Family::default(),
             seconds: latencies(),
             resting: Family::default(),
+            connected: Family::default(),
             listed: Family::default(),
             list_succeeded: Family::default(),
         };
@@ -62,6 +64,11 @@ impl Delegates {
             "loadline_delegate_breaker_open",
             "Whether reads of a delegate fail at once, because it has not answered several in succession",
             metrics.resting.clone(),
+        );
+        registry.register(
+            "loadline_delegate_connected",
+            "Whether the credentials and authorities for a delegate could be read, so that it can be asked",
+            metrics.connected.clone(),
         );
         registry.register(
             "loadline_delegate_listed_metrics",
@@ -92,6 +99,11 @@ impl Metrics {
         self.delegates.resting.get_or_create(&DelegateLabels::of(delegate)).set(rests.into());
     }
 
+    /// Whether a delegate can be asked.
+    pub fn delegate_connected(&self, delegate: &str, connected: bool) {
+        self.delegates.connected.get_or_create(&DelegateLabels::of(delegate)).set(connected.into());
+    }
+
     /// A delegate was asked for its metrics of a group; `metrics` is how many are known now.
     pub fn delegate_listed(
         &self,
@@ -108,6 +120,7 @@ impl Metrics {
     /// There is no such delegate any more.
     pub fn forget_delegate(&self, delegate: &str, groups: &[&'static str]) {
         self.delegates.resting.remove(&DelegateLabels::of(delegate));
+        self.delegates.connected.remove(&DelegateLabels::of(delegate));
         for group in groups {
             let labels = ListLabels { delegate: delegate.to_owned(), group };
             self.delegates.listed.remove(&labels);

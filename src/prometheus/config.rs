@@ -18,6 +18,7 @@ use super::{
     auth::{AuthSettings, StaticCredentials, Variables},
     bodies::Bodies,
     confined::Confined,
+    shares::TeamQueries,
 };
 use crate::{
     core::rules::{Backend, CredentialPolicy, Verb, http_url},
@@ -72,6 +73,8 @@ pub struct Config {
     pub concurrency: usize,
     /// What answers may take in memory, those of all backends that share it.
     pub bodies: Arc<Bodies>,
+    /// The quota of queries that servers share; all of the rules file have that of the flags.
+    pub team_queries: Arc<TeamQueries>,
 }
 
 /// Where a credential comes from.
@@ -220,6 +223,7 @@ impl Config {
             discovery_timeout: Duration::from_secs(60),
             concurrency: 64,
             bodies: Arc::default(),
+            team_queries: Arc::default(),
         })
     }
 
@@ -259,6 +263,7 @@ impl Config {
             .and_then(|limit| usize::try_from(limit.get()).ok())
             .unwrap_or(flags.concurrency);
         config.bodies = Arc::clone(&flags.bodies);
+        config.team_queries = Arc::clone(&flags.team_queries);
         config.variables = Arc::clone(&flags.variables);
         if backend.auth_in_cluster {
             config.add_service_account();

@@ -38,8 +38,8 @@ pub enum Error {
     /// Too many queries were under way for this one to be sent in time.
     #[error("no query could be sent within {} s: too many are under way", .0.as_secs_f64())]
     Busy(Duration),
-    /// So many queries of the namespace's own rules were under way, as many as its quota allows.
-    #[error("not sent within its time: {0} queries of the namespace's own rules are under way")]
+    /// The quota of the namespace did not allow another query: so many of its own rules were under way.
+    #[error("not sent: {0} queries of the namespace's own rules are under way")]
     OverQuota(usize),
     /// Answers under way took all memory, and none was free in time.
     #[error(

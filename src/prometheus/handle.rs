@@ -19,8 +19,8 @@ use crate::core::{
     samples::Matrix,
 };
 
-/// A backend, and what is sent with every request to it; which of its servers is asked is not the caller's concern. Equal handles return equal answers to equal queries; for whom they
-/// ask makes no difference.
+/// A backend, and what is sent with every request to it; which of its servers is asked is not the caller's concern. Equal handles return equal answers to equal queries. For whom they
+/// ask makes no difference, but for rules of teams: what the quota of one namespace refuses is not refused to others.
 #[derive(Clone)]
 pub struct BackendHandle {
     replicas: Arc<Replicas>,
@@ -188,6 +188,11 @@ impl BackendHandle {
         self.replicas.in_use().discovery_timeout()
     }
 
+    /// The namespace for whose own rules it is asked.
+    fn team(&self) -> Option<&str> {
+        (self.claimant.owner == Owner::Team).then_some(&*self.claimant.namespace)
+    }
+
     fn query_timeout(&self) -> Duration {
         self.timeout.unwrap_or(self.replicas.in_use().query_timeout)
     }
@@ -198,6 +203,7 @@ impl PartialEq for BackendHandle {
         Arc::ptr_eq(&self.replicas, &other.replicas)
             && self.headers == other.headers
             && self.timeout == other.timeout
+            && self.team() == other.team()
     }
 }
 
@@ -208,6 +214,7 @@ impl Hash for BackendHandle {
         Arc::as_ptr(&self.replicas).hash(state);
         self.headers.hash(state);
         self.timeout.hash(state);
+        self.team().hash(state);
     }
 }
 

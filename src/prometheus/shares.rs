@@ -1,15 +1,38 @@
 //! Permits for what is under way at a backend at the same time. [`FairShare`](crate::core::fair_share) decides who has the next one, and
 //! this waits.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::oneshot;
 
 use crate::core::fair_share::{Claimant, FairShare};
 
+/// How many queries of a namespace's own rules a server may be asked at a time. It may change while they wait.
+#[derive(Debug)]
+pub struct TeamQueries(AtomicUsize);
+
+impl Default for TeamQueries {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl TeamQueries {
+    /// Changes it for all who share it.
+    pub fn set(&self, at_a_time: usize) {
+        self.0.store(at_a_time, Ordering::Relaxed);
+    }
+}
+
 /// The permits for what is under way at the same time.
 #[derive(Debug)]
-pub(super) struct Permits(Mutex<FairShare<oneshot::Sender<()>>>);
+pub(super) struct Permits {
+    shares: Mutex<FairShare<oneshot::Sender<()>>>,
+    of_teams: Arc<TeamQueries>,
+}
 
 /// A permit, or somebody who waits for one, until it is dropped.
 #[derive(Debug)]
@@ -20,8 +43,8 @@ pub(crate) struct Permit<'p> {
 }
 
 impl Permits {
-    pub(super) fn new(permits: usize) -> Self {
-        Self(Mutex::new(FairShare::new(permits)))
+    pub(super) fn new(permits: usize, of_teams: Arc<TeamQueries>) -> Self {
+        Self { shares: Mutex::new(FairShare::new(permits)), of_teams }
     }
 
     /// A permit without waiting, or how many would have theirs before.
@@ -52,7 +75,7 @@ impl Permits {
         permit
     }
 
-    /// How many queries of a namespace's own rules may be under way, if as many are.
+    /// How many queries of a namespace's own rules may be under way, if that alone keeps the claimant from a permit.
     pub(super) fn reached_quota(&self, claimant: &Claimant) -> Option<usize> {
         self.lock().reached_quota(claimant)
     }
@@ -66,7 +89,9 @@ impl Permits {
     }
 
     fn lock(&self) -> MutexGuard<'_, FairShare<oneshot::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.limit_teams(self.of_teams.0.load(Ordering::Relaxed));
+        shares
     }
 }
 
@@ -84,6 +109,7 @@ impl Drop for Permit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::fair_share::Owner;
 
     fn name(namespace: &str) -> Claimant {
         Claimant { namespace: namespace.into(), ..Claimant::default() }
@@ -91,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn permits_are_passed_on_also_by_those_who_go_away() {
-        let permits = Permits::new(1);
+        let permits = Permits::new(1, Arc::default());
         let (a, b) = (name("a"), name("b"));
         let first = permits.take(&a).expect("all are free");
         assert_eq!(permits.take(&b).map(drop), Err(0));
@@ -110,5 +136,18 @@ mod tests {
         drop(second);
         drop(permits.wait(&b).await);
         assert!(permits.lock().is_idle());
+    }
+
+    #[test]
+    fn a_changed_quota_holds_for_the_next_query() {
+        let of_teams = Arc::new(TeamQueries::default());
+        let permits = Permits::new(16, Arc::clone(&of_teams));
+        let team = Claimant { owner: Owner::Team, namespace: "a".into() };
+        let _first = permits.take(&team).expect("there is no quota");
+        of_teams.set(1);
+        assert!(permits.take(&team).is_err());
+        assert_eq!(permits.reached_quota(&team), Some(1));
+        of_teams.set(2);
+        assert!(permits.take(&team).is_ok());
     }
 }

@@ -96,21 +96,20 @@ pub enum ReadError {
     Objects(#[source] kubernetes::Error),
 }
 
-/// After how long a read that a quota refuses may succeed, where nothing says more.
+/// After how long a read may succeed that the quota of queries refuses.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ReadError {
-    /// The quota of the namespace that has refused the read, if one has, and after how long another read may succeed.
-    pub fn over_quota(&self) -> Option<(TeamQuota, Duration)> {
+    /// The quota of the namespace that has refused the read, if one has, and after how long another read may succeed. Time does not
+    /// help a rule beyond the quota of rules.
+    pub fn over_quota(&self) -> Option<(TeamQuota, Option<Duration>)> {
         match self {
             Self::OverQuota(OverQuota { retry_after, .. }) => {
-                Some((TeamQuota::Samples, *retry_after))
+                Some((TeamQuota::Samples, Some(*retry_after)))
             }
-            Self::Refused { rule, .. } => {
-                rule.is_over_quota.then_some((TeamQuota::Rules, RETRY_AFTER))
-            }
+            Self::Refused { rule, .. } => rule.is_over_quota.then_some((TeamQuota::Rules, None)),
             Self::Fetch { cause: PublicError::OverQuota(_), .. } => {
-                Some((TeamQuota::Queries, RETRY_AFTER))
+                Some((TeamQuota::Queries, Some(RETRY_AFTER)))
             }
             _ => None,
         }

@@ -117,7 +117,7 @@ impl Reload {
     async fn look(&mut self) {
         let (backends, current) =
             (Arc::clone(&self.changed.backends), self.changed.rules.current());
-        blocking::run(move || backends.retry(&current.backends)).await;
+        blocking::run(move || backends.retry(&current)).await;
         self.read().await;
         let are_known = self.config_maps.as_ref().is_none_or(ConfigMapFiles::are_known);
         let of_config_maps = self.config_maps.as_ref().map(ConfigMapFiles::read);
@@ -241,7 +241,7 @@ impl Changed {
     async fn install(&self, rules: RuleSet, files: &RulesFiles) {
         let backends = Arc::clone(&self.backends);
         let install = move || {
-            backends.install(&rules.backends);
+            backends.install(&rules);
             rules
         };
         let rules = Arc::new(blocking::run(install).await);

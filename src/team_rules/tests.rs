@@ -46,7 +46,9 @@ async fn too_many_samples_in_one_namespace_suspend_a_rule_of_the_cluster_there_o
     let (a, b) = (&a.rule.base, &b.rule.base);
     assert!(rules.check(a, "a", 2).is_ok() && rules.check(a, "a", 3).is_err());
     assert!(rules.admit(a, "a").is_err() && rules.admit(b, "b").is_ok());
-    tokio::time::advance(SUSPENSION).await;
+    tokio::time::advance(SUSPENSION / 4).await;
+    assert_eq!(rules.admit(a, "a").unwrap_err().retry_after, SUSPENSION * 3 / 4);
+    tokio::time::advance(SUSPENSION * 3 / 4).await;
     assert!(rules.admit(a, "a").is_ok());
 }
 

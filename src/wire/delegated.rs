@@ -201,8 +201,9 @@ impl CustomRead {
     pub fn answer(&self, version: Version, body: &[u8]) -> Result<Vec<u8>, Unfit> {
         let list: ListIn<CustomIn> = read(body)?;
         list.check("MetricValueList", custom::GROUP, version.name())?;
+        let found = list.items.unwrap_or_default();
         let mut kinds: Option<(&str, &str)> = None;
-        for item in &list.items {
+        for item in &found {
             self.check(version, item)?;
             let object = &item.described_object;
             let kind = (object.kind.as_str(), object.api_version.as_str());
@@ -211,9 +212,9 @@ impl CustomRead {
             }
         }
         let selector = (!self.metric.is_empty()).then(|| self.metric.to_label_selector());
-        let times = times(list.items.iter().map(|item| (&item.timestamp, &item.value)))?;
+        let times = times(found.iter().map(|item| (&item.timestamp, &item.value)))?;
         let is_old = self.version == Version::V1beta1;
-        let items = list.items.iter().zip(&times).map(|(item, at_ms)| {
+        let items = found.iter().zip(&times).map(|(item, at_ms)| {
             let window = item.window.or(item.window_seconds);
             let metric = self.path.metric.as_str();
             CustomOut {
@@ -291,13 +292,14 @@ impl ExternalRead {
     pub fn answer(&self, body: &[u8]) -> Result<Vec<u8>, Unfit> {
         let list: ListIn<ExternalIn> = read(body)?;
         list.check("ExternalMetricValueList", external::GROUP, external::VERSION)?;
-        let other = list.items.iter().find(|item| item.metric_name != self.path.metric);
+        let found = list.items.unwrap_or_default();
+        let other = found.iter().find(|item| item.metric_name != self.path.metric);
         if let Some(item) = other {
             return Err(Unfit::other("metric", &item.metric_name));
         }
-        let times = times(list.items.iter().map(|item| (&item.timestamp, &item.value)))?;
+        let times = times(found.iter().map(|item| (&item.timestamp, &item.value)))?;
         let none = BTreeMap::new();
-        let items = list.items.iter().zip(&times).map(|(item, at_ms)| ExternalOut {
+        let items = found.iter().zip(&times).map(|(item, at_ms)| ExternalOut {
             metric_name: &item.metric_name,
             metric_labels: item.metric_labels.as_ref().unwrap_or(&none),
             timestamp: Rfc3339(*at_ms),
@@ -337,8 +339,8 @@ fn times<'i>(values: impl Iterator<Item = (&'i String, &'i String)>) -> Result<V
 struct ListIn<I> {
     kind: String,
     api_version: String,
-    #[serde(default = "Vec::new")]
-    items: Vec<I>,
+    /// Go writes null for none.
+    items: Option<Vec<I>>,
 }
 
 impl<I> ListIn<I> {

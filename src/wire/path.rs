@@ -35,8 +35,7 @@ impl MetricPath {
     }
 
     pub(in crate::wire) fn is_of_namespaces(&self) -> bool {
-        let GroupResource { group, resource } = &self.resource;
-        group.is_empty() && matches!(resource.as_str(), "namespaces" | "namespace")
+        self.resource.is_of_namespaces()
     }
 }
 

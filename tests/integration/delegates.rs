@@ -226,6 +226,7 @@ async fn a_delegate_is_asked_as_ourselves_for_what_its_match_says() {
     assert_eq!(names, ["own", "externalmetrics"]);
     let metrics = app.get("/metrics").await.body;
     for line in [
+        "loadline_delegate_connected{delegate=\"other\"} 1\n",
         "loadline_delegate_reads_total{delegate=\"other\",outcome=\"success\"} 1\n",
         "loadline_delegate_reads_total{delegate=\"other\",outcome=\"unknown-metric\"} 1\n",
         "loadline_delegate_breaker_open{delegate=\"other\"} 0\n",
@@ -253,6 +254,10 @@ async fn a_read_of_a_delegate_is_a_span_of_the_request() {
         let reply = app.request(Method::GET, &of_scaled_object(metric), &headers).await;
         assert_eq!(reply.status, status, "{}", reply.body);
     }
+    // No server has a metric of this name, and none is asked.
+    let unsent = of_scaled_object("a%2Fb");
+    let reply = app.request(Method::GET, &unsent, &[("traceparent", &*parent)]).await;
+    assert_eq!(reply.status, 404, "{}", reply.body);
     app.stop().await;
     let spans = collector.trace(TRACE);
     let of_delegate: Vec<_> = spans.iter().filter(|span| span.name == "delegate").collect();

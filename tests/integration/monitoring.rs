@@ -251,7 +251,8 @@ scrape_configs:
     .await;
     assert_eq!(judged.len(), alerts().len());
     for rule in &judged {
-        let is_true = rule["name"] == "LoadlineWatchNotSynced";
+        let is_true =
+            rule["name"] == "LoadlineWatchNotSynced" || rule["name"] == "LoadlineDelegateAway";
         assert_eq!(rule["health"], "ok", "{rule}");
         assert_eq!(rule["state"], if is_true { "pending" } else { "inactive" }, "{rule}");
     }

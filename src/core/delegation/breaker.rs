@@ -71,6 +71,14 @@ impl Breaker {
         *self = Self::default();
     }
 
+    /// The delegate has answered something other than a read. That closes the breaker, but failed reads are still counted: reads may
+    /// fail while all else works.
+    pub fn reached(&mut self) {
+        if self.is_open() {
+            self.succeeded();
+        }
+    }
+
     /// A read was not answered. The result is whether the breaker has just opened.
     pub fn failed(&mut self, now: Instant) -> bool {
         let open = |pause| Self::Open { until: now + pause, pause };
@@ -165,6 +173,22 @@ mod tests {
         let mut breaker = opened(now);
         assert!(!breaker.failed(now));
         assert_eq!(breaker.admit(later), Admission::Probe);
+    }
+
+    #[test]
+    fn what_else_it_answers_closes_it_and_does_not_make_failures_forgotten() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        breaker.reached();
+        assert_eq!(breaker.admit(now), Admission::Pass);
+        let mut breaker = opened(now);
+        assert_eq!(breaker.admit(now + SHORTEST), Admission::Probe);
+        breaker.reached();
+        assert!(!breaker.is_open());
+        for failure in 1..=FAILURES {
+            breaker.reached();
+            assert_eq!(breaker.failed(now), failure == FAILURES);
+        }
     }
 
     proptest! {

@@ -6,8 +6,8 @@ fn file(namespace: &str) -> Claimant {
     Claimant { owner: Owner::File, namespace: namespace.into() }
 }
 
-fn team(namespace: &str, at_a_time: usize) -> Claimant {
-    Claimant { owner: Owner::Team { at_a_time }, namespace: namespace.into() }
+fn team(namespace: &str) -> Claimant {
+    Claimant { owner: Owner::Team, namespace: namespace.into() }
 }
 
 /// So many of a claimant come, each known by the namespace and its number. Says how many have a permit at once.
@@ -44,7 +44,8 @@ fn teams_have_half_in_all_and_a_namespace_its_quota() {
         (64, 0, [1, 1, 1], 32),
     ] {
         let mut shares = FairShare::new(permits);
-        let teams = ["a", "b", "c"].map(|name| come(&mut shares, &team(name, quota), 100));
+        shares.limit_teams(quota);
+        let teams = ["a", "b", "c"].map(|name| come(&mut shares, &team(name), 100));
         assert_eq!(teams, got, "{quota} of {permits}");
         assert_eq!(come(&mut shares, &file("a"), 100), left, "{quota} of {permits}");
     }
@@ -53,13 +54,30 @@ fn teams_have_half_in_all_and_a_namespace_its_quota() {
 #[test]
 fn a_team_waits_because_of_its_quota_or_because_of_others() {
     let mut shares = FairShare::new(4);
-    let [a, b] = [team("a", 4), team("b", 4)];
+    let [a, b] = [team("a"), team("b")];
     assert_eq!(come(&mut shares, &file("x"), 4), 2);
     assert_eq!(come(&mut shares, &a, 2), 1);
     assert_eq!(shares.reached_quota(&a), Some(1), "a quarter of all");
     assert_eq!(come(&mut shares, &file("y"), 1), 1);
     assert_eq!(come(&mut shares, &b, 1), 0);
-    assert_eq!((shares.reached_quota(&b), shares.reached_quota(&file("x"))), (None, None));
+    // Now nobody has room, whatever its quota.
+    for claimant in [a, b, file("x")] {
+        assert_eq!(shares.reached_quota(&claimant), None, "{claimant:?}");
+    }
+}
+
+#[test]
+fn a_lowered_quota_holds_for_those_who_wait_and_counts_what_is_under_way() {
+    let mut shares = FairShare::new(64);
+    let a = team("a");
+    shares.limit_teams(4);
+    assert_eq!(come(&mut shares, &a, 6), 4);
+    shares.limit_teams(1);
+    assert!(!shares.take(&a));
+    for _ in 0..3 {
+        assert_eq!(shares.give_back(&a), None, "more than one are under way");
+    }
+    assert_eq!(shares.give_back(&a).as_deref(), Some("a4"));
 }
 
 #[test]
@@ -80,7 +98,7 @@ fn those_who_wait_have_their_turn_namespace_by_namespace() {
 #[test]
 fn rules_of_the_file_have_four_turns_to_one_of_a_team() {
     let mut shares = FairShare::new(2);
-    let (holder, ours, theirs) = (file("x"), file("a"), team("a", 1));
+    let (holder, ours, theirs) = (file("x"), file("a"), team("a"));
     assert_eq!(come(&mut shares, &holder, 1), 1);
     assert_eq!(come(&mut shares, &file("y"), 1), 1);
     assert_eq!(come(&mut shares, &theirs, 3) + come(&mut shares, &ours, 8), 0);
@@ -110,7 +128,7 @@ fn who_comes_knows_how_many_are_ahead() {
     let mut shares = FairShare::new(2);
     let (a, b, c) = (file("a"), file("b"), file("c"));
     assert_eq!(come(&mut shares, &a, 101) + come(&mut shares, &b, 4), 2);
-    for (claimant, ahead) in [(&a, 103), (&b, 3 + 4), (&c, 2), (&team("c", 1), 4 + 3)] {
+    for (claimant, ahead) in [(&a, 103), (&b, 3 + 4), (&c, 2), (&team("c"), 4 + 3)] {
         assert_eq!(shares.ahead(claimant), ahead, "{claimant:?}");
     }
 }
@@ -118,7 +136,7 @@ fn who_comes_knows_how_many_are_ahead() {
 #[test]
 fn nothing_is_remembered_of_who_has_gone() {
     let mut shares = FairShare::new(2);
-    let (a, b) = (file("a"), team("b", 1));
+    let (a, b) = (file("a"), team("b"));
     assert!(shares.take(&a));
     let number = shares.wait(&a, String::new());
     let other = shares.wait(&a, String::new());
@@ -151,9 +169,10 @@ proptest! {
 
     /// Nobody has more than it may have, nobody waits for a permit that it could have, and none is lost.
     #[test]
-    fn limits_hold_and_no_permit_is_idle_while_somebody_may_have_it(permits in 1..12_usize, steps in steps()) {
-        let claimants = [file("a"), file("b"), file(""), team("a", 1), team("b", 2), team("c", 9)];
+    fn limits_hold_and_no_permit_is_idle_while_somebody_may_have_it(permits in 1..12_usize, quota in 0..9_usize, steps in steps()) {
+        let claimants = [file("a"), file("b"), file(""), team("a"), team("b"), team("c")];
         let mut shares = FairShare::new(permits);
+        shares.limit_teams(quota);
         let (mut held, mut waiting) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
@@ -184,7 +203,8 @@ proptest! {
             prop_assert_eq!(shares.free + held.len(), permits);
             prop_assert!(of(&|it| it.owner.is_team()) <= half);
             for claimant in &claimants {
-                prop_assert!(of(&|it| it == claimant) <= half);
+                let most = if claimant.owner.is_team() { half.min(quota.max(1)) } else { half };
+                prop_assert!(of(&|it| it == claimant) <= most);
             }
             let may = waiting.iter().any(|(of, _)| shares.may_hold_more(&claimants[*of]));
             prop_assert!(shares.free == 0 || !may, "{shares:?}");
@@ -204,7 +224,7 @@ proptest! {
         let late = file("late");
         let mut shares = FairShare::new(permits);
         let mut held = Vec::new();
-        let others: Vec<_> = (0..teams).map(|name| team(&name.to_string(), 9)).chain([file("busy")]).collect();
+        let others: Vec<_> = (0..teams).map(|name| team(&name.to_string())).chain([file("busy")]).collect();
         for other in &others {
             for _ in 0..crowd {
                 if shares.take(other) { held.push(other.clone()) } else { shares.wait(other, other.clone()); }

@@ -54,9 +54,9 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         {
             report.warning(
                 rule.id.entry,
-                "not-a-vector",
+                NOT_A_VECTOR,
                 "metricsQuery",
-                format!("the query returns a {}, not an instant vector", parsed.value_type()),
+                not_a_vector(&parsed),
                 "write a query whose result is an instant vector with the label of the objects",
             );
             return;
@@ -168,6 +168,29 @@ fn faults_of(entry: &Entry, query: &str, tree: &Expr) -> Vec<Fault> {
     faults
 }
 
+/// What is wrong with a result that is none of samples.
+pub(super) const NOT_A_VECTOR: &str = "not-a-vector";
+
+pub(super) fn not_a_vector(tree: &Expr) -> String {
+    format!("the query returns a {}, not an instant vector", tree.value_type())
+}
+
+/// What is wrong with a result that names no object.
+pub(super) const AGGREGATED_AWAY: &str = "label-aggregated-away";
+
+pub(super) fn aggregated_away(kinds: &str, labels: &str) -> String {
+    format!("the result has no label {labels}, so no object of {kinds} has a value")
+}
+
+/// What is wrong with a result that has more than one sample for an object.
+pub(super) const SEVERAL_SAMPLES: &str = "several-samples-per-object";
+
+pub(super) fn several_samples(kinds: &str, labels: &str) -> String {
+    format!(
+        "one object of {kinds} may have several samples, of which only one is read: nothing aggregates by {labels} alone"
+    )
+}
+
 /// Whether several elements of the result may agree in these labels.
 pub(super) fn is_several(tree: &Expr, labels: &[&str]) -> bool {
     elements::of(tree).is_some_and(|elements| !elements.key.is_within(&Labels::these(labels)))
@@ -223,15 +246,13 @@ fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'
             matchers.to_owned(),
         ),
         Fault::Drops => (
-            "label-aggregated-away",
-            format!("the result has no label {labels}, so {kinds} never have a value"),
+            AGGREGATED_AWAY,
+            aggregated_away(&kinds, &labels),
             "aggregate `by (<<.GroupBy>>)`".to_owned(),
         ),
         Fault::Several => (
-            "several-samples-per-object",
-            format!(
-                "one object of {kinds} may have several samples, of which only one is read: nothing aggregates by {labels} alone",
-            ),
+            SEVERAL_SAMPLES,
+            several_samples(&kinds, &labels),
             format!(
                 "aggregate by the label of the object, as in `sum(…) by (<<.GroupBy>>)`, which is `by ({})` here",
                 first.label

@@ -7,15 +7,43 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Finding, Severity, parsed, queries, written::Written};
 use crate::core::{
+    embedded::Carried,
     key_path::KeyPath,
     kinds::Kinds,
-    rules::{TeamPolicy, TeamRuleKind},
+    rules::{RuleSet, TeamPolicy, TeamRuleKind},
     team_rules::{Object, Provides, Refused, Spec, TeamRule, compile},
     yaml::{Node, Value},
 };
 
 /// The namespace of rules whose manifests name none.
 const SOME_NAMESPACE: &str = "default";
+
+/// What a rules file lets teams do.
+#[derive(Clone, Debug)]
+pub struct SaidOfTeams {
+    pub(super) policy: TeamPolicy,
+    /// Whether the file says it, and it is not what holds where nothing is said.
+    is_said: bool,
+}
+
+impl SaidOfTeams {
+    /// Nothing for files that cannot say it: values of the chart, which do not hold `teamRules`, and files without content.
+    pub(super) fn of(carried: &Carried, rules: &RuleSet) -> Option<Self> {
+        let root = &carried.rules;
+        let is_empty = match &root.value {
+            Value::Mapping(entries) => entries.is_empty(),
+            _ => true,
+        };
+        let is_said = root.get("teamRules").is_some() || !rules.teams.backends.is_empty();
+        let is_file = carried.values.is_none() && !is_empty;
+        is_file.then(|| Self { policy: rules.teams.clone(), is_said })
+    }
+
+    /// This one or, if only the other is said, that one.
+    pub(super) fn or(self, other: Self) -> Self {
+        if other.is_said && !self.is_said { other } else { self }
+    }
+}
 
 /// Checks an object. Without a rules file nobody knows which backends it may name.
 pub(super) fn check(manifest: Node, policy: Option<&TeamPolicy>, findings: &mut Vec<Finding>) {
@@ -87,26 +115,21 @@ fn doubt(rule: &TeamRule) -> Option<(&'static str, String, String)> {
     let is_vector =
         matches!(found, ValueType::Vector) || (is_external && matches!(found, ValueType::Scalar));
     if !is_vector {
-        let message = format!("the query returns a {found}, not an instant vector");
         let help = "write a query whose result is an instant vector".to_owned();
-        return Some(("not-a-vector", message, help));
+        return Some((queries::NOT_A_VECTOR, queries::not_a_vector(&tree), help));
     }
     let Provides::Object(entry) = &rule.provides else { return None };
-    let (label, resource) = (&*entry.label, &entry.kind.resource);
+    let (label, kinds) = (&*entry.label, entry.kind.resource.to_string());
+    let written = format!("`{label}`");
     if queries::drops(&tree, label) {
-        let message =
-            format!("the result has no label `{label}`, so {resource} never have a value");
         let help = format!(
             "aggregate `by ({label})`, or name the label that holds the name of the object in `label`"
         );
-        return Some(("label-aggregated-away", message, help));
+        return Some((queries::AGGREGATED_AWAY, queries::aggregated_away(&kinds, &written), help));
     }
     queries::is_several(&tree, &[label]).then(|| {
-        let message = format!(
-            "one object of {resource} may have several samples, of which only one is read: nothing aggregates by `{label}` alone"
-        );
         let help = format!("aggregate by the label of the object, as in `sum by ({label}) (…)`");
-        ("several-samples-per-object", message, help)
+        (queries::SEVERAL_SAMPLES, queries::several_samples(&kinds, &written), help)
     })
 }
 
@@ -119,6 +142,9 @@ fn read(manifest: &Json) -> Result<Object, Vec<(KeyPath, String)>> {
     // Each key by itself, because an error does not say which one it is about.
     let required = json!({"metric": "", "query": "", "target": ""});
     let mut problems = wrong_keys::<Spec>(manifest, "spec", &required);
+    let lacks = |key: &&String| manifest.get("spec").is_some_and(|spec| spec.get(key).is_none());
+    let lacking = required.as_object().into_iter().flat_map(Map::keys).filter(lacks);
+    problems.extend(lacking.map(|key| ("spec".into(), format!("missing field `{key}`"))));
     problems.extend(wrong_keys::<ObjectMeta>(manifest, "metadata", &json!({})));
     if problems.is_empty() {
         problems.push(("spec".into(), whole));
@@ -207,7 +233,6 @@ mod tests {
                 "spec.onEmpty",
                 8,
             ),
-            ("MetricRule", "metric: depth".to_owned(), "invalid-team-rule", "spec", 5),
         ] {
             let text = rule(kind, &spec);
             assert_eq!(findings(&text), [(code, path.to_owned(), line)], "{text}");
@@ -223,6 +248,16 @@ mod tests {
             findings(&text),
             [invalid("metadata.name", 3), invalid("spec.metric", 5), invalid("spec.window", 8)]
         );
+    }
+
+    #[test]
+    fn keys_that_are_missing_are_told_beside_those_that_are_wrong() {
+        let text = rule("MetricRule", "metric: depth, window: true");
+        let told: Vec<_> = lint::check(&text).into_iter().map(|it| it.message).collect();
+        for wanted in ["missing field `query`", "missing field `target`", "invalid type: boolean"] {
+            assert!(told.iter().any(|message| message.contains(wanted)), "{wanted}: {told:?}");
+        }
+        assert_eq!(told.len(), 3, "{told:?}");
     }
 
     #[test]
@@ -252,17 +287,32 @@ mod tests {
     }
 
     #[test]
-    fn a_rules_file_in_another_text_counts_where_this_one_has_none() {
+    fn the_rules_file_that_says_something_of_teams_counts_before_the_others() {
         let text = rule("MetricRule", "metric: depth, query: max(depth), target: external");
-        let teams = lint::team_policy("rules: []\nteamRules: {namespaceLabel: ns}\n");
+        let said = "rules: []\nteamRules: {namespaceLabel: ns}\n";
+        let others = ["", "# nothing\n", "rules: {custom: []}\n", "rules: []\n"];
+        for others in [vec![], others.to_vec()] {
+            let texts = || others.iter().copied();
+            for texts in [
+                texts().chain([said]).collect(),
+                [said].into_iter().chain(texts()).collect::<Vec<_>>(),
+            ] {
+                let found = lint::team_policy(texts.iter().copied()).unwrap();
+                assert_eq!(&*found.policy.namespace_label, "ns", "{texts:?}");
+            }
+        }
+        assert!(lint::team_policy(others[..3].iter().copied()).is_none());
+        let teams = lint::team_policy([said]);
         let query = |text: &str| {
             let found = lint::check_with(text, &CredentialPolicy::default(), teams.as_ref());
             found.into_iter().find(|it| it.code == "team-query").unwrap().message
         };
         assert!(query(&text).contains("{ns=\"shop\"}"));
         let file = "---\napiVersion: v1\nkind: ConfigMap\ndata:\n  rules.yaml: |\n    rules: []\n";
-        assert!(query(&format!("{text}{file}")).contains("{namespace=\"shop\"}"));
-        assert!(lint::team_policy(&text).is_none());
+        assert!(query(&format!("{text}{file}")).contains("{ns=\"shop\"}"));
+        let own = format!("{text}{file}    teamRules: {{namespaceLabel: own}}\n{file}");
+        assert!(query(&own).contains("{own=\"shop\"}"));
+        assert!(lint::team_policy([&*text]).is_none());
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl TeamRules {
         let is_here = if base.mapping.namespaced() {
             has_namespace_label(&mapping, place, &mut notes)
         } else {
-            let text = "the rule reads the series of all namespaces, and the one that is proposed those of one: its values are others";
+            let text = "the rule reads the series of all namespaces, and the proposed rule only those of its own: their values differ";
             notes.cannot(&["resources", "namespaced"].into(), text);
             true
         };

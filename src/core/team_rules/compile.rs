@@ -280,10 +280,9 @@ fn options(object: &Object, policy: &TeamPolicy) -> Result<QueryOptions, Refused
         let ttl = duration::parse_either(text).filter(|ttl| *ttl <= MAX_TTL);
         ttl.ok_or_else(|| field("cacheTTL", "a duration from 0 to 1h is expected, such as `30s`"))
     });
-    let at_a_time = policy.quotas.queries.get();
     Ok(QueryOptions {
         cache_ttl: cache_ttl.transpose()?,
-        owner: Owner::Team { at_a_time: usize::try_from(at_a_time).unwrap_or(usize::MAX) },
+        owner: Owner::Team,
         timeout: Some(policy.quotas.query_time),
         backend: backend(object.spec.backend.as_deref(), policy)?,
         ..QueryOptions::default()

@@ -26,13 +26,13 @@ impl Shape {
         #[derive(Deserialize)]
         struct List {
             #[serde(default)]
-            items: Items,
+            items: Option<Items>,
         }
-        serde_json::from_slice::<List>(body).map(|list| list.items.0)
+        serde_json::from_slice::<List>(body)
+            .map(|list| list.items.map_or_else(Shape::default, |items| items.0))
     }
 }
 
-#[derive(Default)]
 struct Items(Shape);
 
 #[derive(Deserialize)]
@@ -135,7 +135,9 @@ mod tests {
         ]}"#;
         let wanted = Shape { values: 4, labels: 3, most_labels: 2, longest_label: 5 };
         assert_eq!(Shape::of(body).unwrap(), wanted);
-        assert_eq!(Shape::of(b"{}").unwrap(), Shape::default());
+        for body in [&b"{}"[..], b"{\"items\": null}"] {
+            assert_eq!(Shape::of(body).unwrap(), Shape::default());
+        }
         for body in [&b"{\"items\": {}}"[..], b"{\"items\": [{\"metricLabels\": {\"a\": 1}}]}"] {
             assert!(Shape::of(body).is_err());
         }

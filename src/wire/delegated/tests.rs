@@ -106,7 +106,9 @@ fn an_answer_of_something_else_is_refused() {
     let answer =
         |change: &dyn Fn(&mut Value)| read.answer(Version::V1beta2, &list("v1beta2", change));
     assert!(answer(&|_| {}).is_ok());
-    assert!(answer(&|list| list["items"] = json!([])).is_ok());
+    let empty = answer(&|list| list["items"] = json!([]));
+    assert!(empty.is_ok());
+    assert_eq!(answer(&|list| list["items"] = Value::Null), empty);
     let item = |pointer: &'static str, value: Value| {
         move |list: &mut Value| *list["items"][0].pointer_mut(pointer).unwrap() = value.clone()
     };
