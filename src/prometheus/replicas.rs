@@ -277,7 +277,10 @@ impl Replicas {
         }
     }
 
-    fn report_in_use(&self) {
+    pub(crate) fn report_in_use(&self) {
+        if self.others.is_empty() {
+            return;
+        }
         let in_use = self.known().failover.in_use();
         for (number, server) in self.servers().enumerate() {
             server.metrics.in_use(number == in_use);
@@ -286,6 +289,7 @@ impl Replicas {
 
     /// Puts into the metrics whether the servers answer, and which is in use.
     pub(crate) fn report(&self) {
+        self.first.metrics.show();
         self.servers().for_each(|server| server.report());
         self.report_in_use();
     }
