@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use tokio::time::sleep;
+use tokio::{sync::OnceCell, time::sleep};
 
 use super::{Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, error::Blame, now};
 use crate::{
@@ -59,18 +59,14 @@ impl Whole for BuildInfo {
     }
 }
 
-impl Whole for bool {
-    fn is_whole(&self) -> bool {
-        true
-    }
-}
-
 /// The servers of a backend.
 pub struct Replicas {
     name: String,
     first: Arc<Prometheus>,
     others: Vec<Arc<Prometheus>>,
     known: Mutex<Known>,
+    /// Whether selectors are ignored at the label endpoints, once that is known.
+    pub(super) ignores_selectors: OnceCell<bool>,
 }
 
 /// What is known of the servers.
@@ -98,7 +94,7 @@ impl Replicas {
         let count = 1 + others.len();
         let failover = Failover::new(count, now());
         let known = Mutex::new(Known { failover, headers: vec![Headers::new(); count] });
-        Self { name, first, others, known }
+        Self { name, first, others, known, ignores_selectors: OnceCell::new() }
     }
 
     /// Each server as a backend of its own, by the name that people are told.

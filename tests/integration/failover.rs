@@ -281,6 +281,28 @@ async fn discovery_and_the_server_of_the_flags_have_others_too() {
     assert!(!metrics.contains("secret"), "{metrics}");
 }
 
+/// Names that are missing from a partial answer may be those that a selector is ignored for.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_selectors_are_ignored_is_asked_of_another_server_after_a_partial_answer() {
+    let asks_for_nothing =
+        |asked: &Asked| !asked.is_query() && asked.parameter("match[]").contains("matches_nothing");
+    let others = says("1");
+    let a = Backend::start(move |asked| {
+        if asks_for_nothing(asked) {
+            let body = json!({"status": "success", "isPartial": true, "data": []});
+            return Answer::Raw(200, "application/json", body.to_string());
+        }
+        others(asked)
+    })
+    .await;
+    let b = Backend::start(says("2")).await;
+    let _app = launch(&[&a.url, &b.url]).start().await;
+    until("both are asked", async || {
+        (a.count(asks_for_nothing) > 0 && b.count(asks_for_nothing) > 0).then_some(())
+    })
+    .await;
+}
+
 fn page(value: &str) -> Page {
     Page::new().series("m", "ns=\"n\",pod=\"p\"", value)
 }
