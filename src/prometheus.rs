@@ -116,6 +116,8 @@ pub struct Prometheus {
     bodies: Arc<Bodies>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
     refreshes: Permits,
+    /// Whether the backend has other servers with the same series.
+    has_others: bool,
 }
 
 /// What has been asked of a backend, since the start.
@@ -190,6 +192,7 @@ impl Prometheus {
             turns: Mutex::default(),
             bodies,
             refreshes: Permits::new(concurrency.div_ceil(2)),
+            has_others: false,
         })
     }
 
@@ -217,7 +220,8 @@ impl Prometheus {
 
     /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
     pub fn discovery_timed_out(&self) -> Error {
-        self.availability.send_modify(|availability| availability.doubt(now()));
+        self.availability
+            .send_modify(|availability| availability.doubt(availability::PATIENCE, now()));
         Error::Timeout(self.discovery_timeout)
     }
 
