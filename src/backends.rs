@@ -1,10 +1,10 @@
 //! The servers that queries go to: the one of the flags, and those of the rules file.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{iter, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use futures::future;
-use tokio::time::sleep;
+use futures::{StreamExt as _, future, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -166,11 +166,22 @@ impl Backends {
     /// Probes servers of backends that have several, until stopped.
     pub async fn check_servers(self: Arc<Self>, stop: CancellationToken) {
         let checking = async {
+            let mut pause = pin!(sleep(PERIOD));
+            // No server waits for the probe of another.
+            let mut probes = FuturesUnordered::new();
             loop {
-                sleep(PERIOD).await;
-                // None waits for the servers of another.
-                let backends = self.in_use();
-                future::join_all(backends.iter().map(|replicas| replicas.check())).await;
+                tokio::select! {
+                    () = &mut pause => {
+                        for replicas in self.in_use() {
+                            for number in replicas.due() {
+                                let replicas = Arc::clone(&replicas);
+                                probes.push(async move { replicas.probe(number).await });
+                            }
+                        }
+                        pause.as_mut().reset(Instant::now() + PERIOD);
+                    }
+                    Some(()) = probes.next() => {}
+                }
             }
         };
         stop.run_until_cancelled(checking).await;

@@ -55,7 +55,7 @@ pub use replicas::Replicas;
 use secrecy::ExposeSecret;
 use secrets::Secrets;
 use shares::Permits;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use turns::Turns;
 
 use crate::{
@@ -117,7 +117,8 @@ pub struct Prometheus {
     bodies: Arc<Bodies>,
     /// Half of those under way: so that readers who have nothing yet are not behind everything that is refreshed.
     refreshes: Permits,
-    ignores_selectors: OnceCell<bool>,
+    /// Whether the backend has other servers with the same series.
+    has_others: bool,
 }
 
 /// What has been asked of a backend, since the start.
@@ -193,7 +194,7 @@ impl Prometheus {
             turns: Mutex::default(),
             bodies,
             refreshes: Permits::new(concurrency.div_ceil(2), of_teams),
-            ignores_selectors: OnceCell::new(),
+            has_others: false,
         })
     }
 
@@ -221,7 +222,8 @@ impl Prometheus {
 
     /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
     pub fn discovery_timed_out(&self) -> Error {
-        self.availability.send_modify(|availability| availability.doubt(now()));
+        self.availability
+            .send_modify(|availability| availability.doubt(availability::PATIENCE, now()));
         Error::Timeout(self.discovery_timeout)
     }
 
@@ -358,31 +360,18 @@ impl Prometheus {
         body.map_err(|error| self.secrets(headers).withhold(error))
     }
 
-    /// Asked until there is an answer that is whole.
+    /// Whether a selector that nothing can match is answered with names.
     async fn ignores_selectors(
         &self,
         range: Range,
         headers: &Headers,
         timeout: Duration,
-    ) -> Result<bool, Error> {
-        let ignores = self.ignores_selectors.get_or_try_init(async || {
-            let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
-            let names = self.strings(METRIC_NAMES, nothing, range, headers, timeout).await?;
-            let ignores = !names.data.is_empty();
-            if ignores {
-                tracing::warn!("the backend ignores match[]; discovery reads every series");
-            } else if names.is_partial {
-                // The names may be in a store that is away.
-                return Err(Error::Partial);
-            }
-            Ok::<_, Error>(ignores)
-        });
-        match ignores.await {
-            Ok(ignores) => Ok(*ignores),
-            // Nearly all backends do not; the next discovery asks again.
-            Err(Error::Partial) => Ok(false),
-            Err(error) => Err(error),
-        }
+    ) -> Result<Metadata<bool>, Error> {
+        let nothing = "{__name__=\"loadline_matches_nothing\",loadline_matches_nothing!=\"\"}";
+        let names = self.strings(METRIC_NAMES, nothing, range, headers, timeout).await?;
+        let data = !names.data.is_empty();
+        // Where there are names, no others need to be known.
+        Ok(Metadata { data, is_partial: names.is_partial && !data })
     }
 
     async fn strings(

@@ -133,3 +133,30 @@ fn a_header_without_a_value_is_an_error() {
     let error = backends.handle(&options, "team").err().unwrap();
     assert!(matches!(error, BackendError::Header(_)), "{error}");
 }
+
+#[test]
+fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_them() {
+    let backends = backends("/nowhere".as_ref());
+    let pair = "{name: pair, urls: ['http://127.0.0.1:2', 'http://127.0.0.1:3']}";
+    let [file, without] = [of_file(&format!("{A}, {pair}")), of_file(A)];
+    let counted = || {
+        let metrics = backends.metrics.encode();
+        let samples =
+            metrics.lines().filter(|line| line.starts_with("loadline_prometheus_server_"));
+        assert!(samples.clone().all(|sample| sample.contains("backend=\"pair\"")), "{metrics}");
+        samples.count()
+    };
+    assert!(backends.install(&file).is_empty());
+    assert_eq!(counted(), 5, "one of them is for both");
+    let old = backends.of(&asking(&file[1])).unwrap();
+    assert!(backends.install(&without).is_empty());
+    assert_eq!(counted(), 0);
+    // What is under way still ends.
+    let [server, ..] = old.servers().collect::<Vec<_>>()[..] else { panic!("two") };
+    server.report();
+    old.report_in_use();
+    assert_eq!(counted(), 0);
+    assert!(!backends.metrics.encode().contains("down_since_timestamp_seconds{backend=\"pair\"}"));
+    assert!(backends.install(&file).is_empty());
+    assert_eq!(counted(), 5);
+}

@@ -6,8 +6,8 @@
 //! server that has restarted has filled the ranges of most rates.
 //!
 //! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
-//! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone: in an
-//! outage there are no more queries than with one server.
+//! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone, so that an
+//! outage does not multiply the queries. Only one query per [`PERIOD`] tries the others too: probes may fail where queries are answered.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,25 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is wrong with a server; the worse one is the greater one.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// What is wrong with a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Its answers are partial.
     Partial,
-    /// It does not answer, or by errors that no query can cause.
+    /// It answers by errors that no query can cause.
     Failing,
+    /// It does not answer.
+    Silent,
+}
+
+impl Fault {
+    /// How bad it is. Errors and silence are as bad as each other: the one in use is not to alternate in an outage.
+    fn weight(self) -> u8 {
+        match self {
+            Self::Partial => 1,
+            Self::Failing | Self::Silent => 2,
+        }
+    }
 }
 
 /// How a probe has ended.
@@ -42,6 +54,8 @@ pub enum Health {
     Well,
     /// It shows that something is wrong.
     Bad(Fault),
+    /// There was an answer, which shows nothing else.
+    Answered,
     /// It shows nothing, for example because it could not be sent.
     Unknown,
 }
@@ -70,6 +84,8 @@ struct Server {
     state: State,
     /// When it was probed last.
     probed: Option<Instant>,
+    /// Whether a probe is under way.
+    is_probed: bool,
     /// Whether a query has failed since.
     is_doubted: bool,
     /// The pause after its last ejection.
@@ -81,7 +97,12 @@ impl Server {
         self.fault().is_none()
     }
 
-    /// What is wrong with it. Nothing is less than any fault.
+    /// How bad it is; 0 if it is well.
+    fn weight(&self) -> u8 {
+        self.fault().map_or(0, Fault::weight)
+    }
+
+    /// What is wrong with it.
     fn fault(&self) -> Option<Fault> {
         match self.state {
             State::Well { .. } => None,
@@ -95,14 +116,19 @@ impl Server {
     }
 
     fn eject(&mut self, fault: Fault, now: Instant) -> Option<Fault> {
-        let was_well_for = match self.state {
-            State::Well { since } => Some(now.saturating_duration_since(since)),
+        self.is_doubted = false;
+        let was_well_for = match &mut self.state {
+            State::Well { since } => Some(now.saturating_duration_since(*since)),
+            State::Ejected { fault: known, until } if now < *until => {
+                // It was probed before its time, which says nothing of how long it stays away.
+                *known = fault;
+                return None;
+            }
             State::Ejected { .. } => None,
         };
         let is_first = self.pause.is_zero() || was_well_for.is_some_and(|time| time >= RETURN);
         self.pause = if is_first { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         self.state = State::Ejected { fault, until: now + self.pause };
-        self.is_doubted = false;
         was_well_for.map(|_| fault)
     }
 
@@ -120,6 +146,8 @@ impl Server {
 pub struct Failover {
     servers: Vec<Server>,
     in_use: usize,
+    /// When a query was last allowed to try ejected servers while the one in use was ejected.
+    tried_all: Option<Instant>,
 }
 
 /// The servers that one query has been sent to.
@@ -136,10 +164,11 @@ impl Failover {
         let server = || Server {
             state: State::Well { since: now },
             probed: None,
+            is_probed: false,
             is_doubted: false,
             pause: Duration::ZERO,
         };
-        Self { servers: (0..servers).map(|_| server()).collect(), in_use: 0 }
+        Self { servers: (0..servers).map(|_| server()).collect(), in_use: 0, tried_all: None }
     }
 
     /// The server that queries are sent to.
@@ -153,8 +182,14 @@ impl Failover {
     }
 
     /// A query is to be sent.
-    pub fn begin(&self) -> Tries {
-        Tries { tried: Vec::new(), is_thorough: self.fault(self.in_use).is_none() }
+    pub fn begin(&mut self, now: Instant) -> Tries {
+        let mut is_thorough = self.fault(self.in_use).is_none();
+        let is_due = |last: Instant| now.saturating_duration_since(last) >= PERIOD;
+        if !is_thorough && self.tried_all.is_none_or(is_due) {
+            self.tried_all = Some(now);
+            is_thorough = true;
+        }
+        Tries { tried: Vec::new(), is_thorough }
     }
 
     /// The next server for a query that has not been answered yet: the one in use, then the others, the best first. Each is named once.
@@ -164,7 +199,7 @@ impl Failover {
                 && (number == self.in_use || server.is_well() || tries.is_thorough)
         };
         let left = self.servers.iter().enumerate().filter(|(number, it)| is_left(*number, it));
-        let next = left.min_by_key(|(number, it)| (*number != self.in_use, it.fault(), *number));
+        let next = left.min_by_key(|(number, it)| (*number != self.in_use, it.weight(), *number));
         let (next, _) = next?;
         tries.tried.push(next);
         Some(next)
@@ -174,6 +209,9 @@ impl Failover {
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
         let recovered = it.recover(now);
+        if recovered {
+            self.hasten(now);
+        }
         Change { recovered, switched: self.choose(), ..Change::default() }
     }
 
@@ -189,15 +227,16 @@ impl Failover {
         let Some(it) = self.servers.get_mut(server).filter(|it| it.is_well()) else {
             return Change::default();
         };
-        let ejected = it.eject(Fault::Failing, now);
+        let ejected = it.eject(Fault::Silent, now);
         Change { ejected, switched: self.choose(), ..Change::default() }
     }
 
     /// The servers to probe now; each outcome is to be reported.
     pub fn due(&mut self, now: Instant) -> Vec<usize> {
-        let none_is_usable = self.servers.iter().all(|it| it.fault() == Some(Fault::Failing));
+        let none_is_usable = self.servers.iter().all(|it| it.weight() >= Fault::Failing.weight());
         let in_use = self.in_use;
         let is_due = |number: usize, it: &Server| match it.state {
+            _ if it.is_probed => false,
             _ if it.is_doubted || none_is_usable => it.was_probed_before(PERIOD, now),
             State::Well { .. } => number < in_use && it.was_probed_before(CHECK, now),
             State::Ejected { until, .. } => now >= until,
@@ -206,6 +245,7 @@ impl Failover {
         for (number, it) in self.servers.iter_mut().enumerate() {
             if is_due(number, it) {
                 it.probed = Some(now);
+                it.is_probed = true;
                 it.is_doubted = false;
                 due.push(number);
             }
@@ -216,18 +256,34 @@ impl Failover {
     /// A probe has ended.
     pub fn probed(&mut self, server: usize, health: Health, now: Instant) -> Change {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
+        it.is_probed = false;
         let mut change = Change::default();
         match health {
             Health::Well => change.recovered = it.recover(now),
             Health::Bad(fault) => change.ejected = it.eject(fault, now),
-            Health::Unknown => {
+            Health::Answered if it.fault() == Some(Fault::Silent) => {
+                change.recovered = it.recover(now);
+            }
+            Health::Answered | Health::Unknown => {
                 if let State::Ejected { until, .. } = &mut it.state {
                     *until = now + it.pause;
                 }
             }
         }
+        if change.recovered {
+            self.hasten(now);
+        }
         change.switched = self.choose();
         change
+    }
+
+    /// One has recovered, and perhaps what was wrong was common to all: the others are due.
+    fn hasten(&mut self, now: Instant) {
+        for it in &mut self.servers {
+            if let State::Ejected { until, .. } = &mut it.state {
+                *until = (*until).min(now);
+            }
+        }
     }
 
     /// The first server that has been well for long enough is in use again. Returns which, if it was not.
@@ -245,7 +301,7 @@ impl Failover {
     /// Leaves the server in use if there is a better one.
     fn choose(&mut self) -> Option<usize> {
         let best = self.servers.iter().enumerate();
-        let best = best.min_by_key(|(number, it)| (it.fault(), *number != self.in_use, *number));
+        let best = best.min_by_key(|(number, it)| (it.weight(), *number != self.in_use, *number));
         let (best, _) = best?;
         let is_another = best != self.in_use;
         self.in_use = best;

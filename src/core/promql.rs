@@ -17,8 +17,64 @@ pub fn parse(query: &str) -> Result<Expr, String> {
     parser::parse(query)
 }
 
-/// What is wrong with a query in every dialect of PromQL: a string that does not end, or brackets that do not match.
+/// What is wrong with a query in every dialect of PromQL: it is empty, a string does not end, brackets do not match, or an operator lacks
+/// an operand.
 pub fn malformed(query: &str) -> Option<String> {
+    unbalanced(query).or_else(|| incomplete(query))
+}
+
+/// The operators that have two operands everywhere, among the signs.
+const BINARY: [char; 4] = ['*', '/', '%', '^'];
+
+/// The signs that end operators.
+const OPERATORS: [char; 9] = ['*', '/', '%', '^', '+', '-', '=', '<', '>'];
+
+/// An operand that a query lacks. `{…}` has operators of its own.
+fn incomplete(query: &str) -> Option<String> {
+    let lacks = |sign: char| Some(format!("there is nothing to the right of a {sign}"));
+    let mut before = None;
+    let mut parts = 0;
+    let mut in_braces = false;
+    for token in tokens(query) {
+        let sign = match &token {
+            Token::Comment => continue,
+            Token::Sign(sign) if sign.is_whitespace() => continue,
+            Token::Sign(sign) => Some(*sign),
+            _ => None,
+        };
+        let operator = match before {
+            Some(Token::Sign(sign)) if OPERATORS.contains(&sign) => Some(sign),
+            _ => None,
+        };
+        if let (Some(operator), Some(sign), false) = (operator, sign, in_braces)
+            && (BINARY.contains(&sign) || sign == ')')
+        {
+            return lacks(operator);
+        }
+        match sign {
+            Some('{') => in_braces = true,
+            Some('}') => in_braces = false,
+            _ => {}
+        }
+        parts += 1;
+        before = Some(token);
+    }
+    match before {
+        None => Some("it is empty".to_owned()),
+        Some(Token::Sign(sign)) if OPERATORS.contains(&sign) => lacks(sign),
+        // A series may have such a name.
+        Some(Token::Word(word))
+            if parts > 1
+                && ["and", "or", "unless"].iter().any(|it| word.eq_ignore_ascii_case(it)) =>
+        {
+            Some(format!("there is nothing to the right of `{word}`"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// A string that does not end, or a bracket without the other one.
+fn unbalanced(query: &str) -> Option<String> {
     let mut open = Vec::new();
     for token in tokens(query) {
         match token {
@@ -200,11 +256,37 @@ mod tests {
 
     #[test]
     fn what_no_dialect_takes_is_malformed() {
-        for query in ["sum(x", "sum x)", "x{a=\"b\"", "x{a=\"b}", "x[5m", "(x[5m)]", "`", "x]"] {
+        for query in [
+            "sum(x",
+            "sum x)",
+            "x{a=\"b\"",
+            "x{a=\"b}",
+            "x[5m",
+            "(x[5m)]",
+            "`",
+            "x]",
+            "",
+            " # x\n",
+            "x +",
+            "x / # y",
+            "x >",
+            "x ==",
+            "(x *) / y",
+            "x * / y",
+            "x - ^ y",
+            "x > * y",
+            "x and",
+            "x OR # y",
+        ] {
             assert!(malformed(query).is_some(), "{query}");
         }
         for query in [
-            "",
+            "and",
+            "sum(x,)",
+            "x{a=*} default 1",
+            "x * -y / +z ^ - 1",
+            "x / on (a) group_left () y",
+            "x ==bool 1 keep_metric_names",
             "x{a=\"(\"} # (",
             r"x{a=~`\d+\`}",
             r#"x{a="\"(", b='"', c=`"`}"#,
@@ -218,7 +300,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_parsed_is_not_malformed(text in r#"(x|\[|\]|:|-| |5m|\\|"|'|`|\{|\}|a=|,|sum|\(|\)){0,14}"#) {
+        fn what_is_parsed_is_not_malformed(text in r#"(x|\[|\]|:|-|\*|/|>|==| |5m|\\|"|'|`|\{|\}|a=|,|sum|and|\(|\)){0,14}"#) {
             prop_assert!(parse(&text).is_err() || malformed(&text).is_none(), "{text}");
         }
 

@@ -1,6 +1,6 @@
 //! What passes between us and the backends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -129,9 +129,17 @@ pub struct Backend {
     server: String,
     bytes: Counter,
     labels: BackendLabels,
-    /// Since when each server of the backend has not answered, and the number of this one.
-    down: Arc<Mutex<Vec<i64>>>,
+    servers: Arc<Mutex<Servers>>,
+    /// The number of this one.
     number: usize,
+}
+
+/// What the servers of a backend have in common.
+struct Servers {
+    /// Since when each has not answered, in seconds since the epoch; 0 where it does.
+    down: Vec<i64>,
+    /// Whether the backend is asked no more. What is under way must not bring its series back.
+    is_forgotten: bool,
 }
 
 impl Metrics {
@@ -145,8 +153,8 @@ impl Metrics {
         let (name, server) = (name.to_owned(), server.to_owned());
         let labels = BackendLabels { backend: name.clone() };
         let bytes = self.backends.bytes.get_or_create_owned(&labels);
-        let down = Arc::new(Mutex::new(vec![0]));
-        Backend { metrics: Arc::clone(self), name, server, bytes, labels, down, number: 0 }
+        let servers = Arc::new(Mutex::new(Servers { down: vec![0], is_forgotten: false }));
+        Backend { metrics: Arc::clone(self), name, server, bytes, labels, servers, number: 0 }
     }
 }
 
@@ -154,16 +162,16 @@ impl Backend {
     /// The counts of a further server of the same backend, by its URL.
     #[must_use]
     pub fn further(&self, server: &str) -> Self {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        down.push(0);
+        let mut servers = self.servers();
+        servers.down.push(0);
         Self {
             metrics: Arc::clone(&self.metrics),
             name: self.name.clone(),
             server: server.to_owned(),
             bytes: self.bytes.clone(),
             labels: self.labels.clone(),
-            down: Arc::clone(&self.down),
-            number: down.len() - 1,
+            servers: Arc::clone(&self.servers),
+            number: servers.down.len() - 1,
         }
     }
 
@@ -181,18 +189,24 @@ impl Backend {
 
     /// The server has not answered since this second since the epoch; 0 where it does. A backend is down when all of its servers are.
     pub fn down_since(&self, second: i64) {
-        let since = {
-            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(since) = down.get_mut(self.number) {
-                *since = second;
-            }
-            if down.contains(&0) { 0 } else { down.iter().copied().max().unwrap_or(0) }
-        };
+        let mut servers = self.servers();
+        if let Some(since) = servers.down.get_mut(self.number) {
+            *since = second;
+        }
+        if servers.is_forgotten {
+            return;
+        }
+        let down = &servers.down;
+        let since = if down.contains(&0) { 0 } else { down.iter().copied().max().unwrap_or(0) };
         self.metrics.backends.down_since.get_or_create(&self.labels).set(since);
     }
 
-    /// Whether the server is the one that queries are sent to.
+    /// Whether the server is the one that queries are sent to, of several.
     pub fn in_use(&self, is_in_use: bool) {
+        let servers = self.servers();
+        if servers.is_forgotten {
+            return;
+        }
         let backends = &self.metrics.backends;
         backends.in_use.get_or_create(&self.server_labels()).set(is_in_use.into());
         // From the start on there is a count that can grow.
@@ -202,18 +216,40 @@ impl Backend {
 
     /// The server came into use in place of another one.
     pub fn switched(&self) {
+        let servers = self.servers();
+        if servers.is_forgotten {
+            return;
+        }
         self.metrics.backends.switches.get_or_create(&self.labels).inc();
     }
 
     /// The server was ejected.
     pub fn ejected(&self) {
+        let servers = self.servers();
+        if servers.is_forgotten {
+            return;
+        }
         self.metrics.backends.ejections.get_or_create(&self.server_labels()).inc();
     }
 
-    /// It is not asked any more.
+    /// It is not asked any more: until [`Backend::show`], nothing is told of its servers.
     pub fn forget(&self) {
-        self.metrics.backends.down_since.remove(&self.labels);
-        self.metrics.backends.in_use.remove(&self.server_labels());
+        let mut servers = self.servers();
+        servers.is_forgotten = true;
+        let backends = &self.metrics.backends;
+        backends.down_since.remove(&self.labels);
+        backends.switches.remove(&self.labels);
+        backends.in_use.remove(&self.server_labels());
+        backends.ejections.remove(&self.server_labels());
+    }
+
+    /// The backend is asked, perhaps again.
+    pub fn show(&self) {
+        self.servers().is_forgotten = false;
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn server_labels(&self) -> ServerLabels {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::error::PublicError;
 
-/// From the beginning of a probe of a silent backend to the next one.
+/// From the beginning of a probe of a silent backend to the next one; from its end where requests wait for it.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a probe waits: what is cheap is answered in this time when all is well, and the connection that a longer one waits
 /// on may lead nowhere.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long every so many-th probe waits: so that a backend that has become slow for good is found to answer, too.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ pub(super) enum Availability {
         since: Instant,
         /// Whether the probe is under way. The one that was may have been given up.
         is_probed: bool,
+        /// How long the probe waits.
+        patience: Duration,
     },
     /// It answers nobody.
     Silent {
@@ -42,10 +44,14 @@ pub(super) enum Availability {
         failed: u32,
         /// Whether a probe is under way.
         is_probed: bool,
+        /// Whether it is one that waits long.
+        is_patient: bool,
         /// When the next one may begin.
         next: Instant,
         /// Whether one is to begin at once, and requests wait for it.
         is_awaited: bool,
+        /// From when on they may.
+        may_be_awaited: Instant,
     },
 }
 
@@ -69,32 +75,36 @@ impl Availability {
             Self::Answering => Admission::Pass,
             Self::Doubted { is_probed: true, .. }
             | Self::Silent { is_probed: true, is_awaited: true, .. } => Admission::Wait,
-            Self::Doubted { is_probed, .. } => {
+            Self::Doubted { is_probed, patience, .. } => {
                 *is_probed = true;
-                Admission::Probe(PATIENCE)
+                Admission::Probe(*patience)
             }
-            Self::Silent { failed, is_probed, next, is_awaited, .. }
+            Self::Silent { failed, is_probed, is_patient, next, is_awaited, .. }
                 if !*is_probed && (*is_awaited || now >= *next) =>
             {
                 *is_probed = true;
                 *next = now + PERIOD;
-                let is_patient = *failed % PATIENT == PATIENT - 1;
-                Admission::Probe(if is_patient { LONG_PATIENCE } else { PATIENCE })
+                *is_patient = !*is_awaited && *failed % PATIENT == PATIENT - 1;
+                Admission::Probe(if *is_patient { LONG_PATIENCE } else { PATIENCE })
             }
             Self::Silent { cause, .. } => Admission::Refuse(*cause),
         }
     }
 
     /// A request was not answered. Who has sent it asks to be admitted again, because somebody has to probe.
-    pub(super) fn doubt(&mut self, now: Instant) {
+    pub(super) fn doubt(&mut self, patience: Duration, now: Instant) {
         if matches!(self, Self::Answering) {
-            *self = Self::Doubted { since: now, is_probed: false };
+            *self = Self::Doubted { since: now, is_probed: false, patience };
         }
     }
 
-    /// There is nobody else to ask: what is known of a silent backend is found out anew, and requests wait for it.
-    pub(super) fn reconsider(&mut self) {
-        if let Self::Silent { is_awaited, .. } = self {
+    /// There is nobody else to ask: what is known of a silent backend is found out anew, and requests wait for it, if they have not waited
+    /// in vain a moment ago.
+    pub(super) fn reconsider(&mut self, now: Instant) {
+        if let Self::Silent { is_awaited, is_probed, is_patient, may_be_awaited, .. } = self
+            && now >= *may_be_awaited
+            && !(*is_probed && *is_patient)
+        {
             *is_awaited = true;
         }
     }
@@ -116,15 +126,28 @@ impl Availability {
 
     /// A probe was not answered. Says whether the silence begins so.
     pub(super) fn probe_failed(&mut self, cause: PublicError, now: Instant) -> bool {
-        let (since, failed, next, begins) = match self {
+        let (since, failed, next, may_be_awaited, begins) = match self {
             // Something else has been answered meanwhile.
             Self::Answering => return false,
-            Self::Doubted { since, .. } => (*since, 0, now + PERIOD, true),
-            Self::Silent { since, failed, next, .. } => {
-                (*since, failed.saturating_add(1), *next, false)
+            Self::Doubted { since, .. } => (*since, 0, now + PERIOD, now, true),
+            Self::Silent { since, failed, next, is_awaited, may_be_awaited, .. } => {
+                if *is_awaited {
+                    *next = now + PERIOD;
+                    *may_be_awaited = *next;
+                }
+                (*since, failed.saturating_add(1), *next, *may_be_awaited, false)
             }
         };
-        *self = Self::Silent { since, cause, failed, is_probed: false, next, is_awaited: false };
+        *self = Self::Silent {
+            since,
+            cause,
+            failed,
+            is_probed: false,
+            is_patient: false,
+            next,
+            is_awaited: false,
+            may_be_awaited,
+        };
         begins
     }
 
@@ -168,7 +191,7 @@ mod tests {
     /// A backend whose silence has begun at `start`.
     fn silent(start: Instant) -> Availability {
         let mut backend = Availability::Answering;
-        backend.doubt(start);
+        backend.doubt(PATIENCE, start);
         assert_eq!(backend.admit(start), Admission::Probe(PATIENCE));
         assert!(backend.probe_failed(CAUSE, start));
         backend
@@ -178,7 +201,7 @@ mod tests {
     fn a_request_without_an_answer_is_to_blame_where_the_probe_is_answered() {
         let (mut backend, now) = (Availability::Answering, Instant::now());
         assert_eq!(backend.admit(now), Admission::Pass);
-        backend.doubt(now);
+        backend.doubt(PATIENCE, now);
         assert_eq!(backend.admit(now), Admission::Probe(PATIENCE));
         assert_eq!(backend.admit(now), Admission::Wait, "nobody fails before it is known");
         assert!(backend.is_waited_for());
@@ -189,7 +212,7 @@ mod tests {
     #[test]
     fn whatever_is_answered_meanwhile_counts_more_than_a_probe() {
         let (mut backend, now) = (Availability::Answering, Instant::now());
-        backend.doubt(now);
+        backend.doubt(PATIENCE, now);
         backend.admit(now);
         backend.answered();
         assert!(!backend.probe_failed(CAUSE, now));
@@ -206,7 +229,7 @@ mod tests {
             assert_eq!(backend.admit(now), Admission::Probe(PATIENCE));
             for ms in [0, 500, 5_000] {
                 // What was sent before the silence began ends like this, too.
-                backend.doubt(after(now, ms));
+                backend.doubt(PATIENCE, after(now, ms));
                 assert_eq!(backend.admit(after(now, ms)), Admission::Refuse(CAUSE));
             }
             assert!(!backend.probe_failed(CAUSE, after(now, 900)), "it has begun before");
@@ -222,27 +245,56 @@ mod tests {
     fn a_silent_backend_that_is_needed_is_probed_at_once_and_waited_for() {
         let start = Instant::now();
         let mut backend = silent(start);
-        backend.reconsider();
+        backend.reconsider(start);
         assert_eq!(backend.admit(start), Admission::Probe(PATIENCE));
         assert_eq!(backend.admit(start), Admission::Wait);
         assert!(backend.is_waited_for());
         backend.probe_abandoned();
         assert!(!backend.is_waited_for());
         assert_eq!(backend.admit(start), Admission::Probe(PATIENCE), "another one makes up for it");
-        assert!(!backend.probe_failed(CAUSE, start), "it has begun before");
-        assert_eq!(backend.admit(start), Admission::Refuse(CAUSE), "that is known now");
+        let failed = after(start, 1_000);
+        assert!(!backend.probe_failed(CAUSE, failed), "it has begun before");
+        let soon = after(failed, 999);
+        backend.reconsider(soon);
+        assert_eq!(backend.admit(soon), Admission::Refuse(CAUSE), "that is known now");
         // One that is only hastened is waited for by nobody else.
-        backend.hasten(start);
-        assert_eq!(backend.admit(start), Admission::Probe(PATIENCE));
-        assert_eq!(backend.admit(start), Admission::Refuse(CAUSE));
-        assert!(!backend.probe_failed(CAUSE, start));
+        backend.hasten(soon);
+        assert_eq!(backend.admit(soon), Admission::Probe(PATIENCE));
+        backend.reconsider(soon);
+        assert_eq!(backend.admit(soon), Admission::Refuse(CAUSE));
         // One that is under way counts, too.
-        assert_eq!(backend.admit(after(start, 1_000)), Admission::Probe(PATIENCE));
-        backend.reconsider();
-        assert_eq!(backend.admit(after(start, 1_000)), Admission::Wait);
+        let later = after(failed, 1_000);
+        backend.reconsider(later);
+        assert_eq!(backend.admit(later), Admission::Wait);
         assert_eq!(backend.answered(), Some(start));
-        backend.reconsider();
-        assert_eq!(backend.admit(after(start, 1_000)), Admission::Pass);
+        backend.reconsider(later);
+        assert_eq!(backend.admit(later), Admission::Pass);
+    }
+
+    #[test]
+    fn the_probe_after_an_early_doubt_is_patient_and_one_that_requests_wait_for_is_not() {
+        let start = Instant::now();
+        let mut backend = Availability::Answering;
+        backend.doubt(3 * PATIENCE, start);
+        assert_eq!(backend.admit(start), Admission::Probe(3 * PATIENCE));
+        backend.probe_failed(CAUSE, start);
+        for second in 1..=u64::from(2 * PATIENT) {
+            let now = after(start, second * 1_000);
+            backend.reconsider(now);
+            assert_eq!(backend.admit(now), Admission::Probe(PATIENCE));
+            backend.probe_failed(CAUSE, now);
+        }
+        // Nor does anybody wait for one that is patient.
+        let mut backend = silent(start);
+        for second in 1..=u64::from(PATIENT) {
+            let now = after(start, second * 1_000);
+            let Admission::Probe(patience) = backend.admit(now) else { panic!("{second}") };
+            if patience == LONG_PATIENCE {
+                backend.reconsider(now);
+                assert_eq!(backend.admit(now), Admission::Refuse(CAUSE));
+            }
+            backend.probe_failed(CAUSE, now);
+        }
     }
 
     #[test]
@@ -258,7 +310,7 @@ mod tests {
     fn a_probe_that_is_given_up_is_made_up_for() {
         let start = Instant::now();
         let mut backend = Availability::Answering;
-        backend.doubt(start);
+        backend.doubt(PATIENCE, start);
         backend.admit(start);
         backend.probe_abandoned();
         assert!(!backend.is_waited_for());

@@ -93,7 +93,7 @@ pub enum Error {
 pub(super) enum Blame {
     /// The query, or what may be under way: another server would do the same.
     Query,
-    /// This request, for example because of a limit of its tenant: another server may answer it.
+    /// This request, for example because of its tenant, which its headers name: another server may answer it.
     Request,
     /// Perhaps the server: no query causes this.
     Server,
@@ -292,13 +292,35 @@ impl Error {
                 let is_slow = matches!(status, 408 | 504);
                 if is_slow || is_about_the_query(*status) {
                     Blame::Query
-                } else if *status == 429 || retry_after.is_some() {
+                } else if matches!(status, 401 | 403 | 404 | 429) || retry_after.is_some() {
                     Blame::Request
                 } else {
                     Blame::Server
                 }
             }
         }
+    }
+
+    /// Whether the time was over, by our clock or by that of the backend or of a proxy.
+    pub(super) fn is_too_slow(&self) -> bool {
+        !matches!(self, Self::Silent(_) | Self::Paused(_))
+            && matches!(self.public(), PublicError::TimedOut(_))
+    }
+
+    /// Whether the evaluation of a query has failed: because of the query, or because the backend cannot read its own data.
+    pub(super) fn is_of_evaluation(&self) -> bool {
+        match self {
+            Self::Http { status: 422, .. } => true,
+            Self::Api { kind, .. } | Self::Decode(DecodeError::Api { kind, .. }) => {
+                matches!(kind.as_str(), "execution" | "422")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is an answer.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Api { .. } | Self::Decode(_) | Self::Page(_))
     }
 
     /// How much it says of what is wrong, for a choice between the failures of several servers.
@@ -702,8 +724,9 @@ mod tests {
             (api(500, "internal"), Server),
             (api(503, "unavailable"), Server),
             (page(502), Server),
-            (page(401), Server),
-            (page(404), Server),
+            (page(401), Request),
+            (api(403, "forbidden"), Request),
+            (page(404), Request),
             (page(302), Server),
             (in_200("internal").into(), Server),
             (DecodeError::NoData.into(), Server),
@@ -715,6 +738,20 @@ mod tests {
         let [unsent, slow, answered] =
             [Error::Silent(PublicError::Busy), Error::Timeout(Duration::ZERO), page(503)];
         assert!(unsent.tells() < slow.tells() && slow.tells() < answered.tells());
+    }
+
+    #[test]
+    fn what_ends_for_lack_of_time_and_what_fails_in_evaluation_are_told_apart() {
+        for error in [Error::Timeout(Duration::ZERO), page(504), api(503, "timeout")] {
+            assert!(error.is_too_slow() && !error.is_of_evaluation(), "{error}");
+        }
+        for error in [api(422, "execution"), page(422), api(422, "422")] {
+            assert!(error.is_of_evaluation() && !error.is_too_slow(), "{error}");
+        }
+        let silent = Error::Silent(PublicError::TimedOut(None));
+        for error in [silent, api(400, "bad_data"), page(503)] {
+            assert!(!error.is_too_slow() && !error.is_of_evaluation(), "{error}");
+        }
     }
 
     #[test]

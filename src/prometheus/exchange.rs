@@ -1,6 +1,7 @@
 //! When a request is sent to a backend, how long it may take, and what its end says of the backend.
 
 use std::{
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     Error, Headers, Prometheus, PublicError, QUERY,
-    availability::{Admission, Availability},
+    availability::{self, Admission, Availability},
     error::Blame,
     now,
     pauses::Pauses,
@@ -29,7 +30,15 @@ use crate::{
 const PROBE: &str = "loadline_matches_nothing";
 
 /// How long a server of several may take to answer it.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long finding out whether a server is well may take in all: longer than the longest probe of [`availability`].
+const HEALTH_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The part of its time limit after which a request without an answer makes a probe necessary where there are other servers, and the
+/// longest time until then. The probe waits as long again: a server that is only busy is not to be taken for one that hangs.
+const DOUBT: f64 = 0.3;
+const LONGEST_DOUBT: Duration = Duration::from_secs(5);
 
 impl Prometheus {
     /// Waits until a request may be sent; it fails at once where the backend answers nobody, or wants to be asked later.
@@ -165,7 +174,7 @@ impl Prometheus {
     ) -> Result<T, Error> {
         let result = tokio::select! {
             biased;
-            result = self.measured(path, timeout, request) => result,
+            result = self.watched(timeout, headers, self.measured(path, timeout, request)) => result,
             // The backend does not answer others: nothing is to be hoped for from what was sent before.
             cause = self.silenced() => return Err(self.unsent(path, Error::Silent(cause))),
         };
@@ -173,33 +182,67 @@ impl Prometheus {
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
-                self.verify(headers).await;
+                self.verify(availability::PATIENCE, headers).await;
             }
             _ => self.answered(),
         }
         result
     }
 
-    /// Finds out by a probe whether the backend answers, as after a request without an answer.
-    pub(super) async fn verify(&self, headers: &Headers) {
-        self.availability.send_modify(|availability| availability.doubt(now()));
+    /// Waits for a request that was sent. Where there are other servers, one that is not answered for a while makes a probe necessary: if
+    /// that is not answered either, nobody waits any longer.
+    async fn watched<T>(
+        &self,
+        timeout: Duration,
+        headers: &Headers,
+        request: impl Future<Output = T>,
+    ) -> T {
+        if !self.has_others {
+            return request.await;
+        }
+        let mut request = pin!(request);
+        let doubt = timeout.mul_f64(DOUBT).min(LONGEST_DOUBT);
+        if let Ok(result) = tokio::time::timeout(doubt, &mut request).await {
+            return result;
+        }
+        let patience = doubt.max(availability::PATIENCE);
+        tokio::select! {
+            biased;
+            result = &mut request => return result,
+            () = self.verify(patience, headers) => {}
+        }
+        request.await
+    }
+
+    /// Finds out by a probe that waits so long whether the backend answers, as after a request without an answer.
+    async fn verify(&self, patience: Duration, headers: &Headers) {
+        self.availability.send_modify(|availability| availability.doubt(patience, now()));
         self.settled(headers).await;
     }
 
-    /// Takes nothing for granted that is known of a silent backend: the next request sends a probe.
+    /// Takes nothing for granted that was found out of a silent backend some time ago: the next request sends a probe.
     pub(super) fn reconsider(&self) {
-        self.availability.send_modify(Availability::reconsider);
+        self.availability.send_modify(|availability| availability.reconsider(now()));
     }
 
     /// Whether a query that asks for nothing is answered, and what that says of the backend.
     pub(super) async fn health(&self, headers: &Headers) -> Health {
+        let health = tokio::time::timeout(HEALTH_PATIENCE, self.probed_health(headers));
+        health.await.unwrap_or(Health::Unknown)
+    }
+
+    async fn probed_health(&self, headers: &Headers) -> Health {
         self.availability.send_modify(|availability| availability.hasten(now()));
         let answer = self.query(PROBE, headers, PROBE_PATIENCE, &Claimant::default()).await;
         match answer {
             Ok(answer) if answer.is_whole() => Health::Well,
             Ok(_) => Health::Bad(Fault::Partial),
-            Err(_) if self.silence().is_some() => Health::Bad(Fault::Failing),
-            Err(error) if error.blame() == Blame::Server => Health::Bad(Fault::Failing),
+            Err(_) if self.silence().is_some() => Health::Bad(Fault::Silent),
+            // There is nothing about the probe that could fail in evaluation.
+            Err(error) if error.blame() == Blame::Server || error.is_of_evaluation() => {
+                Health::Bad(Fault::Failing)
+            }
+            Err(error) if error.is_answer() => Health::Answered,
             Err(_) => Health::Unknown,
         }
     }

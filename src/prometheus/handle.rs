@@ -19,8 +19,9 @@ use crate::core::{
     samples::Matrix,
 };
 
-/// A backend, and what is sent with every request to it; which of its servers is asked is not the caller's concern. Equal handles return equal answers to equal queries. For whom they
-/// ask makes no difference, but for rules of teams: what the quota of one namespace refuses is not refused to others.
+/// A backend, and what is sent with every request to it; which of its servers is asked is not the caller's concern. Equal handles return
+/// equal answers to equal queries. For whom they ask makes no difference, but for rules of teams: what the quota of one namespace refuses is
+/// not refused to others.
 #[derive(Clone)]
 pub struct BackendHandle {
     replicas: Arc<Replicas>,
@@ -150,7 +151,8 @@ impl BackendHandle {
         let ask = |server: Arc<Prometheus>, timeout| async move {
             server.build_info(headers, timeout).await
         };
-        self.replicas.ask(headers, self.query_timeout(), ask).await
+        // The time limit of a rule is for its queries.
+        self.replicas.ask(headers, self.replicas.in_use().query_timeout, ask).await
     }
 
     /// The name of the backend: that of the rules file, or the flag that names it.
@@ -165,7 +167,23 @@ impl BackendHandle {
         let ask = |server: Arc<Prometheus>, timeout| async move {
             server.ignores_selectors(range, headers, timeout).await
         };
-        self.replicas.ask(headers, self.discovery_timeout(), ask).await
+        let known = self.replicas.ignores_selectors.get_or_try_init(async || {
+            let answer = self.replicas.ask(headers, self.discovery_timeout(), ask).await?;
+            if answer.is_partial {
+                // The names may be in a store that is away.
+                return Err(Error::Partial);
+            }
+            if answer.data {
+                tracing::warn!("the backend ignores match[]; discovery reads every series");
+            }
+            Ok(answer.data)
+        });
+        match known.await {
+            Ok(ignores) => Ok(*ignores),
+            // Nearly all backends do not; the next discovery asks again.
+            Err(Error::Partial) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the backend answers nobody.

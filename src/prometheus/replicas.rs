@@ -4,13 +4,11 @@
 //! by a probe before that time is over.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::future::join_all;
-use tokio::time::sleep;
+use tokio::sync::OnceCell;
 
 use super::{Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, error::Blame, now};
 use crate::{
@@ -23,12 +21,8 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The part of its time limit after which a request without an answer makes a probe necessary, and the longest time until then.
-const DOUBT: f64 = 0.3;
-const LONGEST_DOUBT: Duration = Duration::from_secs(5);
-
-/// No request is sent with less time than this.
-const LEAST: Duration = Duration::from_millis(50);
+/// No request is sent to a further server with less than this part of its time limit left.
+const LEAST: f64 = 0.1;
 
 /// What may lack something, because a server has not reached all of its stores.
 pub(super) trait Whole {
@@ -59,25 +53,22 @@ impl Whole for BuildInfo {
     }
 }
 
-impl Whole for bool {
-    fn is_whole(&self) -> bool {
-        true
-    }
-}
-
 /// The servers of a backend.
 pub struct Replicas {
     name: String,
     first: Arc<Prometheus>,
     others: Vec<Arc<Prometheus>>,
     known: Mutex<Known>,
+    /// Whether selectors are ignored at the label endpoints, once that is known.
+    pub(super) ignores_selectors: OnceCell<bool>,
 }
 
 /// What is known of the servers.
 struct Known {
     failover: Failover,
-    /// The headers of the last request that has made each of them doubtful. Gateways may answer no others.
-    headers: Vec<Headers>,
+    /// The headers of the last request that was answered in full. Gateways may answer no others, and those of a request that has failed
+    /// may be why.
+    headers: Headers,
 }
 
 impl Replicas {
@@ -85,20 +76,22 @@ impl Replicas {
     pub fn new(config: Config, metrics: &Arc<Metrics>) -> Result<Self, ConfigError> {
         let name = config.name.clone();
         let (first, others) = config.servers();
-        let first = Arc::new(Prometheus::new(first, metrics)?);
+        let mut first = Prometheus::new(first, metrics)?;
+        first.has_others = !others.is_empty();
         let others = others.into_iter().map(|config| {
             let counts = first.metrics.further(&config.public_url());
-            Prometheus::counted(config, counts).map(Arc::new)
+            let server = Prometheus::counted(config, counts)?;
+            Ok(Arc::new(Prometheus { has_others: true, ..server }))
         });
         let others = others.collect::<Result<_, _>>()?;
-        Ok(Self::of(name, first, others))
+        Ok(Self::of(name, Arc::new(first), others))
     }
 
     fn of(name: String, first: Arc<Prometheus>, others: Vec<Arc<Prometheus>>) -> Self {
         let count = 1 + others.len();
         let failover = Failover::new(count, now());
-        let known = Mutex::new(Known { failover, headers: vec![Headers::new(); count] });
-        Self { name, first, others, known }
+        let known = Mutex::new(Known { failover, headers: Headers::new() });
+        Self { name, first, others, known, ignores_selectors: OnceCell::new() }
     }
 
     /// Each server as a backend of its own, by the name that people are told.
@@ -153,34 +146,40 @@ impl Replicas {
             return Box::pin(send(Arc::clone(&self.first), timeout)).await;
         }
         let until = now() + timeout;
-        let mut tries = self.known().failover.begin();
+        let least = timeout.mul_f64(LEAST);
+        let mut tries = self.known().failover.begin(now());
         let mut best = None;
         loop {
             let next = self.known().failover.next(&mut tries);
             let left = until.saturating_duration_since(now());
             let (number, before) = match (next, best) {
                 (Some(number), None) => (number, None),
-                (Some(number), Some(before)) if left >= LEAST => (number, Some(before)),
+                (Some(number), Some(before)) if left >= least => (number, Some(before)),
                 (_, Some(before)) => return before,
                 // The one in use is always tried.
                 (None, None) => return Box::pin(send(Arc::clone(&self.first), timeout)).await,
             };
             let server = self.server(number);
-            if before.is_some() {
-                // It may have come back since it was probed, for example when servers are restarted one after the other.
-                server.reconsider();
-            }
             let request = Box::pin(send(Arc::clone(server), left));
-            let result = Box::pin(watched(server, headers, left, request)).await;
-            if self.is_final(number, headers, &result) {
-                return match (before, result) {
-                    (Some(partial @ Ok(_)), Err(_)) => partial,
-                    (_, result) => result,
-                };
-            }
-            best = Some(match before {
-                Some(before) => better(before, result),
-                None => result,
+            let Some(before) = before else {
+                let result = request.await;
+                if self.is_final(number, headers, &result) {
+                    return result;
+                }
+                best = Some(result);
+                continue;
+            };
+            // It may have come back since it was probed, for example when servers are restarted one after the other.
+            server.reconsider();
+            let result = tokio::time::timeout(left, request).await;
+            let result = result.unwrap_or(Err(Error::Timeout(left)));
+            let is_final = self.is_final(number, headers, &result);
+            // The query did not have all of its time, so that this does not say that it is too slow.
+            best = Some(match (before, result) {
+                (before, Err(error)) if error.is_too_slow() => before,
+                (partial @ Ok(_), Err(_)) if is_final => return partial,
+                (_, result) if is_final => return result,
+                (before, result) => better(before, result),
             });
         }
     }
@@ -201,53 +200,49 @@ impl Replicas {
         };
         match result {
             Ok(answer) if answer.is_whole() => {
+                self.remember(headers);
                 change(Failover::answered);
                 return true;
             }
-            Err(_) if is_silent => {
-                self.remember(number, headers);
-                change(Failover::silent);
-            }
+            Err(_) if is_silent => change(Failover::silent),
             Err(error) => match error.blame() {
-                Blame::Query => return true,
+                Blame::Query => {
+                    if error.is_of_evaluation() {
+                        self.known().failover.doubted(number);
+                    }
+                    return true;
+                }
                 Blame::Request => {}
-                Blame::Server => self.doubt(number, headers),
+                Blame::Server => self.known().failover.doubted(number),
             },
-            Ok(_) => self.doubt(number, headers),
+            Ok(_) => self.known().failover.doubted(number),
         }
         false
     }
 
-    fn doubt(&self, number: usize, headers: &Headers) {
-        self.remember(number, headers);
-        self.known().failover.doubted(number);
-    }
-
-    fn remember(&self, number: usize, headers: &Headers) {
-        if let Some(known) = self.known().headers.get_mut(number) {
+    fn remember(&self, headers: &Headers) {
+        let known = &mut self.known().headers;
+        if known != headers {
             known.clone_from(headers);
         }
     }
 
-    /// Probes the servers that are due for it, and returns to the preferred one when it has been well for long enough.
-    pub(crate) async fn check(&self) {
+    /// The servers to probe now. Returns to the preferred one when it has been well for long enough.
+    pub(crate) fn due(&self) -> Vec<usize> {
         if self.others.is_empty() {
-            return;
+            return Vec::new();
         }
-        let due = {
-            let mut known = self.known();
-            let due = known.failover.due(now());
-            let headers = |number: &usize| known.headers.get(*number).cloned().unwrap_or_default();
-            due.iter().map(|number| (*number, headers(number))).collect::<Vec<_>>()
-        };
-        join_all(due.into_iter().map(async |(number, headers)| {
-            let health = self.server(number).health(&headers).await;
-            let change = self.known().failover.probed(number, health, now());
-            self.tell(number, change);
-        }))
-        .await;
         let switched = self.known().failover.returned(now());
         self.tell(0, Change { switched, ..Change::default() });
+        self.known().failover.due(now())
+    }
+
+    /// Probes a server that is due for it.
+    pub(crate) async fn probe(&self, number: usize) {
+        let headers = self.known().headers.clone();
+        let health = self.server(number).health(&headers).await;
+        let change = self.known().failover.probed(number, health, now());
+        self.tell(number, change);
     }
 
     /// Logs and counts what has become of a server.
@@ -277,7 +272,10 @@ impl Replicas {
         }
     }
 
-    fn report_in_use(&self) {
+    pub(crate) fn report_in_use(&self) {
+        if self.others.is_empty() {
+            return;
+        }
         let in_use = self.known().failover.in_use();
         for (number, server) in self.servers().enumerate() {
             server.metrics.in_use(number == in_use);
@@ -286,6 +284,7 @@ impl Replicas {
 
     /// Puts into the metrics whether the servers answer, and which is in use.
     pub(crate) fn report(&self) {
+        self.first.metrics.show();
         self.servers().for_each(|server| server.report());
         self.report_in_use();
     }
@@ -330,25 +329,6 @@ impl Replicas {
     }
 }
 
-/// Waits for a request. One that is not answered for a while makes a probe necessary: if that is not answered either, the request ends.
-async fn watched<T>(
-    server: &Prometheus,
-    headers: &Headers,
-    timeout: Duration,
-    mut request: Pin<Box<impl Future<Output = T>>>,
-) -> T {
-    let doubt = async {
-        sleep(timeout.mul_f64(DOUBT).min(LONGEST_DOUBT)).await;
-        server.verify(headers).await;
-    };
-    tokio::select! {
-        biased;
-        result = &mut request => return result,
-        () = doubt => {}
-    }
-    request.await
-}
-
 /// The one of two results that is worth more; the first one if they are worth the same.
 fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error> {
     let is_worse = match (&one, &other) {
@@ -362,6 +342,7 @@ fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error>
 fn meaning(fault: Fault) -> &'static str {
     match fault {
         Fault::Partial => "its answers are partial",
-        Fault::Failing => "it does not answer, or by errors",
+        Fault::Failing => "it answers by errors",
+        Fault::Silent => "it does not answer",
     }
 }

@@ -76,6 +76,8 @@ impl Stage {
         let read = Source::read(Some(folder.path()), None, false, Arc::default());
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
         launch.source = Some(read.unwrap());
+        // The metrics of servers are those of backends that have several.
+        launch.prometheus.add_fallback("http://127.0.0.1:1").unwrap();
         launch.guarded = true;
         let (namespace, name) = ("monitoring".to_owned(), "loadline".to_owned());
         launch.service = Some(Service { namespace, name });

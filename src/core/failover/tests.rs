@@ -7,8 +7,8 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 /// The servers that a query is sent to which nobody answers.
-fn tried(failover: &Failover) -> Vec<usize> {
-    let mut tries = failover.begin();
+fn tried(failover: &mut Failover, now: Instant) -> Vec<usize> {
+    let mut tries = failover.begin(now);
     std::iter::from_fn(|| failover.next(&mut tries)).collect()
 }
 
@@ -20,8 +20,9 @@ fn without(failover: &mut Failover, server: usize, now: Instant) -> Change {
 
 #[test]
 fn the_first_is_in_use_and_a_query_tries_the_others_after_it() {
-    let failover = Failover::new(3, Instant::now());
-    assert_eq!((failover.in_use(), tried(&failover)), (0, vec![0, 1, 2]));
+    let start = Instant::now();
+    let mut failover = Failover::new(3, start);
+    assert_eq!((failover.in_use(), tried(&mut failover, start)), (0, vec![0, 1, 2]));
 }
 
 #[test]
@@ -32,6 +33,11 @@ fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
     failover.doubted(0);
     assert_eq!(failover.in_use(), 0);
     assert_eq!(failover.due(start), [0]);
+    failover.doubted(0);
+    assert_eq!(failover.due(start + seconds(5)), [0; 0], "one is under way");
+    failover.probed(0, Health::Unknown, start);
+    assert_eq!(failover.due(start + seconds(5)), [0]);
+    let start = start + seconds(5);
     assert_eq!(failover.probed(0, Health::Well, start), Change::default());
     failover.doubted(0);
     assert_eq!(
@@ -46,24 +52,40 @@ fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
 #[test]
 fn a_probe_that_fails_and_silence_eject() {
     let start = Instant::now();
-    let switched = Change { ejected: Some(Fault::Failing), switched: Some(1), ..Change::default() };
+    let switched = |fault| Change { ejected: Some(fault), switched: Some(1), ..Change::default() };
     let mut failover = Failover::new(2, start);
-    assert_eq!(failover.silent(0, start), switched);
+    assert_eq!(failover.silent(0, start), switched(Fault::Silent));
     assert_eq!(failover.silent(0, start), Change::default(), "other queries see the same");
     let mut failover = Failover::new(2, start);
-    assert_eq!(without(&mut failover, 0, start), switched);
+    assert_eq!(without(&mut failover, 0, start), switched(Fault::Failing));
     assert_eq!((failover.in_use(), failover.fault(0)), (1, Some(Fault::Failing)));
-    assert_eq!(tried(&failover), [1, 0], "the other one may be back");
+    assert_eq!(tried(&mut failover, start), [1, 0], "the other one may be back");
 }
 
 #[test]
-fn in_an_outage_only_one_server_is_asked() {
+fn any_answer_ends_an_ejection_for_silence_and_no_other() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    failover.silent(0, start);
+    let recovered = Change { recovered: true, ..Change::default() };
+    assert_eq!(failover.probed(0, Health::Answered, start), recovered);
+    assert_eq!(failover.probed(0, Health::Answered, start), Change::default());
+    without(&mut failover, 0, start);
+    assert_eq!(failover.probed(0, Health::Answered, start), Change::default());
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+}
+
+#[test]
+fn in_an_outage_only_one_server_is_asked_but_once_a_second() {
     let start = Instant::now();
     let mut failover = Failover::new(3, start);
     for server in [0, 2, 1] {
         without(&mut failover, server, start);
     }
-    assert_eq!((failover.in_use(), tried(&failover)), (1, vec![1]));
+    assert_eq!((failover.in_use(), tried(&mut failover, start)), (1, vec![1, 0, 2]));
+    let soon = start + seconds(1) / 2;
+    assert_eq!(tried(&mut failover, soon), [1], "the queries are not multiplied");
+    assert_eq!(tried(&mut failover, start + seconds(1)), [1, 0, 2], "probes may be wrong");
     for second in 1..100 {
         let now = start + seconds(second);
         assert_eq!(failover.due(now), [0, 1, 2], "probes go on, one a second each");
@@ -75,7 +97,8 @@ fn in_an_outage_only_one_server_is_asked() {
     let now = start + seconds(100);
     let change = failover.probed(2, Health::Well, now);
     assert_eq!(change, Change { recovered: true, switched: Some(2), ..Change::default() });
-    assert_eq!(tried(&failover), [2, 0, 1]);
+    assert_eq!(tried(&mut failover, now), [2, 0, 1]);
+    assert_eq!(failover.due(now), [0, 1], "the outage may have been one of all");
 }
 
 #[test]
@@ -85,10 +108,11 @@ fn partial_answers_are_better_than_none_and_worse_than_whole_ones() {
     let change = failover.probed(0, Health::Bad(Fault::Partial), start);
     assert_eq!((change.ejected, change.switched), (Some(Fault::Partial), Some(1)));
     assert_eq!(without(&mut failover, 1, start).switched, Some(0));
-    assert_eq!(tried(&failover), [0]);
+    assert_eq!(tried(&mut failover, start), [0, 1]);
+    assert_eq!(tried(&mut failover, start), [0]);
     // Both are partial: the one in use stays.
     failover.probed(1, Health::Bad(Fault::Partial), start);
-    assert_eq!((failover.in_use(), tried(&failover)), (0, vec![0]));
+    assert_eq!((failover.in_use(), tried(&mut failover, start)), (0, vec![0]));
     failover.doubted(0);
     assert_eq!(
         failover.due(start + seconds(1)),
@@ -109,6 +133,8 @@ fn an_ejected_server_is_probed_after_pauses_that_double() {
         now += seconds(pause);
         assert_eq!(failover.due(now), [1]);
         failover.probed(1, Health::Bad(Fault::Failing), now);
+        // What is known anyway changes no pause.
+        without(&mut failover, 1, now + seconds(1) / 2);
     }
     assert_eq!(failover.due(now + seconds(60)), [1]);
     failover.probed(1, Health::Unknown, now + seconds(60));
@@ -158,6 +184,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(Health::Well),
         Just(Health::Bad(Fault::Partial)),
         Just(Health::Bad(Fault::Failing)),
+        Just(Health::Bad(Fault::Silent)),
+        Just(Health::Answered),
         Just(Health::Unknown),
     ];
     let step = prop_oneof![
@@ -197,10 +225,12 @@ proptest! {
                 let is_lost = was_well && failover.fault(before).is_some();
                 prop_assert!(!was_well || is_lost || (is_return && to < before), "it sticks to one");
             }
-            let best = (0..3).map(|server| failover.fault(server)).min();
-            prop_assert_eq!(best, Some(failover.fault(in_use)), "none is better");
+            let weight = |server: usize| failover.fault(server).map_or(0, Fault::weight);
+            prop_assert_eq!((0..3).map(weight).min(), Some(weight(in_use)), "none is better");
 
-            let tried = tried(&failover);
+            let tried_now = tried(&mut failover, now);
+            let tried = tried(&mut failover, now);
+            prop_assert!(tried_now.len() == tried.len() || tried_now.len() == 3);
             prop_assert_eq!(tried.first(), Some(&in_use));
             let mut once = tried.clone();
             once.sort_unstable();
