@@ -227,7 +227,7 @@ impl Explainer {
         broken.extend(refused.map(|rule| BrokenRule {
             path: rule.name.to_string(),
             problem: rule.why.to_string(),
-            text: asked.metric.clone(),
+            text: asked.metric.as_str().into(),
             is_over_quota: rule.is_over_quota,
         }));
         broken

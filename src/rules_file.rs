@@ -108,7 +108,9 @@ impl Rules {
             serves_teams: false,
             config_maps: None,
         };
-        new.replace(Arc::new(rules), files);
+        let broken = files.broken(&rules);
+        new.replace(Arc::new(rules));
+        new.note_broken(broken);
         new.problem.store(Unusable::of(files, &[]).map(Arc::new));
         new
     }
@@ -118,7 +120,7 @@ impl Rules {
         Self::new(RuleSet::default(), &RulesFiles::default())
     }
 
-    fn replace(&self, rules: Arc<RuleSet>, files: &RulesFiles) {
+    fn replace(&self, rules: Arc<RuleSet>) {
         let before = self.usage();
         let resource = rules.resource.as_ref();
         // What has not changed keeps what is known of it.
@@ -131,12 +133,11 @@ impl Rules {
             self.usage.store(usage.map(Arc::new));
         }
         self.current.store(rules);
-        self.note_broken(files);
     }
 
     /// Notes which rules are not in use because they, or their file, cannot be used.
-    fn note_broken(&self, files: &RulesFiles) {
-        self.broken.store(Arc::new(files.broken(&self.current())));
+    fn note_broken(&self, broken: Vec<BrokenRule>) {
+        self.broken.store(Arc::new(broken));
     }
 
     /// Reports the rules in use, and whether they are those of the files of now.

@@ -26,7 +26,7 @@ use crate::{
         rules_files::Given,
         yaml,
     },
-    rules_file::{ConfigPath, Content},
+    rules_file::ConfigPath,
 };
 
 /// The flags of `check`.
@@ -152,13 +152,7 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Checks the files of a folder as the server uses them: together.
 fn folder(path: &Path, tells_all: bool, policy: &CredentialPolicy) -> Result<Vec<Checked>, String> {
-    let Content { files, problem } = ConfigPath::Folder(path.to_owned()).read()?;
-    if let Some(problem) = problem {
-        return Err(problem);
-    }
-    if files.is_empty() {
-        return Err(format!("{}: the folder has no *.yaml, *.yml or *.json", path.display()));
-    }
+    let files = ConfigPath::Folder(path.to_owned()).read_all()?;
     let mut texts = Vec::new();
     for Given { name, location, text } in &files {
         let text = text.as_ref().map_err(|error| format!("{location}: {error}"))?;

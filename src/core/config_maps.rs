@@ -32,43 +32,57 @@ struct Namespace {
     wants_list: bool,
 }
 
-/// Files by name of the ConfigMap and key.
+/// Texts by name of the ConfigMap and key.
+type Texts = BTreeMap<(Arc<str>, Arc<str>), Arc<str>>;
+
+/// The files of a namespace.
 #[derive(Debug, Default)]
 struct Files {
-    texts: BTreeMap<(Arc<str>, Arc<str>), Arc<str>>,
+    texts: Texts,
     bytes: usize,
+    /// The texts that take more room than their file did before: they give way to the others.
+    grown: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Whether there are more than these.
     has_more: bool,
 }
 
 impl Files {
-    /// Takes the files of a ConfigMap in place of those that it had. Of too many, the last are left out.
-    fn put(&mut self, name: &str, data: BTreeMap<String, String>) {
-        self.remove(name);
+    /// Takes the files of a ConfigMap. Of too many, those are left out that take more room than `before`, the last ones first;
+    /// a file that was known before keeps its text of then.
+    fn put(&mut self, name: &str, data: BTreeMap<String, String>, before: &Texts) {
         let name: Arc<str> = name.into();
         for (key, text) in data {
             if FileName::is_rules_file(&key) {
-                self.bytes += text.len();
-                self.texts.insert((Arc::clone(&name), key.into()), text.into());
+                let file = (Arc::clone(&name), Arc::from(key));
+                if before.get(&file).is_none_or(|before| before.len() < text.len()) {
+                    self.grown.insert(file.clone());
+                }
+                self.insert(file, text.into());
+                while self.texts.len() > MAX_FILES || self.bytes > MAX_BYTES {
+                    let Some(file) = self.grown.pop_last() else { break };
+                    self.has_more = true;
+                    match before.get(&file) {
+                        Some(text) => self.insert(file, Arc::clone(text)),
+                        None => self.bytes -= self.texts.remove(&file).map_or(0, |it| it.len()),
+                    }
+                }
             }
-        }
-        while self.texts.len() > MAX_FILES || self.bytes > MAX_BYTES {
-            let Some((_, text)) = self.texts.pop_last() else { break };
-            self.bytes -= text.len();
-            self.has_more = true;
         }
     }
 
-    /// Whether the ConfigMap had files.
-    fn remove(&mut self, name: &str) -> bool {
-        let (before, mut bytes) = (self.texts.len(), 0);
-        self.texts.retain(|(of, _), text| {
-            let is_kept = **of != *name;
-            bytes += if is_kept { text.len() } else { 0 };
-            is_kept
-        });
-        self.bytes = bytes;
-        self.texts.len() < before
+    fn insert(&mut self, file: (Arc<str>, Arc<str>), text: Arc<str>) {
+        self.bytes += text.len();
+        self.bytes -= self.texts.insert(file, text).map_or(0, |replaced| replaced.len());
+    }
+
+    /// Takes the files of a ConfigMap away.
+    fn remove(&mut self, name: &str) -> Texts {
+        let is_of = |file: &(Arc<str>, Arc<str>)| *file.0 == *name;
+        let of_it = self.texts.iter().filter(|(file, _)| is_of(file));
+        let removed: Texts = of_it.map(|(file, text)| (file.clone(), Arc::clone(text))).collect();
+        self.texts.retain(|file, _| !is_of(file));
+        self.bytes -= removed.values().map(|text| text.len()).sum::<usize>();
+        removed
     }
 }
 
@@ -92,8 +106,8 @@ impl ConfigMaps {
 
     /// A ConfigMap is in the list.
     pub fn listed(&mut self, namespace: &str, name: &str, data: BTreeMap<String, String>) {
-        if let Some(listed) = self.of(namespace).and_then(|known| known.listed.as_mut()) {
-            listed.put(name, data);
+        if let Some(Namespace { files, listed: Some(listed), .. }) = self.of(namespace) {
+            listed.put(name, data, &files.texts);
         }
     }
 
@@ -101,7 +115,7 @@ impl ConfigMaps {
     pub fn synced(&mut self, namespace: &str) {
         if let Some(known) = self.of(namespace) {
             if let Some(listed) = known.listed.take() {
-                known.files = listed;
+                known.files = Files { grown: BTreeSet::new(), ..listed };
             }
             known.is_known = true;
             known.trouble = None;
@@ -112,7 +126,9 @@ impl ConfigMaps {
     pub fn applied(&mut self, namespace: &str, name: &str, data: BTreeMap<String, String>) {
         if let Some(known) = self.of(namespace) {
             let had_more = known.files.has_more;
-            known.files.put(name, data);
+            let before = known.files.remove(name);
+            known.files.put(name, data, &before);
+            known.files.grown.clear();
             known.wants_list |= had_more;
         }
     }
@@ -170,7 +186,7 @@ impl ConfigMaps {
             });
             let more = known.files.has_more.then(|| {
                 format!(
-                    "configmaps of namespace {namespace}: they have more than {MAX_FILES} rules files, or more than {MAX_BYTES} bytes of them; those whose names come last are left out"
+                    "configmaps of namespace {namespace}: they have more than {MAX_FILES} rules files, or more than {MAX_BYTES} bytes of them; what came last is left out"
                 )
             });
             trouble.into_iter().chain(more)
@@ -227,6 +243,41 @@ mod tests {
         known.listing("a");
         known.synced("a");
         assert!(names(&known).is_empty() && known.problems().is_empty());
+    }
+
+    #[test]
+    fn who_comes_with_an_earlier_name_takes_no_room_of_others() {
+        let mut known = namespaces(&["n"]);
+        let text = |known: &ConfigMaps, file: &str| {
+            let given = known.given();
+            let given = given.iter().find(|given| given.name.to_string().contains(file));
+            given.map(|given| given.text.clone().unwrap().len())
+        };
+        let list = |known: &mut ConfigMaps, maps: &[(&str, &str)]| {
+            known.listing("n");
+            for (name, text) in maps {
+                known.listed("n", name, data(&[("r.yaml", text)]));
+            }
+            known.synced("n");
+        };
+        let (half, more, small) = ("x".repeat(MAX_BYTES / 2), "x".repeat(MAX_BYTES), "y");
+        list(&mut known, &[("m", &half), ("z", &half)]);
+        // A new one has no room, whether a watch or a list has it.
+        known.applied("n", "a", data(&[("r.yaml", small)]));
+        assert_eq!((text(&known, "/a"), text(&known, "/z")), (None, Some(half.len())));
+        assert!(known.problems()[0].contains("left out"));
+        list(&mut known, &[("a", small), ("m", &half), ("z", &half)]);
+        assert_eq!((text(&known, "/a"), text(&known, "/z")), (None, Some(half.len())));
+        // One that grows too large keeps its text, and one that shrinks makes room.
+        list(&mut known, &[("a", small), ("m", &more), ("z", &half)]);
+        assert_eq!((text(&known, "/m"), text(&known, "/z")), (Some(half.len()), Some(half.len())));
+        known.applied("n", "m", data(&[("r.yaml", &more)]));
+        assert_eq!((text(&known, "/m"), text(&known, "/z")), (Some(half.len()), Some(half.len())));
+        known.applied("n", "m", data(&[("r.yaml", small)]));
+        assert!(known.wants_list("n"));
+        list(&mut known, &[("a", small), ("m", small), ("z", &half)]);
+        assert_eq!((text(&known, "/a"), text(&known, "/m")), (Some(1), Some(1)));
+        assert!(known.problems().is_empty());
     }
 
     #[test]

@@ -43,8 +43,8 @@ use super::{
     kinds::Kinds,
     nesting, promql,
     rules::{
-        self, CredentialPolicy, CustomRule, ExternalRule, FileName, Merged, Outcome, Problem,
-        RuleEntry, RuleSet,
+        self, CredentialPolicy, CustomRule, ExternalRule, FileName, Merged, Outcome, Precedence,
+        Problem, RuleEntry, RuleSet,
     },
     yaml::{Place, YamlError},
 };
@@ -156,7 +156,7 @@ pub fn check_files(
         }
     }
     let roots: Vec<_> = carried.iter().map(|(file, one)| (file.clone(), &one.rules)).collect();
-    let Merged { rules, outcomes } = rules::merge(&roots);
+    let Merged { rules, outcomes, .. } = rules::merge(&roots, &Precedence::default());
     for (file, outcome) in outcomes {
         if let Outcome::Refused(problems) = outcome {
             findings.entry(file.clone()).or_default().extend(problems.iter().map(refused));

@@ -39,7 +39,7 @@ pub use fingerprint::Fingerprint;
 pub(in crate::core) use form::{MAX_HEADERS, check_header};
 pub(crate) use form::{excerpt, is_dns_label};
 pub use mapping::{Mapping, ResolvedMapping};
-pub use merge::{Merged, Outcome, merge};
+pub use merge::{Claims, Contents, Merged, Outcome, Precedence, merge};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
 use problem::EntryProblems;
@@ -130,7 +130,7 @@ pub fn load(text: &str) -> Result<RuleSet, Vec<Problem>> {
 
 /// [`load`] of a text that has been read as YAML.
 pub fn compile(root: &Node) -> Result<RuleSet, Vec<Problem>> {
-    let Merged { rules, outcomes } = merge(&[(FileName::Config, root)]);
+    let Merged { rules, outcomes, .. } = merge(&[(FileName::Config, root)], &Precedence::default());
     match outcomes.into_values().next() {
         Some(Outcome::Refused(problems)) => Err(problems),
         Some(Outcome::Read { .. }) | None => Ok(rules),

@@ -11,7 +11,7 @@ use super::{
     explain::{broken, facts::BrokenRule},
     key_path::KeyPath,
     lint::{self, Finding, Severity},
-    rules::{FileName, Merged, Outcome, Problem, RuleSet, merge},
+    rules::{Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, merge},
 };
 
 /// A file as it is read now.
@@ -31,6 +31,10 @@ pub struct RulesFiles {
     files: BTreeMap<FileName, File>,
     /// What went to the log of the texts in use.
     told: Arc<BTreeSet<String>>,
+    /// Which of them has what may occur once.
+    claims: Arc<Claims>,
+    /// How often texts have been tried.
+    tries: u64,
     /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
     is_strict: bool,
 }
@@ -42,8 +46,10 @@ struct File {
     seen: Option<Arc<str>>,
     /// The text in use; nothing if none ever could be used.
     used: Option<Arc<str>>,
-    /// How many rules of that text compile.
-    rules: usize,
+    /// How much of that text is used.
+    contents: Contents,
+    /// Which try it came into use with.
+    since: u64,
     /// Why the text that was seen last is not in use.
     problems: Vec<Problem>,
 }
@@ -81,8 +87,13 @@ impl RulesFiles {
     /// What the files of now change. Those that are not given are gone.
     #[must_use]
     pub fn update(&self, given: Vec<Given>) -> Update {
-        let told = Arc::clone(&self.told);
-        let mut next = Self { files: BTreeMap::new(), told, is_strict: self.is_strict };
+        let mut next = Self {
+            files: BTreeMap::new(),
+            told: Arc::clone(&self.told),
+            claims: Arc::clone(&self.claims),
+            tries: self.tries,
+            is_strict: self.is_strict,
+        };
         let mut candidates = BTreeSet::new();
         for Given { name, location, text } in given {
             let before = self.files.get(&name);
@@ -106,6 +117,12 @@ impl RulesFiles {
                 file.used.clone_from(&file.seen);
                 file.problems.clear();
                 candidates.insert(name.clone());
+            }
+        }
+        next.tries += 1;
+        for name in &candidates {
+            if let Some(file) = next.files.get_mut(name) {
+                file.since = next.tries;
             }
         }
         let (rules, carried) = next.settle(self, &mut candidates);
@@ -138,23 +155,26 @@ impl RulesFiles {
             }
             let roots: Vec<_> =
                 carried.iter().map(|(name, one)| (name.clone(), &one.rules)).collect();
-            let Merged { rules, outcomes } = merge(&roots);
-            let mut counts = Vec::new();
+            let since = self.files.iter().map(|(name, file)| (name.clone(), file.since)).collect();
+            let precedence = Precedence { since, claims: (*before.claims).clone() };
+            let Merged { rules, outcomes, claims } = merge(&roots, &precedence);
+            let mut read = Vec::new();
             for (name, outcome) in outcomes {
                 match outcome {
                     Outcome::Refused(problems) => {
                         refused.insert(name, problems);
                     }
-                    Outcome::Read { rules: count, is_empty_on_purpose } => {
+                    Outcome::Read { contents, is_empty_on_purpose } => {
                         let broken = rules.broken.iter().filter(|problem| problem.file == name);
                         let broken: Vec<_> = broken.cloned().collect();
-                        let in_use = before.files.get(&name).map_or(0, |file| file.rules);
+                        let in_use = before.files.get(&name).map(|file| file.contents);
+                        let in_use = in_use.unwrap_or_default();
                         if self.is_strict && !broken.is_empty() {
                             refused.insert(name, broken);
-                        } else if in_use > 0 && count == 0 && !is_empty_on_purpose {
+                        } else if !is_empty_on_purpose && is_lost(in_use, contents) {
                             refused.insert(name, lost(in_use, broken));
                         } else {
-                            counts.push((name, count));
+                            read.push((name, contents));
                         }
                     }
                 }
@@ -162,11 +182,12 @@ impl RulesFiles {
             // A text that is in use already stays, whatever other files have made of its rules.
             refused.retain(|name, _| candidates.remove(name));
             if refused.is_empty() {
-                for (name, count) in counts {
+                for (name, contents) in read {
                     if let Some(file) = self.files.get_mut(&name) {
-                        file.rules = count;
+                        file.contents = contents;
                     }
                 }
+                self.claims = Arc::new(claims);
                 return (rules, carried);
             }
             for (name, mut problems) in refused {
@@ -174,7 +195,9 @@ impl RulesFiles {
                 for problem in &mut problems {
                     problem.file = name.clone();
                 }
-                file.used = before.files.get(&name).and_then(|old| old.used.clone());
+                let old = before.files.get(&name);
+                file.used = old.and_then(|old| old.used.clone());
+                file.since = old.map_or(0, |old| old.since);
                 file.problems = problems;
             }
         }
@@ -211,9 +234,13 @@ impl RulesFiles {
         self.files.is_empty()
     }
 
-    /// How many rules in use are of files that this holds for.
-    pub fn count(&self, is_meant: impl Fn(&FileName) -> bool) -> usize {
-        self.files.iter().filter(|(name, _)| is_meant(name)).map(|(_, file)| file.rules).sum()
+    /// How much is in use of files that this holds for.
+    pub fn contents(&self, is_meant: impl Fn(&FileName) -> bool) -> Contents {
+        let meant = self.files.iter().filter(|(name, _)| is_meant(name));
+        meant.fold(Contents::default(), |sum, (_, file)| Contents {
+            rules: sum.rules + file.contents.rules,
+            others: sum.others + file.contents.others,
+        })
     }
 
     /// The files, and whether the text of now is in use.
@@ -231,14 +258,13 @@ impl RulesFiles {
         })
     }
 
-    /// The rules that do not compile, and the files of which nothing is used, with what they say.
+    /// The rules that do not compile, and the files of which nothing is used, with what they say. It reads the texts again.
     pub fn broken(&self, rules: &RuleSet) -> Vec<BrokenRule> {
         let unused = self.files.values().filter(|file| file.used.is_none());
-        let problems: Vec<_> =
-            rules.broken.iter().chain(unused.flat_map(|file| &file.problems)).cloned().collect();
-        broken::rules(&problems, |name| {
+        let problems = rules.broken.iter().chain(unused.flat_map(|file| &file.problems));
+        broken::rules(problems, |name| {
             let file = self.files.get(name)?;
-            file.used.as_deref().or(file.seen.as_deref())
+            file.used.clone().or_else(|| file.seen.clone())
         })
     }
 
@@ -260,7 +286,14 @@ impl File {
         location: Arc<str>,
         text: Result<Arc<str>, String>,
     ) -> (Self, bool) {
-        let new = Self { location, seen: None, used: None, rules: 0, problems: Vec::new() };
+        let new = Self {
+            location,
+            seen: None,
+            used: None,
+            contents: Contents::default(),
+            since: 0,
+            problems: Vec::new(),
+        };
         let before =
             before.map_or(new.clone(), |before| Self { location: new.location, ..before.clone() });
         let problem = |message: String| {
@@ -281,9 +314,14 @@ impl File {
     }
 }
 
-/// A text without a rule does not replace rules in use: more likely it was truncated. Only an empty list says that no rules are
-/// meant.
-fn lost(in_use: usize, broken: Vec<Problem>) -> Vec<Problem> {
+/// Whether a text lacks what there is to be: a text without a rule does not replace rules, and one without anything does not
+/// replace servers. More likely it was truncated.
+fn is_lost(in_use: Contents, new: Contents) -> bool {
+    new.rules == 0 && (in_use.rules > 0 || (in_use.others > 0 && new.is_empty()))
+}
+
+/// Only an empty list says that no rules are meant.
+fn lost(in_use: Contents, broken: Vec<Problem>) -> Vec<Problem> {
     let message = format!(
         "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
     );

@@ -29,7 +29,7 @@ use crate::{
     kubernetes::KindsSource,
     objects::{Manifests, Objects},
     prometheus::{Config, ConfigError},
-    rules_file::{ConfigPath, Content, Rules},
+    rules_file::{ConfigPath, Rules},
 };
 
 /// What a process that explains works with, until it ends.
@@ -72,9 +72,9 @@ impl Standalone {
 ///
 /// # Errors
 ///
-/// The folder, or the only file, cannot be read.
+/// The folder, or the only file, cannot be read, or the folder has no rules files or too many.
 pub fn rules(path: &Path) -> Result<Rules, String> {
-    let Content { files, .. } = ConfigPath::new(path).read()?;
+    let files = ConfigPath::new(path).read_all()?;
     if let [Given { location, text: Err(why), .. }] = files.as_slice() {
         return Err(format!("{location}: {why}"));
     }

@@ -137,6 +137,8 @@ pub struct Watch<T> {
     is_partial: bool,
     fields: Option<String>,
     labels: Option<String>,
+    /// How many objects a page of a list holds.
+    page: u32,
     /// The resource version that has been seen; nothing where everything has to be listed.
     seen: Option<String>,
     pauses: Pauses,
@@ -159,6 +161,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
             is_partial: false,
             fields: None,
             labels: None,
+            page: PAGE,
             seen: None,
             pauses: Pauses::default(),
             objects: PhantomData,
@@ -176,10 +179,16 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
         Self { fields, ..Self::new(client, path(kind, Some(namespace))) }
     }
 
-    /// Watches the objects of a kind in a namespace whose labels a selector selects.
-    pub fn selected(client: Client, kind: &Kind, namespace: &str, labels: &Selector) -> Self {
+    /// Watches the objects of a kind in a namespace whose labels a selector selects. So many are listed at a time.
+    pub fn selected(
+        client: Client,
+        kind: &Kind,
+        namespace: &str,
+        labels: &Selector,
+        page: u32,
+    ) -> Self {
         let labels = Some(labels.to_string());
-        Self { labels, ..Self::new(client, path(kind, Some(namespace))) }
+        Self { labels, page, ..Self::new(client, path(kind, Some(namespace))) }
     }
 
     /// How long to pause before the watch is followed again. A refusal lasts for `refused` at least, the time that somebody
@@ -216,7 +225,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
     /// Lists all objects, page by page: the version of the list.
     async fn list(&self, take: &mut impl FnMut(Event<T>)) -> Result<String, Broken> {
         take(Event::Listing);
-        let mut parameters = ListParams::default().limit(PAGE);
+        let mut parameters = ListParams::default().limit(self.page);
         parameters.field_selector.clone_from(&self.fields);
         parameters.label_selector.clone_from(&self.labels);
         let mut pages = Pages::default();

@@ -167,13 +167,17 @@ impl Metrics {
         }
     }
 
-    /// Whether each of several rules files is in use as it is now. Others are forgotten.
+    /// Whether each of several rules files is in use as it is now.
     pub fn rules_files<'f>(&self, files: impl Iterator<Item = (&'f FileName, bool)>) {
-        self.rules.files.clear();
         for (file, is_current) in files.filter(|(file, _)| **file != FileName::Config) {
             let labels = FileLabels { file: file.clone() };
             self.rules.files.get_or_create(&labels).set(is_current.into());
         }
+    }
+
+    /// There is no such rules file any more.
+    pub fn forget_rules_file(&self, file: &FileName) {
+        self.rules.files.remove(&FileLabels { file: file.clone() });
     }
 
     /// So many rules of an API group are in use.

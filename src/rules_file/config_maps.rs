@@ -8,7 +8,10 @@ use std::{
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kube::Client;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,11 +25,17 @@ use crate::{
 /// How long it takes until a watch that was refused is tried again.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// How long the server is not ready because ConfigMaps have not been read. The rules of files are served afterwards as well.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// [`Settings::patience`] of the server.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The least time between two lists of a namespace that has too many files.
 const RELIST: Duration = Duration::from_secs(10);
+
+/// How many ConfigMaps a page of a list holds: each may have a MiB.
+const PAGE: u32 = 20;
+
+/// How many namespaces are listed at a time.
+const LISTS: usize = 4;
 
 /// The most namespaces: each is a watch, and has its own part of the memory.
 pub const MAX_NAMESPACES: usize = 100;
@@ -38,6 +47,8 @@ pub struct Settings {
     pub selector: Selector,
     /// Their namespaces; where it is empty, that of the client.
     pub namespaces: BTreeSet<Arc<str>>,
+    /// How long the server is not ready because ConfigMaps have not been read. The rules of files are served afterwards as well.
+    pub patience: Duration,
 }
 
 /// The files, as far as they are known.
@@ -55,6 +66,8 @@ pub struct WatchTask {
     kind: Kind,
     selector: Selector,
     namespaces: BTreeSet<Arc<str>>,
+    patience: Duration,
+    lists: Semaphore,
     shared: Arc<Shared>,
 }
 
@@ -92,7 +105,7 @@ impl Shared {
 impl WatchTask {
     /// Makes the task, which does nothing before [`WatchTask::run`].
     pub fn new(client: Client, settings: Settings) -> (Self, ConfigMapFiles) {
-        let Settings { selector, mut namespaces } = settings;
+        let Settings { selector, mut namespaces, patience } = settings;
         if namespaces.is_empty() {
             namespaces.insert(client.default_namespace().into());
         }
@@ -100,7 +113,8 @@ impl WatchTask {
         let known = Mutex::new(ConfigMaps::new(&namespaces));
         let shared = Arc::new(Shared { known, changed: Notify::new() });
         let files = ConfigMapFiles(Arc::clone(&shared));
-        (Self { client, kind, selector, namespaces, shared }, files)
+        let lists = Semaphore::new(LISTS);
+        (Self { client, kind, selector, namespaces, patience, lists, shared }, files)
     }
 
     /// Works until stopped.
@@ -117,12 +131,18 @@ impl WatchTask {
     /// Keeps what is known of a namespace; without end.
     async fn keep(&self, namespace: &Arc<str>) {
         let new = || {
-            Watch::<ConfigMap>::selected(self.client.clone(), &self.kind, namespace, &self.selector)
+            let client = self.client.clone();
+            Watch::<ConfigMap>::selected(client, &self.kind, namespace, &self.selector, PAGE)
         };
         let (mut watch, relist) = (new(), Notify::new());
         let mut is_refused = false;
         loop {
+            // Held until the list is complete. The semaphore is never closed.
+            let mut turn = self.lists.acquire().await.ok();
             let followed = watch.follow(|event| {
+                if matches!(event, Event::Synced) {
+                    drop(turn.take());
+                }
                 if matches!(event, Event::Synced) && std::mem::take(&mut is_refused) {
                     tracing::info!(namespace = &**namespace, "ConfigMaps with rules are watched");
                 }
@@ -139,6 +159,7 @@ impl WatchTask {
                     continue;
                 }
             };
+            drop(turn);
             let pause = watch.pause(&broken, REFUSED);
             match &broken {
                 Broken::Refused { .. } | Broken::Missing => {
@@ -161,7 +182,7 @@ impl WatchTask {
 
     /// Goes on without the ConfigMaps of namespaces that have not been read in time.
     async fn wait(&self) {
-        sleep(PATIENCE).await;
+        sleep(self.patience).await;
         for namespace in &self.namespaces {
             self.shared.change(|known| {
                 if !known.is_known(namespace) {

@@ -17,6 +17,7 @@ use crate::{
     backends::Backends,
     blocking,
     core::{
+        explain::facts::BrokenRule,
         rules::{FileName, RuleSet},
         rules_files::{FileProblems, Given, RulesFiles, Update},
     },
@@ -41,8 +42,43 @@ pub struct Reload {
     /// Whether the rules of ConfigMaps are in use.
     known: watch::Sender<bool>,
     files: RulesFiles,
+    attempt: Attempt,
     asked: Arc<Notify>,
     changed: Changed,
+}
+
+/// The work on texts, of which some may end in a panic.
+#[derive(Default)]
+struct Attempt {
+    /// The texts of which the last work did.
+    failed: Option<Vec<Given>>,
+}
+
+impl Attempt {
+    /// Works on texts on a thread where it may take long. What has failed is not tried again.
+    ///
+    /// # Errors
+    ///
+    /// The work has panicked, now or before. The message is always the same, and the log has the cause.
+    async fn make<T: Send + 'static>(
+        &mut self,
+        given: Vec<Given>,
+        work: impl FnOnce(Vec<Given>) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let failed = || {
+            "the rules files: loadline failed while it compiled them, which is a mistake in loadline; no change of them is taken over until they change again".to_owned()
+        };
+        if self.failed.as_ref() == Some(&given) {
+            return Err(failed());
+        }
+        let tried = given.clone();
+        let done = tokio::task::spawn_blocking(move || work(given)).await;
+        self.failed = done.is_err().then_some(tried);
+        done.map_err(|error| {
+            tracing::error!(%error, "compiling the rules files has failed");
+            failed()
+        })
+    }
 }
 
 /// What a change of the rules changes.
@@ -78,6 +114,7 @@ impl Reload {
             config_maps,
             known,
             files,
+            attempt: Attempt::default(),
             asked,
             changed,
         }
@@ -126,7 +163,7 @@ impl Reload {
         let unread = self.trouble.iter().chain(&self.of_config.problem).cloned();
         let unread: Vec<_> = unread.chain(troubles).collect();
         match self.update(given).await {
-            Ok(update) => self.take_over(update, unread).await,
+            Ok((update, broken)) => self.take_over(update, broken, unread).await,
             Err(panic) => self.refuse(Unusable(vec![panic])),
         }
         if are_known {
@@ -144,13 +181,13 @@ impl Reload {
                 self.content = Some(content.clone());
                 self.trouble = None;
                 let of_config = |file: &FileName| !matches!(file, FileName::ConfigMap(_));
-                match self.files.count(of_config) {
-                    in_use @ 1.. if content.files.is_empty() => {
-                        self.trouble = Some(format!(
-                            "{path}: the folder has no rules files, and would replace {in_use} rules; write a file with `rules: []` if none are wanted"
-                        ));
-                    }
-                    _ => self.of_config = content,
+                let in_use = self.files.contents(of_config);
+                if content.files.is_empty() && !in_use.is_empty() {
+                    self.trouble = Some(format!(
+                        "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted"
+                    ));
+                } else {
+                    self.of_config = content;
                 }
             }
             Err(problem) => {
@@ -160,14 +197,29 @@ impl Reload {
         }
     }
 
-    /// What files change, which takes a while where there are many rules. A panic is a problem of the texts: the rules in use stay.
-    async fn update(&self, given: Vec<Given>) -> Result<Update, String> {
-        let files = self.files.clone();
-        let update = tokio::task::spawn_blocking(move || files.update(given)).await;
-        update.map_err(|error| format!("the rules files: {error}"))
+    /// What files change, and if that is something, which rules are broken then; it takes a while where there are many rules. A
+    /// panic is a problem of the texts: the rules in use stay.
+    async fn update(
+        &mut self,
+        given: Vec<Given>,
+    ) -> Result<(Update, Option<Vec<BrokenRule>>), String> {
+        let (files, current) = (self.files.clone(), self.changed.rules.current());
+        let update = move |given| {
+            let update = files.update(given);
+            let is_other = update.rules.is_some() || !files.problems().eq(update.files.problems());
+            let rules = update.rules.as_ref().unwrap_or(&current);
+            let broken = is_other.then(|| update.files.broken(rules));
+            (update, broken)
+        };
+        self.attempt.make(given, update).await
     }
 
-    async fn take_over(&mut self, update: Update, unread: Vec<String>) {
+    async fn take_over(
+        &mut self,
+        update: Update,
+        broken: Option<Vec<BrokenRule>>,
+        unread: Vec<String>,
+    ) {
         let Update { files, rules, changed, findings } = update;
         let before: Vec<FileProblems> = self.files.problems().collect();
         let problems: Vec<_> = files.problems().collect();
@@ -176,7 +228,7 @@ impl Reload {
         let is_same = rules.is_none();
         if let Some(rules) = rules {
             let (custom, external) = (rules.custom.len(), rules.external.len());
-            self.changed.install(rules, &files).await;
+            self.changed.install(rules).await;
             match changed.as_slice() {
                 [file] if files.current().any(|(known, _)| known == file) => {
                     tracing::info!(%file, custom, external, "the rules file has changed and is in use");
@@ -193,9 +245,13 @@ impl Reload {
                 }
             }
         }
-        if is_same && problems != before {
-            let (rules, files) = (self.changed.rules.clone(), files.clone());
-            blocking::run(move || rules.note_broken(&files)).await;
+        if let Some(broken) = broken {
+            self.changed.rules.note_broken(broken);
+        }
+        for (gone, _) in self.files.current() {
+            if !files.current().any(|(file, _)| file == gone) {
+                self.changed.metrics.forget_rules_file(gone);
+            }
         }
         self.files = files;
         match Unusable::of(&self.files, &unread) {
@@ -221,7 +277,7 @@ impl Reload {
         let known = self.changed.rules.problem();
         let known = known.as_ref().map_or(&[][..], |known| &known.0);
         for line in unread.iter().filter(|line| !known.contains(line)) {
-            tracing::error!("{line}; keeping the previous rules");
+            tracing::error!("{line}");
         }
     }
 
@@ -238,14 +294,14 @@ impl Reload {
 }
 
 impl Changed {
-    async fn install(&self, rules: RuleSet, files: &RulesFiles) {
+    async fn install(&self, rules: RuleSet) {
         let backends = Arc::clone(&self.backends);
         let install = move || {
             backends.install(&rules);
             rules
         };
         let rules = Arc::new(blocking::run(install).await);
-        self.rules.replace(Arc::clone(&rules), files);
+        self.rules.replace(Arc::clone(&rules));
         self.delegates.install(&rules.delegates);
         let since = Timestamp::now();
         self.rules.note(|it| Reloads { since, taken: it.taken.saturating_add(1), ..it });
@@ -255,5 +311,38 @@ impl Changed {
     fn accept(&self) {
         self.rules.problem.store(None);
         self.rules.count(&self.metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn texts_that_end_in_a_panic_are_not_tried_again() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let given = |text: &str| {
+            vec![Given {
+                name: FileName::Config,
+                location: "rules.yaml".into(),
+                text: Ok(text.into()),
+            }]
+        };
+        let work = || {
+            let tries = Arc::clone(&tries);
+            move |given: Vec<Given>| {
+                tries.fetch_add(1, Ordering::Relaxed);
+                assert!(given[0].text.as_deref() != Ok("bad"), "a text that nobody expected");
+            }
+        };
+        let mut attempt = Attempt::default();
+        let first = attempt.make(given("bad"), work()).await.unwrap_err();
+        let again = attempt.make(given("bad"), work()).await.unwrap_err();
+        assert_eq!((first, tries.load(Ordering::Relaxed)), (again, 1));
+        attempt.make(given("good"), work()).await.unwrap();
+        attempt.make(given("bad"), work()).await.unwrap_err();
+        assert_eq!(tries.load(Ordering::Relaxed), 3);
     }
 }

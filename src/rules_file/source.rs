@@ -53,6 +53,23 @@ impl ConfigPath {
         }
     }
 
+    /// Reads the files for somebody who needs all of them.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be read, has no file, or has too many.
+    pub fn read_all(&self) -> Result<Vec<Given>, String> {
+        let Content { files, problem } = self.read()?;
+        match problem {
+            Some(problem) => Err(problem),
+            None if files.is_empty() => {
+                let path = self.path().display();
+                Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"))
+            }
+            None => Ok(files),
+        }
+    }
+
     /// Reads the files.
     ///
     /// # Errors

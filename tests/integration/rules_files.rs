@@ -1,6 +1,6 @@
 //! Rules of several files: a folder, and ConfigMaps of the scripted API server, with a real Prometheus.
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc};
+use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use loadline::{
     core::selector::Selector,
@@ -72,6 +72,8 @@ impl Stage {
         let config_maps = cluster.map(|_| config_maps::Settings {
             selector: Selector::parse("loadline=rules").unwrap(),
             namespaces: [Arc::from("shop")].into(),
+            // As long as a test needs to see that the server is not ready.
+            patience: Duration::from_secs(3_600),
         });
         let path = (cluster.is_none() || !files.is_empty()).then_some(folder.path());
         let read = Source::read(path, config_maps, false, Arc::clone(&asked));
@@ -277,6 +279,10 @@ async fn config_maps_are_rules_files() {
     stage.serves(&[("d", None), ("e", None), ("f", None), ("a", Some("4"))]).await;
     stage.until_body("/readyz?verbose", "[+]rules ok").await;
     stage.serves(&nobody).await;
+    let lists = cluster.take_lists();
+    let mut of_config_maps = lists.iter().filter(|list| list.contains("configmaps"));
+    // Each object may be large.
+    assert!(of_config_maps.all(|list| list.contains("limit=20&")), "{lists:?}");
     let watches = cluster.take_watches();
     let of_config_maps = watches.iter().filter(|watch| watch.contains("configmaps"));
     let prefix = "/api/v1/namespaces/shop/configmaps?";
@@ -443,7 +449,10 @@ fn check_and_explain_take_a_folder() {
 
     let empty = tempfile::tempdir().unwrap();
     let path = empty.path().to_str().unwrap();
-    let output = loadline(&["check", "-c", path]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("has no *.yaml"));
+    let explain = ["explain", "-c", path, "--prometheus-url=http://127.0.0.1:1", "external", "y"];
+    for command in [&["check", "-c", path][..], &explain] {
+        let output = loadline(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("has no *.yaml"));
+    }
 }

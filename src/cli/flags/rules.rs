@@ -49,7 +49,8 @@ impl RulesFlags {
             let text = format!("--config-namespaces: at most {MAX_NAMESPACES} can be watched");
             return Err(UsageError(text));
         }
-        Ok(Some(config_maps::Settings { selector: selector.clone(), namespaces }))
+        let (selector, patience) = (selector.clone(), config_maps::PATIENCE);
+        Ok(Some(config_maps::Settings { selector, namespaces, patience }))
     }
 }
 

@@ -294,7 +294,7 @@ pub struct BrokenRule {
     /// What is wrong with it.
     pub problem: String,
     /// What the file says of it, as text.
-    pub text: String,
+    pub text: Arc<str>,
     /// Whether only a quota is the reason.
     pub is_over_quota: bool,
 }

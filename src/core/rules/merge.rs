@@ -1,17 +1,19 @@
 //! Several rules files as one set of rules.
 //!
 //! Rules are taken in the order of the files. A backend is known in all files. What may occur once (an entry of `resourceRules`,
-//! the name of a backend or a delegate, `teamRules`) is taken of the first file that has it, and a problem of the others.
+//! the name of a backend or a delegate, `teamRules`) is taken of one file, and a problem of the others: the file of which it was
+//! taken before, or else the first one. In the same way texts that have been in use for longer have the memory for patterns first.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Backend, Compiler, ComputeResource, Delegate, FileName, Problem, ResourceRule, ResourceRules,
-    RuleSet, backend, delegate, fields::Fields, form, resource, teams,
+    Backend, Compiler, ComputeResource, CustomRule, Delegate, ExternalRule, FileName, Problem,
+    ResourceRule, ResourceRules, RuleSet, backend, delegate, fields::Fields, form, resource, teams,
 };
 use crate::core::{go_regex, key_path::KeyPath, yaml::Node};
 
@@ -22,6 +24,27 @@ const OF_CONFIG_MAPS: [&str; 2] = ["rules", "externalRules"];
 /// The keys of a file that hold rules.
 const OF_RULES: [&str; 3] = ["rules", "externalRules", "resourceRules"];
 
+/// The keys of `resourceRules`, each of which may occur once.
+const OF_USAGE: [&str; 3] = ["cpu", "memory", "window"];
+
+/// The most problems of a file that are listed.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// The most of a ConfigMap's: its writers are not trusted with the memory of the process.
+const MAX_PROBLEMS_OF_CONFIG_MAP: usize = 100;
+
+/// Which file has what may occur once: a list and a name, or a key.
+pub type Claims = BTreeMap<(&'static str, String), FileName>;
+
+/// What files have had until now.
+#[derive(Clone, Debug, Default)]
+pub struct Precedence {
+    /// How late the text of a file came into use; what is not here is earlier.
+    pub since: BTreeMap<FileName, u64>,
+    /// Who had what may occur once.
+    pub claims: Claims,
+}
+
 /// Files that are used together.
 #[derive(Debug)]
 pub struct Merged {
@@ -29,6 +52,34 @@ pub struct Merged {
     pub rules: RuleSet,
     /// What has become of each file.
     pub outcomes: BTreeMap<FileName, Outcome>,
+    /// Who has what may occur once.
+    pub claims: Claims,
+}
+
+/// How much there is in a file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Contents {
+    /// The rules that compile.
+    pub rules: usize,
+    /// `backends`, `delegates` and `teamRules`.
+    pub others: usize,
+}
+
+impl Contents {
+    /// Whether there is nothing.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.rules, self.others) {
+            (0, others) => write!(f, "{others} of `backends`, `delegates` and `teamRules`"),
+            (1, _) => f.write_str("1 rule"),
+            (rules, _) => write!(f, "{rules} rules"),
+        }
+    }
 }
 
 /// What has become of a file.
@@ -36,8 +87,8 @@ pub struct Merged {
 pub enum Outcome {
     /// It is used, but for its problems among [`RuleSet::broken`].
     Read {
-        /// How many rules it has that compile.
-        rules: usize,
+        /// How much it has.
+        contents: Contents,
         /// Whether it says that there are no rules, as `rules: []` does.
         is_empty_on_purpose: bool,
     },
@@ -46,13 +97,15 @@ pub enum Outcome {
 }
 
 /// Compiles files, which are given in their order. A file whose form is wrong does not change what becomes of the others.
-pub fn merge(files: &[(FileName, &Node)]) -> Merged {
+pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
     let mut outcomes = BTreeMap::new();
     let mut parts = Vec::new();
     for (name, root) in files {
         match Part::read(name, root) {
             Ok(part) => parts.push(part),
             Err(mut problems) => {
+                let more = cut(name, &mut problems);
+                problems.extend(unlisted(more));
                 for problem in &mut problems {
                     problem.file = name.clone();
                 }
@@ -60,29 +113,68 @@ pub fn merge(files: &[(FileName, &Node)]) -> Merged {
             }
         }
     }
-    let mut merger = Merger::default();
+    let mut merger = Merger { claims: claims(&parts, &before.claims), ..Merger::default() };
     for part in &mut parts {
         merger.servers(part);
     }
-    for part in &mut parts {
+    let mut by_age: Vec<_> = parts.iter_mut().collect();
+    by_age.sort_by_key(|part| before.since.get(part.name));
+    for part in by_age {
         merger.rules(part);
     }
-    let Merger { mut rules, cpu, memory, window, has_usage, teams, .. } = merger;
+    let Merger { mut rules, cpu, memory, window, has_usage, teams, claims, .. } = merger;
     rules.teams = teams::compile(teams.as_ref(), &rules.backends);
     rules.resource = has_usage.then(|| ResourceRules::new(cpu, memory, window));
     for part in parts {
-        let Part { name, fields, delegates, mut broken, rules: count, .. } = part;
+        let contents = part.contents();
+        let Part { name, fields, delegates, mut broken, more, custom, external, .. } = part;
         let is_said = OF_RULES.iter().any(|key| fields.get(key).is_some()) || !delegates.is_empty();
-        let is_empty_on_purpose = is_said && count == 0 && broken.is_empty();
+        let is_empty_on_purpose = is_said && contents.rules == 0 && broken.is_empty();
         rules.is_empty_on_purpose |= is_empty_on_purpose;
+        rules.custom.extend(custom);
+        rules.external.extend(external);
+        let more = more + cut(name, &mut broken);
+        broken.extend(unlisted(more));
         for problem in &mut broken {
             problem.file = name.clone();
         }
         rules.broken.append(&mut broken);
-        outcomes.insert(name.clone(), Outcome::Read { rules: count, is_empty_on_purpose });
+        outcomes.insert(name.clone(), Outcome::Read { contents, is_empty_on_purpose });
     }
     rules.is_empty_on_purpose &= rules.count() == 0 && rules.broken.is_empty();
-    Merged { rules, outcomes }
+    Merged { rules, outcomes, claims }
+}
+
+/// Who has what may occur once: of the files that claim it the one that had it, or else the first.
+fn claims(parts: &[Part<'_>], before: &Claims) -> Claims {
+    let mut claims = Claims::new();
+    for part in parts {
+        for claim in part.claims() {
+            let had_it = before.get(&claim) == Some(part.name);
+            let holder = claims.entry(claim).or_insert_with(|| part.name.clone());
+            if had_it {
+                holder.clone_from(part.name);
+            }
+        }
+    }
+    claims
+}
+
+/// Cuts the list of a file's problems where it is too long to be read. Returns how many more there were.
+fn cut(file: &FileName, problems: &mut Vec<Problem>) -> usize {
+    let most = match file {
+        FileName::ConfigMap(_) => MAX_PROBLEMS_OF_CONFIG_MAP,
+        FileName::Config | FileName::InFolder(_) => MAX_PROBLEMS,
+    };
+    let more = problems.len().saturating_sub(most);
+    problems.truncate(most);
+    more
+}
+
+/// What stands for the problems that are not listed, if there are any.
+fn unlisted(more: usize) -> Option<Problem> {
+    let message = format!("{more} more problems are not listed");
+    (more > 0).then(|| Problem::new(None, KeyPath::default(), message))
 }
 
 /// A file while it is merged.
@@ -93,9 +185,13 @@ struct Part<'f> {
     delegates: Vec<Arc<Delegate>>,
     /// The names of its backends that another file has.
     lost: Vec<Arc<str>>,
-    /// How many rules compile.
-    rules: usize,
+    custom: Vec<Arc<CustomRule>>,
+    external: Vec<Arc<ExternalRule>>,
+    /// How many rules for usage compile.
+    usage: usize,
     broken: Vec<Problem>,
+    /// How many problems were cut off.
+    more: usize,
 }
 
 impl<'f> Part<'f> {
@@ -107,16 +203,46 @@ impl<'f> Part<'f> {
             backends: Vec::new(),
             delegates: Vec::new(),
             lost: Vec::new(),
-            rules: 0,
+            custom: Vec::new(),
+            external: Vec::new(),
+            usage: 0,
             broken: Vec::new(),
+            more: 0,
         };
-        if matches!(name, FileName::ConfigMap(_)) {
+        if part.is_restricted() {
             part.restrict();
         } else {
             part.backends = backend::compile_all(&part.fields)?;
             part.delegates = delegate::compile_all(&part.fields)?;
         }
         Ok(part)
+    }
+
+    fn is_restricted(&self) -> bool {
+        matches!(self.name, FileName::ConfigMap(_))
+    }
+
+    fn contents(&self) -> Contents {
+        let has_teams = !self.is_restricted() && self.fields.get("teamRules").is_some();
+        Contents {
+            rules: self.custom.len() + self.external.len() + self.usage,
+            others: self.backends.len() + self.delegates.len() + usize::from(has_teams),
+        }
+    }
+
+    /// What it has that may occur once.
+    fn claims(&self) -> Vec<(&'static str, String)> {
+        if self.is_restricted() {
+            return Vec::new();
+        }
+        let backends = self.backends.iter().map(|it| ("backends", it.name.to_string()));
+        let delegates = self.delegates.iter().map(|it| ("delegates", it.name.to_string()));
+        let usage = self.fields.object("resourceRules").into_iter().flat_map(|usage| {
+            let own = OF_USAGE.into_iter().filter(move |key| usage.get(key).is_some());
+            own.map(|key| ("resourceRules", key.to_owned()))
+        });
+        let teams = self.fields.get("teamRules").map(|_| ("teamRules", String::new()));
+        backends.chain(delegates).chain(usage).chain(teams).collect()
     }
 
     /// Reports the keys that a ConfigMap may not have. They are not read.
@@ -131,8 +257,8 @@ impl<'f> Part<'f> {
     }
 }
 
-/// The patterns of ConfigMaps of a namespace: whoever may write ConfigMaps there shares them.
-type Budgets<'f> = HashMap<&'f str, go_regex::Budget>;
+/// What patterns may take, by who writes the files: the files of `--config` share one budget, and the ConfigMaps of each namespace.
+type Budgets<'f> = HashMap<Option<&'f str>, go_regex::Budget>;
 
 #[derive(Default)]
 struct Merger<'f> {
@@ -143,7 +269,7 @@ struct Merger<'f> {
     has_usage: bool,
     teams: Option<Fields<'f>>,
     /// Who has what may occur once.
-    claims: HashMap<(&'static str, String), &'f FileName>,
+    claims: Claims,
     budgets: Budgets<'f>,
 }
 
@@ -186,26 +312,27 @@ impl<'f> Merger<'f> {
         let known = &self.rules.backends;
         let is_lost = |backend: &Arc<Backend>| part.lost.contains(&backend.name);
         let backends: Vec<_> = known.iter().filter(|it| !is_lost(it)).cloned().collect();
-        let mut own = go_regex::Budget::default();
         let patterns = match part.name {
             FileName::ConfigMap(key) => {
-                self.budgets.entry(&key.namespace).or_insert_with(go_regex::Budget::strict)
+                let of_namespace = self.budgets.entry(Some(&key.namespace));
+                of_namespace.or_insert_with(go_regex::Budget::strict)
             }
-            FileName::Config | FileName::InFolder(_) => &mut own,
+            FileName::Config | FileName::InFolder(_) => self.budgets.entry(None).or_default(),
         };
         let broken = std::mem::take(&mut part.broken);
         let mut compiler = Compiler { file: part.name, backends: &backends, patterns, broken };
         let custom = (0..).zip(part.fields.items("rules"));
-        let custom = custom.filter_map(|(position, rule)| compiler.custom(position, &rule));
-        let custom: Vec<_> = custom.map(Arc::new).collect();
+        for (position, rule) in custom {
+            part.custom.extend(compiler.custom(position, &rule).map(Arc::new));
+            part.more += cut(part.name, &mut compiler.broken);
+        }
         let external = (0..).zip(part.fields.items("externalRules"));
-        let external = external.filter_map(|(position, rule)| compiler.external(position, &rule));
-        let external: Vec<_> = external.map(Arc::new).collect();
+        for (position, rule) in external {
+            part.external.extend(compiler.external(position, &rule).map(Arc::new));
+            part.more += cut(part.name, &mut compiler.broken);
+        }
         part.broken = compiler.broken;
-        part.rules = custom.len() + external.len();
-        self.rules.custom.extend(custom);
-        self.rules.external.extend(external);
-        if !matches!(part.name, FileName::ConfigMap(_)) {
+        if !part.is_restricted() {
             self.usage(part, &backends);
             self.teams(part);
         }
@@ -226,11 +353,11 @@ impl<'f> Merger<'f> {
                 })
                 .is_ok()
         };
-        let [cpu, memory, window] = ["cpu", "memory", "window"].map(&mut is_own);
+        let [cpu, memory, window] = OF_USAGE.map(&mut is_own);
         let mut rule = |key, resource| {
             let rule = written.object(key)?;
             let rule = resource::compile(part.name, &rule, resource, backends, &mut part.broken)?;
-            part.rules += 1;
+            part.usage += 1;
             Some(rule)
         };
         if cpu {
@@ -255,18 +382,11 @@ impl<'f> Merger<'f> {
         }
     }
 
-    /// Takes what may occur once for a file, or returns the file that has it.
-    fn claim(
-        &mut self,
-        what: (&'static str, String),
-        file: &'f FileName,
-    ) -> Result<(), &'f FileName> {
-        match self.claims.entry(what) {
-            Entry::Vacant(free) => {
-                free.insert(file);
-                Ok(())
-            }
-            Entry::Occupied(taken) => Err(*taken.get()),
+    /// Whether a file has what may occur once, or which one has it.
+    fn claim(&self, what: (&'static str, String), file: &FileName) -> Result<(), FileName> {
+        match self.claims.get(&what) {
+            Some(holder) if holder != file => Err(holder.clone()),
+            _ => Ok(()),
         }
     }
 }

@@ -67,7 +67,7 @@ fn rules_are_those_of_all_files_in_order() {
         "rules[0] of configmap n/c key r.yaml: w",
     ];
     assert_eq!(served(&all), wanted);
-    assert_eq!((files.count(|_| true), lines(&files).len()), (4, 0));
+    assert_eq!((files.contents(|_| true).rules, lines(&files).len()), (4, 0));
     let same = files.update(given(&[
         ("a", &rules(&["x", "y"])),
         ("b", &rules(&["z"])),
@@ -271,4 +271,87 @@ fn findings_are_told_with_the_text_and_what_files_do_to_each_other_when_it_begin
         told.starts_with("/etc/a:3:") && told.contains("rules[1] of b also serves `x`"),
         "{told}"
     );
+}
+
+#[test]
+fn a_text_without_anything_replaces_neither_servers_nor_what_teams_may_do() {
+    let named = format!("rules:\n{}", rule("x", ", prometheus: eu"));
+    for servers in [
+        "backends: [{name: eu, url: 'https://host'}]\n",
+        "backends: [{name: eu, url: 'https://host'}]\nteamRules: {namespaceLabel: ns}\n",
+        "delegates: [{name: keda, url: 'https://x:1'}]\nbackends: [{name: eu, url: 'https://y'}]\n",
+    ] {
+        let (files, _) = first(&[("a", servers), ("b", &named)]);
+        assert!(!files.contents(|name| *name == file("a")).is_empty());
+        for empty in ["", "{}", "# nothing\n"] {
+            let next = files.update(given(&[("a", empty), ("b", &named)]));
+            assert!(next.rules.is_none(), "{servers}: {empty:?}");
+            assert!(lines(&next.files)[0].contains("`backends`"), "{:?}", lines(&next.files));
+        }
+        // Some of them may go, and all where that is said.
+        let next = files.update(given(&[("a", "teamRules: {}"), ("b", &named)]));
+        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+        let next = files.update(given(&[("a", "rules: []"), ("b", &named)]));
+        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+    }
+}
+
+#[test]
+fn who_comes_later_takes_no_name_of_a_file_in_use() {
+    let backend = |url: &str| format!("backends: [{{name: eu, url: 'https://{url}'}}]\n");
+    let hosts = |rules: &RuleSet| -> Vec<_> {
+        rules.backends.iter().map(|it| it.url.host_str().unwrap().to_owned()).collect()
+    };
+    let (old, new, changed) = (backend("old"), backend("new"), backend("changed"));
+    let (files, _) = first(&[("b", &old), ("c", &rules(&["x"]))]);
+    let next = files.update(given(&[("a", &new), ("b", &old), ("c", &rules(&["x"]))]));
+    let all = next.rules.unwrap();
+    assert_eq!(hosts(&all), ["old"]);
+    assert_eq!(broken(&all)[0].0, "backends[0].name of a");
+    // Neither does a change of either file, or of another one, decide anew.
+    let next = next.files.update(given(&[("a", &new), ("b", &changed), ("c", &rules(&["y"]))]));
+    assert_eq!(hosts(&next.rules.unwrap()), ["changed"]);
+    let next = next.files.update(given(&[("a", &new), ("c", &rules(&["y"]))]));
+    assert_eq!(hosts(&next.rules.unwrap()), ["new"]);
+}
+
+#[test]
+fn who_comes_later_takes_no_memory_for_patterns_of_texts_in_use() {
+    let of_series = |series: &str| {
+        let large = rule(series, ", name: {matches: '\\pL{100}', as: x}");
+        format!("rules:\n{}", large.repeat(2))
+    };
+    let (large, later) = (of_series("up"), of_series("down"));
+    let of = |rules: &RuleSet, name: &str| {
+        served(rules).iter().filter(|rule| rule.contains(&format!("n/{name} "))).count()
+    };
+    let (files, all) = first(&[("cm:a", "rules: []"), ("cm:b", &large)]);
+    assert_eq!(of(&all, "b"), 2);
+    // A file that has changed is one that comes later.
+    let next = files.update(given(&[("cm:a", &later), ("cm:b", &large)]));
+    assert!(next.rules.as_ref().is_none_or(|all| (of(all, "a"), of(all, "b")) == (0, 2)));
+    let small = rules(&["y"]);
+    let next = next.files.update(given(&[("z", &small), ("cm:a", &later), ("cm:b", &large)]));
+    let all = next.rules.unwrap();
+    assert_eq!((of(&all, "a"), of(&all, "b"), served(&all).len()), (0, 2, 3));
+}
+
+#[test]
+fn patterns_of_the_files_of_a_folder_share_what_they_may_take() {
+    let large = rule("up", ", name: {matches: '\\pL{100}', as: x}");
+    let text = format!("rules:\n{}", large.repeat(5));
+    let (_, all) = first(&[("a", &text), ("b", &text)]);
+    assert_eq!(all.custom.len(), 8, "{:?}", broken(&all));
+}
+
+#[test]
+fn of_many_problems_the_first_are_listed() {
+    let text = format!("rules:\n{}", "- {seriesQuery: '{', metricsQuery: '<<'}\n".repeat(3_000));
+    for (name, most) in [("cm:a", 100), ("a", 1_000)] {
+        let (files, all) = first(&[(name, &text), ("b", &rules(&["x"]))]);
+        let (last, listed) = all.broken.split_last().unwrap();
+        assert_eq!((served(&all).len(), listed.len()), (1, most));
+        assert!(last.message.contains("more problems are not listed"), "{last:?}");
+        assert!(files.broken(&all).len() <= most + 1);
+    }
 }
