@@ -148,7 +148,7 @@ fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_the
     };
     assert!(backends.install(&file).is_empty());
     assert_eq!(counted(), 5, "one of them is for both");
-    let old = backends.of(&asking(&file[1])).unwrap();
+    let old = backends.of(&asking(&file.backends[1])).unwrap();
     assert!(backends.install(&without).is_empty());
     assert_eq!(counted(), 0);
     // What is under way still ends.
