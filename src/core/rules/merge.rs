@@ -279,7 +279,7 @@ impl<'f> Merger<'f> {
         for (position, backend) in part.backends.iter().enumerate() {
             let claim = ("backends", backend.name.to_string());
             let path = KeyPath::from("backends").index(position).key("name");
-            match self.claim(claim, part.name) {
+            match self.claim(&claim, part.name) {
                 Ok(()) => self.rules.backends.push(Arc::clone(backend)),
                 Err(other) => {
                     let name = &backend.name;
@@ -294,7 +294,7 @@ impl<'f> Merger<'f> {
         for (position, delegate) in part.delegates.iter().enumerate() {
             let claim = ("delegates", delegate.name.to_string());
             let path = KeyPath::from("delegates").index(position).key("name");
-            match self.claim(claim, part.name) {
+            match self.claim(&claim, part.name) {
                 Ok(()) => self.rules.delegates.push(Arc::clone(delegate)),
                 Err(other) => {
                     let message = format!(
@@ -343,7 +343,7 @@ impl<'f> Merger<'f> {
         self.has_usage = true;
         let mut is_own = |key: &'static str| {
             let Some(node) = written.get(key) else { return false };
-            let claimed = self.claim(("resourceRules", key.to_owned()), part.name);
+            let claimed = self.claim(&("resourceRules", key.to_owned()), part.name);
             claimed
                 .map_err(|other| {
                     let message =
@@ -373,7 +373,7 @@ impl<'f> Merger<'f> {
 
     fn teams(&mut self, part: &mut Part<'f>) {
         let Some(node) = part.fields.get("teamRules") else { return };
-        match self.claim(("teamRules", String::new()), part.name) {
+        match self.claim(&("teamRules", String::new()), part.name) {
             Ok(()) => self.teams = part.fields.object("teamRules"),
             Err(other) => {
                 let message = format!("{other} has `teamRules`, too: these are not used");
@@ -383,8 +383,8 @@ impl<'f> Merger<'f> {
     }
 
     /// Whether a file has what may occur once, or which one has it.
-    fn claim(&self, what: (&'static str, String), file: &FileName) -> Result<(), FileName> {
-        match self.claims.get(&what) {
+    fn claim(&self, what: &(&'static str, String), file: &FileName) -> Result<(), FileName> {
+        match self.claims.get(what) {
             Some(holder) if holder != file => Err(holder.clone()),
             _ => Ok(()),
         }
