@@ -89,6 +89,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it is reported without `--verbose`, too: of a query that is not understood nothing else is said.
+    pub fn is_always_reported(&self) -> bool {
+        self.severity < Severity::Info || self.code == queries::NOT_UNDERSTOOD
+    }
+
     /// The rule of the file; nothing where it is not about one.
     pub fn rule(&self) -> Option<RuleEntry> {
         RuleEntry::of(&self.path)

@@ -39,7 +39,7 @@ impl Checked {
         tells_all: bool,
     ) -> Self {
         let all = findings.len();
-        findings.retain(|finding| tells_all || finding.severity < Severity::Info);
+        findings.retain(|finding| tells_all || finding.is_always_reported());
         Self { name, text, untold: all - findings.len(), findings }
     }
 

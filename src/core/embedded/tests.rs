@@ -41,7 +41,7 @@ fn finds(text: &str) {
         .into_iter()
         .filter(|finding| finding.severity < Severity::Info)
         .map(|finding| {
-            assert_eq!(finding.code, "malformed-query", "{finding:?}\n{text}");
+            assert_eq!(finding.code, "query-not-understood", "{finding:?}\n{text}");
             let place = finding.place.unwrap();
             let line = text.lines().nth(usize::try_from(place.line).unwrap() - 1).unwrap();
             line.chars().skip(usize::try_from(place.column).unwrap() - 1).collect::<String>()
@@ -328,7 +328,7 @@ fn base64_stands_for_its_text() {
             let findings = lint::check(&text);
             let warning = findings.iter().find(|finding| finding.severity < Severity::Info);
             let warning = warning.unwrap_or_else(|| panic!("{findings:?}\n{text}"));
-            assert_eq!(warning.code, "malformed-query", "{text}");
+            assert_eq!(warning.code, "query-not-understood", "{text}");
             let line = text.lines().position(|line| line.contains(head)).unwrap() + 1;
             assert_eq!(usize::try_from(warning.place.unwrap().line).unwrap(), line, "{text}");
             assert!(load(&text).is_ok(), "{text}");

@@ -110,6 +110,9 @@ pub(super) fn fails(rule: RuleEntry, key: &str, message: String, report: &mut Re
     report.warning(rule, "template-fails", key, message, help);
 }
 
+/// The code of a query that the parser refuses.
+pub(super) const NOT_UNDERSTOOD: &str = "query-not-understood";
+
 /// A query that the parser refuses. Backends have dialects, so nothing else is said of it unless it is wrong in all of them.
 pub(super) fn not_understood(
     rule: RuleEntry,
@@ -120,11 +123,11 @@ pub(super) fn not_understood(
 ) {
     if let Some(mistake) = promql::malformed(query) {
         let message = format!("the query is malformed once it is rendered: {mistake}");
-        return report.warning(rule, "malformed-query", key, message, "correct it");
+        return report.warning(rule, NOT_UNDERSTOOD, key, message, "correct it");
     }
     report.info(
         rule,
-        "query-not-understood",
+        NOT_UNDERSTOOD,
         key,
         format!("the query is not understood, and sent as it is: {reason}"),
         "nothing, if it is in a dialect of the backend, such as MetricsQL; otherwise correct it. `loadline check --live` asks the backend",

@@ -178,6 +178,12 @@ fn what_is_not_understood_is_told_once_and_no_warning() {
     assert!(!codes(&rule("up", or, "")).contains(&"no-label-matchers"));
     let half = or.replace("or namespace=\"a\",", "or ");
     assert!(codes(&rule("up", &half, "")).contains(&"no-label-matchers"));
+    let reported =
+        |text: &str| check(text).iter().map(Finding::is_always_reported).collect::<Vec<_>>();
+    assert_eq!(reported(&rule("up", "sum(rollup_rate(up[3m]))", "")), [true]);
+    let everywhere =
+        rule("up", "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>) or vector(0)", "");
+    assert!(reported(&everywhere).contains(&false), "{:?}", check(&everywhere));
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn queries() {
     let tells = |code, with: &str, without: &str| {
         tells(code, Severity::Warning, &rule("up", with, ""), &rule("up", without, ""));
     };
-    tells("malformed-query", "sum(<<.Series>>", SUM);
+    tells("query-not-understood", "sum(<<.Series>>", SUM);
     for dotted in ["a.b", "a{b.c!=0}", "sum(a) by (b.c.d)"] {
         let found = check(&rule("up", &dotted.replace('0', "''''"), ""));
         assert!(

@@ -166,7 +166,7 @@ fn external_rules() {
     tells("several-values", Severity::Info, &rule(by, ""), &rule(by, "aggregate: max"));
     tells("several-values", Severity::Info, &rule(by, ""), &rule(sum, ""));
     tells(
-        "malformed-query",
+        "query-not-understood",
         warning,
         &rule("sum(", ""),
         &rule("scalar(sum(queue{<<.LabelMatchers>>}))", ""),
@@ -201,7 +201,7 @@ fn resource_rules() {
         &memory(bytes),
     );
     tells("no-label-matchers", warning, &cpu(&rate.replace("<<.LabelMatchers>>", "")), &cpu(rate));
-    tells("malformed-query", warning, &cpu("sum("), &cpu(rate));
+    tells("query-not-understood", warning, &cpu("sum("), &cpu(rate));
     let dialect = cpu("sum(rollup_rate(x_seconds_total[3m]))");
     tells("query-not-understood", Severity::Info, &dialect, &cpu(rate));
     let paths: Vec<_> =
