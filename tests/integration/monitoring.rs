@@ -45,7 +45,7 @@ delegates:
 /// A server to which everything has happened that there are metrics of. One query has failed, and pods cannot be watched.
 struct Stage {
     _cluster: Kubernetes,
-    _backend: Backend,
+    _backends: [Backend; 2],
     _folder: TempDir,
     app: App,
 }
@@ -71,19 +71,21 @@ impl Stage {
             Answer::Data(pods(&[("p", "1"), ("p", "2")]))
         };
         let backend = Backend::start(knows(&["good", "bad"], query)).await;
+        // It is well: probes of one that is not would be all requests that Prometheus sees, and an alert.
+        let standby = Backend::start(knows(&["good", "bad"], query)).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
         let read = Source::read(Some(folder.path()), None, false, Arc::default());
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
         launch.source = Some(read.unwrap());
         // The metrics of servers are those of backends that have several.
-        launch.prometheus.add_fallback("http://127.0.0.1:1").unwrap();
+        launch.prometheus.add_fallback(&standby.url).unwrap();
         launch.guarded = true;
         let (namespace, name) = ("monitoring".to_owned(), "loadline".to_owned());
         launch.service = Some(Service { namespace, name });
         launch.planning.life.ttl = Duration::from_secs(600);
         let app = launch.start().await;
-        let stage = Self { _cluster: cluster, _backend: backend, _folder: folder, app };
+        let stage = Self { _cluster: cluster, _backends: [backend, standby], _folder: folder, app };
         let read = async |path: &str| stage.get("reader", &custom(path)).await.status;
         assert_eq!(read("namespaces/n/pods/*/good").await, 200);
         assert_eq!(read("namespaces/n/pods/*/bad").await, 500);
