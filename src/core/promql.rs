@@ -33,7 +33,6 @@ const OPERATORS: [char; 9] = ['*', '/', '%', '^', '+', '-', '=', '<', '>'];
 fn incomplete(query: &str) -> Option<String> {
     let lacks = |sign: char| Some(format!("there is nothing to the right of a {sign}"));
     let mut before = None;
-    let mut parts = 0;
     let mut in_braces = false;
     for token in tokens(query) {
         let sign = match &token {
@@ -56,19 +55,12 @@ fn incomplete(query: &str) -> Option<String> {
             Some('}') => in_braces = false,
             _ => {}
         }
-        parts += 1;
         before = Some(token);
     }
     match before {
         None => Some("it is empty".to_owned()),
         Some(Token::Sign(sign)) if OPERATORS.contains(&sign) => lacks(sign),
-        // A series may have such a name.
-        Some(Token::Word(word))
-            if parts > 1
-                && ["and", "or", "unless"].iter().any(|it| word.eq_ignore_ascii_case(it)) =>
-        {
-            Some(format!("there is nothing to the right of `{word}`"))
-        }
+        // `and`, `or` and `unless` may be names of series.
         Some(_) => None,
     }
 }
@@ -275,8 +267,6 @@ mod tests {
             "x * / y",
             "x - ^ y",
             "x > * y",
-            "x and",
-            "x OR # y",
         ] {
             assert!(malformed(query).is_some(), "{query}");
         }
