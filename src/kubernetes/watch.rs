@@ -46,6 +46,10 @@ const PAUSES_RESET: Duration = Duration::from_secs(120);
 /// The longest pause that the API server can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// For how long a refusal is tried again as a failure is. An API server that has just started refuses everybody until it has read who may
+/// do what.
+const STARTING: Duration = Duration::from_secs(60);
+
 /// How long the list that a watch begins with may take, all of its pages together.
 const WHOLE_LIST: Duration = Duration::from_secs(300);
 
@@ -142,6 +146,8 @@ pub struct Watch<T> {
     /// The resource version that has been seen; nothing where everything has to be listed.
     seen: Option<String>,
     pauses: Pauses,
+    /// Since when every try is refused.
+    refused: Option<Instant>,
     objects: PhantomData<fn() -> T>,
 }
 
@@ -164,6 +170,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
             page: PAGE,
             seen: None,
             pauses: Pauses::default(),
+            refused: None,
             objects: PhantomData,
         }
     }
@@ -191,16 +198,26 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
         Self { labels, page, ..Self::new(client, path(kind, Some(namespace))) }
     }
 
-    /// How long to pause before the watch is followed again. A refusal lasts for `refused` at least, the time that somebody
+    /// How long to pause before the watch is followed again. After a minute of refusals it is `refused` at least, the time that somebody
     /// needs to grant access.
     pub fn pause(&mut self, broken: &Broken, refused: Duration) -> Duration {
-        broken.shortest_pause(refused).max(self.pauses.next(Instant::now(), jitter::chance()))
+        let now = Instant::now();
+        let is_starting = self.refused.is_some_and(|since| now - since < STARTING);
+        let shortest = match broken {
+            Broken::Refused { .. } if is_starting => Duration::ZERO,
+            broken => broken.shortest_pause(refused),
+        };
+        shortest.max(self.pauses.next(now, jitter::chance()))
     }
 
     /// Lists, if that has to be, and follows the changes until the watch breaks. The next call goes on where this one ended.
     pub async fn follow(&mut self, mut take: impl FnMut(Event<T>)) -> Broken {
         loop {
             if let Err(broken) = self.watch(&mut take).await {
+                match broken {
+                    Broken::Refused { .. } => drop(self.refused.get_or_insert_with(Instant::now)),
+                    _ => self.refused = None,
+                }
                 return broken;
             }
         }
@@ -214,6 +231,7 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
         };
         let start = Instant::now();
         let stream = self.connect(seen).await?;
+        self.refused = None;
         take(Event::Synced);
         self.changes(stream, take).await?;
         if start.elapsed() < SHORTEST {

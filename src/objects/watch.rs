@@ -193,6 +193,18 @@ impl Watches {
 }
 
 impl Shared {
+    /// The watch has broken. Whether the store may still be used.
+    fn breaks(&self, tolerance: Duration) -> bool {
+        self.state.send_modify(|state| {
+            *state = match *state {
+                State::Synced => State::Broken(Instant::now()),
+                State::Beginning => State::Useless,
+                state @ (State::Broken(_) | State::Useless) => state,
+            };
+        });
+        self.answers(tolerance)
+    }
+
     /// Whether the store may be used.
     fn answers(&self, tolerance: Duration) -> bool {
         match *self.state.borrow() {
@@ -266,6 +278,10 @@ impl WatchTask {
                     shared.state.send_replace(State::Useless);
                     return;
                 }
+                // As after a failure, because an API server that has just started refuses everybody for a moment.
+                Broken::Refused { .. } if shared.breaks(times.tolerance) => {
+                    tracing::debug!(%resource, %broken, ?pause, "the watch is refused; retrying");
+                }
                 Broken::Refused { verb, message } => {
                     shared.state.send_replace(State::Useless);
                     writer.clear();
@@ -279,14 +295,8 @@ impl WatchTask {
                         );
                     }
                 }
-                broken @ (Broken::Expired | Broken::Failed { .. }) => {
-                    shared.state.send_modify(|state| {
-                        *state = match *state {
-                            State::Synced => State::Broken(Instant::now()),
-                            State::Beginning => State::Useless,
-                            state @ (State::Broken(_) | State::Useless) => state,
-                        };
-                    });
+                Broken::Expired | Broken::Failed { .. } => {
+                    shared.breaks(times.tolerance);
                     tracing::debug!(%resource, %broken, ?pause, "the watch is broken; retrying");
                 }
             }

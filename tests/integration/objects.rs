@@ -214,14 +214,32 @@ async fn a_watch_that_is_refused_leaves_lists_which_are_shared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_was_refused_is_tried_again() {
-    let times = Times { refused: Duration::from_millis(10), ..patient() };
-    let stage = Stage::new(times, Duration::ZERO).await;
+    // The pause after refusals that last is too long for the test.
+    let stage = Stage::new(patient(), Duration::ZERO).await;
     stage.cluster.refuse("watch", "pods", Some(403));
     assert_eq!(stage.select("").await.population, None, "listed");
     stage.cluster.refuse("watch", "pods", None);
     stage.until_metric(SYNCED).await;
     assert_eq!(stage.select("").await.population, Some(3));
-    // What was known is forgotten once it may not be known.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_starts_refuses_for_a_moment_which_costs_no_lists() {
+    let stage = Stage::new(patient(), Duration::ZERO).await;
+    assert_eq!(stage.select("").await.population, Some(3));
+    stage.until_metric(SYNCED).await;
+    stage.cluster.refuse("watch", "pods", Some(403));
+    stage.cluster.break_watches();
+    stage.until_metric(UNSYNCED).await;
+    assert_eq!(stage.select("").await.population, Some(3), "of the watch");
+    stage.cluster.refuse("watch", "pods", None);
+    stage.until_metric(SYNCED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_is_forgotten_once_it_may_not_be_known() {
+    let stage = Stage::new(Times { tolerance: Duration::ZERO, ..patient() }, Duration::ZERO).await;
+    assert_eq!(stage.select("").await.population, Some(3));
     stage.cluster.refuse("watch", "pods", Some(403));
     stage.cluster.break_watches();
     stage.until_metric(r#"loadline_watched_objects{resource="pods"} 0"#).await;
