@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use self::report::{Event, Report, Usage};
+use self::report::{Event, Report, Usage, growth};
 use crate::{
     control_plane::set_up::{
         GAUGES, GROUP, Server, as_loadline, registrations, service, until_available,
@@ -267,9 +267,9 @@ async fn soak() {
     println!("\n{report}");
     let unexpected = report.failures_outside(MAY_FAIL);
     assert!(unexpected.is_empty(), "{unexpected:#?}");
-    let grown = last.memory.saturating_sub(first.memory) * 100 / first.memory;
+    let grown = growth(first.memory, last.memory);
     assert!(
-        grown <= 5 || length < Duration::from_secs(30 * 60),
-        "the memory of the first replica has grown by {grown} %"
+        grown <= 5.0 || length < Duration::from_secs(30 * 60),
+        "the memory of the first replica has grown by {grown:.1} %"
     );
 }

@@ -1,7 +1,6 @@
 //! What a soak test prints.
 
 use std::{
-    cmp::Ordering,
     collections::BTreeMap,
     fmt, fs,
     time::{Duration, Instant},
@@ -33,6 +32,9 @@ impl Event {
 pub(super) struct Usage {
     /// Resident, in KiB.
     pub(super) memory: u32,
+    /// Of it what the process has allocated, in KiB: without the pages of the program and of libraries, which are the kernel's to
+    /// take back.
+    pub(super) anonymous: u32,
     files: usize,
     threads: usize,
 }
@@ -41,10 +43,14 @@ impl Usage {
     pub(super) fn of(server: &Server) -> Self {
         let process = format!("/proc/{}", server.process.id());
         let status = fs::read_to_string(format!("{process}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
+        let kib = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
         let count = |what| fs::read_dir(format!("{process}/{what}")).expect("it runs").count();
         Self {
-            memory: line.trim().trim_end_matches(" kB").parse().expect("a number"),
+            memory: kib("VmRSS:"),
+            anonymous: kib("RssAnon:"),
             files: count("fd"),
             threads: count("task"),
         }
@@ -54,6 +60,7 @@ impl Usage {
     pub(super) fn max(self, other: Self) -> Self {
         Self {
             memory: self.memory.max(other.memory),
+            anonymous: self.anonymous.max(other.anonymous),
             files: self.files.max(other.files),
             threads: self.threads.max(other.threads),
         }
@@ -62,9 +69,22 @@ impl Usage {
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { memory, files, threads } = self;
-        write!(f, "{} MiB, {files} files, {threads} threads", memory >> 10)
+        let Self { memory, anonymous, files, threads } = self;
+        let (memory, anonymous) = (mib(*memory), mib(*anonymous));
+        write!(
+            f,
+            "{memory:.1} MiB, {anonymous:.1} of it allocated, {files} files, {threads} threads"
+        )
     }
+}
+
+fn mib(kib: u32) -> f64 {
+    f64::from(kib) / 1024.0
+}
+
+/// How much more the second is, in percent of the first.
+pub(super) fn growth(first: u32, last: u32) -> f64 {
+    (f64::from(last) / f64::from(first) - 1.0) * 100.0
 }
 
 /// The reads and events since the start, and what the first replica took.
@@ -138,27 +158,17 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\n| the first replica | memory | files | threads |\n| --- | --- | --- | --- |"
+            "\n| the first replica | memory | of it allocated | files | threads |\n| --- | --- | --- | --- | --- |"
         )?;
         for (when, usage) in
             [("after each event once", self.first), ("peak", self.peak), ("end", self.last)]
         {
-            let Usage { memory, files, threads } = usage;
-            writeln!(
-                f,
-                "| {when} | {:.1} MiB | {files} | {threads} |",
-                f64::from(memory) / 1024.0
-            )?;
+            let Usage { memory, anonymous, files, threads } = usage;
+            let (memory, anonymous) = (mib(memory), mib(anonymous));
+            writeln!(f, "| {when} | {memory:.1} MiB | {anonymous:.1} MiB | {files} | {threads} |")?;
         }
-        let change = match self.last.memory.cmp(&self.first.memory) {
-            Ordering::Less => "less",
-            _ => "more",
-        };
-        let difference = f64::from(self.last.memory.abs_diff(self.first.memory));
-        let percent = difference * 100.0 / f64::from(self.first.memory);
-        writeln!(
-            f,
-            "\nAt the end it has {percent:.1} % {change} memory than after each event once."
-        )
+        let resident = growth(self.first.memory, self.last.memory);
+        let allocated = growth(self.first.anonymous, self.last.anonymous);
+        writeln!(f, "| change | {resident:+.1} % | {allocated:+.1} % | | |")
     }
 }
