@@ -9,6 +9,7 @@ mod check;
 mod delegates;
 mod examples;
 mod explain;
+mod keda;
 mod load;
 mod migrate;
 mod registration;

@@ -89,17 +89,10 @@ fn deployment(pod: &str) -> &str {
 /// A Deployment in the namespace `ide`, and an autoscaler of the same name that scales it as fast as the controller can: one to
 /// eight pods of these containers, by this metric.
 pub(crate) fn autoscaled(name: &str, containers: &Value, metric: &Value) -> String {
-    let meta = json!({"name": name, "namespace": "ide"});
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
-        "spec": {
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers}},
-        },
-    });
     let at_once = json!({"stabilizationWindowSeconds": 0});
     let autoscaler = json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta,
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": "ide"},
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": 1, "maxReplicas": 8,
@@ -107,7 +100,20 @@ pub(crate) fn autoscaled(name: &str, containers: &Value, metric: &Value) -> Stri
             "behavior": {"scaleUp": at_once, "scaleDown": at_once},
         },
     });
-    format!("{deployment}\n{autoscaler}\n")
+    format!("{}\n{autoscaler}\n", workload(name, containers))
+}
+
+/// A Deployment in the namespace `ide`.
+pub(crate) fn workload(name: &str, containers: &Value) -> String {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "ide"},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers}},
+        },
+    })
+    .to_string()
 }
 
 /// Waits until all of these autoscalers have read their metrics, want so many replicas, and so many are ready.

@@ -224,6 +224,22 @@ impl ControlPlane {
         format!("{certificate}{key}")
     }
 
+    /// A folder with what a server and its clients prove themselves with to each other on loopback, as in a Secret: `ca.crt`,
+    /// `tls.crt` and `tls.key`.
+    pub(crate) fn certificates(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join(name);
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let (certificate, key) =
+            self.authority.leaf(name, "servers", &["127.0.0.1", "localhost"], usages);
+        fs::create_dir(&folder).expect("a new folder");
+        for (file, text) in
+            [("ca.crt", self.authority.pem()), ("tls.crt", certificate), ("tls.key", key)]
+        {
+            fs::write(folder.join(file), text).expect("a new file");
+        }
+        folder
+    }
+
     /// A token of a service account, which has to exist.
     pub(crate) async fn token(&self, namespace: &str, name: &str) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
@@ -367,7 +383,7 @@ impl Authority {
 
     /// Certificate and key of a client.
     fn user(&self, name: &str, group: &str) -> (String, String) {
-        self.leaf(name, group, &[], ExtendedKeyUsagePurpose::ClientAuth)
+        self.leaf(name, group, &[], vec![ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     fn leaf(
@@ -375,14 +391,14 @@ impl Authority {
         name: &str,
         group: &str,
         hosts: &[&str],
-        usage: ExtendedKeyUsagePurpose,
+        usages: Vec<ExtendedKeyUsagePurpose>,
     ) -> (String, String) {
         let hosts: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("names");
         params.distinguished_name.push(DnType::OrganizationName, group);
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages;
         let key = KeyPair::generate().expect("random numbers");
         let certificate = params.signed_by(&key, &self.0).expect("our own parameters");
         (certificate.pem(), key.serialize_pem())
@@ -395,8 +411,12 @@ fn write_pki(folder: &Path) -> Authority {
     let authority = Authority::new("cluster");
     write("ca.crt", &authority.pem());
     let hosts = ["127.0.0.1", "10.96.0.1", "localhost", "kubernetes.default.svc"];
-    let (certificate, key) =
-        authority.leaf("kube-apiserver", "servers", &hosts, ExtendedKeyUsagePurpose::ServerAuth);
+    let (certificate, key) = authority.leaf(
+        "kube-apiserver",
+        "servers",
+        &hosts,
+        vec![ExtendedKeyUsagePurpose::ServerAuth],
+    );
     write("server.crt", &certificate);
     write("server.key", &key);
 
