@@ -255,6 +255,7 @@ impl Failover {
 
     /// A probe has ended.
     pub fn probed(&mut self, server: usize, health: Health, now: Instant) -> Change {
+        let in_use = self.in_use;
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
         it.is_probed = false;
         let mut change = Change::default();
@@ -263,6 +264,10 @@ impl Failover {
             Health::Bad(fault) => change.ejected = it.eject(fault, now),
             Health::Answered if it.fault() == Some(Fault::Silent) => {
                 change.recovered = it.recover(now);
+            }
+            // It is not asked, and only time in which it is known to be well counts for its return.
+            Health::Answered | Health::Unknown if it.is_well() && server < in_use => {
+                it.state = State::Well { since: now };
             }
             Health::Answered | Health::Unknown => {
                 if let State::Ejected { until, .. } = &mut it.state {

@@ -170,6 +170,26 @@ fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
     assert_eq!(failover.due(early + seconds(60)), [0; 0], "nothing is to be found out");
 }
 
+#[test]
+fn answers_that_show_nothing_bring_no_server_back_into_use() {
+    for shown in [Health::Answered, Health::Unknown] {
+        let start = Instant::now();
+        let mut failover = Failover::new(2, start);
+        failover.silent(0, start);
+        failover.probed(0, Health::Answered, start);
+        let mut now = start;
+        while now < start + seconds(1_000) {
+            now += CHECK;
+            assert!(failover.due(now).contains(&0));
+            failover.probed(0, shown, now);
+            assert_eq!(failover.returned(now), None, "{shown:?}");
+        }
+        // What is proven counts from here on.
+        assert_eq!(failover.probed(0, Health::Well, now), Change::default());
+        assert_eq!(failover.returned(now + RETURN), Some(0));
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Answered(usize),
