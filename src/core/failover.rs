@@ -224,10 +224,16 @@ impl Failover {
 
     /// The server answers nobody.
     pub fn silent(&mut self, server: usize, now: Instant) -> Change {
-        let Some(it) = self.servers.get_mut(server).filter(|it| it.is_well()) else {
-            return Change::default();
+        let Some(it) = self.servers.get_mut(server) else { return Change::default() };
+        let ejected = match &mut it.state {
+            State::Well { .. } => it.eject(Fault::Silent, now),
+            // It is no longer better than one that fails. When it is probed next does not change.
+            State::Ejected { fault: fault @ Fault::Partial, .. } => {
+                *fault = Fault::Silent;
+                None
+            }
+            State::Ejected { .. } => None,
         };
-        let ejected = it.eject(Fault::Silent, now);
         Change { ejected, switched: self.choose(), ..Change::default() }
     }
 

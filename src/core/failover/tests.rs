@@ -190,6 +190,19 @@ fn answers_that_show_nothing_bring_no_server_back_into_use() {
     }
 }
 
+#[test]
+fn a_partial_server_that_dies_is_no_better_than_others() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    without(&mut failover, 1, start);
+    failover.probed(0, Health::Bad(Fault::Partial), start);
+    assert_eq!(failover.silent(0, start), Change::default());
+    assert_eq!(failover.fault(0), Some(Fault::Silent));
+    assert_eq!(failover.due(start + PERIOD), [0, 1], "none is usable");
+    let change = failover.probed(1, Health::Bad(Fault::Partial), start + PERIOD);
+    assert_eq!(change.switched, Some(1));
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Answered(usize),
