@@ -160,3 +160,20 @@ fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_the
     assert!(backends.install(&file).is_empty());
     assert_eq!(counted(), 5);
 }
+
+#[test]
+fn what_is_counted_of_a_backend_goes_on_when_the_file_changes_again() {
+    let backends = backends("/nowhere".as_ref());
+    let pair = |more: &str| {
+        let urls = "['http://127.0.0.1:2', 'http://127.0.0.1:3']";
+        of_file(&format!("{{name: pair, urls: {urls}{more}}}"))
+    };
+    let [before, after] = [pair(""), pair(", timeout: 7s")];
+    assert!(backends.install(&before).is_empty());
+    assert!(backends.install(&after).is_empty());
+    backends.metrics.backend("pair", "http://127.0.0.1:2").switched();
+    let switched = || backends.metrics.encode().contains("switches_total{backend=\"pair\"} 1");
+    assert!(switched());
+    assert!(backends.install(&after).is_empty());
+    assert!(switched(), "{}", backends.metrics.encode());
+}

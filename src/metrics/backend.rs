@@ -243,6 +243,11 @@ impl Backend {
         backends.ejections.remove(&self.server_labels());
     }
 
+    /// Whether the backend is not asked any more.
+    pub fn is_forgotten(&self) -> bool {
+        self.servers().is_forgotten
+    }
+
     /// The backend is asked, perhaps again.
     pub fn show(&self) {
         self.servers().is_forgotten = false;

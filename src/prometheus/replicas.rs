@@ -289,9 +289,12 @@ impl Replicas {
         self.report_in_use();
     }
 
-    /// Takes that out of the metrics, because the backend is not asked any more.
+    /// Takes that out of the metrics, because the backend is not asked any more. One that has taken its place may have the same name and
+    /// the same servers, so that this is done once until [`Replicas::report`].
     pub(crate) fn forget(&self) {
-        self.servers().for_each(|server| server.forget());
+        if !self.first.metrics.is_forgotten() {
+            self.servers().for_each(|server| server.forget());
+        }
     }
 
     /// Why servers answer nobody, or are not well, as public sentences.
