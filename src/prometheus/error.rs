@@ -238,6 +238,11 @@ impl Error {
             && matches!(self.public(), PublicError::TimedOut(_))
     }
 
+    /// Whether it was not sent, because too many were under way.
+    pub(super) fn had_no_turn(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::OverQuota(_))
+    }
+
     /// Whether the evaluation of a query has failed: because of the query, or because the backend cannot read its own data.
     pub(super) fn is_of_evaluation(&self) -> bool {
         match self {

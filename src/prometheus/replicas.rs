@@ -4,6 +4,7 @@
 //! by a probe before that time is over.
 
 use std::{
+    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -174,13 +175,10 @@ impl Replicas {
             let result = tokio::time::timeout(left, request).await;
             let result = result.unwrap_or(Err(Error::Timeout(left)));
             let is_final = self.is_final(number, headers, &result);
-            // The query did not have all of its time, so that this does not say that it is too slow.
-            best = Some(match (before, result) {
-                (before, Err(error)) if error.is_too_slow() => before,
-                (partial @ Ok(_), Err(_)) if is_final => return partial,
-                (_, result) if is_final => return result,
-                (before, result) => better(before, result),
-            });
+            match together(before, result, is_final) {
+                ControlFlow::Break(result) => return result,
+                ControlFlow::Continue(result) => best = Some(result),
+            }
         }
     }
 
@@ -332,6 +330,23 @@ impl Replicas {
     }
 }
 
+/// What is known after the result of a further server; a break if no other one is to be asked.
+fn together<T>(
+    before: Result<T, Error>,
+    result: Result<T, Error>,
+    is_final: bool,
+) -> ControlFlow<Result<T, Error>, Result<T, Error>> {
+    match (before, result) {
+        // The query did not have all of its time, so that this says neither that it is too slow nor that all servers are busy.
+        (before, Err(error)) if error.is_too_slow() || error.had_no_turn() => {
+            ControlFlow::Continue(before)
+        }
+        (partial @ Ok(_), Err(_)) if is_final => ControlFlow::Break(partial),
+        (_, result) if is_final => ControlFlow::Break(result),
+        (before, result) => ControlFlow::Continue(better(before, result)),
+    }
+}
+
 /// The one of two results that is worth more; the first one if they are worth the same.
 fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error> {
     let is_worse = match (&one, &other) {
@@ -347,5 +362,28 @@ fn meaning(fault: Fault) -> &'static str {
         Fault::Partial => "its answers are partial",
         Fault::Failing => "it answers by errors",
         Fault::Silent => "it does not answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::PublicError;
+
+    #[test]
+    fn that_a_further_server_had_no_time_for_a_query_says_nothing_of_it() {
+        let failed = || Error::of_answer(503, b"", None);
+        let time = Duration::from_secs(1);
+        for error in [Error::Timeout(time), Error::Busy(time), Error::OverQuota(1)] {
+            let shown = error.to_string();
+            let result = together::<()>(Err(failed()), Err(error), true);
+            let ControlFlow::Continue(Err(error)) = result else { panic!("{shown}: {result:?}") };
+            assert_eq!(error.public(), PublicError::Status(503), "{shown}");
+        }
+        let result = together(Ok(()), Err(Error::Busy(time)), true);
+        assert!(matches!(result, ControlFlow::Continue(Ok(()))), "a partial answer is kept");
+        let refused = Error::of_answer(422, b"", None);
+        let result = together::<()>(Err(failed()), Err(refused), true);
+        assert!(matches!(result, ControlFlow::Break(Err(Error::Http { status: 422, .. }))));
     }
 }
