@@ -147,18 +147,18 @@ fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_the
         samples.count()
     };
     assert!(backends.install(&file).is_empty());
-    assert_eq!(counted(), 5, "one of them is for both");
+    assert_eq!(counted(), 7, "one of them is for both");
     let old = backends.of(&asking(&file.backends[1])).unwrap();
     assert!(backends.install(&without).is_empty());
     assert_eq!(counted(), 0);
     // What is under way still ends.
     let [server, ..] = old.servers().collect::<Vec<_>>()[..] else { panic!("two") };
     server.report();
-    old.report_in_use();
+    old.report_servers();
     assert_eq!(counted(), 0);
     assert!(!backends.metrics.encode().contains("down_since_timestamp_seconds{backend=\"pair\"}"));
     assert!(backends.install(&file).is_empty());
-    assert_eq!(counted(), 5);
+    assert_eq!(counted(), 7);
 }
 
 #[test]

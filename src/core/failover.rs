@@ -20,6 +20,9 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// How often a server is probed that is to be in use again.
 const CHECK: Duration = Duration::from_secs(15);
 
+/// How often a server is probed that stands by: nothing else would show that it has died, before it is needed.
+const STANDBY: Duration = Duration::from_secs(60);
+
 /// From the first ejection of a server to its next probe. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -244,7 +247,8 @@ impl Failover {
         let is_due = |number: usize, it: &Server| match it.state {
             _ if it.is_probed => false,
             _ if it.is_doubted || none_is_usable => it.was_probed_before(PERIOD, now),
-            State::Well { .. } => number < in_use && it.was_probed_before(CHECK, now),
+            State::Well { .. } if number < in_use => it.was_probed_before(CHECK, now),
+            State::Well { .. } => number > in_use && it.was_probed_before(STANDBY, now),
             State::Ejected { until, .. } => now >= until,
         };
         let mut due = Vec::new();

@@ -5,7 +5,10 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,7 +85,8 @@ impl Replicas {
         let others = others.into_iter().map(|config| {
             let counts = first.metrics.further(&config.public_url());
             let server = Prometheus::counted(config, counts)?;
-            Ok(Arc::new(Prometheus { has_others: true, ..server }))
+            let stands_by = AtomicBool::new(true);
+            Ok(Arc::new(Prometheus { has_others: true, stands_by, ..server }))
         });
         let others = others.collect::<Result<_, _>>()?;
         Ok(Self::of(name, Arc::new(first), others))
@@ -266,25 +270,31 @@ impl Replicas {
             server.metrics.switched();
             let (backend, url) = (name(server), server.connections.config().public_url());
             tracing::info!(backend, url, "another Prometheus is in use");
-            self.report_in_use();
+        }
+        if change != Change::default() {
+            self.report_servers();
         }
     }
 
-    pub(crate) fn report_in_use(&self) {
+    /// Puts into the metrics which server is in use, and which are ejected.
+    pub(crate) fn report_servers(&self) {
         if self.others.is_empty() {
             return;
         }
-        let in_use = self.known().failover.in_use();
+        // It is kept, so that of two who report the one that knows more is the last one.
+        let known = self.known();
+        let in_use = known.failover.in_use();
         for (number, server) in self.servers().enumerate() {
-            server.metrics.in_use(number == in_use);
+            server.stands_by.store(number != in_use, Ordering::Relaxed);
+            server.metrics.state(number == in_use, known.failover.fault(number).is_some());
         }
     }
 
-    /// Puts into the metrics whether the servers answer, and which is in use.
+    /// Puts into the metrics whether the servers answer, which is in use, and which are ejected.
     pub(crate) fn report(&self) {
         self.first.metrics.show();
         self.servers().for_each(|server| server.report());
-        self.report_in_use();
+        self.report_servers();
     }
 
     /// Takes that out of the metrics, because the backend is not asked any more. One that has taken its place may have the same name and

@@ -29,7 +29,8 @@ fn the_first_is_in_use_and_a_query_tries_the_others_after_it() {
 fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
     let start = Instant::now();
     let mut failover = Failover::new(2, start);
-    assert_eq!(failover.due(start), [0; 0]);
+    assert_eq!(failover.due(start), [1], "it stands by");
+    failover.probed(1, Health::Well, start);
     failover.doubted(0);
     assert_eq!(failover.in_use(), 0);
     assert_eq!(failover.due(start), [0]);
@@ -167,7 +168,22 @@ fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
     assert_eq!(failover.returned(early), None);
     assert_eq!(failover.returned(early + seconds(1)), Some(0));
     assert_eq!(failover.returned(early + seconds(2)), None);
-    assert_eq!(failover.due(early + seconds(60)), [0; 0], "nothing is to be found out");
+    assert_eq!(failover.due(early + seconds(60)), [1], "it stands by");
+}
+
+#[test]
+fn one_that_stands_by_is_probed_once_a_minute() {
+    let start = Instant::now();
+    let mut failover = Failover::new(3, start);
+    assert_eq!(failover.due(start), [1, 2]);
+    for server in [1, 2] {
+        assert_eq!(failover.probed(server, Health::Well, start), Change::default());
+    }
+    assert_eq!(failover.due(start + seconds(59)), [0; 0]);
+    assert_eq!(failover.due(start + seconds(60)), [1, 2]);
+    let change = failover.probed(1, Health::Bad(Fault::Silent), start + seconds(60));
+    assert_eq!(change, Change { ejected: Some(Fault::Silent), ..Change::default() });
+    assert_eq!(tried(&mut failover, start + seconds(60)), [0, 2, 1], "it is not relied on");
 }
 
 #[test]
@@ -272,10 +288,11 @@ proptest! {
             let wanted = if failover.fault(in_use).is_none() { 3 } else { 1 };
             prop_assert_eq!(tried.len(), wanted);
         }
-        // Whatever is ejected is probed within the longest pause.
+        // Whatever is ejected or not in use is probed within the longest pause.
         let due = failover.due(now + LONGEST_PAUSE);
         for server in 0..3 {
-            prop_assert!(failover.fault(server).is_none() || due.contains(&server));
+            let is_fine = server == failover.in_use() && failover.fault(server).is_none();
+            prop_assert!(is_fine || due.contains(&server));
         }
     }
 }
