@@ -210,8 +210,18 @@ impl Failover {
 
     /// A query was answered in full.
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
+        self.shown_well(server, now, |_| true)
+    }
+
+    /// Something else than a query was answered in full. It does not show that queries are.
+    pub fn responded(&mut self, server: usize, now: Instant) -> Change {
+        self.shown_well(server, now, |fault| fault == Fault::Silent)
+    }
+
+    /// There was an answer, which shows that this fault is over.
+    fn shown_well(&mut self, server: usize, now: Instant, is_over: fn(Fault) -> bool) -> Change {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
-        let recovered = it.recover(now);
+        let recovered = it.fault().is_some_and(is_over) && it.recover(now);
         if recovered {
             self.hasten(now);
         }

@@ -30,28 +30,39 @@ const LEAST: f64 = 0.1;
 
 /// What may lack something, because a server has not reached all of its stores.
 pub(super) trait Whole {
+    /// Whether it answers a query. All else may be answered by a server that fails queries, and without the headers that they need.
+    const IS_OF_A_QUERY: bool;
+
     fn is_whole(&self) -> bool;
 }
 
 impl Whole for Answer {
+    const IS_OF_A_QUERY: bool = true;
+
     fn is_whole(&self) -> bool {
         !matches!(self, Self::Vector(Vector { is_partial: true, .. }))
     }
 }
 
 impl Whole for Matrix {
+    const IS_OF_A_QUERY: bool = true;
+
     fn is_whole(&self) -> bool {
         !self.is_partial
     }
 }
 
 impl<T> Whole for Metadata<T> {
+    const IS_OF_A_QUERY: bool = false;
+
     fn is_whole(&self) -> bool {
         !self.is_partial
     }
 }
 
 impl Whole for BuildInfo {
+    const IS_OF_A_QUERY: bool = false;
+
     fn is_whole(&self) -> bool {
         true
     }
@@ -70,7 +81,7 @@ pub struct Replicas {
 /// What is known of the servers.
 struct Known {
     failover: Failover,
-    /// The headers of the last request that was answered in full. Gateways may answer no others, and those of a request that has failed
+    /// The headers of the last query that was answered in full. Gateways may answer no others, and those of a request that has failed
     /// may be why.
     headers: Headers,
 }
@@ -202,8 +213,12 @@ impl Replicas {
         };
         match result {
             Ok(answer) if answer.is_whole() => {
-                self.remember(headers);
-                change(Failover::answered);
+                if T::IS_OF_A_QUERY {
+                    self.remember(headers);
+                    change(Failover::answered);
+                } else {
+                    change(Failover::responded);
+                }
                 return true;
             }
             Err(_) if is_silent => change(Failover::silent),

@@ -207,6 +207,20 @@ fn answers_that_show_nothing_bring_no_server_back_into_use() {
 }
 
 #[test]
+fn answers_to_what_is_no_query_end_silence_and_nothing_else() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    without(&mut failover, 0, start);
+    assert_eq!(failover.responded(0, start), Change::default());
+    failover.silent(1, start);
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+    let change = failover.responded(1, start);
+    assert_eq!(change, Change { recovered: true, ..Change::default() });
+    assert_eq!(failover.responded(1, start), Change::default());
+    assert_eq!(failover.due(start), [0], "the outage may have been one of all");
+}
+
+#[test]
 fn a_partial_server_that_dies_is_no_better_than_others() {
     let start = Instant::now();
     let mut failover = Failover::new(2, start);
@@ -222,6 +236,7 @@ fn a_partial_server_that_dies_is_no_better_than_others() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Answered(usize),
+    Responded(usize),
     Doubted(usize),
     Silent(usize),
     Probed(usize, Health),
@@ -239,6 +254,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         (0..3_usize).prop_map(Step::Answered),
+        (0..3_usize).prop_map(Step::Responded),
         (0..3_usize).prop_map(Step::Doubted),
         (0..3_usize).prop_map(Step::Silent),
         (0..3_usize, health).prop_map(|(server, health)| Step::Probed(server, health)),
@@ -256,6 +272,7 @@ proptest! {
             let (before, was_well) = (failover.in_use(), failover.fault(failover.in_use()).is_none());
             let (switched, is_return) = match step {
                 Step::Answered(server) => (failover.answered(server, now).switched, false),
+                Step::Responded(server) => (failover.responded(server, now).switched, false),
                 Step::Doubted(server) => {
                     failover.doubted(server);
                     (None, false)

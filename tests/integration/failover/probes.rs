@@ -45,6 +45,40 @@ async fn a_server_that_dies_while_it_stands_by_is_found_out() {
     until("it is well again", async || (!is_ejected(&app, &b.url).await).then_some(())).await;
 }
 
+/// Queries fail everywhere, and discovery is answered, without the header that queries need.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_discovery_say_nothing_of_queries() {
+    let (a, b) = (Backend::start(tenants("1")).await, Backend::start(tenants("2")).await);
+    let urls = [a.url.as_str(), b.url.as_str()];
+    let mut launch = Launch::new(&of_tenants(&urls), "http://127.0.0.1:1");
+    launch.relist_interval = Duration::from_millis(50);
+    let app = launch.start().await;
+    assert_eq!(value(&read(&app, "p").await), "1");
+    for backend in [&a, &b] {
+        backend.play(knows(&["m"], |_| raw(503, "")));
+    }
+    let both_are_ejected =
+        async || is_ejected(&app, &a.url).await && is_ejected(&app, &b.url).await;
+    until("both are ejected", async || {
+        assert_eq!(read(&app, "p").await.status, 500);
+        both_are_ejected().await.then_some(())
+    })
+    .await;
+    a.take();
+    b.take();
+    until("discovery and probes have gone on", async || {
+        assert!(both_are_ejected().await);
+        let discovery = a.count(|asked| !asked.is_query()) + b.count(|asked| !asked.is_query());
+        let probes = a.count(Asked::is_probe).min(b.count(Asked::is_probe));
+        (discovery >= 3 && probes >= 2).then_some(())
+    })
+    .await;
+    let asked = [a.take(), b.take()].concat().into_iter().filter(Asked::is_probe);
+    for probe in asked {
+        assert_eq!(probe.header("x-scope-orgid"), "n");
+    }
+}
+
 /// All turns are held by queries that wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_needs_no_turn() {
