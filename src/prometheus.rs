@@ -228,8 +228,8 @@ impl Prometheus {
 
     /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
     pub fn discovery_timed_out(&self) -> Error {
-        self.availability
-            .send_modify(|availability| availability.doubt(availability::PATIENCE, now()));
+        let patience = self.patience_with(self.discovery_timeout);
+        self.availability.send_modify(|availability| availability.doubt(patience, now()));
         Error::Timeout(self.discovery_timeout)
     }
 

@@ -185,7 +185,7 @@ impl Prometheus {
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
-                self.verify(availability::PATIENCE, headers).await;
+                self.verify(self.patience_with(timeout), headers).await;
             }
             _ => self.answered(),
         }
@@ -204,17 +204,25 @@ impl Prometheus {
             return request.await;
         }
         let mut request = pin!(request);
-        let doubt = timeout.mul_f64(DOUBT).min(LONGEST_DOUBT);
-        if let Ok(result) = tokio::time::timeout(doubt, &mut request).await {
+        if let Ok(result) = tokio::time::timeout(doubt(timeout), &mut request).await {
             return result;
         }
-        let patience = doubt.max(availability::PATIENCE);
         tokio::select! {
             biased;
             result = &mut request => return result,
-            () = self.verify(patience, headers) => {}
+            () = self.verify(self.patience_with(timeout), headers) => {}
         }
         request.await
+    }
+
+    /// How long a probe waits after a request of this time limit that was not answered. Where there are other servers, one that is busy is
+    /// not to be taken for one that hangs.
+    pub(super) fn patience_with(&self, timeout: Duration) -> Duration {
+        if self.has_others {
+            doubt(timeout).max(availability::PATIENCE)
+        } else {
+            availability::PATIENCE
+        }
     }
 
     /// Finds out by a probe that waits so long whether the backend answers, as after a request without an answer.
@@ -373,6 +381,11 @@ impl Prometheus {
     pub(super) fn paused(&self) -> Option<PublicError> {
         self.pauses().any(now())
     }
+}
+
+/// After which time a request without an answer makes a probe necessary where there are other servers.
+fn doubt(timeout: Duration) -> Duration {
+    timeout.mul_f64(DOUBT).min(LONGEST_DOUBT)
 }
 
 /// A probe under way. If its waiter is dropped, another request sends one.

@@ -107,3 +107,29 @@ async fn a_probe_needs_no_turn() {
     let (reply, ()) = tokio::join!(read(&app, "p"), failing);
     assert_eq!(value(&reply), "1");
 }
+
+/// A busy server that answers probes late, as in [`super::a_busy_server_is_not_taken_for_one_that_hangs`], and one query not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_too_slow_takes_no_busy_server_from_others() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let urls = [a.url.as_str(), b.url.as_str()];
+    let rules = rules(&urls).replace("timeout: 5s", "timeout: 10s");
+    let app = Launch::new(&rules, "http://127.0.0.1:1").start().await;
+    a.play(knows(&["m"], |asked| {
+        if !asked.is_probe() {
+            return Answer::Hang;
+        }
+        let (open, gate) = watch::channel(false);
+        tokio::spawn(async move {
+            // As long as it takes to answer.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            open.send_replace(true);
+        });
+        Answer::Gated(gate, pods(&[]))
+    }));
+    let reply = read(&app, "p").await;
+    assert!(reply.failure().ends_with("Prometheus did not answer in time"), "{reply:?}");
+    assert_eq!(a.count(Asked::is_probe), 2, "early, and at the end of its time");
+    assert_eq!((in_use(&app, &urls).await, b.count(is_read)), (Some(0), 0));
+    assert!(!is_ejected(&app, &a.url).await);
+}
