@@ -33,7 +33,7 @@ mod turns;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -80,7 +80,10 @@ const MAX_GET_QUERY_BYTES: usize = 6 << 10;
 /// Where queries are evaluated. The endpoints are labels of metrics as prometheus-adapter has them, with the slash.
 const QUERY: &str = "/api/v1/query";
 
-/// Where queries are evaluated at many times.
+/// What is counted of queries that only find out whether a server is well, in place of their endpoint: no read fails with them.
+const PROBING: &str = "probe";
+
+/// Where queries are evaluated at many times. Only `loadline simulate` asks for that: no server has it in its metrics.
 const QUERY_RANGE: &str = "/api/v1/query_range";
 
 /// Where metric names are asked for.
@@ -89,7 +92,7 @@ const METRIC_NAMES: &str = "/api/v1/label/__name__/values";
 /// Where all series are asked for.
 const SERIES: &str = "/api/v1/series";
 
-/// Where a backend says what it is.
+/// Where a backend says what it is. Only `loadline check --live` asks for that: no server has it in its metrics.
 const BUILD_INFO: &str = "/api/v1/status/buildinfo";
 
 /// The longest that it may say of itself.
@@ -119,6 +122,8 @@ pub struct Prometheus {
     refreshes: Permits,
     /// Whether the backend has other servers with the same series.
     has_others: bool,
+    /// Whether one of those is in use.
+    stands_by: AtomicBool,
 }
 
 /// What has been asked of a backend, since the start.
@@ -195,6 +200,7 @@ impl Prometheus {
             bodies,
             refreshes: Permits::new(concurrency.div_ceil(2), of_teams),
             has_others: false,
+            stands_by: AtomicBool::new(false),
         })
     }
 
@@ -222,8 +228,8 @@ impl Prometheus {
 
     /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
     pub fn discovery_timed_out(&self) -> Error {
-        self.availability
-            .send_modify(|availability| availability.doubt(availability::PATIENCE, now()));
+        let patience = self.patience_with(self.discovery_timeout);
+        self.availability.send_modify(|availability| availability.doubt(patience, now()));
         Error::Timeout(self.discovery_timeout)
     }
 

@@ -147,16 +147,33 @@ fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_the
         samples.count()
     };
     assert!(backends.install(&file).is_empty());
-    assert_eq!(counted(), 5, "one of them is for both");
+    assert_eq!(counted(), 7, "one of them is for both");
     let old = backends.of(&asking(&file.backends[1])).unwrap();
     assert!(backends.install(&without).is_empty());
     assert_eq!(counted(), 0);
     // What is under way still ends.
     let [server, ..] = old.servers().collect::<Vec<_>>()[..] else { panic!("two") };
     server.report();
-    old.report_in_use();
+    old.report_servers();
     assert_eq!(counted(), 0);
     assert!(!backends.metrics.encode().contains("down_since_timestamp_seconds{backend=\"pair\"}"));
     assert!(backends.install(&file).is_empty());
-    assert_eq!(counted(), 5);
+    assert_eq!(counted(), 7);
+}
+
+#[test]
+fn what_is_counted_of_a_backend_goes_on_when_the_file_changes_again() {
+    let backends = backends("/nowhere".as_ref());
+    let pair = |more: &str| {
+        let urls = "['http://127.0.0.1:2', 'http://127.0.0.1:3']";
+        of_file(&format!("{{name: pair, urls: {urls}{more}}}"))
+    };
+    let [before, after] = [pair(""), pair(", timeout: 7s")];
+    assert!(backends.install(&before).is_empty());
+    assert!(backends.install(&after).is_empty());
+    backends.metrics.backend("pair", "http://127.0.0.1:2").switched();
+    let switched = || backends.metrics.encode().contains("switches_total{backend=\"pair\"} 1");
+    assert!(switched());
+    assert!(backends.install(&after).is_empty());
+    assert!(switched(), "{}", backends.metrics.encode());
 }

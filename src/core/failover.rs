@@ -20,6 +20,9 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// How often a server is probed that is to be in use again.
 const CHECK: Duration = Duration::from_secs(15);
 
+/// How often a server is probed that stands by: nothing else would show that it has died, before it is needed.
+const STANDBY: Duration = Duration::from_secs(60);
+
 /// From the first ejection of a server to its next probe. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -207,8 +210,18 @@ impl Failover {
 
     /// A query was answered in full.
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
+        self.shown_well(server, now, |_| true)
+    }
+
+    /// Something else than a query was answered in full. It does not show that queries are.
+    pub fn responded(&mut self, server: usize, now: Instant) -> Change {
+        self.shown_well(server, now, |fault| fault == Fault::Silent)
+    }
+
+    /// There was an answer, which shows that this fault is over.
+    fn shown_well(&mut self, server: usize, now: Instant, is_over: fn(Fault) -> bool) -> Change {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
-        let recovered = it.recover(now);
+        let recovered = it.fault().is_some_and(is_over) && it.recover(now);
         if recovered {
             self.hasten(now);
         }
@@ -224,10 +237,16 @@ impl Failover {
 
     /// The server answers nobody.
     pub fn silent(&mut self, server: usize, now: Instant) -> Change {
-        let Some(it) = self.servers.get_mut(server).filter(|it| it.is_well()) else {
-            return Change::default();
+        let Some(it) = self.servers.get_mut(server) else { return Change::default() };
+        let ejected = match &mut it.state {
+            State::Well { .. } => it.eject(Fault::Silent, now),
+            // It is no longer better than one that fails. When it is probed next does not change.
+            State::Ejected { fault: fault @ Fault::Partial, .. } => {
+                *fault = Fault::Silent;
+                None
+            }
+            State::Ejected { .. } => None,
         };
-        let ejected = it.eject(Fault::Silent, now);
         Change { ejected, switched: self.choose(), ..Change::default() }
     }
 
@@ -238,7 +257,8 @@ impl Failover {
         let is_due = |number: usize, it: &Server| match it.state {
             _ if it.is_probed => false,
             _ if it.is_doubted || none_is_usable => it.was_probed_before(PERIOD, now),
-            State::Well { .. } => number < in_use && it.was_probed_before(CHECK, now),
+            State::Well { .. } if number < in_use => it.was_probed_before(CHECK, now),
+            State::Well { .. } => number > in_use && it.was_probed_before(STANDBY, now),
             State::Ejected { until, .. } => now >= until,
         };
         let mut due = Vec::new();
@@ -255,6 +275,7 @@ impl Failover {
 
     /// A probe has ended.
     pub fn probed(&mut self, server: usize, health: Health, now: Instant) -> Change {
+        let in_use = self.in_use;
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
         it.is_probed = false;
         let mut change = Change::default();
@@ -263,6 +284,10 @@ impl Failover {
             Health::Bad(fault) => change.ejected = it.eject(fault, now),
             Health::Answered if it.fault() == Some(Fault::Silent) => {
                 change.recovered = it.recover(now);
+            }
+            // It is not asked, and only time in which it is known to be well counts for its return.
+            Health::Answered | Health::Unknown if it.is_well() && server < in_use => {
+                it.state = State::Well { since: now };
             }
             Health::Answered | Health::Unknown => {
                 if let State::Ejected { until, .. } = &mut it.state {

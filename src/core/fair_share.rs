@@ -150,12 +150,20 @@ impl<W> FairShare<W> {
         (is_all && is_room).then_some(most)
     }
 
-    /// Returns a permit. The result is its next holder.
+    /// Returns a permit. The result is its next holder. Where a quota was raised there are more: [`FairShare::next_holder`].
     pub fn give_back(&mut self, claimant: &Claimant) -> Option<W> {
         self.free += 1;
         self.held_by_teams -= usize::from(claimant.owner.is_team());
         self.share(claimant).held -= 1;
         self.forget(claimant);
+        self.next_holder()
+    }
+
+    /// The next one of those that wait, if there is a permit for it, which it holds from now on.
+    pub fn next_holder(&mut self) -> Option<W> {
+        if self.free == 0 {
+            return None;
+        }
         // At most those few are passed over that have all they may.
         let next = self.turns.iter().position(|claimant| self.may_hold_more(claimant))?;
         let claimant = self.turns.remove(next)?;

@@ -40,6 +40,7 @@ pub(super) struct Requests {
     bytes: Family<BackendLabels, Counter>,
     down_since: Family<BackendLabels, Gauge>,
     in_use: Family<ServerLabels, Gauge>,
+    ejected: Family<ServerLabels, Gauge>,
     switches: Family<BackendLabels, Counter>,
     ejections: Family<ServerLabels, Counter>,
     answer_memory: AnswerMemory,
@@ -53,6 +54,7 @@ impl Requests {
             bytes: Family::default(),
             down_since: Family::default(),
             in_use: Family::default(),
+            ejected: Family::default(),
             switches: Family::default(),
             ejections: Family::default(),
             answer_memory: AnswerMemory::default(),
@@ -81,6 +83,11 @@ impl Requests {
             "loadline_prometheus_server_in_use",
             "Whether queries to a backend are sent to this server, of those that it has",
             metrics.in_use.clone(),
+        );
+        registry.register(
+            "loadline_prometheus_server_ejected",
+            "Whether a server of several is not well, and is not asked as long as there is another one",
+            metrics.ejected.clone(),
         );
         registry.register(
             "loadline_prometheus_server_switches",
@@ -201,14 +208,15 @@ impl Backend {
         self.metrics.backends.down_since.get_or_create(&self.labels).set(since);
     }
 
-    /// Whether the server is the one that queries are sent to, of several.
-    pub fn in_use(&self, is_in_use: bool) {
+    /// Whether the server is the one that queries are sent to, of several, and whether it is ejected.
+    pub fn state(&self, is_in_use: bool, is_ejected: bool) {
         let servers = self.servers();
         if servers.is_forgotten {
             return;
         }
         let backends = &self.metrics.backends;
         backends.in_use.get_or_create(&self.server_labels()).set(is_in_use.into());
+        backends.ejected.get_or_create(&self.server_labels()).set(is_ejected.into());
         // From the start on there is a count that can grow.
         drop(backends.switches.get_or_create(&self.labels));
         drop(backends.ejections.get_or_create(&self.server_labels()));
@@ -240,7 +248,13 @@ impl Backend {
         backends.down_since.remove(&self.labels);
         backends.switches.remove(&self.labels);
         backends.in_use.remove(&self.server_labels());
+        backends.ejected.remove(&self.server_labels());
         backends.ejections.remove(&self.server_labels());
+    }
+
+    /// Whether the backend is not asked any more.
+    pub fn is_forgotten(&self) -> bool {
+        self.servers().is_forgotten
     }
 
     /// The backend is asked, perhaps again.

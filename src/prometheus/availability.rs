@@ -16,7 +16,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// on may lead nowhere.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long every so many-th probe waits: so that a backend that has become slow for good is found to answer, too.
+/// How long every so many-th probe waits, or the next one for which no request waits: so that a backend that has become slow for good is
+/// found to answer, too.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 const PATIENT: u32 = 30;
 
@@ -40,8 +41,8 @@ pub(super) enum Availability {
         since: Instant,
         /// Why the last probe failed.
         cause: PublicError,
-        /// How many probes have failed.
-        failed: u32,
+        /// How many probes have failed that did not wait long, since the last one that did.
+        impatient: u32,
         /// Whether a probe is under way.
         is_probed: bool,
         /// Whether it is one that waits long.
@@ -79,13 +80,17 @@ impl Availability {
                 *is_probed = true;
                 Admission::Probe(*patience)
             }
-            Self::Silent { failed, is_probed, is_patient, next, is_awaited, .. }
+            Self::Silent { impatient, is_probed, is_patient, next, is_awaited, .. }
                 if !*is_probed && (*is_awaited || now >= *next) =>
             {
                 *is_probed = true;
                 *next = now + PERIOD;
-                *is_patient = !*is_awaited && *failed % PATIENT == PATIENT - 1;
-                Admission::Probe(if *is_patient { LONG_PATIENCE } else { PATIENCE })
+                *is_patient = !*is_awaited && *impatient >= PATIENT - 1;
+                if *is_patient {
+                    *impatient = 0;
+                    return Admission::Probe(LONG_PATIENCE);
+                }
+                Admission::Probe(PATIENCE)
             }
             Self::Silent { cause, .. } => Admission::Refuse(*cause),
         }
@@ -126,22 +131,25 @@ impl Availability {
 
     /// A probe was not answered. Says whether the silence begins so.
     pub(super) fn probe_failed(&mut self, cause: PublicError, now: Instant) -> bool {
-        let (since, failed, next, may_be_awaited, begins) = match self {
+        let (since, impatient, next, may_be_awaited, begins) = match self {
             // Something else has been answered meanwhile.
             Self::Answering => return false,
             Self::Doubted { since, .. } => (*since, 0, now + PERIOD, now, true),
-            Self::Silent { since, failed, next, is_awaited, may_be_awaited, .. } => {
+            Self::Silent {
+                since, impatient, is_patient, next, is_awaited, may_be_awaited, ..
+            } => {
+                let impatient = impatient.saturating_add(u32::from(!*is_patient));
                 if *is_awaited {
                     *next = now + PERIOD;
                     *may_be_awaited = *next;
                 }
-                (*since, failed.saturating_add(1), *next, *may_be_awaited, false)
+                (*since, impatient, *next, *may_be_awaited, false)
             }
         };
         *self = Self::Silent {
             since,
             cause,
-            failed,
+            impatient,
             is_probed: false,
             is_patient: false,
             next,
@@ -284,6 +292,9 @@ mod tests {
             assert_eq!(backend.admit(now), Admission::Probe(PATIENCE));
             backend.probe_failed(CAUSE, now);
         }
+        // It is made up for by the next one that nobody waits for.
+        let later = after(start, 2_000 * u64::from(PATIENT) + 1_000);
+        assert_eq!(backend.admit(later), Admission::Probe(LONG_PATIENCE));
         // Nor does anybody wait for one that is patient.
         let mut backend = silent(start);
         for second in 1..=u64::from(PATIENT) {

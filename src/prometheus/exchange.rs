@@ -9,8 +9,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Error, Headers, Prometheus, PublicError, QUERY,
+    Answer, Error, Headers, PROBING, Prometheus, PublicError,
     availability::{self, Admission, Availability},
+    decode,
     error::Blame,
     now,
     pauses::Pauses,
@@ -159,7 +160,9 @@ impl Prometheus {
     }
 
     fn unsent(&self, path: &'static str, error: Error) -> Error {
-        self.metrics.unsent(path, error.kind());
+        // The one in use has failed before, which was counted. That one that stands by is away is known from probes.
+        let is_known = matches!(error, Error::Silent(_)) && self.stands_by.load(Ordering::Relaxed);
+        self.metrics.unsent(if is_known { PROBING } else { path }, error.kind());
         self.note(None, Some(error.kind()));
         error
     }
@@ -182,7 +185,7 @@ impl Prometheus {
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
-                self.verify(availability::PATIENCE, headers).await;
+                self.verify(self.patience_with(timeout), headers).await;
             }
             _ => self.answered(),
         }
@@ -201,17 +204,25 @@ impl Prometheus {
             return request.await;
         }
         let mut request = pin!(request);
-        let doubt = timeout.mul_f64(DOUBT).min(LONGEST_DOUBT);
-        if let Ok(result) = tokio::time::timeout(doubt, &mut request).await {
+        if let Ok(result) = tokio::time::timeout(doubt(timeout), &mut request).await {
             return result;
         }
-        let patience = doubt.max(availability::PATIENCE);
         tokio::select! {
             biased;
             result = &mut request => return result,
-            () = self.verify(patience, headers) => {}
+            () = self.verify(self.patience_with(timeout), headers) => {}
         }
         request.await
+    }
+
+    /// How long a probe waits after a request of this time limit that was not answered. Where there are other servers, one that is busy is
+    /// not to be taken for one that hangs.
+    pub(super) fn patience_with(&self, timeout: Duration) -> Duration {
+        if self.has_others {
+            doubt(timeout).max(availability::PATIENCE)
+        } else {
+            availability::PATIENCE
+        }
     }
 
     /// Finds out by a probe that waits so long whether the backend answers, as after a request without an answer.
@@ -233,8 +244,7 @@ impl Prometheus {
 
     async fn probed_health(&self, headers: &Headers) -> Health {
         self.availability.send_modify(|availability| availability.hasten(now()));
-        let answer = self.query(PROBE, headers, PROBE_PATIENCE, &Claimant::default()).await;
-        match answer {
+        match self.answer_to_probe(headers).await {
             Ok(answer) if answer.is_whole() => Health::Well,
             Ok(_) => Health::Bad(Fault::Partial),
             Err(_) if self.silence().is_some() => Health::Bad(Fault::Silent),
@@ -247,14 +257,32 @@ impl Prometheus {
         }
     }
 
-    /// Asks whether anything is answered. No permit is needed: all may be held by those who wait in vain.
+    /// The answer to the query that asks for nothing. No permit is needed: all may be held by those who wait in vain.
+    async fn answer_to_probe(&self, headers: &Headers) -> Result<Answer, Error> {
+        self.admitted(PROBING, headers).await?;
+        let credentials = self.credentials(PROBING).await?;
+        self.unpaused(PROBING, headers)?;
+        let send = || {
+            self.traffic.queries.fetch_add(1, Ordering::Relaxed);
+            let request = self.send_query(PROBE, headers, PROBE_PATIENCE);
+            self.exchange(PROBING, PROBE_PATIENCE, headers, request)
+        };
+        let mut body = send().await;
+        let status = body.as_ref().err().and_then(Error::status);
+        if self.is_repeated(credentials, status).await {
+            body = send().await;
+        }
+        self.decoded(body?, headers, decode::query).await
+    }
+
+    /// Asks whether anything is answered. No permit is needed here either.
     async fn probe(&self, headers: &Headers, patience: Duration) {
         let mut probing = Probing(Some(&self.availability));
         // Discovery abandons a request that exceeds its time budget, and would never see the result.
         let patience = patience.min(self.query_timeout).min(self.discovery_timeout / 2);
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
         let request = self.send_query(PROBE, headers, patience);
-        let result = self.measured(QUERY, patience, request).await;
+        let result = self.measured(PROBING, patience, request).await;
         self.heed(headers, &result);
         match result {
             Err(error) if error.is_silence() => {
@@ -353,6 +381,11 @@ impl Prometheus {
     pub(super) fn paused(&self) -> Option<PublicError> {
         self.pauses().any(now())
     }
+}
+
+/// After which time a request without an answer makes a probe necessary where there are other servers.
+fn doubt(timeout: Duration) -> Duration {
+    timeout.mul_f64(DOUBT).min(LONGEST_DOUBT)
 }
 
 /// A probe under way. If its waiter is dropped, another request sends one.

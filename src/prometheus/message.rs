@@ -39,13 +39,20 @@ impl fmt::Display for Message {
     }
 }
 
-/// The beginning of a body, in one line and escaped.
+/// The beginning of a body, in one line and escaped. What is cut off is marked by `…`, also where spaces were left out: a secret at the end
+/// may be cut, too.
 pub(super) fn beginning(body: &[u8]) -> String {
-    // A character has at most four bytes, and what is none takes more room than before.
     let body = body.trim_ascii_start();
-    let body = body.get(..4 * SAID).unwrap_or(body);
-    let text: String = String::from_utf8_lossy(body).chars().take(SAID).collect();
-    excerpt(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID)
+    // A character has at most four bytes, and what is none takes more room than before.
+    let looked_at = body.get(..4 * SAID).unwrap_or(body);
+    let text = String::from_utf8_lossy(looked_at);
+    let is_cut = looked_at.len() < body.len() || text.chars().nth(SAID).is_some();
+    let text: String = text.chars().take(SAID).collect();
+    let mut beginning = excerpt(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID);
+    if is_cut && !beginning.ends_with('…') {
+        beginning.push('…');
+    }
+    beginning
 }
 
 /// Whether a backend says that it expects something else than the string that is a name, in the words of Prometheus 2, which its

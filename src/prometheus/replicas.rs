@@ -4,7 +4,11 @@
 //! by a probe before that time is over.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,28 +30,39 @@ const LEAST: f64 = 0.1;
 
 /// What may lack something, because a server has not reached all of its stores.
 pub(super) trait Whole {
+    /// Whether it answers a query. All else may be answered by a server that fails queries, and without the headers that they need.
+    const IS_OF_A_QUERY: bool;
+
     fn is_whole(&self) -> bool;
 }
 
 impl Whole for Answer {
+    const IS_OF_A_QUERY: bool = true;
+
     fn is_whole(&self) -> bool {
         !matches!(self, Self::Vector(Vector { is_partial: true, .. }))
     }
 }
 
 impl Whole for Matrix {
+    const IS_OF_A_QUERY: bool = true;
+
     fn is_whole(&self) -> bool {
         !self.is_partial
     }
 }
 
 impl<T> Whole for Metadata<T> {
+    const IS_OF_A_QUERY: bool = false;
+
     fn is_whole(&self) -> bool {
         !self.is_partial
     }
 }
 
 impl Whole for BuildInfo {
+    const IS_OF_A_QUERY: bool = false;
+
     fn is_whole(&self) -> bool {
         true
     }
@@ -66,7 +81,7 @@ pub struct Replicas {
 /// What is known of the servers.
 struct Known {
     failover: Failover,
-    /// The headers of the last request that was answered in full. Gateways may answer no others, and those of a request that has failed
+    /// The headers of the last query that was answered in full. Gateways may answer no others, and those of a request that has failed
     /// may be why.
     headers: Headers,
 }
@@ -81,7 +96,8 @@ impl Replicas {
         let others = others.into_iter().map(|config| {
             let counts = first.metrics.further(&config.public_url());
             let server = Prometheus::counted(config, counts)?;
-            Ok(Arc::new(Prometheus { has_others: true, ..server }))
+            let stands_by = AtomicBool::new(true);
+            Ok(Arc::new(Prometheus { has_others: true, stands_by, ..server }))
         });
         let others = others.collect::<Result<_, _>>()?;
         Ok(Self::of(name, Arc::new(first), others))
@@ -174,13 +190,10 @@ impl Replicas {
             let result = tokio::time::timeout(left, request).await;
             let result = result.unwrap_or(Err(Error::Timeout(left)));
             let is_final = self.is_final(number, headers, &result);
-            // The query did not have all of its time, so that this does not say that it is too slow.
-            best = Some(match (before, result) {
-                (before, Err(error)) if error.is_too_slow() => before,
-                (partial @ Ok(_), Err(_)) if is_final => return partial,
-                (_, result) if is_final => return result,
-                (before, result) => better(before, result),
-            });
+            match together(before, result, is_final) {
+                ControlFlow::Break(result) => return result,
+                ControlFlow::Continue(result) => best = Some(result),
+            }
         }
     }
 
@@ -200,8 +213,12 @@ impl Replicas {
         };
         match result {
             Ok(answer) if answer.is_whole() => {
-                self.remember(headers);
-                change(Failover::answered);
+                if T::IS_OF_A_QUERY {
+                    self.remember(headers);
+                    change(Failover::answered);
+                } else {
+                    change(Failover::responded);
+                }
                 return true;
             }
             Err(_) if is_silent => change(Failover::silent),
@@ -268,30 +285,39 @@ impl Replicas {
             server.metrics.switched();
             let (backend, url) = (name(server), server.connections.config().public_url());
             tracing::info!(backend, url, "another Prometheus is in use");
-            self.report_in_use();
+        }
+        if change != Change::default() {
+            self.report_servers();
         }
     }
 
-    pub(crate) fn report_in_use(&self) {
+    /// Puts into the metrics which server is in use, and which are ejected.
+    pub(crate) fn report_servers(&self) {
         if self.others.is_empty() {
             return;
         }
-        let in_use = self.known().failover.in_use();
+        // It is kept, so that of two who report the one that knows more is the last one.
+        let known = self.known();
+        let in_use = known.failover.in_use();
         for (number, server) in self.servers().enumerate() {
-            server.metrics.in_use(number == in_use);
+            server.stands_by.store(number != in_use, Ordering::Relaxed);
+            server.metrics.state(number == in_use, known.failover.fault(number).is_some());
         }
     }
 
-    /// Puts into the metrics whether the servers answer, and which is in use.
+    /// Puts into the metrics whether the servers answer, which is in use, and which are ejected.
     pub(crate) fn report(&self) {
         self.first.metrics.show();
         self.servers().for_each(|server| server.report());
-        self.report_in_use();
+        self.report_servers();
     }
 
-    /// Takes that out of the metrics, because the backend is not asked any more.
+    /// Takes that out of the metrics, because the backend is not asked any more. One that has taken its place may have the same name and
+    /// the same servers, so that this is done once until [`Replicas::report`].
     pub(crate) fn forget(&self) {
-        self.servers().for_each(|server| server.forget());
+        if !self.first.metrics.is_forgotten() {
+            self.servers().for_each(|server| server.forget());
+        }
     }
 
     /// Why servers answer nobody, or are not well, as public sentences.
@@ -329,6 +355,23 @@ impl Replicas {
     }
 }
 
+/// What is known after the result of a further server; a break if no other one is to be asked.
+fn together<T>(
+    before: Result<T, Error>,
+    result: Result<T, Error>,
+    is_final: bool,
+) -> ControlFlow<Result<T, Error>, Result<T, Error>> {
+    match (before, result) {
+        // The query did not have all of its time, so that this says neither that it is too slow nor that all servers are busy.
+        (before, Err(error)) if error.is_too_slow() || error.had_no_turn() => {
+            ControlFlow::Continue(before)
+        }
+        (partial @ Ok(_), Err(_)) if is_final => ControlFlow::Break(partial),
+        (_, result) if is_final => ControlFlow::Break(result),
+        (before, result) => ControlFlow::Continue(better(before, result)),
+    }
+}
+
 /// The one of two results that is worth more; the first one if they are worth the same.
 fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error> {
     let is_worse = match (&one, &other) {
@@ -344,5 +387,28 @@ fn meaning(fault: Fault) -> &'static str {
         Fault::Partial => "its answers are partial",
         Fault::Failing => "it answers by errors",
         Fault::Silent => "it does not answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prometheus::PublicError;
+
+    #[test]
+    fn that_a_further_server_had_no_time_for_a_query_says_nothing_of_it() {
+        let failed = || Error::of_answer(503, b"", None);
+        let time = Duration::from_secs(1);
+        for error in [Error::Timeout(time), Error::Busy(time), Error::OverQuota(1)] {
+            let shown = error.to_string();
+            let result = together::<()>(Err(failed()), Err(error), true);
+            let ControlFlow::Continue(Err(error)) = result else { panic!("{shown}: {result:?}") };
+            assert_eq!(error.public(), PublicError::Status(503), "{shown}");
+        }
+        let result = together(Ok(()), Err(Error::Busy(time)), true);
+        assert!(matches!(result, ControlFlow::Continue(Ok(()))), "a partial answer is kept");
+        let refused = Error::of_answer(422, b"", None);
+        let result = together::<()>(Err(failed()), Err(refused), true);
+        assert!(matches!(result, ControlFlow::Break(Err(Error::Http { status: 422, .. }))));
     }
 }

@@ -128,6 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn nor_where_a_page_is_cut() {
+        // Pages are indented, and runs of spaces are left out.
+        for filler in ["x", "x    ", "é \n", "\"", "𝄞"] {
+            for before in 0..260 {
+                let filler: String = filler.chars().cycle().take(before).collect();
+                let said = format!("{filler}dXNlcjpodW50ZXI= and more{}", "\n <br>".repeat(50));
+                let mut text = Message::of_body(said.as_bytes()).to_string();
+                secrets().remove(&mut text);
+                assert!(!text.contains("dXNl"), "{before}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn every_text_of_a_failure_is_looked_at() {
         let said = || "x key-of-the-proxy".to_owned();
         for error in [

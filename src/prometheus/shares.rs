@@ -81,10 +81,12 @@ impl Permits {
     }
 
     fn give_back(&self, claimant: &Claimant) {
-        let next = self.lock().give_back(claimant);
-        if let Some(next) = next {
+        let mut shares = self.lock();
+        let mut next = shares.give_back(claimant);
+        while let Some(holder) = next {
             // A waiter that was dropped meanwhile returns it.
-            next.send(()).unwrap_or_default();
+            holder.send(()).unwrap_or_default();
+            next = shares.next_holder();
         }
     }
 
@@ -149,5 +151,27 @@ mod tests {
         assert_eq!(permits.reached_quota(&team), Some(1));
         of_teams.set(2);
         assert!(permits.take(&team).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_raised_quota_holds_for_all_who_wait() {
+        let of_teams = Arc::new(TeamQueries::default());
+        of_teams.set(1);
+        let permits = Permits::new(16, Arc::clone(&of_teams));
+        let team = Claimant { owner: Owner::Team, namespace: "a".into() };
+        let first = permits.take(&team).expect("one may be under way");
+        let mut waits = [(); 4].map(|()| Box::pin(permits.wait(&team)));
+        for waits in &mut waits {
+            assert!(futures::poll!(waits).is_pending());
+        }
+        of_teams.set(3);
+        drop(first);
+        let mut held = Vec::new();
+        for waits in &mut waits {
+            if let std::task::Poll::Ready(permit) = futures::poll!(waits) {
+                held.push(permit);
+            }
+        }
+        assert_eq!(held.len(), 3);
     }
 }

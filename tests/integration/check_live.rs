@@ -1,5 +1,7 @@
 //! `loadline check --live`: each fault is planted in a scripted cluster or at a backend, and has to be the one that is found.
 
+mod credentials;
+
 use std::{fs, process::Stdio, time::Duration};
 
 use loadline::auth::access::Ttls;

@@ -1,7 +1,13 @@
 //! `loadline explain`: each cause is planted, in series of a real Prometheus or in the answers of a scripted backend, and has to be
 //! the one that is named.
 
-use std::{fs, path::Path, process::Stdio};
+mod credentials;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use axum::{
     Router,
@@ -190,11 +196,16 @@ fn folder() -> TempDir {
 }
 
 /// What it answers, and how it ends.
-async fn explain(folder: &Path, url: &str, arguments: &[&str]) -> (Value, Option<i32>) {
+fn asking(folder: &Path, url: &str, arguments: &[&str]) -> Command {
     let all =
         ["explain", "-o=json", "-c=rules.yaml", "--objects=objects.yaml", "--prometheus-url", url];
     let mut command = loadline(&[&all, arguments].concat());
     command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+async fn explain(folder: &Path, url: &str, arguments: &[&str]) -> (Value, Option<i32>) {
+    let mut command = asking(folder, url, arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let answer = serde_json::from_slice(&output.stdout);

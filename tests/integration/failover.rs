@@ -1,5 +1,7 @@
 //! Backends with several servers: which one is asked, and what readers see when one is not well.
 
+mod probes;
+
 use std::{
     sync::{
         Arc,
@@ -63,6 +65,13 @@ async fn in_use(app: &App, urls: &[&str]) -> Option<usize> {
     })
 }
 
+/// Whether the metrics say that a server is ejected.
+async fn is_ejected(app: &App, url: &str) -> bool {
+    let metrics = app.get("/metrics").await.body;
+    let labels = format!("{{backend=\"pair\",server=\"{url}\"}}");
+    metrics.contains(&format!("loadline_prometheus_server_ejected{labels} 1"))
+}
+
 fn error(status: u16, kind: &str) -> Answer {
     let body = json!({"status": "error", "errorType": kind, "error": "SECRET at 10.1.2.3"});
     Answer::Raw(status, "application/json", body.to_string())
@@ -98,7 +107,7 @@ async fn whatever_is_wrong_with_a_server_the_other_one_answers_and_comes_into_us
             (value(&read(&app, "p").await), in_use(&app, &urls).await),
             ("1".into(), Some(0))
         );
-        assert_eq!(b.count(|_| true), 0, "the other one is not asked");
+        assert_eq!(b.count(|asked| !asked.is_probe()), 0, "the other one is not asked");
 
         let shown = format!("{wrong:?}");
         a.play(move |_| wrong.clone());
@@ -182,6 +191,12 @@ async fn a_server_that_evaluates_nothing_is_found_out_by_a_probe() {
     assert_eq!(in_use(&app, &urls).await, Some(1));
 }
 
+/// Rules by which each namespace is a tenant.
+fn of_tenants(urls: &[&str]) -> String {
+    let of_all = "prometheus: pair,";
+    rules(urls).replace(of_all, &format!("{of_all} headers: {{X-Scope-OrgID: <<.Namespace>>}},"))
+}
+
 /// A gateway that answers only tenants that it knows, and nobody without one.
 fn tenants(value: &'static str) -> impl Fn(&Asked) -> Answer + Send + Sync + 'static {
     let says = says(value);
@@ -195,15 +210,14 @@ fn tenants(value: &'static str) -> impl Fn(&Asked) -> Answer + Send + Sync + 'st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_is_refused_takes_no_server_from_others() {
-    let (a, b) = (Backend::start(tenants("1")).await, Backend::start(tenants("2")).await);
+    let failing = |asked: &Asked| if asked.is_probe() { raw(503, "") } else { tenants("2")(asked) };
+    let (a, b) = (Backend::start(tenants("1")).await, Backend::start(failing).await);
     let urls = [a.url.as_str(), b.url.as_str()];
-    let rules = rules(&urls).replace(
-        "prometheus: pair,",
-        "prometheus: pair, headers: {X-Scope-OrgID: <<.Namespace>>},",
-    );
-    let app = Launch::new(&rules, "http://127.0.0.1:1").start().await;
+    let app = Launch::new(&of_tenants(&urls), "http://127.0.0.1:1").start().await;
     assert_eq!(value(&read(&app, "p").await), "1");
-    // Rounds in which every failure that counted would have been followed by a probe.
+    until("the other one is ejected", async || is_ejected(&app, &b.url).await.then_some(())).await;
+    b.play(tenants("2"));
+    // It is probed again after a pause. Failures that counted would be followed by a probe of the first one before that.
     for _ in 0..3 {
         for namespace in ["gone", "locked"] {
             let reply = app.get(&custom(&format!("namespaces/{namespace}/pods/p/m"))).await;
@@ -211,11 +225,8 @@ async fn a_tenant_that_is_refused_takes_no_server_from_others() {
         }
         assert_eq!(value(&read(&app, "p").await), "1");
     }
-    assert_eq!(
-        a.count(Asked::is_probe) + b.count(Asked::is_probe),
-        0,
-        "nothing is to be found out"
-    );
+    until("the other one is well", async || (!is_ejected(&app, &b.url).await).then_some(())).await;
+    assert_eq!(a.count(Asked::is_probe), 0, "nothing is to be found out");
     // Probes have the headers of what was answered.
     a.play(|_| raw(503, ""));
     until("the other one is in use", async || {

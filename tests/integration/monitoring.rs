@@ -71,7 +71,7 @@ impl Stage {
             Answer::Data(pods(&[("p", "1"), ("p", "2")]))
         };
         let backend = Backend::start(knows(&["good", "bad"], query)).await;
-        // It is well: probes of one that is not would be all requests that Prometheus sees, and an alert.
+        // It is well: one that is not would be an alert.
         let standby = Backend::start(knows(&["good", "bad"], query)).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();

@@ -22,6 +22,7 @@ pub(crate) mod relay;
 pub(crate) mod schema;
 pub(crate) mod store;
 pub(crate) mod tls;
+pub(crate) mod token_endpoint;
 
 use std::{
     sync::Once,

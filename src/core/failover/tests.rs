@@ -29,7 +29,8 @@ fn the_first_is_in_use_and_a_query_tries_the_others_after_it() {
 fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
     let start = Instant::now();
     let mut failover = Failover::new(2, start);
-    assert_eq!(failover.due(start), [0; 0]);
+    assert_eq!(failover.due(start), [1], "it stands by");
+    failover.probed(1, Health::Well, start);
     failover.doubted(0);
     assert_eq!(failover.in_use(), 0);
     assert_eq!(failover.due(start), [0]);
@@ -167,12 +168,75 @@ fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
     assert_eq!(failover.returned(early), None);
     assert_eq!(failover.returned(early + seconds(1)), Some(0));
     assert_eq!(failover.returned(early + seconds(2)), None);
-    assert_eq!(failover.due(early + seconds(60)), [0; 0], "nothing is to be found out");
+    assert_eq!(failover.due(early + seconds(60)), [1], "it stands by");
+}
+
+#[test]
+fn one_that_stands_by_is_probed_once_a_minute() {
+    let start = Instant::now();
+    let mut failover = Failover::new(3, start);
+    assert_eq!(failover.due(start), [1, 2]);
+    for server in [1, 2] {
+        assert_eq!(failover.probed(server, Health::Well, start), Change::default());
+    }
+    assert_eq!(failover.due(start + seconds(59)), [0; 0]);
+    assert_eq!(failover.due(start + seconds(60)), [1, 2]);
+    let change = failover.probed(1, Health::Bad(Fault::Silent), start + seconds(60));
+    assert_eq!(change, Change { ejected: Some(Fault::Silent), ..Change::default() });
+    assert_eq!(tried(&mut failover, start + seconds(60)), [0, 2, 1], "it is not relied on");
+}
+
+#[test]
+fn answers_that_show_nothing_bring_no_server_back_into_use() {
+    for shown in [Health::Answered, Health::Unknown] {
+        let start = Instant::now();
+        let mut failover = Failover::new(2, start);
+        failover.silent(0, start);
+        failover.probed(0, Health::Answered, start);
+        let mut now = start;
+        while now < start + seconds(1_000) {
+            now += CHECK;
+            assert!(failover.due(now).contains(&0));
+            failover.probed(0, shown, now);
+            assert_eq!(failover.returned(now), None, "{shown:?}");
+        }
+        // What is proven counts from here on.
+        assert_eq!(failover.probed(0, Health::Well, now), Change::default());
+        assert_eq!(failover.returned(now + RETURN), Some(0));
+    }
+}
+
+#[test]
+fn answers_to_what_is_no_query_end_silence_and_nothing_else() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    without(&mut failover, 0, start);
+    assert_eq!(failover.responded(0, start), Change::default());
+    failover.silent(1, start);
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+    let change = failover.responded(1, start);
+    assert_eq!(change, Change { recovered: true, ..Change::default() });
+    assert_eq!(failover.responded(1, start), Change::default());
+    assert_eq!(failover.due(start), [0], "the outage may have been one of all");
+}
+
+#[test]
+fn a_partial_server_that_dies_is_no_better_than_others() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    without(&mut failover, 1, start);
+    failover.probed(0, Health::Bad(Fault::Partial), start);
+    assert_eq!(failover.silent(0, start), Change::default());
+    assert_eq!(failover.fault(0), Some(Fault::Silent));
+    assert_eq!(failover.due(start + PERIOD), [0, 1], "none is usable");
+    let change = failover.probed(1, Health::Bad(Fault::Partial), start + PERIOD);
+    assert_eq!(change.switched, Some(1));
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Answered(usize),
+    Responded(usize),
     Doubted(usize),
     Silent(usize),
     Probed(usize, Health),
@@ -190,6 +254,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         (0..3_usize).prop_map(Step::Answered),
+        (0..3_usize).prop_map(Step::Responded),
         (0..3_usize).prop_map(Step::Doubted),
         (0..3_usize).prop_map(Step::Silent),
         (0..3_usize, health).prop_map(|(server, health)| Step::Probed(server, health)),
@@ -207,6 +272,7 @@ proptest! {
             let (before, was_well) = (failover.in_use(), failover.fault(failover.in_use()).is_none());
             let (switched, is_return) = match step {
                 Step::Answered(server) => (failover.answered(server, now).switched, false),
+                Step::Responded(server) => (failover.responded(server, now).switched, false),
                 Step::Doubted(server) => {
                     failover.doubted(server);
                     (None, false)
@@ -239,10 +305,11 @@ proptest! {
             let wanted = if failover.fault(in_use).is_none() { 3 } else { 1 };
             prop_assert_eq!(tried.len(), wanted);
         }
-        // Whatever is ejected is probed within the longest pause.
+        // Whatever is ejected or not in use is probed within the longest pause.
         let due = failover.due(now + LONGEST_PAUSE);
         for server in 0..3 {
-            prop_assert!(failover.fault(server).is_none() || due.contains(&server));
+            let is_fine = server == failover.in_use() && failover.fault(server).is_none();
+            prop_assert!(is_fine || due.contains(&server));
         }
     }
 }

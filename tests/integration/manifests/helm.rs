@@ -145,6 +145,10 @@ fn the_chart_renders_sound_documents() {
         ("replicas: 1\nlogLevel: '4'\nprometheus: {port: ''}\nnetworkPolicy: {enabled: true}", 2),
         ("prometheus: {auth: {sigv4: {region: mark-region}}}", 2),
         (
+            "prometheus: {fallbackUrls: ['http://mark-one:9091/path', 'http://mark-{{ .Release.Namespace }}.svc:9090']}",
+            2,
+        ),
+        (
             "rbac: {useAuthReaderClusterRole: true}\nservice: {port: 8443, ipDualStack: {enabled: true}}",
             2,
         ),

@@ -133,6 +133,9 @@ spec:
 - --service-name={{ include "loadline.fullname" . }}
 - --service-namespace={{ include "loadline.namespace" . }}
 - --prometheus-url={{ tpl .Values.prometheus.url . }}{{ with .Values.prometheus.port }}:{{ . }}{{ end }}{{ .Values.prometheus.path }}
+{{- range .Values.prometheus.fallbackUrls }}
+- {{ printf "--prometheus-fallback-url=%s" (tpl . $) | quote }}
+{{- end }}
 {{- with .Values.prometheus.auth }}
 - {{ printf "--prometheus-auth=%s" (toJson .) | quote }}
 {{- end }}
