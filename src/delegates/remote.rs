@@ -330,13 +330,9 @@ impl Remote {
         if (200..300).contains(&code) {
             return Ok(body);
         }
-        let mut declined = delegated::declined(code, body.bytes());
         let token = connection.materials.token.as_deref().unwrap_or_default();
         let token = String::from_utf8_lossy(token);
-        if !token.trim().is_empty() && declined.message.contains(token.trim()) {
-            declined.message = String::new();
-        }
-        Err(Why::Declined(declined))
+        Err(Why::Declined(delegated::declined(code, body.bytes(), token.trim())))
     }
 
     async fn received(
