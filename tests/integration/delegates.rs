@@ -447,6 +447,7 @@ async fn a_delegate_that_is_wrong_harms_nobody_and_its_answer_is_not_passed_on()
         assert!(failure.contains("the delegate other ") && failure.contains(wanted), "{failure}");
         let port = delegate.url.rsplit(':').next().unwrap();
         for secret in ["delegate-token", "thief", "10.0.0.1", "127.0.0.1", port] {
+        assert!(!reply.headers.contains_key("retry-after"), "{shown}");
             assert!(!reply.body.contains(secret), "{secret}: {}", reply.body);
         }
         assert_own(&app).await;
