@@ -117,6 +117,18 @@ pub fn team_policy<'t>(texts: impl IntoIterator<Item = &'t str>) -> Option<SaidO
     said.reduce(SaidOfTeams::or)
 }
 
+/// [`team_policy`] of files that are used together.
+pub fn team_policy_of(files: &[(FileName, Arc<str>)]) -> Option<SaidOfTeams> {
+    let carried = files.iter().filter_map(|(file, text)| {
+        let one = embedded::one(text).ok()?;
+        Some((file.clone(), one))
+    });
+    let carried: Vec<_> = carried.collect();
+    let roots: Vec<_> = carried.iter().map(|(file, one)| (file.clone(), &one.rules)).collect();
+    let Merged { rules, .. } = rules::merge(&roots, &Precedence::default());
+    SaidOfTeams::of_set(&carried, &rules)
+}
+
 /// [`check`] for a server with these flags. `beside` is what rules files in other texts let teams do: it counts behind those of this
 /// text, as in [`team_policy`].
 pub fn check_with(
