@@ -200,9 +200,11 @@ pub(in crate::core) fn check_set(
     let has_several = files.len() > 1;
     let mut findings = Vec::new();
     let mut texts = BTreeMap::new();
+    let names: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
+    let own = rules.by_file(names.iter());
     for (file, Carried { rules: root, values }) in files {
         let written = Written::new(root);
-        let own = rules.of_file(&file);
+        let Some(own) = own.get(&file) else { continue };
         let mut report = Report { written: &written, findings: Vec::new() };
         match &values {
             Some(values) => values::check(values, &mut report.findings),
@@ -211,7 +213,7 @@ pub(in crate::core) fn check_set(
         }
         // The chart adds rules of its own to those of its values, and a file of several may hold the backends of the others.
         let may_have_none = values.is_some() || (has_several && !written.is_empty());
-        check_rules(&own, &kinds, may_have_none, &mut report);
+        check_rules(own, &kinds, may_have_none, &mut report);
         let found = std::mem::take(&mut report.findings);
         findings.extend(found.into_iter().map(|finding| (file.clone(), finding)));
         texts.insert(file, written);

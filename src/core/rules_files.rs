@@ -261,7 +261,7 @@ impl RulesFiles {
     /// The rules that do not compile, and the files of which nothing is used, with what they say. It reads the texts again.
     pub fn broken(&self, rules: &RuleSet) -> Vec<BrokenRule> {
         let unused = self.files.values().filter(|file| file.used.is_none());
-        let problems = rules.broken.iter().chain(unused.flat_map(|file| &file.problems));
+        let problems = unused.flat_map(|file| &file.problems).chain(&rules.broken);
         broken::rules(problems, |name| {
             let file = self.files.get(name)?;
             file.used.clone().or_else(|| file.seen.clone())

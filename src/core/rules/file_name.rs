@@ -32,6 +32,14 @@ impl FileName {
         let is_known = |(_, ending)| ["yaml", "yml", "json"].contains(&ending);
         !name.starts_with('.') && name.rsplit_once('.').is_some_and(is_known)
     }
+
+    /// Who writes it: the namespace of a ConfigMap, and nothing for the files of `--config`.
+    pub fn namespace(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Config | Self::InFolder(_) => None,
+            Self::ConfigMap(key) => Some(&key.namespace),
+        }
+    }
 }
 
 #[cfg(test)]
