@@ -14,6 +14,10 @@ use super::{
     rules::{Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, merge},
 };
 
+/// How often texts are put together before a refusal counts for all new texts of whoever writes the files. What one of them has may
+/// decide about the next one, and so on.
+const MAX_ROUNDS: usize = 8;
+
 /// A file as it is read now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Given {
@@ -140,7 +144,9 @@ impl RulesFiles {
         before: &Self,
         candidates: &mut BTreeSet<FileName>,
     ) -> (RuleSet, Vec<(FileName, Carried)>) {
+        let mut round = 0;
         loop {
+            round += 1;
             let mut refused: BTreeMap<FileName, Vec<Problem>> = BTreeMap::new();
             let mut carried = Vec::new();
             for (name, file) in &self.files {
@@ -157,22 +163,32 @@ impl RulesFiles {
                 carried.iter().map(|(name, one)| (name.clone(), &one.rules)).collect();
             let since = self.files.iter().map(|(name, file)| (name.clone(), file.since)).collect();
             let precedence = Precedence { since, claims: (*before.claims).clone() };
-            let Merged { rules, outcomes, claims } = merge(&roots, &precedence);
+            let Merged { rules, outcomes, claims, has_team_rules } = merge(&roots, &precedence);
+            let mut broken_of: BTreeMap<&FileName, Vec<&Problem>> = BTreeMap::new();
+            for problem in &rules.broken {
+                broken_of.entry(&problem.file).or_default().push(problem);
+            }
+            let keeps_teams = |in_use: Contents| {
+                let has_backends = in_use.team_backends == 0 || !rules.teams.backends.is_empty();
+                has_team_rules || (!in_use.limits_teams && has_backends)
+            };
             let mut read = Vec::new();
             for (name, outcome) in outcomes {
                 match outcome {
                     Outcome::Refused(problems) => {
                         refused.insert(name, problems);
                     }
-                    Outcome::Read { contents, is_empty_on_purpose } => {
-                        let broken = rules.broken.iter().filter(|problem| problem.file == name);
-                        let broken: Vec<_> = broken.cloned().collect();
+                    Outcome::Read { contents, says_no_rules } => {
+                        let broken = broken_of.remove(&name).unwrap_or_default();
                         let in_use = before.files.get(&name).map(|file| file.contents);
                         let in_use = in_use.unwrap_or_default();
+                        let listed = || broken.iter().copied().cloned();
                         if self.is_strict && !broken.is_empty() {
-                            refused.insert(name, broken);
-                        } else if !is_empty_on_purpose && is_lost(in_use, contents) {
-                            refused.insert(name, lost(in_use, broken));
+                            refused.insert(name, listed().collect());
+                        } else if !says_no_rules && is_lost(in_use, contents) {
+                            refused.insert(name, lost(in_use).chain(listed()).collect());
+                        } else if !keeps_teams(in_use) {
+                            refused.insert(name, vec![lost_teams()]);
                         } else {
                             read.push((name, contents));
                         }
@@ -189,6 +205,9 @@ impl RulesFiles {
                 }
                 self.claims = Arc::new(claims);
                 return (rules, carried);
+            }
+            if round >= MAX_ROUNDS {
+                refuse_others(&mut refused, candidates);
             }
             for (name, mut problems) in refused {
                 let Some(file) = self.files.get_mut(&name) else { continue };
@@ -240,6 +259,8 @@ impl RulesFiles {
         meant.fold(Contents::default(), |sum, (_, file)| Contents {
             rules: sum.rules + file.contents.rules,
             others: sum.others + file.contents.others,
+            limits_teams: sum.limits_teams || file.contents.limits_teams,
+            team_backends: sum.team_backends + file.contents.team_backends,
         })
     }
 
@@ -321,12 +342,33 @@ fn is_lost(in_use: Contents, new: Contents) -> bool {
 }
 
 /// Only an empty list says that no rules are meant.
-fn lost(in_use: Contents, broken: Vec<Problem>) -> Vec<Problem> {
+fn lost(in_use: Contents) -> impl Iterator<Item = Problem> {
     let message = format!(
         "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
     );
-    let lost = Problem::new(None, KeyPath::default(), message);
-    std::iter::once(lost).chain(broken).collect()
+    std::iter::once(Problem::new(None, KeyPath::default(), message))
+}
+
+/// A text that was cut behind its rules has no rule too few, and lets teams do what they may where nobody says anything.
+fn lost_teams() -> Problem {
+    let message = "it has lost what it says of rules of teams, and no other file says it: `teamRules`, or `backends` with `teamRules: true`; write `teamRules: {}` if the defaults are meant";
+    Problem::new(None, KeyPath::default(), message)
+}
+
+/// Refuses, beside these, the other new texts of those who write them.
+fn refuse_others(
+    refused: &mut BTreeMap<FileName, Vec<Problem>>,
+    candidates: &mut BTreeSet<FileName>,
+) {
+    let writers: BTreeSet<_> = refused.keys().map(|name| name.namespace().cloned()).collect();
+    let is_of_them = |name: &FileName| writers.contains(&name.namespace().cloned());
+    let (others, rest): (BTreeSet<_>, _) =
+        std::mem::take(candidates).into_iter().partition(is_of_them);
+    *candidates = rest;
+    for name in others {
+        let message = "too many of the files that have changed with it cannot be used; it is tried again when a file changes";
+        refused.insert(name, vec![Problem::new(None, KeyPath::default(), message)]);
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,11 @@ use super::{
     Backend, Compiler, ComputeResource, CustomRule, Delegate, ExternalRule, FileName, Problem,
     ResourceRule, ResourceRules, RuleSet, backend, delegate, fields::Fields, form, resource, teams,
 };
-use crate::core::{go_regex, key_path::KeyPath, yaml::Node};
+use crate::core::{
+    go_regex,
+    key_path::KeyPath,
+    yaml::{Node, Value},
+};
 
 /// The keys of a file that a ConfigMap may have. The others say where queries are sent and with which credentials, whose usage
 /// scales what, and what teams may do.
@@ -54,6 +58,8 @@ pub struct Merged {
     pub outcomes: BTreeMap<FileName, Outcome>,
     /// Who has what may occur once.
     pub claims: Claims,
+    /// Whether a file has `teamRules`, be they empty.
+    pub has_team_rules: bool,
 }
 
 /// How much there is in a file.
@@ -63,6 +69,10 @@ pub struct Contents {
     pub rules: usize,
     /// `backends`, `delegates` and `teamRules`.
     pub others: usize,
+    /// Whether `teamRules` says something.
+    pub limits_teams: bool,
+    /// The backends that rules of teams may query.
+    pub team_backends: usize,
 }
 
 impl Contents {
@@ -90,7 +100,7 @@ pub enum Outcome {
         /// How much it has.
         contents: Contents,
         /// Whether it says that there are no rules, as `rules: []` does.
-        is_empty_on_purpose: bool,
+        says_no_rules: bool,
     },
     /// Its form is wrong: nothing of it is used.
     Refused(Vec<Problem>),
@@ -123,14 +133,16 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
         merger.rules(part);
     }
     let Merger { mut rules, cpu, memory, window, has_usage, teams, claims, .. } = merger;
+    let has_team_rules = teams.is_some();
     rules.teams = teams::compile(teams.as_ref(), &rules.backends);
     rules.resource = has_usage.then(|| ResourceRules::new(cpu, memory, window));
     for part in parts {
         let contents = part.contents();
         let Part { name, fields, delegates, mut broken, more, custom, external, .. } = part;
-        let is_said = OF_RULES.iter().any(|key| fields.get(key).is_some()) || !delegates.is_empty();
-        let is_empty_on_purpose = is_said && contents.rules == 0 && broken.is_empty();
-        rules.is_empty_on_purpose |= is_empty_on_purpose;
+        let has_none = contents.rules == 0 && broken.is_empty();
+        let says_no_rules = has_none && OF_RULES.iter().any(|key| fields.get(key).is_some());
+        // A file may be there for its delegates.
+        rules.is_empty_on_purpose |= says_no_rules || (has_none && !delegates.is_empty());
         rules.custom.extend(custom);
         rules.external.extend(external);
         let more = more + cut(name, &mut broken);
@@ -139,10 +151,10 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
             problem.file = name.clone();
         }
         rules.broken.append(&mut broken);
-        outcomes.insert(name.clone(), Outcome::Read { contents, is_empty_on_purpose });
+        outcomes.insert(name.clone(), Outcome::Read { contents, says_no_rules });
     }
     rules.is_empty_on_purpose &= rules.count() == 0 && rules.broken.is_empty();
-    Merged { rules, outcomes, claims }
+    Merged { rules, outcomes, claims, has_team_rules }
 }
 
 /// Who has what may occur once: of the files that claim it the one that had it, or else the first.
@@ -223,10 +235,15 @@ impl<'f> Part<'f> {
     }
 
     fn contents(&self) -> Contents {
-        let has_teams = !self.is_restricted() && self.fields.get("teamRules").is_some();
+        let teams = self.fields.get("teamRules").filter(|_| !self.is_restricted());
+        let says_something =
+            |teams: &Node| !matches!(&teams.value, Value::Mapping(entries) if entries.is_empty());
+        let of_teams = self.backends.iter().filter(|backend| backend.team_rules);
         Contents {
             rules: self.custom.len() + self.external.len() + self.usage,
-            others: self.backends.len() + self.delegates.len() + usize::from(has_teams),
+            others: self.backends.len() + self.delegates.len() + usize::from(teams.is_some()),
+            limits_teams: teams.is_some_and(says_something),
+            team_backends: of_teams.count(),
         }
     }
 

@@ -289,11 +289,91 @@ fn a_text_without_anything_replaces_neither_servers_nor_what_teams_may_do() {
             assert!(lines(&next.files)[0].contains("`backends`"), "{:?}", lines(&next.files));
         }
         // Some of them may go, and all where that is said.
-        let next = files.update(given(&[("a", "teamRules: {}"), ("b", &named)]));
-        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
-        let next = files.update(given(&[("a", "rules: []"), ("b", &named)]));
-        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+        for said in ["teamRules: {}", "rules: []\nteamRules: {}"] {
+            let next = files.update(given(&[("a", said), ("b", &named)]));
+            assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+        }
     }
+}
+
+#[test]
+fn what_teams_may_do_is_not_lost_with_the_end_of_a_text() {
+    let backend = "backends: [{name: eu, url: 'https://host', teamRules: true}]\n";
+    let limits = "teamRules: {namespaceLabel: ns}\n";
+    let some = rules(&["x"]);
+    for (whole, kept) in [
+        (some.clone() + limits, some.clone()),
+        (some.clone() + backend, some.clone()),
+        (some.clone() + backend + limits, some.clone() + backend),
+        (limits.to_owned(), "rules: []".to_owned()),
+        (some.clone() + backend, "rules: []".to_owned()),
+    ] {
+        let (files, before) = first(&[("a", &whole), ("b", "rules: []")]);
+        let next = files.update(given(&[("a", &kept), ("b", "rules: []")]));
+        assert!(next.rules.is_none(), "{whole}");
+        assert!(lines(&next.files)[0].contains("teamRules: {}"), "{:?}", lines(&next.files));
+        // Unless that is said, or another file says what teams may do.
+        let defaults = kept.clone() + "\nteamRules: {}\n";
+        for (a, b) in [(&*defaults, "rules: []"), (&kept, &*whole)] {
+            let next = files.update(given(&[("a", a), ("b", b)]));
+            assert!(next.rules.is_some() && lines(&next.files).is_empty(), "{whole}");
+        }
+        let next = files.update(given(&[("a", &kept), ("b", &whole)])).rules.unwrap();
+        assert_eq!(next.teams.namespace_label, before.teams.namespace_label);
+        assert_eq!(next.teams.backends.len(), before.teams.backends.len());
+        // A file that is gone takes it along, as it does with all else.
+        assert!(files.update(given(&[("b", "rules: []")])).rules.is_some());
+    }
+    // What said nothing loses nothing.
+    let (files, _) = first(&[("a", &(some.clone() + "teamRules: {}\n"))]);
+    assert!(files.update(given(&[("a", &rules(&["y"]))])).rules.is_some());
+}
+
+#[test]
+fn delegates_do_not_say_that_no_rules_are_wanted() {
+    let delegate = "delegates: [{name: keda, url: 'https://x:1'}]\n";
+    let (files, _) = first(&[("a", &(delegate.to_owned() + &rules(&["x"])))]);
+    let next = files.update(given(&[("a", delegate)]));
+    assert!(next.rules.is_none() && lines(&next.files)[0].contains("would replace 1 rule"));
+    let next = files.update(given(&[("a", &(delegate.to_owned() + "rules: []"))]));
+    assert!(next.rules.is_some() && lines(&next.files).is_empty());
+    let (files, _) = first(&[("a", delegate)]);
+    let other = "delegates: [{name: other, url: 'https://x:1'}]\n";
+    assert!(files.update(given(&[("a", other)])).rules.is_some());
+}
+
+#[test]
+fn a_long_chain_of_refusals_ends_with_all_texts_of_who_writes_them() {
+    // Each file has the backend of the next one, so that each refusal brings about another.
+    let link = |n: usize| {
+        let before = n.saturating_sub(1);
+        let backend = format!("backends: [{{name: b{n}, url: 'https://host'}}]\n");
+        let missing = if n == 0 { "none".to_owned() } else { format!("b{before}") };
+        format!("{backend}rules:\n{}", rule("x", &format!(", prometheus: {missing}")))
+    };
+    let texts: Vec<_> = (0..30).map(|n| (format!("{n:02}"), link(n))).collect();
+    let mut files: Vec<_> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+    let other = rules(&["y"]);
+    files.push(("cm:other", &other));
+    let next = RulesFiles::new(true).update(given(&files));
+    assert_eq!(served(&next.rules.unwrap()), ["rules[0] of configmap n/other key r.yaml: y"]);
+    let alone = |file: &FileProblems| file.lines[0].contains("tried again");
+    assert_eq!(next.files.problems().filter(alone).count(), texts.len() - MAX_ROUNDS);
+    // The cause is mended, and all of them are used.
+    let mended = link(0).replace(", prometheus: none", "");
+    files[0].1 = &mended;
+    let next = next.files.update(given(&files));
+    assert!(lines(&next.files).is_empty(), "{:?}", lines(&next.files));
+}
+
+#[test]
+fn files_that_are_not_used_come_first_among_what_may_be_meant() {
+    let wrong = "- {seriesQuery: '{', metricsQuery: '<<'}\n";
+    let many = format!("rules:\n{}", wrong.repeat(300));
+    let (files, all) = first(&[("cm:a", &many), ("cm:b", "rules:\n- seriesQuerry: queue_depth\n")]);
+    let broken = files.broken(&all);
+    assert_eq!(broken[0].path, "rules[0].seriesQuerry of configmap n/b key r.yaml");
+    assert_eq!(broken.len(), 100);
 }
 
 #[test]
