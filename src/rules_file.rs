@@ -4,7 +4,7 @@ pub mod config_maps;
 mod reload;
 mod source;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
@@ -34,7 +34,8 @@ pub struct Unusable(pub Vec<String>);
 impl Unusable {
     /// What is wrong with files, and what keeps further ones from being read.
     fn of(files: &RulesFiles, unread: &[String]) -> Option<Self> {
-        let lines = files.problems().flat_map(|file| file.lines);
+        let problems: Vec<_> = files.problems().collect();
+        let lines = problems.iter().flat_map(FileProblems::told);
         let lines: Vec<_> = unread.iter().cloned().chain(lines).collect();
         (!lines.is_empty()).then_some(Self(lines))
     }
@@ -42,15 +43,11 @@ impl Unusable {
 
 /// Logs what is wrong with files, but for what was logged `before`.
 fn log_problems(problems: &[FileProblems], before: &[FileProblems]) {
-    for FileProblems { lines, keeps_rules, .. } in problems.iter().filter(|it| !before.contains(it))
-    {
-        let first = lines.first().map_or("", String::as_str);
-        let more = Some(lines.len().saturating_sub(1)).filter(|more| *more > 0);
-        if *keeps_rules {
-            tracing::error!(more, "{first}; keeping the previous rules");
-        } else {
-            tracing::error!(more, "{first}; the file is left out");
-        }
+    let before: BTreeMap<_, _> = before.iter().map(|known| (&known.file, known)).collect();
+    for file in problems.iter().filter(|it| before.get(&it.file) != Some(it)) {
+        let more = Some(file.lines.len().saturating_sub(1)).filter(|more| *more > 0);
+        let first = file.told().next().unwrap_or_default();
+        tracing::error!(more, "{first}");
     }
 }
 

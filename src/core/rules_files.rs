@@ -69,6 +69,16 @@ pub struct FileProblems {
     pub keeps_rules: bool,
 }
 
+impl FileProblems {
+    /// The lines, of which the first says what becomes of the file.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        let becomes =
+            if self.keeps_rules { "keeping the previous rules" } else { "the file is left out" };
+        let first = self.lines.first().map(|line| format!("{line}; {becomes}"));
+        first.into_iter().chain(self.lines.iter().skip(1).cloned())
+    }
+}
+
 /// What files have become.
 #[derive(Debug)]
 pub struct Update {

@@ -184,7 +184,7 @@ impl Reload {
                 let in_use = self.files.contents(of_config);
                 if content.files.is_empty() && !in_use.is_empty() {
                     self.trouble = Some(format!(
-                        "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted"
+                        "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted; keeping the previous rules"
                     ));
                 } else {
                     self.of_config = content;
@@ -192,7 +192,7 @@ impl Reload {
             }
             Err(problem) => {
                 self.content = None;
-                self.trouble = Some(problem);
+                self.trouble = Some(format!("{problem}; keeping the previous rules"));
             }
         }
     }

@@ -152,6 +152,7 @@ async fn a_broken_file_keeps_its_rules_and_harms_no_other() {
     let ready = stage.get("/readyz?verbose").await;
     assert!(ready.contains("b.yml:2:3: externalRules[0].seriesQuerry: unknown key"), "{ready}");
     assert!(ready.contains("readyz check passed"), "{ready}");
+    assert!(!ready.contains("previous rules"), "there are none: {ready}");
 
     // It is mended, then broken again.
     stage.write("b.yml", &rules(&[("b", "two")]));
@@ -160,6 +161,7 @@ async fn a_broken_file_keeps_its_rules_and_harms_no_other() {
     stage.until_body("/readyz?verbose", "[+]rules ok").await;
     stage.write("b.yml", BROKEN);
     stage.until_current("b.yml", false).await;
+    stage.until_body("/readyz?verbose", "previous rules").await;
     stage.serves(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]).await;
     // The others change all the same, and one comes.
     stage.write("a.yaml", &rules(&[("a", "four")]));

@@ -367,6 +367,18 @@ fn a_long_chain_of_refusals_ends_with_all_texts_of_who_writes_them() {
 }
 
 #[test]
+fn what_is_told_of_a_file_says_what_becomes_of_it() {
+    let (files, _) = first(&[("a", &rules(&["x"]))]);
+    let next = files.update(given(&[("a", "rulez: []\nother: 1\n"), ("b", "rules: [")]));
+    let told = |file: &FileProblems| file.told().collect::<Vec<_>>();
+    let told: Vec<_> = next.files.problems().map(|file| told(&file)).collect();
+    let keeps = |line: &String| line.contains("previous rules");
+    assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(told.concat().iter().map(keeps).collect::<Vec<_>>(), [true, false, false]);
+    assert!(told[1][0].contains("left out"));
+}
+
+#[test]
 fn files_that_are_not_used_come_first_among_what_may_be_meant() {
     let wrong = "- {seriesQuery: '{', metricsQuery: '<<'}\n";
     let many = format!("rules:\n{}", wrong.repeat(300));
