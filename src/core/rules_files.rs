@@ -289,6 +289,11 @@ impl RulesFiles {
         })
     }
 
+    /// Whether a text is the one of a file that is in use.
+    pub fn uses(&self, name: &FileName, text: &str) -> bool {
+        self.files.get(name).and_then(|file| file.used.as_deref()) == Some(text)
+    }
+
     /// The rules that do not compile, and the files of which nothing is used, with what they say. It reads the texts again.
     pub fn broken(&self, rules: &RuleSet) -> Vec<BrokenRule> {
         let unused = self.files.values().filter(|file| file.used.is_none());

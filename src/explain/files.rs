@@ -79,7 +79,7 @@ pub fn rules(path: &Path) -> Result<Rules, String> {
         return Err(format!("{location}: {why}"));
     }
     let Update { files, rules, .. } = RulesFiles::new(false).update(files);
-    Ok(Rules::new(rules.unwrap_or_default(), &files))
+    Ok(Rules::new(rules.unwrap_or_default()).of_files(&files))
 }
 
 impl Environment for Standalone {

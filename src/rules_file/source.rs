@@ -1,6 +1,7 @@
 //! Where rules are from, and what stands there now.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -9,8 +10,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Unusable, config_maps};
+use super::{
+    Rules, Unusable,
+    attempt::{Attempt, Prepared},
+    config_maps,
+};
 use crate::core::{
+    explain::facts::BrokenRule,
     rules::{FileName, RuleSet},
     rules_files::{Given, RulesFiles, Update},
     yaml,
@@ -40,6 +46,17 @@ pub struct Content {
     pub problem: Option<String>,
 }
 
+impl Content {
+    /// The names of the files of a folder.
+    pub(super) fn names(&self) -> BTreeSet<Arc<str>> {
+        let names = self.files.iter().filter_map(|file| match &file.name {
+            FileName::InFolder(name) => Some(Arc::clone(name)),
+            FileName::Config | FileName::ConfigMap(_) => None,
+        });
+        names.collect()
+    }
+}
+
 impl ConfigPath {
     /// Finds out what stands at a path. What does not exist is taken for a file.
     pub fn new(path: &Path) -> Self {
@@ -59,7 +76,7 @@ impl ConfigPath {
     ///
     /// The path cannot be read, has no file, or has too many.
     pub fn read_all(&self) -> Result<Vec<Given>, String> {
-        let Content { files, problem } = self.read()?;
+        let Content { files, problem } = self.read(&BTreeSet::new())?;
         match problem {
             Some(problem) => Err(problem),
             None if files.is_empty() => {
@@ -70,32 +87,34 @@ impl ConfigPath {
         }
     }
 
-    /// Reads the files.
+    /// Reads the files. Of too many those stay whose names are `known`: who comes later takes no room of files in use.
     ///
     /// # Errors
     ///
     /// The folder cannot be read. A file that cannot be read is in the content.
-    pub fn read(&self) -> Result<Content, String> {
+    pub fn read(&self, known: &BTreeSet<Arc<str>>) -> Result<Content, String> {
         match self {
             Self::File(path) => {
                 let text = text(path, yaml::MAX_BYTES);
                 let files = vec![given(FileName::Config, path, text)];
                 Ok(Content { files, problem: None })
             }
-            Self::Folder(path) => {
-                folder(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
-            }
+            Self::Folder(path) => folder(path, known)
+                .map_err(|error| format!("{}: cannot be read: {error}", path.display())),
         }
     }
 }
 
-fn folder(path: &Path) -> io::Result<Content> {
-    let mut names = Vec::new();
+fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Content> {
+    let mut names: Vec<String> = Vec::new();
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         names.extend(name.to_str().filter(|name| FileName::is_rules_file(name)).map(str::to_owned));
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|a, b| {
+        let is_new = |name: &String| !known.contains(name.as_str());
+        (is_new(a), a).cmp(&(is_new(b), b))
+    });
     let mut content = Content::default();
     let mut left = MAX_BYTES;
     for name in names {
@@ -117,6 +136,7 @@ fn folder(path: &Path) -> io::Result<Content> {
         left -= read.as_ref().map_or(0, String::len);
         content.files.push(given(FileName::InFolder(name.into()), &path, read));
     }
+    content.files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(content)
 }
 
@@ -145,6 +165,16 @@ fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {
     }
 }
 
+/// What has to be so that a server starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Whether all rules have to compile, and all files to be usable.
+    pub is_strict: bool,
+    /// Whether rules of teams are served. The files of a folder then have to be usable: without one of them teams may be able to do
+    /// more than they should.
+    pub serves_teams: bool,
+}
+
 /// Where the rules are from.
 pub struct Source {
     /// What `--config` names, if it is given.
@@ -155,6 +185,10 @@ pub struct Source {
     pub(super) files: RulesFiles,
     /// What the path had then.
     pub(super) content: Option<Content>,
+    /// The rules that are not in use.
+    broken: Vec<BrokenRule>,
+    /// What is known of texts that cannot be worked on.
+    pub(super) attempt: Attempt,
     /// Whether a rule that does not compile keeps its file from being used.
     pub is_strict: bool,
     /// Notified when the files are to be read now.
@@ -166,15 +200,16 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// The path has no file that can be used; or one of several cannot, and they are strict.
+    /// The path has no file that can be used; or one of several cannot, or is one too many, and all of them are required.
     pub fn read(
         path: Option<&Path>,
         config_maps: Option<config_maps::Settings>,
-        is_strict: bool,
+        requirements: Requirements,
         asked: Arc<Notify>,
     ) -> Result<(RuleSet, Self), Unusable> {
+        let Requirements { is_strict, serves_teams } = requirements;
         let config = path.map(ConfigPath::new);
-        let content = config.as_ref().map(ConfigPath::read).transpose();
+        let content = config.as_ref().map(|config| config.read(&BTreeSet::new())).transpose();
         let refused = |why: String| Unusable(vec![format!("--config: {why}")]);
         let content = content.map_err(refused)?;
         match content.as_ref().map(|content| content.files.as_slice()) {
@@ -187,22 +222,122 @@ impl Source {
             }
             _ => {}
         }
-        let given = content.clone().unwrap_or_default().files;
-        let Update { files, rules, findings, .. } = RulesFiles::new(is_strict).update(given);
+        let Content { files: given, problem: left_out } = content.clone().unwrap_or_default();
+        let (none, mut attempt) = (RulesFiles::new(is_strict), Attempt::default());
+        let prepare = |given| Prepared::new(&none, given, &RuleSet::default());
+        let Prepared { update, broken, .. } =
+            attempt.make(&none, &given, prepare).map_err(|panic| Unusable(vec![panic]))?;
+        let Update { files, rules, findings, .. } = update;
         let problems: Vec<_> = files.problems().collect();
         let is_any_used = files.current().any(|(_, is_current)| is_current);
-        let is_usable = problems.is_empty() || (is_any_used && !is_strict);
-        if !is_usable {
-            return Err(Unusable(problems.into_iter().flat_map(|it| it.lines).collect()));
+        let is_complete = problems.is_empty() && left_out.is_none();
+        let may_be_incomplete = (is_any_used || problems.is_empty()) && !is_strict && !serves_teams;
+        if !is_complete && !may_be_incomplete {
+            let why = (serves_teams && !is_strict && is_any_used).then(|| {
+                "--team-rules: every file of the folder has to be usable at the start, because each may say what teams may do"
+                    .to_owned()
+            });
+            let lines = problems.into_iter().flat_map(|file| file.lines);
+            return Err(Unusable(left_out.into_iter().chain(lines).chain(why).collect()));
         }
         super::log_problems(&problems, &[]);
+        if let Some(left_out) = &left_out {
+            tracing::error!("{left_out}");
+        }
         super::log_findings(&findings);
-        let source = Self { config, config_maps, files, content, is_strict, asked };
+        let broken = broken.unwrap_or_default();
+        let source =
+            Self { config, config_maps, files, content, broken, attempt, is_strict, asked };
         Ok((rules.unwrap_or_default(), source))
     }
 
-    /// What is known of the files.
-    pub fn files(&self) -> &RulesFiles {
-        &self.files
+    /// Rules that have been read, with what is wrong with the files.
+    #[must_use]
+    pub fn told(&self, rules: Rules) -> Rules {
+        let left_out = self.content.as_ref().and_then(|content| content.problem.clone());
+        rules.told(&self.files, left_out.as_slice(), self.broken.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(series: &str) -> String {
+        format!(
+            "externalRules: [{{seriesQuery: '{series}', resources: {{namespaced: false}}, metricsQuery: '{series}'}}]\n"
+        )
+    }
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn start(folder: &Path, requirements: Requirements) -> Result<RuleSet, Unusable> {
+        Source::read(Some(folder), None, requirements, Arc::default()).map(|(rules, _)| rules)
+    }
+
+    const STRICT: Requirements = Requirements { is_strict: true, serves_teams: false };
+    const OF_TEAMS: Requirements = Requirements { is_strict: false, serves_teams: true };
+
+    #[test]
+    fn with_rules_of_teams_no_file_that_may_limit_them_is_left_out() {
+        let (good, broken) = (rule("a"), "teamRules: {namespaceLabel: ns}\nrulez: []\n");
+        let folder = folder_of(&[("a.yaml", &good), ("teams.yaml", broken)]);
+        assert_eq!(start(folder.path(), Requirements::default()).unwrap().external.len(), 1);
+        let Unusable(lines) = start(folder.path(), OF_TEAMS).unwrap_err();
+        assert!(lines[0].contains("teams.yaml:2:"), "{lines:?}");
+        fs::write(folder.path().join("teams.yaml"), "teamRules: {namespaceLabel: ns}\n").unwrap();
+        let rules = start(folder.path(), OF_TEAMS).unwrap();
+        assert_eq!(&*rules.teams.namespace_label, "ns");
+    }
+
+    #[test]
+    fn of_too_many_files_those_stay_that_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), "rules: []\n").unwrap();
+        for n in 1..MAX_FILES {
+            write(&format!("{n:03}.yaml"));
+        }
+        write("zz.yaml");
+        let path = ConfigPath::new(folder.path());
+        let before = path.read(&BTreeSet::new()).unwrap();
+        assert_eq!((before.files.len(), &before.problem), (MAX_FILES, &None));
+        write("000.yaml");
+        let after = path.read(&before.names()).unwrap();
+        assert_eq!(after.names(), before.names());
+        assert!(after.files.is_sorted_by(|a, b| a.name < b.name));
+        assert!(after.problem.unwrap().contains("000.yaml"));
+        // A start does not know which one came last.
+        for requirements in [STRICT, OF_TEAMS] {
+            let Unusable(lines) = start(folder.path(), requirements).unwrap_err();
+            assert!(lines[0].contains("zz.yaml"), "{lines:?}");
+        }
+        let read = Source::read(Some(folder.path()), None, Requirements::default(), Arc::default());
+        let (rules, source) = read.unwrap();
+        let problem = source.told(Rules::new(rules)).problem().unwrap();
+        assert!(problem.0[0].contains("zz.yaml"), "{problem}");
+    }
+
+    #[test]
+    fn who_comes_later_takes_no_bytes_of_files_in_use() {
+        let large = "#".repeat(yaml::MAX_BYTES - 1);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), &large).unwrap();
+        let most = MAX_BYTES / large.len();
+        for n in 0..most {
+            write(&format!("m{n}.yaml"));
+        }
+        let path = ConfigPath::new(folder.path());
+        let before = path.read(&BTreeSet::new()).unwrap();
+        write("a.yaml");
+        let after = path.read(&before.names()).unwrap();
+        let unread: Vec<_> = after.files.iter().filter(|file| file.text.is_err()).collect();
+        let [unread] = &unread[..] else { panic!("{} of {most}", unread.len()) };
+        assert_eq!(unread.name, FileName::InFolder("a.yaml".into()));
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use loadline::{
     core::selector::Selector,
-    rules_file::{Source, config_maps},
+    rules_file::{Requirements, Source, config_maps},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ impl Stage {
             patience: Duration::from_secs(3_600),
         });
         let path = (cluster.is_none() || !files.is_empty()).then_some(folder.path());
-        let read = Source::read(path, config_maps, false, Arc::clone(&asked));
+        let read = Source::read(path, config_maps, Requirements::default(), Arc::clone(&asked));
         let mut launch = Launch::new("", &prometheus.1.url);
         launch.source = Some(read.unwrap());
         if let Some(cluster) = cluster {
