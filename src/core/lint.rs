@@ -200,8 +200,8 @@ pub(in crate::core) fn check_set(
     let has_several = files.len() > 1;
     let mut findings = Vec::new();
     let mut texts = BTreeMap::new();
-    let names: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
-    let own = rules.by_file(names.iter());
+    let listed: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
+    let own = rules.by_file(listed.iter());
     for (file, Carried { rules: root, values }) in files {
         let written = Written::new(root);
         let Some(own) = own.get(&file) else { continue };

@@ -45,6 +45,7 @@ impl SaidOfTeams {
     }
 
     /// This one or, if only the other is said, that one.
+    #[must_use]
     pub fn or(self, other: Self) -> Self {
         if other.is_said && !self.is_said { other } else { self }
     }
