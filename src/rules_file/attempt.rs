@@ -1,7 +1,7 @@
 //! Work on texts of which some may end in a panic. That is a mistake in loadline, and concerns their files only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -46,14 +46,18 @@ impl Prepared {
 /// Texts that end the work in a panic, and are withheld from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attempt {
+    /// Those that were found.
     culprits: BTreeMap<FileName, Arc<str>>,
+    /// Those that were withheld because too many were found.
+    unsought: BTreeMap<FileName, Arc<str>>,
     /// The files of which even those ended it that are in use.
     hopeless: Option<Vec<Given>>,
 }
 
 impl Attempt {
-    /// Works on files. A text that ends the work in a panic is withheld until it, or another one that is withheld, changes, as if
-    /// it could not be read. Texts that `files` uses are beyond suspicion.
+    /// Works on files. A text that ends the work in a panic is withheld until it changes, as if it could not be read. Of too many, all
+    /// new texts of those who write them are, or of everybody if that does not help, until one that is withheld changes. Texts that
+    /// `files` uses are beyond suspicion.
     ///
     /// # Errors
     ///
@@ -72,42 +76,54 @@ impl Attempt {
         }
         let now: BTreeMap<_, _> =
             given.iter().filter_map(|it| Some((&it.name, it.text.as_ref().ok()?))).collect();
-        if self.culprits.iter().any(|(name, text)| now.get(name) != Some(&text)) {
+        let is_same = |name: &FileName, text: &Arc<str>| now.get(name) == Some(&text);
+        let found = self.culprits.len();
+        self.culprits.retain(|name, text| is_same(name, text));
+        let is_changed = self.unsought.iter().any(|(name, text)| !is_same(name, text));
+        if is_changed || self.culprits.len() < found {
             // Some of the others may be innocent.
-            self.culprits.clear();
+            self.unsought.clear();
         }
         let mut suspects: Vec<_> =
             now.into_iter().filter(|(name, text)| !files.uses(name, text)).collect();
-        let run = |withheld: &BTreeMap<FileName, Arc<str>>| {
+        let run = |is_withheld: &dyn Fn(&FileName) -> bool| {
             let given = given.iter().map(|it| {
-                let text = if withheld.contains_key(&it.name) {
-                    Err(WITHHELD.to_owned())
-                } else {
-                    it.text.clone()
-                };
+                let text =
+                    if is_withheld(&it.name) { Err(WITHHELD.to_owned()) } else { it.text.clone() };
                 Given { text, ..it.clone() }
             });
             let given = given.collect();
             catch_unwind(AssertUnwindSafe(|| work(given))).ok()
         };
         for found in 0.. {
-            if let Some(done) = run(&self.culprits) {
+            let is_known = |name: &FileName| {
+                self.culprits.contains_key(name) || self.unsought.contains_key(name)
+            };
+            if let Some(done) = run(&is_known) {
                 self.hopeless = None;
                 return Ok(done);
             }
-            suspects.retain(|(name, _)| !self.culprits.contains_key(*name));
+            suspects.retain(|(name, _)| !is_known(name));
             let panics_with = |count: usize| {
-                let others = suspects.iter().skip(count);
-                let mut withheld = self.culprits.clone();
-                withheld.extend(others.map(|(name, text)| ((*name).clone(), Arc::clone(text))));
-                run(&withheld).is_none()
+                let others: BTreeSet<_> =
+                    suspects.iter().skip(count).map(|(name, _)| *name).collect();
+                run(&|name| is_known(name) || others.contains(name)).is_none()
             };
             if suspects.is_empty() || panics_with(0) {
                 break;
             }
-            // Of the shortest list that panics the last one is to blame. Of too many culprits nobody is looked for.
+            let owned = |(name, text): &(&FileName, &Arc<str>)| ((*name).clone(), Arc::clone(text));
+            if found >= MAX_CULPRITS {
+                let writers: BTreeSet<_> = self.culprits.keys().map(FileName::namespace).collect();
+                let is_theirs =
+                    |name: &FileName| found > MAX_CULPRITS || writers.contains(&name.namespace());
+                let theirs = suspects.iter().filter(|(name, _)| is_theirs(name));
+                self.unsought.extend(theirs.map(owned));
+                continue;
+            }
+            // Of the shortest list that panics the last one is to blame.
             let (mut fine, mut bad) = (0, suspects.len());
-            while found < MAX_CULPRITS && bad - fine > 1 {
+            while bad - fine > 1 {
                 let middle = fine.midpoint(bad);
                 if panics_with(middle) {
                     bad = middle;
@@ -115,8 +131,7 @@ impl Attempt {
                     fine = middle;
                 }
             }
-            let blamed = suspects.iter().take(bad).skip(fine);
-            self.culprits.extend(blamed.map(|(name, text)| ((*name).clone(), Arc::clone(text))));
+            self.culprits.extend(suspects.get(fine).map(owned));
         }
         tracing::error!("compiling the rules files has failed");
         self.hopeless = Some(given.to_vec());
@@ -137,11 +152,17 @@ mod tests {
         .into()
     }
 
+    /// Files of a folder with these series; `n/x` is a ConfigMap of the namespace `n`.
     fn given(series: &[&str]) -> Vec<Given> {
         let given = (0..).zip(series).map(|(n, series): (usize, _)| Given {
-            name: FileName::InFolder(format!("{n:03}.yaml").into()),
+            name: match series.split_once('/') {
+                Some((namespace, _)) => {
+                    FileName::config_map(namespace, &format!("{n:03}"), "r.yaml")
+                }
+                None => FileName::InFolder(format!("{n:03}.yaml").into()),
+            },
             location: format!("{n:03}").into(),
-            text: Ok(text(series)),
+            text: Ok(text(series.rsplit('/').next().unwrap_or_default())),
         });
         given.collect()
     }
@@ -205,6 +226,39 @@ mod tests {
         assert_eq!(files.problems().count(), many.len());
         // A change of one of them clears those that are innocent.
         assert_eq!(served(&mut attempt, &mut files, &["a", "b"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn many_texts_of_a_namespace_that_panic_withhold_no_others() {
+        let (mut attempt, mut files) = (Attempt::default(), RulesFiles::default());
+        let bad: Vec<_> = (0..=MAX_CULPRITS).map(|n| format!("n/bad{n}")).collect();
+        let bad = bad.iter().map(String::as_str);
+        let many: Vec<_> = ["own", "m/a", "n/b"].into_iter().chain(bad).collect();
+        assert_eq!(served(&mut attempt, &mut files, &many), ["own", "a"]);
+        assert_eq!(files.problems().count(), many.len() - 2);
+        // The others change, and then one of those that are withheld.
+        let mut next = many.clone();
+        next[1] = "m/c";
+        assert_eq!(served(&mut attempt, &mut files, &next), ["own", "c"]);
+        next[3] = "n/d";
+        assert_eq!(served(&mut attempt, &mut files, &next), ["own", "c", "b", "d"]);
+        assert_eq!(files.problems().count(), MAX_CULPRITS);
+    }
+
+    #[test]
+    fn a_change_clears_no_mark_of_another_text() {
+        let (mut attempt, mut files) = (Attempt::default(), RulesFiles::default());
+        served(&mut attempt, &mut files, &["bad", "bad2"]);
+        let culprits = attempt.culprits.clone();
+        served(&mut attempt, &mut files, &["a", "bad2"]);
+        assert!(culprits.len() == 2 && attempt.culprits.len() == 1);
+        let tries = Cell::new(0_usize);
+        let work = |given| {
+            tries.set(tries.get() + 1);
+            files.update(given)
+        };
+        attempt.make(&files, &given(&["b", "bad2"]), work).unwrap();
+        assert_eq!(tries.get(), 1);
     }
 
     #[test]

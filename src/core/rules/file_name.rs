@@ -45,7 +45,7 @@ impl FileName {
 #[cfg(test)]
 impl FileName {
     /// The file that a key of a ConfigMap is.
-    pub(in crate::core) fn config_map(namespace: &str, name: &str, key: &str) -> Self {
+    pub(crate) fn config_map(namespace: &str, name: &str, key: &str) -> Self {
         let [namespace, name, key] = [namespace, name, key].map(Arc::from);
         Self::ConfigMap(Arc::new(ConfigMapKey { namespace, name, key }))
     }
