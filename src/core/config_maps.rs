@@ -36,6 +36,8 @@ struct Namespace {
     trouble: Option<String>,
     /// Whether files were left out that there may be room for now.
     wants_list: bool,
+    /// The texts that somebody has been given.
+    given: Texts,
 }
 
 /// Texts by name of the ConfigMap and key.
@@ -188,12 +190,14 @@ impl ConfigMaps {
         self.0.values().all(|known| known.is_known)
     }
 
-    /// The files. One whose text of now has no room has that as its error.
-    pub fn given(&self) -> Vec<Given> {
-        let files = self.0.iter().flat_map(|(namespace, known)| {
-            known.files.texts.iter().map(move |(file, text)| {
-                let has_no_room = known.files.left_out.contains(file);
-                let text = if has_no_room {
+    /// The files. One whose text of now has no room has that as its error, once the text that it keeps has been given.
+    pub fn given(&mut self) -> Vec<Given> {
+        let files = self.0.iter_mut().flat_map(|(namespace, Namespace { files, given, .. })| {
+            let files = &*files;
+            let before = std::mem::replace(given, files.texts.clone());
+            files.texts.iter().map(move |(file, text)| {
+                let is_kept = before.get(file).is_some_and(|before| Arc::ptr_eq(before, text));
+                let text = if is_kept && files.left_out.contains(file) {
                     Err("there is no room for its text of now in the namespace".to_owned())
                 } else {
                     Ok(Arc::clone(text))
@@ -242,7 +246,7 @@ mod tests {
         ConfigMaps::new(&names.iter().map(|name| Arc::from(*name)).collect())
     }
 
-    fn names(known: &ConfigMaps) -> Vec<String> {
+    fn names(known: &mut ConfigMaps) -> Vec<String> {
         known.given().iter().map(|given| given.name.to_string()).collect()
     }
 
@@ -252,17 +256,17 @@ mod tests {
         known.listing("a");
         known.listed("a", "z", data(&[("r.yaml", "1"), ("README.md", "no"), (".r.yaml", "no")]));
         known.listed("a", "m", data(&[("r.json", "2")]));
-        assert!(names(&known).is_empty() && !known.are_known());
+        assert!(names(&mut known).is_empty() && !known.are_known());
         known.synced("a");
-        assert_eq!(names(&known), ["configmap a/m key r.json", "configmap a/z key r.yaml"]);
+        assert_eq!(names(&mut known), ["configmap a/m key r.json", "configmap a/z key r.yaml"]);
         known.synced("b");
         assert!(known.are_known());
         known.applied("b", "x", data(&[("r.yml", "3")]));
         known.deleted("a", "z");
         known.applied("a", "m", data(&[("other.json", "2")]));
-        assert_eq!(names(&known), ["configmap a/m key other.json", "configmap b/x key r.yml"]);
+        assert_eq!(names(&mut known), ["configmap a/m key other.json", "configmap b/x key r.yml"]);
         known.applied("c", "x", data(&[("r.yml", "3")]));
-        assert_eq!(names(&known).len(), 2, "a namespace that nobody chose");
+        assert_eq!(names(&mut known).len(), 2, "a namespace that nobody chose");
     }
 
     #[test]
@@ -273,11 +277,11 @@ mod tests {
         known.synced("a");
         known.listing("a");
         known.unwatched("a", "not allowed".to_owned());
-        assert_eq!(names(&known), ["configmap a/m key r.yaml"]);
+        assert_eq!(names(&mut known), ["configmap a/m key r.yaml"]);
         assert!(known.problems()[0].contains("not allowed"));
         known.listing("a");
         known.synced("a");
-        assert!(names(&known).is_empty() && known.problems().is_empty());
+        assert!(names(&mut known).is_empty() && known.problems().is_empty());
     }
 
     #[test]
@@ -287,11 +291,11 @@ mod tests {
         known.listed("a", "m", data(&[("r.yaml", "1")]));
         known.overdue("a", "no answer yet");
         known.overdue("b", "no answer yet");
-        assert!(known.are_known() && names(&known).is_empty());
+        assert!(known.are_known() && names(&mut known).is_empty());
         assert_eq!(known.problems().len(), 2);
         known.listed("a", "z", data(&[("r.yaml", "2")]));
         known.synced("a");
-        assert_eq!(names(&known), ["configmap a/m key r.yaml", "configmap a/z key r.yaml"]);
+        assert_eq!(names(&mut known), ["configmap a/m key r.yaml", "configmap a/z key r.yaml"]);
         assert_eq!(known.problems().len(), 1);
         // What is known is not overdue.
         known.overdue("a", "no answer yet");
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn who_comes_with_an_earlier_name_takes_no_room_of_others() {
         let mut known = namespaces(&["n"]);
-        let text = |known: &ConfigMaps, file: &str| {
+        let text = |known: &mut ConfigMaps, file: &str| {
             let given = known.given();
             let given = given.iter().find(|given| given.name.to_string().contains(file));
             given.map(|given| given.text.as_ref().map(|text| text.len()).ok())
@@ -316,32 +320,48 @@ mod tests {
         let (half, more, small) = ("x".repeat(MAX_BYTES / 2), "x".repeat(MAX_BYTES), "y");
         list(&mut known, &[("m", &half), ("z", &half)]);
         // A new one has no room, whether a watch or a list has it.
-        let is_full = |known: &ConfigMaps| {
+        let is_full = |known: &mut ConfigMaps| {
             let [problem] = &known.problems()[..] else { panic!("{:?}", known.problems()) };
             assert!(problem.contains("a key r.yaml"), "{problem}");
             (text(known, "/a"), text(known, "/z")) == (None, Some(Some(half.len())))
         };
         known.applied("n", "a", data(&[("r.yaml", small)]));
-        assert!(is_full(&known));
+        assert!(is_full(&mut known));
         list(&mut known, &[("a", small), ("m", &half), ("z", &half)]);
-        assert!(is_full(&known));
+        assert!(is_full(&mut known));
         // One that grows too large is not what it is now, and one that shrinks makes room.
-        let kept = |known: &ConfigMaps| {
+        let kept = |known: &mut ConfigMaps| {
             let problems = known.problems();
             assert!(problems[0].contains("m key r.yaml"), "{problems:?}");
             (text(known, "/m"), text(known, "/z")) == (Some(None), Some(Some(half.len())))
         };
         list(&mut known, &[("a", small), ("m", &more), ("z", &half)]);
-        assert!(kept(&known));
+        assert!(kept(&mut known));
         known.applied("n", "m", data(&[("r.yaml", &more)]));
-        assert!(kept(&known));
+        assert!(kept(&mut known));
         known.applied("n", "m", data(&[("r.yaml", &half)]));
-        assert_eq!(text(&known, "/m"), Some(Some(half.len())));
+        assert_eq!(text(&mut known, "/m"), Some(Some(half.len())));
         known.applied("n", "m", data(&[("r.yaml", small)]));
         assert!(known.wants_list("n"));
         list(&mut known, &[("a", small), ("m", small), ("z", &half)]);
-        assert_eq!((text(&known, "/a"), text(&known, "/m")), (Some(Some(1)), Some(Some(1))));
+        assert_eq!(
+            (text(&mut known, "/a"), text(&mut known, "/m")),
+            (Some(Some(1)), Some(Some(1)))
+        );
         assert!(known.problems().is_empty());
+    }
+
+    #[test]
+    fn a_text_that_is_kept_is_given_although_that_of_now_has_no_room() {
+        let mut known = namespaces(&["n"]);
+        let more = "x".repeat(MAX_BYTES + 1);
+        let text = |known: &mut ConfigMaps| known.given()[0].text.clone().ok();
+        for kept in ["1", "2"] {
+            known.applied("n", "m", data(&[("r.yaml", kept)]));
+            known.applied("n", "m", data(&[("r.yaml", &more)]));
+            assert_eq!(text(&mut known).as_deref(), Some(kept));
+            assert_eq!((text(&mut known), known.problems().len()), (None, 1));
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl ConfigMapFiles {
 
     /// The files, and what keeps others from being read, a line each.
     pub fn read(&self) -> (Vec<Given>, Vec<String>) {
-        let known = self.0.known();
+        let mut known = self.0.known();
         (known.given(), known.problems())
     }
 
