@@ -22,7 +22,7 @@ use crate::{
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 pub use reload::{Changed, Reload};
-pub use source::{ConfigPath, Content, Requirements, Source};
+pub use source::{ConfigPath, Requirements, Source};
 
 /// How many findings about files go to the log at a time.
 const MOST_LOGGED: usize = 50;
@@ -120,13 +120,13 @@ impl Rules {
     #[must_use]
     pub fn of_files(self, files: &RulesFiles) -> Self {
         let broken = files.broken(&self.current());
-        self.told(files, &[], broken)
+        self.told(files, broken)
     }
 
-    /// The same, with what is wrong with the files, what keeps further ones from being read, and which rules are not in use.
-    fn told(self, files: &RulesFiles, unread: &[String], broken: Vec<BrokenRule>) -> Self {
+    /// The same, with what is wrong with the files, and which rules are not in use.
+    fn told(self, files: &RulesFiles, broken: Vec<BrokenRule>) -> Self {
         self.note_broken(broken);
-        self.problem.store(Unusable::of(files, unread).map(Arc::new));
+        self.problem.store(Unusable::of(files, &[]).map(Arc::new));
         self
     }
 

@@ -155,11 +155,10 @@ impl Input {
             return Ok(Self::File(name, text));
         }
         let files = ConfigPath::Folder(path.to_owned()).read_all()?;
-        let files = files.into_iter().map(|Given { name, location, text }| {
-            let text = text.map_err(|error| format!("{location}: {error}"))?;
-            Ok::<_, String>((location.to_string(), (name, text)))
+        let files = files.into_iter().filter_map(|Given { name, location, text }| {
+            Some((location.to_string(), (name, text.ok()?)))
         });
-        Ok(Self::Folder(files.collect::<Result<_, _>>()?))
+        Ok(Self::Folder(files.collect()))
     }
 
     /// What teams may do by what stands there.

@@ -95,6 +95,16 @@ impl RuleSet {
         self.custom.len() + self.external.len() + usage.flatten().count()
     }
 
+    /// Lets teams do what this policy says, whose backends are known then.
+    pub(in crate::core) fn keep_teams(&mut self, policy: &TeamPolicy) {
+        for backend in &policy.backends {
+            if self.backends.iter().all(|known| known.fingerprint != backend.fingerprint) {
+                self.backends.push(Arc::clone(backend));
+            }
+        }
+        self.teams = policy.clone();
+    }
+
     /// What is of each of these files. The servers, and what teams may do, are those of all files.
     pub fn by_file<'n>(
         &self,

@@ -1,5 +1,6 @@
 //! The rules files in use, each kept by itself: a file that becomes one that cannot be used keeps its rules and changes nothing of
-//! the others.
+//! the others. What teams may do is that of the files of `--config` together: it changes only while each of them can be used, because
+//! the one that cannot may be the one that limits teams.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,10 @@ use super::{
     explain::{broken, facts::BrokenRule},
     key_path::KeyPath,
     lint::{self, Finding, Severity},
-    rules::{Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, merge},
+    rules::{
+        Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, TeamPolicy,
+        merge,
+    },
 };
 
 /// How often texts are put together before a refusal counts for all new texts of whoever writes the files. What one of them has may
@@ -37,6 +41,10 @@ pub struct RulesFiles {
     told: Arc<BTreeSet<String>>,
     /// Which of them has what may occur once.
     claims: Arc<Claims>,
+    /// What teams may do; nothing before there are rules.
+    teams: Option<TeamPolicy>,
+    /// Whether the texts in use say something else of teams.
+    keeps_teams: bool,
     /// How often texts have been tried.
     tries: u64,
     /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
@@ -105,6 +113,8 @@ impl RulesFiles {
             files: BTreeMap::new(),
             told: Arc::clone(&self.told),
             claims: Arc::clone(&self.claims),
+            teams: self.teams.clone(),
+            keeps_teams: self.keeps_teams,
             tries: self.tries,
             is_strict: self.is_strict,
         };
@@ -122,7 +132,8 @@ impl RulesFiles {
         };
         let gone: Vec<_> =
             self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        if candidates.is_empty() && gone.is_empty() {
+        let takes_teams = |next: &Self| self.keeps_teams && next.unusable().next().is_none();
+        if candidates.is_empty() && gone.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed: gone, findings: Vec::new() };
         }
         // What was refused may have been so because of another file.
@@ -139,12 +150,13 @@ impl RulesFiles {
                 file.since = next.tries;
             }
         }
-        let (rules, carried) = next.settle(self, &mut candidates);
+        let (mut rules, carried) = next.settle(self, &mut candidates);
         let changed: Vec<_> = gone.into_iter().chain(candidates).collect();
-        if changed.is_empty() {
+        if changed.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed, findings: Vec::new() };
         }
         let findings = next.tell(&rules, carried, &changed);
+        next.limit_teams(&mut rules);
         Update { files: next, rules: Some(rules), changed, findings }
     }
 
@@ -173,15 +185,11 @@ impl RulesFiles {
                 carried.iter().map(|(name, one)| (name.clone(), &one.rules)).collect();
             let since = self.files.iter().map(|(name, file)| (name.clone(), file.since)).collect();
             let precedence = Precedence { since, claims: (*before.claims).clone() };
-            let Merged { rules, outcomes, claims, has_team_rules } = merge(&roots, &precedence);
+            let Merged { rules, outcomes, claims } = merge(&roots, &precedence);
             let mut broken_of: BTreeMap<&FileName, Vec<&Problem>> = BTreeMap::new();
             for problem in &rules.broken {
                 broken_of.entry(&problem.file).or_default().push(problem);
             }
-            let keeps_teams = |in_use: Contents| {
-                let has_backends = in_use.team_backends == 0 || !rules.teams.backends.is_empty();
-                has_team_rules || (!in_use.limits_teams && has_backends)
-            };
             let mut read = Vec::new();
             for (name, outcome) in outcomes {
                 match outcome {
@@ -197,8 +205,6 @@ impl RulesFiles {
                             refused.insert(name, listed().collect());
                         } else if !says_no_rules && is_lost(in_use, contents) {
                             refused.insert(name, lost(in_use).chain(listed()).collect());
-                        } else if !keeps_teams(in_use) {
-                            refused.insert(name, vec![lost_teams()]);
                         } else {
                             read.push((name, contents));
                         }
@@ -230,6 +236,17 @@ impl RulesFiles {
                 file.problems = problems;
             }
         }
+    }
+
+    /// Takes what these rules let teams do, or what was before if a file may say something else.
+    fn limit_teams(&mut self, rules: &mut RuleSet) {
+        let is_kept = self.unusable().next().is_some();
+        let kept = self.teams.take().filter(|known| is_kept && !known.is_same(&rules.teams));
+        self.keeps_teams = kept.is_some();
+        if let Some(kept) = kept {
+            rules.keep_teams(&kept);
+        }
+        self.teams = Some(rules.teams.clone());
     }
 
     /// What is odd in the texts that have changed, and what files do to each other that has not been told.
@@ -269,9 +286,35 @@ impl RulesFiles {
         meant.fold(Contents::default(), |sum, (_, file)| Contents {
             rules: sum.rules + file.contents.rules,
             others: sum.others + file.contents.others,
-            limits_teams: sum.limits_teams || file.contents.limits_teams,
-            team_backends: sum.team_backends + file.contents.team_backends,
         })
+    }
+
+    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use, or empty. Who
+    /// empties a file seldom means it.
+    pub fn unusable(&self) -> impl Iterator<Item = &FileName> {
+        let of_config = self.files.iter().filter(|(name, _)| name.namespace().is_none());
+        let is_usable = |file: &File| {
+            file.problems.is_empty()
+                && file.seen.as_ref().is_some_and(|text| !text.trim().is_empty())
+        };
+        of_config.filter(move |(_, file)| !is_usable(file)).map(|(name, _)| name)
+    }
+
+    /// That teams may do what they could before, although the texts in use say something else.
+    pub fn kept_teams(&self) -> Option<String> {
+        let file = self.unusable().next().filter(|_| self.keeps_teams)?;
+        Some(format!(
+            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot, or is empty"
+        ))
+    }
+
+    /// The names of the files of a folder that are in use.
+    pub fn in_folder(&self) -> BTreeSet<Arc<str>> {
+        let names = self.files.iter().filter_map(|(name, file)| match name {
+            FileName::InFolder(name) if file.used.is_some() => Some(Arc::clone(name)),
+            FileName::InFolder(_) | FileName::Config | FileName::ConfigMap(_) => None,
+        });
+        names.collect()
     }
 
     /// The files, and whether the text of now is in use.
@@ -362,12 +405,6 @@ fn lost(in_use: Contents) -> impl Iterator<Item = Problem> {
         "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
     );
     std::iter::once(Problem::new(None, KeyPath::default(), message))
-}
-
-/// A text that was cut behind its rules has no rule too few, and lets teams do what they may where nobody says anything.
-fn lost_teams() -> Problem {
-    let message = "it has lost what it says of rules of teams, and no other file says it: `teamRules`, or `backends` with `teamRules: true`; write `teamRules: {}` if the defaults are meant";
-    Problem::new(None, KeyPath::default(), message)
 }
 
 /// Refuses, beside these, the other new texts of those who write them.

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConfigPath, Content, Reloads, Rules, Source, Unusable,
+    ConfigPath, Reloads, Rules, Source, Unusable,
     attempt::{Attempt, Prepared},
     config_maps::ConfigMapFiles,
     log_findings, log_problems,
@@ -35,9 +35,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub struct Reload {
     config: Option<Arc<ConfigPath>>,
     /// What the path had when it was read last; nothing if it could not be read.
-    content: Option<Content>,
+    content: Option<Vec<Given>>,
     /// The files of the path, as they are to be used.
-    of_config: Content,
+    of_config: Vec<Given>,
     /// Why the path, or what it has, is not used as it is.
     trouble: Option<String>,
     config_maps: Option<ConfigMapFiles>,
@@ -127,15 +127,20 @@ impl Reload {
         let are_known = self.config_maps.as_ref().is_none_or(ConfigMapFiles::are_known);
         let of_config_maps = self.config_maps.as_ref().map(ConfigMapFiles::read);
         let (of_config_maps, troubles) = of_config_maps.unwrap_or_default();
-        let given: Vec<_> = self.of_config.files.iter().cloned().chain(of_config_maps).collect();
-        let unread = self.trouble.iter().chain(&self.of_config.problem).cloned();
-        let unread: Vec<_> = unread.chain(troubles).collect();
+        let given: Vec<_> = self.of_config.iter().cloned().chain(of_config_maps).collect();
+        let mut unread: Vec<_> = self.trouble.iter().cloned().chain(troubles).collect();
         match self.update(given).await {
-            Ok(prepared) => self.take_over(prepared, unread).await,
-            Err(panic) => self.refuse(Unusable(vec![panic])),
-        }
-        if are_known {
-            self.known.send_if_modified(|known| !std::mem::replace(known, true));
+            Ok(prepared) => {
+                self.take_over(prepared, unread).await;
+                if are_known {
+                    self.known.send_if_modified(|known| !std::mem::replace(known, true));
+                }
+            }
+            Err(panic) => {
+                self.log_unread(&unread);
+                unread.push(panic);
+                self.refuse(Unusable(unread));
+            }
         }
     }
 
@@ -143,7 +148,7 @@ impl Reload {
     async fn read(&mut self) {
         let Some(config) = self.config.clone() else { return };
         let path = config.path().display().to_string();
-        let known = Arc::new(self.of_config.names());
+        let known = Arc::new(self.files.in_folder());
         match files::changed(self.content.as_ref(), move || config.read(&known)).await {
             Ok(None) => {}
             Ok(Some(content)) => {
@@ -151,7 +156,7 @@ impl Reload {
                 self.trouble = None;
                 let of_config = |file: &FileName| !matches!(file, FileName::ConfigMap(_));
                 let in_use = self.files.contents(of_config);
-                if content.files.is_empty() && !in_use.is_empty() {
+                if content.is_empty() && !in_use.is_empty() {
                     self.trouble = Some(format!(
                         "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted; keeping the previous rules"
                     ));
@@ -180,7 +185,7 @@ impl Reload {
         made
     }
 
-    async fn take_over(&mut self, prepared: Prepared, unread: Vec<String>) {
+    async fn take_over(&mut self, prepared: Prepared, mut unread: Vec<String>) {
         let Prepared { update, broken, usage } = prepared;
         let Update { files, rules, changed, findings } = update;
         let before: Vec<FileProblems> = self.files.problems().collect();
@@ -192,6 +197,7 @@ impl Reload {
             let (custom, external) = (rules.custom.len(), rules.external.len());
             self.changed.install(rules, usage).await;
             match changed.as_slice() {
+                [] => tracing::info!("what the rules files let rules of teams do is in use"),
                 [file] if files.current().any(|(known, _)| known == file) => {
                     tracing::info!(%file, custom, external, "the rules file has changed and is in use");
                 }
@@ -215,6 +221,7 @@ impl Reload {
             self.changed.metrics.forget_rules_file(gone);
         }
         self.files = files;
+        unread.extend(self.files.kept_teams().filter(|_| self.changed.rules.serves_teams));
         match Unusable::of(&self.files, &unread) {
             None if is_same && self.changed.rules.problem().is_some() => {
                 tracing::info!("the rules files are those in use again");

@@ -222,6 +222,9 @@ async fn the_links_of_a_mounted_config_map_are_followed() {
     stage.serves(&[("own", Some("1")), ("a", Some("1")), ("b", Some("2"))]).await;
     // A link leads nowhere for a moment before it is taken away.
     mount("..2", &[("a.yaml", &rules(&[("a", "four")]))]);
+    stage.serves(&[("own", Some("1")), ("a", Some("4")), ("b", Some("2"))]).await;
+    fs::remove_file(stage.path("b.yaml")).unwrap();
+    stage.asked.notify_one();
     stage.serves(&[("own", Some("1")), ("a", Some("4")), ("b", None)]).await;
     stage.until_body("/readyz?verbose", "[+]rules ok").await;
     stage.app.stop().await;

@@ -15,11 +15,7 @@ use super::{
     Backend, Compiler, ComputeResource, CustomRule, Delegate, ExternalRule, FileName, Problem,
     ResourceRule, ResourceRules, RuleSet, backend, delegate, fields::Fields, form, resource, teams,
 };
-use crate::core::{
-    go_regex,
-    key_path::KeyPath,
-    yaml::{Node, Value},
-};
+use crate::core::{go_regex, key_path::KeyPath, yaml::Node};
 
 /// The keys of a file that a ConfigMap may have. The others say where queries are sent and with which credentials, whose usage
 /// scales what, and what teams may do.
@@ -58,8 +54,6 @@ pub struct Merged {
     pub outcomes: BTreeMap<FileName, Outcome>,
     /// Who has what may occur once.
     pub claims: Claims,
-    /// Whether a file has `teamRules`, be they empty.
-    pub has_team_rules: bool,
 }
 
 /// How much there is in a file.
@@ -69,10 +63,6 @@ pub struct Contents {
     pub rules: usize,
     /// `backends`, `delegates` and `teamRules`.
     pub others: usize,
-    /// Whether `teamRules` says something.
-    pub limits_teams: bool,
-    /// The backends that rules of teams may query.
-    pub team_backends: usize,
 }
 
 impl Contents {
@@ -133,7 +123,6 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
         merger.rules(part);
     }
     let Merger { mut rules, cpu, memory, window, has_usage, teams, claims, .. } = merger;
-    let has_team_rules = teams.is_some();
     rules.teams = teams::compile(teams.as_ref(), &rules.backends);
     rules.resource = has_usage.then(|| ResourceRules::new(cpu, memory, window));
     for part in parts {
@@ -154,7 +143,7 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
         outcomes.insert(name.clone(), Outcome::Read { contents, says_no_rules });
     }
     rules.is_empty_on_purpose &= rules.count() == 0 && rules.broken.is_empty();
-    Merged { rules, outcomes, claims, has_team_rules }
+    Merged { rules, outcomes, claims }
 }
 
 /// Who has what may occur once: of the files that claim it the one that had it, or else the first.
@@ -235,15 +224,10 @@ impl<'f> Part<'f> {
     }
 
     fn contents(&self) -> Contents {
-        let teams = self.fields.get("teamRules").filter(|_| !self.is_restricted());
-        let says_something =
-            |teams: &Node| !matches!(&teams.value, Value::Mapping(entries) if entries.is_empty());
-        let of_teams = self.backends.iter().filter(|backend| backend.team_rules);
+        let has_teams = !self.is_restricted() && self.fields.get("teamRules").is_some();
         Contents {
             rules: self.custom.len() + self.external.len() + self.usage,
-            others: self.backends.len() + self.delegates.len() + usize::from(teams.is_some()),
-            limits_teams: teams.is_some_and(says_something),
-            team_backends: of_teams.count(),
+            others: self.backends.len() + self.delegates.len() + usize::from(has_teams),
         }
     }
 

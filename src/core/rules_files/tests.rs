@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::core::rules::Backend;
 
 const USAGE: &str = "containerQuery: x, resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, containerLabel: c";
 
@@ -289,44 +290,89 @@ fn a_text_without_anything_replaces_neither_servers_nor_what_teams_may_do() {
             assert!(lines(&next.files)[0].contains("`backends`"), "{:?}", lines(&next.files));
         }
         // Some of them may go, and all where that is said.
-        for said in ["teamRules: {}", "rules: []\nteamRules: {}"] {
+        for said in ["teamRules: {}", "rules: []"] {
             let next = files.update(given(&[("a", said), ("b", &named)]));
             assert_eq!(served(&next.rules.unwrap()), [""; 0]);
         }
     }
 }
 
+/// The label of teams, the hosts that they may ask, and whether all of these are known as backends.
+fn of_teams(rules: &RuleSet) -> (String, Vec<String>, bool) {
+    let teams = &rules.teams;
+    let hosts = teams.backends.iter().map(|it| it.url.host_str().unwrap().to_owned()).collect();
+    let is_known = |backend: &Arc<Backend>| {
+        rules.backends.iter().any(|known| known.fingerprint == backend.fingerprint)
+    };
+    (teams.namespace_label.to_string(), hosts, teams.backends.iter().all(is_known))
+}
+
+/// A policy of teams: a label, and the host that they may ask.
+fn policy(label: &str, host: &str) -> String {
+    format!(
+        "teamRules: {{namespaceLabel: {label}}}\nbackends: [{{name: eu, url: 'https://{host}', teamRules: true}}]\n"
+    )
+}
+
 #[test]
-fn what_teams_may_do_is_not_lost_with_the_end_of_a_text() {
-    let backend = "backends: [{name: eu, url: 'https://host', teamRules: true}]\n";
-    let limits = "teamRules: {namespaceLabel: ns}\n";
-    let some = rules(&["x"]);
-    for (whole, kept) in [
-        (some.clone() + limits, some.clone()),
-        (some.clone() + backend, some.clone()),
-        (some.clone() + backend + limits, some.clone() + backend),
-        (limits.to_owned(), "rules: []".to_owned()),
-        (some.clone() + backend, "rules: []".to_owned()),
-    ] {
-        let (files, before) = first(&[("a", &whole), ("b", "rules: []")]);
-        let next = files.update(given(&[("a", &kept), ("b", "rules: []")]));
-        assert!(next.rules.is_none(), "{whole}");
-        assert!(lines(&next.files)[0].contains("teamRules: {}"), "{:?}", lines(&next.files));
-        // Unless that is said, or another file says what teams may do.
-        let defaults = kept.clone() + "\nteamRules: {}\n";
-        for (a, b) in [(&*defaults, "rules: []"), (&kept, &*whole)] {
-            let next = files.update(given(&[("a", a), ("b", b)]));
-            assert!(next.rules.is_some() && lines(&next.files).is_empty(), "{whole}");
+fn what_teams_may_do_changes_only_while_all_files_can_be_used() {
+    let kept = || ("ns".to_owned(), vec!["old".to_owned()], true);
+    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
+    let (files, all) = first(&[("own", &own), ("teams", &old), ("cm:c", &rules(&["y"]))]);
+    assert_eq!(of_teams(&all), kept());
+    // The file of the policy has become another one, which cannot be used; so has another file, and one of a ConfigMap.
+    for broken in ["rulez: []", "!away", "", " \n"] {
+        let at_fault = [
+            vec![("own", &*own), ("renamed", broken)],
+            vec![("own", &own), ("renamed", broken), ("teams", "rules: []")],
+            vec![("own", &own), ("renamed", broken), ("teams", &new)],
+        ];
+        for given_now in at_fault {
+            let next = files.update(given(&given_now));
+            assert_eq!(of_teams(&next.rules.unwrap()), kept(), "{given_now:?}");
+            assert!(next.files.kept_teams().unwrap().contains("renamed"));
+            // Other changes are taken over meanwhile.
+            let mut more = given_now.clone();
+            more.push(("zz", "externalRules: []"));
+            let more = next.files.update(given(&more));
+            assert_eq!(of_teams(&more.rules.unwrap()), kept());
+            // It is mended, or goes.
+            let mended = more.files.update(given(&[("own", &own), ("renamed", &new)]));
+            let taken = ("other".to_owned(), vec!["new".to_owned()], true);
+            assert_eq!(of_teams(&mended.rules.unwrap()), taken);
+            let next = next.files.update(given(&given_now[..1]));
+            let none = ("namespace".to_owned(), Vec::new(), true);
+            assert_eq!(of_teams(&next.rules.unwrap()), none);
+            assert_eq!(next.files.kept_teams(), None);
         }
-        let next = files.update(given(&[("a", &kept), ("b", &whole)])).rules.unwrap();
-        assert_eq!(next.teams.namespace_label, before.teams.namespace_label);
-        assert_eq!(next.teams.backends.len(), before.teams.backends.len());
-        // A file that is gone takes it along, as it does with all else.
-        assert!(files.update(given(&[("b", "rules: []")])).rules.is_some());
     }
-    // What said nothing loses nothing.
-    let (files, _) = first(&[("a", &(some.clone() + "teamRules: {}\n"))]);
-    assert!(files.update(given(&[("a", &rules(&["y"]))])).rules.is_some());
+    // A ConfigMap has no say, and a policy that is taken away by files that can be used has gone.
+    let revoked = old.replace("true", "false");
+    for (teams, label) in [(&*revoked, "ns"), (&own, "namespace"), ("rules: []", "namespace")] {
+        let next = files.update(given(&[("own", &own), ("teams", teams), ("cm:c", "rulez: []")]));
+        assert_eq!(of_teams(&next.rules.unwrap()), (label.to_owned(), Vec::new(), true));
+        assert_eq!(next.files.kept_teams(), None);
+    }
+}
+
+#[test]
+fn what_teams_may_do_is_taken_over_when_the_cause_is_gone_even_if_no_rule_changes() {
+    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
+    let (files, _) = first(&[("own", &own), ("teams", &old)]);
+    // A text in use counts again, and a file that never was in use goes.
+    for (broken, mended) in [
+        (vec![("own", "rulez: []"), ("teams", &*new)], vec![("own", &*own), ("teams", &*new)]),
+        (vec![("own", &own), ("teams", &new), ("z", "[")], vec![("own", &own), ("teams", &new)]),
+    ] {
+        let next = files.update(given(&broken));
+        assert_eq!(of_teams(&next.rules.unwrap()).0, "ns");
+        let same = next.files.update(given(&broken));
+        assert!(same.rules.is_none() && same.files.kept_teams().is_some());
+        let next = same.files.update(given(&mended));
+        assert!(next.changed.is_empty());
+        assert_eq!(of_teams(&next.rules.unwrap()).0, "other");
+        assert!(next.files.update(given(&mended)).rules.is_none());
+    }
 }
 
 #[test]
