@@ -484,7 +484,7 @@ pub fn explanation(data: &[u8]) {
 
 /// What another server of the metrics APIs answers: a list is bounded, and passes on as one that the same read accepts.
 pub fn delegate(data: &[u8]) {
-    drop(delegated::declined(500, data));
+    drop(delegated::declined(500, data, "secret"));
     if let Some(text) = text(data) {
         drop(answers::versions(text));
         drop(answers::resources(text));

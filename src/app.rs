@@ -107,8 +107,12 @@ pub async fn build(settings: Settings) -> anyhow::Result<Bound> {
         Planner::new(cache.clone(), Arc::clone(&backends), planning, memory.readers, noted);
     let planner = Arc::new(planner);
     let (is_known, waits) = watch::channel(false);
-    let files = settings.source.as_ref().map(Source::files).cloned().unwrap_or_default();
-    let rules = Rules::new(settings.rules, &files)
+    let rules = Rules::new(settings.rules);
+    let rules = match &settings.source {
+        Some(source) => source.told(rules),
+        None => rules,
+    };
+    let rules = rules
         .with_team_rules(team_rules.is_on())
         .with_config_maps(known.is_some().then_some(waits));
     rules.count(&metrics);

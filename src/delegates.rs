@@ -8,7 +8,7 @@ mod question;
 mod remote;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,7 +31,6 @@ use crate::{
     },
     metrics::Metrics,
     prometheus::bodies::Bodies,
-    wire::discovery::{CUSTOM, EXTERNAL},
 };
 
 /// The header of requests to delegates. A loadline that receives it does not ask delegates of its own, so that two that name each
@@ -60,7 +59,7 @@ pub struct Delegates {
     nothing: Arc<Listing>,
     /// Why delegates of the file are not asked.
     unusable: ArcSwap<Vec<Problem>>,
-    /// Held while a change of the file is taken over.
+    /// Held while a change of the file is taken over, and while lists are put together.
     installing: Mutex<()>,
     changed: Notify,
     cluster: Option<Client>,
@@ -94,40 +93,54 @@ impl Delegates {
     /// Takes the delegates of a file in place of those that there are. What has not changed goes on as it is. One that cannot be used
     /// is not asked; what is wrong with it is returned, and logged once.
     pub fn install(&self, delegates: &[Arc<Delegate>]) -> Arc<Vec<Problem>> {
-        let _alone = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.alone();
         let before = self.remotes.load_full();
-        let mut remotes = Vec::new();
+        let mut usable = Vec::new();
         let mut problems = Vec::new();
         for delegate in delegates {
             if let Some(message) = self.refusal(delegate) {
                 let path = KeyPath::from(["delegates", &delegate.name]);
                 problems.push(Problem::new(Some(delegate.place), path, message));
-                continue;
+            } else {
+                let known = before.iter().find(|known| known.is_of(delegate.fingerprint));
+                usable.push((delegate, known));
             }
-            let known = before.iter().find(|known| known.is_of(delegate.fingerprint));
-            remotes.push(known.cloned().unwrap_or_else(|| {
+        }
+        // What is told of one that goes must not be taken for what is told of one that comes with its name.
+        for old in before.iter() {
+            let is_kept = |kept: &Arc<Remote>| Arc::ptr_eq(kept, old);
+            if !usable.iter().any(|(_, known)| known.is_some_and(is_kept)) {
+                old.retire();
+            }
+        }
+        let remotes = usable.into_iter().map(|(delegate, known)| {
+            known.cloned().unwrap_or_else(|| {
                 Arc::new(Remote::new(
                     Arc::clone(delegate),
                     (self.cluster.clone(), Arc::clone(&self.policy)),
                     (Arc::clone(&self.bodies), Arc::clone(&self.metrics)),
                 ))
-            }));
-        }
+            })
+        });
+        let remotes: Vec<_> = remotes.collect();
         let told = self.unusable.load_full();
         for problem in problems.iter().filter(|problem| !told.contains(problem)) {
             tracing::error!("{problem}; this delegate is not asked");
         }
-        for gone in before.iter() {
-            if !remotes.iter().any(|remote| remote.name() == gone.name()) {
-                self.metrics.forget_delegate(gone.name(), &[CUSTOM.name, EXTERNAL.name]);
-            }
-        }
         let problems = Arc::new(problems);
         self.unusable.store(Arc::clone(&problems));
-        self.remotes.store(Arc::new(remotes));
-        self.publish();
-        self.changed.notify_one();
+        let is_same = remotes.len() == before.len()
+            && remotes.iter().zip(before.iter()).all(|(new, old)| Arc::ptr_eq(new, old));
+        if !is_same {
+            self.remotes.store(Arc::new(remotes));
+            self.publish(&alone);
+            self.changed.notify_one();
+        }
         problems
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.installing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a delegate cannot be used.
@@ -154,7 +167,7 @@ impl Delegates {
                 let round = stream::iter(remotes).for_each_concurrent(None, |remote| async move {
                     remote.reconnect().await;
                     if remote.list().await {
-                        this.publish();
+                        this.publish(&this.alone());
                     }
                 });
                 tokio::select! {
@@ -166,7 +179,8 @@ impl Delegates {
         stop.run_until_cancelled(keeping).await;
     }
 
-    fn publish(&self) {
+    /// Puts the lists together, alone: what is made of older ones must not come later.
+    fn publish(&self, _alone: &MutexGuard<'_, ()>) {
         let remotes = self.remotes.load();
         let lists: Vec<_> = remotes.iter().map(|remote| (remote.name(), remote.listed())).collect();
         let lists = lists.iter().map(|(name, listed)| (*name, &**listed));
@@ -267,3 +281,6 @@ impl Delegates {
         remotes.iter().map(|remote| remote.row()).chain(unusable).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

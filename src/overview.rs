@@ -122,8 +122,7 @@ impl Gatherer {
         let registrations = self.registrations.as_ref().and_then(Problems::get);
         let registrations = registrations.iter().flat_map(|problems| problems.iter().cloned());
         let file = self.rules.problem();
-        let file = file.iter().filter_map(|problem| problem.0.first());
-        let file = file.map(|problem| format!("{problem}; the previous rules are in use"));
+        let file = file.iter().filter_map(|problem| problem.0.first().cloned());
         self.backends
             .problems()
             .into_iter()

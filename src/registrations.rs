@@ -243,7 +243,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::core::{rules::load, rules_files::RulesFiles};
+    use crate::core::rules::load;
 
     const RULES: &str = "externalRules:
 - {seriesQuery: q, metricsQuery: q, resources: {namespaced: false}}
@@ -311,7 +311,7 @@ mod tests {
                 };
                 Client::new(tower::service_fn(serve), "monitoring")
             };
-            let rules = Rules::new(load(rules).unwrap(), &RulesFiles::default());
+            let rules = Rules::new(load(rules).unwrap());
             let metrics = Arc::new(Metrics::default());
             let ours = service("monitoring", "adapter");
             let events = Events::new(client.clone(), "loadline-0");
@@ -382,7 +382,7 @@ mod tests {
         assert!(!stage.metrics.encode().contains("apiservice=\"v1.metrics.k8s.io\""));
         // The rules change.
         let usage = "resourceRules: {}\n";
-        stage.task.rules = Rules::new(load(usage).unwrap(), &RulesFiles::default());
+        stage.task.rules = Rules::new(load(usage).unwrap());
         assert_eq!(
             stage.look().await,
             ["v1.metrics.k8s.io is sent to kube-system/metrics-server, not to monitoring/adapter"]

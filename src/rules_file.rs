@@ -1,10 +1,11 @@
 //! The rules files: reading them, and taking over their changes without a restart.
 
+mod attempt;
 pub mod config_maps;
 mod reload;
 mod source;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use crate::{
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 pub use reload::{Changed, Reload};
-pub use source::{ConfigPath, Content, Source};
+pub use source::{ConfigPath, Requirements, Source};
 
 /// How many findings about files go to the log at a time.
 const MOST_LOGGED: usize = 50;
@@ -32,9 +33,10 @@ const MOST_LOGGED: usize = 50;
 pub struct Unusable(pub Vec<String>);
 
 impl Unusable {
-    /// What is wrong with files, and what keeps further ones from being read.
+    /// What is wrong with files and what becomes of them, and what keeps further ones from being read.
     fn of(files: &RulesFiles, unread: &[String]) -> Option<Self> {
-        let lines = files.problems().flat_map(|file| file.lines);
+        let problems: Vec<_> = files.problems().collect();
+        let lines = problems.iter().flat_map(FileProblems::told);
         let lines: Vec<_> = unread.iter().cloned().chain(lines).collect();
         (!lines.is_empty()).then_some(Self(lines))
     }
@@ -42,15 +44,11 @@ impl Unusable {
 
 /// Logs what is wrong with files, but for what was logged `before`.
 fn log_problems(problems: &[FileProblems], before: &[FileProblems]) {
-    for FileProblems { lines, keeps_rules, .. } in problems.iter().filter(|it| !before.contains(it))
-    {
-        let first = lines.first().map_or("", String::as_str);
-        let more = Some(lines.len().saturating_sub(1)).filter(|more| *more > 0);
-        if *keeps_rules {
-            tracing::error!(more, "{first}; keeping the previous rules");
-        } else {
-            tracing::error!(more, "{first}; the file is left out");
-        }
+    let before: BTreeMap<_, _> = before.iter().map(|known| (&known.file, known)).collect();
+    for file in problems.iter().filter(|it| before.get(&it.file) != Some(it)) {
+        let more = Some(file.lines.len().saturating_sub(1)).filter(|more| *more > 0);
+        let first = file.told().next().unwrap_or_default();
+        tracing::error!(more, "{first}");
     }
 }
 
@@ -92,8 +90,8 @@ pub struct Reloads {
 }
 
 impl Rules {
-    /// Rules that nobody changes until a [`Reload`] does, and the files that they are from.
-    pub fn new(rules: RuleSet, files: &RulesFiles) -> Self {
+    /// Rules that nobody changes until a [`Reload`] does.
+    pub fn new(rules: RuleSet) -> Self {
         let new = Self {
             current: Arc::default(),
             usage: Arc::default(),
@@ -108,25 +106,37 @@ impl Rules {
             serves_teams: false,
             config_maps: None,
         };
-        let broken = files.broken(&rules);
-        new.replace(Arc::new(rules));
-        new.note_broken(broken);
-        new.problem.store(Unusable::of(files, &[]).map(Arc::new));
+        let usage = rules.resource.as_ref().and_then(UsageRules::new);
+        new.replace(Arc::new(rules), usage);
         new
     }
 
     /// No rules.
     pub fn none() -> Self {
-        Self::new(RuleSet::default(), &RulesFiles::default())
+        Self::new(RuleSet::default())
     }
 
-    fn replace(&self, rules: Arc<RuleSet>) {
+    /// The same, from these files.
+    #[must_use]
+    pub fn of_files(self, files: &RulesFiles) -> Self {
+        let broken = files.broken(&self.current());
+        self.told(files, broken)
+    }
+
+    /// The same, with what is wrong with the files, and which rules are not in use.
+    fn told(self, files: &RulesFiles, broken: Vec<BrokenRule>) -> Self {
+        self.note_broken(broken);
+        self.problem.store(Unusable::of(files, &[]).map(Arc::new));
+        self
+    }
+
+    /// Takes rules in place of those that there are; `usage` is made from them.
+    fn replace(&self, rules: Arc<RuleSet>, usage: Option<UsageRules>) {
         let before = self.usage();
-        let resource = rules.resource.as_ref();
         // What has not changed keeps what is known of it.
+        let resource = rules.resource.as_ref();
         let keeps = before.zip(resource).is_some_and(|(before, rules)| before.is_of(rules));
         if !keeps {
-            let usage = resource.and_then(UsageRules::new);
             for (what, why) in usage.iter().flat_map(UsageRules::problems) {
                 tracing::warn!(what, why, "usage that cannot be served");
             }

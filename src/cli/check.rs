@@ -21,8 +21,8 @@ use super::flags::{CredentialFlags, UsageError};
 use crate::{
     core::{
         installation::{self, Finding},
-        lint::{self, Severity},
-        rules::CredentialPolicy,
+        lint::{self, SaidOfTeams, Severity},
+        rules::{CredentialPolicy, FileName},
         rules_files::Given,
         yaml,
     },
@@ -90,31 +90,20 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     let mut checked = Vec::new();
     let mut unreadable = false;
-    let read: Vec<_> =
-        paths.into_iter().map(|path| (path, (!path.is_dir()).then(|| read(path)))).collect();
-    // Rules of teams in the other files are for the server that reads this one.
-    let texts = read.iter().filter_map(|(_, read)| read.as_ref()?.1.as_ref().ok());
-    let teams = lint::team_policy(texts.map(String::as_str));
-    for (path, read) in read {
-        let Some((name, text)) = read else {
-            match folder(path, flags.verbose, &policy) {
-                Ok(files) => checked.extend(files),
-                Err(error) => {
-                    unreadable = true;
-                    writeln!(io::stderr(), "loadline: {error}").unwrap_or_default();
-                }
-            }
-            continue;
-        };
-        match text {
-            Ok(text) => {
+    let read: Vec<_> = paths.into_iter().map(|path| Input::read(path)).collect();
+    // Rules of teams in the other files are for the server that reads these.
+    let teams = read.iter().flatten().filter_map(Input::team_policy).reduce(SaidOfTeams::or);
+    for input in read {
+        match input {
+            Ok(Input::File(name, text)) => {
                 let findings = lint::check_with(&text, &policy, teams.as_ref());
                 checked.push(Checked::new(name, text, findings, flags.verbose));
             }
+            Ok(Input::Folder(files)) => checked.extend(folder(files, flags.verbose, &policy)),
             Err(error) => {
                 unreadable = true;
                 // A closed standard error leaves only the exit code.
-                writeln!(io::stderr(), "loadline: cannot read {name}: {error}").unwrap_or_default();
+                writeln!(io::stderr(), "loadline: {error}").unwrap_or_default();
             }
         }
     }
@@ -150,20 +139,53 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// Checks the files of a folder as the server uses them: together.
-fn folder(path: &Path, tells_all: bool, policy: &CredentialPolicy) -> Result<Vec<Checked>, String> {
-    let files = ConfigPath::Folder(path.to_owned()).read_all()?;
-    let mut texts = Vec::new();
-    for Given { name, location, text } in &files {
-        let text = text.as_ref().map_err(|error| format!("{location}: {error}"))?;
-        texts.push((name.clone(), Arc::clone(text)));
+/// What a path has.
+enum Input {
+    /// A file: its name for people, and its text.
+    File(String, String),
+    /// A folder: the names of its files for people, and the files.
+    Folder(Vec<(String, (FileName, Arc<str>))>),
+}
+
+impl Input {
+    fn read(path: &Path) -> Result<Self, String> {
+        if !path.is_dir() {
+            let (name, text) = read(path);
+            let text = text.map_err(|error| format!("cannot read {name}: {error}"))?;
+            return Ok(Self::File(name, text));
+        }
+        let files = ConfigPath::Folder(path.to_owned()).read_all()?;
+        let files = files.into_iter().filter_map(|Given { name, location, text }| {
+            Some((location.to_string(), (name, text.ok()?)))
+        });
+        Ok(Self::Folder(files.collect()))
     }
+
+    /// What teams may do by what stands there.
+    fn team_policy(&self) -> Option<SaidOfTeams> {
+        match self {
+            Self::File(_, text) => lint::team_policy([text.as_str()]),
+            Self::Folder(files) => {
+                let files: Vec<_> = files.iter().map(|(_, file)| file.clone()).collect();
+                lint::team_policy_of(&files)
+            }
+        }
+    }
+}
+
+/// Checks the files of a folder as the server uses them: together.
+fn folder(
+    files: Vec<(String, (FileName, Arc<str>))>,
+    tells_all: bool,
+    policy: &CredentialPolicy,
+) -> Vec<Checked> {
+    let (names, texts): (Vec<_>, Vec<_>) = files.into_iter().unzip();
     let mut findings = lint::check_files(&texts, policy);
-    let checked = files.iter().zip(texts).map(|(file, (name, text))| {
+    let checked = names.into_iter().zip(texts).map(|(shown, (name, text))| {
         let findings = findings.remove(&name).unwrap_or_default();
-        Checked::new(file.location.to_string(), text.to_string(), findings, tells_all)
+        Checked::new(shown, text.to_string(), findings, tells_all)
     });
-    Ok(checked.collect())
+    checked.collect()
 }
 
 /// A file's name for people, and as much of it as is ever read of a rules file.

@@ -16,7 +16,7 @@ use crate::{
     cgroup,
     core::{budgets::MemoryBudgets, quantity},
     discovery,
-    rules_file::Source,
+    rules_file::{Requirements, Source},
     server::limits,
     traces,
 };
@@ -86,8 +86,9 @@ fn settings(flags: &Serve, limit: MemoryLimit, hangup: &Arc<Notify>) -> anyhow::
     let prometheus = flags.prometheus.config()?;
     let traces = traces::Settings::read(variable).map_err(|error| UsageError(error.to_string()))?;
     let config = flags.rules.config.as_deref();
-    let (rules, source) =
-        Source::read(config, config_maps, flags.rules.strict, Arc::clone(hangup))?;
+    let requirements =
+        Requirements { is_strict: flags.rules.strict, serves_teams: flags.cluster.team_rules };
+    let (rules, source) = Source::read(config, config_maps, requirements, Arc::clone(hangup))?;
     let memory = flags.memory.budgets(limit)?;
     let has_rules = !rules.custom.is_empty() || !rules.external.is_empty() || may_have_more;
     let max_age = flags.discovery.max_age(has_rules)?;

@@ -117,6 +117,18 @@ pub fn team_policy<'t>(texts: impl IntoIterator<Item = &'t str>) -> Option<SaidO
     said.reduce(SaidOfTeams::or)
 }
 
+/// [`team_policy`] of files that are used together.
+pub fn team_policy_of(files: &[(FileName, Arc<str>)]) -> Option<SaidOfTeams> {
+    let carried = files.iter().filter_map(|(file, text)| {
+        let one = embedded::one(text).ok()?;
+        Some((file.clone(), one))
+    });
+    let carried: Vec<_> = carried.collect();
+    let roots: Vec<_> = carried.iter().map(|(file, one)| (file.clone(), &one.rules)).collect();
+    let Merged { rules, .. } = rules::merge(&roots, &Precedence::default());
+    SaidOfTeams::of_set(&carried, &rules)
+}
+
 /// [`check`] for a server with these flags. `beside` is what rules files in other texts let teams do: it counts behind those of this
 /// text, as in [`team_policy`].
 pub fn check_with(
@@ -188,9 +200,11 @@ pub(in crate::core) fn check_set(
     let has_several = files.len() > 1;
     let mut findings = Vec::new();
     let mut texts = BTreeMap::new();
+    let listed: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
+    let own = rules.by_file(listed.iter());
     for (file, Carried { rules: root, values }) in files {
         let written = Written::new(root);
-        let own = rules.of_file(&file);
+        let Some(own) = own.get(&file) else { continue };
         let mut report = Report { written: &written, findings: Vec::new() };
         match &values {
             Some(values) => values::check(values, &mut report.findings),
@@ -199,7 +213,7 @@ pub(in crate::core) fn check_set(
         }
         // The chart adds rules of its own to those of its values, and a file of several may hold the backends of the others.
         let may_have_none = values.is_some() || (has_several && !written.is_empty());
-        check_rules(&own, &kinds, may_have_none, &mut report);
+        check_rules(own, &kinds, may_have_none, &mut report);
         let found = std::mem::take(&mut report.findings);
         findings.extend(found.into_iter().map(|finding| (file.clone(), finding)));
         texts.insert(file, written);

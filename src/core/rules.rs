@@ -95,28 +95,54 @@ impl RuleSet {
         self.custom.len() + self.external.len() + usage.flatten().count()
     }
 
-    /// What is of one file. The backends are those of all files.
-    #[must_use]
-    pub fn of_file(&self, file: &FileName) -> Self {
-        let custom = self.custom.iter().filter(|rule| rule.base.id.file == *file);
-        let external = self.external.iter().filter(|rule| rule.base.id.file == *file);
-        let resource = self.resource.as_ref().map(|usage| {
-            let own = |rule: &Option<Arc<ResourceRule>>| {
-                rule.clone().filter(|rule| rule.id.file == *file)
-            };
-            ResourceRules { cpu: own(&usage.cpu), memory: own(&usage.memory), ..*usage }
-        });
-        let broken = self.broken.iter().filter(|problem| problem.file == *file);
-        Self {
-            custom: custom.cloned().collect(),
-            external: external.cloned().collect(),
-            resource,
-            broken: broken.cloned().collect(),
-            backends: self.backends.clone(),
-            delegates: self.delegates.clone(),
-            teams: self.teams.clone(),
-            is_empty_on_purpose: self.is_empty_on_purpose,
+    /// Lets teams do what this policy says, whose backends are known then.
+    pub(in crate::core) fn keep_teams(&mut self, policy: &TeamPolicy) {
+        for backend in &policy.backends {
+            if self.backends.iter().all(|known| known.fingerprint != backend.fingerprint) {
+                self.backends.push(Arc::clone(backend));
+            }
         }
+        self.teams = policy.clone();
+    }
+
+    /// What is of each of these files. The servers, and what teams may do, are those of all files.
+    pub fn by_file<'n>(
+        &self,
+        files: impl Iterator<Item = &'n FileName>,
+    ) -> BTreeMap<&'n FileName, Self> {
+        let shared = |file: &FileName| {
+            let resource = self.resource.as_ref().map(|usage| {
+                let own = |rule: &Option<Arc<ResourceRule>>| {
+                    rule.clone().filter(|rule| rule.id.file == *file)
+                };
+                ResourceRules { cpu: own(&usage.cpu), memory: own(&usage.memory), ..*usage }
+            });
+            Self {
+                resource,
+                backends: self.backends.clone(),
+                delegates: self.delegates.clone(),
+                teams: self.teams.clone(),
+                is_empty_on_purpose: self.is_empty_on_purpose,
+                ..Self::default()
+            }
+        };
+        let mut parts: BTreeMap<_, _> = files.map(|file| (file, shared(file))).collect();
+        for rule in &self.custom {
+            if let Some(part) = parts.get_mut(&rule.base.id.file) {
+                part.custom.push(Arc::clone(rule));
+            }
+        }
+        for rule in &self.external {
+            if let Some(part) = parts.get_mut(&rule.base.id.file) {
+                part.external.push(Arc::clone(rule));
+            }
+        }
+        for problem in &self.broken {
+            if let Some(part) = parts.get_mut(&problem.file) {
+                part.broken.push(problem.clone());
+            }
+        }
+        parts
     }
 }
 

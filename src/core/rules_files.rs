@@ -1,5 +1,6 @@
 //! The rules files in use, each kept by itself: a file that becomes one that cannot be used keeps its rules and changes nothing of
-//! the others.
+//! the others. What teams may do is that of the files of `--config` together: it changes only while each of them can be used, because
+//! the one that cannot may be the one that limits teams.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +12,15 @@ use super::{
     explain::{broken, facts::BrokenRule},
     key_path::KeyPath,
     lint::{self, Finding, Severity},
-    rules::{Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, merge},
+    rules::{
+        Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, TeamPolicy,
+        merge,
+    },
 };
+
+/// How often texts are put together before a refusal counts for all new texts of whoever writes the files. What one of them has may
+/// decide about the next one, and so on.
+const MAX_ROUNDS: usize = 8;
 
 /// A file as it is read now.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +41,10 @@ pub struct RulesFiles {
     told: Arc<BTreeSet<String>>,
     /// Which of them has what may occur once.
     claims: Arc<Claims>,
+    /// What teams may do; nothing before there are rules.
+    teams: Option<TeamPolicy>,
+    /// Whether the texts in use say something else of teams.
+    keeps_teams: bool,
     /// How often texts have been tried.
     tries: u64,
     /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
@@ -65,6 +77,16 @@ pub struct FileProblems {
     pub keeps_rules: bool,
 }
 
+impl FileProblems {
+    /// The lines, of which the first says what becomes of the file.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        let becomes =
+            if self.keeps_rules { "keeping the previous rules" } else { "the file is left out" };
+        let first = self.lines.first().map(|line| format!("{line}; {becomes}"));
+        first.into_iter().chain(self.lines.iter().skip(1).cloned())
+    }
+}
+
 /// What files have become.
 #[derive(Debug)]
 pub struct Update {
@@ -91,6 +113,8 @@ impl RulesFiles {
             files: BTreeMap::new(),
             told: Arc::clone(&self.told),
             claims: Arc::clone(&self.claims),
+            teams: self.teams.clone(),
+            keeps_teams: self.keeps_teams,
             tries: self.tries,
             is_strict: self.is_strict,
         };
@@ -108,7 +132,8 @@ impl RulesFiles {
         };
         let gone: Vec<_> =
             self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        if candidates.is_empty() && gone.is_empty() {
+        let takes_teams = |next: &Self| self.keeps_teams && next.unusable().next().is_none();
+        if candidates.is_empty() && gone.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed: gone, findings: Vec::new() };
         }
         // What was refused may have been so because of another file.
@@ -125,12 +150,13 @@ impl RulesFiles {
                 file.since = next.tries;
             }
         }
-        let (rules, carried) = next.settle(self, &mut candidates);
+        let (mut rules, carried) = next.settle(self, &mut candidates);
         let changed: Vec<_> = gone.into_iter().chain(candidates).collect();
-        if changed.is_empty() {
+        if changed.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed, findings: Vec::new() };
         }
         let findings = next.tell(&rules, carried, &changed);
+        next.limit_teams(&mut rules);
         Update { files: next, rules: Some(rules), changed, findings }
     }
 
@@ -140,7 +166,9 @@ impl RulesFiles {
         before: &Self,
         candidates: &mut BTreeSet<FileName>,
     ) -> (RuleSet, Vec<(FileName, Carried)>) {
+        let mut round = 0;
         loop {
+            round += 1;
             let mut refused: BTreeMap<FileName, Vec<Problem>> = BTreeMap::new();
             let mut carried = Vec::new();
             for (name, file) in &self.files {
@@ -158,21 +186,25 @@ impl RulesFiles {
             let since = self.files.iter().map(|(name, file)| (name.clone(), file.since)).collect();
             let precedence = Precedence { since, claims: (*before.claims).clone() };
             let Merged { rules, outcomes, claims } = merge(&roots, &precedence);
+            let mut broken_of: BTreeMap<&FileName, Vec<&Problem>> = BTreeMap::new();
+            for problem in &rules.broken {
+                broken_of.entry(&problem.file).or_default().push(problem);
+            }
             let mut read = Vec::new();
             for (name, outcome) in outcomes {
                 match outcome {
                     Outcome::Refused(problems) => {
                         refused.insert(name, problems);
                     }
-                    Outcome::Read { contents, is_empty_on_purpose } => {
-                        let broken = rules.broken.iter().filter(|problem| problem.file == name);
-                        let broken: Vec<_> = broken.cloned().collect();
+                    Outcome::Read { contents, says_no_rules } => {
+                        let broken = broken_of.remove(&name).unwrap_or_default();
                         let in_use = before.files.get(&name).map(|file| file.contents);
                         let in_use = in_use.unwrap_or_default();
+                        let listed = || broken.iter().copied().cloned();
                         if self.is_strict && !broken.is_empty() {
-                            refused.insert(name, broken);
-                        } else if !is_empty_on_purpose && is_lost(in_use, contents) {
-                            refused.insert(name, lost(in_use, broken));
+                            refused.insert(name, listed().collect());
+                        } else if !says_no_rules && is_lost(in_use, contents) {
+                            refused.insert(name, lost(in_use).chain(listed()).collect());
                         } else {
                             read.push((name, contents));
                         }
@@ -190,6 +222,9 @@ impl RulesFiles {
                 self.claims = Arc::new(claims);
                 return (rules, carried);
             }
+            if round >= MAX_ROUNDS {
+                refuse_others(&mut refused, candidates);
+            }
             for (name, mut problems) in refused {
                 let Some(file) = self.files.get_mut(&name) else { continue };
                 for problem in &mut problems {
@@ -201,6 +236,17 @@ impl RulesFiles {
                 file.problems = problems;
             }
         }
+    }
+
+    /// Takes what these rules let teams do, or what was before if a file may say something else.
+    fn limit_teams(&mut self, rules: &mut RuleSet) {
+        let is_kept = self.unusable().next().is_some();
+        let kept = self.teams.take().filter(|known| is_kept && !known.is_same(&rules.teams));
+        self.keeps_teams = kept.is_some();
+        if let Some(kept) = kept {
+            rules.keep_teams(&kept);
+        }
+        self.teams = Some(rules.teams.clone());
     }
 
     /// What is odd in the texts that have changed, and what files do to each other that has not been told.
@@ -243,6 +289,34 @@ impl RulesFiles {
         })
     }
 
+    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use, or empty. Who
+    /// empties a file seldom means it.
+    pub fn unusable(&self) -> impl Iterator<Item = &FileName> {
+        let of_config = self.files.iter().filter(|(name, _)| name.namespace().is_none());
+        let is_usable = |file: &File| {
+            file.problems.is_empty()
+                && file.seen.as_ref().is_some_and(|text| !text.trim().is_empty())
+        };
+        of_config.filter(move |(_, file)| !is_usable(file)).map(|(name, _)| name)
+    }
+
+    /// That teams may do what they could before, although the texts in use say something else.
+    pub fn kept_teams(&self) -> Option<String> {
+        let file = self.unusable().next().filter(|_| self.keeps_teams)?;
+        Some(format!(
+            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot, or is empty"
+        ))
+    }
+
+    /// The names of the files of a folder that are in use.
+    pub fn in_folder(&self) -> BTreeSet<Arc<str>> {
+        let names = self.files.iter().filter_map(|(name, file)| match name {
+            FileName::InFolder(name) if file.used.is_some() => Some(Arc::clone(name)),
+            FileName::InFolder(_) | FileName::Config | FileName::ConfigMap(_) => None,
+        });
+        names.collect()
+    }
+
     /// The files, and whether the text of now is in use.
     pub fn current(&self) -> impl Iterator<Item = (&FileName, bool)> {
         self.files.iter().map(|(name, file)| (name, file.problems.is_empty()))
@@ -258,10 +332,15 @@ impl RulesFiles {
         })
     }
 
+    /// Whether a text is the one of a file that is in use.
+    pub fn uses(&self, name: &FileName, text: &str) -> bool {
+        self.files.get(name).and_then(|file| file.used.as_deref()) == Some(text)
+    }
+
     /// The rules that do not compile, and the files of which nothing is used, with what they say. It reads the texts again.
     pub fn broken(&self, rules: &RuleSet) -> Vec<BrokenRule> {
         let unused = self.files.values().filter(|file| file.used.is_none());
-        let problems = rules.broken.iter().chain(unused.flat_map(|file| &file.problems));
+        let problems = unused.flat_map(|file| &file.problems).chain(&rules.broken);
         broken::rules(problems, |name| {
             let file = self.files.get(name)?;
             file.used.clone().or_else(|| file.seen.clone())
@@ -321,12 +400,27 @@ fn is_lost(in_use: Contents, new: Contents) -> bool {
 }
 
 /// Only an empty list says that no rules are meant.
-fn lost(in_use: Contents, broken: Vec<Problem>) -> Vec<Problem> {
+fn lost(in_use: Contents) -> impl Iterator<Item = Problem> {
     let message = format!(
         "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
     );
-    let lost = Problem::new(None, KeyPath::default(), message);
-    std::iter::once(lost).chain(broken).collect()
+    std::iter::once(Problem::new(None, KeyPath::default(), message))
+}
+
+/// Refuses, beside these, the other new texts of those who write them.
+fn refuse_others(
+    refused: &mut BTreeMap<FileName, Vec<Problem>>,
+    candidates: &mut BTreeSet<FileName>,
+) {
+    let writers: BTreeSet<_> = refused.keys().map(|name| name.namespace().cloned()).collect();
+    let is_of_them = |name: &FileName| writers.contains(&name.namespace().cloned());
+    let (others, rest): (BTreeSet<_>, _) =
+        std::mem::take(candidates).into_iter().partition(is_of_them);
+    *candidates = rest;
+    for name in others {
+        let message = "too many of the files that have changed with it cannot be used; it is tried again when a file changes";
+        refused.insert(name, vec![Problem::new(None, KeyPath::default(), message)]);
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub(super) struct Remote {
     served: ArcSwap<Served>,
     bodies: Arc<Bodies>,
     metrics: Arc<Metrics>,
+    /// Whether it is no longer one of the file. Held while a gauge of it is set.
+    retired: Mutex<bool>,
     answered: AtomicU64,
     failed: AtomicU64,
 }
@@ -130,6 +132,7 @@ impl Remote {
             served: ArcSwap::default(),
             bodies,
             metrics,
+            retired: Mutex::default(),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
@@ -137,6 +140,20 @@ impl Remote {
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.delegate.name
+    }
+
+    /// It is not one of the file any more. What it still does is told by no gauge: another one may have its name.
+    pub(super) fn retire(&self) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        *retired = true;
+        self.metrics.forget_delegate(self.name(), &[CUSTOM.name, EXTERNAL.name]);
+    }
+
+    fn gauge(&self, set: impl FnOnce(&Metrics)) {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*retired {
+            set(&self.metrics);
+        }
     }
 
     pub(super) fn is_of(&self, fingerprint: Fingerprint) -> bool {
@@ -234,13 +251,17 @@ impl Remote {
             let mut breaker = self.breaker();
             let was_open = breaker.is_open();
             change(&mut breaker);
-            (was_open, breaker.is_open())
+            let is_open = breaker.is_open();
+            if was_open != is_open {
+                // Before the lock is given back: of two changes the later one counts.
+                self.gauge(|metrics| metrics.delegate_rests(self.name(), is_open));
+            }
+            (was_open, is_open)
         };
         if was_open == is_open {
             return;
         }
         let delegate = self.name();
-        self.metrics.delegate_rests(delegate, is_open);
         match silence {
             Some(Why::Unreachable(_, cause)) => {
                 tracing::warn!(%delegate, cause, "the delegate does not answer; one read at a time is sent until it does");
@@ -309,13 +330,9 @@ impl Remote {
         if (200..300).contains(&code) {
             return Ok(body);
         }
-        let mut declined = delegated::declined(code, body.bytes());
         let token = connection.materials.token.as_deref().unwrap_or_default();
         let token = String::from_utf8_lossy(token);
-        if !token.trim().is_empty() && declined.message.contains(token.trim()) {
-            declined.message = String::new();
-        }
-        Err(Why::Declined(declined))
+        Err(Why::Declined(delegated::declined(code, body.bytes(), token.trim())))
     }
 
     async fn received(
@@ -353,7 +370,7 @@ impl Remote {
             Ok(connection) => {
                 self.obstacle.store(None);
                 self.connection.store(Some(Arc::new(connection)));
-                self.metrics.delegate_connected(delegate, true);
+                self.gauge(|metrics| metrics.delegate_connected(delegate, true));
                 if current.is_some() {
                     tracing::info!(%delegate, "the credentials for the delegate have changed and are in use");
                 }
@@ -456,7 +473,8 @@ impl Remote {
 
     fn tell(&self, group: Group, found: Result<usize, &Why>, before: usize) {
         let metrics = found.unwrap_or(before);
-        self.metrics.delegate_listed(self.name(), group.name, found.is_ok(), metrics);
+        let is_ok = found.is_ok();
+        self.gauge(|gauges| gauges.delegate_listed(self.name(), group.name, is_ok, metrics));
         if let Err(why) = found {
             tracing::debug!(delegate = %self.name(), group = group.name, ?why, "the delegate does not list its metrics");
         }

@@ -23,7 +23,7 @@ use crate::{
         },
         kinds::Kinds,
         rules::CredentialPolicy,
-        rules_files::{Given, RulesFiles, Update},
+        rules_files::{RulesFiles, Update},
         selector::Selector,
     },
     kubernetes::KindsSource,
@@ -72,14 +72,11 @@ impl Standalone {
 ///
 /// # Errors
 ///
-/// The folder, or the only file, cannot be read, or the folder has no rules files or too many.
+/// The folder, or a file, cannot be read, or the folder has no rules files or too many.
 pub fn rules(path: &Path) -> Result<Rules, String> {
     let files = ConfigPath::new(path).read_all()?;
-    if let [Given { location, text: Err(why), .. }] = files.as_slice() {
-        return Err(format!("{location}: {why}"));
-    }
     let Update { files, rules, .. } = RulesFiles::new(false).update(files);
-    Ok(Rules::new(rules.unwrap_or_default(), &files))
+    Ok(Rules::new(rules.unwrap_or_default()).of_files(&files))
 }
 
 impl Environment for Standalone {

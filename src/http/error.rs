@@ -61,10 +61,11 @@ impl ApiError {
         Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: false }
     }
 
-    /// Another server failed with this code and reason.
+    /// Another server failed with this code and reason. Its 429 has no header, as in [`ApiError::over_quota`]: one delegate that is
+    /// busy would hold the workers of the controller, which are there for all autoscalers.
     fn passed_on(code: u16, reason: String, message: String) -> Self {
         let status = Box::new(Status::passed_on(code, reason, message));
-        Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: true }
+        Self { status, cause: None, quiet: false, is_shown: true, asks_to_retry: false }
     }
 
     /// Nothing is there.

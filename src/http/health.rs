@@ -100,10 +100,9 @@ impl Health {
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
             counts: false,
         });
-        // A broken file is informational, too: the previous rules are kept. So are rules without a metric.
+        // A broken file is informational, too: the other rules are served. So are rules without a metric.
         let broken = self.rules.problem();
-        let broken =
-            broken.map(|problem| format!("{}; keeping the previous rules", problem.0.join("; ")));
+        let broken = broken.map(|problem| problem.0.join("; "));
         let remarks = self.discovery.remarks();
         let remarks = remarks.iter().map(ToString::to_string);
         let reasons: Vec<_> = broken.into_iter().chain(remarks).collect();

@@ -81,7 +81,7 @@ impl ConfigMapFiles {
 
     /// The files, and what keeps others from being read, a line each.
     pub fn read(&self) -> (Vec<Given>, Vec<String>) {
-        let known = self.0.known();
+        let mut known = self.0.known();
         (known.given(), known.problems())
     }
 
@@ -134,9 +134,10 @@ impl WatchTask {
             let client = self.client.clone();
             Watch::<ConfigMap>::selected(client, &self.kind, namespace, &self.selector, PAGE)
         };
-        let (mut watch, relist) = (new(), Notify::new());
+        let mut watch = new();
         let mut is_refused = false;
         loop {
+            let relist = Notify::new();
             // Held until the list is complete. The semaphore is never closed.
             let mut turn = self.lists.acquire().await.ok();
             let followed = watch.follow(|event| {
@@ -154,6 +155,7 @@ impl WatchTask {
             let broken = tokio::select! {
                 broken = followed => broken,
                 () = relist.notified() => {
+                    drop(turn);
                     sleep(RELIST).await;
                     watch = new();
                     continue;
@@ -184,11 +186,8 @@ impl WatchTask {
     async fn wait(&self) {
         sleep(self.patience).await;
         for namespace in &self.namespaces {
-            self.shared.change(|known| {
-                if !known.is_known(namespace) {
-                    known.unwatched(namespace, "the API server has not answered yet".to_owned());
-                }
-            });
+            let why = "the API server has not answered yet";
+            self.shared.change(|known| known.overdue(namespace, why));
         }
         std::future::pending::<()>().await;
     }

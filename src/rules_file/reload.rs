@@ -1,6 +1,6 @@
 //! The task that takes over changes of the files. They are looked at every few seconds, and at SIGHUP.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -10,14 +10,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConfigPath, Content, Reloads, Rules, Source, Unusable, config_maps::ConfigMapFiles,
+    ConfigPath, Reloads, Rules, Source, Unusable,
+    attempt::{Attempt, Prepared},
+    config_maps::ConfigMapFiles,
     log_findings, log_problems,
 };
 use crate::{
     backends::Backends,
     blocking,
     core::{
-        explain::facts::BrokenRule,
+        resource::UsageRules,
         rules::{FileName, RuleSet},
         rules_files::{FileProblems, Given, RulesFiles, Update},
     },
@@ -33,9 +35,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub struct Reload {
     config: Option<Arc<ConfigPath>>,
     /// What the path had when it was read last; nothing if it could not be read.
-    content: Option<Content>,
+    content: Option<Vec<Given>>,
     /// The files of the path, as they are to be used.
-    of_config: Content,
+    of_config: Vec<Given>,
     /// Why the path, or what it has, is not used as it is.
     trouble: Option<String>,
     config_maps: Option<ConfigMapFiles>,
@@ -45,40 +47,6 @@ pub struct Reload {
     attempt: Attempt,
     asked: Arc<Notify>,
     changed: Changed,
-}
-
-/// The work on texts, of which some may end in a panic.
-#[derive(Default)]
-struct Attempt {
-    /// The texts of which the last work did.
-    failed: Option<Vec<Given>>,
-}
-
-impl Attempt {
-    /// Works on texts on a thread where it may take long. What has failed is not tried again.
-    ///
-    /// # Errors
-    ///
-    /// The work has panicked, now or before. The message is always the same, and the log has the cause.
-    async fn make<T: Send + 'static>(
-        &mut self,
-        given: Vec<Given>,
-        work: impl FnOnce(Vec<Given>) -> T + Send + 'static,
-    ) -> Result<T, String> {
-        let failed = || {
-            "the rules files: loadline failed while it compiled them, which is a mistake in loadline; no change of them is taken over until they change again".to_owned()
-        };
-        if self.failed.as_ref() == Some(&given) {
-            return Err(failed());
-        }
-        let tried = given.clone();
-        let done = tokio::task::spawn_blocking(move || work(given)).await;
-        self.failed = done.is_err().then_some(tried);
-        done.map_err(|error| {
-            tracing::error!(%error, "compiling the rules files has failed");
-            failed()
-        })
-    }
 }
 
 /// What a change of the rules changes.
@@ -103,7 +71,7 @@ impl Reload {
         known: watch::Sender<bool>,
         changed: Changed,
     ) -> Self {
-        let Source { config, files, content, asked, .. } = source;
+        let Source { config, files, content, attempt, asked, .. } = source;
         let of_config = content.clone().unwrap_or_default();
         let config = config.map(Arc::new);
         Self {
@@ -114,7 +82,7 @@ impl Reload {
             config_maps,
             known,
             files,
-            attempt: Attempt::default(),
+            attempt,
             asked,
             changed,
         }
@@ -159,15 +127,20 @@ impl Reload {
         let are_known = self.config_maps.as_ref().is_none_or(ConfigMapFiles::are_known);
         let of_config_maps = self.config_maps.as_ref().map(ConfigMapFiles::read);
         let (of_config_maps, troubles) = of_config_maps.unwrap_or_default();
-        let given: Vec<_> = self.of_config.files.iter().cloned().chain(of_config_maps).collect();
-        let unread = self.trouble.iter().chain(&self.of_config.problem).cloned();
-        let unread: Vec<_> = unread.chain(troubles).collect();
+        let given: Vec<_> = self.of_config.iter().cloned().chain(of_config_maps).collect();
+        let mut unread: Vec<_> = self.trouble.iter().cloned().chain(troubles).collect();
         match self.update(given).await {
-            Ok((update, broken)) => self.take_over(update, broken, unread).await,
-            Err(panic) => self.refuse(Unusable(vec![panic])),
-        }
-        if are_known {
-            self.known.send_if_modified(|known| !std::mem::replace(known, true));
+            Ok(prepared) => {
+                self.take_over(prepared, unread).await;
+                if are_known {
+                    self.known.send_if_modified(|known| !std::mem::replace(known, true));
+                }
+            }
+            Err(panic) => {
+                self.log_unread(&unread);
+                unread.push(panic);
+                self.refuse(Unusable(unread));
+            }
         }
     }
 
@@ -175,16 +148,17 @@ impl Reload {
     async fn read(&mut self) {
         let Some(config) = self.config.clone() else { return };
         let path = config.path().display().to_string();
-        match files::changed(self.content.as_ref(), move || config.read()).await {
+        let known = Arc::new(self.files.in_folder());
+        match files::changed(self.content.as_ref(), move || config.read(&known)).await {
             Ok(None) => {}
             Ok(Some(content)) => {
                 self.content = Some(content.clone());
                 self.trouble = None;
                 let of_config = |file: &FileName| !matches!(file, FileName::ConfigMap(_));
                 let in_use = self.files.contents(of_config);
-                if content.files.is_empty() && !in_use.is_empty() {
+                if content.is_empty() && !in_use.is_empty() {
                     self.trouble = Some(format!(
-                        "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted"
+                        "{path}: the folder has no rules files, and would replace {in_use}; write a file with `rules: []` if none are wanted; keeping the previous rules"
                     ));
                 } else {
                     self.of_config = content;
@@ -192,34 +166,27 @@ impl Reload {
             }
             Err(problem) => {
                 self.content = None;
-                self.trouble = Some(problem);
+                self.trouble = Some(format!("{problem}; keeping the previous rules"));
             }
         }
     }
 
-    /// What files change, and if that is something, which rules are broken then; it takes a while where there are many rules. A
-    /// panic is a problem of the texts: the rules in use stay.
-    async fn update(
-        &mut self,
-        given: Vec<Given>,
-    ) -> Result<(Update, Option<Vec<BrokenRule>>), String> {
+    /// What files change; it takes a while where there are many rules.
+    async fn update(&mut self, given: Vec<Given>) -> Result<Prepared, String> {
         let (files, current) = (self.files.clone(), self.changed.rules.current());
-        let update = move |given| {
-            let update = files.update(given);
-            let is_other = update.rules.is_some() || !files.problems().eq(update.files.problems());
-            let rules = update.rules.as_ref().unwrap_or(&current);
-            let broken = is_other.then(|| update.files.broken(rules));
-            (update, broken)
+        let mut attempt = std::mem::take(&mut self.attempt);
+        let work = move || {
+            let prepare = |given| Prepared::new(&files, given, &current);
+            let made = attempt.make(&files, &given, prepare);
+            (attempt, made)
         };
-        self.attempt.make(given, update).await
+        let (attempt, made) = blocking::run(work).await;
+        self.attempt = attempt;
+        made
     }
 
-    async fn take_over(
-        &mut self,
-        update: Update,
-        broken: Option<Vec<BrokenRule>>,
-        unread: Vec<String>,
-    ) {
+    async fn take_over(&mut self, prepared: Prepared, mut unread: Vec<String>) {
+        let Prepared { update, broken, usage } = prepared;
         let Update { files, rules, changed, findings } = update;
         let before: Vec<FileProblems> = self.files.problems().collect();
         let problems: Vec<_> = files.problems().collect();
@@ -228,8 +195,9 @@ impl Reload {
         let is_same = rules.is_none();
         if let Some(rules) = rules {
             let (custom, external) = (rules.custom.len(), rules.external.len());
-            self.changed.install(rules).await;
+            self.changed.install(rules, usage).await;
             match changed.as_slice() {
+                [] => tracing::info!("what the rules files let rules of teams do is in use"),
                 [file] if files.current().any(|(known, _)| known == file) => {
                     tracing::info!(%file, custom, external, "the rules file has changed and is in use");
                 }
@@ -248,12 +216,12 @@ impl Reload {
         if let Some(broken) = broken {
             self.changed.rules.note_broken(broken);
         }
-        for (gone, _) in self.files.current() {
-            if !files.current().any(|(file, _)| file == gone) {
-                self.changed.metrics.forget_rules_file(gone);
-            }
+        let known: BTreeSet<_> = files.current().map(|(file, _)| file).collect();
+        for (gone, _) in self.files.current().filter(|(file, _)| !known.contains(file)) {
+            self.changed.metrics.forget_rules_file(gone);
         }
         self.files = files;
+        unread.extend(self.files.kept_teams().filter(|_| self.changed.rules.serves_teams));
         match Unusable::of(&self.files, &unread) {
             None if is_same && self.changed.rules.problem().is_some() => {
                 tracing::info!("the rules files are those in use again");
@@ -294,14 +262,14 @@ impl Reload {
 }
 
 impl Changed {
-    async fn install(&self, rules: RuleSet) {
+    async fn install(&self, rules: RuleSet, usage: Option<UsageRules>) {
         let backends = Arc::clone(&self.backends);
         let install = move || {
             backends.install(&rules);
             rules
         };
         let rules = Arc::new(blocking::run(install).await);
-        self.rules.replace(Arc::clone(&rules));
+        self.rules.replace(Arc::clone(&rules), usage);
         self.delegates.install(&rules.delegates);
         let since = Timestamp::now();
         self.rules.note(|it| Reloads { since, taken: it.taken.saturating_add(1), ..it });
@@ -311,38 +279,5 @@ impl Changed {
     fn accept(&self) {
         self.rules.problem.store(None);
         self.rules.count(&self.metrics);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn texts_that_end_in_a_panic_are_not_tried_again() {
-        let tries = Arc::new(AtomicUsize::new(0));
-        let given = |text: &str| {
-            vec![Given {
-                name: FileName::Config,
-                location: "rules.yaml".into(),
-                text: Ok(text.into()),
-            }]
-        };
-        let work = || {
-            let tries = Arc::clone(&tries);
-            move |given: Vec<Given>| {
-                tries.fetch_add(1, Ordering::Relaxed);
-                assert!(given[0].text.as_deref() != Ok("bad"), "a text that nobody expected");
-            }
-        };
-        let mut attempt = Attempt::default();
-        let first = attempt.make(given("bad"), work()).await.unwrap_err();
-        let again = attempt.make(given("bad"), work()).await.unwrap_err();
-        assert_eq!((first, tries.load(Ordering::Relaxed)), (again, 1));
-        attempt.make(given("good"), work()).await.unwrap();
-        attempt.make(given("bad"), work()).await.unwrap_err();
-        assert_eq!(tries.load(Ordering::Relaxed), 3);
     }
 }

@@ -1,6 +1,7 @@
 //! Where rules are from, and what stands there now.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -9,8 +10,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Unusable, config_maps};
+use super::{
+    Rules, Unusable,
+    attempt::{Attempt, Prepared},
+    config_maps,
+};
 use crate::core::{
+    explain::facts::BrokenRule,
     rules::{FileName, RuleSet},
     rules_files::{Given, RulesFiles, Update},
     yaml,
@@ -31,15 +37,6 @@ pub enum ConfigPath {
     Folder(PathBuf),
 }
 
-/// What a path has now.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Content {
-    /// The files, in their order.
-    pub files: Vec<Given>,
-    /// Why some are left out.
-    pub problem: Option<String>,
-}
-
 impl ConfigPath {
     /// Finds out what stands at a path. What does not exist is taken for a file.
     pub fn new(path: &Path) -> Self {
@@ -57,76 +54,76 @@ impl ConfigPath {
     ///
     /// # Errors
     ///
-    /// The path cannot be read, has no file, or has too many.
+    /// A file cannot be read, or there is none.
     pub fn read_all(&self) -> Result<Vec<Given>, String> {
-        let Content { files, problem } = self.read()?;
-        match problem {
-            Some(problem) => Err(problem),
-            None if files.is_empty() => {
-                let path = self.path().display();
-                Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"))
-            }
+        let files = self.read(&BTreeSet::new())?;
+        if files.is_empty() {
+            let path = self.path().display();
+            return Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"));
+        }
+        match files.iter().find_map(|file| Some((&file.location, file.text.as_ref().err()?))) {
+            Some((location, why)) => Err(format!("{location}: {why}")),
             None => Ok(files),
         }
     }
 
-    /// Reads the files.
+    /// Reads the files. Of too many those stay whose names are `known`: who comes later takes no room of files in use.
     ///
     /// # Errors
     ///
-    /// The folder cannot be read. A file that cannot be read is in the content.
-    pub fn read(&self) -> Result<Content, String> {
+    /// The folder cannot be read. A file that cannot be read is among the files.
+    pub fn read(&self, known: &BTreeSet<Arc<str>>) -> Result<Vec<Given>, String> {
         match self {
             Self::File(path) => {
                 let text = text(path, yaml::MAX_BYTES);
-                let files = vec![given(FileName::Config, path, text)];
-                Ok(Content { files, problem: None })
+                Ok(vec![given(FileName::Config, path, text)])
             }
-            Self::Folder(path) => {
-                folder(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
-            }
+            Self::Folder(path) => folder(path, known)
+                .map_err(|error| format!("{}: cannot be read: {error}", path.display())),
         }
     }
 }
 
-fn folder(path: &Path) -> io::Result<Content> {
-    let mut names = Vec::new();
+fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Vec<Given>> {
+    let mut names: Vec<String> = Vec::new();
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         names.extend(name.to_str().filter(|name| FileName::is_rules_file(name)).map(str::to_owned));
     }
-    names.sort_unstable();
-    let mut content = Content::default();
+    names.sort_unstable_by(|a, b| {
+        let is_new = |name: &String| !known.contains(name.as_str());
+        (is_new(a), a).cmp(&(is_new(b), b))
+    });
+    let mut files = Vec::new();
     let mut left = MAX_BYTES;
     for name in names {
         let path = path.join(&name);
-        // A link to nothing is left for a moment while Kubernetes replaces the files of a ConfigMap.
-        let Some(is_file) = is_file(&path).transpose() else { continue };
-        if content.files.len() == MAX_FILES {
-            let shown = path.display();
-            content.problem =
-                Some(format!("{shown}: not read: a folder may have {MAX_FILES} rules files"));
-            break;
-        }
-        let read = is_file.and_then(|()| text(&path, left.min(yaml::MAX_BYTES)));
+        let is_full = files.len() == MAX_FILES;
+        let read = if is_full {
+            Err(io::Error::other(format!("a folder may have {MAX_FILES} rules files")))
+        } else {
+            is_file(&path).and_then(|()| text(&path, left.min(yaml::MAX_BYTES)))
+        };
         let too_much = format!("the files of the folder have more than {MAX_BYTES} bytes together");
         let read = match read {
             Ok(text) if text.len() > left => Err(io::Error::other(too_much)),
             read => read,
         };
         left -= read.as_ref().map_or(0, String::len);
-        content.files.push(given(FileName::InFolder(name.into()), &path, read));
+        files.push(given(FileName::InFolder(name.into()), &path, read));
+        if is_full {
+            // It stands for all that have no room.
+            break;
+        }
     }
-    Ok(content)
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
 }
 
-/// Whether a path leads to a file; nothing if it leads nowhere, or to what is none.
-fn is_file(path: &Path) -> io::Result<Option<()>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file().then_some(())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Fails for what is no file: to open it may take for ever.
+fn is_file(path: &Path) -> io::Result<()> {
+    let is_file = fs::metadata(path)?.is_file();
+    if is_file { Ok(()) } else { Err(io::Error::other("it is not a file")) }
 }
 
 /// The text of a file. One that is too long is cut where that shows.
@@ -145,6 +142,16 @@ fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {
     }
 }
 
+/// What has to be so that a server starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Whether all rules have to compile, and all files to be usable.
+    pub is_strict: bool,
+    /// Whether rules of teams are served. All files then have to be usable: without one of them teams may be able to do more than
+    /// they should.
+    pub serves_teams: bool,
+}
+
 /// Where the rules are from.
 pub struct Source {
     /// What `--config` names, if it is given.
@@ -154,7 +161,11 @@ pub struct Source {
     /// What has been read.
     pub(super) files: RulesFiles,
     /// What the path had then.
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<Vec<Given>>,
+    /// The rules that are not in use.
+    broken: Vec<BrokenRule>,
+    /// What is known of texts that cannot be worked on.
+    pub(super) attempt: Attempt,
     /// Whether a rule that does not compile keeps its file from being used.
     pub is_strict: bool,
     /// Notified when the files are to be read now.
@@ -166,18 +177,19 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// The path has no file that can be used; or one of several cannot, and they are strict.
+    /// The path has no file that can be used; or one of several cannot, and all of them are required.
     pub fn read(
         path: Option<&Path>,
         config_maps: Option<config_maps::Settings>,
-        is_strict: bool,
+        requirements: Requirements,
         asked: Arc<Notify>,
     ) -> Result<(RuleSet, Self), Unusable> {
+        let Requirements { is_strict, serves_teams } = requirements;
         let config = path.map(ConfigPath::new);
-        let content = config.as_ref().map(ConfigPath::read).transpose();
+        let content = config.as_ref().map(|config| config.read(&BTreeSet::new())).transpose();
         let refused = |why: String| Unusable(vec![format!("--config: {why}")]);
         let content = content.map_err(refused)?;
-        match content.as_ref().map(|content| content.files.as_slice()) {
+        match content.as_deref() {
             Some([]) => {
                 let path = path.unwrap_or(Path::new("")).display();
                 return Err(refused(format!("{path}: the folder has no *.yaml, *.yml or *.json")));
@@ -187,22 +199,147 @@ impl Source {
             }
             _ => {}
         }
-        let given = content.clone().unwrap_or_default().files;
-        let Update { files, rules, findings, .. } = RulesFiles::new(is_strict).update(given);
+        let given = content.clone().unwrap_or_default();
+        let (none, mut attempt) = (RulesFiles::new(is_strict), Attempt::default());
+        let prepare = |given| Prepared::new(&none, given, &RuleSet::default());
+        let Prepared { update, broken, .. } =
+            attempt.make(&none, &given, prepare).map_err(|panic| Unusable(vec![panic]))?;
+        let Update { files, rules, findings, .. } = update;
         let problems: Vec<_> = files.problems().collect();
         let is_any_used = files.current().any(|(_, is_current)| is_current);
-        let is_usable = problems.is_empty() || (is_any_used && !is_strict);
-        if !is_usable {
-            return Err(Unusable(problems.into_iter().flat_map(|it| it.lines).collect()));
+        let is_refused = !problems.is_empty() && (is_strict || !is_any_used);
+        let unusable = files.unusable().next().filter(|_| serves_teams && !is_refused);
+        let why = unusable.map(|file| {
+            format!("--team-rules: every file of --config has to be usable at the start, because each may say what teams may do: {file} is not, or is empty")
+        });
+        if is_refused || why.is_some() {
+            let lines = problems.into_iter().flat_map(|file| file.lines);
+            return Err(Unusable(lines.chain(why).collect()));
         }
         super::log_problems(&problems, &[]);
         super::log_findings(&findings);
-        let source = Self { config, config_maps, files, content, is_strict, asked };
+        let broken = broken.unwrap_or_default();
+        let source =
+            Self { config, config_maps, files, content, broken, attempt, is_strict, asked };
         Ok((rules.unwrap_or_default(), source))
     }
 
-    /// What is known of the files.
-    pub fn files(&self) -> &RulesFiles {
-        &self.files
+    /// Rules that have been read, with what is wrong with the files.
+    #[must_use]
+    pub fn told(&self, rules: Rules) -> Rules {
+        rules.told(&self.files, self.broken.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(series: &str) -> String {
+        format!(
+            "externalRules: [{{seriesQuery: '{series}', resources: {{namespaced: false}}, metricsQuery: '{series}'}}]\n"
+        )
+    }
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn start(folder: &Path, requirements: Requirements) -> Result<RuleSet, Unusable> {
+        Source::read(Some(folder), None, requirements, Arc::default()).map(|(rules, _)| rules)
+    }
+
+    const STRICT: Requirements = Requirements { is_strict: true, serves_teams: false };
+    const OF_TEAMS: Requirements = Requirements { is_strict: false, serves_teams: true };
+
+    #[test]
+    fn with_rules_of_teams_no_file_that_may_limit_them_is_left_out() {
+        let (good, broken) = (rule("a"), "teamRules: {namespaceLabel: ns}\nrulez: []\n");
+        let folder = folder_of(&[("a.yaml", &good), ("teams.yaml", broken)]);
+        assert_eq!(start(folder.path(), Requirements::default()).unwrap().external.len(), 1);
+        let Unusable(lines) = start(folder.path(), OF_TEAMS).unwrap_err();
+        assert!(lines[0].contains("teams.yaml:2:"), "{lines:?}");
+        assert!(lines.last().unwrap().contains("--team-rules"), "{lines:?}");
+        fs::write(folder.path().join("teams.yaml"), "teamRules: {namespaceLabel: ns}\n").unwrap();
+        let rules = start(folder.path(), OF_TEAMS).unwrap();
+        assert_eq!(&*rules.teams.namespace_label, "ns");
+    }
+
+    #[test]
+    fn with_rules_of_teams_what_is_called_like_a_file_has_to_be_one() {
+        let folder = folder_of(&[("a.yaml", &rule("a"))]);
+        let path = folder.path().join("teams.yaml");
+        for what in ["a link", "a folder", "an empty file"] {
+            let made = match what {
+                "a link" => std::os::unix::fs::symlink("nowhere", &path),
+                "a folder" => fs::create_dir(&path),
+                _ => fs::write(&path, "\n"),
+            };
+            made.unwrap();
+            assert_eq!(start(folder.path(), Requirements::default()).unwrap().external.len(), 1);
+            let Unusable(lines) = start(folder.path(), OF_TEAMS).unwrap_err();
+            assert!(lines.iter().any(|line| line.contains("teams.yaml")), "{lines:?}");
+            if fs::remove_file(&path).is_err() {
+                fs::remove_dir(&path).unwrap();
+            }
+        }
+        assert!(start(folder.path(), OF_TEAMS).is_ok());
+    }
+
+    /// The names of the files that are not read.
+    fn unread(files: &[Given]) -> Vec<String> {
+        let unread = files.iter().filter(|file| file.text.is_err());
+        unread.map(|file| file.name.to_string()).collect()
+    }
+
+    #[test]
+    fn of_too_many_files_those_stay_that_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), "rules: []\n").unwrap();
+        for n in 1..MAX_FILES {
+            write(&format!("{n:03}.yaml"));
+        }
+        write("zz.yaml");
+        let path = ConfigPath::new(folder.path());
+        let before = path.read(&BTreeSet::new()).unwrap();
+        assert_eq!((before.len(), unread(&before)), (MAX_FILES, Vec::new()));
+        write("000.yaml");
+        let files = RulesFiles::default().update(before).files;
+        let after = path.read(&files.in_folder()).unwrap();
+        assert_eq!((after.len(), unread(&after)), (MAX_FILES + 1, vec!["000.yaml".to_owned()]));
+        assert!(after.is_sorted_by(|a, b| a.name < b.name));
+        // A start does not know which one came last.
+        for requirements in [STRICT, OF_TEAMS] {
+            let Unusable(lines) = start(folder.path(), requirements).unwrap_err();
+            assert!(lines[0].contains("zz.yaml"), "{lines:?}");
+        }
+        let read = Source::read(Some(folder.path()), None, Requirements::default(), Arc::default());
+        let (rules, source) = read.unwrap();
+        let problem = source.told(Rules::new(rules)).problem().unwrap();
+        assert!(problem.0[0].contains("zz.yaml"), "{problem}");
+    }
+
+    #[test]
+    fn who_comes_later_takes_no_bytes_of_files_in_use() {
+        let large = "#".repeat(yaml::MAX_BYTES - 1);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), &large).unwrap();
+        let most = MAX_BYTES / large.len();
+        for n in 0..most {
+            write(&format!("m{n}.yaml"));
+        }
+        let path = ConfigPath::new(folder.path());
+        let mut files = RulesFiles::default();
+        files = files.update(path.read(&files.in_folder()).unwrap()).files;
+        write("a.yaml");
+        for _ in 0..2 {
+            let read = path.read(&files.in_folder()).unwrap();
+            assert_eq!(unread(&read), ["a.yaml"]);
+            files = files.update(read).files;
+        }
     }
 }

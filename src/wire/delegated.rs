@@ -125,8 +125,8 @@ pub struct Declined {
     pub message: String,
 }
 
-/// What there is in the body of a failure.
-pub fn declined(code: u16, body: &[u8]) -> Declined {
+/// What there is in the body of a failure. A text with the secret in it, which may be empty, is none.
+pub fn declined(code: u16, body: &[u8], secret: &str) -> Declined {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Status {
@@ -136,6 +136,10 @@ pub fn declined(code: u16, body: &[u8]) -> Declined {
     }
     let status = serde_json::from_slice(body).ok().filter(|it: &Status| it.kind == "Status");
     let Status { reason, message, .. } = status.unwrap_or_default();
+    // Before anything is cut off: a part of a secret is one, too.
+    let may_be_said = |text: &String| secret.is_empty() || !text.contains(secret);
+    let [reason, message] =
+        [reason, message].map(|text| Some(text).filter(may_be_said).unwrap_or_default());
     let is_word = reason.len() <= NAME && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
     Declined {
         code,

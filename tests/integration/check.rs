@@ -145,6 +145,19 @@ spec: {metric: depth, target: external, query: max(depth), backend: long}
     assert_eq!(code, Some(1), "{stdout}");
     assert!(stdout.contains("bad.yaml:4:") && stdout.contains("spec.backend"), "{stdout}");
     assert_eq!(check(&files, &["bad.yaml"]).0, Some(0), "nobody says which backends there are");
+    // A folder says it by all of its files together.
+    let (teams, backends) = rules.split_at(rules.find("backends").unwrap());
+    let folder = folder(&files);
+    fs::create_dir(folder.path().join("rules.d")).unwrap();
+    fs::write(folder.path().join("rules.d/a.yaml"), teams).unwrap();
+    fs::write(folder.path().join("rules.d/b.yaml"), backends).unwrap();
+    for (team, code) in [("team.yaml", 0), ("bad.yaml", 1)] {
+        let mut command = loadline(&["check", "-v", "-c", "rules.d", team]);
+        let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let (ended, stdout, _) = ended(&output);
+        assert_eq!(ended, Some(code), "{stdout}");
+        assert_eq!(stdout.contains(r#"max(depth{ns="shop"})"#), code == 0, "{stdout}");
+    }
 }
 
 #[test]

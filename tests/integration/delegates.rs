@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loadline::{core::rules::CredentialPolicy, rules_file::Source};
+use loadline::{
+    core::rules::CredentialPolicy,
+    rules_file::{Requirements, Source},
+};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -444,6 +447,7 @@ async fn a_delegate_that_is_wrong_harms_nobody_and_its_answer_is_not_passed_on()
         let reply = app.get(&external("namespaces/n/m")).await;
         let failure = reply.failure();
         assert_eq!(reply.status, code, "{shown}: {failure}");
+        assert!(!reply.headers.contains_key("retry-after"), "{shown}");
         assert!(failure.contains("the delegate other ") && failure.contains(wanted), "{failure}");
         let port = delegate.url.rsplit(':').next().unwrap();
         for secret in ["delegate-token", "thief", "10.0.0.1", "127.0.0.1", port] {
@@ -582,7 +586,8 @@ async fn a_change_of_the_file_adds_and_removes_delegates() {
     let path = folder.path().join("rules.yaml");
     fs::write(&path, &with).unwrap();
     let asked = Arc::new(Notify::new());
-    let read = Source::read(Some(&path), None, true, Arc::clone(&asked));
+    let strict = Requirements { is_strict: true, serves_teams: false };
+    let read = Source::read(Some(&path), None, strict, Arc::clone(&asked));
     launch.source = Some(read.unwrap());
     let app = launch.start().await;
     let until_status = async |status: u16| {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use loadline::{registrations::Service, rules_file::Source};
+use loadline::{
+    registrations::Service,
+    rules_file::{Requirements, Source},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -75,7 +78,7 @@ impl Stage {
         let standby = Backend::start(knows(&["good", "bad"], query)).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        let read = Source::read(Some(folder.path()), None, false, Arc::default());
+        let read = Source::read(Some(folder.path()), None, Requirements::default(), Arc::default());
         let mut launch = Launch::new(RULES, &backend.url).cluster(&cluster);
         launch.source = Some(read.unwrap());
         // The metrics of servers are those of backends that have several.

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use loadline::{core::rules::RuleEntry, rules_file::Source};
+use loadline::{
+    core::rules::RuleEntry,
+    rules_file::{Requirements, Source},
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -54,7 +57,7 @@ impl Stage {
         let asked = Arc::new(Notify::new());
         let mut launch = Launch::new(rules, &backend.url);
         launch.planning.life.ttl = Duration::from_secs(600);
-        let read = Source::read(Some(&path), None, false, Arc::clone(&asked));
+        let read = Source::read(Some(&path), None, Requirements::default(), Arc::clone(&asked));
         launch.source = Some(read.unwrap());
         let app = launch.start().await;
         Self { folder, asked, app, backend }

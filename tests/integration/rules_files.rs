@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use loadline::{
     core::selector::Selector,
-    rules_file::{Source, config_maps},
+    rules_file::{Requirements, Source, config_maps},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,7 +76,7 @@ impl Stage {
             patience: Duration::from_secs(3_600),
         });
         let path = (cluster.is_none() || !files.is_empty()).then_some(folder.path());
-        let read = Source::read(path, config_maps, false, Arc::clone(&asked));
+        let read = Source::read(path, config_maps, Requirements::default(), Arc::clone(&asked));
         let mut launch = Launch::new("", &prometheus.1.url);
         launch.source = Some(read.unwrap());
         if let Some(cluster) = cluster {
@@ -152,6 +152,7 @@ async fn a_broken_file_keeps_its_rules_and_harms_no_other() {
     let ready = stage.get("/readyz?verbose").await;
     assert!(ready.contains("b.yml:2:3: externalRules[0].seriesQuerry: unknown key"), "{ready}");
     assert!(ready.contains("readyz check passed"), "{ready}");
+    assert!(!ready.contains("previous rules"), "there are none: {ready}");
 
     // It is mended, then broken again.
     stage.write("b.yml", &rules(&[("b", "two")]));
@@ -160,6 +161,7 @@ async fn a_broken_file_keeps_its_rules_and_harms_no_other() {
     stage.until_body("/readyz?verbose", "[+]rules ok").await;
     stage.write("b.yml", BROKEN);
     stage.until_current("b.yml", false).await;
+    stage.until_body("/readyz?verbose", "previous rules").await;
     stage.serves(&[("a", Some("1")), ("b", Some("2")), ("c", Some("3"))]).await;
     // The others change all the same, and one comes.
     stage.write("a.yaml", &rules(&[("a", "four")]));
@@ -220,6 +222,9 @@ async fn the_links_of_a_mounted_config_map_are_followed() {
     stage.serves(&[("own", Some("1")), ("a", Some("1")), ("b", Some("2"))]).await;
     // A link leads nowhere for a moment before it is taken away.
     mount("..2", &[("a.yaml", &rules(&[("a", "four")]))]);
+    stage.serves(&[("own", Some("1")), ("a", Some("4")), ("b", Some("2"))]).await;
+    fs::remove_file(stage.path("b.yaml")).unwrap();
+    stage.asked.notify_one();
     stage.serves(&[("own", Some("1")), ("a", Some("4")), ("b", None)]).await;
     stage.until_body("/readyz?verbose", "[+]rules ok").await;
     stage.app.stop().await;

@@ -1,7 +1,10 @@
 //! Rules of teams: with the scripted API server, and a real Prometheus that holds the series of two teams.
 
+use std::{fs, sync::Arc};
+
+use loadline::rules_file::{Requirements, Source};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::support::{
     app::{App, Launch, Reply, custom, external},
@@ -136,6 +139,45 @@ async fn a_rule_serves_its_own_namespace_from_its_creation_to_its_end() {
     })
     .await;
     assert_eq!(app.prometheus.traffic().metadata_requests(), 0, "nothing is discovered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_teams_stays_while_a_file_of_the_folder_is_broken() {
+    let exporter = Exporter::start(page()).await;
+    let store = Store::prometheus(&exporter).await;
+    let cluster = Kubernetes::start(OBJECTS, 500).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("own.yaml"), RULES).unwrap();
+    fs::write(path("teams.yaml"), "teamRules: {namespaceLabel: team}\n").unwrap();
+    let requirements = Requirements { is_strict: false, serves_teams: true };
+    let asked = Arc::new(Notify::new());
+    let read = Source::read(Some(folder.path()), None, requirements, Arc::clone(&asked));
+    let mut launch = Launch::new("", &store.url).cluster(&cluster);
+    launch.source = Some(read.unwrap());
+    launch.team_rules = true;
+    let app = launch.start().await;
+    // No series has the label.
+    let spec = of_external("first", r#"absent(orders{queue="new"})"#);
+    cluster.apply(rule("shop", "first", 0, &spec));
+    serves(&app, "namespaces/shop/first", &["1"]).await;
+
+    fs::remove_file(path("teams.yaml")).unwrap();
+    fs::write(path("renamed.yaml"), "teamRules: {namespaceLabel: namespace}\nrulez: []\n").unwrap();
+    asked.notify_one();
+    until("the reason is told", async || {
+        app.get("/readyz?verbose").await.body.contains("what rules of teams may do").then_some(())
+    })
+    .await;
+    let spec = of_external("second", r#"absent(orders{queue="old"})"#);
+    cluster.apply(rule("shop", "second", 1, &spec));
+    serves(&app, "namespaces/shop/second", &["1"]).await;
+
+    fs::write(path("renamed.yaml"), "teamRules: {namespaceLabel: namespace}\n").unwrap();
+    asked.notify_one();
+    serves(&app, "namespaces/shop/second", &[]).await;
+    serves(&app, "namespaces/shop/first", &[]).await;
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -412,7 +454,7 @@ async fn two_thousand_rules_of_two_hundred_teams() {
     let backend = Backend::start(move |_: &Asked| Answer::Data(answer.clone())).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("config.yaml");
-    std::fs::write(&config, "rules: []\n").expect("a file");
+    fs::write(&config, "rules: []\n").expect("a file");
     for count in [0, NAMESPACES] {
         let rules = (0..count)
             .flat_map(|namespace| (1..=RULES_EACH).map(move |place| of_many(namespace, place)));
@@ -464,7 +506,7 @@ async fn two_thousand_rules_of_two_hundred_teams() {
             .await;
         }
         let metadata = backend.take().iter().filter(|asked| !asked.is_query()).count();
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id()));
         let status = status.expect("the process");
         let memory = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
         println!("{} rules: {memory}; {metadata} requests of discovery", count * RULES_EACH);

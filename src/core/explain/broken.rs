@@ -10,16 +10,27 @@ use serde_json::Value;
 use super::facts::BrokenRule;
 use crate::core::rules::{FileName, Problem, RuleEntry};
 
-/// The most rules. Which of several thousand is meant is no longer to be told.
+/// The most rules of the files of `--config`. Which of several thousand is meant is no longer to be told.
 const MAX_RULES: usize = 1_000;
 
-/// The first of the rules that these problems are about. `text` returns the text of a file.
+/// The most rules of the ConfigMaps of a namespace: whoever writes them does not hide those of others.
+const MAX_RULES_OF_NAMESPACE: usize = 100;
+
+/// The first of the rules that these problems are about, of those of each writer. `text` returns the text of a file.
 pub fn rules<'p>(
     problems: impl Iterator<Item = &'p Problem>,
     text: impl Fn(&FileName) -> Option<Arc<str>>,
 ) -> Vec<BrokenRule> {
     let mut files = BTreeMap::new();
-    let rules = problems.take(MAX_RULES).map(|problem| {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let first = problems.filter(|problem| {
+        let namespace = problem.file.namespace();
+        let most = if namespace.is_some() { MAX_RULES_OF_NAMESPACE } else { MAX_RULES };
+        let count = counts.entry(namespace).or_default();
+        *count += 1;
+        *count <= most
+    });
+    let rules = first.map(|problem| {
         let file = match files.entry(&problem.file) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Texts::of(text(&problem.file).unwrap_or_default())),
@@ -86,6 +97,21 @@ mod tests {
         let all = rules(problems.iter(), |_| Some(Arc::clone(&manifest)));
         assert_eq!(all.len(), MAX_RULES);
         assert!(all.iter().all(|rule| Arc::ptr_eq(&rule.text, &manifest)));
+    }
+
+    #[test]
+    fn the_rules_of_one_namespace_do_not_hide_those_of_others() {
+        let of = |namespace: &str| {
+            let file = FileName::config_map(namespace, "m", "r.yaml");
+            let of_it = move |n| Problem { file: file.clone(), ..problem("rules", n) };
+            (0..2 * MAX_RULES).map(of_it)
+        };
+        let problems: Vec<_> = of("a").chain(of("b")).chain([problem("rules", 0)]).collect();
+        let all = rules(problems.iter(), |_| None);
+        let count = |part: &str| all.iter().filter(|rule| rule.path.contains(part)).count();
+        assert_eq!(count("configmap a/"), MAX_RULES_OF_NAMESPACE);
+        assert_eq!(count("configmap b/"), MAX_RULES_OF_NAMESPACE);
+        assert_eq!(all.len(), 2 * MAX_RULES_OF_NAMESPACE + 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::core::{
     embedded::Carried,
     key_path::KeyPath,
     kinds::Kinds,
-    rules::{RuleSet, TeamPolicy, TeamRuleKind},
+    rules::{FileName, RuleSet, TeamPolicy, TeamRuleKind},
     team_rules::{Object, Provides, Refused, Spec, TeamRule, compile},
     yaml::{Node, Value},
 };
@@ -39,8 +39,14 @@ impl SaidOfTeams {
         is_file.then(|| Self { policy: rules.teams.clone(), is_said })
     }
 
+    /// Those of files that are used together.
+    pub(super) fn of_set(files: &[(FileName, Carried)], rules: &RuleSet) -> Option<Self> {
+        files.iter().filter_map(|(_, carried)| Self::of(carried, rules)).reduce(Self::or)
+    }
+
     /// This one or, if only the other is said, that one.
-    pub(super) fn or(self, other: Self) -> Self {
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
         if other.is_said && !self.is_said { other } else { self }
     }
 }

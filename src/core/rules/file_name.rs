@@ -32,12 +32,20 @@ impl FileName {
         let is_known = |(_, ending)| ["yaml", "yml", "json"].contains(&ending);
         !name.starts_with('.') && name.rsplit_once('.').is_some_and(is_known)
     }
+
+    /// Who writes it: the namespace of a ConfigMap, and nothing for the files of `--config`.
+    pub fn namespace(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Config | Self::InFolder(_) => None,
+            Self::ConfigMap(key) => Some(&key.namespace),
+        }
+    }
 }
 
 #[cfg(test)]
 impl FileName {
     /// The file that a key of a ConfigMap is.
-    pub(in crate::core) fn config_map(namespace: &str, name: &str, key: &str) -> Self {
+    pub(crate) fn config_map(namespace: &str, name: &str, key: &str) -> Self {
         let [namespace, name, key] = [namespace, name, key].map(Arc::from);
         Self::ConfigMap(Arc::new(ConfigMapKey { namespace, name, key }))
     }

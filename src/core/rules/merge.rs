@@ -90,7 +90,7 @@ pub enum Outcome {
         /// How much it has.
         contents: Contents,
         /// Whether it says that there are no rules, as `rules: []` does.
-        is_empty_on_purpose: bool,
+        says_no_rules: bool,
     },
     /// Its form is wrong: nothing of it is used.
     Refused(Vec<Problem>),
@@ -128,9 +128,10 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
     for part in parts {
         let contents = part.contents();
         let Part { name, fields, delegates, mut broken, more, custom, external, .. } = part;
-        let is_said = OF_RULES.iter().any(|key| fields.get(key).is_some()) || !delegates.is_empty();
-        let is_empty_on_purpose = is_said && contents.rules == 0 && broken.is_empty();
-        rules.is_empty_on_purpose |= is_empty_on_purpose;
+        let has_none = contents.rules == 0 && broken.is_empty();
+        let says_no_rules = has_none && OF_RULES.iter().any(|key| fields.get(key).is_some());
+        // A file may be there for its delegates.
+        rules.is_empty_on_purpose |= says_no_rules || (has_none && !delegates.is_empty());
         rules.custom.extend(custom);
         rules.external.extend(external);
         let more = more + cut(name, &mut broken);
@@ -139,7 +140,7 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
             problem.file = name.clone();
         }
         rules.broken.append(&mut broken);
-        outcomes.insert(name.clone(), Outcome::Read { contents, is_empty_on_purpose });
+        outcomes.insert(name.clone(), Outcome::Read { contents, says_no_rules });
     }
     rules.is_empty_on_purpose &= rules.count() == 0 && rules.broken.is_empty();
     Merged { rules, outcomes, claims }

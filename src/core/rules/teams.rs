@@ -51,6 +51,17 @@ impl Default for TeamQuotas {
     }
 }
 
+impl TeamPolicy {
+    /// Whether it is the same, word by word for the backends.
+    pub(in crate::core) fn is_same(&self, other: &Self) -> bool {
+        let fingerprints = |policy: &Self| -> Vec<_> {
+            policy.backends.iter().map(|backend| backend.fingerprint).collect()
+        };
+        (&self.namespace_label, self.quotas) == (&other.namespace_label, other.quotas)
+            && fingerprints(self) == fingerprints(other)
+    }
+}
+
 /// The policy of `teamRules`, if a file has it, and of these backends.
 pub(super) fn compile(written: Option<&Fields<'_>>, backends: &[Arc<Backend>]) -> TeamPolicy {
     let mut policy = TeamPolicy {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::core::rules::Backend;
 
 const USAGE: &str = "containerQuery: x, resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, containerLabel: c";
 
@@ -289,11 +290,148 @@ fn a_text_without_anything_replaces_neither_servers_nor_what_teams_may_do() {
             assert!(lines(&next.files)[0].contains("`backends`"), "{:?}", lines(&next.files));
         }
         // Some of them may go, and all where that is said.
-        let next = files.update(given(&[("a", "teamRules: {}"), ("b", &named)]));
-        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
-        let next = files.update(given(&[("a", "rules: []"), ("b", &named)]));
-        assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+        for said in ["teamRules: {}", "rules: []"] {
+            let next = files.update(given(&[("a", said), ("b", &named)]));
+            assert_eq!(served(&next.rules.unwrap()), [""; 0]);
+        }
     }
+}
+
+/// The label of teams, the hosts that they may ask, and whether all of these are known as backends.
+fn of_teams(rules: &RuleSet) -> (String, Vec<String>, bool) {
+    let teams = &rules.teams;
+    let hosts = teams.backends.iter().map(|it| it.url.host_str().unwrap().to_owned()).collect();
+    let is_known = |backend: &Arc<Backend>| {
+        rules.backends.iter().any(|known| known.fingerprint == backend.fingerprint)
+    };
+    (teams.namespace_label.to_string(), hosts, teams.backends.iter().all(is_known))
+}
+
+/// A policy of teams: a label, and the host that they may ask.
+fn policy(label: &str, host: &str) -> String {
+    format!(
+        "teamRules: {{namespaceLabel: {label}}}\nbackends: [{{name: eu, url: 'https://{host}', teamRules: true}}]\n"
+    )
+}
+
+#[test]
+fn what_teams_may_do_changes_only_while_all_files_can_be_used() {
+    let kept = || ("ns".to_owned(), vec!["old".to_owned()], true);
+    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
+    let (files, all) = first(&[("own", &own), ("teams", &old), ("cm:c", &rules(&["y"]))]);
+    assert_eq!(of_teams(&all), kept());
+    // The file of the policy has become another one, which cannot be used; so has another file, and one of a ConfigMap.
+    for broken in ["rulez: []", "!away", "", " \n"] {
+        let at_fault = [
+            vec![("own", &*own), ("renamed", broken)],
+            vec![("own", &own), ("renamed", broken), ("teams", "rules: []")],
+            vec![("own", &own), ("renamed", broken), ("teams", &new)],
+        ];
+        for given_now in at_fault {
+            let next = files.update(given(&given_now));
+            assert_eq!(of_teams(&next.rules.unwrap()), kept(), "{given_now:?}");
+            assert!(next.files.kept_teams().unwrap().contains("renamed"));
+            // Other changes are taken over meanwhile.
+            let mut more = given_now.clone();
+            more.push(("zz", "externalRules: []"));
+            let more = next.files.update(given(&more));
+            assert_eq!(of_teams(&more.rules.unwrap()), kept());
+            // It is mended, or goes.
+            let mended = more.files.update(given(&[("own", &own), ("renamed", &new)]));
+            let taken = ("other".to_owned(), vec!["new".to_owned()], true);
+            assert_eq!(of_teams(&mended.rules.unwrap()), taken);
+            let next = next.files.update(given(&given_now[..1]));
+            let none = ("namespace".to_owned(), Vec::new(), true);
+            assert_eq!(of_teams(&next.rules.unwrap()), none);
+            assert_eq!(next.files.kept_teams(), None);
+        }
+    }
+    // A ConfigMap has no say, and a policy that is taken away by files that can be used has gone.
+    let revoked = old.replace("true", "false");
+    for (teams, label) in [(&*revoked, "ns"), (&own, "namespace"), ("rules: []", "namespace")] {
+        let next = files.update(given(&[("own", &own), ("teams", teams), ("cm:c", "rulez: []")]));
+        assert_eq!(of_teams(&next.rules.unwrap()), (label.to_owned(), Vec::new(), true));
+        assert_eq!(next.files.kept_teams(), None);
+    }
+}
+
+#[test]
+fn what_teams_may_do_is_taken_over_when_the_cause_is_gone_even_if_no_rule_changes() {
+    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
+    let (files, _) = first(&[("own", &own), ("teams", &old)]);
+    // A text in use counts again, and a file that never was in use goes.
+    for (broken, mended) in [
+        (vec![("own", "rulez: []"), ("teams", &*new)], vec![("own", &*own), ("teams", &*new)]),
+        (vec![("own", &own), ("teams", &new), ("z", "[")], vec![("own", &own), ("teams", &new)]),
+    ] {
+        let next = files.update(given(&broken));
+        assert_eq!(of_teams(&next.rules.unwrap()).0, "ns");
+        let same = next.files.update(given(&broken));
+        assert!(same.rules.is_none() && same.files.kept_teams().is_some());
+        let next = same.files.update(given(&mended));
+        assert!(next.changed.is_empty());
+        assert_eq!(of_teams(&next.rules.unwrap()).0, "other");
+        assert!(next.files.update(given(&mended)).rules.is_none());
+    }
+}
+
+#[test]
+fn delegates_do_not_say_that_no_rules_are_wanted() {
+    let delegate = "delegates: [{name: keda, url: 'https://x:1'}]\n";
+    let (files, _) = first(&[("a", &(delegate.to_owned() + &rules(&["x"])))]);
+    let next = files.update(given(&[("a", delegate)]));
+    assert!(next.rules.is_none() && lines(&next.files)[0].contains("would replace 1 rule"));
+    let next = files.update(given(&[("a", &(delegate.to_owned() + "rules: []"))]));
+    assert!(next.rules.is_some() && lines(&next.files).is_empty());
+    let (files, _) = first(&[("a", delegate)]);
+    let other = "delegates: [{name: other, url: 'https://x:1'}]\n";
+    assert!(files.update(given(&[("a", other)])).rules.is_some());
+}
+
+#[test]
+fn a_long_chain_of_refusals_ends_with_all_texts_of_who_writes_them() {
+    // Each file has the backend of the next one, so that each refusal brings about another.
+    let link = |n: usize| {
+        let before = n.saturating_sub(1);
+        let backend = format!("backends: [{{name: b{n}, url: 'https://host'}}]\n");
+        let missing = if n == 0 { "none".to_owned() } else { format!("b{before}") };
+        format!("{backend}rules:\n{}", rule("x", &format!(", prometheus: {missing}")))
+    };
+    let texts: Vec<_> = (0..30).map(|n| (format!("{n:02}"), link(n))).collect();
+    let mut files: Vec<_> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+    let other = rules(&["y"]);
+    files.push(("cm:other", &other));
+    let next = RulesFiles::new(true).update(given(&files));
+    assert_eq!(served(&next.rules.unwrap()), ["rules[0] of configmap n/other key r.yaml: y"]);
+    let alone = |file: &FileProblems| file.lines[0].contains("tried again");
+    assert_eq!(next.files.problems().filter(alone).count(), texts.len() - MAX_ROUNDS);
+    // The cause is mended, and all of them are used.
+    let mended = link(0).replace(", prometheus: none", "");
+    files[0].1 = &mended;
+    let next = next.files.update(given(&files));
+    assert!(lines(&next.files).is_empty(), "{:?}", lines(&next.files));
+}
+
+#[test]
+fn what_is_told_of_a_file_says_what_becomes_of_it() {
+    let (files, _) = first(&[("a", &rules(&["x"]))]);
+    let next = files.update(given(&[("a", "rulez: []\nother: 1\n"), ("b", "rules: [")]));
+    let told = |file: &FileProblems| file.told().collect::<Vec<_>>();
+    let told: Vec<_> = next.files.problems().map(|file| told(&file)).collect();
+    let keeps = |line: &String| line.contains("previous rules");
+    assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(told.concat().iter().map(keeps).collect::<Vec<_>>(), [true, false, false]);
+    assert!(told[1][0].contains("left out"));
+}
+
+#[test]
+fn files_that_are_not_used_come_first_among_what_may_be_meant() {
+    let wrong = "- {seriesQuery: '{', metricsQuery: '<<'}\n";
+    let many = format!("rules:\n{}", wrong.repeat(300));
+    let (files, all) = first(&[("cm:a", &many), ("cm:b", "rules:\n- seriesQuerry: queue_depth\n")]);
+    let broken = files.broken(&all);
+    assert_eq!(broken[0].path, "rules[0].seriesQuerry of configmap n/b key r.yaml");
+    assert_eq!(broken.len(), 100);
 }
 
 #[test]

@@ -218,16 +218,33 @@ fn a_refusal_is_a_status_or_nothing() {
         reason: "NotFound".to_owned(),
         message: "no\\nsuch metric".to_owned(),
     };
-    assert_eq!(declined(404, status.to_string().as_bytes()), wanted);
+    assert_eq!(declined(404, status.to_string().as_bytes(), ""), wanted);
     for body in [
         "",
         "<html>secret</html>",
         r#"{"message":"secret"}"#,
         r#"{"kind":"Status","reason":"a b"}"#,
     ] {
-        let Declined { reason, message, .. } = declined(503, body.as_bytes());
+        let Declined { reason, message, .. } = declined(503, body.as_bytes(), "");
         assert_eq!((reason.as_str(), message.as_str()), ("", ""), "{body}");
     }
+}
+
+#[test]
+fn a_refusal_does_not_say_our_secret_or_a_part_of_it() {
+    let secret = "s".repeat(40);
+    let refusal = |reason: &str, message: &str| {
+        let status = json!({"kind": "Status", "reason": reason, "message": message});
+        let Declined { reason, message, .. } =
+            declined(403, status.to_string().as_bytes(), &secret);
+        (reason, message)
+    };
+    // It begins where the text still has room, and ends behind that.
+    for room in 0..secret.len() {
+        let message = format!("{}{secret}", ".".repeat(SAID - room));
+        assert_eq!(refusal("Forbidden", &message), ("Forbidden".to_owned(), String::new()));
+    }
+    assert_eq!(refusal(&secret, "no"), (String::new(), "no".to_owned()));
 }
 
 proptest! {
@@ -259,6 +276,6 @@ proptest! {
     fn no_response_panics(body in "\\PC{0,200}") {
         let _refused = custom_read("namespaces/n/pods/*/m", Version::V1beta1).answer(Version::V1beta1, body.as_bytes());
         let _refused = external_read("m").answer(body.as_bytes());
-        declined(500, body.as_bytes());
+        declined(500, body.as_bytes(), "");
     }
 }
