@@ -3,7 +3,8 @@
 //! The servers are replicas, whose values differ by a scrape. So one of them is in use for all queries as long as it is well; a value
 //! that alternates between servers would jump. At first this is the first of the list. When another one is in use and the first has been
 //! well for [`RETURN`], it is in use again: then all instances of loadline ask the same server, whatever each of them has seen, and a
-//! server that has restarted has filled the ranges of most rates.
+//! server that has restarted has filled the ranges of most rates. Where a gateway refuses probes they prove nothing. Then queries try it
+//! after [`TRIAL`], until it has answered one, or has failed one that another server answers.
 //!
 //! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
 //! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone, so that an
@@ -13,6 +14,12 @@ use std::time::{Duration, Instant};
 
 /// How long a server that comes before the one in use has to be well until it is in use again.
 pub const RETURN: Duration = Duration::from_secs(300);
+
+/// The same for a server whose probes are answered by what proves nothing. It doubles each time that queries have tried it in vain.
+pub const TRIAL: Duration = Duration::from_secs(600);
+
+/// The longest time until queries try it again.
+const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// From one probe of a server to the next at the least.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -93,6 +100,12 @@ struct Server {
     is_doubted: bool,
     /// The pause after its last ejection.
     pause: Duration,
+    /// Whether its answers were partial before it was silent.
+    is_partial: bool,
+    /// When the last probe was answered by what proves nothing.
+    unproven: Option<Instant>,
+    /// How long it has to be well until queries try it.
+    trial_after: Duration,
 }
 
 impl Server {
@@ -120,6 +133,9 @@ impl Server {
 
     fn eject(&mut self, fault: Fault, now: Instant) -> Option<Fault> {
         self.is_doubted = false;
+        if fault != Fault::Silent {
+            self.is_partial = fault == Fault::Partial;
+        }
         let was_well_for = match &mut self.state {
             State::Well { since } => Some(now.saturating_duration_since(*since)),
             State::Ejected { fault: known, until } if now < *until => {
@@ -139,8 +155,22 @@ impl Server {
         let recovers = !self.is_well();
         if recovers {
             self.state = State::Well { since: now };
+            self.is_partial = false;
         }
         recovers
+    }
+
+    /// It has answered something, so that it is not silent any more; perhaps it is partial as before.
+    fn end_silence(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Ejected { fault: fault @ Fault::Silent, until } if self.is_partial => {
+                *fault = Fault::Partial;
+                *until = now;
+                false
+            }
+            State::Ejected { fault: Fault::Silent, .. } => self.recover(now),
+            State::Ejected { .. } | State::Well { .. } => false,
+        }
     }
 }
 
@@ -149,6 +179,10 @@ impl Server {
 pub struct Failover {
     servers: Vec<Server>,
     in_use: usize,
+    /// Whether the one in use is tried, and has answered no query in full yet.
+    is_on_trial: bool,
+    /// Whether any query was answered in full. Before that, nobody knows the headers that a gateway may want.
+    has_answered: bool,
     /// When a query was last allowed to try ejected servers while the one in use was ejected.
     tried_all: Option<Instant>,
 }
@@ -170,8 +204,17 @@ impl Failover {
             is_probed: false,
             is_doubted: false,
             pause: Duration::ZERO,
+            is_partial: false,
+            unproven: None,
+            trial_after: TRIAL,
         };
-        Self { servers: (0..servers).map(|_| server()).collect(), in_use: 0, tried_all: None }
+        Self {
+            servers: (0..servers).map(|_| server()).collect(),
+            in_use: 0,
+            is_on_trial: false,
+            has_answered: false,
+            tried_all: None,
+        }
     }
 
     /// The server that queries are sent to.
@@ -210,18 +253,43 @@ impl Failover {
 
     /// A query was answered in full.
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
-        self.shown_well(server, now, |_| true)
+        self.has_answered = true;
+        self.is_on_trial &= server != self.in_use;
+        self.shown(server, now, |it| {
+            it.trial_after = TRIAL;
+            it.recover(now)
+        })
+    }
+
+    /// A query was answered in full by the last server that it was sent to. If the one in use is only tried and has failed it, the one that
+    /// has answered is in use. Returns which.
+    pub fn relieved(&mut self, tries: &Tries, now: Instant) -> Option<usize> {
+        let answered = *tries.tried.last()?;
+        let has_failed = answered != self.in_use && tries.tried.contains(&self.in_use);
+        if !self.is_on_trial || !has_failed {
+            return None;
+        }
+        let it = self.servers.get_mut(self.in_use)?;
+        if it.is_well() {
+            it.state = State::Well { since: now };
+        }
+        self.use_another(answered)
     }
 
     /// Something else than a query was answered in full. It does not show that queries are.
     pub fn responded(&mut self, server: usize, now: Instant) -> Change {
-        self.shown_well(server, now, |fault| fault == Fault::Silent)
+        self.shown(server, now, |it| it.end_silence(now))
     }
 
-    /// There was an answer, which shows that this fault is over.
-    fn shown_well(&mut self, server: usize, now: Instant, is_over: fn(Fault) -> bool) -> Change {
+    /// There was an answer, with which the server may recover.
+    fn shown(
+        &mut self,
+        server: usize,
+        now: Instant,
+        recover: impl FnOnce(&mut Server) -> bool,
+    ) -> Change {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
-        let recovered = it.fault().is_some_and(is_over) && it.recover(now);
+        let recovered = recover(it);
         if recovered {
             self.hasten(now);
         }
@@ -253,12 +321,14 @@ impl Failover {
     /// The servers to probe now; each outcome is to be reported.
     pub fn due(&mut self, now: Instant) -> Vec<usize> {
         let none_is_usable = self.servers.iter().all(|it| it.weight() >= Fault::Failing.weight());
-        let in_use = self.in_use;
+        let (in_use, has_answered) = (self.in_use, self.has_answered);
         let is_due = |number: usize, it: &Server| match it.state {
             _ if it.is_probed => false,
             _ if it.is_doubted || none_is_usable => it.was_probed_before(PERIOD, now),
             State::Well { .. } if number < in_use => it.was_probed_before(CHECK, now),
-            State::Well { .. } => number > in_use && it.was_probed_before(STANDBY, now),
+            State::Well { .. } => {
+                number > in_use && has_answered && it.was_probed_before(STANDBY, now)
+            }
             State::Ejected { until, .. } => now >= until,
         };
         let mut due = Vec::new();
@@ -280,13 +350,17 @@ impl Failover {
         it.is_probed = false;
         let mut change = Change::default();
         match health {
-            Health::Well => change.recovered = it.recover(now),
-            Health::Bad(fault) => change.ejected = it.eject(fault, now),
-            Health::Answered if it.fault() == Some(Fault::Silent) => {
+            Health::Well => {
+                it.trial_after = TRIAL;
                 change.recovered = it.recover(now);
             }
-            // It is not asked, and only time in which it is known to be well counts for its return.
-            Health::Answered | Health::Unknown if it.is_well() && server < in_use => {
+            Health::Bad(fault) => change.ejected = it.eject(fault, now),
+            Health::Answered if it.fault() == Some(Fault::Silent) => {
+                change.recovered = it.end_silence(now);
+            }
+            Health::Answered if it.is_well() => it.unproven = Some(now),
+            // It is not asked, and only time in which it is known to answer counts for its return.
+            Health::Unknown if it.is_well() && server < in_use => {
                 it.state = State::Well { since: now };
             }
             Health::Answered | Health::Unknown => {
@@ -313,14 +387,36 @@ impl Failover {
 
     /// The first server that has been well for long enough is in use again. Returns which, if it was not.
     pub fn returned(&mut self, now: Instant) -> Option<usize> {
-        let has_been_well = |it: &Server| match it.state {
-            State::Well { since } => now.saturating_duration_since(since) >= RETURN,
+        let is_proven = |it: &Server, since: Instant| {
+            let proven = it.unproven.map_or(since, |unproven| unproven.max(since));
+            now.saturating_duration_since(proven) >= RETURN
+        };
+        let returns = |it: &Server| match it.state {
+            State::Well { since } => {
+                is_proven(it, since) || now.saturating_duration_since(since) >= it.trial_after
+            }
             State::Ejected { .. } => false,
         };
         let before = self.servers.iter().take(self.in_use);
-        let (first, _) = before.enumerate().find(|(_, it)| has_been_well(it))?;
-        self.in_use = first;
-        Some(first)
+        let (first, it) = before.enumerate().find(|(_, it)| returns(it))?;
+        let is_on_trial = matches!(it.state, State::Well { since } if !is_proven(it, since));
+        let switched = self.use_another(first);
+        self.is_on_trial = is_on_trial;
+        switched
+    }
+
+    fn use_another(&mut self, server: usize) -> Option<usize> {
+        if server == self.in_use {
+            return None;
+        }
+        if self.is_on_trial
+            && let Some(it) = self.servers.get_mut(self.in_use)
+        {
+            it.trial_after = (it.trial_after * 2).min(LONGEST_TRIAL);
+        }
+        self.is_on_trial = false;
+        self.in_use = server;
+        Some(server)
     }
 
     /// Leaves the server in use if there is a better one.
@@ -328,9 +424,7 @@ impl Failover {
         let best = self.servers.iter().enumerate();
         let best = best.min_by_key(|(number, it)| (it.weight(), *number != self.in_use, *number));
         let (best, _) = best?;
-        let is_another = best != self.in_use;
-        self.in_use = best;
-        is_another.then_some(best)
+        self.use_another(best)
     }
 }
 

@@ -86,9 +86,10 @@ impl<W> FairShare<W> {
         }
     }
 
-    /// Limits how many queries of a namespace's own rules may be under way at a time, also of those that wait already.
-    pub fn limit_teams(&mut self, at_a_time: usize) {
-        self.at_a_time = at_a_time;
+    /// Limits how many queries of a namespace's own rules may be under way at a time, also of those that wait already. Returns whether there
+    /// may be more than before: then those that wait are [next](FairShare::next_holder), and not one that comes now.
+    pub fn limit_teams(&mut self, at_a_time: usize) -> bool {
+        std::mem::replace(&mut self.at_a_time, at_a_time) < at_a_time
     }
 
     /// Takes a permit, if there is one for the claimant. Then none of its own waits for it: that one would have it.
@@ -150,7 +151,7 @@ impl<W> FairShare<W> {
         (is_all && is_room).then_some(most)
     }
 
-    /// Returns a permit. The result is its next holder. Where a quota was raised there are more: [`FairShare::next_holder`].
+    /// Returns a permit. The result is its next holder.
     pub fn give_back(&mut self, claimant: &Claimant) -> Option<W> {
         self.free += 1;
         self.held_by_teams -= usize::from(claimant.owner.is_team());

@@ -86,11 +86,7 @@ impl Availability {
                 *is_probed = true;
                 *next = now + PERIOD;
                 *is_patient = !*is_awaited && *impatient >= PATIENT - 1;
-                if *is_patient {
-                    *impatient = 0;
-                    return Admission::Probe(LONG_PATIENCE);
-                }
-                Admission::Probe(PATIENCE)
+                Admission::Probe(if *is_patient { LONG_PATIENCE } else { PATIENCE })
             }
             Self::Silent { cause, .. } => Admission::Refuse(*cause),
         }
@@ -138,7 +134,7 @@ impl Availability {
             Self::Silent {
                 since, impatient, is_patient, next, is_awaited, may_be_awaited, ..
             } => {
-                let impatient = impatient.saturating_add(u32::from(!*is_patient));
+                let impatient = if *is_patient { 0 } else { impatient.saturating_add(1) };
                 if *is_awaited {
                     *next = now + PERIOD;
                     *may_be_awaited = *next;
@@ -331,6 +327,21 @@ mod tests {
         backend.probe_abandoned();
         assert_eq!(backend.admit(after(start, 1_500)), Admission::Refuse(CAUSE));
         assert_eq!(backend.admit(after(start, 2_000)), Admission::Probe(PATIENCE));
+
+        // So is one that is patient.
+        let mut now = after(start, 2_000);
+        loop {
+            backend.probe_failed(CAUSE, now);
+            now += PERIOD;
+            if backend.admit(now) == Admission::Probe(LONG_PATIENCE) {
+                break;
+            }
+            assert!(now < after(start, 1_000 * u64::from(2 * PATIENT)), "none is patient");
+        }
+        backend.probe_abandoned();
+        assert_eq!(backend.admit(now + PERIOD), Admission::Probe(LONG_PATIENCE));
+        backend.probe_failed(CAUSE, now + PERIOD);
+        assert_eq!(backend.admit(now + 2 * PERIOD), Admission::Probe(PATIENCE));
     }
 
     #[test]

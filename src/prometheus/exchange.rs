@@ -30,10 +30,12 @@ use crate::{
 /// The query that checks whether a backend answers: it is cheap, but uses the store as other queries do.
 const PROBE: &str = "loadline_matches_nothing";
 
-/// How long a server of several may take to answer it.
+/// How long a server of several may take at the least to answer it. It is the query timeout otherwise: a busy server is not to be taken for
+/// one that hangs sooner than by a query.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long finding out whether a server is well may take in all: longer than the longest probe of [`availability`].
+/// How long finding out whether a server is well may take in all: longer than the longest probe of [`availability`], and than it takes to
+/// find out that a server hangs.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The part of its time limit after which a request without an answer makes a probe necessary where there are other servers, and the
@@ -160,8 +162,9 @@ impl Prometheus {
     }
 
     fn unsent(&self, path: &'static str, error: Error) -> Error {
-        // The one in use has failed before, which was counted. That one that stands by is away is known from probes.
-        let is_known = matches!(error, Error::Silent(_)) && self.stands_by.load(Ordering::Relaxed);
+        // The one in use has failed before, which was counted. So was what shows that one that stands by is away, or is not to be asked.
+        let is_known = matches!(error, Error::Silent(_) | Error::Paused(_))
+            && self.stands_by.load(Ordering::Relaxed);
         self.metrics.unsent(if is_known { PROBING } else { path }, error.kind());
         self.note(None, Some(error.kind()));
         error
@@ -262,10 +265,11 @@ impl Prometheus {
         self.admitted(PROBING, headers).await?;
         let credentials = self.credentials(PROBING).await?;
         self.unpaused(PROBING, headers)?;
+        let timeout = self.query_timeout.clamp(PROBE_PATIENCE, HEALTH_PATIENCE);
         let send = || {
             self.traffic.queries.fetch_add(1, Ordering::Relaxed);
-            let request = self.send_query(PROBE, headers, PROBE_PATIENCE);
-            self.exchange(PROBING, PROBE_PATIENCE, headers, request)
+            let request = self.send_query(PROBE, headers, timeout);
+            self.exchange(PROBING, timeout, headers, request)
         };
         let mut body = send().await;
         let status = body.as_ref().err().and_then(Error::status);

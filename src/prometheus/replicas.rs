@@ -190,6 +190,10 @@ impl Replicas {
             let result = tokio::time::timeout(left, request).await;
             let result = result.unwrap_or(Err(Error::Timeout(left)));
             let is_final = self.is_final(number, headers, &result);
+            if T::IS_OF_A_QUERY && is_final && result.is_ok() {
+                let switched = self.known().failover.relieved(&tries, now());
+                self.tell(number, Change { switched, ..Change::default() });
+            }
             match together(before, result, is_final) {
                 ControlFlow::Break(result) => return result,
                 ControlFlow::Continue(result) => best = Some(result),

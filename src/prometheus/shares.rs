@@ -82,17 +82,19 @@ impl Permits {
 
     fn give_back(&self, claimant: &Claimant) {
         let mut shares = self.lock();
-        let mut next = shares.give_back(claimant);
-        while let Some(holder) = next {
+        if let Some(holder) = shares.give_back(claimant) {
             // A waiter that was dropped meanwhile returns it.
             holder.send(()).unwrap_or_default();
-            next = shares.next_holder();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, FairShare<oneshot::Sender<()>>> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.limit_teams(self.of_teams.0.load(Ordering::Relaxed));
+        if shares.limit_teams(self.of_teams.0.load(Ordering::Relaxed)) {
+            while let Some(holder) = shares.next_holder() {
+                holder.send(()).unwrap_or_default();
+            }
+        }
         shares
     }
 }
@@ -165,8 +167,8 @@ mod tests {
             assert!(futures::poll!(waits).is_pending());
         }
         of_teams.set(3);
-        drop(first);
-        let mut held = Vec::new();
+        assert_eq!(permits.take(&team).map(drop), Err(2), "those that wait come first");
+        let mut held = vec![first];
         for waits in &mut waits {
             if let std::task::Poll::Ready(permit) = futures::poll!(waits) {
                 held.push(permit);

@@ -12,6 +12,25 @@ fn tried(failover: &mut Failover, now: Instant) -> Vec<usize> {
     std::iter::from_fn(|| failover.next(&mut tries)).collect()
 }
 
+/// So many servers, of which the first has answered a query.
+fn servers(servers: usize, now: Instant) -> Failover {
+    let mut failover = Failover::new(servers, now);
+    assert_eq!(failover.answered(0, now), Change::default());
+    failover
+}
+
+/// A query is sent to one server after the other until this one answers it. Returns which one is in use then, if it is another one.
+fn answered_by(failover: &mut Failover, server: usize, now: Instant) -> Option<usize> {
+    let mut tries = failover.begin(now);
+    while let Some(tried) = failover.next(&mut tries) {
+        if tried == server {
+            let switched = failover.answered(server, now).switched;
+            return failover.relieved(&tries, now).or(switched);
+        }
+    }
+    None
+}
+
 /// One server ejected, at this time.
 fn without(failover: &mut Failover, server: usize, now: Instant) -> Change {
     failover.doubted(server);
@@ -28,7 +47,7 @@ fn the_first_is_in_use_and_a_query_tries_the_others_after_it() {
 #[test]
 fn a_failed_query_makes_a_probe_due_and_changes_nothing() {
     let start = Instant::now();
-    let mut failover = Failover::new(2, start);
+    let mut failover = servers(2, start);
     assert_eq!(failover.due(start), [1], "it stands by");
     failover.probed(1, Health::Well, start);
     failover.doubted(0);
@@ -154,7 +173,7 @@ fn an_ejected_server_is_probed_after_pauses_that_double() {
 #[test]
 fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
     let start = Instant::now();
-    let mut failover = Failover::new(2, start);
+    let mut failover = servers(2, start);
     failover.silent(0, start);
     failover.due(start + seconds(2));
     failover.probed(0, Health::Well, start + seconds(2));
@@ -175,6 +194,8 @@ fn the_first_is_in_use_again_when_it_has_been_well_for_a_while() {
 fn one_that_stands_by_is_probed_once_a_minute() {
     let start = Instant::now();
     let mut failover = Failover::new(3, start);
+    assert_eq!(failover.due(start), [0; 0], "nobody knows the headers of queries yet");
+    failover.answered(0, start);
     assert_eq!(failover.due(start), [1, 2]);
     for server in [1, 2] {
         assert_eq!(failover.probed(server, Health::Well, start), Change::default());
@@ -186,24 +207,85 @@ fn one_that_stands_by_is_probed_once_a_minute() {
     assert_eq!(tried(&mut failover, start + seconds(60)), [0, 2, 1], "it is not relied on");
 }
 
-#[test]
-fn answers_that_show_nothing_bring_no_server_back_into_use() {
-    for shown in [Health::Answered, Health::Unknown] {
-        let start = Instant::now();
-        let mut failover = Failover::new(2, start);
-        failover.silent(0, start);
-        failover.probed(0, Health::Answered, start);
-        let mut now = start;
-        while now < start + seconds(1_000) {
-            now += CHECK;
-            assert!(failover.due(now).contains(&0));
-            failover.probed(0, shown, now);
-            assert_eq!(failover.returned(now), None, "{shown:?}");
+/// Two servers, of which the second is in use, and the first is well, as far as such probes show, until `returned` names it. Returns when.
+fn returned_after(
+    failover: &mut Failover,
+    shown: Health,
+    from: Instant,
+    limit: Duration,
+) -> Option<Instant> {
+    let mut now = from;
+    while now < from + limit {
+        now += CHECK;
+        assert!(failover.due(now).contains(&0));
+        failover.probed(0, shown, now);
+        if failover.returned(now).is_some() {
+            assert_eq!(failover.in_use(), 0);
+            return Some(now);
         }
-        // What is proven counts from here on.
-        assert_eq!(failover.probed(0, Health::Well, now), Change::default());
-        assert_eq!(failover.returned(now + RETURN), Some(0));
     }
+    None
+}
+
+#[test]
+fn what_is_not_known_to_answer_is_not_in_use_again() {
+    let start = Instant::now();
+    let mut failover = Failover::new(2, start);
+    failover.silent(0, start);
+    failover.probed(0, Health::Answered, start);
+    assert_eq!(returned_after(&mut failover, Health::Unknown, start, 3 * TRIAL), None);
+    // What is proven counts from here on.
+    let now = start + 3 * TRIAL;
+    assert_eq!(failover.probed(0, Health::Well, now), Change::default());
+    assert_eq!(failover.returned(now + RETURN), Some(0));
+}
+
+#[test]
+fn a_server_whose_probes_are_refused_is_tried_later_and_more_rarely_each_time_in_vain() {
+    let start = Instant::now();
+    let mut failover = servers(2, start);
+    failover.silent(0, start);
+    failover.probed(0, Health::Answered, start);
+    let mut now = start;
+    // However it fails, and whether tenants are refused or nobody is answered.
+    for (factor, is_silent) in [(1, false), (2, true), (4, false)] {
+        let tried = returned_after(&mut failover, Health::Answered, now, 9 * TRIAL);
+        assert_eq!(tried, Some(now + factor * TRIAL));
+        now += factor * TRIAL;
+        // A query that no other server answers, or that was not sent to it, says nothing.
+        assert_eq!(answered_by(&mut failover, 2, now), None);
+        assert_eq!(failover.in_use(), 0);
+        if is_silent {
+            assert_eq!(failover.silent(0, now).switched, Some(1));
+            failover.probed(0, Health::Answered, now);
+        } else {
+            assert_eq!(answered_by(&mut failover, 1, now), Some(1));
+        }
+        assert_eq!(failover.fault(0), None);
+    }
+    // It is proven by a query, and is in use as any other.
+    now = returned_after(&mut failover, Health::Answered, now, 9 * TRIAL).expect("a trial");
+    assert_eq!(answered_by(&mut failover, 0, now), None);
+    assert_eq!(answered_by(&mut failover, 1, now), None);
+    assert_eq!(failover.in_use(), 0);
+    failover.silent(0, now);
+    failover.probed(0, Health::Answered, now);
+    let tried = returned_after(&mut failover, Health::Answered, now, 9 * TRIAL);
+    assert_eq!(tried, Some(now + TRIAL), "what was in vain before is forgotten");
+}
+
+#[test]
+fn refused_probes_of_a_well_server_change_no_pause() {
+    let mut now = Instant::now();
+    let mut failover = servers(2, now);
+    for _ in 0..3 {
+        failover.silent(0, now);
+        failover.probed(0, Health::Answered, now);
+    }
+    assert_eq!(returned_after(&mut failover, Health::Answered, now, RETURN), None);
+    now += RETURN;
+    without(&mut failover, 0, now);
+    assert_eq!(failover.due(now + FIRST_PAUSE), [0], "it has been well for long");
 }
 
 #[test]
@@ -233,8 +315,37 @@ fn a_partial_server_that_dies_is_no_better_than_others() {
     assert_eq!(change.switched, Some(1));
 }
 
+#[test]
+fn a_partial_server_that_was_silent_is_partial_until_it_is_proven_well() {
+    let start = Instant::now();
+    let ends_silence: [fn(&mut Failover, Instant) -> Change; 2] = [
+        |failover, now| failover.responded(0, now),
+        |failover, now| failover.probed(0, Health::Answered, now),
+    ];
+    for end_silence in ends_silence {
+        for is_found_by_probe in [false, true] {
+            let mut failover = Failover::new(2, start);
+            failover.probed(0, Health::Bad(Fault::Partial), start);
+            if is_found_by_probe {
+                failover.probed(0, Health::Bad(Fault::Silent), start);
+            } else {
+                failover.silent(0, start);
+            }
+            assert_eq!(failover.fault(0), Some(Fault::Silent));
+            assert_eq!(end_silence(&mut failover, start), Change::default());
+            assert_eq!(failover.fault(0), Some(Fault::Partial));
+            assert_eq!(failover.due(start), [0]);
+            assert!(failover.probed(0, Health::Well, start).recovered);
+            // That is over.
+            failover.silent(0, start);
+            assert!(end_silence(&mut failover, start).recovered);
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
+    Query(usize),
     Answered(usize),
     Responded(usize),
     Doubted(usize),
@@ -253,6 +364,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(Health::Unknown),
     ];
     let step = prop_oneof![
+        (0..3_usize).prop_map(Step::Query),
         (0..3_usize).prop_map(Step::Answered),
         (0..3_usize).prop_map(Step::Responded),
         (0..3_usize).prop_map(Step::Doubted),
@@ -267,10 +379,14 @@ proptest! {
     #[test]
     fn whatever_happens(steps in steps()) {
         let mut now = Instant::now();
-        let mut failover = Failover::new(3, now);
+        let mut failover = servers(3, now);
         for step in steps {
             let (before, was_well) = (failover.in_use(), failover.fault(failover.in_use()).is_none());
             let (switched, is_return) = match step {
+                Step::Query(server) => {
+                    let is_on_trial = failover.is_on_trial;
+                    (answered_by(&mut failover, server, now), is_on_trial)
+                }
                 Step::Answered(server) => (failover.answered(server, now).switched, false),
                 Step::Responded(server) => (failover.responded(server, now).switched, false),
                 Step::Doubted(server) => {
@@ -281,7 +397,9 @@ proptest! {
                 Step::Probed(server, health) => (failover.probed(server, health, now).switched, false),
                 Step::Later(time) => {
                     now += seconds(time);
-                    (failover.returned(now), true)
+                    let switched = failover.returned(now);
+                    prop_assert!(switched.is_none_or(|to| to < before));
+                    (switched, true)
                 }
             };
             let in_use = failover.in_use();
@@ -289,7 +407,7 @@ proptest! {
             if let Some(to) = switched {
                 prop_assert_ne!(to, before);
                 let is_lost = was_well && failover.fault(before).is_some();
-                prop_assert!(!was_well || is_lost || (is_return && to < before), "it sticks to one");
+                prop_assert!(!was_well || is_lost || is_return, "it sticks to one");
             }
             let weight = |server: usize| failover.fault(server).map_or(0, Fault::weight);
             prop_assert_eq!((0..3).map(weight).min(), Some(weight(in_use)), "none is better");

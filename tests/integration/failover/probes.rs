@@ -9,7 +9,9 @@ async fn unanswered(app: &App) -> Vec<String> {
         let is_of = |label: &str| line.contains(label);
         line.starts_with("loadline_prometheus_requests_total{backend=\"pair\"")
             && !is_of("path=\"probe\"")
-            && (is_of("outcome=\"unreachable\"") || is_of("outcome=\"silent\""))
+            && ["unreachable", "silent", "paused"]
+                .iter()
+                .any(|it| is_of(&format!("outcome=\"{it}\"")))
     });
     counts.map(str::to_owned).collect()
 }
@@ -43,6 +45,13 @@ async fn a_server_that_dies_while_it_stands_by_is_found_out() {
 
     b.play(says("2"));
     until("it is well again", async || (!is_ejected(&app, &b.url).await).then_some(())).await;
+    b.play(|_| Answer::Later(503, "60"));
+    for pod in ["q", "r"] {
+        assert_eq!(read(&app, pod).await.status, 500);
+    }
+    assert_eq!(b.count(|asked| is_read(asked) && asked.parameter("query").contains("\"r\"")), 0);
+    let counted = unanswered(&app).await;
+    assert!(counted.is_empty(), "{counted:?}");
 }
 
 /// Queries fail everywhere, and discovery is answered, without the header that queries need.
@@ -132,4 +141,31 @@ async fn a_query_that_is_too_slow_takes_no_busy_server_from_others() {
     assert_eq!(a.count(Asked::is_probe), 2, "early, and at the end of its time");
     assert_eq!((in_use(&app, &urls).await, b.count(is_read)), (Some(0), 0));
     assert!(!is_ejected(&app, &a.url).await);
+}
+
+/// A query has failed, and the probe takes long: a query that takes as long is waited for, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_server_has_as_much_time_for_a_probe_as_for_a_query() {
+    let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
+    let urls = [a.url.as_str(), b.url.as_str()];
+    let rules = rules(&urls).replace("timeout: 5s", "timeout: 20s");
+    let app = Launch::new(&rules, "http://127.0.0.1:1").start().await;
+    let (open, mut opened) = watch::channel(false);
+    let gate = opened.clone();
+    a.play(knows(&["m"], move |asked| {
+        if !asked.is_probe() {
+            return raw(503, "");
+        }
+        let open = open.clone();
+        tokio::spawn(async move {
+            // As long as it takes to answer.
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            open.send_replace(true);
+        });
+        Answer::Gated(gate.clone(), pods(&[]))
+    }));
+    assert_eq!(value(&read(&app, "p").await), "2");
+    opened.wait_for(|is_open| *is_open).await.expect("it is probed");
+    assert!(!is_ejected(&app, &a.url).await);
+    assert_eq!(in_use(&app, &urls).await, Some(0));
 }
