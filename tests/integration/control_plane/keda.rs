@@ -1,5 +1,5 @@
-//! loadline in front of a real KEDA: its `ScaledObject`s scale on, also while loadline's own metrics are served and KEDA is away, and one
-//! of them moves to loadline and back.
+//! loadline in front of a real KEDA: `ScaledObject`s scale as before, a failure of KEDA's metrics server harms no metric of loadline, and
+//! one `ScaledObject` moves to loadline and back.
 //!
 //! `KEDA` has to name a folder with its programs `keda` and `keda-adapter`, and its definitions in `crds/`.
 
