@@ -273,13 +273,14 @@ impl WatchTask {
                 })
                 .await;
             let pause = watch.pause(&broken, times.refused);
+            let still_answers = shared.breaks(times.tolerance);
             match broken {
                 Broken::Missing => {
                     shared.state.send_replace(State::Useless);
                     return;
                 }
                 // As after a failure, because an API server that has just started refuses everybody for a moment.
-                Broken::Refused { .. } if shared.breaks(times.tolerance) => {
+                Broken::Refused { .. } if still_answers => {
                     tracing::debug!(%resource, %broken, ?pause, "the watch is refused; retrying");
                 }
                 Broken::Refused { verb, message } => {
@@ -296,7 +297,6 @@ impl WatchTask {
                     }
                 }
                 Broken::Expired | Broken::Failed { .. } => {
-                    shared.breaks(times.tolerance);
                     tracing::debug!(%resource, %broken, ?pause, "the watch is broken; retrying");
                 }
             }
