@@ -1,88 +1,126 @@
-//! What HorizontalPodAutoscalers will read, known before they do: a watch of all of them.
+//! What HorizontalPodAutoscalers will read, known before they do: a list of all of them from time to time.
 //!
-//! It is a help, not a need: where it is not allowed everything goes on without.
+//! They are not watched, because their controller writes the status of each at every sync: a watch of 2,000 would receive as many
+//! events as there are reads. It is a help, not a need: where it is not allowed everything goes on without.
 
 mod autoscaler;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::Client;
-use tokio::{
-    sync::{Notify, watch},
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{
         overview::{Shown, autoscalers::AutoscalerRow},
-        prefetch::{Expected, ExpectedRead, MAX_OF_AUTOSCALER, within_limits},
+        prefetch::{ExpectedRead, MAX_OF_AUTOSCALER, within_limits},
     },
+    jitter,
     kubernetes::{
-        Error, list,
-        watch::{Broken, Event, Watch},
+        Error,
+        collection::Collection,
+        list,
+        retries::{Broken, Retries},
     },
     metrics::Metrics,
 };
-use autoscaler::{Watched, asked_in, expected, kind};
+use autoscaler::{Listed, asked_in, expected, kind};
 
-/// The least time between two publications.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The time between two lists, without its random part. Nobody waits for the next one: the first read of a new autoscaler fetches what it needs.
+const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// How long it takes until a watch that was refused is tried again.
-const REFUSED: Duration = Duration::from_secs(5 * 60);
+/// The random part of [`INTERVAL`], at most.
+const SPREAD: Duration = Duration::from_secs(30);
 
-/// What is known, within the limits; it changes at most once a second. They come in the order of namespace and name of their
+/// How many a page of a list holds: small, so that a page takes little memory.
+const PAGE: u32 = 100;
+
+/// What is known, within the limits; it changes with every list. They come in the order of namespace and name of their
 /// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps
-/// its last content while the watch is broken.
+/// its last content while there is no list.
 pub type ExpectedReads = watch::Receiver<Arc<[ExpectedRead]>>;
 
-/// The watch of HorizontalPodAutoscalers.
+/// The task that lists HorizontalPodAutoscalers.
 pub struct Hpas {
-    watch: Watch<Watched>,
-    known: Mutex<Known>,
-    changed: Notify,
+    collection: Collection<Listed>,
     reads: watch::Sender<Arc<[ExpectedRead]>>,
     metrics: Arc<Metrics>,
-}
-
-/// By namespace and name.
-type Autoscalers = BTreeMap<(String, String), Expected>;
-
-#[derive(Default)]
-struct Known {
-    autoscalers: Autoscalers,
-    /// Those of a list that is not complete.
-    listing: Option<Autoscalers>,
 }
 
 impl Hpas {
     /// Makes the task, which does nothing before [`Hpas::run`], with what it gets to know.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, ExpectedReads) {
         let (reads, receiver) = watch::channel(Arc::from([]));
-        let hpas = Self {
-            watch: Watch::all(client, &kind()),
-            known: Mutex::default(),
-            changed: Notify::new(),
-            reads,
-            metrics,
-        };
-        (hpas, receiver)
+        let collection = Collection::all(client, &kind()).by_pages_of(PAGE);
+        (Self { collection, reads, metrics }, receiver)
     }
 
-    /// Watches until stopped.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let Self { watch, known, changed, reads, metrics } = &mut self;
+    /// Lists until stopped.
+    pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = keep(watch, known, changed) => {}
-            () = publish(known, changed, reads, metrics) => {}
+            () = self.keep() => {}
         }
+    }
+
+    /// Keeps what is known; without end.
+    async fn keep(&self) {
+        let mut retries = Retries::default();
+        let mut is_refused = false;
+        loop {
+            let pause = match self.list().await {
+                Ok(()) => {
+                    retries.succeeded();
+                    is_refused = false;
+                    INTERVAL + SPREAD.mul_f64(jitter::chance())
+                }
+                Err(broken) => {
+                    retries.broken(&broken, false);
+                    let pause = retries.pause(&broken, INTERVAL);
+                    let is_told = match broken {
+                        Broken::Refused { .. } | Broken::Missing => {
+                            std::mem::replace(&mut is_refused, true)
+                        }
+                        Broken::Expired | Broken::Failed { .. } => true,
+                    };
+                    if is_told {
+                        tracing::debug!(%broken, ?pause, "HorizontalPodAutoscalers cannot be listed; retrying");
+                    } else {
+                        tracing::info!(
+                            %broken,
+                            "HorizontalPodAutoscalers cannot be listed: their first reads will wait for Prometheus"
+                        );
+                    }
+                    pause
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Lists all of them, and publishes what has changed.
+    async fn list(&self) -> Result<(), Broken> {
+        let mut autoscalers = BTreeMap::new();
+        let take = |autoscaler: Listed| {
+            let metadata = &autoscaler.metadata;
+            let place = (metadata.namespace.clone(), metadata.name.clone());
+            autoscalers.insert(place, expected(autoscaler));
+        };
+        self.collection.list(take).await?;
+        let all = within_limits(autoscalers.values());
+        self.metrics.autoscalers(autoscalers.len(), all.reads.len());
+        self.metrics.left_out("not_read", all.not_read);
+        self.metrics.left_out("limit", all.over_limit);
+        self.reads.send_if_modified(|before| {
+            let is_changed = **before != *all.reads;
+            if is_changed {
+                *before = all.reads.into();
+            }
+            is_changed
+        });
+        Ok(())
     }
 }
 
@@ -129,109 +167,82 @@ pub async fn of_namespace(
     Ok(autoscalers.into_iter().map(read).collect())
 }
 
-/// Keeps what is known; without end.
-async fn keep(watch: &mut Watch<Watched>, known: &Mutex<Known>, changed: &Notify) {
-    let mut is_refused = false;
-    loop {
-        let broken = watch
-            .follow(|event| {
-                if matches!(event, Event::Synced) {
-                    is_refused = false;
-                }
-                if lock(known).take(event) {
-                    changed.notify_one();
-                }
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Mutex, PoisonError},
+    };
+
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
+    use super::*;
+
+    /// What the API server answers to a list.
+    type Answer = Arc<Mutex<(StatusCode, Value)>>;
+
+    fn lists(names: &[&str]) -> (StatusCode, Value) {
+        let item = |name: &&str| {
+            let metric = json!({"type": "External", "external": {"metric": {"name": name}}});
+            json!({
+                "metadata": {"namespace": "n", "name": name},
+                "spec": {"metrics": [metric]},
+                "status": {"conditions": [{"type": "ScalingActive", "status": "True"}]},
             })
-            .await;
-        let pause = watch.pause(&broken, REFUSED);
-        match broken {
-            broken @ (Broken::Refused { .. } | Broken::Missing) => {
-                if !std::mem::replace(&mut is_refused, true) {
-                    tracing::info!(
-                        %broken,
-                        "HorizontalPodAutoscalers cannot be watched: their first reads will wait for Prometheus"
-                    );
-                }
-            }
-            broken @ (Broken::Expired | Broken::Failed { .. }) => {
-                tracing::debug!(%broken, ?pause, "the watch of HorizontalPodAutoscalers is broken; retrying");
-            }
-        }
-        sleep(pause).await;
-    }
-}
-
-/// Publishes what has changed; without end.
-async fn publish(
-    known: &Mutex<Known>,
-    changed: &Notify,
-    reads: &watch::Sender<Arc<[ExpectedRead]>>,
-    metrics: &Metrics,
-) {
-    loop {
-        changed.notified().await;
-        let (autoscalers, all) = {
-            let known = lock(known);
-            (known.autoscalers.len(), within_limits(known.autoscalers.values()))
         };
-        metrics.autoscalers(autoscalers, all.reads.len());
-        metrics.left_out("not_read", all.not_read);
-        metrics.left_out("limit", all.over_limit);
-        reads.send_if_modified(|before| {
-            let is_changed = **before != *all.reads;
-            if is_changed {
-                *before = all.reads.into();
-            }
-            is_changed
+        let items: Vec<_> = names.iter().map(item).collect();
+        (StatusCode::OK, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+    }
+
+    fn refuses() -> (StatusCode, Value) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "code": 403, "reason": "Forbidden", "message": "no"});
+        (StatusCode::FORBIDDEN, status)
+    }
+
+    /// The task and what it knows, with an API server in memory.
+    fn start(answer: &Answer) -> (tokio::task::JoinHandle<()>, ExpectedReads) {
+        let answer = Arc::clone(answer);
+        let server = service_fn(move |_: Request<Body>| {
+            let (status, body) = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut response = Response::new(Body::from(body.to_string().into_bytes()));
+            *response.status_mut() = status;
+            std::future::ready(Ok::<_, Infallible>(response))
         });
-        sleep(PAUSE).await;
+        let (hpas, reads) = Hpas::new(Client::new(server, "default"), Arc::new(Metrics::default()));
+        (tokio::spawn(hpas.run(CancellationToken::new())), reads)
     }
-}
 
-impl Known {
-    /// Applies an event of the watch. Returns whether it changed anything.
-    fn take(&mut self, event: Event<Watched>) -> bool {
-        match event {
-            Event::Listing => {
-                self.listing = Some(Autoscalers::new());
-                false
-            }
-            Event::Listed(autoscaler) => {
-                let (place, expected) = entry(autoscaler);
-                self.listing.get_or_insert_default().insert(place, expected);
-                false
-            }
-            Event::Synced => match self.listing.take() {
-                Some(listing) => {
-                    let is_changed = self.autoscalers != listing;
-                    self.autoscalers = listing;
-                    is_changed
-                }
-                None => false,
-            },
-            Event::Applied(autoscaler) => {
-                let (place, expected) = entry(autoscaler);
-                let before = self.autoscalers.get(&place);
-                let is_changed = before != Some(&expected);
-                if is_changed {
-                    self.autoscalers.insert(place, expected);
-                }
-                is_changed
-            }
-            Event::Deleted(autoscaler) => {
-                let metadata = autoscaler.metadata;
-                self.autoscalers.remove(&(metadata.namespace, metadata.name)).is_some()
-            }
-        }
+    fn names(reads: &mut ExpectedReads) -> Vec<String> {
+        reads.borrow_and_update().iter().map(|read| read.metric.clone()).collect()
     }
-}
 
-fn entry(autoscaler: Watched) -> ((String, String), Expected) {
-    let metadata = &autoscaler.metadata;
-    let place = (metadata.namespace.clone(), metadata.name.clone());
-    (place, expected(autoscaler))
-}
+    #[tokio::test(start_paused = true)]
+    async fn what_has_changed_is_known_after_the_next_list() {
+        let answer = Arc::new(Mutex::new(lists(&["b", "a"])));
+        let (_task, mut reads) = start(&answer);
+        reads.changed().await.unwrap();
+        assert_eq!(names(&mut reads), ["a", "b"]);
+        let listed = tokio::time::Instant::now();
+        *answer.lock().unwrap() = lists(&["c"]);
+        reads.changed().await.unwrap();
+        assert_eq!(names(&mut reads), ["c"]);
+        assert!(listed.elapsed() >= INTERVAL && listed.elapsed() <= INTERVAL + SPREAD);
+    }
 
-fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_outlives_a_refusal() {
+        let answer = Arc::new(Mutex::new(lists(&["a"])));
+        let (_task, mut reads) = start(&answer);
+        reads.changed().await.unwrap();
+        *answer.lock().unwrap() = refuses();
+        sleep(4 * (INTERVAL + SPREAD)).await;
+        assert!(!reads.has_changed().unwrap());
+        assert_eq!(names(&mut reads), ["a"]);
+        *answer.lock().unwrap() = lists(&["a", "b"]);
+        reads.changed().await.unwrap();
+        assert_eq!(names(&mut reads), ["a", "b"]);
+    }
 }

@@ -2,10 +2,12 @@
 
 pub mod apiservices;
 mod bounds;
+pub mod collection;
 pub mod events;
 pub mod list;
 pub mod reader;
 pub mod refusal;
+pub mod retries;
 pub mod secrets;
 pub mod status;
 pub mod watch;

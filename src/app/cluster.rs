@@ -86,7 +86,7 @@ pub(super) async fn delegated(
         parts: vec![
             Part::new("the watch of trusted authorities", |stop| trust_task.run(stop)),
             Part::new("the watches of objects", |stop| watches.run(stop)),
-            Part::new("the watch of HorizontalPodAutoscalers", |stop| hpas.run(stop)),
+            Part::new("the lists of HorizontalPodAutoscalers", |stop| hpas.run(stop)),
         ],
     })
 }

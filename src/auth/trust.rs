@@ -17,8 +17,10 @@ use crate::{
     core::kinds::Kind,
     files,
     kubernetes::{
+        collection::Collection,
         list::Object,
-        watch::{Broken, Event, Watch},
+        retries::Broken,
+        watch::{Event, Watch},
     },
 };
 
@@ -239,7 +241,8 @@ impl TrustTask {
 /// Publishes what is written into the ConfigMap; without end.
 async fn follow(client: Client, written: &watch::Sender<Option<Data>>) {
     let kind = Kind::new("", "v1", "configmaps", "ConfigMap", true);
-    let mut watch = Watch::<Object<(), (), Data>>::one(client, &kind, NAMESPACE, NAME);
+    let mut watch =
+        Watch::new(Collection::<Object<(), (), Data>>::one(client, &kind, NAMESPACE, NAME));
     let (mut is_failing, mut is_missing) = (false, false);
     loop {
         let broken = watch.follow(|event| match event {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Of a `autoscaling/v2` HorizontalPodAutoscaler what is used.
-pub(super) type Watched = Object<Spec, Status>;
+pub(super) type Listed = Object<Spec, Status>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Spec {
@@ -61,8 +61,8 @@ pub(super) fn kind() -> Kind {
 /// What it will ask of us, in the order of its metrics. Left out is what the controller has not read: the metrics of one whose
 /// workload does not exist are never read, and who may write one would have as many queries sent as he likes. A metric that the
 /// controller refuses is none.
-pub(super) fn expected(autoscaler: Watched) -> Expected {
-    let Watched { metadata, spec, status, .. } = autoscaler;
+pub(super) fn expected(autoscaler: Listed) -> Expected {
+    let Listed { metadata, spec, status, .. } = autoscaler;
     let namespace: Arc<str> = Arc::from(metadata.namespace);
     let is_active = status.is_active();
     let replicas = usize::try_from(status.current_replicas.unwrap_or_default()).unwrap_or_default();

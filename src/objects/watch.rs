@@ -26,8 +26,10 @@ use crate::{
         selector::Selector,
     },
     kubernetes::{
+        collection::Collection,
         list::Object,
-        watch::{Broken, Event, Watch},
+        retries::Broken,
+        watch::{Event, Watch},
     },
     metrics::{Metrics, Watched},
 };
@@ -177,7 +179,7 @@ impl Watches {
         let task = WatchTask {
             key: key.clone(),
             shared: Arc::clone(&shared),
-            watch: Watch::metadata(self.client.clone(), kind, scope.fields()),
+            watch: Watch::new(Collection::metadata(self.client.clone(), kind, scope.fields())),
             writer,
             watched: self.metrics.watched(&kind.resource.to_string()),
             times: self.times,

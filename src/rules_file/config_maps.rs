@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     core::{config_maps::ConfigMaps, kinds::Kind, rules_files::Given, selector::Selector},
     kubernetes::{
+        collection::Collection,
         list::Object,
-        watch::{Broken, Event, Watch},
+        retries::Broken,
+        watch::{Event, Watch},
     },
 };
 
@@ -132,7 +134,10 @@ impl WatchTask {
     async fn keep(&self, namespace: &Arc<str>) {
         let new = || {
             let client = self.client.clone();
-            Watch::<ConfigMap>::selected(client, &self.kind, namespace, &self.selector, PAGE)
+            Watch::new(
+                Collection::<ConfigMap>::selected(client, &self.kind, namespace, &self.selector)
+                    .by_pages_of(PAGE),
+            )
         };
         let mut watch = new();
         let mut is_refused = false;

@@ -17,7 +17,11 @@ use crate::{
         team_rules::Job,
     },
     discovery, jitter,
-    kubernetes::watch::{Broken, Event, Watch},
+    kubernetes::{
+        collection::Collection,
+        retries::Broken,
+        watch::{Event, Watch},
+    },
     rules_file::Rules,
 };
 
@@ -62,7 +66,7 @@ impl WatchTask {
 
 /// Keeps what is known of a kind; without end. `relist` asks for a new list.
 async fn keep(client: &Client, shared: &Shared, of: TeamRuleKind, relist: &Notify) {
-    let mut watch = Watch::<Watched>::all(client.clone(), &kind(of));
+    let mut watch = Watch::new(Collection::<Watched>::all(client.clone(), &kind(of)));
     let mut is_refused = false;
     loop {
         let followed = watch.follow(|event| {
@@ -74,7 +78,7 @@ async fn keep(client: &Client, shared: &Shared, of: TeamRuleKind, relist: &Notif
         let broken = tokio::select! {
             broken = followed => broken,
             () = relist.notified() => {
-                watch = Watch::all(client.clone(), &kind(of));
+                watch = Watch::new(Collection::all(client.clone(), &kind(of)));
                 continue;
             }
         };

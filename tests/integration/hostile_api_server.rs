@@ -22,10 +22,7 @@ use loadline::{
         kinds::{Kind, Kinds},
         selector::Selector,
     },
-    kubernetes::{
-        self,
-        watch::{Broken, Watch},
-    },
+    kubernetes::{self, collection::Collection, retries::Broken, watch::Watch},
 };
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
@@ -104,7 +101,7 @@ async fn an_event_that_does_not_end_is_not_read_on() {
         if is_watch { endless(&counted) } else { page(1, "") }
     })
     .await;
-    let broken = Watch::metadata(client, &pods(), None).follow(|_| {}).await;
+    let broken = Watch::new(Collection::metadata(client, &pods(), None)).follow(|_| {}).await;
     assert!(matches!(broken, Broken::Failed { .. }), "{broken}");
     assert!(sent.load(Ordering::SeqCst) < ENDLESS, "{sent:?}");
 }
@@ -199,7 +196,7 @@ async fn every_bad_answer_breaks_a_watch_which_pauses_then() {
                 if is_watch == (is_bad == "watch") { answer() } else { page(1, "") }
             })
             .await;
-            let mut watch = Watch::metadata(client, &pods(), None);
+            let mut watch = Watch::new(Collection::metadata(client, &pods(), None));
             let broken = watch.follow(|_| {}).await;
             let wanted = match (is_bad, what) {
                 ("list", what) if what.contains("event") => Wanted::Failed,
@@ -233,7 +230,7 @@ async fn a_watch_that_is_refused_for_a_while_says_for_how_long() {
         }
     })
     .await;
-    let broken = Watch::metadata(client, &pods(), None).follow(|_| {}).await;
+    let broken = Watch::new(Collection::metadata(client, &pods(), None)).follow(|_| {}).await;
     let Broken::Failed { retry_after, .. } = broken else { panic!("{broken}") };
     assert_eq!(retry_after, Some(Duration::from_secs(17)));
 }

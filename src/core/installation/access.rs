@@ -75,7 +75,7 @@ pub const RIGHTS: &[Right] = &[
         without: "every read of metrics of pods lists them",
     },
     Right {
-        verb: "watch",
+        verb: "list",
         group: "autoscaling",
         resource: "horizontalpodautoscalers",
         namespace: Cow::Borrowed(""),

@@ -220,10 +220,13 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     (
         "the LIST that a watch begins",
-        &[("kubernetes.rs", "TIMEOUT", Seconds), ("kubernetes/watch.rs", "WHOLE_LIST", Seconds)],
+        &[
+            ("kubernetes.rs", "TIMEOUT", Seconds),
+            ("kubernetes/collection.rs", "WHOLE_LIST", Seconds),
+        ],
     ),
     ("the kinds of the cluster", &[("kubernetes.rs", "TIMEOUT", Seconds)]),
-    ("a pause that the API server", &[("kubernetes/watch.rs", "LONGEST_RETRY_AFTER", Seconds)]),
+    ("a pause that the API server", &[("kubernetes/retries.rs", "LONGEST_RETRY_AFTER", Seconds)]),
     (
         "autoscalers that a check",
         &[
