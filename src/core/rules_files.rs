@@ -33,6 +33,16 @@ pub struct Given {
     pub text: Result<Arc<str>, String>,
 }
 
+/// What has to be so that files are used, and that a server starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Whether all rules have to compile, and all files to be usable at the start. Else rules that do not compile are left out.
+    pub is_strict: bool,
+    /// Whether rules of teams are served. All files then have to be usable at the start: without one of them teams may be able to do
+    /// more than they should.
+    pub serves_teams: bool,
+}
+
 /// What is known of files, and which of their texts are used.
 #[derive(Clone, Debug, Default)]
 pub struct RulesFiles {
@@ -41,14 +51,13 @@ pub struct RulesFiles {
     told: Arc<BTreeSet<String>>,
     /// Which of them has what may occur once.
     claims: Arc<Claims>,
-    /// What teams may do; nothing before there are rules.
+    /// What teams may do; nothing before there are rules, and where no rules of teams are served.
     teams: Option<TeamPolicy>,
     /// Whether the texts in use say something else of teams.
     keeps_teams: bool,
     /// How often texts have been tried.
     tries: u64,
-    /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
-    is_strict: bool,
+    requirements: Requirements,
 }
 
 #[derive(Clone, Debug)]
@@ -101,9 +110,9 @@ pub struct Update {
 }
 
 impl RulesFiles {
-    /// No files. Strict ones are refused if a rule does not compile.
-    pub fn new(is_strict: bool) -> Self {
-        Self { is_strict, ..Self::default() }
+    /// No files.
+    pub fn new(requirements: Requirements) -> Self {
+        Self { requirements, ..Self::default() }
     }
 
     /// What the files of now change. Those that are not given are gone.
@@ -116,7 +125,7 @@ impl RulesFiles {
             teams: self.teams.clone(),
             keeps_teams: self.keeps_teams,
             tries: self.tries,
-            is_strict: self.is_strict,
+            requirements: self.requirements,
         };
         let mut candidates = BTreeSet::new();
         for Given { name, location, text } in given {
@@ -201,7 +210,7 @@ impl RulesFiles {
                         let in_use = before.files.get(&name).map(|file| file.contents);
                         let in_use = in_use.unwrap_or_default();
                         let listed = || broken.iter().copied().cloned();
-                        if self.is_strict && !broken.is_empty() {
+                        if self.requirements.is_strict && !broken.is_empty() {
                             refused.insert(name, listed().collect());
                         } else if !says_no_rules && is_lost(in_use, contents) {
                             refused.insert(name, lost(in_use).chain(listed()).collect());
@@ -240,6 +249,9 @@ impl RulesFiles {
 
     /// Takes what these rules let teams do, or what was before if a file may say something else.
     fn limit_teams(&mut self, rules: &mut RuleSet) {
+        if !self.requirements.serves_teams {
+            return;
+        }
         let is_kept = self.unusable().next().is_some();
         let kept = self.teams.take().filter(|known| is_kept && !known.is_same(&rules.teams));
         self.keeps_teams = kept.is_some();

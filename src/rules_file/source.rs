@@ -18,7 +18,7 @@ use super::{
 use crate::core::{
     explain::facts::BrokenRule,
     rules::{FileName, RuleSet},
-    rules_files::{Given, RulesFiles, Update},
+    rules_files::{Given, Requirements, RulesFiles, Update},
     yaml,
 };
 
@@ -142,16 +142,6 @@ fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {
     }
 }
 
-/// What has to be so that a server starts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Requirements {
-    /// Whether all rules have to compile, and all files to be usable.
-    pub is_strict: bool,
-    /// Whether rules of teams are served. All files then have to be usable: without one of them teams may be able to do more than
-    /// they should.
-    pub serves_teams: bool,
-}
-
 /// Where the rules are from.
 pub struct Source {
     /// What `--config` names, if it is given.
@@ -200,7 +190,7 @@ impl Source {
             _ => {}
         }
         let given = content.clone().unwrap_or_default();
-        let (none, mut attempt) = (RulesFiles::new(is_strict), Attempt::default());
+        let (none, mut attempt) = (RulesFiles::new(requirements), Attempt::default());
         let prepare = |given| Prepared::new(&none, given, &RuleSet::default());
         let Prepared { update, broken, .. } =
             attempt.make(&none, &given, prepare).map_err(|panic| Unusable(vec![panic]))?;
