@@ -130,6 +130,7 @@ impl RulesFiles {
         let mut candidates = BTreeSet::new();
         for Given { name, location, text } in given {
             let before = self.files.get(&name);
+            let text = text.and_then(|text| self.usable(&name, text));
             let (file, is_candidate) = File::read(before, &name, location, text);
             if is_candidate {
                 candidates.insert(name.clone());
@@ -167,6 +168,17 @@ impl RulesFiles {
         let findings = next.tell(&rules, carried, &changed);
         next.limit_teams(&mut rules);
         Update { files: next, rules: Some(rules), changed, findings }
+    }
+
+    /// A text, unless it is empty and may have been the one that limits teams: who empties a file seldom means it, and a start knows
+    /// nothing of what the file had.
+    fn usable(&self, name: &FileName, text: Arc<str>) -> Result<Arc<str>, String> {
+        let may_limit = self.requirements.serves_teams && name.namespace().is_none();
+        if may_limit && text.trim().is_empty() {
+            let message = "it is empty, and may have said what rules of teams may do; write `rules: []` if no rules are wanted";
+            return Err(message.to_owned());
+        }
+        Ok(text)
     }
 
     /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more.
@@ -301,22 +313,17 @@ impl RulesFiles {
         })
     }
 
-    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use, or empty. Who
-    /// empties a file seldom means it.
+    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use.
     pub fn unusable(&self) -> impl Iterator<Item = &FileName> {
-        let of_config = self.files.iter().filter(|(name, _)| name.namespace().is_none());
-        let is_usable = |file: &File| {
-            file.problems.is_empty()
-                && file.seen.as_ref().is_some_and(|text| !text.trim().is_empty())
-        };
-        of_config.filter(move |(_, file)| !is_usable(file)).map(|(name, _)| name)
+        let of_config = self.current().filter(|(name, _)| name.namespace().is_none());
+        of_config.filter(|(_, is_current)| !is_current).map(|(name, _)| name)
     }
 
     /// That teams may do what they could before, although the texts in use say something else.
     pub fn kept_teams(&self) -> Option<String> {
         let file = self.unusable().next().filter(|_| self.keeps_teams)?;
         Some(format!(
-            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot, or is empty"
+            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot"
         ))
     }
 

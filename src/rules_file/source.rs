@@ -200,7 +200,7 @@ impl Source {
         let is_refused = !problems.is_empty() && (is_strict || !is_any_used);
         let unusable = files.unusable().next().filter(|_| serves_teams && !is_refused);
         let why = unusable.map(|file| {
-            format!("--team-rules: every file of --config has to be usable at the start, because each may say what teams may do: {file} is not, or is empty")
+            format!("--team-rules: every file of --config has to be usable at the start, because each may say what teams may do: {file} is not")
         });
         if is_refused || why.is_some() {
             let lines = problems.into_iter().flat_map(|file| file.lines);

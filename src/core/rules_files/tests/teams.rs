@@ -91,6 +91,22 @@ fn what_teams_may_do_is_taken_over_when_the_cause_is_gone_even_if_no_rule_change
 }
 
 #[test]
+fn an_empty_file_is_unusable_at_once_where_a_start_would_fail_with_it() {
+    let own = rules(&["x"]);
+    for empty in ["", " \n"] {
+        let (files, _) = first(&[("own", &own)]);
+        let next = files.update(given(&[("own", &own), ("new", empty), ("cm:c", empty)])).files;
+        assert_eq!(next.unusable().collect::<Vec<_>>(), [&file("new")]);
+        assert!(lines(&next)[0].starts_with("/etc/new: it is empty"), "{:?}", lines(&next));
+        let again = next.update(given(&[("own", &own), ("new", "rules: []")])).files;
+        assert_eq!(lines(&again), [""; 0]);
+        // Where no rules of teams are served, a start takes it for a file without rules.
+        let without = RulesFiles::default().update(given(&[("own", &own), ("new", empty)])).files;
+        assert_eq!(lines(&without), [""; 0]);
+    }
+}
+
+#[test]
 fn without_rules_of_teams_no_policy_and_no_backend_of_it_is_kept() {
     let (old, broken) = (policy("ns", "old"), "rulez: []");
     let without = RulesFiles::default();
