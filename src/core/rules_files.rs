@@ -53,8 +53,8 @@ pub struct RulesFiles {
     claims: Arc<Claims>,
     /// What teams may do; nothing before there are rules, and where no rules of teams are served.
     teams: Option<TeamPolicy>,
-    /// Whether the texts in use say something else of teams.
-    keeps_teams: bool,
+    /// If the texts in use say something else of teams: the backends of before that are asked for rules of teams only.
+    kept_backends: Option<Vec<Arc<str>>>,
     /// How often texts have been tried.
     tries: u64,
     requirements: Requirements,
@@ -123,7 +123,7 @@ impl RulesFiles {
             told: Arc::clone(&self.told),
             claims: Arc::clone(&self.claims),
             teams: self.teams.clone(),
-            keeps_teams: self.keeps_teams,
+            kept_backends: self.kept_backends.clone(),
             tries: self.tries,
             requirements: self.requirements,
         };
@@ -142,7 +142,8 @@ impl RulesFiles {
         };
         let gone: Vec<_> =
             self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        let takes_teams = |next: &Self| self.keeps_teams && next.unusable().next().is_none();
+        let takes_teams =
+            |next: &Self| self.kept_backends.is_some() && next.unusable().next().is_none();
         if candidates.is_empty() && gone.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed: gone, findings: Vec::new() };
         }
@@ -266,10 +267,7 @@ impl RulesFiles {
         }
         let is_kept = self.unusable().next().is_some();
         let kept = self.teams.take().filter(|known| is_kept && !known.is_same(&rules.teams));
-        self.keeps_teams = kept.is_some();
-        if let Some(kept) = kept {
-            rules.keep_teams(&kept);
-        }
+        self.kept_backends = kept.map(|kept| rules.keep_teams(&kept));
         self.teams = Some(rules.teams.clone());
     }
 
@@ -321,9 +319,13 @@ impl RulesFiles {
 
     /// That teams may do what they could before, although the texts in use say something else.
     pub fn kept_teams(&self) -> Option<String> {
-        let file = self.unusable().next().filter(|_| self.keeps_teams)?;
+        let (kept, file) = (self.kept_backends.as_ref()?, self.unusable().next()?);
+        let asked = match kept.as_slice() {
+            [] => String::new(),
+            kept => format!("; these rules still ask backends as they were: {}", kept.join(", ")),
+        };
         Some(format!(
-            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot"
+            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot{asked}"
         ))
     }
 

@@ -91,6 +91,17 @@ fn what_teams_may_do_is_taken_over_when_the_cause_is_gone_even_if_no_rule_change
 }
 
 #[test]
+fn the_backends_that_are_kept_for_teams_are_named() {
+    let (old, new) = (policy("ns", "old"), policy("ns", "new"));
+    let (files, _) = first(&[("teams", &old)]);
+    for (teams, is_named) in [(&*new, true), ("rules: []", true), (&old.replace("ns", "x"), false)]
+    {
+        let next = files.update(given(&[("teams", teams), ("z", "rulez: []")])).files;
+        assert_eq!(next.kept_teams().unwrap().contains("eu"), is_named, "{teams}");
+    }
+}
+
+#[test]
 fn an_empty_file_is_unusable_at_once_where_a_start_would_fail_with_it() {
     let own = rules(&["x"]);
     for empty in ["", " \n"] {
