@@ -329,13 +329,13 @@ impl RulesFiles {
         ))
     }
 
-    /// The names of the files of a folder that are in use.
-    pub fn in_folder(&self) -> BTreeSet<Arc<str>> {
-        let names = self.files.iter().filter_map(|(name, file)| match name {
-            FileName::InFolder(name) if file.used.is_some() => Some(Arc::clone(name)),
-            FileName::InFolder(_) | FileName::Config | FileName::ConfigMap(_) => None,
+    /// The names of the files of a folder that are in use, and how many bytes of each.
+    pub fn in_folder(&self) -> BTreeMap<Arc<str>, usize> {
+        let sizes = self.files.iter().filter_map(|(name, file)| match name {
+            FileName::InFolder(name) => Some((Arc::clone(name), file.used.as_ref()?.len())),
+            FileName::Config | FileName::ConfigMap(_) => None,
         });
-        names.collect()
+        sizes.collect()
     }
 
     /// The files, and whether the text of now is in use.

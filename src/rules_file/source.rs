@@ -1,7 +1,7 @@
 //! Where rules are from, and what stands there now.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ impl ConfigPath {
     ///
     /// A file cannot be read, or there is none.
     pub fn read_all(&self) -> Result<Vec<Given>, String> {
-        let files = self.read(&BTreeSet::new())?;
+        let files = self.read(&BTreeMap::new())?;
         if files.is_empty() {
             let path = self.path().display();
             return Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"));
@@ -67,12 +67,13 @@ impl ConfigPath {
         }
     }
 
-    /// Reads the files. Of too many those stay whose names are `known`: who comes later takes no room of files in use.
+    /// Reads the files. Of too many, or too large ones, those stay that are `known`, with so many bytes: who comes or grows later takes
+    /// no room of files in use.
     ///
     /// # Errors
     ///
     /// The folder cannot be read. A file that cannot be read is among the files.
-    pub fn read(&self, known: &BTreeSet<Arc<str>>) -> Result<Vec<Given>, String> {
+    pub fn read(&self, known: &BTreeMap<Arc<str>, usize>) -> Result<Vec<Given>, String> {
         match self {
             Self::File(path) => {
                 let text = text(path, yaml::MAX_BYTES);
@@ -84,32 +85,41 @@ impl ConfigPath {
     }
 }
 
-fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Vec<Given>> {
-    let mut names: Vec<String> = Vec::new();
+fn folder(path: &Path, known: &BTreeMap<Arc<str>, usize>) -> io::Result<Vec<Given>> {
+    let mut entries = Vec::new();
+    let mut left = MAX_BYTES;
     for entry in fs::read_dir(path)? {
-        let name = entry?.file_name();
-        names.extend(name.to_str().filter(|name| FileName::is_rules_file(name)).map(str::to_owned));
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if FileName::is_rules_file(&name) {
+            let (size, own) = (size(&path.join(&name)), known.get(name.as_str()).copied());
+            // What a file in use has is its own, whatever others become.
+            left = left.saturating_sub(own.unwrap_or(0));
+            let has_grown = size.as_ref().is_ok_and(|size| own.is_some_and(|own| *size > own));
+            entries.push(((own.is_none(), has_grown), name, own.unwrap_or(0), size));
+        }
     }
-    names.sort_unstable_by(|a, b| {
-        let is_new = |name: &String| !known.contains(name.as_str());
-        (is_new(a), a).cmp(&(is_new(b), b))
+    // What shrinks makes room for what grows, and what is new comes last.
+    entries.sort_by(|(turn, name, ..), (other, other_name, ..)| {
+        (turn, name).cmp(&(other, other_name))
     });
     let mut files = Vec::new();
-    let mut left = MAX_BYTES;
-    for name in names {
+    for (_, name, own, size) in entries {
         let path = path.join(&name);
         let is_full = files.len() == MAX_FILES;
+        let room = left + own;
         let read = if is_full {
             Err(io::Error::other(format!("a folder may have {MAX_FILES} rules files")))
         } else {
-            is_file(&path).and_then(|()| text(&path, left.min(yaml::MAX_BYTES)))
+            size.and_then(|_| text(&path, room.min(yaml::MAX_BYTES)))
         };
         let too_much = format!("the files of the folder have more than {MAX_BYTES} bytes together");
         let read = match read {
-            Ok(text) if text.len() > left => Err(io::Error::other(too_much)),
+            Ok(text) if text.len() > room => Err(io::Error::other(too_much)),
             read => read,
         };
-        left -= read.as_ref().map_or(0, String::len);
+        if let Ok(text) = &read {
+            left = room - text.len();
+        }
         files.push(given(FileName::InFolder(name.into()), &path, read));
         if is_full {
             // It stands for all that have no room.
@@ -120,10 +130,14 @@ fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Vec<Given>> {
     Ok(files)
 }
 
-/// Fails for what is no file: to open it may take for ever.
-fn is_file(path: &Path) -> io::Result<()> {
-    let is_file = fs::metadata(path)?.is_file();
-    if is_file { Ok(()) } else { Err(io::Error::other("it is not a file")) }
+/// How many bytes a file has. Fails for what is no file: to open it may take for ever.
+fn size(path: &Path) -> io::Result<usize> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() {
+        Ok(usize::try_from(metadata.len()).unwrap_or(usize::MAX))
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
 }
 
 /// The text of a file. One that is too long is cut where that shows.
@@ -176,7 +190,7 @@ impl Source {
     ) -> Result<(RuleSet, Self), Unusable> {
         let Requirements { is_strict, serves_teams } = requirements;
         let config = path.map(ConfigPath::new);
-        let content = config.as_ref().map(|config| config.read(&BTreeSet::new())).transpose();
+        let content = config.as_ref().map(|config| config.read(&BTreeMap::new())).transpose();
         let refused = |why: String| Unusable(vec![format!("--config: {why}")]);
         let content = content.map_err(refused)?;
         match content.as_deref() {
@@ -295,7 +309,7 @@ mod tests {
         }
         write("zz.yaml");
         let path = ConfigPath::new(folder.path());
-        let before = path.read(&BTreeSet::new()).unwrap();
+        let before = path.read(&BTreeMap::new()).unwrap();
         assert_eq!((before.len(), unread(&before)), (MAX_FILES, Vec::new()));
         write("000.yaml");
         let files = RulesFiles::default().update(before).files;
@@ -331,5 +345,37 @@ mod tests {
             assert_eq!(unread(&read), ["a.yaml"]);
             files = files.update(read).files;
         }
+    }
+
+    #[test]
+    fn who_grows_takes_no_bytes_of_files_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: usize| {
+            fs::write(folder.path().join(name), "#".repeat(bytes)).unwrap();
+        };
+        let (size, mib) = (yaml::MAX_BYTES - (1 << 20), 1 << 20);
+        let most = MAX_BYTES / size;
+        for n in 0..most {
+            write(&format!("m{n}.yaml"), size);
+        }
+        write("z.yaml", MAX_BYTES - most * size);
+        let path = ConfigPath::new(folder.path());
+        let mut files = RulesFiles::default();
+        let mut unread_now = || {
+            let read = path.read(&files.in_folder()).unwrap();
+            let names = unread(&read);
+            files = files.clone().update(read).files;
+            names
+        };
+        assert_eq!(unread_now(), [""; 0]);
+        // It keeps what it had, which nobody else gets.
+        write("m0.yaml", size + mib);
+        write("a.yaml", 1);
+        for _ in 0..2 {
+            assert_eq!(unread_now(), ["a.yaml", "m0.yaml"]);
+        }
+        // What another one gives up is taken at once.
+        write(&format!("m{}.yaml", most - 1), size - mib - 1);
+        assert_eq!(unread_now(), [""; 0]);
     }
 }
