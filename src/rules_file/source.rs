@@ -6,6 +6,8 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -27,6 +29,9 @@ const MAX_FILES: usize = 500;
 
 /// The most bytes that the files of a folder may have together.
 const MAX_BYTES: usize = 16 << 20;
+
+/// How long a start waits for a folder that is just being changed.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// What `--config` names.
 #[derive(Clone, Debug)]
@@ -65,6 +70,18 @@ impl ConfigPath {
             Some((location, why)) => Err(format!("{location}: {why}")),
             None => Ok(files),
         }
+    }
+
+    /// Reads the files at the start, once more after a pause if one is not there. Kubernetes removes a key of a mounted ConfigMap before
+    /// the link to it, and a start in between is not to fail.
+    fn read_first(&self, pause: impl FnOnce()) -> Result<Vec<Given>, String> {
+        let files = self.read(&BTreeMap::new())?;
+        let is_missing = |file: &Given| file.text.is_err() && !Path::new(&*file.location).exists();
+        if matches!(self, Self::Folder(_)) && files.iter().any(is_missing) {
+            pause();
+            return self.read(&BTreeMap::new());
+        }
+        Ok(files)
     }
 
     /// Reads the files. Of too many, or too large ones, those stay that are `known`, with so many bytes: who comes or grows later takes
@@ -190,7 +207,8 @@ impl Source {
     ) -> Result<(RuleSet, Self), Unusable> {
         let Requirements { is_strict, serves_teams } = requirements;
         let config = path.map(ConfigPath::new);
-        let content = config.as_ref().map(|config| config.read(&BTreeMap::new())).transpose();
+        let pause = || thread::sleep(SETTLED);
+        let content = config.as_ref().map(|config| config.read_first(pause)).transpose();
         let refused = |why: String| Unusable(vec![format!("--config: {why}")]);
         let content = content.map_err(refused)?;
         match content.as_deref() {
@@ -292,6 +310,23 @@ mod tests {
             }
         }
         assert!(start(folder.path(), OF_TEAMS).is_ok());
+    }
+
+    #[test]
+    fn a_link_that_goes_after_its_file_does_not_end_the_start() {
+        fn never() {
+            panic!("what is there does not go by itself");
+        }
+        let folder = folder_of(&[("a.yaml", &rule("a"))]);
+        let link = folder.path().join("b.yaml");
+        let path = ConfigPath::new(folder.path());
+        let read = |pause: &dyn Fn()| unread(&path.read_first(pause).unwrap());
+        assert_eq!(read(&never), [""; 0]);
+        std::os::unix::fs::symlink("..data/b.yaml", &link).unwrap();
+        assert_eq!(read(&|| ()), ["b.yaml"]);
+        assert_eq!(read(&|| fs::remove_file(&link).unwrap()), [""; 0]);
+        fs::create_dir(&link).unwrap();
+        assert_eq!(read(&never), ["b.yaml"]);
     }
 
     /// The names of the files that are not read.
