@@ -1,6 +1,6 @@
 //! The servers that queries go to: the one of the flags, and those of the rules file.
 
-use std::{iter, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashSet, iter, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::{StreamExt as _, future, stream::FuturesUnordered};
@@ -142,8 +142,13 @@ impl Backends {
         for (_, gone) in &gone {
             gone.forget();
         }
-        for (_, used) in &named {
-            used.report();
+        // The metrics of a name are those of the first that has it.
+        let used = || doubles(named.iter().map(|(_, replicas)| replicas));
+        for (double, _) in used().filter(|(_, is_double)| *is_double) {
+            double.forget();
+        }
+        for (first, _) in used().filter(|(_, is_double)| !is_double) {
+            first.report();
         }
         let in_use = named.len();
         named.extend(gone.into_iter().take(backends.len().max(16)));
@@ -220,7 +225,11 @@ impl Backends {
     /// What people are shown of the backends: that of the flags, those of the file, and those that cannot be used.
     pub fn rows(&self) -> Vec<BackendRow> {
         let used = self.in_use();
-        let used = used.iter().flat_map(|replicas| replicas.rows());
+        let used = doubles(used.iter()).flat_map(|(replicas, is_double)| {
+            let mark = if is_double { " (as before, for rules of teams)" } else { "" };
+            let rows = replicas.rows().into_iter();
+            rows.map(move |row| BackendRow { name: row.name + mark, ..row })
+        });
         let unusable = self.unusable.load();
         let unusable = unusable.iter().map(|problem| BackendRow {
             name: problem.path.to_string(),
@@ -265,6 +274,14 @@ impl Backends {
         find(&self.named.load().known, backend.fingerprint)
             .ok_or_else(|| BackendError::Unusable { backend: Arc::clone(&backend.name) })
     }
+}
+
+/// Backends, and whether one before has the same name. Such a one is of the file before, and kept for rules of teams.
+fn doubles<'r>(
+    backends: impl Iterator<Item = &'r Arc<Replicas>>,
+) -> impl Iterator<Item = (&'r Arc<Replicas>, bool)> {
+    let mut names = HashSet::new();
+    backends.map(move |replicas| (replicas, !names.insert(replicas.name())))
 }
 
 fn find(named: &[(Fingerprint, Arc<Replicas>)], fingerprint: Fingerprint) -> Option<Arc<Replicas>> {

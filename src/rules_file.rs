@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use crate::core::rules_files::Requirements;
 use crate::{
     core::{
         explain::facts::BrokenRule,
@@ -22,7 +23,7 @@ use crate::{
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 pub use reload::{Changed, Reload};
-pub use source::{ConfigPath, Requirements, Source};
+pub use source::{ConfigPath, Source};
 
 /// How many findings about files go to the log at a time.
 const MOST_LOGGED: usize = 50;

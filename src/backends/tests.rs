@@ -162,6 +162,35 @@ fn servers_are_counted_of_backends_that_have_several_as_long_as_the_file_has_the
 }
 
 #[test]
+fn of_two_backends_of_one_name_the_second_is_marked_and_has_no_metrics() {
+    let backends = backends("/nowhere".as_ref());
+    let pair = |port: u16| {
+        let urls = format!("['http://127.0.0.1:{port}', 'http://127.0.0.1:4']");
+        of_file(&format!("{{name: pair, urls: {urls}}}"))
+    };
+    let (old, mut both) = (pair(2), pair(3));
+    both.backends.extend(old.backends.clone());
+    assert!(backends.install(&old).is_empty());
+    for _ in 0..2 {
+        assert!(backends.install(&both).is_empty());
+        let names: Vec<_> = backends.rows().into_iter().map(|row| row.name).collect();
+        let (marked, plain): (Vec<_>, Vec<_>) =
+            names.iter().partition(|name| name.contains("for rules of teams"));
+        assert_eq!((marked.len(), plain.len()), (2, 3), "{names:?}");
+        let metrics = backends.metrics.encode();
+        let of_port = |port: &str| {
+            let of_server = "loadline_prometheus_server_in_use{backend=\"pair\"";
+            metrics.lines().any(|line| line.starts_with(of_server) && line.contains(port))
+        };
+        assert_eq!((of_port(":2"), of_port(":3"), of_port(":4")), (false, true, true), "{metrics}");
+    }
+    // The other one is asked, and is the first one again when the file has it.
+    assert!(backends.handle(&asking(&old.backends[0]), "").is_ok());
+    assert!(backends.install(&old).is_empty());
+    assert!(backends.metrics.encode().contains(":2"));
+}
+
+#[test]
 fn what_is_counted_of_a_backend_goes_on_when_the_file_changes_again() {
     let backends = backends("/nowhere".as_ref());
     let pair = |more: &str| {

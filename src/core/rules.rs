@@ -95,14 +95,18 @@ impl RuleSet {
         self.custom.len() + self.external.len() + usage.flatten().count()
     }
 
-    /// Lets teams do what this policy says, whose backends are known then.
-    pub(in crate::core) fn keep_teams(&mut self, policy: &TeamPolicy) {
+    /// Lets teams do what this policy says, whose backends are known then. Those that were not stand behind the others, of which one may
+    /// have the same name; their names are returned.
+    pub(in crate::core) fn keep_teams(&mut self, policy: &TeamPolicy) -> Vec<Arc<str>> {
+        let mut kept = Vec::new();
         for backend in &policy.backends {
             if self.backends.iter().all(|known| known.fingerprint != backend.fingerprint) {
                 self.backends.push(Arc::clone(backend));
+                kept.push(Arc::clone(&backend.name));
             }
         }
         self.teams = policy.clone();
+        kept
     }
 
     /// What is of each of these files. The servers, and what teams may do, are those of all files.

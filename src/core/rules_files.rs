@@ -33,6 +33,16 @@ pub struct Given {
     pub text: Result<Arc<str>, String>,
 }
 
+/// What has to be so that files are used, and that a server starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Whether all rules have to compile, and all files to be usable at the start. Else rules that do not compile are left out.
+    pub is_strict: bool,
+    /// Whether rules of teams are served. All files then have to be usable at the start: without one of them teams may be able to do
+    /// more than they should.
+    pub serves_teams: bool,
+}
+
 /// What is known of files, and which of their texts are used.
 #[derive(Clone, Debug, Default)]
 pub struct RulesFiles {
@@ -41,14 +51,13 @@ pub struct RulesFiles {
     told: Arc<BTreeSet<String>>,
     /// Which of them has what may occur once.
     claims: Arc<Claims>,
-    /// What teams may do; nothing before there are rules.
+    /// What teams may do; nothing before there are rules, and where no rules of teams are served.
     teams: Option<TeamPolicy>,
-    /// Whether the texts in use say something else of teams.
-    keeps_teams: bool,
+    /// If the texts in use say something else of teams: the backends of before that are asked for rules of teams only.
+    kept_backends: Option<Vec<Arc<str>>>,
     /// How often texts have been tried.
     tries: u64,
-    /// Whether rules that do not compile make their file one that cannot be used; else they are left out.
-    is_strict: bool,
+    requirements: Requirements,
 }
 
 #[derive(Clone, Debug)]
@@ -101,9 +110,9 @@ pub struct Update {
 }
 
 impl RulesFiles {
-    /// No files. Strict ones are refused if a rule does not compile.
-    pub fn new(is_strict: bool) -> Self {
-        Self { is_strict, ..Self::default() }
+    /// No files.
+    pub fn new(requirements: Requirements) -> Self {
+        Self { requirements, ..Self::default() }
     }
 
     /// What the files of now change. Those that are not given are gone.
@@ -114,13 +123,14 @@ impl RulesFiles {
             told: Arc::clone(&self.told),
             claims: Arc::clone(&self.claims),
             teams: self.teams.clone(),
-            keeps_teams: self.keeps_teams,
+            kept_backends: self.kept_backends.clone(),
             tries: self.tries,
-            is_strict: self.is_strict,
+            requirements: self.requirements,
         };
         let mut candidates = BTreeSet::new();
         for Given { name, location, text } in given {
             let before = self.files.get(&name);
+            let text = text.and_then(|text| self.usable(&name, text));
             let (file, is_candidate) = File::read(before, &name, location, text);
             if is_candidate {
                 candidates.insert(name.clone());
@@ -132,7 +142,8 @@ impl RulesFiles {
         };
         let gone: Vec<_> =
             self.files.iter().filter(is_gone).map(|(name, _)| name.clone()).collect();
-        let takes_teams = |next: &Self| self.keeps_teams && next.unusable().next().is_none();
+        let takes_teams =
+            |next: &Self| self.kept_backends.is_some() && next.unusable().next().is_none();
         if candidates.is_empty() && gone.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed: gone, findings: Vec::new() };
         }
@@ -158,6 +169,17 @@ impl RulesFiles {
         let findings = next.tell(&rules, carried, &changed);
         next.limit_teams(&mut rules);
         Update { files: next, rules: Some(rules), changed, findings }
+    }
+
+    /// A text, unless it is empty and may have been the one that limits teams: who empties a file seldom means it, and a start knows
+    /// nothing of what the file had.
+    fn usable(&self, name: &FileName, text: Arc<str>) -> Result<Arc<str>, String> {
+        let may_limit = self.requirements.serves_teams && name.namespace().is_none();
+        if may_limit && text.trim().is_empty() {
+            let message = "it is empty, and may have said what rules of teams may do; write `rules: []` if no rules are wanted";
+            return Err(message.to_owned());
+        }
+        Ok(text)
     }
 
     /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more.
@@ -201,7 +223,7 @@ impl RulesFiles {
                         let in_use = before.files.get(&name).map(|file| file.contents);
                         let in_use = in_use.unwrap_or_default();
                         let listed = || broken.iter().copied().cloned();
-                        if self.is_strict && !broken.is_empty() {
+                        if self.requirements.is_strict && !broken.is_empty() {
                             refused.insert(name, listed().collect());
                         } else if !says_no_rules && is_lost(in_use, contents) {
                             refused.insert(name, lost(in_use).chain(listed()).collect());
@@ -240,12 +262,12 @@ impl RulesFiles {
 
     /// Takes what these rules let teams do, or what was before if a file may say something else.
     fn limit_teams(&mut self, rules: &mut RuleSet) {
+        if !self.requirements.serves_teams {
+            return;
+        }
         let is_kept = self.unusable().next().is_some();
         let kept = self.teams.take().filter(|known| is_kept && !known.is_same(&rules.teams));
-        self.keeps_teams = kept.is_some();
-        if let Some(kept) = kept {
-            rules.keep_teams(&kept);
-        }
+        self.kept_backends = kept.map(|kept| rules.keep_teams(&kept));
         self.teams = Some(rules.teams.clone());
     }
 
@@ -289,32 +311,31 @@ impl RulesFiles {
         })
     }
 
-    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use, or empty. Who
-    /// empties a file seldom means it.
+    /// The files of `--config` that may say something else of teams than is known: their text of now is not in use.
     pub fn unusable(&self) -> impl Iterator<Item = &FileName> {
-        let of_config = self.files.iter().filter(|(name, _)| name.namespace().is_none());
-        let is_usable = |file: &File| {
-            file.problems.is_empty()
-                && file.seen.as_ref().is_some_and(|text| !text.trim().is_empty())
-        };
-        of_config.filter(move |(_, file)| !is_usable(file)).map(|(name, _)| name)
+        let of_config = self.current().filter(|(name, _)| name.namespace().is_none());
+        of_config.filter(|(_, is_current)| !is_current).map(|(name, _)| name)
     }
 
     /// That teams may do what they could before, although the texts in use say something else.
     pub fn kept_teams(&self) -> Option<String> {
-        let file = self.unusable().next().filter(|_| self.keeps_teams)?;
+        let (kept, file) = (self.kept_backends.as_ref()?, self.unusable().next()?);
+        let asked = match kept.as_slice() {
+            [] => String::new(),
+            kept => format!("; these rules still ask backends as they were: {}", kept.join(", ")),
+        };
         Some(format!(
-            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot, or is empty"
+            "what rules of teams may do stays as it was until all files of --config can be used: {file} cannot{asked}"
         ))
     }
 
-    /// The names of the files of a folder that are in use.
-    pub fn in_folder(&self) -> BTreeSet<Arc<str>> {
-        let names = self.files.iter().filter_map(|(name, file)| match name {
-            FileName::InFolder(name) if file.used.is_some() => Some(Arc::clone(name)),
-            FileName::InFolder(_) | FileName::Config | FileName::ConfigMap(_) => None,
+    /// The names of the files of a folder that are in use, and how many bytes of each.
+    pub fn in_folder(&self) -> BTreeMap<Arc<str>, usize> {
+        let sizes = self.files.iter().filter_map(|(name, file)| match name {
+            FileName::InFolder(name) => Some((Arc::clone(name), file.used.as_ref()?.len())),
+            FileName::Config | FileName::ConfigMap(_) => None,
         });
-        names.collect()
+        sizes.collect()
     }
 
     /// The files, and whether the text of now is in use.

@@ -75,7 +75,7 @@ impl Standalone {
 /// The folder, or a file, cannot be read, or the folder has no rules files or too many.
 pub fn rules(path: &Path) -> Result<Rules, String> {
     let files = ConfigPath::new(path).read_all()?;
-    let Update { files, rules, .. } = RulesFiles::new(false).update(files);
+    let Update { files, rules, .. } = RulesFiles::default().update(files);
     Ok(Rules::new(rules.unwrap_or_default()).of_files(&files))
 }
 

@@ -221,7 +221,7 @@ impl Reload {
             self.changed.metrics.forget_rules_file(gone);
         }
         self.files = files;
-        unread.extend(self.files.kept_teams().filter(|_| self.changed.rules.serves_teams));
+        unread.extend(self.files.kept_teams());
         match Unusable::of(&self.files, &unread) {
             None if is_same && self.changed.rules.problem().is_some() => {
                 tracing::info!("the rules files are those in use again");

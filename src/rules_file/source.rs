@@ -1,11 +1,13 @@
 //! Where rules are from, and what stands there now.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -18,7 +20,7 @@ use super::{
 use crate::core::{
     explain::facts::BrokenRule,
     rules::{FileName, RuleSet},
-    rules_files::{Given, RulesFiles, Update},
+    rules_files::{Given, Requirements, RulesFiles, Update},
     yaml,
 };
 
@@ -27,6 +29,9 @@ const MAX_FILES: usize = 500;
 
 /// The most bytes that the files of a folder may have together.
 const MAX_BYTES: usize = 16 << 20;
+
+/// How long a start waits for a folder that is just being changed.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// What `--config` names.
 #[derive(Clone, Debug)]
@@ -56,7 +61,7 @@ impl ConfigPath {
     ///
     /// A file cannot be read, or there is none.
     pub fn read_all(&self) -> Result<Vec<Given>, String> {
-        let files = self.read(&BTreeSet::new())?;
+        let files = self.read(&BTreeMap::new())?;
         if files.is_empty() {
             let path = self.path().display();
             return Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"));
@@ -67,12 +72,25 @@ impl ConfigPath {
         }
     }
 
-    /// Reads the files. Of too many those stay whose names are `known`: who comes later takes no room of files in use.
+    /// Reads the files at the start, once more after a pause if one is not there. Kubernetes removes a key of a mounted ConfigMap before
+    /// the link to it, and a start in between is not to fail.
+    fn read_first(&self, pause: impl FnOnce()) -> Result<Vec<Given>, String> {
+        let files = self.read(&BTreeMap::new())?;
+        let is_missing = |file: &Given| file.text.is_err() && !Path::new(&*file.location).exists();
+        if matches!(self, Self::Folder(_)) && files.iter().any(is_missing) {
+            pause();
+            return self.read(&BTreeMap::new());
+        }
+        Ok(files)
+    }
+
+    /// Reads the files. Of too many, or too large ones, those stay that are `known`, with so many bytes: who comes or grows later takes
+    /// no room of files in use.
     ///
     /// # Errors
     ///
     /// The folder cannot be read. A file that cannot be read is among the files.
-    pub fn read(&self, known: &BTreeSet<Arc<str>>) -> Result<Vec<Given>, String> {
+    pub fn read(&self, known: &BTreeMap<Arc<str>, usize>) -> Result<Vec<Given>, String> {
         match self {
             Self::File(path) => {
                 let text = text(path, yaml::MAX_BYTES);
@@ -84,32 +102,41 @@ impl ConfigPath {
     }
 }
 
-fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Vec<Given>> {
-    let mut names: Vec<String> = Vec::new();
+fn folder(path: &Path, known: &BTreeMap<Arc<str>, usize>) -> io::Result<Vec<Given>> {
+    let mut entries = Vec::new();
+    let mut left = MAX_BYTES;
     for entry in fs::read_dir(path)? {
-        let name = entry?.file_name();
-        names.extend(name.to_str().filter(|name| FileName::is_rules_file(name)).map(str::to_owned));
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if FileName::is_rules_file(&name) {
+            let (size, own) = (size(&path.join(&name)), known.get(name.as_str()).copied());
+            // What a file in use has is its own, whatever others become.
+            left = left.saturating_sub(own.unwrap_or(0));
+            let has_grown = size.as_ref().is_ok_and(|size| own.is_some_and(|own| *size > own));
+            entries.push(((own.is_none(), has_grown), name, own.unwrap_or(0), size));
+        }
     }
-    names.sort_unstable_by(|a, b| {
-        let is_new = |name: &String| !known.contains(name.as_str());
-        (is_new(a), a).cmp(&(is_new(b), b))
+    // What shrinks makes room for what grows, and what is new comes last.
+    entries.sort_by(|(turn, name, ..), (other, other_name, ..)| {
+        (turn, name).cmp(&(other, other_name))
     });
     let mut files = Vec::new();
-    let mut left = MAX_BYTES;
-    for name in names {
+    for (_, name, own, size) in entries {
         let path = path.join(&name);
         let is_full = files.len() == MAX_FILES;
+        let room = left + own;
         let read = if is_full {
             Err(io::Error::other(format!("a folder may have {MAX_FILES} rules files")))
         } else {
-            is_file(&path).and_then(|()| text(&path, left.min(yaml::MAX_BYTES)))
+            size.and_then(|_| text(&path, room.min(yaml::MAX_BYTES)))
         };
         let too_much = format!("the files of the folder have more than {MAX_BYTES} bytes together");
         let read = match read {
-            Ok(text) if text.len() > left => Err(io::Error::other(too_much)),
+            Ok(text) if text.len() > room => Err(io::Error::other(too_much)),
             read => read,
         };
-        left -= read.as_ref().map_or(0, String::len);
+        if let Ok(text) = &read {
+            left = room - text.len();
+        }
         files.push(given(FileName::InFolder(name.into()), &path, read));
         if is_full {
             // It stands for all that have no room.
@@ -120,10 +147,14 @@ fn folder(path: &Path, known: &BTreeSet<Arc<str>>) -> io::Result<Vec<Given>> {
     Ok(files)
 }
 
-/// Fails for what is no file: to open it may take for ever.
-fn is_file(path: &Path) -> io::Result<()> {
-    let is_file = fs::metadata(path)?.is_file();
-    if is_file { Ok(()) } else { Err(io::Error::other("it is not a file")) }
+/// How many bytes a file has. Fails for what is no file: to open it may take for ever.
+fn size(path: &Path) -> io::Result<usize> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_file() {
+        Ok(usize::try_from(metadata.len()).unwrap_or(usize::MAX))
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
 }
 
 /// The text of a file. One that is too long is cut where that shows.
@@ -140,16 +171,6 @@ fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {
         location: path.display().to_string().into(),
         text: text.map(Arc::from).map_err(|error| format!("cannot be read: {error}")),
     }
-}
-
-/// What has to be so that a server starts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Requirements {
-    /// Whether all rules have to compile, and all files to be usable.
-    pub is_strict: bool,
-    /// Whether rules of teams are served. All files then have to be usable: without one of them teams may be able to do more than
-    /// they should.
-    pub serves_teams: bool,
 }
 
 /// Where the rules are from.
@@ -186,7 +207,8 @@ impl Source {
     ) -> Result<(RuleSet, Self), Unusable> {
         let Requirements { is_strict, serves_teams } = requirements;
         let config = path.map(ConfigPath::new);
-        let content = config.as_ref().map(|config| config.read(&BTreeSet::new())).transpose();
+        let pause = || thread::sleep(SETTLED);
+        let content = config.as_ref().map(|config| config.read_first(pause)).transpose();
         let refused = |why: String| Unusable(vec![format!("--config: {why}")]);
         let content = content.map_err(refused)?;
         match content.as_deref() {
@@ -200,7 +222,7 @@ impl Source {
             _ => {}
         }
         let given = content.clone().unwrap_or_default();
-        let (none, mut attempt) = (RulesFiles::new(is_strict), Attempt::default());
+        let (none, mut attempt) = (RulesFiles::new(requirements), Attempt::default());
         let prepare = |given| Prepared::new(&none, given, &RuleSet::default());
         let Prepared { update, broken, .. } =
             attempt.make(&none, &given, prepare).map_err(|panic| Unusable(vec![panic]))?;
@@ -210,7 +232,7 @@ impl Source {
         let is_refused = !problems.is_empty() && (is_strict || !is_any_used);
         let unusable = files.unusable().next().filter(|_| serves_teams && !is_refused);
         let why = unusable.map(|file| {
-            format!("--team-rules: every file of --config has to be usable at the start, because each may say what teams may do: {file} is not, or is empty")
+            format!("--team-rules: every file of --config has to be usable at the start, because each may say what teams may do: {file} is not")
         });
         if is_refused || why.is_some() {
             let lines = problems.into_iter().flat_map(|file| file.lines);
@@ -290,6 +312,23 @@ mod tests {
         assert!(start(folder.path(), OF_TEAMS).is_ok());
     }
 
+    #[test]
+    fn a_link_that_goes_after_its_file_does_not_end_the_start() {
+        fn never() {
+            panic!("what is there does not go by itself");
+        }
+        let folder = folder_of(&[("a.yaml", &rule("a"))]);
+        let link = folder.path().join("b.yaml");
+        let path = ConfigPath::new(folder.path());
+        let read = |pause: &dyn Fn()| unread(&path.read_first(pause).unwrap());
+        assert_eq!(read(&never), [""; 0]);
+        std::os::unix::fs::symlink("..data/b.yaml", &link).unwrap();
+        assert_eq!(read(&|| ()), ["b.yaml"]);
+        assert_eq!(read(&|| fs::remove_file(&link).unwrap()), [""; 0]);
+        fs::create_dir(&link).unwrap();
+        assert_eq!(read(&never), ["b.yaml"]);
+    }
+
     /// The names of the files that are not read.
     fn unread(files: &[Given]) -> Vec<String> {
         let unread = files.iter().filter(|file| file.text.is_err());
@@ -305,7 +344,7 @@ mod tests {
         }
         write("zz.yaml");
         let path = ConfigPath::new(folder.path());
-        let before = path.read(&BTreeSet::new()).unwrap();
+        let before = path.read(&BTreeMap::new()).unwrap();
         assert_eq!((before.len(), unread(&before)), (MAX_FILES, Vec::new()));
         write("000.yaml");
         let files = RulesFiles::default().update(before).files;
@@ -341,5 +380,37 @@ mod tests {
             assert_eq!(unread(&read), ["a.yaml"]);
             files = files.update(read).files;
         }
+    }
+
+    #[test]
+    fn who_grows_takes_no_bytes_of_files_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: usize| {
+            fs::write(folder.path().join(name), "#".repeat(bytes)).unwrap();
+        };
+        let (size, mib) = (yaml::MAX_BYTES - (1 << 20), 1 << 20);
+        let most = MAX_BYTES / size;
+        for n in 0..most {
+            write(&format!("m{n}.yaml"), size);
+        }
+        write("z.yaml", MAX_BYTES - most * size);
+        let path = ConfigPath::new(folder.path());
+        let mut files = RulesFiles::default();
+        let mut unread_now = || {
+            let read = path.read(&files.in_folder()).unwrap();
+            let names = unread(&read);
+            files = files.clone().update(read).files;
+            names
+        };
+        assert_eq!(unread_now(), [""; 0]);
+        // It keeps what it had, which nobody else gets.
+        write("m0.yaml", size + mib);
+        write("a.yaml", 1);
+        for _ in 0..2 {
+            assert_eq!(unread_now(), ["a.yaml", "m0.yaml"]);
+        }
+        // What another one gives up is taken at once.
+        write(&format!("m{}.yaml", most - 1), size - mib - 1);
+        assert_eq!(unread_now(), [""; 0]);
     }
 }

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::rules::Backend;
+
+mod teams;
 
 const USAGE: &str = "containerQuery: x, resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, containerLabel: c";
 
@@ -51,9 +52,11 @@ fn broken(rules: &RuleSet) -> Vec<(String, String)> {
     rules.broken.iter().map(|problem| (problem.subject(), problem.message.clone())).collect()
 }
 
+const STRICT: Requirements = Requirements { is_strict: true, serves_teams: false };
+
 #[track_caller]
 fn first(files: &[(&str, &str)]) -> (RulesFiles, RuleSet) {
-    let Update { files, rules, .. } = RulesFiles::new(false).update(given(files));
+    let Update { files, rules, .. } = RulesFiles::default().update(given(files));
     (files, rules.unwrap())
 }
 
@@ -236,10 +239,10 @@ fn patterns_of_config_maps_share_what_a_namespace_may_take() {
 fn a_strict_file_with_a_rule_that_does_not_compile_is_not_used() {
     let half =
         rules(&["new"]) + "- {seriesQuery: y, metricsQuery: '<<', resources: {overrides: {}}}\n";
-    let lenient = RulesFiles::new(false).update(given(&[("a", &half), ("b", &rules(&["z"]))]));
+    let lenient = RulesFiles::default().update(given(&[("a", &half), ("b", &rules(&["z"]))]));
     assert_eq!(served(&lenient.rules.unwrap()).len(), 2);
     let strict =
-        RulesFiles::new(true).update(given(&[("a", &rules(&["x"])), ("b", &rules(&["z"]))]));
+        RulesFiles::new(STRICT).update(given(&[("a", &rules(&["x"])), ("b", &rules(&["z"]))]));
     let strict = strict.files.update(given(&[("a", &half), ("b", &rules(&["w"]))]));
     assert_eq!(served(strict.rules.as_ref().unwrap()), ["rules[0] of a: x", "rules[0] of b: w"]);
     assert!(lines(&strict.files)[0].starts_with("/etc/a:3:"), "{:?}", lines(&strict.files));
@@ -249,7 +252,7 @@ fn a_strict_file_with_a_rule_that_does_not_compile_is_not_used() {
 fn what_was_refused_because_of_another_file_is_tried_again_with_it() {
     let named = format!("rules:\n{}", rule("x", ", prometheus: eu"));
     let backend = "backends: [{name: eu, url: 'https://host'}]\n";
-    let start = RulesFiles::new(true).update(given(&[("a", &named), ("b", &rules(&["y"]))]));
+    let start = RulesFiles::new(STRICT).update(given(&[("a", &named), ("b", &rules(&["y"]))]));
     assert_eq!(served(&start.rules.unwrap()), ["rules[0] of b: y"]);
     let both = backend.to_owned() + &rules(&["y"]);
     let next = start.files.update(given(&[("a", &named), ("b", &both)]));
@@ -260,7 +263,7 @@ fn what_was_refused_because_of_another_file_is_tried_again_with_it() {
 #[test]
 fn findings_are_told_with_the_text_and_what_files_do_to_each_other_when_it_begins() {
     let unused = "backends: [{name: other, url: 'https://x'}]\n".to_owned() + &rules(&["x"]);
-    let start = RulesFiles::new(false).update(given(&[("a", &unused)]));
+    let start = RulesFiles::default().update(given(&[("a", &unused)]));
     assert!(start.findings[0].starts_with("/etc/a:1:"), "{:?}", start.findings);
     let next = start.files.update(given(&[("a", &unused), ("b", &rules(&["y"]))]));
     assert!(next.findings.is_empty(), "{:?}", next.findings);
@@ -297,84 +300,6 @@ fn a_text_without_anything_replaces_neither_servers_nor_what_teams_may_do() {
     }
 }
 
-/// The label of teams, the hosts that they may ask, and whether all of these are known as backends.
-fn of_teams(rules: &RuleSet) -> (String, Vec<String>, bool) {
-    let teams = &rules.teams;
-    let hosts = teams.backends.iter().map(|it| it.url.host_str().unwrap().to_owned()).collect();
-    let is_known = |backend: &Arc<Backend>| {
-        rules.backends.iter().any(|known| known.fingerprint == backend.fingerprint)
-    };
-    (teams.namespace_label.to_string(), hosts, teams.backends.iter().all(is_known))
-}
-
-/// A policy of teams: a label, and the host that they may ask.
-fn policy(label: &str, host: &str) -> String {
-    format!(
-        "teamRules: {{namespaceLabel: {label}}}\nbackends: [{{name: eu, url: 'https://{host}', teamRules: true}}]\n"
-    )
-}
-
-#[test]
-fn what_teams_may_do_changes_only_while_all_files_can_be_used() {
-    let kept = || ("ns".to_owned(), vec!["old".to_owned()], true);
-    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
-    let (files, all) = first(&[("own", &own), ("teams", &old), ("cm:c", &rules(&["y"]))]);
-    assert_eq!(of_teams(&all), kept());
-    // The file of the policy has become another one, which cannot be used; so has another file, and one of a ConfigMap.
-    for broken in ["rulez: []", "!away", "", " \n"] {
-        let at_fault = [
-            vec![("own", &*own), ("renamed", broken)],
-            vec![("own", &own), ("renamed", broken), ("teams", "rules: []")],
-            vec![("own", &own), ("renamed", broken), ("teams", &new)],
-        ];
-        for given_now in at_fault {
-            let next = files.update(given(&given_now));
-            assert_eq!(of_teams(&next.rules.unwrap()), kept(), "{given_now:?}");
-            assert!(next.files.kept_teams().unwrap().contains("renamed"));
-            // Other changes are taken over meanwhile.
-            let mut more = given_now.clone();
-            more.push(("zz", "externalRules: []"));
-            let more = next.files.update(given(&more));
-            assert_eq!(of_teams(&more.rules.unwrap()), kept());
-            // It is mended, or goes.
-            let mended = more.files.update(given(&[("own", &own), ("renamed", &new)]));
-            let taken = ("other".to_owned(), vec!["new".to_owned()], true);
-            assert_eq!(of_teams(&mended.rules.unwrap()), taken);
-            let next = next.files.update(given(&given_now[..1]));
-            let none = ("namespace".to_owned(), Vec::new(), true);
-            assert_eq!(of_teams(&next.rules.unwrap()), none);
-            assert_eq!(next.files.kept_teams(), None);
-        }
-    }
-    // A ConfigMap has no say, and a policy that is taken away by files that can be used has gone.
-    let revoked = old.replace("true", "false");
-    for (teams, label) in [(&*revoked, "ns"), (&own, "namespace"), ("rules: []", "namespace")] {
-        let next = files.update(given(&[("own", &own), ("teams", teams), ("cm:c", "rulez: []")]));
-        assert_eq!(of_teams(&next.rules.unwrap()), (label.to_owned(), Vec::new(), true));
-        assert_eq!(next.files.kept_teams(), None);
-    }
-}
-
-#[test]
-fn what_teams_may_do_is_taken_over_when_the_cause_is_gone_even_if_no_rule_changes() {
-    let (old, new, own) = (policy("ns", "old"), policy("other", "new"), rules(&["x"]));
-    let (files, _) = first(&[("own", &own), ("teams", &old)]);
-    // A text in use counts again, and a file that never was in use goes.
-    for (broken, mended) in [
-        (vec![("own", "rulez: []"), ("teams", &*new)], vec![("own", &*own), ("teams", &*new)]),
-        (vec![("own", &own), ("teams", &new), ("z", "[")], vec![("own", &own), ("teams", &new)]),
-    ] {
-        let next = files.update(given(&broken));
-        assert_eq!(of_teams(&next.rules.unwrap()).0, "ns");
-        let same = next.files.update(given(&broken));
-        assert!(same.rules.is_none() && same.files.kept_teams().is_some());
-        let next = same.files.update(given(&mended));
-        assert!(next.changed.is_empty());
-        assert_eq!(of_teams(&next.rules.unwrap()).0, "other");
-        assert!(next.files.update(given(&mended)).rules.is_none());
-    }
-}
-
 #[test]
 fn delegates_do_not_say_that_no_rules_are_wanted() {
     let delegate = "delegates: [{name: keda, url: 'https://x:1'}]\n";
@@ -401,7 +326,7 @@ fn a_long_chain_of_refusals_ends_with_all_texts_of_who_writes_them() {
     let mut files: Vec<_> = texts.iter().map(|(name, text)| (&**name, &**text)).collect();
     let other = rules(&["y"]);
     files.push(("cm:other", &other));
-    let next = RulesFiles::new(true).update(given(&files));
+    let next = RulesFiles::new(STRICT).update(given(&files));
     assert_eq!(served(&next.rules.unwrap()), ["rules[0] of configmap n/other key r.yaml: y"]);
     let alone = |file: &FileProblems| file.lines[0].contains("tried again");
     assert_eq!(next.files.problems().filter(alone).count(), texts.len() - MAX_ROUNDS);
