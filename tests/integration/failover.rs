@@ -1,5 +1,6 @@
 //! Backends with several servers: which one is asked, and what readers see when one is not well.
 
+mod credentials;
 mod probes;
 
 use std::{
