@@ -228,10 +228,15 @@ impl Replicas {
             Err(_) if is_silent => change(Failover::silent),
             Err(error) => match error.blame() {
                 Blame::Query => {
-                    if error.is_of_evaluation() {
-                        self.known().failover.doubted(number);
+                    let is_of_evaluation = error.is_of_evaluation();
+                    let failover = &mut self.known().failover;
+                    if is_of_evaluation {
+                        failover.doubted(number);
                     }
-                    return true;
+                    // It may be one that evaluates nothing, which no probe shows.
+                    if !is_of_evaluation || !failover.is_on_trial(number) {
+                        return true;
+                    }
                 }
                 Blame::Request => {}
                 Blame::Server => self.known().failover.doubted(number),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod probes;
+mod trials;
 
 use std::{
     sync::{
