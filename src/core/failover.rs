@@ -12,11 +12,14 @@
 //! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
 //! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone, so that an
 //! outage does not multiply the queries. Only one query per [`PERIOD`] tries the others too: probes may fail where queries are answered.
+//! For the same reason [`budget`] bounds how many queries are sent to others in vain while probes are answered.
 
+mod budget;
 mod server;
 
 use std::time::{Duration, Instant};
 
+use budget::Budget;
 use server::{Server, State};
 
 /// How long a server that comes before the one in use has to be well until it is in use again.
@@ -91,8 +94,9 @@ pub struct Failover {
     is_on_trial: bool,
     /// Whether any query was answered in full. Before that, nobody knows the headers that a gateway may want.
     has_answered: bool,
-    /// When a query was last allowed to try ejected servers while the one in use was ejected.
+    /// When a query was last allowed to try all servers whatever is known of them.
     tried_all: Option<Instant>,
+    budget: Budget,
 }
 
 /// The servers that one query has been sent to.
@@ -101,6 +105,20 @@ pub struct Tries {
     tried: Vec<usize>,
     /// Whether ejected servers may be tried, too: what is known of them may be old.
     is_thorough: bool,
+    /// Whether it is the one query of this [`PERIOD`] that tries all of them whatever is known.
+    is_due: bool,
+}
+
+/// Whether a query is sent to a further server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repeat {
+    /// It is.
+    Yes,
+    /// It is not, because this was in vain lately.
+    No {
+        /// Whether that begins now.
+        is_first: bool,
+    },
 }
 
 impl Failover {
@@ -112,6 +130,7 @@ impl Failover {
             is_on_trial: false,
             has_answered: false,
             tried_all: None,
+            budget: Budget::default(),
         }
     }
 
@@ -127,13 +146,36 @@ impl Failover {
 
     /// A query is to be sent.
     pub fn begin(&mut self, now: Instant) -> Tries {
-        let mut is_thorough = self.fault(self.in_use).is_none();
+        let is_well = self.fault(self.in_use).is_none();
+        let is_due = !is_well && self.is_due(now);
+        Tries { tried: Vec::new(), is_thorough: is_well || is_due, is_due }
+    }
+
+    /// Whether a query may try all servers now whatever is known of them.
+    fn is_due(&mut self, now: Instant) -> bool {
         let is_due = |last: Instant| now.saturating_duration_since(last) >= PERIOD;
-        if !is_thorough && self.tried_all.is_none_or(is_due) {
+        let is_due = self.tried_all.is_none_or(is_due);
+        if is_due {
             self.tried_all = Some(now);
-            is_thorough = true;
         }
-        Tries { tried: Vec::new(), is_thorough }
+        is_due
+    }
+
+    /// A server that answers has failed a query. Whether a further one is sent it; how that ends is to be reported.
+    pub fn repeat(&mut self, tries: &mut Tries, now: Instant) -> Repeat {
+        if tries.is_due || self.budget.is_left() {
+            return Repeat::Yes;
+        }
+        tries.is_due = self.is_due(now);
+        if tries.is_due { Repeat::Yes } else { Repeat::No { is_first: self.budget.refused() } }
+    }
+
+    /// A further server was sent a query that one which answers had failed. It has answered it in full, or not.
+    pub fn repeated(&mut self, tries: &Tries, is_answered: bool) {
+        // What has its turn by time is not paid for.
+        if is_answered || !tries.is_due {
+            self.budget.tried(is_answered);
+        }
     }
 
     /// The next server for a query that has not been answered yet: the one in use, then the others, the best first. Each is named once.
@@ -152,6 +194,7 @@ impl Failover {
     /// A query was answered in full.
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
         self.has_answered = true;
+        self.budget.answered();
         self.is_on_trial &= server != self.in_use;
         self.shown(server, now, |it| {
             it.trial_after = TRIAL;

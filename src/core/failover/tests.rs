@@ -387,6 +387,46 @@ fn a_server_that_has_failed_and_refuses_probes_is_tried() {
     }
 }
 
+/// A query that the one in use fails, though it answers others. Whether the next one is sent it.
+fn repeated(failover: &mut Failover, is_answered: bool, now: Instant) -> Repeat {
+    let mut tries = failover.begin(now);
+    failover.next(&mut tries);
+    let repeat = failover.repeat(&mut tries, now);
+    if repeat == Repeat::Yes {
+        assert_eq!(failover.next(&mut tries), Some(1));
+        failover.repeated(&tries, is_answered);
+    }
+    repeat
+}
+
+#[test]
+fn queries_that_all_fail_are_sent_to_all_of_them_once_a_second() {
+    let start = Instant::now();
+    let mut failover = servers(2, start);
+    for number in 0..11 {
+        assert_eq!(repeated(&mut failover, false, start), Repeat::Yes, "{number}");
+    }
+    assert_eq!(repeated(&mut failover, false, start), Repeat::No { is_first: true });
+    for second in 1..5 {
+        let now = start + seconds(second);
+        assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+        assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: false });
+    }
+    // It is worth it again with the first one that is answered.
+    let now = start + seconds(5);
+    for _ in 0..100 {
+        assert_eq!(repeated(&mut failover, true, now), Repeat::Yes);
+    }
+    for _ in 0..10 {
+        assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+    }
+    // So is one of five that are answered at once.
+    assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: true });
+    (0..5).for_each(|_| assert_eq!(failover.answered(0, now), Change::default()));
+    assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+    assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: false });
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Query(usize),
