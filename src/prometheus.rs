@@ -47,7 +47,7 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 use decode::DecodeError;
 pub use decode::{Answer, Metadata};
-pub use error::{Error, Obstacle, PublicError};
+pub use error::{Error, Obstacle, PublicError, TokenFailure};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
@@ -251,7 +251,8 @@ impl Prometheus {
 
     /// That there are no credentials to send, if they could not be fetched.
     fn without_credentials(&self) -> Option<PublicError> {
-        self.auth.as_ref()?.problem().map(|_for_the_log| PublicError::NoCredentials)
+        let error = self.auth.as_ref()?.problem()?;
+        Some(PublicError::NoCredentials(error.public()))
     }
 
     /// What people are shown of the backend.

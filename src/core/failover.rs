@@ -6,11 +6,21 @@
 //! server that has restarted has filled the ranges of most rates. Where a gateway refuses probes they prove nothing. Then queries try it
 //! after [`TRIAL`], until it has answered one, or has failed one that another server answers.
 //!
+//! A server that has failed probes or answered partially is well when it has answered one in full, or a query: not when it answers
+//! anything after a silence. Where its probes are refused from then on, it is tried as well.
+//!
 //! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
 //! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone, so that an
 //! outage does not multiply the queries. Only one query per [`PERIOD`] tries the others too: probes may fail where queries are answered.
+//! For the same reason [`budget`] bounds how many queries are sent to others in vain while probes are answered.
+
+mod budget;
+mod server;
 
 use std::time::{Duration, Instant};
+
+use budget::Budget;
+use server::{Server, State};
 
 /// How long a server that comes before the one in use has to be well until it is in use again.
 pub const RETURN: Duration = Duration::from_secs(300);
@@ -29,12 +39,6 @@ const CHECK: Duration = Duration::from_secs(15);
 
 /// How often a server is probed that stands by: nothing else would show that it has died, before it is needed.
 const STANDBY: Duration = Duration::from_secs(60);
-
-/// From the first ejection of a server to its next probe. It doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is wrong with a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,99 +85,6 @@ pub struct Change {
     pub switched: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    /// It answers, as far as is known, since this time.
-    Well { since: Instant },
-    /// It was not well when it was probed last, and is probed again at this time.
-    Ejected { fault: Fault, until: Instant },
-}
-
-#[derive(Debug)]
-struct Server {
-    state: State,
-    /// When it was probed last.
-    probed: Option<Instant>,
-    /// Whether a probe is under way.
-    is_probed: bool,
-    /// Whether a query has failed since.
-    is_doubted: bool,
-    /// The pause after its last ejection.
-    pause: Duration,
-    /// Whether its answers were partial before it was silent.
-    is_partial: bool,
-    /// When the last probe was answered by what proves nothing.
-    unproven: Option<Instant>,
-    /// How long it has to be well until queries try it.
-    trial_after: Duration,
-}
-
-impl Server {
-    fn is_well(&self) -> bool {
-        self.fault().is_none()
-    }
-
-    /// How bad it is; 0 if it is well.
-    fn weight(&self) -> u8 {
-        self.fault().map_or(0, Fault::weight)
-    }
-
-    /// What is wrong with it.
-    fn fault(&self) -> Option<Fault> {
-        match self.state {
-            State::Well { .. } => None,
-            State::Ejected { fault, .. } => Some(fault),
-        }
-    }
-
-    /// Whether so much time has passed since its last probe.
-    fn was_probed_before(&self, time: Duration, now: Instant) -> bool {
-        self.probed.is_none_or(|probed| now.saturating_duration_since(probed) >= time)
-    }
-
-    fn eject(&mut self, fault: Fault, now: Instant) -> Option<Fault> {
-        self.is_doubted = false;
-        if fault != Fault::Silent {
-            self.is_partial = fault == Fault::Partial;
-        }
-        let was_well_for = match &mut self.state {
-            State::Well { since } => Some(now.saturating_duration_since(*since)),
-            State::Ejected { fault: known, until } if now < *until => {
-                // It was probed before its time, which says nothing of how long it stays away.
-                *known = fault;
-                return None;
-            }
-            State::Ejected { .. } => None,
-        };
-        let is_first = self.pause.is_zero() || was_well_for.is_some_and(|time| time >= RETURN);
-        self.pause = if is_first { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
-        self.state = State::Ejected { fault, until: now + self.pause };
-        was_well_for.map(|_| fault)
-    }
-
-    fn recover(&mut self, now: Instant) -> bool {
-        let recovers = !self.is_well();
-        if recovers {
-            self.state = State::Well { since: now };
-            self.is_partial = false;
-        }
-        recovers
-    }
-
-    /// It has answered something, so that it is not silent any more; perhaps it is partial as before.
-    fn end_silence(&mut self, now: Instant) -> bool {
-        match &mut self.state {
-            State::Ejected { fault: fault @ Fault::Silent, until } if self.is_partial => {
-                *fault = Fault::Partial;
-                *until = now;
-                false
-            }
-            State::Ejected { fault: Fault::Silent, .. } => self.recover(now),
-            State::Ejected { .. } | State::Well { .. } => false,
-        }
-    }
-}
-
 /// The servers of a backend.
 #[derive(Debug)]
 pub struct Failover {
@@ -183,8 +94,9 @@ pub struct Failover {
     is_on_trial: bool,
     /// Whether any query was answered in full. Before that, nobody knows the headers that a gateway may want.
     has_answered: bool,
-    /// When a query was last allowed to try ejected servers while the one in use was ejected.
+    /// When a query was last allowed to try all servers whatever is known of them.
     tried_all: Option<Instant>,
+    budget: Budget,
 }
 
 /// The servers that one query has been sent to.
@@ -193,27 +105,32 @@ pub struct Tries {
     tried: Vec<usize>,
     /// Whether ejected servers may be tried, too: what is known of them may be old.
     is_thorough: bool,
+    /// Whether it is the one query of this [`PERIOD`] that tries all of them whatever is known.
+    is_due: bool,
+}
+
+/// Whether a query is sent to a further server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repeat {
+    /// It is.
+    Yes,
+    /// It is not, because this was in vain lately.
+    No {
+        /// Whether that begins now.
+        is_first: bool,
+    },
 }
 
 impl Failover {
     /// So many servers, by number in the order of preference. All are taken for well.
     pub fn new(servers: usize, now: Instant) -> Self {
-        let server = || Server {
-            state: State::Well { since: now },
-            probed: None,
-            is_probed: false,
-            is_doubted: false,
-            pause: Duration::ZERO,
-            is_partial: false,
-            unproven: None,
-            trial_after: TRIAL,
-        };
         Self {
-            servers: (0..servers).map(|_| server()).collect(),
+            servers: (0..servers).map(|_| Server::new(now)).collect(),
             in_use: 0,
             is_on_trial: false,
             has_answered: false,
             tried_all: None,
+            budget: Budget::default(),
         }
     }
 
@@ -229,13 +146,36 @@ impl Failover {
 
     /// A query is to be sent.
     pub fn begin(&mut self, now: Instant) -> Tries {
-        let mut is_thorough = self.fault(self.in_use).is_none();
+        let is_well = self.fault(self.in_use).is_none();
+        let is_due = !is_well && self.is_due(now);
+        Tries { tried: Vec::new(), is_thorough: is_well || is_due, is_due }
+    }
+
+    /// Whether a query may try all servers now whatever is known of them.
+    fn is_due(&mut self, now: Instant) -> bool {
         let is_due = |last: Instant| now.saturating_duration_since(last) >= PERIOD;
-        if !is_thorough && self.tried_all.is_none_or(is_due) {
+        let is_due = self.tried_all.is_none_or(is_due);
+        if is_due {
             self.tried_all = Some(now);
-            is_thorough = true;
         }
-        Tries { tried: Vec::new(), is_thorough }
+        is_due
+    }
+
+    /// A server that answers has failed a query. Whether a further one is sent it; how that ends is to be reported.
+    pub fn repeat(&mut self, tries: &mut Tries, now: Instant) -> Repeat {
+        if tries.is_due || self.budget.is_left() {
+            return Repeat::Yes;
+        }
+        tries.is_due = self.is_due(now);
+        if tries.is_due { Repeat::Yes } else { Repeat::No { is_first: self.budget.refused() } }
+    }
+
+    /// A further server was sent a query that one which answers had failed. It has answered it in full, or not.
+    pub fn repeated(&mut self, tries: &Tries, is_answered: bool) {
+        // What has its turn by time is not paid for.
+        if is_answered || !tries.is_due {
+            self.budget.tried(is_answered);
+        }
     }
 
     /// The next server for a query that has not been answered yet: the one in use, then the others, the best first. Each is named once.
@@ -254,6 +194,7 @@ impl Failover {
     /// A query was answered in full.
     pub fn answered(&mut self, server: usize, now: Instant) -> Change {
         self.has_answered = true;
+        self.budget.answered();
         self.is_on_trial &= server != self.in_use;
         self.shown(server, now, |it| {
             it.trial_after = TRIAL;
@@ -270,9 +211,7 @@ impl Failover {
             return None;
         }
         let it = self.servers.get_mut(self.in_use)?;
-        if it.is_well() {
-            it.state = State::Well { since: now };
-        }
+        it.end_trial(now);
         self.use_another(answered)
     }
 
@@ -308,12 +247,12 @@ impl Failover {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
         let ejected = match &mut it.state {
             State::Well { .. } => it.eject(Fault::Silent, now),
-            // It is no longer better than one that fails. When it is probed next does not change.
-            State::Ejected { fault: fault @ Fault::Partial, .. } => {
+            // One that was partial is no longer better than one that fails. When it is probed next does not change.
+            State::Ejected { fault, seen, .. } => {
                 *fault = Fault::Silent;
+                *seen = now;
                 None
             }
-            State::Ejected { .. } => None,
         };
         Change { ejected, switched: self.choose(), ..Change::default() }
     }
@@ -358,14 +297,18 @@ impl Failover {
             Health::Answered if it.fault() == Some(Fault::Silent) => {
                 change.recovered = it.end_silence(now);
             }
-            Health::Answered if it.is_well() => it.unproven = Some(now),
             // It is not asked, and only time in which it is known to answer counts for its return.
             Health::Unknown if it.is_well() && server < in_use => {
                 it.state = State::Well { since: now };
             }
-            Health::Answered | Health::Unknown => {
-                if let State::Ejected { until, .. } = &mut it.state {
-                    *until = now + it.pause;
+            Health::Answered => {
+                it.unproven = Some(now);
+                it.postpone(now);
+            }
+            Health::Unknown => {
+                it.postpone(now);
+                if let State::Ejected { seen, .. } = &mut it.state {
+                    *seen = now;
                 }
             }
         }
@@ -385,24 +328,23 @@ impl Failover {
         }
     }
 
-    /// The first server that has been well for long enough is in use again. Returns which, if it was not.
+    /// The first server that has been well for long enough is in use again, or is tried. Returns which, if it was not in use.
     pub fn returned(&mut self, now: Instant) -> Option<usize> {
-        let is_proven = |it: &Server, since: Instant| {
-            let proven = it.unproven.map_or(since, |unproven| unproven.max(since));
-            now.saturating_duration_since(proven) >= RETURN
-        };
-        let returns = |it: &Server| match it.state {
-            State::Well { since } => {
-                is_proven(it, since) || now.saturating_duration_since(since) >= it.trial_after
-            }
-            State::Ejected { .. } => false,
-        };
-        let before = self.servers.iter().take(self.in_use);
-        let (first, it) = before.enumerate().find(|(_, it)| returns(it))?;
-        let is_on_trial = matches!(it.state, State::Well { since } if !is_proven(it, since));
+        let is_due = |it: &Server| it.unproven_for(now).is_some_and(|time| time >= it.trial_after);
+        let mut before = self.servers.iter_mut().take(self.in_use).enumerate();
+        let (first, it) = before.find(|(_, it)| it.is_proven(now) || is_due(it))?;
+        let is_on_trial = !it.is_proven(now);
+        if !it.is_well() {
+            it.state = State::Well { since: now };
+        }
         let switched = self.use_another(first);
         self.is_on_trial = is_on_trial;
         switched
+    }
+
+    /// Whether queries only try this server, and none was answered in full yet.
+    pub fn is_on_trial(&self, server: usize) -> bool {
+        self.is_on_trial && server == self.in_use
     }
 
     fn use_another(&mut self, server: usize) -> Option<usize> {

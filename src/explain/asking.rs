@@ -39,6 +39,21 @@ impl Deadline {
             }),
         }
     }
+
+    /// The same. A failure of credentials names the backend, whose they are.
+    pub(super) async fn ask_of<T>(
+        self,
+        backend: &BackendHandle,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let answer = self.ask(request).await;
+        answer.map_err(|Failure { cause, text }| match cause {
+            Cause::BackendUnauthorized => {
+                Failure { cause, text: format!("{}: {text}", backend.name()) }
+            }
+            _ => Failure { cause, text },
+        })
+    }
 }
 
 pub(super) fn samples(vector: &Vector) -> Vec<Series> {
@@ -93,7 +108,7 @@ async fn look_at(
     facts: &mut SeriesFacts,
     deadline: Deadline,
 ) -> Result<(), Failure> {
-    let ask = async |query: String| match deadline.ask(backend.query(&query)).await? {
+    let ask = async |query: String| match deadline.ask_of(backend, backend.query(&query)).await? {
         Answer::Vector(vector) => Ok::<_, Failure>(samples(&vector)),
         Answer::Scalar(..) | Answer::Other(_) => Ok(Vec::new()),
     };
@@ -142,7 +157,7 @@ fn failure(error: &Error) -> Failure {
         PublicError::Busy | PublicError::Status(429) => Cause::BackendLimited,
         PublicError::Status(401 | 403 | 407)
         | PublicError::Credentials
-        | PublicError::NoCredentials
+        | PublicError::NoCredentials(_)
         | PublicError::NoBackend => Cause::BackendUnauthorized,
         PublicError::Status(300..=399 | 404 | 405) | PublicError::NotPrometheus { .. } => {
             Cause::BackendNotPrometheus

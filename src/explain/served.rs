@@ -127,7 +127,7 @@ impl Explainer {
                     .is_ok_and(|without| without.query == plan.query),
             ..AnswerFacts::default()
         };
-        match deadline.ask(backend.query(&plan.query)).await {
+        match deadline.ask_of(&backend, backend.query(&plan.query)).await {
             Err(failure) => {
                 facts.fallback = self.fallback(rule, &facts.asked);
                 if let Some(FallbackFacts { milli, .. }) = facts.fallback {

@@ -100,7 +100,7 @@ impl Explainer {
         let now = jiff::Timestamp::now().as_second();
         let day = i64::try_from(DAY.as_secs()).unwrap_or(i64::MAX);
         let range = Range { start: now.saturating_sub(day), end: now.saturating_add(1) };
-        let names = deadline.ask(backend.metric_names(selector, range)).await?;
+        let names = deadline.ask_of(&backend, backend.metric_names(selector, range)).await?;
         Ok(names.data.iter().map(str::to_owned).collect())
     }
 

@@ -151,7 +151,7 @@ impl Explainer {
         match asked {
             Err(failure) => answer.failure = Some(failure),
             Ok((plan, backend)) => {
-                match deadline.ask(backend.query(&plan.query)).await {
+                match deadline.ask_of(&backend, backend.query(&plan.query)).await {
                     Err(failure) => answer.failure = Some(failure),
                     Ok(Answer::Scalar(..)) => answer.failure = Some(not_a_vector("scalar")),
                     Ok(Answer::Other(kind)) => answer.failure = Some(not_a_vector(kind)),

@@ -2,6 +2,7 @@
 
 mod obstacle;
 mod public;
+mod token;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use obstacle::Obstacle;
 use obstacle::causes;
 pub(super) use obstacle::chain;
 pub use public::PublicError;
+pub use token::TokenFailure;
 
 /// A failed request to a backend. The text may contain the backend's message and is for the log only.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +151,7 @@ impl Error {
             PublicError::TooLarge(_) | PublicError::TooManyNames => "too_large",
             PublicError::Partial => "partial",
             PublicError::NotPrometheus { .. } => "malformed",
-            PublicError::Credentials | PublicError::NoCredentials | PublicError::NoBackend => {
+            PublicError::Credentials | PublicError::NoCredentials(_) | PublicError::NoBackend => {
                 "credentials"
             }
             PublicError::Abandoned => "abandoned",
@@ -316,7 +318,7 @@ impl Error {
             Self::Page(_) => PublicError::NotPrometheus { is_page: true },
             Self::Decode(_) => PublicError::NotPrometheus { is_page: false },
             Self::Config(_) => PublicError::Credentials,
-            Self::Token(_) => PublicError::NoCredentials,
+            Self::Token(error) => PublicError::NoCredentials(error.public()),
         }
     }
 }

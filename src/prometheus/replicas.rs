@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use super::{Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, error::Blame, now};
 use crate::{
     core::{
-        failover::{Change, Failover, Fault},
+        failover::{Change, Failover, Fault, Repeat, Tries},
         installation::product::BuildInfo,
         overview::{BackendRow, State},
         samples::{Matrix, Vector},
@@ -27,6 +27,17 @@ use crate::{
 
 /// No request is sent to a further server with less than this part of its time limit left.
 const LEAST: f64 = 0.1;
+
+/// What follows from the end of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    /// Other servers need not be asked.
+    Final,
+    /// Others are asked: the server answers nobody, or not this reader.
+    Elsewhere,
+    /// Others are asked as long as that is not in vain: the server answers, and has failed the request.
+    Failed,
+}
 
 /// What may lack something, because a server has not reached all of its stores.
 pub(super) trait Whole {
@@ -165,12 +176,18 @@ impl Replicas {
         let least = timeout.mul_f64(LEAST);
         let mut tries = self.known().failover.begin(now());
         let mut best = None;
+        // Whether a server that answers has failed it.
+        let mut has_failed = false;
         loop {
             let next = self.known().failover.next(&mut tries);
             let left = until.saturating_duration_since(now());
             let (number, before) = match (next, best) {
                 (Some(number), None) => (number, None),
-                (Some(number), Some(before)) if left >= least => (number, Some(before)),
+                (Some(number), Some(before))
+                    if left >= least && (!has_failed || self.may_repeat(&mut tries)) =>
+                {
+                    (number, Some(before))
+                }
                 (_, Some(before)) => return before,
                 // The one in use is always tried.
                 (None, None) => return Box::pin(send(Arc::clone(&self.first), timeout)).await,
@@ -179,8 +196,9 @@ impl Replicas {
             let request = Box::pin(send(Arc::clone(server), left));
             let Some(before) = before else {
                 let result = request.await;
-                if self.is_final(number, headers, &result) {
-                    return result;
+                match self.verdict(number, headers, &result) {
+                    Verdict::Final => return result,
+                    verdict => has_failed = T::IS_OF_A_QUERY && verdict == Verdict::Failed,
                 }
                 best = Some(result);
                 continue;
@@ -189,11 +207,17 @@ impl Replicas {
             server.reconsider();
             let result = tokio::time::timeout(left, request).await;
             let result = result.unwrap_or(Err(Error::Timeout(left)));
-            let is_final = self.is_final(number, headers, &result);
-            if T::IS_OF_A_QUERY && is_final && result.is_ok() {
+            let verdict = self.verdict(number, headers, &result);
+            let is_final = verdict == Verdict::Final;
+            let is_answered = is_final && result.is_ok();
+            if has_failed {
+                self.known().failover.repeated(&tries, is_answered);
+            }
+            if T::IS_OF_A_QUERY && is_answered {
                 let switched = self.known().failover.relieved(&tries, now());
                 self.tell(number, Change { switched, ..Change::default() });
             }
+            has_failed = T::IS_OF_A_QUERY && verdict == Verdict::Failed;
             match together(before, result, is_final) {
                 ControlFlow::Break(result) => return result,
                 ControlFlow::Continue(result) => best = Some(result),
@@ -201,13 +225,25 @@ impl Replicas {
         }
     }
 
-    /// Learns from the end of a request, and returns whether other servers need not be asked.
-    fn is_final<T: Whole>(
+    /// Whether a further server is sent a query that one which answers has failed.
+    fn may_repeat(&self, tries: &mut Tries) -> bool {
+        let repeat = self.known().failover.repeat(tries, now());
+        if repeat == (Repeat::No { is_first: true }) {
+            tracing::warn!(
+                backend = self.name,
+                "no Prometheus answers the queries that another one fails; most of them are sent to one only"
+            );
+        }
+        repeat == Repeat::Yes
+    }
+
+    /// Learns from the end of a request, and returns what follows.
+    fn verdict<T: Whole>(
         &self,
         number: usize,
         headers: &Headers,
         result: &Result<T, Error>,
-    ) -> bool {
+    ) -> Verdict {
         let is_silent = self.server(number).silence().is_some();
         let change = |change: fn(&mut Failover, usize, std::time::Instant) -> Change| {
             let mut known = self.known();
@@ -223,22 +259,30 @@ impl Replicas {
                 } else {
                     change(Failover::responded);
                 }
-                return true;
+                return Verdict::Final;
             }
-            Err(_) if is_silent => change(Failover::silent),
+            Err(_) if is_silent => {
+                change(Failover::silent);
+                return Verdict::Elsewhere;
+            }
             Err(error) => match error.blame() {
                 Blame::Query => {
-                    if error.is_of_evaluation() {
-                        self.known().failover.doubted(number);
+                    let is_of_evaluation = error.is_of_evaluation();
+                    let failover = &mut self.known().failover;
+                    if is_of_evaluation {
+                        failover.doubted(number);
                     }
-                    return true;
+                    // It may be one that evaluates nothing, which no probe shows.
+                    if !is_of_evaluation || !failover.is_on_trial(number) {
+                        return Verdict::Final;
+                    }
                 }
-                Blame::Request => {}
+                Blame::Request => return Verdict::Elsewhere,
                 Blame::Server => self.known().failover.doubted(number),
             },
             Ok(_) => self.known().failover.doubted(number),
         }
-        false
+        Verdict::Failed
     }
 
     fn remember(&self, headers: &Headers) {

@@ -1,6 +1,9 @@
 //! Backends with several servers: which one is asked, and what readers see when one is not well.
 
+mod credentials;
+mod overload;
 mod probes;
+mod trials;
 
 use std::{
     sync::{

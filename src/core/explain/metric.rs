@@ -132,7 +132,7 @@ fn answered(answer: &AnswerFacts) -> Step {
 pub fn advice_for(cause: Cause) -> &'static str {
     match cause {
         Cause::BackendUnauthorized => {
-            "check the credentials of the backend: its token file, header or certificate"
+            "check the credentials of the backend: its `auth`, token file, header or certificate"
         }
         Cause::BackendUnreachable => {
             "check the URL of the backend, its Service, and NetworkPolicies"

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    server::{FIRST_PAUSE, LONGEST_PAUSE},
+    *,
+};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -316,31 +319,112 @@ fn a_partial_server_that_dies_is_no_better_than_others() {
 }
 
 #[test]
-fn a_partial_server_that_was_silent_is_partial_until_it_is_proven_well() {
+fn what_is_wrong_with_the_answers_of_a_server_outlasts_a_silence() {
     let start = Instant::now();
     let ends_silence: [fn(&mut Failover, Instant) -> Change; 2] = [
         |failover, now| failover.responded(0, now),
         |failover, now| failover.probed(0, Health::Answered, now),
     ];
-    for end_silence in ends_silence {
-        for is_found_by_probe in [false, true] {
-            let mut failover = Failover::new(2, start);
-            failover.probed(0, Health::Bad(Fault::Partial), start);
-            if is_found_by_probe {
-                failover.probed(0, Health::Bad(Fault::Silent), start);
-            } else {
+    let shows_that_it_is_well: [fn(&mut Failover, Instant) -> Change; 2] = [
+        |failover, now| failover.answered(0, now),
+        |failover, now| failover.probed(0, Health::Well, now),
+    ];
+    for fault in [Fault::Partial, Fault::Failing] {
+        for (end_silence, show) in ends_silence.into_iter().zip(shows_that_it_is_well) {
+            for is_found_by_probe in [false, true] {
+                let mut failover = Failover::new(2, start);
+                failover.probed(0, Health::Bad(fault), start);
+                if is_found_by_probe {
+                    failover.probed(0, Health::Bad(Fault::Silent), start);
+                } else {
+                    failover.silent(0, start);
+                }
+                assert_eq!(failover.fault(0), Some(Fault::Silent));
+                assert_eq!(end_silence(&mut failover, start), Change::default());
+                assert_eq!(failover.fault(0), Some(fault));
+                assert_eq!(failover.due(start), [0]);
+                assert!(show(&mut failover, start).recovered);
+                // That is over.
                 failover.silent(0, start);
+                assert!(end_silence(&mut failover, start).recovered);
             }
-            assert_eq!(failover.fault(0), Some(Fault::Silent));
-            assert_eq!(end_silence(&mut failover, start), Change::default());
-            assert_eq!(failover.fault(0), Some(Fault::Partial));
-            assert_eq!(failover.due(start), [0]);
-            assert!(failover.probed(0, Health::Well, start).recovered);
-            // That is over.
-            failover.silent(0, start);
-            assert!(end_silence(&mut failover, start).recovered);
         }
     }
+}
+
+#[test]
+fn a_server_that_has_failed_and_refuses_probes_is_tried() {
+    let start = Instant::now();
+    for is_silent_meanwhile in [false, true] {
+        let mut failover = servers(2, start);
+        without(&mut failover, 0, start);
+        if is_silent_meanwhile {
+            failover.silent(0, start);
+            assert_eq!(failover.probed(0, Health::Answered, start), Change::default());
+        }
+        // What shows nothing does not count, nor does what was before a failure.
+        assert_eq!(returned_after(&mut failover, Health::Unknown, start, 3 * TRIAL), None);
+        let mut now = start + 3 * TRIAL;
+        assert_eq!(returned_after(&mut failover, Health::Answered, now, TRIAL / 2), None);
+        now += TRIAL / 2;
+        failover.probed(0, Health::Bad(Fault::Failing), now);
+        let tried = returned_after(&mut failover, Health::Answered, now, 9 * TRIAL);
+        assert_eq!(tried, Some(now + TRIAL));
+        now += TRIAL;
+        assert!(failover.is_on_trial(0) && !failover.is_on_trial(1));
+        assert_eq!(answered_by(&mut failover, 1, now), Some(1));
+        assert_eq!((failover.is_on_trial(0), failover.fault(0)), (false, Some(Fault::Failing)));
+        failover.silent(0, now);
+        failover.probed(0, Health::Answered, now);
+        assert_eq!(failover.fault(0), Some(Fault::Failing), "it has answered no query since");
+        let tried = returned_after(&mut failover, Health::Answered, now, 9 * TRIAL);
+        assert_eq!(tried, Some(now + 2 * TRIAL));
+        now += 2 * TRIAL;
+        assert_eq!(answered_by(&mut failover, 0, now), None);
+        assert_eq!((failover.in_use(), failover.fault(0)), (0, None));
+        failover.silent(0, now);
+        assert!(failover.probed(0, Health::Answered, now).recovered);
+    }
+}
+
+/// A query that the one in use fails, though it answers others. Whether the next one is sent it.
+fn repeated(failover: &mut Failover, is_answered: bool, now: Instant) -> Repeat {
+    let mut tries = failover.begin(now);
+    failover.next(&mut tries);
+    let repeat = failover.repeat(&mut tries, now);
+    if repeat == Repeat::Yes {
+        assert_eq!(failover.next(&mut tries), Some(1));
+        failover.repeated(&tries, is_answered);
+    }
+    repeat
+}
+
+#[test]
+fn queries_that_all_fail_are_sent_to_all_of_them_once_a_second() {
+    let start = Instant::now();
+    let mut failover = servers(2, start);
+    for number in 0..11 {
+        assert_eq!(repeated(&mut failover, false, start), Repeat::Yes, "{number}");
+    }
+    assert_eq!(repeated(&mut failover, false, start), Repeat::No { is_first: true });
+    for second in 1..5 {
+        let now = start + seconds(second);
+        assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+        assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: false });
+    }
+    // It is worth it again with the first one that is answered.
+    let now = start + seconds(5);
+    for _ in 0..100 {
+        assert_eq!(repeated(&mut failover, true, now), Repeat::Yes);
+    }
+    for _ in 0..10 {
+        assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+    }
+    // So is one of five that are answered at once.
+    assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: true });
+    (0..5).for_each(|_| assert_eq!(failover.answered(0, now), Change::default()));
+    assert_eq!(repeated(&mut failover, false, now), Repeat::Yes);
+    assert_eq!(repeated(&mut failover, false, now), Repeat::No { is_first: false });
 }
 
 #[derive(Clone, Copy, Debug)]

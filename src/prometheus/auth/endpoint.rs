@@ -10,7 +10,7 @@ use super::{
     super::{
         clock::date,
         config::{ConfigError, Source},
-        error::chain,
+        error::{TokenFailure, chain},
         secrets::Secrets,
     },
     Skew,
@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most bytes of a reply.
 const MAX_REPLY_BYTES: usize = 256 << 10;
 
-/// Why there are no credentials. For the log only; no text holds a secret.
+/// Why there are no credentials. The text is for the log only; it holds no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
     /// Something is not configured.
@@ -63,6 +63,8 @@ pub enum TokenError {
         endpoint: &'static str,
         /// The status.
         status: u16,
+        /// The code of the error, if it is a known one.
+        code: Option<&'static str>,
         /// What it said, without what it was sent.
         message: String,
     },
@@ -74,6 +76,19 @@ pub enum TokenError {
         /// Why not.
         error: ReplyError,
     },
+}
+
+impl TokenError {
+    /// What clients may know of it.
+    pub(in crate::prometheus) fn public(&self) -> TokenFailure {
+        match *self {
+            Self::Refused { endpoint, status, code, .. } => {
+                TokenFailure::Refused { endpoint, status, code }
+            }
+            Self::NoReply { endpoint, .. } => TokenFailure::NoReply { endpoint },
+            _ => TokenFailure::Other,
+        }
+    }
 }
 
 /// An endpoint, and how its errors are written.
@@ -208,10 +223,12 @@ impl Endpoint {
         let made = response.headers().get(header::DATE).and_then(date);
         let is_off = skew.zip(made).is_some_and(|(skew, made)| skew.read(made));
         let mut message = (self.error)(&body).unwrap_or_else(|| "no reason is given".to_owned());
+        let code = TokenFailure::code(&message);
         let none = HeaderMap::new();
         Secrets::of(&none, secrets.iter().copied()).remove(&mut message);
         let message = excerpt(&message, SAID);
-        Err((TokenError::Refused { endpoint, status: status.as_u16(), message }, is_off))
+        let status = status.as_u16();
+        Err((TokenError::Refused { endpoint, status, code, message }, is_off))
     }
 
     /// An error of the reply's content.

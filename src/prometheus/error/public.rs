@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{super::message::Message, Obstacle};
+use super::{super::message::Message, Obstacle, TokenFailure};
 use crate::core::samples::MAX_NAMES;
 
 /// A cause that clients may see: no address, no credentials, no text of the backend.
@@ -36,7 +36,7 @@ pub enum PublicError {
     /// Our credentials cannot be used.
     Credentials,
     /// Our credentials cannot be fetched.
-    NoCredentials,
+    NoCredentials(TokenFailure),
     /// There is no usable backend.
     NoBackend,
     /// The requesting task has ended.
@@ -106,7 +106,9 @@ impl fmt::Display for PublicError {
                 f.write_str("the answer is not one of a Prometheus (HTML, as of a login page)")
             }
             Self::Credentials => f.write_str("the credentials for Prometheus cannot be used"),
-            Self::NoCredentials => f.write_str("no credentials for Prometheus could be fetched"),
+            Self::NoCredentials(failure) => {
+                write!(f, "no credentials for Prometheus could be fetched{failure}")
+            }
             Self::NoBackend => f.write_str("its backend cannot be asked"),
             Self::Abandoned => f.write_str("the query was abandoned"),
         }

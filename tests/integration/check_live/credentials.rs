@@ -1,7 +1,7 @@
 //! Credentials that cannot be fetched.
 
 use super::*;
-use crate::support::token_endpoint::{SECRETS, oauth2, refusing};
+use crate::support::token_endpoint::{SECRETS, auth, oauth2, refusing, tells_of_refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_endpoint_that_refuses_is_found() {
@@ -22,11 +22,41 @@ async fn a_token_endpoint_that_refuses_is_found() {
                 ["externalRules[0]", "warning", "not-checked"],
             ],
         );
-        let message = found.message("backend/--prometheus-url");
-        assert!(message.contains("no credentials for Prometheus could be fetched"), "{message}");
+        let told = found.message("backend/--prometheus-url");
+        assert!(tells_of_refusal(told), "{told}");
         for text in [stdout, stderr] {
             assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{text}");
         }
     }
     assert!(!endpoint.take().is_empty(), "it was asked");
+}
+
+/// Each server of a backend is named, and the other backends are checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_whose_token_endpoint_refuses_is_named() {
+    let stage = Stage::new(rules("")).await;
+    let endpoint = Backend::start(refusing).await;
+    let servers = (Backend::start(knows(&[], |_| Answer::Hang)).await, &stage.prometheus);
+    let auth = auth(stage.folder.path(), &endpoint, "post");
+    let file = rules(&format!(
+        "backends: [{{name: pair, urls: ['{}', '{}'], auth: {auth}}}]\n",
+        servers.0.url, servers.1.url
+    ));
+    let file = file.replace("seriesQuery: jobs\n", "seriesQuery: jobs\n  prometheus: pair\n");
+    let mut server = stage.server(&file);
+    server.push(format!("--backend-credentials-dir={}", stage.folder.path().display()));
+    let found = stage.found(&[], &server).await;
+    found.is(
+        1,
+        &[
+            ["backend/pair urls[0]", "error", "backend-unauthorized"],
+            ["backend/pair urls[1]", "error", "backend-unauthorized"],
+            ["externalRules[0]", "warning", "not-checked"],
+        ],
+    );
+    for server in ["backend/pair urls[0]", "backend/pair urls[1]"] {
+        assert!(tells_of_refusal(found.message(server)), "{found:?}");
+    }
+    assert!(found.message("backend/--prometheus-url").starts_with("answers"), "{found:?}");
+    assert_eq!(servers.0.count(|_| true), 0, "nothing is sent without credentials");
 }

@@ -1,0 +1,111 @@
+//! How much is spent on second tries: queries that a server has failed, though it answers others, and that the next one is sent.
+//!
+//! A second try that is answered is worth it. Where both servers are overloaded it is not, and makes that worse. So one in vain costs a
+//! token. One that is answered returns it, and so do five queries that are. Without a token there is none. This is the retry throttling
+//! of gRPC (proposal A6, with its ten tokens) with the fifth of Finagle's `RetryBudget`. In both of them a second try costs a token even
+//! if it is answered; here a server that fails many queries is to cost nobody an answer that another server has.
+
+/// What a second try in vain costs, in fifths of a token.
+const TRY: u32 = 5;
+
+/// What a query returns that is answered in full.
+const ANSWER: u32 = 1;
+
+/// The most that can be saved.
+const MOST: u32 = 10 * TRY;
+
+/// The tokens that are left.
+#[derive(Debug)]
+pub(super) struct Budget {
+    fifths: u32,
+    /// Whether a second try was refused since all tokens were there.
+    has_refused: bool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { fifths: MOST, has_refused: false }
+    }
+}
+
+impl Budget {
+    /// Whether there is a token for a second try.
+    pub(super) fn is_left(&self) -> bool {
+        self.fifths >= TRY
+    }
+
+    /// A second try is not made. Returns whether this is the first one since all tokens were there.
+    pub(super) fn refused(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_refused, true)
+    }
+
+    /// A query was answered in full.
+    pub(super) fn answered(&mut self) {
+        self.receive(ANSWER);
+    }
+
+    /// A second try has ended.
+    pub(super) fn tried(&mut self, is_answered: bool) {
+        if is_answered {
+            self.receive(TRY);
+        } else {
+            self.fifths = self.fifths.saturating_sub(TRY);
+        }
+    }
+
+    fn receive(&mut self, fifths: u32) {
+        self.fifths = self.fifths.saturating_add(fifths).min(MOST);
+        self.has_refused &= self.fifths < MOST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many second tries in vain are allowed from here on.
+    fn spent(budget: &mut Budget) -> usize {
+        let mut tries = 0;
+        while budget.is_left() {
+            budget.tried(false);
+            tries += 1;
+        }
+        tries
+    }
+
+    #[test]
+    fn second_tries_in_vain_are_a_fifth_of_the_queries_that_are_answered() {
+        let mut budget = Budget::default();
+        assert_eq!(spent(&mut budget), 10);
+        assert!(!budget.is_left());
+        for answered in [4, 1] {
+            assert!(!budget.is_left());
+            (0..answered).for_each(|_| budget.answered());
+        }
+        assert_eq!(spent(&mut budget), 1);
+        (0..1_000).for_each(|_| budget.answered());
+        assert_eq!(spent(&mut budget), 10, "no more is saved");
+    }
+
+    #[test]
+    fn second_tries_go_on_as_long_as_half_of_them_are_answered() {
+        let mut budget = Budget::default();
+        for number in 0..1_000 {
+            assert!(budget.is_left());
+            budget.tried(number % 2 == 0);
+        }
+        (0..1_000).for_each(|number| budget.tried(number % 3 == 1));
+        assert!(!budget.is_left());
+    }
+
+    #[test]
+    fn the_first_refusal_is_told_until_all_tokens_are_there_again() {
+        let mut budget = Budget::default();
+        assert!(budget.refused());
+        spent(&mut budget);
+        (0..49).for_each(|_| budget.answered());
+        assert!(!budget.refused());
+        budget.answered();
+        assert!(budget.refused());
+    }
+}
