@@ -93,7 +93,19 @@ async fn asked(endpoint: &Backend, settings: &str, variables: &[(&str, &str)]) -
     app.stop().await;
     let mut asked = endpoint.take();
     assert_eq!(asked.len(), 1, "{settings}: {asked:#?}");
-    asked.remove(0)
+    let asked = asked.remove(0);
+    let accept = if asked.method == http::Method::POST { "application/json" } else { "*/*" };
+    assert_eq!(asked.header("accept"), accept, "{settings}");
+    has_each_header_once(&asked);
+    asked
+}
+
+#[track_caller]
+fn has_each_header_once(asked: &Asked) {
+    for name in asked.headers.keys() {
+        let count = asked.headers.get_all(name).iter().count();
+        assert_eq!(count, 1, "{} {name}: {asked:?}", asked.path);
+    }
 }
 
 #[track_caller]
@@ -273,6 +285,13 @@ fn aws(asked: &Asked, clock: Timestamp) -> Answer {
             );
             Answer::Raw(200, "text/xml", body)
         }
+            // STS has replies of two types, as it is asked for.
+            if asked.headers.get_all("accept").iter().any(|accept| accept == "application/json") {
+                let credentials = json!({"AccessKeyId": id, "SecretAccessKey": "secret-key", "SessionToken": "session-token", "Expiration": end.as_second()});
+                let result = json!({format!("{action}Result"): {"Credentials": credentials}});
+                let body = json!({format!("{action}Response"): result});
+                return Answer::Raw(200, "application/json", body.to_string());
+            }
         _ => Answer::Raw(404, "text/plain", String::new()),
     }
 }
@@ -409,8 +428,14 @@ async fn requests_are_signed_with_the_first_credentials_of_the_chain() {
             app.stop().await;
         }
     }
-    let external = endpoint.take();
-    let external = external.iter().find(|asked| !asked.parameter("ExternalId").is_empty());
+    let asked = endpoint.take();
+    for asked in &asked {
+        has_each_header_once(asked);
+        if asked.path == "/" {
+            assert_eq!(asked.header("accept"), "text/xml", "{asked:?}");
+        }
+    }
+    let external = asked.iter().find(|asked| !asked.parameter("ExternalId").is_empty());
     assert_eq!(external.unwrap().parameter("ExternalId"), "e");
 }
 

@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, header};
 use reqwest::{RequestBuilder, Url};
 use secrecy::ExposeSecret;
 
@@ -35,6 +34,9 @@ const STS: Endpoint = Endpoint { name: "AWS STS", error: replies::sts_error };
 const ROLE_SESSION: &str = "3600";
 
 /// The version of STS.
+/// The type of replies of STS: it has another one, too.
+const XML: &str = "text/xml";
+
 const STS_VERSION: &str = "2011-06-15";
 
 /// The source of AWS credentials.
@@ -193,8 +195,7 @@ impl Aws {
             ("RoleSessionName", self.session_name(role)),
             ("WebIdentityToken", token.expose_secret()),
         ];
-        let request = form(&client(&url, None).await?, url, &parameters);
-        let request = request.header(header::ACCEPT, "text/xml");
+        let request = form(&client(&url, None).await?, url, XML, &parameters);
         let reply = STS.call(request, &[token.expose_secret()]).await?;
         replies::sts_keys(&reply.body, reply.made()).map_err(|error| STS.unreadable(error))
     }
@@ -218,13 +219,12 @@ impl Aws {
         let session = keys.session.as_ref().map(ExposeSecret::expose_secret);
         let secrets: Vec<_> = session.into_iter().chain([keys.secret.expose_secret()]).collect();
         let request = |at| {
-            let (client, request) = form(&client, url.clone(), &parameters).build_split();
+            let (client, request) = form(&client, url.clone(), XML, &parameters).build_split();
             let unsent = |error: reqwest::Error| TokenError::NoReply {
                 endpoint: STS.name,
                 message: super::super::error::chain(&error),
             };
             let mut request = request.map_err(unsent)?;
-            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/xml"));
             sign(&mut request, keys, Scope { region, service: "sts" }, at);
             Ok(RequestBuilder::from_parts(client, request))
         };

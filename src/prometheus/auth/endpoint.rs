@@ -32,6 +32,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most bytes of a reply.
 const MAX_REPLY_BYTES: usize = 256 << 10;
+/// The type of replies with tokens.
+pub(super) const JSON: &str = "application/json";
+
 
 /// Why there are no credentials. For the log only; no text holds a secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -220,9 +223,14 @@ impl Endpoint {
     }
 }
 
-/// A request with a form.
-pub(super) fn form(client: &Client, url: Url, parameters: &[(&str, &str)]) -> RequestBuilder {
-    client.post(url).header(header::ACCEPT, "application/json").form(parameters)
+/// A request with a form, for a reply of this type.
+pub(super) fn form(
+    client: &Client,
+    url: Url,
+    accept: &'static str,
+    parameters: &[(&str, &str)],
+) -> RequestBuilder {
+    client.post(url).header(header::ACCEPT, accept).form(parameters)
 }
 
 #[cfg(test)]
