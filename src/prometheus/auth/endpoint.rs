@@ -19,7 +19,6 @@ use crate::{
     blocking,
     core::{
         cloud::{aws_profile::ProfileError, replies::ReplyError},
-        excerpt::{SAID, excerpt},
         rules::is_loopback,
     },
 };
@@ -32,9 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most bytes of a reply.
 const MAX_REPLY_BYTES: usize = 256 << 10;
+
 /// The type of replies with tokens.
 pub(super) const JSON: &str = "application/json";
-
 
 /// Why there are no credentials. For the log only; no text holds a secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -84,7 +83,7 @@ pub enum TokenError {
 pub(super) struct Endpoint {
     /// What it is called in errors.
     pub(super) name: &'static str,
-    /// Reads an error out of a reply.
+    /// Reads an error out of a reply, and returns an excerpt of it.
     pub(super) error: fn(&[u8]) -> Option<String>,
 }
 
@@ -210,11 +209,15 @@ impl Endpoint {
         }
         let made = response.headers().get(header::DATE).and_then(date);
         let is_off = skew.zip(made).is_some_and(|(skew, made)| skew.read(made));
-        let mut message = (self.error)(&body).unwrap_or_else(|| "no reason is given".to_owned());
+        Err((self.refused(status.as_u16(), &body, secrets), is_off))
+    }
+
+    /// The error of a reply with another status than success to a request with these secrets.
+    fn refused(&self, status: u16, body: &[u8], secrets: &[&str]) -> TokenError {
+        let mut message = (self.error)(body).unwrap_or_else(|| "no reason is given".to_owned());
         let none = HeaderMap::new();
         Secrets::of(&none, secrets.iter().copied()).remove(&mut message);
-        let message = excerpt(&message, SAID);
-        Err((TokenError::Refused { endpoint, status: status.as_u16(), message }, is_off))
+        TokenError::Refused { endpoint: self.name, status, message }
     }
 
     /// An error of the reply's content.
@@ -239,6 +242,17 @@ mod tests {
 
     #[test]
     fn plain_text_is_for_this_machine_and_its_metadata() {
+    use crate::core::cloud::replies;
+
+    #[test]
+    fn what_an_endpoint_says_is_escaped_once_and_has_no_secret() {
+        let endpoint = Endpoint { name: "it", error: replies::token_error };
+        let body =
+            br#"{"error":"invalid_client","error_description":"no \"app\" by \"a-secret\"\n"}"#;
+        let error = endpoint.refused(401, body, &["a-secret"]).to_string();
+        let wanted = r#"invalid_client: no \"app\" by \"[withheld]\"\n"#;
+        assert_eq!(error, format!("it replied with HTTP status 401: {wanted}"));
+    }
         for url in [
             "https://login.example",
             "http://127.0.0.1:1",
