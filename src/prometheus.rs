@@ -554,14 +554,19 @@ impl Prometheus {
     /// What a request with these headers of its own shows the backend: also the parameters of its URL may be secrets.
     fn secrets(&self, headers: &Headers) -> Secrets {
         let config = self.connections.config();
-        let headers = self.connections.current().headers_with_own(headers);
+        let connection = self.connections.current();
+        let before = connection.before.as_deref();
+        let headers = connection.headers_with_own(headers);
         let parameters: Vec<_> = config.url.query_pairs().map(|(_, value)| value).collect();
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
-        let of_file = self.connections.password();
+        let of_file = connection.password();
+        let of_file_before = before.and_then(|before| before.password.as_deref());
         let fetched = self.auth.as_ref().map(Authenticator::shown).unwrap_or_default();
         let fetched = fetched.iter().map(ExposeSecret::expose_secret);
-        let others = password.into_iter().chain(of_file.as_deref()).chain(fetched);
-        Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(others))
+        let of_files = of_file.as_deref().into_iter().chain(of_file_before);
+        let others = password.into_iter().chain(of_files).chain(fetched);
+        let headers = std::iter::once(&headers).chain(before.map(|before| &before.headers));
+        Secrets::of(headers, parameters.iter().map(AsRef::as_ref).chain(others))
     }
 }
 

@@ -215,8 +215,7 @@ impl Endpoint {
     /// The error of a reply with another status than success to a request with these secrets.
     fn refused(&self, status: u16, body: &[u8], secrets: &[&str]) -> TokenError {
         let mut message = (self.error)(body).unwrap_or_else(|| "no reason is given".to_owned());
-        let none = HeaderMap::new();
-        Secrets::of(&none, secrets.iter().copied()).remove(&mut message);
+        Secrets::of(None, secrets.iter().copied()).remove(&mut message);
         TokenError::Refused { endpoint: self.name, status, message }
     }
 
