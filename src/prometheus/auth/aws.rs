@@ -104,7 +104,7 @@ impl Aws {
         if let Some(profile) = &self.settings.profile {
             return self.resolved(profiles.resolve(profile)?, region).await;
         }
-        if let Some(keys) = self.environment() {
+        if let Some(keys) = self.environment()? {
             return Ok((keys, Vec::new()));
         }
         if let Some(file) = self.variables.get("AWS_WEB_IDENTITY_TOKEN_FILE") {
@@ -136,7 +136,7 @@ impl Aws {
             Base::WebIdentity { token_file, role } => {
                 self.web_identity(&token_file, &role, region).await?
             }
-            Base::Environment => self.environment().ok_or_else(|| {
+            Base::Environment => self.environment()?.ok_or_else(|| {
                 let text = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set";
                 TokenError::Settings(text.to_owned())
             })?,
@@ -165,14 +165,20 @@ impl Aws {
         crate::blocking::run(move || Ok(Profiles::parse(&read(config)?, &read(credentials)?))).await
     }
 
-    fn environment(&self) -> Option<TemporaryKeys> {
+    /// The keys of the environment, if it has both.
+    fn environment(&self) -> Result<Option<TemporaryKeys>, TokenError> {
         let variable = |name: &str| self.variables.get(name).map(str::to_owned);
-        let keys = Keys {
-            id: variable("AWS_ACCESS_KEY_ID")?,
-            secret: variable("AWS_SECRET_ACCESS_KEY")?.into(),
-            session: variable("AWS_SESSION_TOKEN").map(Into::into),
-        };
-        Some(TemporaryKeys { keys, lifetime: None })
+        let both = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        let Some((id, secret)) = both else { return Ok(None) };
+        let session = variable("AWS_SESSION_TOKEN").map(Into::into);
+        let keys = Keys { id, secret: secret.into(), session };
+        if let Some(part) = keys.unsendable() {
+            let name = part.key().to_ascii_uppercase();
+            return Err(TokenError::Settings(format!(
+                "{name} cannot be sent: it has other characters than visible ASCII ones"
+            )));
+        }
+        Ok(Some(TemporaryKeys { keys, lifetime: None }))
     }
 
     fn session_name<'r>(&'r self, role: &'r Role) -> &'r str {
@@ -270,6 +276,33 @@ mod tests {
     #[test]
     fn the_region_is_that_of_the_settings_the_url_or_the_environment() {
         let amp = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/w";
+    #[test]
+    fn keys_of_the_environment_are_trimmed_or_refused_by_their_name() {
+        let of =
+            |variables: &[(&str, &str)]| aws("sigv4: {}", "https://h", variables).environment();
+        let id = ("AWS_ACCESS_KEY_ID", "AKID\n");
+        let keys = of(&[
+            id,
+            ("AWS_SECRET_ACCESS_KEY", " hidden-key\r\n"),
+            ("AWS_SESSION_TOKEN", "hidden-token\n"),
+        ]);
+        let keys = keys.unwrap().unwrap().keys;
+        assert_eq!((keys.id.as_str(), keys.secret.expose_secret()), ("AKID", "hidden-key"));
+        assert_eq!(keys.session.unwrap().expose_secret(), "hidden-token");
+        assert!(of(&[id, ("AWS_SECRET_ACCESS_KEY", "\n")]).unwrap().is_none(), "empty is absent");
+        let secret = ("AWS_SECRET_ACCESS_KEY", "hidden-key");
+        for (variables, name) in [
+            ([("AWS_ACCESS_KEY_ID", "hidden\nkey"), secret], "AWS_ACCESS_KEY_ID"),
+            ([id, ("AWS_SECRET_ACCESS_KEY", "hidden\nkey")], "AWS_SECRET_ACCESS_KEY"),
+        ] {
+            let error = of(&variables).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hidden"), "{error}");
+        }
+        let error =
+            of(&[id, secret, ("AWS_SESSION_TOKEN", "hidden\u{7f}")]).unwrap_err().to_string();
+        assert!(error.contains("AWS_SESSION_TOKEN") && !error.contains("hidden"), "{error}");
+    }
+
         for (settings, url, variables, wanted) in [
             ("sigv4: {region: us-east-1}", amp, &[][..], Some("us-east-1")),
             ("sigv4: {}", amp, &[("AWS_REGION", "eu-north-1")], Some("eu-west-1")),

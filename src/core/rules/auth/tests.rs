@@ -50,6 +50,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "{google: {}, sigv4: {}}",
             "sigv5: {}",
             "sigv4: {region: 'eu-west-1.evil.example/'}",
+            "sigv4: {service: a b}",
             "sigv4: {roleARN: role}",
             "sigv4: {externalID: e}",
             "entra: {tenantID: ../x}",
