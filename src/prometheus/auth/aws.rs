@@ -21,6 +21,7 @@ use super::{
 };
 use crate::core::{
     cloud::{
+        aws_partition::Partition,
         aws_profile::{Base, ProfileError, Profiles, Resolved, Role},
         replies::{self, TemporaryKeys},
         sigv4::{Keys, Scope},
@@ -33,10 +34,10 @@ const STS: Endpoint = Endpoint { name: "AWS STS", error: replies::sts_error };
 /// How long the session of a role lasts, in seconds: the longest that is allowed to a role that another role assumes.
 const ROLE_SESSION: &str = "3600";
 
-/// The version of STS.
 /// The type of replies of STS: it has another one, too.
 const XML: &str = "text/xml";
 
+/// The version of STS.
 const STS_VERSION: &str = "2011-06-15";
 
 /// The source of AWS credentials.
@@ -239,22 +240,10 @@ impl Aws {
     }
 
     fn sts(&self, region: &str) -> Result<Url, TokenError> {
-        let of_region = || format!("https://sts.{region}.{}", suffix(region));
+        let of_region = || format!("https://sts.{region}.{}", Partition::of(region).domain);
         let url = self.variables.get("AWS_ENDPOINT_URL_STS").map_or_else(of_region, str::to_owned);
         guarded(&url, "AWS_ENDPOINT_URL_STS")
     }
-}
-
-/// The domain of AWS's partition that a region belongs to.
-fn suffix(region: &str) -> &'static str {
-    let suffixes = [
-        ("cn-", "amazonaws.com.cn"),
-        ("eusc-", "amazonaws.eu"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-    ];
-    let known = suffixes.iter().find(|(prefix, _)| region.starts_with(prefix));
-    known.map_or("amazonaws.com", |(_, suffix)| suffix)
 }
 
 #[cfg(test)]
@@ -276,6 +265,17 @@ mod tests {
     #[test]
     fn the_region_is_that_of_the_settings_the_url_or_the_environment() {
         let amp = "https://aps-workspaces.eu-west-1.amazonaws.com/workspaces/w";
+        for (settings, url, variables, wanted) in [
+            ("sigv4: {region: us-east-1}", amp, &[][..], Some("us-east-1")),
+            ("sigv4: {}", amp, &[("AWS_REGION", "eu-north-1")], Some("eu-west-1")),
+            ("sigv4: {}", "https://h", &[("AWS_REGION", "eu-north-1")], Some("eu-north-1")),
+            ("sigv4: {}", "https://h", &[("AWS_DEFAULT_REGION", "eu-north-1")], Some("eu-north-1")),
+            ("sigv4: {}", "https://h", &[], None),
+        ] {
+            assert_eq!(aws(settings, url, variables).region.as_deref(), wanted, "{settings} {url}");
+        }
+    }
+
     #[test]
     fn keys_of_the_environment_are_trimmed_or_refused_by_their_name() {
         let of =
@@ -303,17 +303,6 @@ mod tests {
         assert!(error.contains("AWS_SESSION_TOKEN") && !error.contains("hidden"), "{error}");
     }
 
-        for (settings, url, variables, wanted) in [
-            ("sigv4: {region: us-east-1}", amp, &[][..], Some("us-east-1")),
-            ("sigv4: {}", amp, &[("AWS_REGION", "eu-north-1")], Some("eu-west-1")),
-            ("sigv4: {}", "https://h", &[("AWS_REGION", "eu-north-1")], Some("eu-north-1")),
-            ("sigv4: {}", "https://h", &[("AWS_DEFAULT_REGION", "eu-north-1")], Some("eu-north-1")),
-            ("sigv4: {}", "https://h", &[], None),
-        ] {
-            assert_eq!(aws(settings, url, variables).region.as_deref(), wanted, "{settings} {url}");
-        }
-    }
-
     #[test]
     fn sts_is_in_the_partition_of_the_region() {
         for (region, wanted) in [
@@ -321,6 +310,8 @@ mod tests {
             ("us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"),
             ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/"),
             ("us-isob-east-1", "https://sts.us-isob-east-1.sc2s.sgov.gov/"),
+            ("us-isof-south-1", "https://sts.us-isof-south-1.csp.hci.ic.gov/"),
+            ("eu-isoe-west-1", "https://sts.eu-isoe-west-1.cloud.adc-e.uk/"),
             ("eusc-de-east-1", "https://sts.eusc-de-east-1.amazonaws.eu/"),
         ] {
             assert_eq!(aws("sigv4: {}", "https://h", &[]).sts(region).unwrap().as_str(), wanted);
