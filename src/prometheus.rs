@@ -209,10 +209,10 @@ impl Prometheus {
         self.connections.reread().await;
     }
 
-    /// Renews credentials that end soon.
-    pub async fn renew_credentials(&self) {
+    /// Begins to renew credentials that end soon.
+    pub fn renew_credentials(&self) {
         if let Some(auth) = &self.auth {
-            auth.renew_if_due().await;
+            auth.renew_if_due();
         }
     }
 
@@ -226,8 +226,13 @@ impl Prometheus {
         self.discovery_timeout
     }
 
-    /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
+    /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer, and nothing of it where
+    /// there were no credentials to ask with.
     pub fn discovery_timed_out(&self) -> Error {
+        let obstacle = self.auth.as_ref().and_then(|auth| auth.obstacle(self.discovery_timeout));
+        if let Some(error) = obstacle {
+            return error.into();
+        }
         let patience = self.patience_with(self.discovery_timeout);
         self.availability.send_modify(|availability| availability.doubt(patience, now()));
         Error::Timeout(self.discovery_timeout)

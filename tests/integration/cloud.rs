@@ -38,7 +38,11 @@ const SECRETS: [&str; 5] =
     ["client-secret", "federated-token", "secret-key", "session-token", "access-token"];
 
 fn launch(backend: &Backend, auth: &str, variables: &[(&str, &str)]) -> Launch {
-    let mut launch = Launch::new(RULE, &backend.url);
+    launch_with(RULE, backend, auth, variables)
+}
+
+fn launch_with(rules: &str, backend: &Backend, auth: &str, variables: &[(&str, &str)]) -> Launch {
+    let mut launch = Launch::new(rules, &backend.url);
     launch.prometheus.add_auth(AuthSettings::of_flags(auth::load(auth).unwrap()));
     launch.prometheus.variables = Arc::new(Variables::read(|name| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -280,11 +284,6 @@ fn aws(asked: &Asked, clock: Timestamp) -> Answer {
                     if asked.parameter("WebIdentityToken") == "federated-token" => "WEB",
                 _ => return Answer::Raw(403, "text/xml", "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>session-token</Message></Error></ErrorResponse>".to_owned()),
             };
-            let body = format!(
-                "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret-key</SecretAccessKey><SessionToken>session-token</SessionToken><Expiration>{end}</Expiration></Credentials></{action}Result></{action}Response>"
-            );
-            Answer::Raw(200, "text/xml", body)
-        }
             // STS has replies of two types, as it is asked for.
             if asked.headers.get_all("accept").iter().any(|accept| accept == "application/json") {
                 let credentials = json!({"AccessKeyId": id, "SecretAccessKey": "secret-key", "SessionToken": "session-token", "Expiration": end.as_second()});
@@ -292,6 +291,11 @@ fn aws(asked: &Asked, clock: Timestamp) -> Answer {
                 let body = json!({format!("{action}Response"): result});
                 return Answer::Raw(200, "application/json", body.to_string());
             }
+            let body = format!(
+                "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret-key</SecretAccessKey><SessionToken>session-token</SessionToken><Expiration>{end}</Expiration></Credentials></{action}Result></{action}Response>"
+            );
+            Answer::Raw(200, "text/xml", body)
+        }
         _ => Answer::Raw(404, "text/plain", String::new()),
     }
 }
@@ -591,4 +595,50 @@ async fn a_token_is_renewed_before_its_end_and_good_until_then() {
     assert!(failing.count(|_| true) > 1, "it has been tried before");
     apps.0.stop().await;
     apps.1.stop().await;
+}
+
+/// It takes as long as one attempt may.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_is_told_and_nobody_waits_twice_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Backend::start(|_| Answer::Hang).await;
+    let backend = taking("access-token").await;
+    let found = "- {seriesQuery: 'd{}', resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'}\n";
+    let rules = format!("{RULE}{found}");
+    let settings = oauth2(folder.path(), &endpoint, "");
+    let mut launch = launch_with(&rules, &backend, &settings, &[]);
+    launch.prometheus.discovery_timeout = Duration::from_millis(500);
+    let app = launch.start().await;
+    let cause = "no credentials for Prometheus could be fetched";
+    let discovery = async || {
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(!health.contains("no answer"), "{health}");
+        health.contains(cause).then_some(())
+    };
+    until("discovery knows why it has failed", discovery).await;
+    assert_eq!(endpoint.count(|_| true), 1);
+    let (status, body) = read(&app).await;
+    assert!(status == 500 && body.contains(cause), "{status} {body}");
+    assert_eq!(backend.count(|_| true), 0, "the backend is not in doubt");
+
+    let reads = until("no read ends otherwise", async || {
+        let (status, body) = read(&app).await;
+        assert!(status == 500 && body.contains(cause), "{status} {body}");
+        None::<()>
+    });
+    let second = async {
+        until("another attempt", async || (endpoint.count(|_| true) == 2).then_some(())).await;
+        let other = custom("namespaces/n/pods/q/m");
+        let reply = tokio::time::timeout(Duration::from_secs(5), app.get(&other)).await;
+        let reply = reply.expect("it does not wait for the attempt");
+        assert!(reply.status == 500 && reply.body.contains(cause), "{}", reply.body);
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(health.contains(&format!("--prometheus-url: {cause}")), "{health}");
+        assert_eq!(endpoint.count(|_| true), 2, "it is still under way");
+    };
+    tokio::select! {
+        () = reads => {}
+        () = second => {}
+    }
+    app.stop().await;
 }

@@ -48,8 +48,11 @@ pub enum TokenError {
     #[error("{0}")]
     Profile(#[from] ProfileError),
     /// The requests took too long altogether.
-    #[error("no credentials within {} s", .0.as_secs())]
+    #[error("no credentials within {} s", .0.as_secs_f64())]
     Slow(Duration),
+    /// The task that made them has panicked.
+    #[error("the attempt to get credentials was abandoned")]
+    Abandoned,
     /// The endpoint has not replied.
     #[error("{endpoint}: {message}")]
     NoReply {
@@ -238,9 +241,6 @@ pub(super) fn form(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_text_is_for_this_machine_and_its_metadata() {
     use crate::core::cloud::replies;
 
     #[test]
@@ -252,6 +252,9 @@ mod tests {
         let wanted = r#"invalid_client: no \"app\" by \"[withheld]\"\n"#;
         assert_eq!(error, format!("it replied with HTTP status 401: {wanted}"));
     }
+
+    #[test]
+    fn plain_text_is_for_this_machine_and_its_metadata() {
         for url in [
             "https://login.example",
             "http://127.0.0.1:1",
