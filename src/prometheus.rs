@@ -318,7 +318,7 @@ impl Prometheus {
     ) -> Result<T, Error> {
         let Question { path, promql, headers, timeout, claimant } = question;
         self.admitted(path, headers).await?;
-        let credentials = self.credentials(path).await?;
+        let credentials = self.credentials(path, timeout).await?;
         let _permit = self.permit(path, claimant, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
@@ -406,7 +406,7 @@ impl Prometheus {
         timeout: Duration,
     ) -> Result<Body, Error> {
         self.admitted(path, headers).await?;
-        let credentials = self.credentials(path).await?;
+        let credentials = self.credentials(path, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
@@ -465,7 +465,7 @@ impl Prometheus {
 
     async fn build_info(&self, headers: &Headers, timeout: Duration) -> Result<BuildInfo, Error> {
         self.admitted(BUILD_INFO, headers).await?;
-        self.credentials(BUILD_INFO).await?;
+        self.credentials(BUILD_INFO, timeout).await?;
         self.unpaused(BUILD_INFO, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let until = patience(timeout);

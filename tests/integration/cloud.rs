@@ -642,3 +642,24 @@ async fn an_endpoint_that_hangs_is_told_and_nobody_waits_twice_for_it() {
     }
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_that_has_credentials_is_asked_while_those_of_the_first_are_awaited() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    let endpoint = Backend::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::Hang,
+        _ => token("access-token", 3600),
+    })
+    .await;
+    let (first, second) = (taking("access-token").await, taking("access-token").await);
+    let mut launch = launch(&first, &oauth2(folder.path(), &endpoint, ""), &[]);
+    launch.prometheus.query_timeout = Duration::from_secs(4);
+    launch.prometheus.others = vec![("second".to_owned(), second.url.parse().unwrap(), None)];
+    let app = launch.start().await;
+    let reply = tokio::time::timeout(Duration::from_secs(4), read(&app)).await;
+    let (status, body) = reply.expect("it is in time");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(first.count(|_| true), 0, "it has no credentials");
+    app.stop().await;
+}
