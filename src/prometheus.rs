@@ -465,16 +465,26 @@ impl Prometheus {
 
     async fn build_info(&self, headers: &Headers, timeout: Duration) -> Result<BuildInfo, Error> {
         self.admitted(BUILD_INFO, headers).await?;
-        self.credentials(BUILD_INFO, timeout).await?;
+        let credentials = self.credentials(BUILD_INFO, timeout).await?;
         self.unpaused(BUILD_INFO, headers)?;
-        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        let until = patience(timeout);
+        let send = || {
+            self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
+            let request = self.send_build_info(headers, timeout);
+            self.exchange(BUILD_INFO, timeout, headers, request)
+        };
+        let mut body = send().await;
+        let status = body.as_ref().err().and_then(Error::status);
+        if self.is_repeated(credentials, status).await {
+            body = send().await;
+        }
+        self.decoded(body?, headers, decode::build_info).await
+    }
+
+    async fn send_build_info(&self, headers: &Headers, timeout: Duration) -> Result<Body, Error> {
         let connection = self.connections.current();
         let request = connection.request(BUILD_INFO, &[], false);
         let request = request.headers(connection.headers_with(headers));
-        let request = self.send(request, headers, MAX_BUILD_INFO_BYTES, until);
-        let body = self.exchange(BUILD_INFO, timeout, headers, request).await?;
-        self.decoded(body, headers, decode::build_info).await
+        self.send(request, headers, MAX_BUILD_INFO_BYTES, patience(timeout)).await
     }
 
     /// Sends a request that has these headers among its own.

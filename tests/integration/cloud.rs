@@ -19,7 +19,8 @@ use loadline::{
         cloud::sigv4::{self, Keys, Scope},
         rules::auth,
     },
-    prometheus::{AuthSettings, Method, Variables},
+    metrics::Metrics,
+    prometheus::{AuthSettings, BackendHandle, Method, Replicas, Variables},
 };
 use serde_json::json;
 
@@ -662,4 +663,27 @@ async fn another_server_that_has_credentials_is_asked_while_those_of_the_first_a
     assert_eq!(status, 200, "{body}");
     assert_eq!(first.count(|_| true), 0, "it has no credentials");
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backend_is_is_asked_again_with_a_token_in_place_of_a_refused_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    let endpoint = Backend::start(move |_| {
+        token(&format!("access-token-{}", count.fetch_add(1, Ordering::SeqCst)), 3600)
+    })
+    .await;
+    let backend = Backend::start(|asked| {
+        if asked.header("authorization") == "Bearer access-token-1" {
+            Answer::Data(json!({"version": "3.1.0"}))
+        } else {
+            Answer::Raw(401, "text/plain", String::new())
+        }
+    })
+    .await;
+    let config = launch(&backend, &oauth2(folder.path(), &endpoint, ""), &[]).prometheus;
+    let replicas = Replicas::new(config, &Arc::new(Metrics::default())).unwrap();
+    let handle = BackendHandle::new(Arc::new(replicas), Vec::new(), None);
+    handle.build_info().await.unwrap();
+    assert_eq!(backend.count(|_| true), 2);
 }
