@@ -3,7 +3,7 @@
 use std::{collections::HashSet, iter, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use futures::{StreamExt as _, future, stream::FuturesUnordered};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -206,8 +206,7 @@ impl Backends {
                 // One that is not in the file any more is asked for a moment only.
                 let used = self.in_use();
                 let servers = used.iter().flat_map(|replicas| replicas.servers());
-                // None waits for the endpoint of another.
-                future::join_all(servers.map(|server| server.renew_credentials())).await;
+                servers.for_each(|server| server.renew_credentials());
             }
         };
         stop.run_until_cancelled(keeping).await;

@@ -209,10 +209,10 @@ impl Prometheus {
         self.connections.reread().await;
     }
 
-    /// Renews credentials that end soon.
-    pub async fn renew_credentials(&self) {
+    /// Begins to renew credentials that end soon.
+    pub fn renew_credentials(&self) {
         if let Some(auth) = &self.auth {
-            auth.renew_if_due().await;
+            auth.renew_if_due();
         }
     }
 
@@ -226,8 +226,13 @@ impl Prometheus {
         self.discovery_timeout
     }
 
-    /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer.
+    /// The failure of a discovery that took longer. It says as little of the backend as a request without an answer, and nothing of it where
+    /// there were no credentials to ask with.
     pub fn discovery_timed_out(&self) -> Error {
+        let obstacle = self.auth.as_ref().and_then(|auth| auth.obstacle(self.discovery_timeout));
+        if let Some(error) = obstacle {
+            return error.into();
+        }
         let patience = self.patience_with(self.discovery_timeout);
         self.availability.send_modify(|availability| availability.doubt(patience, now()));
         Error::Timeout(self.discovery_timeout)
@@ -314,7 +319,7 @@ impl Prometheus {
     ) -> Result<T, Error> {
         let Question { path, promql, headers, timeout, claimant } = question;
         self.admitted(path, headers).await?;
-        let credentials = self.credentials(path).await?;
+        let credentials = self.credentials(path, timeout).await?;
         let _permit = self.permit(path, claimant, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.queries.fetch_add(1, Ordering::Relaxed);
@@ -402,7 +407,7 @@ impl Prometheus {
         timeout: Duration,
     ) -> Result<Body, Error> {
         self.admitted(path, headers).await?;
-        let credentials = self.credentials(path).await?;
+        let credentials = self.credentials(path, timeout).await?;
         self.unpaused(path, headers)?;
         self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
         let mut span = span::begin(self.connections.config(), path, selector);
@@ -461,16 +466,26 @@ impl Prometheus {
 
     async fn build_info(&self, headers: &Headers, timeout: Duration) -> Result<BuildInfo, Error> {
         self.admitted(BUILD_INFO, headers).await?;
-        self.credentials(BUILD_INFO).await?;
+        let credentials = self.credentials(BUILD_INFO, timeout).await?;
         self.unpaused(BUILD_INFO, headers)?;
-        self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
-        let until = patience(timeout);
+        let send = || {
+            self.traffic.metadata_requests.fetch_add(1, Ordering::Relaxed);
+            let request = self.send_build_info(headers, timeout);
+            self.exchange(BUILD_INFO, timeout, headers, request)
+        };
+        let mut body = send().await;
+        let status = body.as_ref().err().and_then(Error::status);
+        if self.is_repeated(credentials, status).await {
+            body = send().await;
+        }
+        self.decoded(body?, headers, decode::build_info).await
+    }
+
+    async fn send_build_info(&self, headers: &Headers, timeout: Duration) -> Result<Body, Error> {
         let connection = self.connections.current();
         let request = connection.request(BUILD_INFO, &[], false);
         let request = request.headers(connection.headers_with(headers));
-        let request = self.send(request, headers, MAX_BUILD_INFO_BYTES, until);
-        let body = self.exchange(BUILD_INFO, timeout, headers, request).await?;
-        self.decoded(body, headers, decode::build_info).await
+        self.send(request, headers, MAX_BUILD_INFO_BYTES, patience(timeout)).await
     }
 
     /// Sends a request that has these headers among its own.
@@ -555,14 +570,19 @@ impl Prometheus {
     /// What a request with these headers of its own shows the backend: also the parameters of its URL may be secrets.
     fn secrets(&self, headers: &Headers) -> Secrets {
         let config = self.connections.config();
-        let headers = self.connections.current().headers_with_own(headers);
+        let connection = self.connections.current();
+        let before = connection.before.as_deref();
+        let headers = connection.headers_with_own(headers);
         let parameters: Vec<_> = config.url.query_pairs().map(|(_, value)| value).collect();
         let password = config.basic.as_ref().map(|basic| basic.password.as_str());
-        let of_file = self.connections.password();
+        let of_file = connection.password();
+        let of_file_before = before.and_then(|before| before.password.as_deref());
         let fetched = self.auth.as_ref().map(Authenticator::shown).unwrap_or_default();
         let fetched = fetched.iter().map(ExposeSecret::expose_secret);
-        let others = password.into_iter().chain(of_file.as_deref()).chain(fetched);
-        Secrets::of(&headers, parameters.iter().map(AsRef::as_ref).chain(others))
+        let of_files = of_file.as_deref().into_iter().chain(of_file_before);
+        let others = password.into_iter().chain(of_files).chain(fetched);
+        let headers = std::iter::once(&headers).chain(before.map(|before| &before.headers));
+        Secrets::of(headers, parameters.iter().map(AsRef::as_ref).chain(others))
     }
 }
 

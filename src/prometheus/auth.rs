@@ -1,6 +1,6 @@
 //! Credentials that end: fetched before the first request, renewed in time, and put into requests.
 //!
-//! `core/cloud/renewal` decides when one is fetched. One request fetches for all that wait, and a task renews what ends soon.
+//! `core/cloud/renewal` decides when one is fetched. A task makes each attempt, for all requests that wait: one that goes away ends nothing.
 //! The protocols are few requests each, and their replies are small, so they are here in full: the SDKs of the clouds bring further
 //! HTTP stacks and implementations of cryptography.
 
@@ -16,7 +16,7 @@ mod variables;
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -36,6 +36,8 @@ pub use settings::AuthSettings;
 pub(super) use settings::StaticCredentials;
 use signing::{insert, sign};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 pub use variables::Variables;
 
 use super::{
@@ -111,10 +113,17 @@ impl Skew {
 
 /// The credentials of one backend.
 pub(super) struct Authenticator {
+    fetcher: Arc<Fetcher>,
+    skew: Arc<Skew>,
+    /// The attempt that is under way, or the last one. It ends with the backend.
+    attempt: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// What fetches credentials.
+struct Fetcher {
     backend: String,
     provider: Provider,
     renewal: watch::Sender<Renewal<Arc<Credential>, TokenError>>,
-    skew: Arc<Skew>,
 }
 
 impl Authenticator {
@@ -139,49 +148,36 @@ impl Authenticator {
             }
             Auth::Basic { .. } | Auth::Bearer { .. } => return Ok(None),
         };
-        let backend = backend.to_owned();
-        Ok(Some(Self { backend, provider, renewal: watch::Sender::default(), skew }))
+        let (backend, renewal) = (backend.to_owned(), watch::Sender::default());
+        let fetcher = Arc::new(Fetcher { backend, provider, renewal });
+        Ok(Some(Self { fetcher, skew, attempt: Mutex::default() }))
     }
 
-    /// Waits until there is a credential to send, and returns its number. Fails at once where the last attempt has failed recently.
+    /// Waits until there is a credential to send, and returns its number. Fails at once where the last attempt has failed, unless it is
+    /// time for another one.
     pub(super) async fn ready(&self) -> Result<u64, TokenError> {
         loop {
             let mut admission = None;
-            self.renewal.send_if_modified(|renewal| {
+            self.begin_if(|renewal| {
                 let next = renewal.admit(now());
-                let is_begun = matches!(next, Admission::Fetch);
-                if is_begun {
-                    renewal.begin();
-                }
-                admission = Some(next);
-                is_begun
+                matches!(admission.insert(next), Admission::Fetch)
             });
             match admission {
                 Some(Admission::Use(_, number)) => return Ok(number),
                 Some(Admission::Refuse(error)) => return Err(error),
-                Some(Admission::Fetch) => self.fetch().await,
-                Some(Admission::Wait) | None => self.settled().await,
+                Some(Admission::Fetch | Admission::Wait) | None => self.settled().await,
             }
         }
     }
 
-    /// Renews a credential that ends soon.
-    pub(super) async fn renew_if_due(&self) {
-        let is_due = self.renewal.send_if_modified(|renewal| {
-            let is_due = renewal.is_due(now());
-            if is_due {
-                renewal.begin();
-            }
-            is_due
-        });
-        if is_due {
-            self.fetch().await;
-        }
+    /// Begins to renew a credential that ends soon.
+    pub(super) fn renew_if_due(&self) {
+        self.begin_if(|renewal| renewal.is_due(now()));
     }
 
     /// Whether this status means that the credential was refused.
     pub(super) fn is_refusal(&self, status: Option<u16>) -> bool {
-        match self.provider {
+        match self.fetcher.provider {
             // AWS answers so to keys that have ended, and to a time that is not its own.
             Provider::Aws(_) => matches!(status, Some(401 | 403)),
             _ => status == Some(401),
@@ -192,31 +188,33 @@ impl Authenticator {
     pub(super) async fn renewed(&self, number: u64) -> bool {
         loop {
             let mut refusal = Refusal::Accept;
-            self.renewal.send_if_modified(|renewal| {
+            self.begin_if(|renewal| {
                 refusal = renewal.refused(number, now());
-                let is_begun = refusal == Refusal::Fetch;
-                if is_begun {
-                    renewal.begin();
-                }
-                is_begun
+                refusal == Refusal::Fetch
             });
             match refusal {
                 Refusal::Repeat => return true,
                 Refusal::Accept => return false,
-                Refusal::Wait => self.settled().await,
-                Refusal::Fetch => self.fetch().await,
+                Refusal::Fetch | Refusal::Wait => self.settled().await,
             }
         }
     }
 
     /// Why there is no credential to send, if attempts fail.
     pub(super) fn problem(&self) -> Option<TokenError> {
-        self.renewal.borrow().problem(now()).cloned()
+        self.fetcher.renewal.borrow().problem(now()).cloned()
+    }
+
+    /// Why a request that was given up after so long may not even have been sent: there is no credential to send.
+    pub(super) fn obstacle(&self, waited: Duration) -> Option<TokenError> {
+        let renewal = self.fetcher.renewal.borrow();
+        let problem = renewal.problem(now()).cloned();
+        problem.or_else(|| renewal.is_awaited(now()).then_some(TokenError::Slow(waited)))
     }
 
     /// The secrets that requests under way may show the backend.
     pub(super) fn shown(&self) -> Vec<SecretString> {
-        let renewal = self.renewal.borrow();
+        let renewal = self.fetcher.renewal.borrow();
         renewal.known().filter_map(|known| known.shown()).map(SecretString::from).collect()
     }
 
@@ -232,7 +230,7 @@ impl Authenticator {
 
     /// Puts the latest credential into a request; nothing where there is none yet.
     pub(super) fn apply(&self, request: &mut Request) {
-        let latest = self.renewal.borrow().latest().cloned();
+        let latest = self.fetcher.renewal.borrow().latest().cloned();
         match latest.as_deref() {
             None => {}
             Some(Credential::Bearer(token)) => {
@@ -246,15 +244,35 @@ impl Authenticator {
         }
     }
 
+    /// Begins an attempt if this decides so.
+    fn begin_if(&self, begins: impl FnOnce(&mut Renewal<Arc<Credential>, TokenError>) -> bool) {
+        let is_begun = self.fetcher.renewal.send_if_modified(|renewal| {
+            let begins = begins(renewal);
+            if begins {
+                renewal.begin();
+            }
+            begins
+        });
+        if is_begun {
+            let attempt = Arc::clone(&self.fetcher).attempt();
+            // The lock is taken first: once the task is there, it may end, and another one take its place.
+            let mut task = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+            let attempt = tokio::spawn(attempt.instrument(tracing::info_span!("credentials")));
+            *task = Some(AbortOnDropHandle::new(attempt));
+        }
+    }
+
     /// Waits until no attempt is under way.
     async fn settled(&self) {
-        let mut seen = self.renewal.subscribe();
+        let mut seen = self.fetcher.renewal.subscribe();
         // The sender is our own, so this does not fail.
         let _settled = seen.wait_for(|renewal| !renewal.is_fetching()).await;
     }
+}
 
+impl Fetcher {
     /// Makes the attempt that has begun.
-    async fn fetch(&self) {
+    async fn attempt(self: Arc<Self>) {
         let mut under_way = UnderWay(Some(&self.renewal));
         let fetched = match tokio::time::timeout(TIMEOUT, self.provider.fetch()).await {
             Ok(fetched) => fetched,
@@ -301,13 +319,15 @@ impl Provider {
     }
 }
 
-/// An attempt under way. If it is dropped, another request makes one.
+/// An attempt under way. One that ends by a panic has failed.
 struct UnderWay<'a>(Option<&'a watch::Sender<Renewal<Arc<Credential>, TokenError>>>);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(renewal) = self.0 {
-            renewal.send_modify(Renewal::abandoned);
+            renewal.send_modify(|renewal| {
+                renewal.failed(TokenError::Abandoned, now());
+            });
         }
     }
 }

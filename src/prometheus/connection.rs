@@ -17,6 +17,14 @@ pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) headers: HeaderMap,
     materials: Materials,
+    /// What requests under way may have shown that were sent before the credentials changed.
+    pub(super) before: Option<Arc<Shown>>,
+}
+
+/// What a backend is shown by every request.
+pub(super) struct Shown {
+    pub(super) headers: HeaderMap,
+    pub(super) password: Option<String>,
 }
 
 /// The connection in use, and what it is made from.
@@ -46,19 +54,13 @@ impl Connections {
         if config.certificate.is_some() != config.key.is_some() {
             return Err(ConfigError::HalfIdentity);
         }
-        let connection = connect(&config, Materials::read(&config)?)?;
+        let connection = connect(&config, Materials::read(&config)?, None)?;
         Ok(Self { config, current: ArcSwap::from_pointee(connection) })
     }
 
     /// Where they lead.
     pub(super) fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The password in a file, as it was read.
-    pub(super) fn password(&self) -> Option<String> {
-        let password = self.current().materials.password.clone()?;
-        Some(String::from_utf8_lossy(&password).trim_end_matches(['\r', '\n']).to_owned())
     }
 
     /// The connection to use now.
@@ -98,10 +100,24 @@ impl Connections {
     }
 
     async fn connect(&self, materials: Materials) -> Result<(), ConfigError> {
-        let config = self.config.clone();
-        let connection = blocking::run(move || connect(&config, materials)).await?;
+        let (config, current) = (self.config.clone(), self.current());
+        let is_same = materials == current.materials;
+        let before = if is_same { current.before.clone() } else { Some(current.shown()) };
+        let connection = blocking::run(move || connect(&config, materials, before)).await?;
         self.current.store(Arc::new(connection));
         Ok(())
+    }
+}
+
+impl Connection {
+    /// The password in a file, as it was read.
+    pub(super) fn password(&self) -> Option<String> {
+        let password = self.materials.password.as_ref()?;
+        Some(String::from_utf8_lossy(password).trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    fn shown(&self) -> Arc<Shown> {
+        Arc::new(Shown { headers: self.headers.clone(), password: self.password() })
     }
 }
 
@@ -117,7 +133,11 @@ impl Materials {
     }
 }
 
-fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigError> {
+fn connect(
+    config: &Config,
+    materials: Materials,
+    before: Option<Arc<Shown>>,
+) -> Result<Connection, ConfigError> {
     let tls = |error: reqwest::Error| ConfigError::Tls(super::error::chain(&error));
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
@@ -142,7 +162,7 @@ fn connect(config: &Config, materials: Materials) -> Result<Connection, ConfigEr
     let client = Client::from(builder.build().map_err(tls)?, config.url.as_str())
         .map_err(|error| ConfigError::Url(error.to_string()))?;
     let headers = headers(config, &materials)?;
-    Ok(Connection { client, headers, materials })
+    Ok(Connection { client, headers, materials, before })
 }
 
 /// Redirects are followed within the same server only, because headers may hold credentials, and where the parameters of the
@@ -187,4 +207,44 @@ fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigEr
         headers.append(name, value.clone());
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{metrics::Metrics, prometheus::Prometheus};
+
+    /// A backend may repeat a request that was sent before the file changed.
+    #[tokio::test]
+    async fn what_was_shown_before_a_change_is_still_withheld() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for with_user in [false, true] {
+            fs::write(&file, "the-old-one\n").unwrap();
+            let mut config = Config::new("http://127.0.0.1:9").unwrap();
+            let source = Source::file(&file);
+            if with_user {
+                config.user = Some(("user".to_owned(), source));
+            } else {
+                config.token = Some(source);
+            }
+            let prometheus = Prometheus::new(config, &Arc::new(Metrics::default())).unwrap();
+            let is_withheld = |secret: &str| {
+                let mut text = format!("x {secret}");
+                prometheus.secrets(&Vec::new()).remove(&mut text);
+                !text.contains(secret)
+            };
+            let basic = STANDARD.encode("user:the-old-one");
+            assert!(is_withheld("the-old-one") && !is_withheld("the-new-one"));
+            fs::write(&file, "the-new-one\n").unwrap();
+            prometheus.reread_credentials().await;
+            // As after a request without an answer.
+            prometheus.connections.renew().await;
+            assert!(is_withheld("the-new-one") && is_withheld("the-old-one"), "{with_user}");
+            assert!(!with_user || is_withheld(&basic));
+            assert!(!is_withheld("another-one"));
+        }
+    }
 }

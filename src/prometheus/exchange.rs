@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Answer, Error, Headers, PROBING, Prometheus, PublicError,
+    Answer, Error, Headers, PROBING, Prometheus, PublicError, TokenError,
     availability::{self, Admission, Availability},
     decode,
     error::Blame,
@@ -91,15 +91,22 @@ impl Prometheus {
         admission
     }
 
-    /// Waits until there are credentials to send, and returns the number of what is renewed if the backend refuses it.
-    pub(super) async fn credentials(&self, path: &'static str) -> Result<Option<u64>, Error> {
-        match &self.auth {
-            None => Ok(None),
-            Some(auth) => {
-                let ready = auth.ready().await;
-                ready.map(Some).map_err(|error| self.unsent(path, error.into()))
-            }
-        }
+    /// Waits until there are credentials to send with a request of this time limit, and returns the number of what is renewed if the backend
+    /// refuses it. Where there are other servers, it waits no longer than for a server that may hang: another one may have credentials.
+    pub(super) async fn credentials(
+        &self,
+        path: &'static str,
+        timeout: Duration,
+    ) -> Result<Option<u64>, Error> {
+        let Some(auth) = &self.auth else { return Ok(None) };
+        let ready = if self.has_others {
+            let longest = doubt(timeout);
+            let ready = tokio::time::timeout(longest, auth.ready()).await;
+            ready.unwrap_or(Err(TokenError::Slow(longest)))
+        } else {
+            auth.ready().await
+        };
+        ready.map(Some).map_err(|error| self.unsent(path, error.into()))
     }
 
     /// Whether a request that was answered with this status, if it has failed, is sent once more, because the backend has refused
@@ -263,9 +270,9 @@ impl Prometheus {
     /// The answer to the query that asks for nothing. No permit is needed: all may be held by those who wait in vain.
     async fn answer_to_probe(&self, headers: &Headers) -> Result<Answer, Error> {
         self.admitted(PROBING, headers).await?;
-        let credentials = self.credentials(PROBING).await?;
-        self.unpaused(PROBING, headers)?;
         let timeout = self.query_timeout.clamp(PROBE_PATIENCE, HEALTH_PATIENCE);
+        let credentials = self.credentials(PROBING, timeout).await?;
+        self.unpaused(PROBING, headers)?;
         let send = || {
             self.traffic.queries.fetch_add(1, Ordering::Relaxed);
             let request = self.send_query(PROBE, headers, timeout);

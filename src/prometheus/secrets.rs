@@ -16,9 +16,12 @@ const WITHHELD: &str = "[withheld]";
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Those of the headers that were sent, and others.
-    pub(super) fn of<'s>(headers: &'s HeaderMap, others: impl Iterator<Item = &'s str>) -> Self {
-        let values = headers.iter().filter_map(|(name, value)| {
+    /// Those of the headers that may have been sent, and others.
+    pub(super) fn of<'s>(
+        headers: impl IntoIterator<Item = &'s HeaderMap>,
+        others: impl Iterator<Item = &'s str>,
+    ) -> Self {
+        let values = headers.into_iter().flatten().filter_map(|(name, value)| {
             let text = value.to_str().ok()?;
             let credential = text.split_once(' ').filter(|_| name == AUTHORIZATION);
             Some(credential.map_or(text, |(_scheme, credential)| credential))
@@ -100,7 +103,7 @@ mod tests {
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic dXNlcjpodW50ZXI="));
         headers.insert("x-api-key", HeaderValue::from_static("key-of-the-proxy"));
         headers.insert("x-short", HeaderValue::from_static("a"));
-        Secrets::of(&headers, ["hunter \"2\""].into_iter())
+        Secrets::of([&headers], ["hunter \"2\""].into_iter())
     }
 
     #[test]

@@ -19,7 +19,8 @@ use loadline::{
         cloud::sigv4::{self, Keys, Scope},
         rules::auth,
     },
-    prometheus::{AuthSettings, Method, Variables},
+    metrics::Metrics,
+    prometheus::{AuthSettings, BackendHandle, Method, Replicas, Variables},
 };
 use serde_json::json;
 
@@ -38,7 +39,11 @@ const SECRETS: [&str; 5] =
     ["client-secret", "federated-token", "secret-key", "session-token", "access-token"];
 
 fn launch(backend: &Backend, auth: &str, variables: &[(&str, &str)]) -> Launch {
-    let mut launch = Launch::new(RULE, &backend.url);
+    launch_with(RULE, backend, auth, variables)
+}
+
+fn launch_with(rules: &str, backend: &Backend, auth: &str, variables: &[(&str, &str)]) -> Launch {
+    let mut launch = Launch::new(rules, &backend.url);
     launch.prometheus.add_auth(AuthSettings::of_flags(auth::load(auth).unwrap()));
     launch.prometheus.variables = Arc::new(Variables::read(|name| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -93,7 +98,19 @@ async fn asked(endpoint: &Backend, settings: &str, variables: &[(&str, &str)]) -
     app.stop().await;
     let mut asked = endpoint.take();
     assert_eq!(asked.len(), 1, "{settings}: {asked:#?}");
-    asked.remove(0)
+    let asked = asked.remove(0);
+    let accept = if asked.method == http::Method::POST { "application/json" } else { "*/*" };
+    assert_eq!(asked.header("accept"), accept, "{settings}");
+    has_each_header_once(&asked);
+    asked
+}
+
+#[track_caller]
+fn has_each_header_once(asked: &Asked) {
+    for name in asked.headers.keys() {
+        let count = asked.headers.get_all(name).iter().count();
+        assert_eq!(count, 1, "{} {name}: {asked:?}", asked.path);
+    }
 }
 
 #[track_caller]
@@ -268,6 +285,13 @@ fn aws(asked: &Asked, clock: Timestamp) -> Answer {
                     if asked.parameter("WebIdentityToken") == "federated-token" => "WEB",
                 _ => return Answer::Raw(403, "text/xml", "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>session-token</Message></Error></ErrorResponse>".to_owned()),
             };
+            // STS has replies of two types, as it is asked for.
+            if asked.headers.get_all("accept").iter().any(|accept| accept == "application/json") {
+                let credentials = json!({"AccessKeyId": id, "SecretAccessKey": "secret-key", "SessionToken": "session-token", "Expiration": end.as_second()});
+                let result = json!({format!("{action}Result"): {"Credentials": credentials}});
+                let body = json!({format!("{action}Response"): result});
+                return Answer::Raw(200, "application/json", body.to_string());
+            }
             let body = format!(
                 "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result><Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>secret-key</SecretAccessKey><SessionToken>session-token</SessionToken><Expiration>{end}</Expiration></Credentials></{action}Result></{action}Response>"
             );
@@ -409,8 +433,14 @@ async fn requests_are_signed_with_the_first_credentials_of_the_chain() {
             app.stop().await;
         }
     }
-    let external = endpoint.take();
-    let external = external.iter().find(|asked| !asked.parameter("ExternalId").is_empty());
+    let asked = endpoint.take();
+    for asked in &asked {
+        has_each_header_once(asked);
+        if asked.path == "/" {
+            assert_eq!(asked.header("accept"), "text/xml", "{asked:?}");
+        }
+    }
+    let external = asked.iter().find(|asked| !asked.parameter("ExternalId").is_empty());
     assert_eq!(external.unwrap().parameter("ExternalId"), "e");
 }
 
@@ -566,4 +596,94 @@ async fn a_token_is_renewed_before_its_end_and_good_until_then() {
     assert!(failing.count(|_| true) > 1, "it has been tried before");
     apps.0.stop().await;
     apps.1.stop().await;
+}
+
+/// It takes as long as one attempt may.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_is_told_and_nobody_waits_twice_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Backend::start(|_| Answer::Hang).await;
+    let backend = taking("access-token").await;
+    let found = "- {seriesQuery: 'd{}', resources: {overrides: {ns: {resource: namespace}, pod: {resource: pod}}}, metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'}\n";
+    let rules = format!("{RULE}{found}");
+    let settings = oauth2(folder.path(), &endpoint, "");
+    let mut launch = launch_with(&rules, &backend, &settings, &[]);
+    launch.prometheus.discovery_timeout = Duration::from_millis(500);
+    let app = launch.start().await;
+    let cause = "no credentials for Prometheus could be fetched";
+    let discovery = async || {
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(!health.contains("no answer"), "{health}");
+        health.contains(cause).then_some(())
+    };
+    until("discovery knows why it has failed", discovery).await;
+    assert_eq!(endpoint.count(|_| true), 1);
+    let (status, body) = read(&app).await;
+    assert!(status == 500 && body.contains(cause), "{status} {body}");
+    assert_eq!(backend.count(|_| true), 0, "the backend is not in doubt");
+
+    let reads = until("no read ends otherwise", async || {
+        let (status, body) = read(&app).await;
+        assert!(status == 500 && body.contains(cause), "{status} {body}");
+        None::<()>
+    });
+    let second = async {
+        until("another attempt", async || (endpoint.count(|_| true) == 2).then_some(())).await;
+        let other = custom("namespaces/n/pods/q/m");
+        let reply = tokio::time::timeout(Duration::from_secs(5), app.get(&other)).await;
+        let reply = reply.expect("it does not wait for the attempt");
+        assert!(reply.status == 500 && reply.body.contains(cause), "{}", reply.body);
+        let health = app.get("/readyz?verbose").await.body;
+        assert!(health.contains(&format!("--prometheus-url: {cause}")), "{health}");
+        assert_eq!(endpoint.count(|_| true), 2, "it is still under way");
+    };
+    tokio::select! {
+        () = reads => {}
+        () = second => {}
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_server_that_has_credentials_is_asked_while_those_of_the_first_are_awaited() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    let endpoint = Backend::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::Hang,
+        _ => token("access-token", 3600),
+    })
+    .await;
+    let (first, second) = (taking("access-token").await, taking("access-token").await);
+    let mut launch = launch(&first, &oauth2(folder.path(), &endpoint, ""), &[]);
+    launch.prometheus.query_timeout = Duration::from_secs(4);
+    launch.prometheus.others = vec![("second".to_owned(), second.url.parse().unwrap(), None)];
+    let app = launch.start().await;
+    let reply = tokio::time::timeout(Duration::from_secs(4), read(&app)).await;
+    let (status, body) = reply.expect("it is in time");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(first.count(|_| true), 0, "it has no credentials");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backend_is_is_asked_again_with_a_token_in_place_of_a_refused_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    let endpoint = Backend::start(move |_| {
+        token(&format!("access-token-{}", count.fetch_add(1, Ordering::SeqCst)), 3600)
+    })
+    .await;
+    let backend = Backend::start(|asked| {
+        if asked.header("authorization") == "Bearer access-token-1" {
+            Answer::Data(json!({"version": "3.1.0"}))
+        } else {
+            Answer::Raw(401, "text/plain", String::new())
+        }
+    })
+    .await;
+    let config = launch(&backend, &oauth2(folder.path(), &endpoint, ""), &[]).prometheus;
+    let replicas = Replicas::new(config, &Arc::new(Metrics::default())).unwrap();
+    let handle = BackendHandle::new(Arc::new(replicas), Vec::new(), None);
+    handle.build_info().await.unwrap();
+    assert_eq!(backend.count(|_| true), 2);
 }

@@ -28,7 +28,7 @@ use crate::support::{
 const LEVELS: [&str; 3] = [
     "trace",
     "trace,kube_client::client=trace,hyper_util::client=trace,hyper::proto=trace,h2::codec=trace",
-    "info,[request]=trace,[discovery]=trace",
+    "info,[request]=trace,[discovery]=trace,[credentials]=trace",
 ];
 
 const CALLER: &str = "token-of-the-caller";

@@ -71,6 +71,11 @@ pub enum ProfileError {
     /// It holds nothing that is used here.
     #[error("the AWS profile `{0}` has no credentials")]
     Empty(String),
+    /// It holds a key that no header can hold.
+    #[error(
+        "`{1}` of the AWS profile `{0}` cannot be sent: it has other characters than visible ASCII ones"
+    )]
+    Unsendable(String, &'static str),
     /// It needs a program or a person.
     #[error("the AWS profile `{0}` uses `{1}`, which is not supported")]
     Unsupported(String, &'static str),
@@ -155,6 +160,11 @@ impl Profiles {
                     });
                 }
             };
+            if let Base::Keys(keys) = &base
+                && let Some(part) = keys.unsendable()
+            {
+                return Err(ProfileError::Unsendable(told(), part.key()));
+            }
             roles.reverse();
             return Ok(Resolved { base, roles });
         }
@@ -288,6 +298,10 @@ aws_access_key_id = X
         ] {
             assert_eq!(resolved(profile).unwrap_err(), wanted, "{profile}");
         }
+        let tab =
+            "[a]\naws_access_key_id = A\naws_secret_access_key = s\naws_session_token = t\tu\n";
+        let wanted = ProfileError::Unsendable(name("a"), "aws_session_token");
+        assert_eq!(Profiles::parse("", tab).resolve("a").unwrap_err(), wanted);
         let nothing = Profiles::parse("", "[a]\n");
         assert_eq!(nothing.resolve("a").unwrap_err(), ProfileError::Empty(name("a")));
     }

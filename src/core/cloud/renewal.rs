@@ -48,16 +48,22 @@ enum State<T> {
 #[derive(Debug)]
 enum Attempt<E> {
     Idle,
-    /// One is under way, after this pause if the one before has failed.
+    /// One is under way. The one before may have failed.
     Fetching {
-        pause: Duration,
+        before: Option<Failure<E>>,
     },
-    /// The last one has failed.
+    /// The last one has failed, and there is none until this time.
     Failed {
-        cause: E,
+        failure: Failure<E>,
         until: Instant,
-        pause: Duration,
     },
+}
+
+/// Why an attempt has failed, and for how long there is no other one.
+#[derive(Debug)]
+struct Failure<E> {
+    cause: E,
+    pause: Duration,
 }
 
 /// What a request does.
@@ -65,11 +71,11 @@ enum Attempt<E> {
 pub enum Admission<T, E> {
     /// It is sent with this credential, which is the one of this number.
     Use(T, u64),
-    /// It fetches a credential, after [`Renewal::begin`].
+    /// It begins an attempt by [`Renewal::begin`], and waits for its end.
     Fetch,
-    /// It waits for the attempt that is under way.
+    /// It waits for the end of the attempt that is under way.
     Wait,
-    /// It fails, because an attempt has failed recently.
+    /// It fails, because the last attempt has failed.
     Refuse(E),
 }
 
@@ -78,11 +84,11 @@ pub enum Admission<T, E> {
 pub enum Refusal {
     /// There is a newer one: the request is sent again.
     Repeat,
-    /// The credential is fetched again, after [`Renewal::begin`].
+    /// The request begins an attempt by [`Renewal::begin`], and waits for its end.
     Fetch,
-    /// Another request does that: this one waits for it.
+    /// An attempt is under way: the request waits for its end.
     Wait,
-    /// It has been renewed recently, so that is not the reason.
+    /// It has been renewed recently, so that is not the reason, or it cannot be renewed.
     Accept,
 }
 
@@ -105,9 +111,10 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
             return Admission::Use(value.clone(), self.generation);
         }
         match &self.attempt {
-            Attempt::Fetching { .. } => Admission::Wait,
-            Attempt::Failed { cause, until, .. } if now < *until => {
-                Admission::Refuse(cause.clone())
+            Attempt::Fetching { before: None } => Admission::Wait,
+            Attempt::Fetching { before: Some(failure) } => Admission::Refuse(failure.cause.clone()),
+            Attempt::Failed { failure, until } if now < *until => {
+                Admission::Refuse(failure.cause.clone())
             }
             Attempt::Failed { .. } | Attempt::Idle => Admission::Fetch,
         }
@@ -136,12 +143,10 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
         is_free && matches!(&self.state, State::Ending { due, .. } if *due <= now)
     }
 
-    /// Why there is no credential that can be sent, if an attempt has failed.
+    /// Why there is no credential that can be sent, if the last attempt that has ended has failed.
     pub fn problem(&self, now: Instant) -> Option<&E> {
-        match &self.attempt {
-            Attempt::Failed { cause, .. } if self.usable(now).is_none() => Some(cause),
-            _ => None,
-        }
+        let failure = self.failure().filter(|_| self.usable(now).is_none())?;
+        Some(&failure.cause)
     }
 
     /// Whether an attempt is under way.
@@ -149,20 +154,25 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
         matches!(self.attempt, Attempt::Fetching { .. })
     }
 
-    /// An attempt begins. It ends by [`Self::succeeded`], [`Self::failed`] or [`Self::abandoned`].
+    /// Whether there is no credential that can be sent, and an attempt is under way.
+    pub fn is_awaited(&self, now: Instant) -> bool {
+        self.is_fetching() && self.usable(now).is_none()
+    }
+
+    /// An attempt begins. It ends by [`Self::succeeded`] or [`Self::failed`].
     pub fn begin(&mut self) {
-        let pause = match self.attempt {
-            Attempt::Failed { pause, .. } | Attempt::Fetching { pause } => pause,
-            Attempt::Idle => Duration::ZERO,
+        let before = match std::mem::replace(&mut self.attempt, Attempt::Idle) {
+            Attempt::Failed { failure, .. } => Some(failure),
+            Attempt::Fetching { before } => before,
+            Attempt::Idle => None,
         };
-        self.attempt = Attempt::Fetching { pause };
+        self.attempt = Attempt::Fetching { before };
     }
 
     /// The attempt has brought a credential that is good for this long from now on, or for ever. Returns whether attempts had
     /// failed before.
     pub fn succeeded(&mut self, value: T, lifetime: Option<Duration>, now: Instant) -> bool {
-        let had_failed =
-            matches!(self.attempt, Attempt::Fetching { pause } if pause > Duration::ZERO);
+        let had_failed = self.failure().is_some();
         self.attempt = Attempt::Idle;
         self.generation += 1;
         self.previous = self.latest().cloned();
@@ -181,20 +191,11 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
     /// The attempt has failed. The credential that there is remains in use until it ends. Returns whether this is the first failure
     /// since the last success.
     pub fn failed(&mut self, cause: E, now: Instant) -> bool {
-        let before = match self.attempt {
-            Attempt::Fetching { pause } | Attempt::Failed { pause, .. } => pause,
-            Attempt::Idle => Duration::ZERO,
-        };
-        let pause = (before * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.attempt = Attempt::Failed { cause, until: now + pause, pause };
-        before.is_zero()
-    }
-
-    /// Nobody continues the attempt.
-    pub fn abandoned(&mut self) {
-        if matches!(self.attempt, Attempt::Fetching { .. }) {
-            self.attempt = Attempt::Idle;
-        }
+        let before = self.failure().map(|failure| failure.pause);
+        let pause = before.map_or(FIRST_PAUSE, |before| (before * 2).min(LONGEST_PAUSE));
+        let failure = Failure { cause, pause };
+        self.attempt = Attempt::Failed { failure, until: now + pause };
+        before.is_none()
     }
 
     /// The backend has refused the credential of this number. It remains in use: the refusal may have another reason.
@@ -202,17 +203,29 @@ impl<T: Clone, E: Clone> Renewal<T, E> {
         if generation != self.generation {
             return Refusal::Repeat;
         }
-        if self.is_fetching() {
-            return Refusal::Wait;
+        match &self.attempt {
+            Attempt::Fetching { before: None } => return Refusal::Wait,
+            Attempt::Fetching { before: Some(_) } => return Refusal::Accept,
+            Attempt::Failed { until, .. } if now < *until => return Refusal::Accept,
+            Attempt::Failed { .. } | Attempt::Idle => {}
         }
         let is_recent =
             self.refused.is_some_and(|last| now.saturating_duration_since(last) < BETWEEN_REFUSALS);
-        let is_paused = matches!(&self.attempt, Attempt::Failed { until, .. } if now < *until);
-        if is_recent || is_paused {
+        if is_recent {
             return Refusal::Accept;
         }
         self.refused = Some(now);
         Refusal::Fetch
+    }
+
+    /// The failure of the last attempt that has ended.
+    fn failure(&self) -> Option<&Failure<E>> {
+        match &self.attempt {
+            Attempt::Failed { failure, .. } | Attempt::Fetching { before: Some(failure) } => {
+                Some(failure)
+            }
+            Attempt::Fetching { before: None } | Attempt::Idle => None,
+        }
     }
 
     fn usable(&self, now: Instant) -> Option<&T> {
@@ -309,9 +322,33 @@ mod tests {
             assert_eq!(token.admit(now), Admission::Refuse("down"));
             now = after(now, pause);
         }
+    }
+
+    #[test]
+    fn while_an_attempt_after_a_failure_is_under_way_nobody_waits_for_it() {
+        let start = Instant::now();
+        let mut token = Token::default();
         token.begin();
-        token.abandoned();
-        assert_eq!(token.admit(now), Admission::Fetch, "whoever fetched has gone away");
+        assert_eq!((token.admit(start), token.problem(start)), (Admission::Wait, None));
+        assert!(token.is_awaited(start));
+        token.failed("down", start);
+        let later = after(start, 2);
+        assert_eq!(token.admit(later), Admission::Fetch);
+        token.begin();
+        assert_eq!(token.admit(later), Admission::Refuse("down"));
+        assert_eq!(token.problem(later), Some(&"down"), "it is still so");
+        token.failed("slow", later);
+        assert_eq!(token.admit(after(later, 3)), Admission::Refuse("slow"), "the pause goes on");
+        token.begin();
+        assert!(token.succeeded("a", Some(HOUR), later), "it had failed before");
+        assert!(!token.is_awaited(later));
+        assert_eq!((token.admit(later), token.problem(later)), (Admission::Use("a", 1), None));
+        // A refusal does not wait for it either.
+        token.begin();
+        token.failed("down", later);
+        token.begin();
+        assert_eq!(token.refused(1, later), Refusal::Accept);
+        assert!(!token.is_awaited(later), "there is one");
     }
 
     #[test]

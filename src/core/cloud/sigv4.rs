@@ -11,7 +11,7 @@ use ring::{
     digest::{SHA256, digest},
     hmac,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 /// The name of the algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -34,6 +34,44 @@ pub struct Keys {
     pub secret: SecretString,
     /// The session token of temporary credentials.
     pub session: Option<SecretString>,
+}
+
+impl Keys {
+    /// The part that no header can hold, or that cannot be a part of one, if there is such.
+    pub fn unsendable(&self) -> Option<KeyPart> {
+        let is_sendable =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let session = self.session.as_ref().map(ExposeSecret::expose_secret);
+        let parts = [
+            (KeyPart::Id, Some(self.id.as_str())),
+            (KeyPart::Secret, Some(self.secret.expose_secret())),
+            (KeyPart::Session, session),
+        ];
+        let mut wrong = parts.into_iter().filter(|(_, text)| !text.is_none_or(is_sendable));
+        wrong.next().map(|(part, _)| part)
+    }
+}
+
+/// A part of [`Keys`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyPart {
+    /// [`Keys::id`].
+    Id,
+    /// [`Keys::secret`].
+    Secret,
+    /// [`Keys::session`].
+    Session,
+}
+
+impl KeyPart {
+    /// The key of the shared files that holds it. In upper case, it is the variable of the environment.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Id => "aws_access_key_id",
+            Self::Secret => "aws_secret_access_key",
+            Self::Session => "aws_session_token",
+        }
+    }
 }
 
 /// For what a signature is good.
@@ -238,6 +276,26 @@ mod tests {
         ] {
             assert_eq!(canonical_query(query), wanted);
             assert_eq!(canonical_query(wanted), wanted, "twice is once");
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_told_by_its_part() {
+        let keys = |id: &str, secret: &str, session: Option<&str>| Keys {
+            id: id.to_owned(),
+            secret: secret.to_owned().into(),
+            session: session.map(|token| token.to_owned().into()),
+        };
+        assert_eq!(keys("AKID", "a/b+c=", None).unsendable(), None);
+        assert_eq!(keys("AKID", "s", Some("t+/=")).unsendable(), None);
+        for text in ["", "a\nb", "a b", "\u{7f}", "é"] {
+            for (keys, wanted) in [
+                (keys(text, "s", None), KeyPart::Id),
+                (keys("AKID", text, None), KeyPart::Secret),
+                (keys("AKID", "s", Some(text)), KeyPart::Session),
+            ] {
+                assert_eq!(keys.unsendable(), Some(wanted), "{text:?}");
+            }
         }
     }
 

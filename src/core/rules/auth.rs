@@ -9,6 +9,7 @@ use std::{
 
 use url::{Host, Url};
 
+use crate::core::cloud::aws_partition::Partition;
 pub(super) use reading::compile;
 pub use reading::load;
 
@@ -205,20 +206,23 @@ const APS: &str = "aps";
 
 /// The region in a host of Amazon Managed Service for Prometheus, or of a VPC endpoint of it.
 pub fn aps_region(host: &str) -> Option<&str> {
-    let labels: Vec<_> = host.split('.').collect();
-    let service = |label: &str| matches!(label, "aps-workspaces" | "aps-workspaces-fips");
-    let region = match labels.as_slice() {
-        [name, region, "amazonaws", "com"]
-        | [name, region, "amazonaws", "com", "cn"]
-        | [name, region, "api", "aws"]
-        | [_, name, region, "vpce", "amazonaws", "com"]
-            if service(name) =>
-        {
-            *region
-        }
-        _ => return None,
+    let (first, rest) = host.split_once('.')?;
+    let (name, rest, is_vpc) = match rest.split_once('.')? {
+        (name, rest) if is_workspaces(name) => (name, rest, true),
+        _ => (first, rest, false),
     };
-    is_region(region).then_some(region)
+    let (region, domain) = rest.split_once('.')?;
+    let partition = Partition::of(region);
+    let is_home = if is_vpc {
+        domain.strip_prefix("vpce.") == Some(partition.domain)
+    } else {
+        domain == partition.domain || domain == partition.dual_stack
+    };
+    (is_workspaces(name) && is_home && is_region(region)).then_some(region)
+}
+
+fn is_workspaces(label: &str) -> bool {
+    matches!(label, "aps-workspaces" | "aps-workspaces-fips")
 }
 
 /// Whether a text can be a region: it becomes a part of host names.

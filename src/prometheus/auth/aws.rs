@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderValue, header};
 use reqwest::{RequestBuilder, Url};
 use secrecy::ExposeSecret;
 
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::core::{
     cloud::{
+        aws_partition::Partition,
         aws_profile::{Base, ProfileError, Profiles, Resolved, Role},
         replies::{self, TemporaryKeys},
         sigv4::{Keys, Scope},
@@ -33,6 +33,9 @@ const STS: Endpoint = Endpoint { name: "AWS STS", error: replies::sts_error };
 
 /// How long the session of a role lasts, in seconds: the longest that is allowed to a role that another role assumes.
 const ROLE_SESSION: &str = "3600";
+
+/// The type of replies of STS: it has another one, too.
+const XML: &str = "text/xml";
 
 /// The version of STS.
 const STS_VERSION: &str = "2011-06-15";
@@ -102,7 +105,7 @@ impl Aws {
         if let Some(profile) = &self.settings.profile {
             return self.resolved(profiles.resolve(profile)?, region).await;
         }
-        if let Some(keys) = self.environment() {
+        if let Some(keys) = self.environment()? {
             return Ok((keys, Vec::new()));
         }
         if let Some(file) = self.variables.get("AWS_WEB_IDENTITY_TOKEN_FILE") {
@@ -134,7 +137,7 @@ impl Aws {
             Base::WebIdentity { token_file, role } => {
                 self.web_identity(&token_file, &role, region).await?
             }
-            Base::Environment => self.environment().ok_or_else(|| {
+            Base::Environment => self.environment()?.ok_or_else(|| {
                 let text = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set";
                 TokenError::Settings(text.to_owned())
             })?,
@@ -163,14 +166,20 @@ impl Aws {
         crate::blocking::run(move || Ok(Profiles::parse(&read(config)?, &read(credentials)?))).await
     }
 
-    fn environment(&self) -> Option<TemporaryKeys> {
+    /// The keys of the environment, if it has both.
+    fn environment(&self) -> Result<Option<TemporaryKeys>, TokenError> {
         let variable = |name: &str| self.variables.get(name).map(str::to_owned);
-        let keys = Keys {
-            id: variable("AWS_ACCESS_KEY_ID")?,
-            secret: variable("AWS_SECRET_ACCESS_KEY")?.into(),
-            session: variable("AWS_SESSION_TOKEN").map(Into::into),
-        };
-        Some(TemporaryKeys { keys, lifetime: None })
+        let both = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        let Some((id, secret)) = both else { return Ok(None) };
+        let session = variable("AWS_SESSION_TOKEN").map(Into::into);
+        let keys = Keys { id, secret: secret.into(), session };
+        if let Some(part) = keys.unsendable() {
+            let name = part.key().to_ascii_uppercase();
+            return Err(TokenError::Settings(format!(
+                "{name} cannot be sent: it has other characters than visible ASCII ones"
+            )));
+        }
+        Ok(Some(TemporaryKeys { keys, lifetime: None }))
     }
 
     fn session_name<'r>(&'r self, role: &'r Role) -> &'r str {
@@ -193,8 +202,7 @@ impl Aws {
             ("RoleSessionName", self.session_name(role)),
             ("WebIdentityToken", token.expose_secret()),
         ];
-        let request = form(&client(&url, None).await?, url, &parameters);
-        let request = request.header(header::ACCEPT, "text/xml");
+        let request = form(&client(&url, None).await?, url, XML, &parameters);
         let reply = STS.call(request, &[token.expose_secret()]).await?;
         replies::sts_keys(&reply.body, reply.made()).map_err(|error| STS.unreadable(error))
     }
@@ -218,13 +226,12 @@ impl Aws {
         let session = keys.session.as_ref().map(ExposeSecret::expose_secret);
         let secrets: Vec<_> = session.into_iter().chain([keys.secret.expose_secret()]).collect();
         let request = |at| {
-            let (client, request) = form(&client, url.clone(), &parameters).build_split();
+            let (client, request) = form(&client, url.clone(), XML, &parameters).build_split();
             let unsent = |error: reqwest::Error| TokenError::NoReply {
                 endpoint: STS.name,
                 message: super::super::error::chain(&error),
             };
             let mut request = request.map_err(unsent)?;
-            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/xml"));
             sign(&mut request, keys, Scope { region, service: "sts" }, at);
             Ok(RequestBuilder::from_parts(client, request))
         };
@@ -233,22 +240,10 @@ impl Aws {
     }
 
     fn sts(&self, region: &str) -> Result<Url, TokenError> {
-        let of_region = || format!("https://sts.{region}.{}", suffix(region));
+        let of_region = || format!("https://sts.{region}.{}", Partition::of(region).domain);
         let url = self.variables.get("AWS_ENDPOINT_URL_STS").map_or_else(of_region, str::to_owned);
         guarded(&url, "AWS_ENDPOINT_URL_STS")
     }
-}
-
-/// The domain of AWS's partition that a region belongs to.
-fn suffix(region: &str) -> &'static str {
-    let suffixes = [
-        ("cn-", "amazonaws.com.cn"),
-        ("eusc-", "amazonaws.eu"),
-        ("us-iso-", "c2s.ic.gov"),
-        ("us-isob-", "sc2s.sgov.gov"),
-    ];
-    let known = suffixes.iter().find(|(prefix, _)| region.starts_with(prefix));
-    known.map_or("amazonaws.com", |(_, suffix)| suffix)
 }
 
 #[cfg(test)]
@@ -282,12 +277,41 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_the_environment_are_trimmed_or_refused_by_their_name() {
+        let of =
+            |variables: &[(&str, &str)]| aws("sigv4: {}", "https://h", variables).environment();
+        let id = ("AWS_ACCESS_KEY_ID", "AKID\n");
+        let keys = of(&[
+            id,
+            ("AWS_SECRET_ACCESS_KEY", " hidden-key\r\n"),
+            ("AWS_SESSION_TOKEN", "hidden-token\n"),
+        ]);
+        let keys = keys.unwrap().unwrap().keys;
+        assert_eq!((keys.id.as_str(), keys.secret.expose_secret()), ("AKID", "hidden-key"));
+        assert_eq!(keys.session.unwrap().expose_secret(), "hidden-token");
+        assert!(of(&[id, ("AWS_SECRET_ACCESS_KEY", "\n")]).unwrap().is_none(), "empty is absent");
+        let secret = ("AWS_SECRET_ACCESS_KEY", "hidden-key");
+        for (variables, name) in [
+            ([("AWS_ACCESS_KEY_ID", "hidden\nkey"), secret], "AWS_ACCESS_KEY_ID"),
+            ([id, ("AWS_SECRET_ACCESS_KEY", "hidden\nkey")], "AWS_SECRET_ACCESS_KEY"),
+        ] {
+            let error = of(&variables).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hidden"), "{error}");
+        }
+        let error =
+            of(&[id, secret, ("AWS_SESSION_TOKEN", "hidden\u{7f}")]).unwrap_err().to_string();
+        assert!(error.contains("AWS_SESSION_TOKEN") && !error.contains("hidden"), "{error}");
+    }
+
+    #[test]
     fn sts_is_in_the_partition_of_the_region() {
         for (region, wanted) in [
             ("eu-west-1", "https://sts.eu-west-1.amazonaws.com/"),
             ("us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"),
             ("cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/"),
             ("us-isob-east-1", "https://sts.us-isob-east-1.sc2s.sgov.gov/"),
+            ("us-isof-south-1", "https://sts.us-isof-south-1.csp.hci.ic.gov/"),
+            ("eu-isoe-west-1", "https://sts.eu-isoe-west-1.cloud.adc-e.uk/"),
             ("eusc-de-east-1", "https://sts.eusc-de-east-1.amazonaws.eu/"),
         ] {
             assert_eq!(aws("sigv4: {}", "https://h", &[]).sts(region).unwrap().as_str(), wanted);

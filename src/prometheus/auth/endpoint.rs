@@ -19,7 +19,6 @@ use crate::{
     blocking,
     core::{
         cloud::{aws_profile::ProfileError, replies::ReplyError},
-        excerpt::{SAID, excerpt},
         rules::is_loopback,
     },
 };
@@ -32,6 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most bytes of a reply.
 const MAX_REPLY_BYTES: usize = 256 << 10;
+
+/// The type of replies with tokens.
+pub(super) const JSON: &str = "application/json";
 
 /// Why there are no credentials. The text is for the log only; it holds no secret.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -46,8 +48,11 @@ pub enum TokenError {
     #[error("{0}")]
     Profile(#[from] ProfileError),
     /// The requests took too long altogether.
-    #[error("no credentials within {} s", .0.as_secs())]
+    #[error("no credentials within {} s", .0.as_secs_f64())]
     Slow(Duration),
+    /// The task that made them has panicked.
+    #[error("the attempt to get credentials was abandoned")]
+    Abandoned,
     /// The endpoint has not replied.
     #[error("{endpoint}: {message}")]
     NoReply {
@@ -96,7 +101,7 @@ impl TokenError {
 pub(super) struct Endpoint {
     /// What it is called in errors.
     pub(super) name: &'static str,
-    /// Reads an error out of a reply.
+    /// Reads an error out of a reply, and returns an excerpt of it.
     pub(super) error: fn(&[u8]) -> Option<String>,
 }
 
@@ -222,13 +227,15 @@ impl Endpoint {
         }
         let made = response.headers().get(header::DATE).and_then(date);
         let is_off = skew.zip(made).is_some_and(|(skew, made)| skew.read(made));
-        let mut message = (self.error)(&body).unwrap_or_else(|| "no reason is given".to_owned());
+        Err((self.refused(status.as_u16(), &body, secrets), is_off))
+    }
+
+    /// The error of a reply with another status than success to a request with these secrets.
+    fn refused(&self, status: u16, body: &[u8], secrets: &[&str]) -> TokenError {
+        let mut message = (self.error)(body).unwrap_or_else(|| "no reason is given".to_owned());
         let code = TokenFailure::code(&message);
-        let none = HeaderMap::new();
-        Secrets::of(&none, secrets.iter().copied()).remove(&mut message);
-        let message = excerpt(&message, SAID);
-        let status = status.as_u16();
-        Err((TokenError::Refused { endpoint, status, code, message }, is_off))
+        Secrets::of(None, secrets.iter().copied()).remove(&mut message);
+        TokenError::Refused { endpoint: self.name, status, code, message }
     }
 
     /// An error of the reply's content.
@@ -237,14 +244,30 @@ impl Endpoint {
     }
 }
 
-/// A request with a form.
-pub(super) fn form(client: &Client, url: Url, parameters: &[(&str, &str)]) -> RequestBuilder {
-    client.post(url).header(header::ACCEPT, "application/json").form(parameters)
+/// A request with a form, for a reply of this type.
+pub(super) fn form(
+    client: &Client,
+    url: Url,
+    accept: &'static str,
+    parameters: &[(&str, &str)],
+) -> RequestBuilder {
+    client.post(url).header(header::ACCEPT, accept).form(parameters)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::cloud::replies;
+
+    #[test]
+    fn what_an_endpoint_says_is_escaped_once_and_has_no_secret() {
+        let endpoint = Endpoint { name: "it", error: replies::token_error };
+        let body =
+            br#"{"error":"invalid_client","error_description":"no \"app\" by \"a-secret\"\n"}"#;
+        let error = endpoint.refused(401, body, &["a-secret"]).to_string();
+        let wanted = r#"invalid_client: no \"app\" by \"[withheld]\"\n"#;
+        assert_eq!(error, format!("it replied with HTTP status 401: {wanted}"));
+    }
 
     #[test]
     fn plain_text_is_for_this_machine_and_its_metadata() {

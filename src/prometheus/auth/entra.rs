@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     super::config::{ConfigError, Source},
     Credential, Endpoint, Fetched, TokenError, Variables,
-    endpoint::{client, form, guarded},
+    endpoint::{JSON, client, form, guarded},
     secret,
 };
 use crate::core::{
@@ -115,7 +115,7 @@ impl Entra {
             ("scope", scope.as_str()),
         ];
         let parameters = [parameters.as_slice(), proof].concat();
-        let request = form(&client(&url, None).await?, url, &parameters);
+        let request = form(&client(&url, None).await?, url, JSON, &parameters);
         ENTRA.call(request, &[secret]).await
     }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     super::config::{ConfigError, Source},
     Credential, Endpoint, Fetched, Skew, TokenError, Variables,
-    endpoint::{client, form, guarded},
+    endpoint::{JSON, client, form, guarded},
     secret,
 };
 use crate::core::{cloud::replies, rules::auth};
@@ -120,7 +120,7 @@ impl Google {
                 ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                 ("assertion", assertion.expose_secret()),
             ];
-            Ok(form(&client, url.clone(), &parameters))
+            Ok(form(&client, url.clone(), JSON, &parameters))
         };
         TOKENS.call_at(&self.skew, &[], request).await
     }

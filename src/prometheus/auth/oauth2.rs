@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     super::config::{ConfigError, Source},
     Credential, Endpoint, Fetched, TokenError,
-    endpoint::{client, form},
+    endpoint::{JSON, client, form},
     secret,
 };
 use crate::core::{
@@ -55,7 +55,7 @@ impl ClientCredentials {
                 .extend([("client_id", settings.client_id.as_str()), ("client_secret", secret)]);
         }
         let http = client(&settings.token_url, self.ca.as_ref()).await?;
-        let mut request = form(&http, settings.token_url.clone(), &parameters);
+        let mut request = form(&http, settings.token_url.clone(), JSON, &parameters);
         let basic = basic(&settings.client_id, secret);
         if settings.client_auth == ClientAuth::Basic {
             // Base64 is always a value of a header.

@@ -34,7 +34,8 @@ pub(super) fn sign(request: &mut Request, keys: &Keys, scope: sigv4::Scope<'_>, 
     }
 }
 
-/// Sets a header that no log shows. Credentials that no header can hold are refused where replies are read.
+/// Sets a header that no log shows. Credentials that no header can hold are refused where they are read: in replies, in the environment and
+/// in the shared files of AWS.
 pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(mut value) = HeaderValue::from_str(value) {
         value.set_sensitive(true);

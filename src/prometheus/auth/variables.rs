@@ -40,12 +40,14 @@ const MORE: [&str; 3] = ["GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", 
 pub struct Variables(BTreeMap<&'static str, SecretString>);
 
 impl Variables {
-    /// Reads each variable by this function. An empty one counts as absent.
+    /// Reads each variable by this function, without white space at its ends, as of a Secret that was made by `echo`. An empty one counts
+    /// as absent.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let names = NAMES.into_iter().chain(MORE);
         let values = names.filter_map(|name| {
-            let value = variable(name).filter(|value| !value.is_empty())?;
-            Some((name, value.into()))
+            let value = SecretString::from(variable(name)?);
+            let value = value.expose_secret().trim();
+            (!value.is_empty()).then(|| (name, value.into()))
         });
         Self(values.collect())
     }

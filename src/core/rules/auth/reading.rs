@@ -81,6 +81,11 @@ fn sigv4(of: &Fields<'_>, problem: &mut impl FnMut(Place, &'static str, &str)) -
         problem(wrong.place, "region", "a region such as `eu-west-1` is expected");
         return None;
     }
+    let service = given(of, "service");
+    if let Some(wrong) = service.as_ref().filter(|service| !is_service(&service.value)) {
+        problem(wrong.place, "service", "a signing name such as `aps` is expected");
+        return None;
+    }
     let role = given(of, "roleARN");
     if let Some(wrong) = role.as_ref().filter(|role| !is_role(&role.value)) {
         let message =
@@ -94,11 +99,16 @@ fn sigv4(of: &Fields<'_>, problem: &mut impl FnMut(Place, &'static str, &str)) -
     }
     Some(SigV4 {
         region: region.map(|region| region.value),
-        service: value(of, "service").unwrap_or_else(|| APS.to_owned()),
+        service: service.map_or_else(|| APS.to_owned(), |service| service.value),
         role_arn: role.map(|role| role.value),
         external_id: value(of, "externalID"),
         profile: value(of, "profile"),
     })
+}
+
+/// Whether a text can be the signing name of a service: it becomes a part of a header.
+fn is_service(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 fn is_role(text: &str) -> bool {

@@ -50,6 +50,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "{google: {}, sigv4: {}}",
             "sigv5: {}",
             "sigv4: {region: 'eu-west-1.evil.example/'}",
+            "sigv4: {service: a b}",
             "sigv4: {roleARN: role}",
             "sigv4: {externalID: e}",
             "entra: {tenantID: ../x}",
@@ -71,9 +72,33 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 
 #[test]
 fn regions_and_tenants_are_parts_of_urls() {
-    assert_eq!(aps_region("aps-workspaces.eu-west-1.amazonaws.com"), Some("eu-west-1"));
-    assert_eq!(aps_region("vpce-1.aps-workspaces.us-east-1.vpce.amazonaws.com"), Some("us-east-1"));
-    for host in ["aps-workspaces.amazonaws.com", "sts.eu-west-1.amazonaws.com", "eu-west-1", ""] {
+    for (host, region) in [
+        ("aps-workspaces.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("aps-workspaces.eu-west-1.api.aws", "eu-west-1"),
+        ("aps-workspaces-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("vpce-1.aps-workspaces.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        ("aps-workspaces.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("aps-workspaces.cn-north-1.api.amazonwebservices.com.cn", "cn-north-1"),
+        ("vpce-1.aps-workspaces.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1"),
+        ("aps-workspaces.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"),
+        ("vpce-1.aps-workspaces.eusc-de-east-1.vpce.amazonaws.eu", "eusc-de-east-1"),
+        ("aps-workspaces.us-isof-south-1.csp.hci.ic.gov", "us-isof-south-1"),
+        ("aps-workspaces.eu-isoe-west-1.cloud.adc-e.uk", "eu-isoe-west-1"),
+    ] {
+        assert_eq!(aps_region(host), Some(region), "{host}");
+    }
+    for host in [
+        "aps-workspaces.amazonaws.com",
+        "sts.eu-west-1.amazonaws.com",
+        "aps-workspaces.eu-west-1.amazonaws.com.cn",
+        "aps-workspaces.cn-north-1.amazonaws.com",
+        "aps-workspaces.eu-west-1.vpce.amazonaws.com",
+        "vpce-1.aps-workspaces.eu-west-1.amazonaws.com",
+        "a.vpce-1.aps-workspaces.eu-west-1.vpce.amazonaws.com",
+        "aps-workspaces.EU.amazonaws.com",
+        "eu-west-1",
+        "",
+    ] {
         assert_eq!(aps_region(host), None, "{host}");
     }
     for text in ["", "EU", "a.b", "a/b", "a_b", &"a".repeat(33)] {
