@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cadence::Due;
+use cadence::{Due, refresh_after};
 use eviction::Eviction;
 use futures::future::BoxFuture;
 use moka::{Expiry, future::Cache, notification::RemovalCause};
@@ -454,7 +454,7 @@ impl Refresher {
             return None;
         }
         self.cache.refresh(query.clone(), Arc::clone(slot));
-        Some(now + query.life.ttl)
+        Some(now + refresh_after(query.life.ttl))
     }
 }
 

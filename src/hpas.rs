@@ -37,9 +37,9 @@ const SPREAD: Duration = Duration::from_secs(30);
 /// How many a page of a list holds: small, so that a page takes little memory.
 const PAGE: u32 = 100;
 
-/// What is known, within the limits; it changes with every list. They come in the order of namespace and name of their
+/// What is known, within the limits; it changes at most once per list. They come in the order of namespace and name of their
 /// HorizontalPodAutoscaler, and two that ask the same have one each. It is empty until the first list is complete, and keeps
-/// its last content while there is no list.
+/// its last content while lists fail.
 pub type ExpectedReads = watch::Receiver<Arc<[ExpectedRead]>>;
 
 /// The task that lists HorizontalPodAutoscalers.

@@ -8,8 +8,8 @@ const MISSED_READS: u32 = 3;
 /// Demand does not end before.
 const LEAST_DEMAND: Duration = Duration::from_secs(120);
 
-/// A value may be fetched again this part of its life before it ends. What is read all the time is newer than its life then, unless a
-/// fetch takes longer.
+/// A value may be fetched again this part of its life before it ends. So what is read all the time stays fresh, unless a fetch takes longer
+/// than that.
 const EARLY: u32 = 10;
 
 /// How many gaps between reads are remembered.

@@ -107,6 +107,8 @@ pub struct Tries {
     is_thorough: bool,
     /// Whether it is the one query of this [`PERIOD`] that tries all of them whatever is known.
     is_due: bool,
+    /// Whether the last try has taken a token of the budget.
+    has_paid: bool,
 }
 
 /// Whether a query is sent to a further server.
@@ -148,7 +150,7 @@ impl Failover {
     pub fn begin(&mut self, now: Instant) -> Tries {
         let is_well = self.fault(self.in_use).is_none();
         let is_due = !is_well && self.is_due(now);
-        Tries { tried: Vec::new(), is_thorough: is_well || is_due, is_due }
+        Tries { tried: Vec::new(), is_thorough: is_well || is_due, is_due, has_paid: false }
     }
 
     /// Whether a query may try all servers now whatever is known of them.
@@ -161,21 +163,21 @@ impl Failover {
         is_due
     }
 
-    /// A server that answers has failed a query. Whether a further one is sent it; how that ends is to be reported.
+    /// A server that answers has failed a query. Whether a further one is sent it. What has its turn by time is not paid for, nor is a
+    /// trial: that is to fail nobody.
     pub fn repeat(&mut self, tries: &mut Tries, now: Instant) -> Repeat {
-        if tries.is_due || self.budget.is_left() {
+        let is_free = tries.is_due || self.is_on_trial;
+        tries.has_paid = !is_free && self.budget.take();
+        if is_free || tries.has_paid {
             return Repeat::Yes;
         }
         tries.is_due = self.is_due(now);
         if tries.is_due { Repeat::Yes } else { Repeat::No { is_first: self.budget.refused() } }
     }
 
-    /// A further server was sent a query that one which answers had failed. It has answered it in full, or not.
-    pub fn repeated(&mut self, tries: &Tries, is_answered: bool) {
-        // What has its turn by time is not paid for.
-        if is_answered || !tries.is_due {
-            self.budget.tried(is_answered);
-        }
+    /// A further server has answered in full what one that answers had failed.
+    pub fn repeated(&mut self, tries: &Tries) {
+        self.budget.relieved(tries.has_paid);
     }
 
     /// The next server for a query that has not been answered yet: the one in use, then the others, the best first. Each is named once.

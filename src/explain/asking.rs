@@ -40,7 +40,7 @@ impl Deadline {
         }
     }
 
-    /// The same. A failure of credentials names the backend, whose they are.
+    /// The same for a backend, which is named if its credentials are at fault.
     pub(super) async fn ask_of<T>(
         self,
         backend: &BackendHandle,

@@ -210,10 +210,10 @@ impl Replicas {
             let verdict = self.verdict(number, headers, &result);
             let is_final = verdict == Verdict::Final;
             let is_answered = is_final && result.is_ok();
-            if has_failed {
-                self.known().failover.repeated(&tries, is_answered);
-            }
             if T::IS_OF_A_QUERY && is_answered {
+                if has_failed {
+                    self.known().failover.repeated(&tries);
+                }
                 let switched = self.known().failover.relieved(&tries, now());
                 self.tell(number, Change { switched, ..Change::default() });
             }

@@ -29,9 +29,11 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether there is a token for a second try.
-    pub(super) fn is_left(&self) -> bool {
-        self.fifths >= TRY
+    /// Takes the token for a second try, which is returned if that is answered. Returns whether there was one.
+    pub(super) fn take(&mut self) -> bool {
+        let left = self.fifths.checked_sub(TRY);
+        self.fifths = left.unwrap_or(self.fifths);
+        left.is_some()
     }
 
     /// A second try is not made. Returns whether this is the first one since all tokens were there.
@@ -44,13 +46,9 @@ impl Budget {
         self.receive(ANSWER);
     }
 
-    /// A second try has ended.
-    pub(super) fn tried(&mut self, is_answered: bool) {
-        if is_answered {
-            self.receive(TRY);
-        } else {
-            self.fifths = self.fifths.saturating_sub(TRY);
-        }
+    /// A second try was answered in full: its token is returned if it took one, and one more is received.
+    pub(super) fn relieved(&mut self, was_taken: bool) {
+        self.receive(if was_taken { 2 * TRY } else { TRY });
     }
 
     fn receive(&mut self, fifths: u32) {
@@ -66,8 +64,7 @@ mod tests {
     /// So many second tries in vain are allowed from here on.
     fn spent(budget: &mut Budget) -> usize {
         let mut tries = 0;
-        while budget.is_left() {
-            budget.tried(false);
+        while budget.take() {
             tries += 1;
         }
         tries
@@ -77,9 +74,8 @@ mod tests {
     fn second_tries_in_vain_are_a_fifth_of_the_queries_that_are_answered() {
         let mut budget = Budget::default();
         assert_eq!(spent(&mut budget), 10);
-        assert!(!budget.is_left());
         for answered in [4, 1] {
-            assert!(!budget.is_left());
+            assert!(!budget.take());
             (0..answered).for_each(|_| budget.answered());
         }
         assert_eq!(spent(&mut budget), 1);
@@ -91,11 +87,17 @@ mod tests {
     fn second_tries_go_on_as_long_as_half_of_them_are_answered() {
         let mut budget = Budget::default();
         for number in 0..1_000 {
-            assert!(budget.is_left());
-            budget.tried(number % 2 == 0);
+            assert!(budget.take());
+            if number % 2 == 0 {
+                budget.relieved(true);
+            }
         }
-        (0..1_000).for_each(|number| budget.tried(number % 3 == 1));
-        assert!(!budget.is_left());
+        for number in 0..1_000 {
+            if budget.take() && number % 3 == 1 {
+                budget.relieved(true);
+            }
+        }
+        assert!(!budget.take());
     }
 
     #[test]

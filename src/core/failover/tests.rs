@@ -372,6 +372,9 @@ fn a_server_that_has_failed_and_refuses_probes_is_tried() {
         assert_eq!(tried, Some(now + TRIAL));
         now += TRIAL;
         assert!(failover.is_on_trial(0) && !failover.is_on_trial(1));
+        let mut tries: Vec<_> = (0..20).map(|_| failover.begin(now)).collect();
+        let repeats = tries.iter_mut().map(|tries| failover.repeat(tries, now));
+        assert!(repeats.eq([Repeat::Yes; 20]), "a trial fails nobody");
         assert_eq!(answered_by(&mut failover, 1, now), Some(1));
         assert_eq!((failover.is_on_trial(0), failover.fault(0)), (false, Some(Fault::Failing)));
         failover.silent(0, now);
@@ -394,9 +397,21 @@ fn repeated(failover: &mut Failover, is_answered: bool, now: Instant) -> Repeat 
     let repeat = failover.repeat(&mut tries, now);
     if repeat == Repeat::Yes {
         assert_eq!(failover.next(&mut tries), Some(1));
-        failover.repeated(&tries, is_answered);
+        if is_answered {
+            failover.repeated(&tries);
+        }
     }
     repeat
+}
+
+#[test]
+fn queries_under_way_do_not_share_a_token() {
+    let start = Instant::now();
+    let mut failover = servers(2, start);
+    let mut tries: Vec<_> = (0..20).map(|_| failover.begin(start)).collect();
+    let repeats = tries.iter_mut().map(|tries| failover.repeat(tries, start));
+    let allowed = repeats.filter(|repeat| *repeat == Repeat::Yes).count();
+    assert_eq!(allowed, 11, "ten by tokens, one by time");
 }
 
 #[test]

@@ -227,9 +227,12 @@ impl Aws {
         let secrets: Vec<_> = session.into_iter().chain([keys.secret.expose_secret()]).collect();
         let request = |at| {
             let (client, request) = form(&client, url.clone(), XML, &parameters).build_split();
-            let unsent = |error: reqwest::Error| TokenError::NoReply {
-                endpoint: STS.name,
-                message: super::super::error::chain(&error),
+            let unsent = |error: reqwest::Error| {
+                TokenError::Settings(format!(
+                    "{}: {}",
+                    STS.name,
+                    super::super::error::chain(&error)
+                ))
             };
             let mut request = request.map_err(unsent)?;
             sign(&mut request, keys, Scope { region, service: "sts" }, at);

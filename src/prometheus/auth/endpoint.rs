@@ -61,6 +61,12 @@ pub enum TokenError {
         /// The causes.
         message: String,
     },
+    /// The reply is too long to be one.
+    #[error("{endpoint}: its reply is longer than {MAX_REPLY_BYTES} bytes")]
+    TooLong {
+        /// What it is.
+        endpoint: &'static str,
+    },
     /// The endpoint has refused.
     #[error("{endpoint} replied with HTTP status {status}: {message}")]
     Refused {
@@ -218,7 +224,7 @@ impl Endpoint {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_REPLY_BYTES {
-                return Err(no_reply(format!("its reply is longer than {MAX_REPLY_BYTES} bytes")));
+                return Err((TokenError::TooLong { endpoint }, false));
             }
             body.extend_from_slice(&chunk);
         }

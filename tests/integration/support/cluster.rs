@@ -37,7 +37,7 @@ pub(crate) type Object =
 /// Group, version, plural, singular, kind, namespaced.
 type Kind = (&'static str, &'static str, &'static str, &'static str, &'static str, bool);
 
-/// They are watched by a part of their own, whose requests are told apart.
+/// They are listed by a part of their own, whose requests are told apart.
 const AUTOSCALERS: &str = "horizontalpodautoscalers";
 
 const KINDS: &[Kind] = &[
@@ -68,7 +68,7 @@ struct Shared {
     lists: Mutex<Vec<String>>,
     /// The same of every WATCH.
     watches: Mutex<Vec<String>>,
-    /// How often autoscalers were listed or watched.
+    /// How often autoscalers were listed.
     autoscaler_requests: Mutex<usize>,
     /// The status of requests by verb and resource, which stands behind the namespace if they are for one.
     refusals: Mutex<BTreeMap<(String, String), u16>>,
@@ -165,7 +165,7 @@ impl Kubernetes {
         std::mem::take(&mut *self.shared.watches.lock().expect("not poisoned"))
     }
 
-    /// How often autoscalers were listed or watched.
+    /// How often autoscalers were listed.
     pub(crate) fn autoscaler_requests(&self) -> usize {
         *self.shared.autoscaler_requests.lock().expect("not poisoned")
     }
