@@ -1,5 +1,9 @@
 //! A cluster that cannot be asked, or not yet.
 
+use std::{cell::RefCell, sync::Once};
+
+use tracing_subscriber::fmt::writer::OptionalWriter;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,19 +66,32 @@ impl Log {
     }
 }
 
-/// The log of this thread, as long as the guard is kept.
-fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
+thread_local! {
+    /// Where the log of this thread goes.
+    static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// The log of this thread from now on. One subscriber serves all threads: with one for each, whether a line is wanted would be asked
+/// of the first thread that comes by it only.
+fn logged() -> Log {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let writer = || match LOG.with_borrow(Clone::clone) {
+            Some(log) => OptionalWriter::some(log),
+            None => OptionalWriter::none(),
+        };
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+        tracing::subscriber::set_global_default(subscriber).expect("nobody else has set one");
+    });
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    (log, tracing::subscriber::set_default(subscriber))
+    LOG.set(Some(log.clone()));
+    log
 }
 
 /// Whoever deletes the ConfigMap locks nobody out: what it said last counts until it is written again.
 #[tokio::test]
 async fn a_config_map_that_is_deleted_counts_on() {
-    let (log, _guard) = logged();
+    let log = logged();
     let stage = Stage::new().await;
     let app = ready(stage.forgetful()).await;
     let proxied =
@@ -91,7 +108,7 @@ async fn a_config_map_that_is_deleted_counts_on() {
 
 #[tokio::test]
 async fn what_fails_is_said_once() {
-    let (log, _guard) = logged();
+    let log = logged();
     let stage = Stage::new().await;
     let delegation = stage.cluster.delegation();
     let mut launch = stage.launch();
