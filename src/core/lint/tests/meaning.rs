@@ -223,6 +223,29 @@ fn kinds_that_look_like_slips() {
         let bad = format!("resource: deployment, group: {group}");
         tells(code, INFO, &of(&bad), &of("resource: deployment, group: apps"));
     }
+    // A version where the group belongs.
+    for (bad, good, meant) in [
+        (
+            "resource: deployment, group: apps/v1",
+            "resource: deployment, group: apps",
+            "`group: apps`",
+        ),
+        (
+            "resource: rollout, group: argoproj.io/v1alpha1",
+            "resource: rollout, group: argoproj.io",
+            "`group: argoproj.io`",
+        ),
+        ("resource: deployment, group: v1", "resource: deployment", "`group: apps`"),
+        ("resource: service, group: v1", "resource: service", "leave `group` out"),
+        (
+            "resource: widget, group: v1beta1",
+            "resource: widget, group: v1.example.com",
+            "leave `group` out",
+        ),
+    ] {
+        tells(code, WARNING, &of(bad), &of(good));
+        assert!(check(&of(bad))[0].help.contains(meant), "{bad}");
+    }
     let found = check(&of("resource: deplyoment"));
     assert!(found[0].message.contains("did you mean `deployment`"), "{found:?}");
     assert_eq!(found[0].path.to_string(), "rules[0].resources.overrides.x");
