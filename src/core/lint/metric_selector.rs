@@ -18,6 +18,11 @@ pub(super) fn template(rule: &RuleBase, report: &Report<'_>) -> String {
     report.written.text(&rule.id.entry.key("metricsQuery")).to_owned()
 }
 
+/// A selector whose value no query has of itself.
+pub(super) fn marked() -> Option<Selector> {
+    Selector::parse(&format!("{LABEL}={VALUE}")).ok()
+}
+
 /// Whether the query is the same for all selectors. `render` returns the query for one; a failure to render is reported elsewhere.
 pub(super) fn is_ignored(template: &str, render: impl Fn(&Selector) -> Option<String>) -> bool {
     let reaches = |labels: &[&str]| {

@@ -56,6 +56,43 @@ fn selectors_that_never_reach_the_query() {
 }
 
 #[test]
+fn commas_beside_matchers_that_may_be_empty() {
+    let code = "misplaced-comma";
+    let everywhere = "resources: {namespaced: false}";
+    let of = |matchers: &str| external(&format!("sum(queue{{{matchers}}})"), everywhere);
+    let good = of("topic=\"t\",<<.LabelMatchers>>");
+    for bad in [
+        "<<.LabelMatchers>>,topic=\"t\"",
+        "<<.LabelMatchers>>topic=\"t\"",
+        "topic=\"t\"<<.LabelMatchers>>",
+        "topic=\"t\" <<.LabelMatchers>>",
+        "<<.LabelMatchers>> , topic=\"t\"",
+        "a=\"b\",<<.LabelMatchers>>,topic=\"t\"",
+    ] {
+        tells(code, WARNING, &of(bad), &good);
+        assert_eq!(codes(&of(bad)), [code], "{bad}");
+    }
+    // The namespace is always matched.
+    let namespaced = |matchers: &str| external(&format!("sum(queue{{{matchers}}})"), "");
+    tells(
+        code,
+        WARNING,
+        &of("<<.LabelMatchers>>,a=\"b\""),
+        &namespaced("<<.LabelMatchers>>,a=\"b\""),
+    );
+    tells(code, WARNING, &namespaced("<<.LabelMatchers>>a=\"b\""), &good);
+    // Alternatives, a comma that is no matcher's, and one that is wrong whatever is asked for.
+    for other in [
+        ",a=\"b\"",
+        "a=\"b\"c=\"d\"",
+        "a=\"b\" or c=\"d\",<<.LabelMatchers>>",
+        "a=\"{,\",<<.LabelMatchers>>",
+    ] {
+        assert!(!codes(&of(other)).contains(&code), "{other}");
+    }
+}
+
+#[test]
 fn sides_that_do_not_match() {
     let code = "unmatched-sides";
     let of = |query: &str| rule("up", query, "");
