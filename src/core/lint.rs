@@ -13,6 +13,7 @@ mod external;
 mod filters;
 mod kinds;
 mod labels;
+mod loose;
 mod metric_selector;
 mod missing;
 mod naming;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Report, Severity, commas, counters, elements, filters,
     labels::Labels,
-    metric_selector, parsed,
+    loose, metric_selector, parsed,
     queries::{all_match, fails, not_understood},
     resources::Series,
     sides,
@@ -58,6 +58,10 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
         );
     }
     let template = metric_selector::template(rule, report);
+    if let Some(Ok(marked)) = marked.as_deref().map(parsed) {
+        let markers = [NAMESPACE, metric_selector::VALUE];
+        loose::check_external(rule, &template, &markers, &marked, &series, report);
+    }
     // A query that reads no series, such as one of the time of day, has nothing to select.
     if !counters::selectors(&tree).is_empty() && metric_selector::is_ignored(&template, render) {
         // A static rule names its one metric itself: where its query is no template, a number is meant.

@@ -5,7 +5,9 @@ use crate::core::{rules::RuleBase, selector::Selector};
 
 /// A label that no template names.
 const LABEL: &str = "loadline_opaque_label";
-const VALUE: &str = "loadline-opaque-value";
+
+/// The value that it has to have.
+pub(super) const VALUE: &str = "loadline-opaque-value";
 
 /// The most words of a template that are taken for labels. Who has more is believed.
 const MOST_WORDS: usize = 500;

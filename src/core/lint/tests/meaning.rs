@@ -56,6 +56,80 @@ fn selectors_that_never_reach_the_query() {
 }
 
 #[test]
+fn selectors_without_the_matchers_that_others_have() {
+    let code = "selector-without-matchers";
+    let of = |query: &str| rule("up", query, "");
+    let pods = "by (<<.GroupBy>>)";
+    for bad in [
+        "sum(up) PODS / sum(b{<<.LabelMatchers>>}) PODS",
+        "sum(<<.Series>>{<<.LabelMatchers>>}) PODS / sum(rate(b[5m])) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or max(up) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(pod) group_left() sum(up{namespace!=\"\"}) by (pod)) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS - sum(up) without (namespace)",
+        "sum(b{<<.LabelMatchers>>}) PODS - sum(up{pod=~\"<<.LabelValuesByName.pod>>\"}) PODS",
+    ] {
+        let bad = bad.replace("PODS", pods);
+        let good = bad.replace("up)", "up{<<.LabelMatchers>>})");
+        let good = good.replace("b[", "b{<<.LabelMatchers>>}[");
+        let good = good.replace("{namespace!=\"\"}", "{<<.LabelMatchers>>}");
+        let good = good.replace("{pod=~", "{<<.LabelMatchers>>,pod=~");
+        tells(code, WARNING, &of(&bad), &of(&good));
+    }
+    for good in [
+        // A total, and what is joined by the namespace.
+        "sum(b{<<.LabelMatchers>>}) PODS / scalar(sum(up))",
+        "sum(b{<<.LabelMatchers>>}) PODS / on() group_left() sum(up)",
+        "sum(b{<<.LabelMatchers>>} * on(namespace, pod) group_left() kube_pod_info) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(namespace, pod) group_left() max(kube_pod_info) by (namespace, pod)) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(pod) group_left() kube_pod_info) PODS",
+        "sum(up * on(namespace, pod) group_left() kube_pod_info{<<.LabelMatchers>>}) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS / sum(up{namespace=\"shared\"}) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or 0 * sum(up) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or vector(0)",
+    ] {
+        let good = of(&good.replace("PODS", pods));
+        assert!(!codes(&good).contains(&code), "{good}");
+    }
+    // Nodes have no namespace, and of the whole query it has been said.
+    let nodes = "resources: {overrides: {node: {resource: node}}}";
+    let by_node = "sum(up) by (node) / sum(b{<<.LabelMatchers>>}) by (node)";
+    assert!(!codes(&rule("up", by_node, nodes)).contains(&code));
+    assert!(!codes(&of("sum(up) by (pod)")).contains(&code));
+
+    let everywhere = "resources: {namespaced: false}";
+    for more in ["", everywhere] {
+        for (bad, good) in [
+            (
+                "sum(queue) / count(queue{<<.LabelMatchers>>})",
+                "sum(queue{<<.LabelMatchers>>}) / sum(queue)",
+            ),
+            (
+                "sum(queue{<<.LabelMatchers>>}) / count(queue)",
+                "sum(queue{<<.LabelMatchers>>}) / count(workers)",
+            ),
+            (
+                "sum(queue{a=\"b\",<<.LabelMatchers>>}) / count(queue{a=\"b\"})",
+                "sum(queue{<<.LabelMatchers>>}) / count(queue{a=\"b\"})",
+            ),
+            (
+                "sum(rate(x_sum[2m])) / sum(rate(x_count{<<.LabelMatchers>>}[2m]))",
+                "sum(rate(x_sum{<<.LabelMatchers>>}[2m])) / sum(rate(x_count{<<.LabelMatchers>>}[2m]))",
+            ),
+            (
+                "sum(queue{<<.LabelMatchers>>}) or sum(queue)",
+                "sum(queue{<<.LabelMatchers>>}) or 0 * sum(queue)",
+            ),
+            ("queue{<<.LabelMatchers>>} or queue", "queue{<<.LabelMatchers>>} or absent(queue)"),
+        ] {
+            tells(code, WARNING, &external(bad, more), &external(good, more));
+        }
+    }
+    let by_name =
+        "sum(queue{<<.LabelMatchers>>}) / count(queue{name=\"<<.LabelValuesByName.name>>\"})";
+    assert!(!codes(&external(by_name, everywhere)).contains(&code));
+}
+
+#[test]
 fn commas_beside_matchers_that_may_be_empty() {
     let code = "misplaced-comma";
     let everywhere = "resources: {namespaced: false}";
