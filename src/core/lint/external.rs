@@ -8,7 +8,7 @@ use super::{
     loose, metric_selector, parsed,
     queries::{all_match, fails, not_understood},
     resources::Series,
-    sides,
+    selectors, sides,
 };
 use crate::core::{
     catalog::external::ExternalEntry,
@@ -76,6 +76,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
             "put <<.LabelMatchers>> into the braces of each selector",
         );
     }
+    selectors::check_query(rule, &template, &tree, report);
     filters::check(rule, &tree, &series, report);
     sides::check(rule, &tree, report);
     counters::check(rule, &tree, &series, report);

@@ -15,7 +15,7 @@ use super::{
     labels::Labels,
     listed, loose, metric_selector, parsed,
     resources::{Series, Subjects},
-    sides,
+    selectors, sides,
 };
 use crate::core::{
     catalog::Entry,
@@ -95,6 +95,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         }
     }
     if let Some(tree) = tree {
+        selectors::check_query(rule, &template, &tree, report);
         filters::check(rule, &tree, &subjects.series, report);
         sides::check(rule, &tree, report);
         counters::check(rule, &tree, &subjects.series, report);

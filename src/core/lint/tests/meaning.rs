@@ -167,6 +167,28 @@ fn commas_beside_matchers_that_may_be_empty() {
 }
 
 #[test]
+fn selectors_of_the_query_that_match_nothing() {
+    let code = "contradictory-matchers";
+    for (bad, good) in
+        [("a=\"x\",a!~\"x.*\"", "a=\"x\",a!~\"y.*\""), ("a=\"x\",a=\"y\"", "a=\"x\",a=\"x\"")]
+    {
+        let sum = |matchers: &str| format!("sum(queue{{<<.LabelMatchers>>,{matchers}}})");
+        tells(code, WARNING, &external(&sum(bad), ""), &external(&sum(good), ""));
+        let by_pod = |matchers: &str| rule("up", &format!("{} by (pod)", sum(matchers)), "");
+        tells(code, WARNING, &by_pod(bad), &by_pod(good));
+    }
+    for good in [
+        // What is asked for may be just that.
+        "sum(queue{<<.LabelMatchers>>,namespace=\"a\"})",
+        "sum(queue{a=\"<<.LabelValuesByName.a>>\",a!=\"\"})",
+        "sum(queue{a=\"x\"}) + sum(queue{a=\"y\"})",
+        "sum(queue{a=\"x\",b=\"y\" or a=\"z\"})",
+    ] {
+        assert!(!codes(&external(good, "")).contains(&code), "{good}");
+    }
+}
+
+#[test]
 fn sides_that_do_not_match() {
     let code = "unmatched-sides";
     let of = |query: &str| rule("up", query, "");
