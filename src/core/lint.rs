@@ -5,6 +5,7 @@
 //! of PromQL does not understand may be an extension of the backend.
 
 mod backends;
+mod commas;
 mod conflicts;
 pub(in crate::core) mod counters;
 mod elements;
@@ -12,6 +13,7 @@ mod external;
 mod filters;
 mod kinds;
 mod labels;
+mod loose;
 mod metric_selector;
 mod missing;
 mod naming;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Report, Severity, counters, elements, filters,
+    Report, Severity, commas, counters, elements, filters,
     labels::Labels,
-    metric_selector, parsed,
+    loose, metric_selector, parsed,
     queries::{all_match, fails, not_understood},
     resources::Series,
-    sides,
+    selectors, sides,
 };
 use crate::core::{
     catalog::external::ExternalEntry,
@@ -33,6 +33,13 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
         Ok(query) => query,
         Err(error) => return fails(rule.id.entry, "metricsQuery", error.to_string(), report),
     };
+    let render = |selector: &Selector| external::query(&entry, NAMESPACE, selector).ok();
+    let marked = metric_selector::marked().and_then(|selector| render(&selector));
+    if let Some(marked) = &marked
+        && commas::check(rule, &query, marked, report)
+    {
+        return;
+    }
     let tree = match parsed(&query) {
         Ok(tree) => tree,
         Err(reason) => {
@@ -50,15 +57,16 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
             "put <<.LabelMatchers>> into the braces of each selector, or set `namespaced: false`",
         );
     }
-    let render = |selector: &Selector| external::query(&entry, NAMESPACE, selector).ok();
+    let template = metric_selector::template(rule, report);
+    if let Some(Ok(marked)) = marked.as_deref().map(parsed) {
+        let markers = [NAMESPACE, metric_selector::VALUE];
+        loose::check_external(rule, &template, &markers, &marked, &series, report);
+    }
     // A query that reads no series, such as one of the time of day, has nothing to select.
-    if !counters::selectors(&tree).is_empty()
-        && metric_selector::is_ignored(&metric_selector::template(rule, report), render)
-    {
+    if !counters::selectors(&tree).is_empty() && metric_selector::is_ignored(&template, render) {
         // A static rule names its one metric itself: where its query is no template, a number is meant.
-        let is_one_number = rule.static_metric.is_some()
-            && !rule.mapping.namespaced()
-            && !report.written.text(&rule.id.entry.key("metricsQuery")).contains("<<");
+        let is_one_number =
+            rule.static_metric.is_some() && !rule.mapping.namespaced() && !template.contains("<<");
         let severity = if is_one_number { Severity::Info } else { Severity::Warning };
         report.add(
             severity,
@@ -68,6 +76,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
             "put <<.LabelMatchers>> into the braces of each selector",
         );
     }
+    selectors::check_query(rule, &template, &tree, report);
     filters::check(rule, &tree, &series, report);
     sides::check(rule, &tree, report);
     counters::check(rule, &tree, &series, report);

@@ -19,6 +19,20 @@ pub(super) fn check(
     for unknown in mapping.unknown() {
         let GroupResource { group, resource } = &unknown.resource;
         let key = ["resources", "overrides", &unknown.label];
+        if let Some(meant) = meant_by_version(group, resource, kinds) {
+            let help = match meant.as_str() {
+                "" => "leave `group` out".to_owned(),
+                meant => format!("write `group: {meant}`"),
+            };
+            report.warning(
+                rule.id.entry,
+                "unknown-kind",
+                key,
+                format!("`{group}` is a version of an API and no group, so the label is left out"),
+                help,
+            );
+            continue;
+        }
         let is_of_kubernetes =
             group == FORMER_GROUP || kinds.iter().any(|kind| kind.resource.group == *group);
         match kinds.resolve("", resource) {
@@ -45,4 +59,16 @@ pub(super) fn check(
             }
         }
     }
+}
+
+/// The group that is meant where an `apiVersion` is written instead. A group has no slash, and one of a custom kind has a dot.
+fn meant_by_version(group: &str, resource: &str, kinds: &Kinds) -> Option<String> {
+    if let Some((group, _)) = group.split_once('/') {
+        return Some(group.to_owned());
+    }
+    let number = group.strip_prefix('v')?;
+    let is_version = number.starts_with(|c: char| c.is_ascii_digit())
+        && number.chars().all(|c| c.is_ascii_alphanumeric());
+    let known = || kinds.resolve("", resource).map(|kind| kind.resource.group.clone());
+    is_version.then(|| known().unwrap_or_default())
 }

@@ -5,7 +5,9 @@ use crate::core::{rules::RuleBase, selector::Selector};
 
 /// A label that no template names.
 const LABEL: &str = "loadline_opaque_label";
-const VALUE: &str = "loadline-opaque-value";
+
+/// The value that it has to have.
+pub(super) const VALUE: &str = "loadline-opaque-value";
 
 /// The most words of a template that are taken for labels. Who has more is believed.
 const MOST_WORDS: usize = 500;
@@ -16,6 +18,11 @@ const LONGEST_KEY: usize = 63;
 /// The template of a rule's query, as it is written.
 pub(super) fn template(rule: &RuleBase, report: &Report<'_>) -> String {
     report.written.text(&rule.id.entry.key("metricsQuery")).to_owned()
+}
+
+/// A selector whose value no query has of itself.
+pub(super) fn marked() -> Option<Selector> {
+    Selector::parse(&format!("{LABEL}={VALUE}")).ok()
 }
 
 /// Whether the query is the same for all selectors. `render` returns the query for one; a failure to render is reported elsewhere.

@@ -1,18 +1,21 @@
 //! `metricsQuery` of custom metrics: rendered for two objects with names that nothing else has, and looked at as PromQL.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use promql_parser::{
-    label::{MatchOp, Matcher, Matchers},
-    parser::{Expr, VectorSelector, value::ValueType},
+    label::{MatchOp, Matcher},
+    parser::{Expr, value::ValueType},
 };
 
 use super::{
     Report, counters, elements, filters,
     labels::Labels,
-    listed, metric_selector, parsed,
+    listed, loose, metric_selector, parsed,
     resources::{Series, Subjects},
-    sides,
+    selectors, sides,
 };
 use crate::core::{
     catalog::Entry,
@@ -37,6 +40,7 @@ enum Fault {
 
 pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_>) {
     let mut faults: BTreeMap<Fault, Vec<&Entry>> = BTreeMap::new();
+    let mut across = BTreeSet::new();
     let mut tree = None;
     for entry in &subjects.entries {
         let Some(query) = rendered(entry, &Selector::default()) else { continue };
@@ -64,17 +68,23 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         for fault in faults_of(entry, &query, &parsed) {
             faults.entry(fault).or_default().push(entry);
         }
+        // Where nothing depends on the namespace, that is said of the whole query.
+        if query.contains(NAMESPACE) {
+            across.extend(loose::across_namespaces(entry, NAMESPACE, &parsed));
+        }
         tree.get_or_insert(parsed);
     }
     for (fault, entries) in &faults {
         tell(rule, *fault, entries, report);
     }
+    loose::tell(rule, &across, &subjects.series, report);
+    let template = metric_selector::template(rule, report);
     // Where nothing reaches the query that has been said.
     if let Some(entry) = subjects.entries.first()
         && !faults.contains_key(&Fault::IgnoresAll)
     {
         let render = |selector: &Selector| rendered(entry, selector)?.ok();
-        if metric_selector::is_ignored(&metric_selector::template(rule, report), render) {
+        if metric_selector::is_ignored(&template, render) {
             report.info(
                 rule.id.entry,
                 "selector-ignored",
@@ -85,6 +95,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         }
     }
     if let Some(tree) = tree {
+        selectors::check_query(rule, &template, &tree, report);
         filters::check(rule, &tree, &subjects.series, report);
         sides::check(rule, &tree, report);
         counters::check(rule, &tree, &subjects.series, report);
@@ -209,14 +220,9 @@ pub(super) fn all_match(tree: &Expr, label: &str) -> bool {
     let is_of_label = |matcher: &Matcher| {
         matcher.name == label && matches!(matcher.op, MatchOp::Equal | MatchOp::Re(_))
     };
-    let says = |selector: &VectorSelector| {
-        let Matchers { matchers, or_matchers } = &selector.matchers;
-        matchers.iter().any(is_of_label)
-            || (!or_matchers.is_empty()
-                && or_matchers.iter().all(|all| all.iter().any(is_of_label)))
-    };
     let selectors = counters::selectors(tree);
-    !selectors.is_empty() && selectors.into_iter().all(says)
+    !selectors.is_empty()
+        && selectors.into_iter().all(|selector| loose::says(selector, is_of_label))
 }
 
 fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'_>) {

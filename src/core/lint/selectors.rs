@@ -5,8 +5,13 @@ use promql_parser::{
     parser::Expr,
 };
 
-use super::Report;
+use super::{Report, counters};
 use crate::core::rules::RuleBase;
+
+/// What is in the names of objects that queries are rendered for.
+const OPAQUE: &str = "loadline-opaque";
+
+const CONTRADICTORY: &str = "contradictory-matchers";
 
 pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     let Some(matchers) = rule.selector.matchers() else {
@@ -36,11 +41,33 @@ pub(super) fn check(rule: &RuleBase, report: &mut Report<'_>) {
     if let Some((one, other)) = contradiction(&matchers) {
         report.warning(
             rule.id.entry,
-            "contradictory-matchers",
+            CONTRADICTORY,
             "seriesQuery",
             format!("no series matches both `{one}` and `{other}`, so the rule serves no metric"),
             "take one of them away",
         );
+    }
+}
+
+/// Reports a selector of the query that no series can match, whatever is asked for.
+pub(super) fn check_query(rule: &RuleBase, template: &str, tree: &Expr, report: &mut Report<'_>) {
+    // A value by label is another one in each query.
+    if template.contains("LabelValuesByName") {
+        return;
+    }
+    let selectors = counters::selectors(tree);
+    let mut plain = selectors.into_iter().filter(|it| it.matchers.or_matchers.is_empty());
+    let found = plain.find_map(|selector| {
+        // Those of what is asked for have other values in each query.
+        let fixed = selector.matchers.matchers.iter().filter(|it| !it.value.contains(OPAQUE));
+        let fixed: Vec<_> = fixed.cloned().collect();
+        contradiction(&fixed).map(|(one, other)| {
+            format!("no series matches both `{one}` and `{other}`, so a selector reads nothing")
+        })
+    });
+    if let Some(message) = found {
+        let help = "take one of them away";
+        report.warning(rule.id.entry, CONTRADICTORY, "metricsQuery", message, help);
     }
 }
 

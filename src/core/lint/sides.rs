@@ -95,6 +95,7 @@ fn are_siblings(left: &Expr, right: &Expr) -> bool {
     families(left).is_some_and(|left| !left.is_empty() && families(right) == Some(left))
 }
 
-fn family(name: &str) -> &str {
+/// What a name has in common with those of the same histogram's sum and count.
+pub(super) fn family(name: &str) -> &str {
     name.strip_suffix("_sum").or_else(|| name.strip_suffix("_count")).unwrap_or(name)
 }

@@ -21,8 +21,8 @@ use crate::core::{go_regex, key_path::KeyPath, yaml::Node};
 /// scales what, and what teams may do.
 const OF_CONFIG_MAPS: [&str; 2] = ["rules", "externalRules"];
 
-/// The keys of a file that hold rules.
-const OF_RULES: [&str; 3] = ["rules", "externalRules", "resourceRules"];
+/// The lists of rules in a file. An empty one says that no rules are wanted.
+const LISTS: [&str; 2] = ["rules", "externalRules"];
 
 /// The keys of `resourceRules`, each of which may occur once.
 const OF_USAGE: [&str; 3] = ["cpu", "memory", "window"];
@@ -129,9 +129,11 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
         let contents = part.contents();
         let Part { name, fields, delegates, mut broken, more, custom, external, .. } = part;
         let has_none = contents.rules == 0 && broken.is_empty();
-        let says_no_rules = has_none && OF_RULES.iter().any(|key| fields.get(key).is_some());
-        // A file may be there for its delegates.
-        rules.is_empty_on_purpose |= says_no_rules || (has_none && !delegates.is_empty());
+        let has_any = |keys: &[&str]| has_none && keys.iter().any(|key| fields.get(key).is_some());
+        let says_no_rules = has_any(&LISTS);
+        // A file may be there for its delegates, and one with nothing but `resourceRules` serves metrics.k8s.io.
+        let has_others = has_any(&["resourceRules"]) || (has_none && !delegates.is_empty());
+        rules.is_empty_on_purpose |= says_no_rules || has_others;
         rules.custom.extend(custom);
         rules.external.extend(external);
         let more = more + cut(name, &mut broken);

@@ -89,6 +89,8 @@ fn a_broken_file_keeps_its_rules_and_harms_no_other() {
         ("!away", "/etc/b: away"),
         ("", "/etc/b: it has no usable rule, and would replace 1"),
         ("rules:\n- seriesQuery: y\n", "/etc/b: it has no usable rule"),
+        ("resourceRules: {}", "/etc/b: it has no usable rule"),
+        ("resourceRules: {window: 5m}\nrules:\nexternalRules:\n", "/etc/b: it has no usable rule"),
         ("backends: [{name: a, url: x}]", "/etc/b:1:"),
     ] {
         let next =
@@ -143,6 +145,19 @@ fn what_is_gone_is_gone_and_an_empty_list_replaces_rules() {
     assert_eq!(served(&next.rules.unwrap()), [""; 0]);
     let next = next.files.update(Vec::new());
     assert!(next.files.is_empty());
+}
+
+#[test]
+fn usage_without_cpu_and_memory_replaces_no_rule() {
+    let usage = format!("resourceRules: {{window: 5m, cpu: {{{USAGE}}}}}\n");
+    let (files, _) = first(&[("a", &usage)]);
+    for truncated in ["resourceRules:\n  window: 5m\n", "resourceRules: {}", "resourceRules:\n"] {
+        let next = files.update(given(&[("a", truncated)]));
+        assert!(next.rules.is_none() && next.changed.is_empty(), "{truncated}");
+        assert!(lines(&next.files)[0].contains("would replace 1 rule"), "{truncated}");
+    }
+    let meant = files.update(given(&[("a", "resourceRules: {window: 5m}\nrules: []\n")]));
+    assert!(meant.rules.is_some() && lines(&meant.files).is_empty());
 }
 
 #[test]

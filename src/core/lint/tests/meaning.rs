@@ -56,6 +56,139 @@ fn selectors_that_never_reach_the_query() {
 }
 
 #[test]
+fn selectors_without_the_matchers_that_others_have() {
+    let code = "selector-without-matchers";
+    let of = |query: &str| rule("up", query, "");
+    let pods = "by (<<.GroupBy>>)";
+    for bad in [
+        "sum(up) PODS / sum(b{<<.LabelMatchers>>}) PODS",
+        "sum(<<.Series>>{<<.LabelMatchers>>}) PODS / sum(rate(b[5m])) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or max(up) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(pod) group_left() sum(up{namespace!=\"\"}) by (pod)) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS - sum(up) without (namespace)",
+        "sum(b{<<.LabelMatchers>>}) PODS - sum(up{pod=~\"<<.LabelValuesByName.pod>>\"}) PODS",
+    ] {
+        let bad = bad.replace("PODS", pods);
+        let good = bad.replace("up)", "up{<<.LabelMatchers>>})");
+        let good = good.replace("b[", "b{<<.LabelMatchers>>}[");
+        let good = good.replace("{namespace!=\"\"}", "{<<.LabelMatchers>>}");
+        let good = good.replace("{pod=~", "{<<.LabelMatchers>>,pod=~");
+        tells(code, WARNING, &of(&bad), &of(&good));
+    }
+    for good in [
+        // A total, and what is joined by the namespace.
+        "sum(b{<<.LabelMatchers>>}) PODS / scalar(sum(up))",
+        "sum(b{<<.LabelMatchers>>}) PODS / on() group_left() sum(up)",
+        "sum(b{<<.LabelMatchers>>} * on(namespace, pod) group_left() kube_pod_info) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(namespace, pod) group_left() max(kube_pod_info) by (namespace, pod)) PODS",
+        "sum(b{<<.LabelMatchers>>} * on(pod) group_left() kube_pod_info) PODS",
+        "sum(up * on(namespace, pod) group_left() kube_pod_info{<<.LabelMatchers>>}) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS / sum(up{namespace=\"shared\"}) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or 0 * sum(up) PODS",
+        "sum(b{<<.LabelMatchers>>}) PODS or vector(0)",
+    ] {
+        let good = of(&good.replace("PODS", pods));
+        assert!(!codes(&good).contains(&code), "{good}");
+    }
+    // Nodes have no namespace, and of the whole query it has been said.
+    let nodes = "resources: {overrides: {node: {resource: node}}}";
+    let by_node = "sum(up) by (node) / sum(b{<<.LabelMatchers>>}) by (node)";
+    assert!(!codes(&rule("up", by_node, nodes)).contains(&code));
+    assert!(!codes(&of("sum(up) by (pod)")).contains(&code));
+
+    let everywhere = "resources: {namespaced: false}";
+    for more in ["", everywhere] {
+        for (bad, good) in [
+            (
+                "sum(queue) / count(queue{<<.LabelMatchers>>})",
+                "sum(queue{<<.LabelMatchers>>}) / sum(queue)",
+            ),
+            (
+                "sum(queue{<<.LabelMatchers>>}) / count(queue)",
+                "sum(queue{<<.LabelMatchers>>}) / count(workers)",
+            ),
+            (
+                "sum(queue{a=\"b\",<<.LabelMatchers>>}) / count(queue{a=\"b\"})",
+                "sum(queue{<<.LabelMatchers>>}) / count(queue{a=\"b\"})",
+            ),
+            (
+                "sum(rate(x_sum[2m])) / sum(rate(x_count{<<.LabelMatchers>>}[2m]))",
+                "sum(rate(x_sum{<<.LabelMatchers>>}[2m])) / sum(rate(x_count{<<.LabelMatchers>>}[2m]))",
+            ),
+            (
+                "sum(queue{<<.LabelMatchers>>}) or sum(queue)",
+                "sum(queue{<<.LabelMatchers>>}) or 0 * sum(queue)",
+            ),
+            ("queue{<<.LabelMatchers>>} or queue", "queue{<<.LabelMatchers>>} or absent(queue)"),
+        ] {
+            tells(code, WARNING, &external(bad, more), &external(good, more));
+        }
+    }
+    let by_name =
+        "sum(queue{<<.LabelMatchers>>}) / count(queue{name=\"<<.LabelValuesByName.name>>\"})";
+    assert!(!codes(&external(by_name, everywhere)).contains(&code));
+}
+
+#[test]
+fn commas_beside_matchers_that_may_be_empty() {
+    let code = "misplaced-comma";
+    let everywhere = "resources: {namespaced: false}";
+    let of = |matchers: &str| external(&format!("sum(queue{{{matchers}}})"), everywhere);
+    let good = of("topic=\"t\",<<.LabelMatchers>>");
+    for bad in [
+        "<<.LabelMatchers>>,topic=\"t\"",
+        "<<.LabelMatchers>>topic=\"t\"",
+        "topic=\"t\"<<.LabelMatchers>>",
+        "topic=\"t\" <<.LabelMatchers>>",
+        "<<.LabelMatchers>> , topic=\"t\"",
+        "a=\"b\",<<.LabelMatchers>>,topic=\"t\"",
+    ] {
+        tells(code, WARNING, &of(bad), &good);
+        assert_eq!(codes(&of(bad)), [code], "{bad}");
+    }
+    // The namespace is always matched.
+    let namespaced = |matchers: &str| external(&format!("sum(queue{{{matchers}}})"), "");
+    tells(
+        code,
+        WARNING,
+        &of("<<.LabelMatchers>>,a=\"b\""),
+        &namespaced("<<.LabelMatchers>>,a=\"b\""),
+    );
+    tells(code, WARNING, &namespaced("<<.LabelMatchers>>a=\"b\""), &good);
+    // Alternatives, a comma that is no matcher's, and one that is wrong whatever is asked for.
+    for other in [
+        ",a=\"b\"",
+        "a=\"b\"c=\"d\"",
+        "a=\"b\" or c=\"d\",<<.LabelMatchers>>",
+        "a=\"{,\",<<.LabelMatchers>>",
+    ] {
+        assert!(!codes(&of(other)).contains(&code), "{other}");
+    }
+}
+
+#[test]
+fn selectors_of_the_query_that_match_nothing() {
+    let code = "contradictory-matchers";
+    for (bad, good) in
+        [("a=\"x\",a!~\"x.*\"", "a=\"x\",a!~\"y.*\""), ("a=\"x\",a=\"y\"", "a=\"x\",a=\"x\"")]
+    {
+        let sum = |matchers: &str| format!("sum(queue{{<<.LabelMatchers>>,{matchers}}})");
+        tells(code, WARNING, &external(&sum(bad), ""), &external(&sum(good), ""));
+        let by_pod = |matchers: &str| rule("up", &format!("{} by (pod)", sum(matchers)), "");
+        tells(code, WARNING, &by_pod(bad), &by_pod(good));
+    }
+    for good in [
+        // What is asked for may be just that.
+        "sum(queue{<<.LabelMatchers>>,namespace=\"a\"})",
+        "sum(queue{a=\"<<.LabelValuesByName.a>>\",a!=\"\"})",
+        "sum(queue{a=\"x\"}) + sum(queue{a=\"y\"})",
+        "sum(queue{a=\"x\",b=\"y\" or a=\"z\"})",
+    ] {
+        assert!(!codes(&external(good, "")).contains(&code), "{good}");
+    }
+}
+
+#[test]
 fn sides_that_do_not_match() {
     let code = "unmatched-sides";
     let of = |query: &str| rule("up", query, "");
@@ -222,6 +355,29 @@ fn kinds_that_look_like_slips() {
     for group in ["extensions", "batch"] {
         let bad = format!("resource: deployment, group: {group}");
         tells(code, INFO, &of(&bad), &of("resource: deployment, group: apps"));
+    }
+    // A version where the group belongs.
+    for (bad, good, meant) in [
+        (
+            "resource: deployment, group: apps/v1",
+            "resource: deployment, group: apps",
+            "`group: apps`",
+        ),
+        (
+            "resource: rollout, group: argoproj.io/v1alpha1",
+            "resource: rollout, group: argoproj.io",
+            "`group: argoproj.io`",
+        ),
+        ("resource: deployment, group: v1", "resource: deployment", "`group: apps`"),
+        ("resource: service, group: v1", "resource: service", "leave `group` out"),
+        (
+            "resource: widget, group: v1beta1",
+            "resource: widget, group: v1.example.com",
+            "leave `group` out",
+        ),
+    ] {
+        tells(code, WARNING, &of(bad), &of(good));
+        assert!(check(&of(bad))[0].help.contains(meant), "{bad}");
     }
     let found = check(&of("resource: deplyoment"));
     assert!(found[0].message.contains("did you mean `deployment`"), "{found:?}");
