@@ -99,7 +99,7 @@ impl ReadCadence {
 
 /// The age from which on a value that is read regularly may be fetched again.
 pub fn refresh_after(ttl: Duration) -> Duration {
-    ttl - ttl / EARLY
+    ttl.saturating_sub(ttl / EARLY)
 }
 
 #[cfg(test)]

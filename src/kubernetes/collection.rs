@@ -72,6 +72,7 @@ impl<T: Clone + DeserializeOwned> Collection<T> {
     }
 
     /// Lists so many at a time.
+    #[must_use]
     pub fn by_pages_of(self, page: u32) -> Self {
         Self { page, ..self }
     }

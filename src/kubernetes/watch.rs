@@ -74,14 +74,13 @@ impl<T: AsRef<Metadata> + Clone + DeserializeOwned> Watch<T> {
     /// Follows the changes for as long as the API server lets a watch last.
     async fn watch(&mut self, take: &mut impl FnMut(Event<T>)) -> Result<(), Broken> {
         self.has_listed = false;
-        let seen = match self.seen.take() {
-            Some(seen) => seen,
-            None => {
-                take(Event::Listing);
-                let version = self.objects.list(|object| take(Event::Listed(object))).await?;
-                self.has_listed = true;
-                version
-            }
+        let seen = if let Some(seen) = self.seen.take() {
+            seen
+        } else {
+            take(Event::Listing);
+            let version = self.objects.list(|object| take(Event::Listed(object))).await?;
+            self.has_listed = true;
+            version
         };
         let start = Instant::now();
         let stream = self.connect(seen).await?;

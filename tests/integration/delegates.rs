@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -372,10 +375,10 @@ async fn no_other_delegate_stands_in_for_the_one_that_lists_a_metric() {
 async fn what_a_match_takes_is_not_fetched_for_autoscalers() {
     let delegate = Delegate::start(external_server(keda)).await;
     let entry = delegate.entry(", api: external, match: {metrics: theirs}");
-    let rules: String = ["own", "theirs", "later"]
-        .map(|series| format!("- {{seriesQuery: {series}, static: true, resources: {{namespaced: false}}, metricsQuery: {series}}}\n"))
+    // Two are there at once, and one when it is found.
+    let rules: String = [("own", "static: true, "), ("theirs", "static: true, "), ("later", "")]
+        .map(|(series, more)| format!("- {{seriesQuery: {series}, {more}resources: {{namespaced: false}}, metricsQuery: {series}}}\n"))
         .concat();
-    let rules = format!("externalRules:\n{rules}");
     let cluster = Kubernetes::start(&[], 100).await;
     let autoscaler = |metric: &str| {
         let target = json!({"type": "Value", "value": "1"});
@@ -383,19 +386,34 @@ async fn what_a_match_takes_is_not_fetched_for_autoscalers() {
         Stored::new("horizontalpodautoscalers", "n", metric, &[])
             .with(json!({"spec": {"metrics": metrics}, "status": read_with(1)}))
     };
-    cluster.apply(autoscaler("own"));
-    cluster.apply(autoscaler("theirs"));
-    let (launch, backend) = launch(&rules, &[(&entry, delegate.folder.path())]).await;
-    let mut launch = launch.cluster(&cluster);
+    for metric in ["own", "theirs", "later"] {
+        cluster.apply(autoscaler(metric));
+    }
+    let is_found = Arc::new(AtomicBool::new(false));
+    let found = Arc::clone(&is_found);
+    let sample = |_: &Asked| Answer::Data(pods(&[("p", "1")]));
+    let (without, with) = (knows(&["own"], sample), knows(&["own", "later"], sample));
+    let backend =
+        Backend::start(
+            move |asked| {
+                if found.load(Ordering::SeqCst) { with(asked) } else { without(asked) }
+            },
+        )
+        .await;
+    let rules = format!("externalRules:\n{rules}delegates:\n- {entry}\n");
+    let mut launch = Launch::new(&rules, &backend.url).cluster(&cluster);
+    let folders = vec![delegate.folder.path().to_path_buf()];
+    launch.credentials = Arc::new(CredentialPolicy { folders, ..CredentialPolicy::default() });
     launch.planning.life.ttl = Duration::from_secs(600);
+    launch.relist_interval = Duration::from_secs(1);
     let app = launch.start().await;
     let asked = async |metric: &str| {
         let is = |asked: &Asked| asked.is_query() && asked.parameter("query") == metric;
         until("a metric is fetched", async || (backend.count(is) > 0).then_some(())).await;
     };
     asked("own").await;
-    // What was found with it has been fetched before what comes later.
-    cluster.apply(autoscaler("later"));
+    // What was known with it has been fetched before what comes later.
+    is_found.store(true, Ordering::SeqCst);
     asked("later").await;
     let queries = backend.count(|asked| asked.parameter("query") == "theirs");
     assert_eq!((queries, delegate.take_reads().len()), (0, 0));

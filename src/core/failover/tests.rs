@@ -372,8 +372,8 @@ fn a_server_that_has_failed_and_refuses_probes_is_tried() {
         assert_eq!(tried, Some(now + TRIAL));
         now += TRIAL;
         assert!(failover.is_on_trial(0) && !failover.is_on_trial(1));
-        let mut tries: Vec<_> = (0..20).map(|_| failover.begin(now)).collect();
-        let repeats = tries.iter_mut().map(|tries| failover.repeat(tries, now));
+        let mut queries: Vec<_> = (0..20).map(|_| failover.begin(now)).collect();
+        let repeats = queries.iter_mut().map(|query| failover.repeat(query, now));
         assert!(repeats.eq([Repeat::Yes; 20]), "a trial fails nobody");
         assert_eq!(answered_by(&mut failover, 1, now), Some(1));
         assert_eq!((failover.is_on_trial(0), failover.fault(0)), (false, Some(Fault::Failing)));
