@@ -15,7 +15,7 @@ use std::{
 };
 
 pub use error::{ReadError, RuleName};
-use look::{Found, Looks};
+use look::Looks;
 use oddities::{Recorder, Subject};
 use unknown::{no_objects, unknown};
 
@@ -312,13 +312,10 @@ impl Reads {
         }
         let renamed = plan::renamed(entry.source()).filter(|_| is_fact);
         let Some(query) = renamed else { return own(why) };
-        let read = async |vector: &Vector| {
-            let label = vector.samples.first()?.label(plan::RENAMED)?;
-            Some(Found::Renamed(label.to_owned()))
-        };
-        match self.looks.look(entry.source(), namespace.unwrap_or_default(), &query, read).await {
-            Some(Found::Renamed(label)) => (Oddity::ExportedLabel, label.into()),
-            _ => own(why),
+        let place = namespace.unwrap_or_default();
+        match self.looks.renamed(entry.source(), place, &query).await {
+            Some(label) => (Oddity::ExportedLabel, label),
+            None => own(why),
         }
     }
 }

@@ -303,6 +303,10 @@ rules:
 - seriesQuery: '{__name__=~"^gpu_.*",namespace!="",pod!=""}'
   resources: {template: "<<.Resource>>"}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: gpu_memory
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>})
 "#;
     let exporters = "namespace=\"monitoring\",pod=\"exporter-0\"";
     let renamed = format!("{exporters},exported_namespace=\"ml\",exported_pod=\"w-0\"");
@@ -329,6 +333,11 @@ rules:
     let app = Launch::new(RULE, &prometheus.url).start().await;
     let message = missing(&app, &custom("namespaces/ml/pods/w-0/gpu_half")).await;
     assert!(message.contains("`exported_namespace`"), "{message}");
+    // The answer about an external metric has no place for it, and the metrics have.
+    assert!(items(&app, "namespaces/ml/gpu_memory").await.is_empty());
+    let metrics = app.get("/metrics").await.body;
+    let counted = r#"loadline_empty_reads_total{rule="externalRules[0]",cause="exported-label"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
     app.stop().await;
 
     let silent = |_: &Asked| Answer::Data(json!({"resultType": "vector", "result": []}));
