@@ -17,7 +17,7 @@ use std::{
 pub use error::{ReadError, RuleName};
 use look::Looks;
 use oddities::{Recorder, Subject};
-use unknown::{no_objects, unknown};
+use unknown::no_objects;
 
 use crate::{
     cache::{Lookup, slot::How},
@@ -243,10 +243,14 @@ impl Reads {
         }
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| {
-            let namespace = path.namespace.as_deref();
-            let own = namespace.and_then(|namespace| self.unknown_of_team(namespace, &path.metric));
-            own.unwrap_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
+        if let Some(entry) = entry.await {
+            return Ok(entry);
+        }
+        let namespace = path.namespace.as_deref();
+        let own = namespace.and_then(|namespace| self.unknown_of_team(namespace, &path.metric));
+        Err(match own {
+            Some(own) => own,
+            None => self.unknown(request).await,
         })
     }
 

@@ -202,7 +202,8 @@ impl Reads {
         entry.await.ok_or_else(|| {
             let own = self.unknown_of_team(namespace, metric);
             own.unwrap_or_else(|| {
-                unknown_external(&self.catalog(), &self.discovery.problems(), request)
+                let (problems, remarks) = (self.discovery.problems(), self.discovery.remarks());
+                unknown_external(&self.catalog(), (&problems, &remarks), request)
             })
         })
     }

@@ -4,6 +4,11 @@ use super::{Catalog, GroupResource};
 use crate::core::nearest::{MOST, did_you_mean, nearest};
 
 impl Catalog {
+    /// Whether there is a metric of this name for any resource, or in the other API.
+    pub fn has_anywhere(&self, metric: &str) -> bool {
+        self.external.has(metric) || !self.kinds_with(metric).is_empty()
+    }
+
     /// Why a resource has no metric of this name, with suggestions.
     pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
         let is_external = self.external.has(metric);
