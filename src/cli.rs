@@ -129,6 +129,11 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
             }
             Err(message) => return Err(command.error(ErrorKind::UnknownArgument, message)),
         }
+    } else if let [_, name, own @ ..] = arguments.as_slice()
+        && let Some(subcommand) = command.find_subcommand(name)
+        && let Err(message) = arguments::check(own, subcommand)
+    {
+        return Err(command.error(ErrorKind::UnknownArgument, message));
     }
     let matches = command.try_get_matches_from(arguments)?;
     let mut cli = Cli::from_arg_matches(&matches)?;

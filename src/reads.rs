@@ -15,9 +15,9 @@ use std::{
 };
 
 pub use error::{ReadError, RuleName};
-use look::{Found, Looks};
+use look::Looks;
 use oddities::{Recorder, Subject};
-use unknown::{no_objects, unknown};
+use unknown::no_objects;
 
 use crate::{
     cache::{Lookup, slot::How},
@@ -243,10 +243,14 @@ impl Reads {
         }
         let name = (&path.resource, &path.metric);
         let entry = self.discovery.find(path.scope(), name, |catalog| find(catalog, path));
-        entry.await.ok_or_else(|| {
-            let namespace = path.namespace.as_deref();
-            let own = namespace.and_then(|namespace| self.unknown_of_team(namespace, &path.metric));
-            own.unwrap_or_else(|| unknown(&self.catalog(), &self.discovery.problems(), request))
+        if let Some(entry) = entry.await {
+            return Ok(entry);
+        }
+        let namespace = path.namespace.as_deref();
+        let own = namespace.and_then(|namespace| self.unknown_of_team(namespace, &path.metric));
+        Err(match own {
+            Some(own) => own,
+            None => self.unknown(request).await,
         })
     }
 
@@ -312,13 +316,10 @@ impl Reads {
         }
         let renamed = plan::renamed(entry.source()).filter(|_| is_fact);
         let Some(query) = renamed else { return own(why) };
-        let read = async |vector: &Vector| {
-            let label = vector.samples.first()?.label(plan::RENAMED)?;
-            Some(Found::Renamed(label.to_owned()))
-        };
-        match self.looks.look(entry.source(), namespace.unwrap_or_default(), &query, read).await {
-            Some(Found::Renamed(label)) => (Oddity::ExportedLabel, label.into()),
-            _ => own(why),
+        let place = namespace.unwrap_or_default();
+        match self.looks.renamed(entry.source(), place, &query).await {
+            Some(label) => (Oddity::ExportedLabel, label),
+            None => own(why),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The arguments of `serve` as manifests, shells and word processors leave them: flags, mistyped flags and other words.
+//! Arguments as manifests, shells and word processors leave them: flags, mistyped flags and other words.
 //!
 //! No text repeats a value: it may hold a password.
 
@@ -6,12 +6,13 @@ use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, Command};
 
-use crate::core::nearest::nearest;
+use crate::core::{
+    nearest::nearest,
+    shell::{LEFT_QUOTE, QUOTES},
+};
 
 /// The most characters of an argument that a text repeats.
 const EXCERPT: usize = 60;
-
-const QUOTES: &[char] = &['"', '\'', '`', '“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
 
 /// Characters that word processors put in place of hyphens.
 const DASHES: &[char] = &['‐', '‑', '‒', '–', '—', '―', '−', '﹣', '－'];
@@ -19,7 +20,7 @@ const DASHES: &[char] = &['‐', '‑', '‒', '–', '—', '―', '−', '﹣'
 /// Flags whose values may be secrets: the argument after one may be the rest of a secret.
 const SECRET: [&str; 2] = ["prometheus-header", "prometheus-url"];
 
-/// The arguments, by kind.
+/// The arguments of `serve`, by kind.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     /// Flags and their values, for the parser.
@@ -97,6 +98,36 @@ impl Arguments {
     }
 }
 
+/// Fails for flags of a command other than `serve`, and for values of them, that quotes, blanks and word processors have spoilt.
+///
+/// # Errors
+///
+/// What is wrong with such an argument.
+pub(super) fn check(arguments: &[OsString], command: &Command) -> Result<(), String> {
+    let known = Known { command };
+    let texts = arguments.iter().map(|argument| argument.to_string_lossy());
+    let mut texts = texts.take_while(|text| text != "--").peekable();
+    while let Some(text) = texts.next() {
+        match known.flag(&text) {
+            Some(flag) => {
+                let takes_next = flag.takes_next() && flag.value.is_none();
+                let next = texts.next_if(|next| takes_next && !next.starts_with('-'));
+                flag.check_quote(flag.value.or(next.as_deref()).unwrap_or_default())?;
+            }
+            None if is_spoilt(&text) => known.is_none(&text)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is more than hyphens before the name of what may have been meant as a flag.
+fn is_spoilt(text: &str) -> bool {
+    let is_around = |c: char| QUOTES.contains(&c) || is_blank(c) || is_dash(c);
+    let before = text.split(|c| !is_around(c)).next().unwrap_or_default();
+    before.contains(is_dash) && before.contains(|c| c != '-')
+}
+
 /// Whether an argument may have been meant as a flag, or is the path of a binary: nothing that stands for a subcommand.
 pub(super) fn is_no_word(argument: &OsStr) -> bool {
     let text = argument.to_string_lossy();
@@ -119,7 +150,15 @@ struct Flag<'c, 't> {
 impl Flag<'_, '_> {
     /// Whether its value may be the next argument.
     fn takes_next(&self) -> bool {
-        self.argument.is_some_and(|argument| !argument.is_require_equals_set())
+        self.argument.is_some_and(|argument| {
+            argument.get_action().takes_values() && !argument.is_require_equals_set()
+        })
+    }
+
+    /// Fails where a shell or YAML has left quotes around a value.
+    fn check_quote(&self, value: &str) -> Result<(), String> {
+        let wrong = || format!("the value of --{} {LEFT_QUOTE}", self.name);
+        if self.may_be(value) { Ok(()) } else { Err(wrong()) }
     }
 
     /// Whether a value may begin so: flags without effect take anything, and Go reads lists as CSV.
@@ -163,13 +202,8 @@ impl<'c> Known<'c> {
 
     /// Whether a value is one, and not what quotes or lines have made of several arguments.
     fn check_value(&self, flag: &Flag<'_, '_>, value: &str) -> Result<(), String> {
-        let name = flag.name;
-        if !flag.may_be(value) {
-            return Err(format!(
-                "the value of --{name} begins with a quote that a shell or YAML has left there: remove the quotes"
-            ));
-        }
-        self.check_single(name, value)
+        flag.check_quote(value)?;
+        self.check_single(flag.name, value)
     }
 
     /// Fails where another flag stands in the text of one.
@@ -231,7 +265,7 @@ impl<'c> Known<'c> {
         }
         match nearest(&name.replace('_', "-"), self.names()).first() {
             Some(near) => format!("{no_such}; did you mean --{near}?"),
-            None => format!("{no_such}; `loadline serve --help` lists all"),
+            None => format!("{no_such}; `loadline {} --help` lists all", self.command.get_name()),
         }
     }
 }

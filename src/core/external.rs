@@ -1,12 +1,12 @@
 //! External metrics: the query of a question, and the values in its result.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     catalog::external::ExternalEntry,
     memory,
     oddity::{Oddities, Oddity},
-    plan::{Matchers, PlanError},
+    plan::{self, Matchers, PlanError},
     quantity,
     rules::{Aggregate, ExternalRule, Nan},
     samples::{Labels, Rows, Sample, Vector},
@@ -88,6 +88,13 @@ pub fn query_everywhere(entry: &ExternalEntry) -> Result<String, PlanError> {
         matchers.push(label, "!=", "", ".+".to_owned());
     }
     render(entry, &matchers)
+}
+
+/// A query that has a sample if series of the metric say the namespace by the label that Prometheus has renamed, as
+/// [`plan::renamed`], and the label. Nothing where no namespace is matched, or the series is not known.
+pub fn renamed<'e>(entry: &'e ExternalEntry, namespace: &str) -> Option<(String, &'e Arc<str>)> {
+    let label = entry.namespace_label.as_ref().filter(|_| entry.rule.base.mapping.namespaced())?;
+    Some((plan::renamed_namespace(&entry.series, label, namespace)?, label))
 }
 
 /// The label that the namespace is matched by, where it is.

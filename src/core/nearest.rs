@@ -1,4 +1,4 @@
-//! Which known names are nearest to one that is not known: slips of the keyboard, and upper for lower case.
+//! Which known names are nearest to one that is not known: slips of the keyboard, upper for lower case, and other separators.
 
 use std::fmt::Display;
 
@@ -16,13 +16,13 @@ const MOST_EDITS: usize = 4;
 const MOST_COMPARED: usize = 500;
 const MOST_COUNTED: usize = 50_000;
 
-/// Letters in classes: upper and lower case are one.
+/// Letters in classes: upper and lower case are one, and so are separators.
 type Letters = [i16; 32];
 
 /// The shortest name that is looked for among the words of another one.
 const SHORTEST_PART: usize = 5;
 
-/// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case only, else those that
+/// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case or separators only, else those that
 /// differ by no more than a third of their letters, else those that have more words or less, as `requests` and
 /// `http_requests_total` do.
 ///
@@ -64,12 +64,12 @@ fn has_words(whole: &str, part: &str) -> bool {
 }
 
 fn by_edits<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
-    let word = word.to_lowercase();
+    let word = folded(word);
     let letters = letters(&word);
     let (mut compared, mut counted) = (0, 0);
     let mut found: Vec<_> = known
         .filter_map(|name| {
-            if name.eq_ignore_ascii_case(&word) {
+            if is_same(name, &word) {
                 return Some((0, name));
             }
             let most_edits = (name.len() / 3).min(MOST_EDITS);
@@ -85,21 +85,43 @@ fn by_edits<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str
                 return None;
             }
             compared += 1;
-            let edits = strsim::osa_distance(&word, &name.to_lowercase());
+            let edits = strsim::osa_distance(&word, &folded(name));
             (edits <= most_edits).then_some((edits, name))
         })
         .collect();
     found.sort_unstable();
     found.dedup();
-    let differs_by_case_only = found.first().is_some_and(|(edits, _)| *edits == 0);
-    let names = found.into_iter().filter(|(edits, _)| !differs_by_case_only || *edits == 0);
+    let is_written_otherwise = found.first().is_some_and(|(edits, _)| *edits == 0);
+    let names = found.into_iter().filter(|(edits, _)| !is_written_otherwise || *edits == 0);
     names.map(|(_, name)| name).take(MOST).collect()
+}
+
+/// A name without what people confuse: in lower case, and with one separator for all.
+fn folded(name: &str) -> String {
+    name.chars()
+        .flat_map(char::to_lowercase)
+        .map(|c| if is_separator(c) { '_' } else { c })
+        .collect()
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '-' | '_' | '.' | ':')
+}
+
+fn folded_byte(byte: u8) -> u8 {
+    if is_separator(char::from(byte)) { b'_' } else { byte.to_ascii_lowercase() }
+}
+
+/// Whether two names are the same, folded.
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().map(folded_byte).eq(other.bytes().map(folded_byte))
 }
 
 /// Whether the first or the last letter is the same: few slips are in both.
 fn has_an_end_of(name: &[u8], word: &[u8]) -> bool {
-    let same =
-        |a: Option<&u8>, b: Option<&u8>| a.zip(b).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+    let same = |a: Option<&u8>, b: Option<&u8>| {
+        a.zip(b).is_some_and(|(a, b)| folded_byte(*a) == folded_byte(*b))
+    };
     same(name.first(), word.first()) || same(name.last(), word.last())
 }
 
@@ -110,7 +132,7 @@ fn letters(text: &str) -> Letters {
 }
 
 fn count(letters: &mut Letters, text: &str, by: i16) {
-    for byte in text.bytes() {
+    for byte in text.bytes().map(folded_byte) {
         if let Some(class) = letters.get_mut(usize::from(byte % 32)) {
             *class += by;
         }
@@ -153,8 +175,11 @@ mod tests {
             "queue",
             "up",
         ];
-        let cases: [(&str, &[&str]); 9] = [
+        let cases: [(&str, &[&str]); 12] = [
             ("dcgm_fi_prof_gr_engine_active", &known[..1]),
+            ("DCGM-FI-PROF-GR-ENGINE-ACTIVE", &known[..1]),
+            ("dcgm.fi.prof.sm.activ", &known[1..2]),
+            ("http:requests-per.minute", &known[3..4]),
             ("DCGM_FI_PROF_GR_ENGINE_ACTIV", &known[..1]),
             ("http_request_per_second", &known[2..3]),
             ("htpt_requests_per_minute", &known[3..4]),
@@ -207,8 +232,8 @@ mod tests {
     proptest! {
         /// The filter by letters never drops what the distance would take.
         #[test]
-        fn letters_never_promise_more_edits_than_there_are(a in "[a-z_0-9]{0,20}", b in "[a-zA-Z_0-9]{0,20}") {
-            let edits = strsim::osa_distance(&a, &b.to_lowercase());
+        fn letters_never_promise_more_edits_than_there_are(a in "[a-z_0-9]{0,20}", b in "[a-zA-Z_.:0-9-]{0,20}") {
+            let edits = strsim::osa_distance(&a, &folded(&b));
             prop_assert!(least_edits(letters(&a), &b) <= edits);
         }
     }

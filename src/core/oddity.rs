@@ -101,9 +101,7 @@ impl Oddity {
             Self::OtherNamespaces => "returned samples of other namespaces only",
             Self::NoLabel => return format!("returned samples without the label `{label}`"),
             Self::ExportedLabel => {
-                return format!(
-                    "gives no sample, but its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
-                );
+                return format!("gives no sample, but {}", renamed(label));
             }
             Self::OtherObjects => "returned samples of other objects only",
             Self::HistogramsLeftOut => {
@@ -137,6 +135,13 @@ impl Oddity {
             Self::Warning => "has a warning of Prometheus",
         }
     }
+}
+
+/// That a label of series has been renamed, and what to do: a clause without the beginning of its sentence.
+pub fn renamed(label: &str) -> String {
+    format!(
+        "its series have the label `exported_{label}`: the scrape has renamed the exporter's `{label}`; set `honorLabels: true` there, or map `exported_{label}`"
+    )
 }
 
 /// The oddities of a read, each with an example.

@@ -162,18 +162,32 @@ pub const RENAMED: &str = "label";
 /// A query that has a sample for each label of a metric's objects and namespaces that its series carry as `exported_…`, which is
 /// what Prometheus makes of a label of the exporter's that it sets itself. Nothing where the series is not known.
 pub fn renamed(source: Source<'_>) -> Option<String> {
-    let series = source.series;
     let labels = [Some(source.label), source.namespace_label].into_iter().flatten();
-    let of = |label: &Arc<str>| {
-        let (name, value) = (quote(series), quote(label));
-        let exported = format!("exported_{label}");
-        let exported = names::label(&exported);
-        format!(
-            "label_replace(count({{__name__={name},{exported}!=\"\"}}),\"{RENAMED}\",{value},\"\",\"\")"
-        )
-    };
-    let parts: Vec<_> = labels.map(of).collect();
-    (!series.is_empty()).then(|| parts.join(" or "))
+    renamed_labels(source.series, labels.map(|label| &**label))
+}
+
+/// As [`renamed`], for some labels of a series.
+pub fn renamed_labels<'l>(
+    series: &str,
+    labels: impl IntoIterator<Item = &'l str>,
+) -> Option<String> {
+    let of = |label| renamed_label(series, label, "!=", "");
+    let parts: Vec<_> = labels.into_iter().map(of).collect();
+    (!series.is_empty() && !parts.is_empty()).then(|| parts.join(" or "))
+}
+
+/// As [`renamed`], for a label of namespaces alone and series that say this namespace.
+pub fn renamed_namespace(series: &str, label: &str, namespace: &str) -> Option<String> {
+    (!series.is_empty()).then(|| renamed_label(series, label, "=", namespace))
+}
+
+fn renamed_label(series: &str, label: &str, operator: &str, value: &str) -> String {
+    let (name, value, from) = (quote(series), quote(value), quote(label));
+    let exported = format!("exported_{label}");
+    let exported = names::label(&exported);
+    format!(
+        "label_replace(count({{__name__={name},{exported}{operator}{value}}}),\"{RENAMED}\",{from},\"\",\"\")"
+    )
 }
 
 /// The most parts that an exact query is sent in; with more, one long query is the lesser evil.
@@ -392,6 +406,10 @@ mod tests {
         for label in ["exported_pod", "exported_ns"] {
             assert!(query.contains(&format!(r#"{{__name__="up",{label}!=""}}"#)), "{query}");
         }
+        let query = renamed_namespace("up", "ns", "n").unwrap();
+        promql_parser::parser::parse(&query).unwrap();
+        assert!(query.contains(r#"{__name__="up",exported_ns="n"}"#), "{query}");
+        assert_eq!(renamed_namespace("", "ns", "n"), None);
     }
 
     #[test]

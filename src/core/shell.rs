@@ -1,6 +1,13 @@
-//! Words of command lines for people to copy.
+//! Words of command lines: as people copy them, and as shells and manifests leave them.
 
 use std::borrow::Cow;
+
+/// What people write as quotes.
+pub const QUOTES: &[char] = &['"', '\'', '`', '“', '”', '„', '‟', '‘', '’', '‚', '«', '»'];
+
+/// What is wrong with a value that begins with a quote: the end of a sentence whose subject is the value.
+pub const LEFT_QUOTE: &str =
+    "begins with a quote that a shell or YAML has left there: remove the quotes";
 
 /// A word, quoted for a POSIX shell if it has to be.
 pub fn quote(word: &str) -> Cow<'_, str> {

@@ -44,8 +44,8 @@ const MOST_LABELS: usize = 5;
 enum Cause {
     /// None of its resources is known.
     NoResource,
-    /// Its series carry no label that names objects.
-    NoLabel { series: String, labels: Vec<String> },
+    /// Its series carry no label that names objects. They may carry some that Prometheus has renamed.
+    NoLabel { series: String, labels: Vec<String>, renamed: Vec<String> },
     /// It names none of its series.
     NoName { series: String },
     /// Other rules serve all of its metrics.
@@ -58,17 +58,25 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoResource => f.write_str("none of its resources is known"),
-            Self::NoLabel { series, labels } => {
+            Self::NoLabel { series, labels, renamed } => {
                 write!(
                     f,
                     "its series, such as `{}`, carry none of the labels",
                     excerpt(series, excerpt::NAME)
                 )?;
                 if labels.len() > MOST_LABELS {
-                    return f.write_str(" that its `resources` name");
+                    f.write_str(" that its `resources` name")?;
+                } else {
+                    write!(f, " {}", quoted(labels))?;
                 }
-                let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
-                write!(f, " {}", labels.join(", "))
+                if renamed.is_empty() {
+                    return Ok(());
+                }
+                let renamed = quoted(renamed);
+                write!(
+                    f,
+                    ", but {renamed}: the scrape has renamed labels of the exporter; set `honorLabels: true` there, or map {renamed}"
+                )
             }
             Self::NoName { series } => write!(
                 f,
@@ -91,6 +99,10 @@ impl fmt::Display for Cause {
     }
 }
 
+fn quoted(labels: &[String]) -> String {
+    labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// The state of a rule without metrics.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
@@ -107,6 +119,14 @@ impl Idle {
     /// The reason, as a public sentence.
     pub(super) fn cause(&self) -> Option<String> {
         self.cause.as_ref().map(ToString::to_string)
+    }
+
+    /// One of the rule's series, where the reason is about them.
+    pub(super) fn series(&self) -> Option<&str> {
+        match self.cause.as_ref()? {
+            Cause::NoLabel { series, .. } | Cause::NoName { series } => Some(series),
+            Cause::NoResource | Cause::Taken { .. } | Cause::Unseen { .. } => None,
+        }
     }
 
     fn set(&mut self, rule: &RuleBase, cause: Option<Cause>) {
@@ -241,7 +261,7 @@ fn unclaimed(state: &RuleState, series: &str) -> Cause {
     let series = series.to_owned();
     match &state.discovered.found {
         Some(found) if found.unnamed.is_some() => Cause::NoName { series },
-        _ => Cause::NoLabel { series, labels: labels(state) },
+        _ => Cause::NoLabel { series, labels: labels(state), renamed: Vec::new() },
     }
 }
 
@@ -269,6 +289,11 @@ impl RuleState {
     }
 }
 
+/// What Prometheus calls a label of an exporter that it sets itself.
+fn renamed(label: &str) -> String {
+    format!("exported_{label}")
+}
+
 /// The queries about a rule without series.
 pub(super) struct Examination {
     /// The series, whatever labels they have; nothing where discovery has asked so itself.
@@ -282,14 +307,17 @@ pub(super) struct Examination {
 
 impl Examination {
     fn new(state: &RuleState, backend: BackendHandle) -> Self {
+        let labels = labels(state);
         let series = state.needs_kinds().then(|| {
             let mut group =
                 Group::new(backend.clone(), state.rule().selector.clone(), state.window);
+            group.labels = labels.iter().map(|label| renamed(label)).collect();
             group.labels.insert(NAME.to_owned());
+            group.labels_may_be_absent = true;
             group
         });
         let query = query(&state.discovered);
-        Self { series, labels: labels(state), window: state.window, backend, query }
+        Self { series, labels, window: state.window, backend, query }
     }
 
     /// The cause, if there is one; nothing where a request failed.
@@ -297,9 +325,15 @@ impl Examination {
         if let Some(group) = &self.series {
             let ignores = self.backend.ignores_selectors(ask::range(self.window)).await.ok()?;
             let found = ask::names(group, ignores).await.ok()?;
-            if let Some(series) = found.data.by_label.get(NAME).and_then(BTreeSet::first) {
+            let by_label = &found.data.by_label;
+            if let Some(series) = by_label.get(NAME).and_then(BTreeSet::first) {
+                let carried = self.labels.iter().map(|label| renamed(label));
+                let carried = carried.filter(|label| {
+                    by_label.get(label).is_some_and(|carrying| carrying.contains(series))
+                });
                 return Some(Some(Cause::NoLabel {
                     series: series.to_string(),
+                    renamed: carried.take(MOST_LABELS).collect(),
                     labels: self.labels,
                 }));
             }

@@ -11,11 +11,13 @@ pub struct Problem {
     pub rule: Option<RuleId>,
     /// What is wrong.
     pub cause: String,
+    /// The metric that the rule would serve without the problem, where it is one, and its name is known.
+    pub metric: Option<String>,
 }
 
 impl Problem {
     pub(super) fn new(rule: Option<RuleId>, cause: impl fmt::Display) -> Self {
-        Self { rule, cause: cause.to_string() }
+        Self { rule, cause: cause.to_string(), metric: None }
     }
 }
 

@@ -205,8 +205,14 @@ impl RuleState {
     /// Why there is no metric though nothing has failed, and that there are too many.
     pub(super) fn remarks(&self) -> impl Iterator<Item = Problem> {
         let left_out = (self.left_out > 0).then(|| too_many(self.left_out));
-        let remarks = self.idle.cause().into_iter().chain(left_out);
-        remarks.map(|remark| Problem::new(Some(self.rule().id.clone()), remark))
+        let rule = self.rule();
+        let problem = |remark| Problem::new(Some(rule.id.clone()), remark);
+        let idle = self.idle.cause().map(|remark| {
+            let series = self.idle.series().or(rule.selector.name());
+            let metric = series.and_then(|series| rule.namer.metric_name(series));
+            Problem { metric, ..problem(remark) }
+        });
+        idle.into_iter().chain(left_out.map(problem))
     }
 
     /// What failed the last time.

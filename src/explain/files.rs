@@ -19,7 +19,7 @@ use crate::{
             hpa::Found,
             name,
             sight::Sight,
-            workload::{Documents, OwnedPod, Workload},
+            workload::{Documents, OwnedPod, Workload, scale},
         },
         kinds::Kinds,
         rules::CredentialPolicy,
@@ -83,7 +83,7 @@ impl Environment for Standalone {
     async fn target(&self, hpa: &HorizontalPodAutoscaler, namespace: &str) -> Target {
         let (workload, pods, step) = target(hpa, namespace, &self.documents);
         // Where none is written down, the objects that the query returns say which there are.
-        Target { workload, pods: Some(pods), all_pods: Vec::new(), steps: vec![step] }
+        Target { workload, pods, all_pods: Vec::new(), steps: vec![step] }
     }
 
     async fn way(&self, _inquiries: &[Inquiry]) -> Way {
@@ -147,21 +147,20 @@ pub fn documents_of(text: &str) -> Result<Documents, String> {
     Ok(Documents::new(documents.into_iter().flatten().collect()))
 }
 
-/// The workload that an autoscaler scales, its pods, and what there is to say of it.
+/// The workload that an autoscaler scales, its pods as far as they are known, and what there is to say of it.
 fn target(
     hpa: &HorizontalPodAutoscaler,
     namespace: &str,
     documents: &Documents,
-) -> (Option<Workload>, Vec<OwnedPod>, Step) {
+) -> (Option<Workload>, Option<Vec<OwnedPod>>, Step) {
     let wanted = &hpa.spec.scale_target_ref;
     let called = format!("{}/{}", wanted.kind, wanted.name);
     let current = hpa.status.as_ref().and_then(|status| status.current_replicas);
+    let document = documents.find(&wanted.kind, namespace, &wanted.name);
     if let Some(mut workload) = documents.workload(&wanted.kind, namespace, &wanted.name) {
         let selector = Selector::parse(&workload.selector).unwrap_or_default();
         let pods = documents.pods(namespace, &selector);
-        let document = documents.find(&wanted.kind, namespace, &wanted.name);
-        let is_written = document.is_some_and(|it| it.pointer("/spec/replicas").is_some());
-        if !is_written {
+        if !document.is_some_and(says_replicas) {
             let there = i32::try_from(pods.len()).unwrap_or(i32::MAX).max(1);
             let spec = current.unwrap_or(there);
             workload.scale = Scale { spec, status: spec };
@@ -170,17 +169,7 @@ fn target(
             "{called} has {} replicas, selector `{}`",
             workload.scale.spec, workload.selector
         );
-        return (Some(workload), pods, Step::good(name::TARGET, seen));
-    }
-    let mut others = documents.of_kind(&wanted.kind);
-    if others.next().is_some() {
-        let seen = format!("there is no {called} in namespace {namespace}");
-        let advice = "correct `scaleTargetRef` of the autoscaler";
-        return (
-            None,
-            Vec::new(),
-            Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice),
-        );
+        return (Some(workload), Some(pods), Step::good(name::TARGET, seen));
     }
     // Manifests of pods alone: those of the workload are known by their owner, or by their names.
     let all = documents.pods(namespace, &Selector::default());
@@ -188,6 +177,30 @@ fn target(
     let is_own =
         |owned: &&OwnedPod| owned.owners.contains(&called) || owned.pod.name.starts_with(&prefix);
     let own: Vec<_> = all.iter().filter(is_own).cloned().collect();
+    if let Some(document) = document {
+        let mut scale = scale(document);
+        if !says_replicas(document) {
+            let there = i32::try_from(own.len()).unwrap_or(i32::MAX).max(1);
+            let spec = current.unwrap_or(there);
+            scale = Scale { spec, status: spec };
+        }
+        let pods = (!own.is_empty()).then_some(own);
+        let known = match &pods {
+            Some(pods) => format!("{} pods are taken for its own", pods.len()),
+            None => "which pods are its own is not known".to_owned(),
+        };
+        let seen = format!(
+            "{called} is there, and its manifest has no selector, neither `spec.selector` nor `status.selector`: {known}; the controller reads it from `.status.selector` of the scale subresource"
+        );
+        let workload = Workload { name: called, scale, selector: String::new() };
+        return (Some(workload), pods, Step::unknown(name::TARGET, seen));
+    }
+    let mut others = documents.of_kind(&wanted.kind);
+    if others.next().is_some() {
+        let seen = format!("there is no {called} in namespace {namespace}");
+        let advice = "correct `scaleTargetRef` of the autoscaler";
+        return (None, None, Step::found(name::TARGET, Cause::HpaTargetNotFound, seen, advice));
+    }
     let pods = if own.is_empty() { all } else { own };
     let there = i32::try_from(pods.len()).unwrap_or(i32::MAX);
     let spec = current.unwrap_or(there);
@@ -197,5 +210,52 @@ fn target(
         selector: String::new(),
     });
     let seen = format!("{called} is not among the objects; {there} pods are taken for its own");
-    (workload, pods, Step::unknown(name::TARGET, seen))
+    (workload, Some(pods), Step::unknown(name::TARGET, seen))
+}
+
+fn says_replicas(document: &Value) -> bool {
+    document.pointer("/spec/replicas").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_manifest_without_a_selector_is_there_all_the_same() {
+        let hpa = |name: &str| -> HorizontalPodAutoscaler {
+            let target = json!({"apiVersion": "x.io/v1", "kind": "Model", "name": name});
+            let spec = json!({"scaleTargetRef": target, "maxReplicas": 5});
+            serde_json::from_value(json!({"spec": spec})).unwrap()
+        };
+        let documents = documents_of(
+            "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: x.io/v1, kind: Model, metadata: {name: iris, namespace: n}}
+- {apiVersion: x.io/v1, kind: Model, metadata: {name: served, namespace: n}, spec: {replicas: 3}}
+- {apiVersion: x.io/v1, kind: Model, metadata: {name: whole, namespace: n}, status: {selector: app=whole}}
+- {apiVersion: v1, kind: Pod, metadata: {name: served-0, namespace: n}}
+- {apiVersion: v1, kind: Pod, metadata: {name: other-0, namespace: n}}
+",
+        )
+        .unwrap();
+        let of = |name: &str| {
+            let (workload, pods, step) = target(&hpa(name), "n", &documents);
+            let replicas = workload.map(|workload| workload.scale.spec);
+            (replicas, pods.map(|pods| pods.len()), step)
+        };
+        for (name, replicas, pods, lacks_selector) in
+            [("iris", 1, None, true), ("served", 3, Some(1), true), ("whole", 1, Some(0), false)]
+        {
+            let (found, own, step) = of(name);
+            assert_eq!((found, own, step.is_failure()), (Some(replicas), pods, false), "{name}");
+            assert_eq!(step.seen.contains("`.status.selector`"), lacks_selector, "{}", step.seen);
+        }
+        let (found, own, step) = of("missing");
+        assert_eq!((found, own, step.is_failure()), (None, None, true));
+    }
 }

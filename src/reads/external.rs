@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    ReadError, Reads, is_new_and_whole, oddities::Subject, teams, unknown::unknown_external,
+    ReadError, Reads, is_new_and_whole, look::About, oddities::Subject, teams,
+    unknown::unknown_external,
 };
 use crate::{
     cache::{QueryResult, slot::Cached},
     core::{
         catalog::{Catalog, external::ExternalEntry},
         explain::{self, Api, Inquiry},
-        external::{self, ExternalReading},
+        external::{self, ExternalReading, ExternalReadings},
+        oddity::Oddity,
         overview::history::{Seen, Topic},
         samples::Vector,
         selector::Selector,
@@ -149,8 +151,16 @@ impl Reads {
             Answer::Scalar(at_ms, value) => external::of_scalar(*at_ms, *value, &entry.rule),
             Answer::Other(kind) => return Err(ReadError::no_vector(rule, kind)),
         };
-        let nothing = readings.values.is_empty().then(|| readings.odd.why_nothing());
-        let subject = Subject::external(rule, &path.metric);
+        let (nothing, label) = if readings.values.is_empty() {
+            let is_fact = is_new_and_whole(&got);
+            let (why, label) =
+                self.why_no_external(entry, &path.namespace, &readings, is_fact).await;
+            (Some(why), label)
+        } else {
+            (None, None)
+        };
+        let label = label.map_or("", |label| &**label);
+        let subject = Subject::external(rule, label, &path.metric);
         self.oddities.record(subject, &readings.odd, nothing);
         self.records.read(|| request.seen(&readings.values));
         let window_seconds = rule.window_seconds;
@@ -159,6 +169,25 @@ impl Reads {
             None => Origin::Result(got.kept),
         };
         Ok(ExternalValues { readings: readings.values, origin, window_seconds })
+    }
+
+    /// Why there is no value, and the label concerned, if one is.
+    async fn why_no_external<'e>(
+        &self,
+        entry: &'e ExternalEntry,
+        namespace: &str,
+        readings: &ExternalReadings,
+        is_fact: bool,
+    ) -> (Oddity, Option<&'e Arc<str>>) {
+        let why = readings.odd.why_nothing();
+        let is_unexplained = is_fact && why == Oddity::NoSample;
+        let renamed = external::renamed(entry, namespace).filter(|_| is_unexplained);
+        let Some((query, label)) = renamed else { return (why, None) };
+        let about = About::new(&entry.rule.base, label);
+        match self.looks.renamed(about, namespace, &query).await {
+            Some(_) => (Oddity::ExportedLabel, Some(label)),
+            None => (why, None),
+        }
     }
 
     /// The entry of the metric; an unknown metric triggers one more discovery.
@@ -173,7 +202,8 @@ impl Reads {
         entry.await.ok_or_else(|| {
             let own = self.unknown_of_team(namespace, metric);
             own.unwrap_or_else(|| {
-                unknown_external(&self.catalog(), &self.discovery.problems(), request)
+                let (problems, remarks) = (self.discovery.problems(), self.discovery.remarks());
+                unknown_external(&self.catalog(), (&problems, &remarks), request)
             })
         })
     }

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use moka::future::Cache;
 
 use crate::{
-    core::{plan::Source, rules::Fingerprint, samples::Vector},
+    core::{
+        plan::{self, Source},
+        rules::{Fingerprint, QueryOptions, RuleBase, RuleId},
+        samples::Vector,
+    },
     planner::Planner,
     prometheus::Answer,
 };
@@ -25,11 +29,34 @@ pub(super) struct Looks {
     seen: Cache<(Fingerprint, Arc<str>), Arc<Look>>,
 }
 
+/// The rule and the label that a look is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    rule: &'a RuleId,
+    fingerprint: Fingerprint,
+    options: &'a QueryOptions,
+    label: &'a Arc<str>,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn new(rule: &'a RuleBase, label: &'a Arc<str>) -> Self {
+        let RuleBase { id, fingerprint, options, .. } = rule;
+        Self { rule: id, fingerprint: *fingerprint, options, label }
+    }
+}
+
+impl<'a> From<Source<'a>> for About<'a> {
+    fn from(source: Source<'a>) -> Self {
+        let Source { rule, fingerprint, options, label, .. } = source;
+        Self { rule, fingerprint, options, label }
+    }
+}
+
 /// What explains a missing value.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// The scrape has renamed a label to this one.
-    Renamed(String),
+    Renamed(Arc<str>),
     /// There are samples, without the label that names objects.
     Unlabelled,
     /// There is a sample of this name, which no object has.
@@ -57,17 +84,18 @@ impl Looks {
         Self { planner, seen }
     }
 
-    /// What `read` finds in the result of a query about objects of `source`; nothing if something else was looked for a short
+    /// What `read` finds in the result of a query; nothing if something else was looked for a short
     /// while ago, or there is no answer in time.
     pub(super) async fn look(
         &self,
-        source: Source<'_>,
+        about: impl Into<About<'_>>,
         namespace: &str,
         query: &str,
         read: impl AsyncFnOnce(&Vector) -> Option<Found>,
     ) -> Option<Found> {
+        let About { rule, fingerprint, options, label } = about.into();
         let find = Box::pin(async {
-            let got = self.planner.ask(source.options, namespace, query.into()).await.ok()?;
+            let got = self.planner.ask(options, namespace, query.into()).await.ok()?;
             match got.kept.value().answer() {
                 Answer::Vector(vector) => read(vector).await,
                 Answer::Scalar(..) | Answer::Other(_) => None,
@@ -75,12 +103,29 @@ impl Looks {
         });
         let look = async {
             let found = tokio::time::timeout(PATIENCE, find).await.ok().flatten();
-            tracing::debug!(rule = %source.rule, query, ?found, "looked for what explains it");
+            tracing::debug!(%rule, query, ?found, "looked for what explains it");
             Arc::new(Look { namespace: namespace.to_owned(), query: query.to_owned(), found })
         };
-        let key = (source.fingerprint, Arc::clone(source.label));
+        let key = (fingerprint, Arc::clone(label));
         let seen = self.seen.get_with(key, look).await;
         let is_this = seen.namespace == namespace && seen.query == query;
         seen.found.clone().filter(|_| is_this)
+    }
+
+    /// The label that the scrape has renamed, as far as the result of a query of [`plan::renamed`] says so.
+    pub(super) async fn renamed(
+        &self,
+        about: impl Into<About<'_>>,
+        namespace: &str,
+        query: &str,
+    ) -> Option<Arc<str>> {
+        let read = async |vector: &Vector| {
+            let label = vector.samples.first()?.label(plan::RENAMED)?;
+            Some(Found::Renamed(label.into()))
+        };
+        match self.look(about, namespace, query, read).await? {
+            Found::Renamed(label) => Some(label),
+            Found::Unlabelled | Found::Stranger { .. } => None,
+        }
     }
 }

@@ -38,9 +38,9 @@ impl<'a> Subject<'a> {
         Self { rule, fingerprint, place, label, metric }
     }
 
-    /// The query for an external metric.
-    pub(super) fn external(rule: &'a RuleBase, metric: &'a str) -> Self {
-        Self { rule: &rule.id, fingerprint: rule.fingerprint, place: rule.place, label: "", metric }
+    /// The query for an external metric, and the label that explains a missing value, if one does.
+    pub(super) fn external(rule: &'a RuleBase, label: &'a str, metric: &'a str) -> Self {
+        Self { rule: &rule.id, fingerprint: rule.fingerprint, place: rule.place, label, metric }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Why a metric, or its objects, cannot be found.
 
-use super::{MetricRequest, ReadError, external::ExternalRequest};
+use std::sync::Arc;
+
+use super::{MetricRequest, ReadError, Reads, external::ExternalRequest, kind, look::About};
 use crate::{
     core::{
         catalog::Catalog,
         explain::command::ExplainBy,
         kinds::{GroupResource, Kind},
         nearest::did_you_mean,
+        oddity, plan,
         rules::{RuleEntry, RuleId},
     },
     discovery::Problem,
@@ -15,11 +18,37 @@ use crate::{
 /// How many rules an error names.
 const MAX_NAMED: usize = 5;
 
-/// Why a metric of objects is not known.
-pub(super) fn unknown(
+impl Reads {
+    /// Why a metric of objects is not known.
+    pub(super) async fn unknown(&self, request: &MetricRequest) -> ReadError {
+        let catalog = self.catalog();
+        let renamed = self.renamed_label(&catalog, request).await;
+        let (problems, remarks) = (self.discovery.problems(), self.discovery.remarks());
+        unknown(&catalog, (&problems, &remarks), request, renamed.as_deref())
+    }
+
+    /// The label of the objects, if that is what the metric lacks: it is one of other objects, and its series have the label by
+    /// another name.
+    async fn renamed_label(&self, catalog: &Catalog, request: &MetricRequest) -> Option<Arc<str>> {
+        let path = &request.path;
+        let kind = kind(catalog, path)?;
+        let mut others = catalog.kinds_with(&path.metric).into_iter();
+        let entry = others.find_map(|other| catalog.get(other, &path.metric))?;
+        let rule = &entry.rule.base;
+        let mapping = rule.mapping.resolve(catalog.kinds());
+        let label = Arc::from(mapping.label(&kind.resource)?);
+        let query = plan::renamed_labels(&entry.series, [&*label])?;
+        self.looks.renamed(About::new(rule, &label), path.scope(), &query).await
+    }
+}
+
+/// Why a metric of objects is not known, by the problems and the remarks of discovery. `renamed` is the label of the objects that
+/// the series of other objects have by another name.
+fn unknown(
     catalog: &Catalog,
-    problems: &[Problem],
+    (problems, remarks): (&[Problem], &[Problem]),
     request: &MetricRequest,
+    renamed: Option<&str>,
 ) -> ReadError {
     let path = &request.path;
     if catalog.kinds().is_empty() {
@@ -44,7 +73,14 @@ pub(super) fn unknown(
         Some(kind) if !kind.namespaced && path.namespace.is_some() => {
             format!("{name} are not in a namespace")
         }
-        Some(kind) => catalog.why_unknown(&kind.resource, &path.metric),
+        Some(kind) => {
+            let idle = idle(remarks, &path.metric, |rule| matches!(rule, RuleEntry::Custom(_)));
+            let renamed = renamed.map(oddity::renamed);
+            let served = || catalog.why_unknown(&kind.resource, &path.metric);
+            let served = (idle.is_none() || catalog.has_anywhere(&path.metric)).then(served);
+            let causes: Vec<_> = served.into_iter().chain(renamed).chain(idle).collect();
+            causes.join("; ")
+        }
     };
     request.unknown(name.to_string(), cause)
 }
@@ -65,17 +101,31 @@ pub(super) fn no_objects(request: &MetricRequest, kind: &Kind) -> String {
 /// Why an external metric is not known. The message names no resource, as in prometheus-adapter.
 pub(super) fn unknown_external(
     catalog: &Catalog,
-    problems: &[Problem],
+    (problems, remarks): (&[Problem], &[Problem]),
     request: &ExternalRequest,
 ) -> ReadError {
     let metric = &request.path.metric;
+    let idle = || idle(remarks, metric, |rule| matches!(rule, RuleEntry::External(_)));
     let waiting = waiting(catalog, problems, |rule| matches!(rule.entry, RuleEntry::External(_)));
     waiting.unwrap_or_else(|| ReadError::UnknownMetric {
         metric: metric.clone(),
         of: String::new(),
-        cause: catalog.why_unknown_external(metric),
+        cause: idle().unwrap_or_else(|| catalog.why_unknown_external(metric)),
         inquiry: Box::new(request.inquiry()),
         by: ExplainBy::default(),
+    })
+}
+
+/// Why the rule that would serve a metric serves none, where there is such a rule.
+fn idle(
+    remarks: &[Problem],
+    metric: &str,
+    is_of_api: impl Fn(&RuleEntry) -> bool,
+) -> Option<String> {
+    remarks.iter().find_map(|remark| {
+        let rule = remark.rule.as_ref().filter(|rule| is_of_api(&rule.entry))?;
+        let is_this = remark.metric.as_deref() == Some(metric);
+        is_this.then(|| format!("{rule} serves no metric: {}", remark.cause))
     })
 }
 
@@ -165,14 +215,14 @@ externalRules:
             ("namespaces/n/nodes/a/x", "", "nodes: ", "-n n nodes/a x"),
             ("namespaces/n/metrics/x", "", "namespaces: ", "-n n namespaces/n x"),
         ] {
-            let message = unknown(&catalog, &[], &request(path, selector)).to_string();
+            let message = unknown(&catalog, (&[], &[]), &request(path, selector), None).to_string();
             let begin = "the server could not find the metric ";
             let end = format!("; run: loadline explain {command}");
             assert!(message.starts_with(begin) && message.contains(of), "{message}");
             assert!(message.ends_with(&end), "{message}");
             assert_eq!(message.matches("loadline explain").count(), 1, "{message}");
         }
-        let message = unknown_external(&catalog, &[], &external("queues")).to_string();
+        let message = unknown_external(&catalog, (&[], &[]), &external("queues")).to_string();
         let end = "; run: loadline explain -n n --selector=queue=jobs external queues";
         assert!(message.contains("queues for : ") && message.ends_with(end), "{message}");
     }
@@ -180,7 +230,7 @@ externalRules:
     #[test]
     fn before_a_discovery_nothing_is_missing() {
         let catalog = catalog(Kinds::builtin(), false);
-        let problem = |rule, cause: &str| Problem { rule, cause: cause.to_owned() };
+        let problem = |rule, cause: &str| Problem { rule, cause: cause.to_owned(), metric: None };
         let problems = [
             problem(None, "of all"),
             problem(Some(RuleEntry::External(0).into()), "of the other API"),
@@ -191,17 +241,46 @@ externalRules:
             ReadError::NotDiscovered { cause } => cause,
             error => panic!("{error}"),
         };
-        let cause = waiting(unknown(&catalog, &problems, &request));
+        let cause = waiting(unknown(&catalog, (&problems, &[]), &request, None));
         assert_eq!(cause, "waiting for rules[0]: own");
-        assert_eq!(waiting(unknown(&catalog, &[], &request)), "waiting for rules[0]");
-        let cause = waiting(unknown_external(&catalog, &problems, &external("queue")));
+        assert_eq!(waiting(unknown(&catalog, (&[], &[]), &request, None)), "waiting for rules[0]");
+        let cause = waiting(unknown_external(&catalog, (&problems, &[]), &external("queue")));
         assert_eq!(cause, "waiting for externalRules[0]: of the other API");
+    }
+
+    #[test]
+    fn the_rule_that_would_serve_a_metric_is_named_with_its_reason() {
+        let catalog = catalog(Kinds::builtin(), true);
+        let remark = |rule: RuleEntry, metric: &str| Problem {
+            rule: Some(rule.into()),
+            cause: "of its own".to_owned(),
+            metric: Some(metric.to_owned()),
+        };
+        let remarks = [
+            remark(RuleEntry::External(0), "k"),
+            remark(RuleEntry::Custom(1), "other"),
+            remark(RuleEntry::Custom(2), "k"),
+            remark(RuleEntry::Custom(3), "queue"),
+        ];
+        let why = |metric: &str, renamed| {
+            let request = request(&format!("namespaces/n/pods/p/{metric}"), "");
+            unknown(&catalog, (&[], &remarks), &request, renamed).to_string()
+        };
+        let cause = ": rules[2] serves no metric: of its own; run: ";
+        assert!(why("k", None).contains(cause), "{}", why("k", None));
+        let served = why("queue", Some("pod"));
+        for cause in ["external.metrics.k8s.io has", "`exported_pod`", "rules[3] serves no metric"]
+        {
+            assert!(served.contains(cause), "{served}");
+        }
+        let message = unknown_external(&catalog, (&[], &remarks), &external("k")).to_string();
+        assert!(message.contains(": externalRules[0] serves no metric: of its own"), "{message}");
     }
 
     #[test]
     fn without_kinds_no_resource_is_missing() {
         let catalog = catalog(Kinds::default(), true);
-        let error = unknown(&catalog, &[], &request("namespaces/n/pods/p/x", ""));
+        let error = unknown(&catalog, (&[], &[]), &request("namespaces/n/pods/p/x", ""), None);
         assert!(matches!(error, ReadError::NotDiscovered { .. }), "{error}");
     }
 
@@ -219,7 +298,8 @@ externalRules:
         };
         let discovered: Vec<_> = rules.of_metrics().map(undiscovered).collect();
         let catalog = Catalog::build(Arc::clone(&kinds), &discovered, &BTreeSet::new());
-        let error = unknown(&catalog, &[], &request("namespaces/n/pods/p/x", "")).to_string();
+        let error =
+            unknown(&catalog, (&[], &[]), &request("namespaces/n/pods/p/x", ""), None).to_string();
         assert!(error.ends_with(" and 2 more") && !error.contains("rules[5]"), "{error}");
     }
 

@@ -303,13 +303,27 @@ rules:
 - seriesQuery: '{__name__=~"^gpu_.*",namespace!="",pod!=""}'
   resources: {template: "<<.Resource>>"}
   metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+- seriesQuery: gpu_bare
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  name: {as: bare}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+- seriesQuery: gpu_of_job
+  resources: {template: "<<.Resource>>"}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+externalRules:
+- seriesQuery: gpu_memory
+  resources: {overrides: {namespace: {resource: namespace}}}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>})
 "#;
     let exporters = "namespace=\"monitoring\",pod=\"exporter-0\"";
     let renamed = format!("{exporters},exported_namespace=\"ml\",exported_pod=\"w-0\"");
     let half = "namespace=\"monitoring\",pod=\"w-0\",exported_namespace=\"ml\"";
+    let bare = "exported_namespace=\"ml\",exported_pod=\"w-0\"";
     let page = Page::new()
         .series("gpu_memory", &renamed, "900")
         .series("gpu_half", half, "900")
+        .series("gpu_bare", bare, "900")
+        .series("gpu_of_job", bare, "900")
         .series("gpu_plain", exporters, "1");
     let exporter = Exporter::start(page).await;
     let prometheus = Store::prometheus(&exporter).await;
@@ -329,6 +343,22 @@ rules:
     let app = Launch::new(RULE, &prometheus.url).start().await;
     let message = missing(&app, &custom("namespaces/ml/pods/w-0/gpu_half")).await;
     assert!(message.contains("`exported_namespace`"), "{message}");
+    let message = missing(&app, &custom("namespaces/ml/pods/w-0/gpu_of_job")).await;
+    assert!(
+        message.contains("for jobs.batch; its series have the label `exported_pod`"),
+        "{message}"
+    );
+    let named = "rules[1] serves no metric: its series, such as `gpu_bare`, carry none of the labels `namespace`, `pod`, but `exported_namespace`, `exported_pod`: ";
+    until("the rule has been examined", async || {
+        let message = missing(&app, &custom("namespaces/ml/pods/w-0/bare")).await;
+        message.contains(named).then_some(())
+    })
+    .await;
+    // The answer about an external metric has no place for it, and the metrics have.
+    assert!(items(&app, "namespaces/ml/gpu_memory").await.is_empty());
+    let metrics = app.get("/metrics").await.body;
+    let counted = r#"loadline_empty_reads_total{rule="externalRules[0]",cause="exported-label"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
     app.stop().await;
 
     let silent = |_: &Asked| Answer::Data(json!({"resultType": "vector", "result": []}));

@@ -3,7 +3,7 @@
 use clap::{Args as _, Command};
 
 use super::*;
-use crate::cli::flags::Serve;
+use crate::cli::{explain, flags::Serve};
 
 fn read(arguments: &[&str]) -> Result<Arguments, String> {
     let command = Serve::augment_args(Command::new("serve"));
@@ -120,5 +120,36 @@ fn words_may_be_subcommands() {
     }
     for flag in ["/adapter", "--x", "'--x'", " -x", "—x", "config=x"] {
         assert!(is_no_word(OsStr::new(flag)), "{flag}");
+    }
+}
+
+#[test]
+fn flags_of_other_commands_are_refused_where_they_are_spoilt() {
+    let command = explain::Flags::augment_args(Command::new("explain"));
+    let check = |arguments: &[&str]| {
+        let arguments: Vec<_> = arguments.iter().map(OsString::from).collect();
+        check(&arguments, &command)
+    };
+    let cases: &[(&[&str], &str)] = &[
+        (&["external", "x", "--prometheus-url=\"http://u:secret@h\""], "remove the quotes"),
+        (&["--prometheus-url", "'http://u:secret@h'", "external", "x"], "remove the quotes"),
+        (&["--config=\"z.yaml\""], "remove the quotes"),
+        (&["'--config=z.yaml'", "external", "x"], "quotes"),
+        (&["—config=z.yaml", "external", "x"], "word processor"),
+        (&["external", "x", "--strict", "-–config", "z.yaml"], "word processor"),
+        (&[" --config=z.yaml"], "a blank before"),
+        (&["—confg=z.yaml"], "did you mean --config?"),
+    ];
+    for (arguments, reason) in cases {
+        let error = check(arguments).unwrap_err();
+        assert!(error.contains(reason) && !error.contains("secret"), "{arguments:?}: {error}");
+    }
+    for arguments in [
+        &["external", "x", "-n", "n", "--config=z.yaml", "-c", "z.yaml"][..],
+        &["pods/p", "x", "--strict", "--metric-selector", "a=\"b\"", "-l", "app in (a,b)"],
+        &["--strict", "'pods/p'", "x", "--no-such-flag", "-x"],
+        &["--", "—config=z.yaml"],
+    ] {
+        check(arguments).unwrap();
     }
 }

@@ -4,6 +4,11 @@ use super::{Catalog, GroupResource};
 use crate::core::nearest::{MOST, did_you_mean, nearest};
 
 impl Catalog {
+    /// Whether there is a metric of this name for any resource, or in the other API.
+    pub fn has_anywhere(&self, metric: &str) -> bool {
+        self.external.has(metric) || !self.kinds_with(metric).is_empty()
+    }
+
     /// Why a resource has no metric of this name, with suggestions.
     pub fn why_unknown(&self, resource: &GroupResource, metric: &str) -> String {
         let is_external = self.external.has(metric);
@@ -41,6 +46,7 @@ impl Catalog {
         });
         let kinds = self.kinds_with(metric);
         let custom = match kinds.as_slice() {
+            [] if hint.is_empty() => did_you_mean(&self.near_custom(metric, None)),
             [] => String::new(),
             kinds => format!("; custom.metrics.k8s.io has one for {}", listed(kinds)),
         };
@@ -59,17 +65,23 @@ impl Catalog {
 
     /// The nearest names of other resources, or of the other API.
     fn hint_from_elsewhere(&self, resource: &GroupResource, metric: &str) -> String {
-        let others = || self.metrics.iter().filter(|(other, _)| *other != resource);
-        let names = others().flat_map(|(_, metrics)| metrics.iter().map(|metric| &*metric.name));
-        let mut near: Vec<_> = nearest(metric, names)
-            .into_iter()
-            .map(|name| format!("{name} of {}", listed(&self.kinds_with(name))))
-            .collect();
+        let mut near = self.near_custom(metric, Some(resource));
         if near.is_empty() {
             let names = nearest(metric, self.external.names()).into_iter();
             near = names.map(|name| format!("{name} of external.metrics.k8s.io")).collect();
         }
         did_you_mean(&near)
+    }
+
+    /// The nearest names of custom metrics, each with its resources, but for those of one resource.
+    fn near_custom(&self, metric: &str, but: Option<&GroupResource>) -> Vec<String> {
+        let others = self.metrics.iter().filter(|(other, _)| but != Some(*other));
+        let names = others.flat_map(|(_, metrics)| metrics.iter().map(|metric| &*metric.name));
+        let place = if but.is_none() { " in custom.metrics.k8s.io" } else { "" };
+        nearest(metric, names)
+            .into_iter()
+            .map(|name| format!("{name} of {}{place}", listed(&self.kinds_with(name))))
+            .collect()
     }
 }
 
@@ -181,6 +193,8 @@ externalRules:
         let cases = [
             ("Queue_Depth", "did you mean queue_depth?"),
             ("requests", "custom.metrics.k8s.io has one for pods"),
+            ("Requests", "did you mean requests of pods in custom.metrics.k8s.io?"),
+            ("requestss", "did you mean requests of pods in custom.metrics.k8s.io?"),
             ("other", "no rule of externalRules serves a metric of this name"),
         ];
         for (metric, wanted) in cases {

@@ -86,12 +86,7 @@ impl Documents {
     /// The workload of a kind and name, if it is among the documents and scales.
     pub fn workload(&self, kind: &str, namespace: &str, name: &str) -> Option<Workload> {
         let document = self.find(kind, namespace, name)?;
-        let number = |path: &str| {
-            document.pointer(path).and_then(Value::as_i64).and_then(|it| i32::try_from(it).ok())
-        };
-        // What the API server writes where a manifest leaves it out.
-        let spec = number("/spec/replicas").unwrap_or(1);
-        let scale = Scale { spec, status: number("/status/replicas").unwrap_or(spec) };
+        let scale = scale(document);
         let selector = match document.pointer("/status/selector").and_then(Value::as_str) {
             Some(selector) => selector.to_owned(),
             None => selector_text(document.pointer("/spec/selector")?),
@@ -142,6 +137,15 @@ impl OwnedPod {
         let is_ready = (pod.ready.is_some() || pod.phase == "Pending").then(|| pod.is_ready());
         ObjectFacts { name: pod.name.clone(), owners: owners.clone(), is_ready }
     }
+}
+
+/// The replicas of a workload. Of a manifest that leaves them out, they are what the API server writes.
+pub fn scale(document: &Value) -> Scale {
+    let number = |path: &str| {
+        document.pointer(path).and_then(Value::as_i64).and_then(|it| i32::try_from(it).ok())
+    };
+    let spec = number("/spec/replicas").unwrap_or(1);
+    Scale { spec, status: number("/status/replicas").unwrap_or(spec) }
 }
 
 /// An item of a list. As the API returns them, they do not say their kind: that of the list does, as `PodList`.

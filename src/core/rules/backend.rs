@@ -10,7 +10,11 @@ use super::{
     fields::{Fields, Text},
     form::excerpt,
 };
-use crate::core::{key_path::KeyPath, yaml::Place};
+use crate::core::{
+    key_path::KeyPath,
+    shell::{LEFT_QUOTE, QUOTES},
+    yaml::Place,
+};
 
 /// An entry of `backends`.
 ///
@@ -236,6 +240,9 @@ fn url(text: &str) -> Result<Url, String> {
 /// Why it is none. No message repeats the text: it may hold a password.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let text = text.trim();
+    if text.starts_with(QUOTES) {
+        return Err(format!("it {LEFT_QUOTE}"));
+    }
     let Some((_, rest)) = text.split_once("://") else {
         return Err("http:// or https:// is missing at its beginning".to_owned());
     };
@@ -342,6 +349,8 @@ mod tests {
             ("http://user:secret?@host", "%3F"),
             ("http://user:se#cret@host", "%23"),
             ("http://{{host}}:9090", "template"),
+            ("\"http://user:secret@host\"", "remove the quotes"),
+            (" ‘http://secret’", "remove the quotes"),
             ("http://host:9090:9090/secret", "two ports"),
             ("http://host:9090:secret", "not a URL"),
             ("http://host/api/v1", "leave out `/api/v1`"),
