@@ -402,7 +402,7 @@ async fn what_a_match_takes_is_not_fetched_for_autoscalers() {
         .await;
     let rules = format!("externalRules:\n{rules}delegates:\n- {entry}\n");
     let mut launch = Launch::new(&rules, &backend.url).cluster(&cluster);
-    let folders = vec![delegate.folder.path().to_path_buf()];
+    let folders = [delegate.folder.path().to_path_buf()].into();
     launch.credentials = Arc::new(CredentialPolicy { folders, ..CredentialPolicy::default() });
     launch.planning.life.ttl = Duration::from_secs(600);
     launch.relist_interval = Duration::from_secs(1);

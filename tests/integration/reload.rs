@@ -254,6 +254,8 @@ async fn a_file_that_has_lost_its_rules_replaces_none() {
         "{}\n",
         "rules:\nexternalRules: ~\n",
         "backends: [{name: other, url: 'http://127.0.0.1:1'}]\n",
+        "resourceRules: {}\n",
+        "resourceRules:\n  window: 5m\n",
         // Cut in the middle of the first rule.
         "rules:\n- seriesQuery: 'a{}'\n",
     ];
@@ -268,7 +270,7 @@ async fn a_file_that_has_lost_its_rules_replaces_none() {
         stage.write(&good);
         stage.until_metric("loadline_config_last_reload_successful 1\n").await;
     }
-    for text in ["rules: []\n", "externalRules: []\n", "resourceRules: {}\n"] {
+    for text in ["rules: []\n", "externalRules: []\n"] {
         stage.write(text);
         stage.until_status("a", 404).await;
         assert!(stage.ready().await.contains("[+]rules ok"));
