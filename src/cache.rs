@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cadence::{Due, refresh_after};
+use cadence::Due;
 use eviction::Eviction;
 use futures::future::BoxFuture;
 use moka::{Expiry, future::Cache, notification::RemovalCause};
@@ -454,7 +454,7 @@ impl Refresher {
             return None;
         }
         self.cache.refresh(query.clone(), Arc::clone(slot));
-        Some(now + refresh_after(query.life.ttl))
+        Some(now + query.life.ttl)
     }
 }
 

@@ -8,10 +8,6 @@ const MISSED_READS: u32 = 3;
 /// Demand does not end before.
 const LEAST_DEMAND: Duration = Duration::from_secs(120);
 
-/// A value may be fetched again this part of its life before it ends. So what is read all the time stays fresh, unless a fetch takes longer
-/// than that.
-const EARLY: u32 = 10;
-
 /// How many gaps between reads are remembered.
 const GAPS: usize = 3;
 
@@ -78,7 +74,7 @@ impl ReadCadence {
     }
 
     /// When to fetch what was last fetched, or tried, at `attempted`: half a life before the next read, so that a reader who is
-    /// early or late finds it fresh, but not before [`refresh_after`].
+    /// early or late finds it fresh, but never twice in one life.
     pub fn due(&self, attempted: Instant, ttl: Duration, now: Instant) -> Due {
         let (Some(every), Some(last)) = (self.every(), self.last) else {
             return Due::Ended;
@@ -93,13 +89,8 @@ impl ReadCadence {
             next += every.max(lead).max(Duration::from_millis(1));
         }
         let early = next.checked_sub(lead).unwrap_or(now);
-        Due::At(early.max(attempted + refresh_after(ttl)))
+        Due::At(early.max(attempted + ttl))
     }
-}
-
-/// The age from which on a value that is read regularly may be fetched again.
-pub fn refresh_after(ttl: Duration) -> Duration {
-    ttl.saturating_sub(ttl / EARLY)
 }
 
 #[cfg(test)]
@@ -134,10 +125,10 @@ mod tests {
             ("never read", &[], 0.0, 0.0, None),
             ("read once", &[0.0], 0.0, 0.0, None),
             ("read every 15 s", &[0.0, 15.0], 15.0, 15.0, Some(27.5)),
-            ("fetched, not read yet: looked at again", &[0.0, 15.0], 27.5, 27.6, Some(32.0)),
+            ("fetched, not read yet: looked at again", &[0.0, 15.0], 27.5, 27.6, Some(32.5)),
             ("fetched and read", &[0.0, 15.0, 30.0], 27.5, 32.5, Some(42.5)),
             ("an early look between two reads", &[0.0, 15.0, 22.0, 30.0], 30.0, 30.0, Some(35.5)),
-            ("read all the time", &[0.0, 5.1, 10.2, 15.3], 15.2, 15.3, Some(19.7)),
+            ("read all the time", &[0.0, 5.1, 10.2, 15.3], 15.2, 15.3, Some(20.2)),
             ("in bursts", &[0.0, 0.1, 0.9, 15.0, 15.5, 16.0], 15.0, 16.0, Some(27.5)),
             ("a read missed", &[0.0, 15.0], 27.5, 33.0, Some(42.5)),
             ("two minutes without a read", &[0.0, 15.0], 132.5, 135.1, None),

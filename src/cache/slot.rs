@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
-use super::cadence::{Due, ReadCadence, refresh_after};
+use super::cadence::{Due, ReadCadence};
 
 /// How long a reader waits for a fetch while there is an older value that may be used: about the time that a query takes when
 /// all is well.
@@ -241,12 +241,11 @@ impl<V, E: Clone> Slot<V, E> {
         self.is_queued.store(false, Ordering::Relaxed);
     }
 
-    /// Begins a fetch that nobody waits for, if none is under way and the value is at the end of its life.
+    /// Begins a fetch that nobody waits for, if none is under way and the value is not fresh.
     pub fn refresh(self: &Arc<Self>, now: Instant) -> Option<Landing<V, E>> {
         let mut state = self.lock();
-        let age = self.kept.load().as_ref().map(|kept| kept.age(now));
-        let is_early = age.is_some_and(|age| age < refresh_after(self.life.ttl));
-        if is_early || state.flight.as_ref().is_some_and(|flight| !flight.is_over()) {
+        let is_fresh = self.kept.load().as_ref().is_some_and(|kept| kept.age(now) < self.life.ttl);
+        if is_fresh || state.flight.as_ref().is_some_and(|flight| !flight.is_over()) {
             return None;
         }
         Some(state.take_off(self, now).0)

@@ -73,36 +73,3 @@ async fn results_of_one_namespace_do_not_push_out_those_of_another() {
     let held = cache.shared.slots.entry_count();
     assert!(held <= u64::try_from(entries).unwrap() + 1, "{held} of {entries}");
 }
-
-/// What is read all the time is asked for in each life, a little before its end.
-#[tokio::test]
-async fn what_is_read_all_the_time_never_gets_older_than_its_life() {
-    let (backend, queries, _backend) = backend().await;
-    let metrics = Arc::new(Metrics::default());
-    let (cache, refresher) =
-        QueryCache::new(1 << 20, TaskTracker::new(), metrics, Traces::default());
-    let _refresher = AbortOnDropHandle::new(tokio::spawn(refresher.run(CancellationToken::new())));
-    let query = Query { text: "m".into(), life: LIFE, backend };
-    let asked = || queries.load(Ordering::SeqCst);
-    let pass = async |time: Duration| {
-        tokio::time::pause();
-        tokio::time::advance(time).await;
-        tokio::time::resume();
-    };
-    let read = async || cache.get(&query).await.unwrap().how;
-    // The pace is known from the second read on.
-    read().await;
-    pass(LIFE.ttl).await;
-    read().await;
-    for life in 1..=5 {
-        let before = asked();
-        pass(refresh_after(LIFE.ttl)).await;
-        let next = async {
-            while asked() == before {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), next).await.expect("it is asked for");
-        assert!(matches!(read().await, How::Fresh), "life {life}");
-    }
-}
