@@ -32,6 +32,10 @@ impl Reads {
     async fn renamed_label(&self, catalog: &Catalog, request: &MetricRequest) -> Option<Arc<str>> {
         let path = &request.path;
         let kind = kind(catalog, path)?;
+        // It may have been found meanwhile.
+        if catalog.get(&kind.resource, &path.metric).is_some() {
+            return None;
+        }
         let mut others = catalog.kinds_with(&path.metric).into_iter();
         let entry = others.find_map(|other| catalog.get(other, &path.metric))?;
         let rule = &entry.rule.base;
