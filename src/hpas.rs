@@ -28,7 +28,8 @@ use crate::{
 };
 use autoscaler::{Listed, asked_in, expected, kind};
 
-/// The time between two lists, without its random part. Nobody waits for the next one: the first read of a new autoscaler fetches what it needs.
+/// The time between two lists, without its random part. Nobody waits for the next one: the first read of a new autoscaler fetches
+/// what it needs.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The random part of [`INTERVAL`], at most.
@@ -79,20 +80,16 @@ impl Hpas {
                 Err(broken) => {
                     retries.broken(&broken, false);
                     let pause = retries.pause(&broken, INTERVAL);
-                    let is_told = match broken {
-                        Broken::Refused { .. } | Broken::Missing => {
-                            std::mem::replace(&mut is_refused, true)
-                        }
-                        Broken::Expired | Broken::Failed { .. } => true,
-                    };
-                    if is_told {
-                        tracing::debug!(%broken, ?pause, "HorizontalPodAutoscalers cannot be listed; retrying");
-                    } else {
+                    let is_refusal = matches!(broken, Broken::Refused { .. } | Broken::Missing);
+                    if is_refusal && !is_refused {
                         tracing::info!(
                             %broken,
                             "HorizontalPodAutoscalers cannot be listed: their first reads will wait for Prometheus"
                         );
+                    } else {
+                        tracing::debug!(%broken, ?pause, "HorizontalPodAutoscalers cannot be listed; retrying");
                     }
+                    is_refused |= is_refusal;
                     pause
                 }
             };
@@ -205,7 +202,9 @@ mod tests {
     /// The task and what it knows, with an API server in memory.
     fn start(answer: &Answer) -> (tokio::task::JoinHandle<()>, ExpectedReads) {
         let answer = Arc::clone(answer);
-        let server = service_fn(move |_: Request<Body>| {
+        let server = service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            assert!(!query.contains("watch"), "every status that the controller writes would come");
             let (status, body) = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut response = Response::new(Body::from(body.to_string().into_bytes()));
             *response.status_mut() = status;

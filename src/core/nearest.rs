@@ -22,8 +22,8 @@ type Letters = [i16; 32];
 /// The shortest name that is looked for among the words of another one.
 const SHORTEST_PART: usize = 5;
 
-/// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case or separators only, else those that
-/// differ by no more than a third of their letters, else those that have more words or less, as `requests` and
+/// The known names that are nearest to a word, at most [`MOST`], the nearest first: those that differ by case or separators only, else
+/// those that differ by no more than a third of their letters, else those that have more words or less, as `requests` and
 /// `http_requests_total` do.
 ///
 /// The work is linear in the known names, but for a bounded number of them.

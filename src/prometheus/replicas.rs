@@ -183,12 +183,13 @@ impl Replicas {
             let left = until.saturating_duration_since(now());
             let (number, before) = match (next, best) {
                 (Some(number), None) => (number, None),
-                (Some(number), Some(before))
-                    if left >= least && (!has_failed || self.may_repeat(&mut tries)) =>
-                {
+                (Some(number), Some(before)) => {
+                    if left < least || (has_failed && !self.may_repeat(&mut tries)) {
+                        return before;
+                    }
                     (number, Some(before))
                 }
-                (_, Some(before)) => return before,
+                (None, Some(before)) => return before,
                 // The one in use is always tried.
                 (None, None) => return Box::pin(send(Arc::clone(&self.first), timeout)).await,
             };

@@ -1,7 +1,8 @@
 //! How much is spent on second tries: queries that a server has failed, though it answers others, and that the next one is sent.
 //!
-//! A second try that is answered is worth it. Where both servers are overloaded it is not, and makes that worse. So one in vain costs a
-//! token. One that is answered returns it, and so do five queries that are. Without a token there is none. This is the retry throttling
+//! A second try that is answered is worth it. Where both servers are overloaded it is not, and makes that worse. So each takes a
+//! token, and returns it with another one if it is answered. Five queries that are answered return one, too. Without a token there is no
+//! second try. This is the retry throttling
 //! of gRPC (proposal A6, with its ten tokens) with the fifth of Finagle's `RetryBudget`. In both of them a second try costs a token even
 //! if it is answered; here a server that fails many queries is to cost nobody an answer that another server has.
 
