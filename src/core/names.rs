@@ -12,6 +12,11 @@ pub fn label(name: &str) -> Cow<'_, str> {
     if is_label(name) { Cow::Borrowed(name) } else { Cow::Owned(quote(name)) }
 }
 
+/// What Prometheus calls a label of an exporter that it sets itself, unless the scrape has `honorLabels: true`.
+pub fn exported(label: &str) -> String {
+    format!("exported_{label}")
+}
+
 /// Whether a label's name needs no quotes.
 pub fn is_label(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

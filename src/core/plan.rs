@@ -183,7 +183,7 @@ pub fn renamed_namespace(series: &str, label: &str, namespace: &str) -> Option<S
 
 fn renamed_label(series: &str, label: &str, operator: &str, value: &str) -> String {
     let (name, value, from) = (quote(series), quote(value), quote(label));
-    let exported = format!("exported_{label}");
+    let exported = names::exported(label);
     let exported = names::label(&exported);
     format!(
         "label_replace(count({{__name__={name},{exported}{operator}{value}}}),\"{RENAMED}\",{from},\"\",\"\")"

@@ -27,7 +27,7 @@ use crate::{
         excerpt::{self, excerpt},
         external,
         kinds::Kind,
-        plan,
+        names, plan,
         rules::{CustomRule, MetricRule, ResolvedMapping, RuleBase, RuleId},
     },
     prometheus::{Answer, BackendHandle},
@@ -289,11 +289,6 @@ impl RuleState {
     }
 }
 
-/// What Prometheus calls a label of an exporter that it sets itself.
-fn renamed(label: &str) -> String {
-    format!("exported_{label}")
-}
-
 /// The queries about a rule without series.
 pub(super) struct Examination {
     /// The series, whatever labels they have; nothing where discovery has asked so itself.
@@ -311,7 +306,7 @@ impl Examination {
         let series = state.needs_kinds().then(|| {
             let mut group =
                 Group::new(backend.clone(), state.rule().selector.clone(), state.window);
-            group.labels = labels.iter().map(|label| renamed(label)).collect();
+            group.labels = labels.iter().map(|label| names::exported(label)).collect();
             group.labels.insert(NAME.to_owned());
             group.labels_may_be_absent = true;
             group
@@ -327,7 +322,7 @@ impl Examination {
             let found = ask::names(group, ignores).await.ok()?;
             let by_label = &found.data.by_label;
             if let Some(series) = by_label.get(NAME).and_then(BTreeSet::first) {
-                let carried = self.labels.iter().map(|label| renamed(label));
+                let carried = self.labels.iter().map(|label| names::exported(label));
                 let carried = carried.filter(|label| {
                     by_label.get(label).is_some_and(|carrying| carrying.contains(series))
                 });

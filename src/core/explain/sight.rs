@@ -7,7 +7,7 @@ use super::{
     Cause, candidates,
     facts::{AnswerFacts, Facts, Failure, HIDDEN, Of, Series},
 };
-use crate::core::{nesting, promql};
+use crate::core::{names, nesting, promql};
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,7 +100,7 @@ fn reads_only(query: &str, label: &str, namespace: &str) -> bool {
 
 /// The namespace's own series, and those that say so by an `exported_` label. Without any, that there are others.
 fn visible(series: Vec<Series>, label: Option<&str>, namespace: &str) -> Vec<Series> {
-    let exported = label.map(|label| format!("exported_{label}"));
+    let exported = label.map(names::exported);
     let (mut own, mut others) = (Vec::new(), Vec::<Series>::new());
     for series in series {
         let says = |label: Option<&str>| label.is_some_and(|it| series.label(it) == namespace);

@@ -15,6 +15,7 @@ use crate::core::{
         name,
     },
     kinds::is_object_name,
+    names,
     nearest::nearest,
     rules::Nan,
     selector::{Operator, Selector},
@@ -125,7 +126,7 @@ fn other_namespace(facts: &Facts, served: &Served, series: &str, all: &[&Series]
     if all.iter().any(|series| series.label(label) == namespace) {
         return None;
     }
-    let exported = format!("exported_{label}");
+    let exported = names::exported(label);
     if all.iter().any(|series| series.label(&exported) == namespace) {
         return Some(renamed(series, label));
     }
@@ -216,7 +217,7 @@ fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) 
     if all.iter().all(|series| series.label(label).is_empty()) {
         return lacks_label(facts, id, &series.name, &all, label);
     }
-    let exported = format!("exported_{label}");
+    let exported = names::exported(label);
     if all.iter().any(|series| wanted.contains(series.label(&exported))) {
         return renamed(&series.name, label);
     }

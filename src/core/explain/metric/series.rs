@@ -11,6 +11,7 @@ use crate::core::explain::{
     facts::{Facts, Series, SeriesFacts},
     name,
 };
+use crate::core::names;
 
 /// The series lack the label that names the objects.
 pub(super) fn lacks_label(
@@ -38,7 +39,7 @@ pub(super) fn lacks_label(
 }
 
 pub(super) fn renamed_or_missing(id: &str, series: &str, found: &[&Series], label: &str) -> Step {
-    let exported = format!("exported_{label}");
+    let exported = names::exported(label);
     if found.iter().any(|series| !series.label(&exported).is_empty()) {
         return renamed(series, label);
     }
