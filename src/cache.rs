@@ -245,7 +245,8 @@ impl QueryCache {
                 Box::pin(query.backend.query(&query.text));
             let answer = asking.await;
             let answer = answer.map_err(|error| FetchError::Failed(Arc::new(error)))?;
-            let kept = Arc::new(Cached::new(QueryResult::new(answer), now()));
+            let landed = now();
+            let kept = Arc::new(Cached::new(QueryResult::new(answer), landed, landed));
             return Ok(Lookup { kept, how: How::Fresh });
         }
         let slot = self.slot(query).await;
@@ -331,7 +332,11 @@ impl QueryCache {
         query: &Query,
         slot: &Arc<AnswerSlot>,
     ) -> Result<(Arc<Cached<QueryResult>>, How<FetchError>), FetchError> {
-        if let Some(kept) = slot.fresh(now()) {
+        let at = now();
+        if let Some(kept) = slot.fresh(at) {
+            if let Some(landing) = slot.renew(&kept, at) {
+                self.fetch(query.clone(), landing, Span::none().cause());
+            }
             return Ok((kept, How::Fresh));
         }
         let (landing, wait): (_, Wait<_, _>) = match slot.decide(now()) {
@@ -369,12 +374,13 @@ impl QueryCache {
         }
         let cache = self.clone();
         let backend = query.backend.clone();
+        let queued = now();
         self.shared.fetches.spawn(async move {
             let turn = tokio::select! {
                 () = cache.shared.stop.cancelled() => None,
                 turn = backend.refresh_turn() => Some(turn),
             };
-            slot.unqueue();
+            slot.unqueue(now().saturating_duration_since(queued));
             if turn.is_some()
                 && let Some(landing) = slot.refresh(now())
             {

@@ -73,19 +73,20 @@ impl ReadCadence {
         now.saturating_duration_since(last) <= (every * MISSED_READS).max(LEAST_DEMAND)
     }
 
-    /// When to fetch what was last fetched, or tried, at `attempted`: half a life before the next read, so that a reader who is
-    /// early or late finds it fresh, but never twice in one life.
-    pub fn due(&self, attempted: Instant, ttl: Duration, now: Instant) -> Due {
+    /// When to fetch what was last fetched, or tried, at `attempted`: by `lead` before the next read, so that a reader who is early or
+    /// late finds it fresh, but never twice in one life.
+    pub fn due(&self, attempted: Instant, ttl: Duration, lead: Duration, now: Instant) -> Due {
         let (Some(every), Some(last)) = (self.every(), self.last) else {
             return Due::Ended;
         };
         if !self.is_steady(now) {
             return Due::Ended;
         }
-        let lead = ttl / 2;
+        // How late a reader may be.
+        let lag = ttl.saturating_sub(lead);
         // The next read that a fetch from now on can be in time for.
         let mut next = last + every;
-        while next + lead <= now.max(attempted + lead) {
+        while next + lag <= now.max(attempted + lag) {
             next += every.max(lead).max(Duration::from_millis(1));
         }
         let early = next.checked_sub(lead).unwrap_or(now);
@@ -98,6 +99,7 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(5);
+    const LEAD: Duration = Duration::from_millis(1500);
 
     fn seconds(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
@@ -110,7 +112,7 @@ mod tests {
         for read in reads {
             cadence.read(start + seconds(*read), TTL);
         }
-        match cadence.due(start + seconds(attempted), TTL, start + seconds(now)) {
+        match cadence.due(start + seconds(attempted), TTL, LEAD, start + seconds(now)) {
             Due::At(at) => {
                 Some((at.saturating_duration_since(start).as_secs_f64() * 1e3).round() / 1e3)
             }
@@ -119,21 +121,22 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_fetched_half_a_life_before_it_is_read() {
+    fn a_value_is_fetched_a_while_before_it_is_read() {
         type Case = (&'static str, &'static [f64], f64, f64, Option<f64>);
         let cases: &[Case] = &[
             ("never read", &[], 0.0, 0.0, None),
             ("read once", &[0.0], 0.0, 0.0, None),
-            ("read every 15 s", &[0.0, 15.0], 15.0, 15.0, Some(27.5)),
-            ("fetched, not read yet: looked at again", &[0.0, 15.0], 27.5, 27.6, Some(32.5)),
-            ("fetched and read", &[0.0, 15.0, 30.0], 27.5, 32.5, Some(42.5)),
-            ("an early look between two reads", &[0.0, 15.0, 22.0, 30.0], 30.0, 30.0, Some(35.5)),
+            ("read every 15 s", &[0.0, 15.0], 15.0, 15.0, Some(28.5)),
+            ("fetched, not read yet: looked at again", &[0.0, 15.0], 28.5, 28.6, Some(33.5)),
+            ("fetched and read", &[0.0, 15.0, 30.0], 28.5, 32.5, Some(43.5)),
+            ("an early look between two reads", &[0.0, 15.0, 22.0, 30.0], 30.0, 30.0, Some(36.5)),
             ("read all the time", &[0.0, 5.1, 10.2, 15.3], 15.2, 15.3, Some(20.2)),
-            ("in bursts", &[0.0, 0.1, 0.9, 15.0, 15.5, 16.0], 15.0, 16.0, Some(27.5)),
-            ("a read missed", &[0.0, 15.0], 27.5, 33.0, Some(42.5)),
+            ("in bursts", &[0.0, 0.1, 0.9, 15.0, 15.5, 16.0], 15.0, 16.0, Some(28.5)),
+            ("the reader is late", &[0.0, 15.0], 28.5, 33.4, Some(33.5)),
+            ("a read missed", &[0.0, 15.0], 28.5, 33.5, Some(43.5)),
             ("two minutes without a read", &[0.0, 15.0], 132.5, 135.1, None),
             ("three reads missed", &[0.0, 60.0], 220.0, 241.0, None),
-            ("two reads missed", &[0.0, 60.0], 220.0, 235.0, Some(237.5)),
+            ("two reads missed", &[0.0, 60.0], 220.0, 235.0, Some(238.5)),
         ];
         for (what, reads, attempted, now, wanted) in cases {
             assert_eq!(due(reads, *attempted, *now), *wanted, "{what}");
@@ -146,7 +149,7 @@ mod tests {
         let mut cadence = ReadCadence::default();
         cadence.expect(now, seconds(15.0));
         assert!(cadence.is_steady(now));
-        assert_eq!(cadence.due(now, TTL, now), Due::At(now + seconds(12.5)));
+        assert_eq!(cadence.due(now, TTL, LEAD, now), Due::At(now + seconds(13.5)));
         assert!(!cadence.is_steady(now + seconds(121.0)));
     }
 }

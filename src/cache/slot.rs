@@ -24,6 +24,9 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// refreshed in time for this read: its readers have come from another replica, or their pace has changed.
 const PROMPT_LIVES: u32 = 2;
 
+/// A quarter of a value's life.
+const QUARTER: u32 = 4;
+
 /// How long a failure is remembered, if a value does not live shorter: an outage is no storm of queries, and its end is soon
 /// noticed.
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
@@ -37,19 +40,41 @@ pub struct Life {
     pub max_stale: Duration,
 }
 
+impl Life {
+    /// The age at which a value is replaced that is being read, by the time that its fetch took: the next one lands when it ends. In the
+    /// last quarter of its life at the earliest, so that readers who never pause cause a third more fetches at the most.
+    fn renewal(self, took: Duration) -> Duration {
+        self.ttl.saturating_sub(took.min(self.ttl / QUARTER))
+    }
+
+    /// How long before a read that is expected a value is fetched, by the time that the last fetch took, with the wait for its turn. It
+    /// lands a quarter of its life before the read, so that the reader may be early. Half a life at the most: he may be late as well.
+    fn lead(self, took: Duration) -> Duration {
+        took.saturating_add(self.ttl / QUARTER).min(self.ttl / 2)
+    }
+
+    /// Up to what age a value is better than a worse one.
+    fn use_by(self) -> Duration {
+        self.max_stale.max(self.ttl)
+    }
+}
+
 /// A value that was fetched.
 #[derive(Debug)]
 pub struct Cached<V> {
     value: V,
     started: Instant,
+    /// How long the fetch took.
+    took: Duration,
     /// When it was read for the first time.
     read: OnceLock<Instant>,
 }
 
 impl<V> Cached<V> {
-    /// A value that somebody has fetched from `started` on.
-    pub fn new(value: V, started: Instant) -> Self {
-        Self { value, started, read: OnceLock::new() }
+    /// A value that somebody has fetched from `started` to `landed`.
+    pub fn new(value: V, started: Instant, landed: Instant) -> Self {
+        let took = landed.saturating_duration_since(started);
+        Self { value, started, took, read: OnceLock::new() }
     }
 
     /// The value.
@@ -78,6 +103,8 @@ struct State<V, E> {
     failure: Option<Failure<E>>,
     cadence: ReadCadence,
     attempted: Option<Instant>,
+    /// How long the last refresh waited for its turn.
+    queued: Duration,
     /// Whether somebody sees to it that the value is refreshed.
     is_scheduled: bool,
 }
@@ -162,6 +189,7 @@ impl<V, E: Clone> Slot<V, E> {
             failure: None,
             cadence: ReadCadence::default(),
             attempted: None,
+            queued: Duration::ZERO,
             is_scheduled: false,
         };
         Self {
@@ -222,7 +250,9 @@ impl<V, E: Clone> Slot<V, E> {
         };
         let fallback = older.map(|kept| {
             let is_recent = kept.age(now) <= self.life.ttl.saturating_mul(PROMPT_LIVES);
-            (if steady && is_recent { now } else { started + PATIENCE }, kept)
+            // A fetch that was begun in advance has kept nobody waiting.
+            let from = started.max(kept.started + self.life.ttl);
+            (if steady && is_recent { now } else { from + PATIENCE }, kept)
         });
         let wait = Wait { outcome, fallback };
         match landing {
@@ -236,26 +266,36 @@ impl<V, E: Clone> Slot<V, E> {
         !self.is_queued.swap(true, Ordering::Relaxed)
     }
 
-    /// The turn has come, or is not waited for any more.
-    pub fn unqueue(&self) {
+    /// The turn has come, or is not waited for any more, after so long.
+    pub fn unqueue(&self, waited: Duration) {
+        self.lock().queued = waited;
         self.is_queued.store(false, Ordering::Relaxed);
     }
 
-    /// Begins a fetch that nobody waits for, if none is under way and the value is not fresh.
-    pub fn refresh(self: &Arc<Self>, now: Instant) -> Option<Landing<V, E>> {
-        let mut state = self.lock();
-        let is_fresh = self.kept.load().as_ref().is_some_and(|kept| kept.age(now) < self.life.ttl);
-        if is_fresh || state.flight.as_ref().is_some_and(|flight| !flight.is_over()) {
+    /// Begins the fetch that follows a fresh value which is being read, if it is time for that. Not where values may not be used beyond
+    /// their life: if it fails, who reads next is to ask for himself.
+    pub fn renew(self: &Arc<Self>, kept: &Cached<V>, now: Instant) -> Option<Landing<V, E>> {
+        let life = self.life;
+        if kept.age(now) < life.renewal(kept.took) || life.max_stale < life.ttl {
             return None;
         }
-        Some(state.take_off(self, now).0)
+        let mut state = self.lock();
+        let is_failing = state.remembered(life, now).is_some();
+        if is_failing { None } else { state.fetch_ahead(self, now) }
+    }
+
+    /// Begins a fetch that nobody waits for, if none is under way and it is time for that.
+    pub fn refresh(self: &Arc<Self>, now: Instant) -> Option<Landing<V, E>> {
+        self.lock().fetch_ahead(self, now)
     }
 
     /// When the value has to be refreshed. From [`Due::Ended`] on nobody sees to it until [`Slot::schedule_refresh`] says so again.
     pub fn due(&self, now: Instant) -> Due {
         let mut state = self.lock();
         let attempted = state.attempted.unwrap_or(now);
-        let due = state.cadence.due(attempted, self.life.ttl, now);
+        let took = self.kept.load().as_ref().map_or(Duration::ZERO, |kept| kept.took);
+        let lead = self.life.lead(state.queued.saturating_add(took));
+        let due = state.cadence.due(attempted, self.life.ttl, lead, now);
         state.is_scheduled &= due != Due::Ended;
         due
     }
@@ -296,6 +336,16 @@ impl<V, E: Clone> State<V, E> {
         (now.saturating_duration_since(failure.at) < memory).then(|| failure.clone())
     }
 
+    fn fetch_ahead(&mut self, slot: &Arc<Slot<V, E>>, now: Instant) -> Option<Landing<V, E>> {
+        let is_early = |kept: &Arc<Cached<V>>| kept.age(now) < slot.life.renewal(kept.took);
+        let is_early = slot.kept.load().as_ref().is_some_and(is_early);
+        let is_under_way = self.flight.as_ref().is_some_and(|flight| !flight.is_over());
+        if is_early || is_under_way {
+            return None;
+        }
+        Some(self.take_off(slot, now).0)
+    }
+
     fn take_off(&mut self, slot: &Arc<Slot<V, E>>, now: Instant) -> (Landing<V, E>, Landed<V, E>) {
         let (sender, outcome) = watch::channel(None);
         self.flight = Some(Flight { started: now, outcome: outcome.clone() });
@@ -323,7 +373,7 @@ impl<V, E: Clone> Landing<V, E> {
         let Self { slot, started, outcome } = self;
         let mut state = slot.lock();
         state.flight = None;
-        let older = slot.kept.load_full().filter(|kept| kept.age(now) <= slot.life.max_stale);
+        let older = slot.kept.load_full().filter(|kept| kept.age(now) <= slot.life.use_by());
         let is_value = result.is_ok();
         let result = result.and_then(|value| {
             older.and_then(|older| worse(&older.value, &value)).map_or(Ok(value), Err)
@@ -331,7 +381,7 @@ impl<V, E: Clone> Landing<V, E> {
         let result = match result {
             Ok(value) => {
                 state.failure = None;
-                let kept = Arc::new(Cached::new(value, started));
+                let kept = Arc::new(Cached::new(value, started, now));
                 // Who waits for it is its first reader, and has been noted.
                 if outcome.receiver_count() > 0 {
                     kept.read.get_or_init(|| now);

@@ -5,6 +5,11 @@ use std::{
 
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::{
+    sync::Semaphore,
+    task::yield_now,
+    time::{advance, pause},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -12,8 +17,8 @@ use crate::prometheus::{Config, Replicas};
 
 const LIFE: Life = Life { ttl: Duration::from_secs(600), max_stale: Duration::ZERO };
 
-/// A backend whose results have a thousand samples, and how many queries it has answered.
-async fn backend() -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
+/// A backend whose results have a thousand samples, and how many queries it was sent. It answers as many as `gate` has permits for.
+async fn backend(gate: Arc<Semaphore>) -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
     // As the binary does; a test before this one may have done it.
     rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     let queries = Arc::new(AtomicUsize::new(0));
@@ -24,6 +29,7 @@ async fn backend() -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
     let answer = json!({"status": "success", "data": {"resultType": "vector", "result": rows}});
     let router = Router::new().fallback(async move || {
         count.fetch_add(1, Ordering::SeqCst);
+        gate.acquire().await.unwrap().forget();
         Json(answer)
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -39,7 +45,8 @@ async fn backend() -> (BackendHandle, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
 #[tokio::test]
 async fn results_of_one_namespace_do_not_push_out_those_of_another() {
     const MAX: u64 = 1 << 20;
-    let (backend, queries, _backend) = backend().await;
+    let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+    let (backend, queries, _backend) = backend(gate).await;
     let metrics = Arc::new(Metrics::default());
     let new = || QueryCache::new(MAX, TaskTracker::new(), Arc::clone(&metrics), Traces::default());
     let (cache, _refresher) = new();
@@ -72,4 +79,46 @@ async fn results_of_one_namespace_do_not_push_out_those_of_another() {
     cache.shared.slots.run_pending_tasks().await;
     let held = cache.shared.slots.entry_count();
     assert!(held <= u64::try_from(entries).unwrap() + 1, "{held} of {entries}");
+}
+
+/// The clock stands still unless the test moves it.
+#[tokio::test]
+async fn a_read_near_the_end_of_a_result_fetches_the_next_one() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (backend, queries, _backend) = backend(Arc::clone(&gate)).await;
+    let metrics = Arc::new(Metrics::default());
+    let (cache, _refresher) =
+        QueryCache::new(1 << 20, TaskTracker::new(), metrics, Traces::default());
+    let life = Life { ttl: Duration::from_secs(5), max_stale: Duration::from_secs(30) };
+    let query = Query { text: "m".into(), life, backend };
+    let sent = async |wanted| {
+        while queries.load(Ordering::SeqCst) < wanted {
+            yield_now().await;
+        }
+    };
+    pause();
+    // While there is something to do the clock does not go on by itself.
+    let _busy = AbortOnDropHandle::new(tokio::spawn(async {
+        loop {
+            yield_now().await;
+        }
+    }));
+    let reader = (cache.clone(), query.clone());
+    let first = tokio::spawn(async move { reader.0.get(&reader.1).await });
+    sent(1).await;
+    advance(Duration::from_millis(500)).await;
+    gate.add_permits(1);
+    first.await.unwrap().unwrap();
+    let age = async || cache.get(&query).await.unwrap().kept.age(now());
+    advance(Duration::from_millis(3_900)).await;
+    assert_eq!(age().await, Duration::from_millis(4_400));
+    advance(Duration::from_millis(200)).await;
+    assert_eq!(queries.load(Ordering::SeqCst), 1, "it is fresh for longer than the fetch took");
+    assert_eq!(age().await, Duration::from_millis(4_600), "nobody waits");
+    sent(2).await;
+    gate.add_permits(1);
+    while age().await > Duration::ZERO {
+        yield_now().await;
+    }
+    assert_eq!(queries.load(Ordering::SeqCst), 2);
 }

@@ -139,8 +139,63 @@ async fn it_is_scheduled_from_the_second_read_until_reads_stay_away() {
     read(&slot, after(start, 15.0), Ok(2)).await.unwrap();
     assert!(slot.schedule_refresh(after(start, 15.0)));
     assert!(!slot.schedule_refresh(after(start, 15.0)), "somebody does already");
-    assert_eq!(slot.due(after(start, 16.0)), Due::At(after(start, 27.5)));
+    assert_eq!(slot.due(after(start, 16.0)), Due::At(after(start, 28.75)));
+    // The longer a fetch takes the earlier it begins.
+    slot.refresh(after(start, 28.75)).unwrap().land(Ok(3), after(start, 29.25), |_, _| None);
+    read(&slot, after(start, 30.0), Ok(4)).await.unwrap();
+    assert_eq!(slot.due(after(start, 33.75)), Due::At(after(start, 43.25)));
     assert_eq!(slot.due(after(start, 200.0)), Due::Ended);
     slot.expect(after(start, 201.0), Duration::from_secs(15));
     assert!(slot.schedule_refresh(after(start, 201.0)));
+}
+
+/// Who reads a value that ends about when the next one will have landed has that one fetched, once.
+#[test]
+fn it_is_renewed_so_that_the_next_value_lands_when_the_last_one_ends() {
+    for (took, age) in [(0.0, 5.0), (0.25, 4.75), (1.0, 4.0), (1.5, 3.75), (60.0, 3.75)] {
+        let (slot, start) = slot();
+        slot.refresh(start).unwrap().land(Ok(1), after(start, took), |_, _| None);
+        let kept = slot.kept().unwrap();
+        assert!(slot.renew(&kept, after(start, age - 0.01)).is_none(), "{took} s");
+        let renewal = slot.renew(&kept, after(start, age)).unwrap();
+        assert!(slot.renew(&kept, after(start, age)).is_none(), "{took} s: it is under way");
+        renewal.land(Ok(2), after(start, age + 0.1), |_, _| None);
+        assert!(slot.renew(&kept, after(start, age + 0.2)).is_none(), "{took} s: it has landed");
+    }
+}
+
+#[test]
+fn a_renewal_that_failed_is_not_repeated_at_once() {
+    let (slot, start) = slot();
+    slot.refresh(start).unwrap().land(Ok(1), after(start, 2.0), |_, _| None);
+    let kept = slot.kept().unwrap();
+    slot.renew(&kept, after(start, 3.75))
+        .unwrap()
+        .land(Err("down"), after(start, 3.8), |_, _| None);
+    assert!(slot.renew(&kept, after(start, 4.9)).is_none());
+}
+
+/// A fetch that was begun in advance has not used up the time that a reader waits.
+#[tokio::test(start_paused = true)]
+async fn who_reads_for_the_first_time_waits_for_a_renewal_as_for_a_fetch_of_his_own() {
+    let (slot, start) = (Arc::new(Numbers::new(LIFE)), now());
+    slot.refresh(start).unwrap().land(Ok(1), after(start, 2.0), |_, _| None);
+    let kept = slot.kept().unwrap();
+    let renewal = slot.renew(&kept, after(start, 3.75)).unwrap();
+    let Action::Wait(wait) = slot.decide(after(start, 5.2)) else { panic!("it is under way") };
+    assert!(wait.takes_time(after(start, 5.9)));
+    assert!(!wait.takes_time(after(start, 6.0)));
+    drop(renewal);
+}
+
+#[test]
+fn what_may_not_be_used_beyond_its_life_is_not_renewed_and_is_better_than_a_worse_one_until_then() {
+    let life = Life { max_stale: Duration::ZERO, ..LIFE };
+    let (slot, start) = (Arc::new(Numbers::new(life)), Instant::now());
+    slot.refresh(start).unwrap().land(Ok(2), after(start, 1.0), |_, _| None);
+    let kept = slot.kept().unwrap();
+    assert!(slot.renew(&kept, after(start, 4.9)).is_none());
+    let refresh = slot.refresh(after(start, 4.5)).unwrap();
+    refresh.land(Ok(1), after(start, 4.9), |older, newer| (older > newer).then_some("less"));
+    assert_eq!(slot.fresh(after(start, 4.95)).unwrap().value, 2);
 }
