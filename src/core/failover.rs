@@ -10,9 +10,12 @@
 //! anything after a silence. Where its probes are refused from then on, it is tried as well.
 //!
 //! A query that fails does not prove that its server is not well: the query may be at fault. It only makes a probe due, which asks for
-//! nothing. A probe that fails, and silence, eject a server. When all are ejected, a query is sent to the one in use alone, so that an
-//! outage does not multiply the queries. Only one query per [`PERIOD`] tries the others too: probes may fail where queries are answered.
-//! For the same reason [`budget`] bounds how many queries are sent to others in vain while probes are answered.
+//! nothing. A probe that fails, and silence, eject a server. So do [`server::OUTDONE`] queries in a row, in a [`PERIOD`] or more, that it
+//! has failed and another one has answered. From then on its probes prove nothing, unless one fails.
+//!
+//! When all are ejected, a query is sent to the one in use alone, so that an outage does not multiply the queries. Only one query per
+//! [`PERIOD`] tries the others too: probes may fail where queries are answered. For the same reason [`budget`] bounds how many queries
+//! are sent to others in vain while probes are answered.
 
 mod budget;
 mod server;
@@ -20,16 +23,13 @@ mod server;
 use std::time::{Duration, Instant};
 
 use budget::Budget;
-use server::{Server, State};
+use server::{Record, Server, State};
 
 /// How long a server that comes before the one in use has to be well until it is in use again.
 pub const RETURN: Duration = Duration::from_secs(300);
 
 /// The same for a server whose probes are answered by what proves nothing. It doubles each time that queries have tried it in vain.
 pub const TRIAL: Duration = Duration::from_secs(600);
-
-/// The longest time until queries try it again.
-const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// From one probe of a server to the next at the least.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -103,6 +103,8 @@ pub struct Failover {
 #[derive(Debug)]
 pub struct Tries {
     tried: Vec<usize>,
+    /// The first server, if it answers and has failed the query, and how.
+    failed: Option<(usize, Fault)>,
     /// Whether ejected servers may be tried, too: what is known of them may be old.
     is_thorough: bool,
     /// Whether it is the one query of this [`PERIOD`] that tries all of them whatever is known.
@@ -121,6 +123,13 @@ pub enum Repeat {
         /// Whether that begins now.
         is_first: bool,
     },
+}
+
+impl Tries {
+    /// The first server answers, and has failed the query.
+    pub fn fail(&mut self, fault: Fault) {
+        self.failed = self.tried.first().map(|server| (*server, fault));
+    }
 }
 
 impl Failover {
@@ -150,7 +159,8 @@ impl Failover {
     pub fn begin(&mut self, now: Instant) -> Tries {
         let is_well = self.fault(self.in_use).is_none();
         let is_due = !is_well && self.is_due(now);
-        Tries { tried: Vec::new(), is_thorough: is_well || is_due, is_due, has_paid: false }
+        let is_thorough = is_well || is_due;
+        Tries { tried: Vec::new(), failed: None, is_thorough, is_due, has_paid: false }
     }
 
     /// Whether a query may try all servers now whatever is known of them.
@@ -200,21 +210,29 @@ impl Failover {
         self.is_on_trial &= server != self.in_use;
         self.shown(server, now, |it| {
             it.trial_after = TRIAL;
+            it.record = Record::Clean;
             it.recover(now)
         })
     }
 
-    /// A query was answered in full by the last server that it was sent to. If the one in use is only tried and has failed it, the one that
-    /// has answered is in use. Returns which.
-    pub fn relieved(&mut self, tries: &Tries, now: Instant) -> Option<usize> {
-        let answered = *tries.tried.last()?;
-        let has_failed = answered != self.in_use && tries.tried.contains(&self.in_use);
-        if !self.is_on_trial || !has_failed {
-            return None;
+    /// A query was answered in full by the last server that it was sent to, after others had not. If the one in use is only tried, the one
+    /// that has answered is in use.
+    pub fn relieved(&mut self, tries: &Tries, now: Instant) -> Change {
+        let Some(&answered) = tries.tried.last() else { return Change::default() };
+        if self.is_on_trial && answered != self.in_use && tries.tried.contains(&self.in_use) {
+            if let Some(it) = self.servers.get_mut(self.in_use) {
+                it.end_trial(now);
+            }
+            return Change { switched: self.use_another(answered), ..Change::default() };
         }
-        let it = self.servers.get_mut(self.in_use)?;
-        it.end_trial(now);
-        self.use_another(answered)
+        // What ends after another server has come into use says nothing new.
+        let failed = tries.failed.filter(|(server, _)| *server == self.in_use);
+        let failed = failed.and_then(|(it, fault)| Some((self.servers.get_mut(it)?, fault)));
+        let Some((it, fault)) = failed.filter(|(it, _)| it.is_well()) else {
+            return Change::default();
+        };
+        let ejected = it.outdone(fault, now);
+        Change { ejected, switched: self.choose(), ..Change::default() }
     }
 
     /// Something else than a query was answered in full. It does not show that queries are.
@@ -290,12 +308,18 @@ impl Failover {
         let Some(it) = self.servers.get_mut(server) else { return Change::default() };
         it.is_probed = false;
         let mut change = Change::default();
-        match health {
+        let proves_nothing = health == Health::Well && it.record == Record::Failed;
+        match if proves_nothing { Health::Answered } else { health } {
             Health::Well => {
                 it.trial_after = TRIAL;
                 change.recovered = it.recover(now);
             }
-            Health::Bad(fault) => change.ejected = it.eject(fault, now),
+            Health::Bad(fault) => {
+                if fault != Fault::Silent {
+                    it.record = Record::Clean;
+                }
+                change.ejected = it.eject(fault, now);
+            }
             Health::Answered if it.fault() == Some(Fault::Silent) => {
                 change.recovered = it.end_silence(now);
             }
@@ -304,8 +328,12 @@ impl Failover {
                 it.state = State::Well { since: now };
             }
             Health::Answered => {
-                it.unproven = Some(now);
-                it.postpone(now);
+                it.respond(now);
+                // It is not tried as long as one before it is well. So it is taken for well, as it was at first.
+                if server > in_use && it.is_trial_due(now) {
+                    it.double_trial();
+                    change.recovered = it.recover(now);
+                }
             }
             Health::Unknown => {
                 it.postpone(now);
@@ -332,9 +360,8 @@ impl Failover {
 
     /// The first server that has been well for long enough is in use again, or is tried. Returns which, if it was not in use.
     pub fn returned(&mut self, now: Instant) -> Option<usize> {
-        let is_due = |it: &Server| it.unproven_for(now).is_some_and(|time| time >= it.trial_after);
         let mut before = self.servers.iter_mut().take(self.in_use).enumerate();
-        let (first, it) = before.find(|(_, it)| it.is_proven(now) || is_due(it))?;
+        let (first, it) = before.find(|(_, it)| it.is_proven(now) || it.is_trial_due(now))?;
         let is_on_trial = !it.is_proven(now);
         if !it.is_well() {
             it.state = State::Well { since: now };
@@ -356,7 +383,7 @@ impl Failover {
         if self.is_on_trial
             && let Some(it) = self.servers.get_mut(self.in_use)
         {
-            it.trial_after = (it.trial_after * 2).min(LONGEST_TRIAL);
+            it.double_trial();
         }
         self.is_on_trial = false;
         self.in_use = server;

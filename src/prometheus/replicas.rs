@@ -175,6 +175,7 @@ impl Replicas {
         let until = now() + timeout;
         let least = timeout.mul_f64(LEAST);
         let mut tries = self.known().failover.begin(now());
+        let mut first = 0;
         let mut best = None;
         // Whether a server that answers has failed it.
         let mut has_failed = false;
@@ -201,6 +202,10 @@ impl Replicas {
                     Verdict::Final => return result,
                     verdict => has_failed = T::IS_OF_A_QUERY && verdict == Verdict::Failed,
                 }
+                if has_failed {
+                    tries.fail(if result.is_ok() { Fault::Partial } else { Fault::Failing });
+                }
+                first = number;
                 best = Some(result);
                 continue;
             };
@@ -215,8 +220,8 @@ impl Replicas {
                 if has_failed {
                     self.known().failover.repeated(&tries);
                 }
-                let switched = self.known().failover.relieved(&tries, now());
-                self.tell(number, Change { switched, ..Change::default() });
+                let change = self.known().failover.relieved(&tries, now());
+                self.tell(first, change);
             }
             has_failed = T::IS_OF_A_QUERY && verdict == Verdict::Failed;
             match together(before, result, is_final) {

@@ -2,13 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Fault, RETURN, TRIAL};
+use super::{Fault, PERIOD, RETURN, TRIAL};
 
 /// From the first ejection of a server to its next probe. It doubles with each further one.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
+/// The longest time until queries try a server again.
+const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The longest pause.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A server is ejected by so many queries in a row that it has failed and another one has answered. The number is Envoy's default for
+/// `consecutive_5xx`.
+pub(super) const OUTDONE: u32 = 5;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {
@@ -24,6 +31,17 @@ pub(super) enum State {
     },
 }
 
+/// What queries show of a server while its probes are answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Record {
+    /// Nothing against it.
+    Clean,
+    /// It has failed so many in a row which another server has answered.
+    Failing { since: Instant, count: u32 },
+    /// They have ejected it, so that probes prove nothing.
+    Failed,
+}
+
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) state: State,
@@ -33,7 +51,8 @@ pub(super) struct Server {
     pub(super) is_probed: bool,
     /// Whether a query has failed since.
     pub(super) is_doubted: bool,
-    /// The pause after its last ejection.
+    pub(super) record: Record,
+    /// The pause after its last ejection, or after the last probe that has proved nothing.
     pub(super) pause: Duration,
     /// What was wrong with its answers before it was silent. Only one in full shows that this is over.
     pub(super) unmended: Option<Fault>,
@@ -51,6 +70,7 @@ impl Server {
             probed: None,
             is_probed: false,
             is_doubted: false,
+            record: Record::Clean,
             pause: Duration::ZERO,
             unmended: None,
             unproven: None,
@@ -73,6 +93,22 @@ impl Server {
             State::Well { .. } => None,
             State::Ejected { fault, .. } => Some(fault),
         }
+    }
+
+    /// Another server has answered a query that this one has failed. Ejects it if that goes on: a moment of failures, in which no probe
+    /// was due, says nothing.
+    pub(super) fn outdone(&mut self, fault: Fault, now: Instant) -> Option<Fault> {
+        let (since, count) = match self.record {
+            Record::Clean => (now, 1),
+            Record::Failing { since, count } => (since, count.saturating_add(1)),
+            Record::Failed => return None,
+        };
+        if count < OUTDONE || now.saturating_duration_since(since) < PERIOD {
+            self.record = Record::Failing { since, count };
+            return None;
+        }
+        self.record = Record::Failed;
+        self.eject(fault, now)
     }
 
     /// Whether so much time has passed since its last probe.
@@ -101,6 +137,15 @@ impl Server {
         was_well_for.map(|_| fault)
     }
 
+    /// The last probe was answered, which proves nothing.
+    pub(super) fn respond(&mut self, now: Instant) {
+        self.unproven = Some(now);
+        if self.record == Record::Failed {
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
+        self.postpone(now);
+    }
+
     /// The last probe has not shown whether it is well again.
     pub(super) fn postpone(&mut self, now: Instant) {
         if let State::Ejected { until, .. } = &mut self.state {
@@ -113,6 +158,7 @@ impl Server {
         self.unmended = None;
         if recovers {
             self.state = State::Well { since: now };
+            self.record = Record::Clean;
         }
         recovers
     }
@@ -145,6 +191,16 @@ impl Server {
             State::Ejected { seen, .. } => self.unproven.filter(|it| *it > seen).map(|_| seen)?,
         };
         Some(now.saturating_duration_since(since))
+    }
+
+    /// Whether nothing else was wrong with it for so long that queries may show whether it is well.
+    pub(super) fn is_trial_due(&self, now: Instant) -> bool {
+        self.unproven_for(now).is_some_and(|time| time >= self.trial_after)
+    }
+
+    /// A trial was in vain, or may be.
+    pub(super) fn double_trial(&mut self) {
+        self.trial_after = (self.trial_after * 2).min(LONGEST_TRIAL);
     }
 
     /// Whether it has been well for long enough to be in use again.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{
-    server::{FIRST_PAUSE, LONGEST_PAUSE},
+    server::{FIRST_PAUSE, LONGEST_PAUSE, OUTDONE},
     *,
 };
 
@@ -28,8 +28,9 @@ fn answered_by(failover: &mut Failover, server: usize, now: Instant) -> Option<u
     while let Some(tried) = failover.next(&mut tries) {
         if tried == server {
             let switched = failover.answered(server, now).switched;
-            return failover.relieved(&tries, now).or(switched);
+            return failover.relieved(&tries, now).switched.or(switched);
         }
+        tries.fail(Fault::Failing);
     }
     None
 }
@@ -171,6 +172,119 @@ fn an_ejected_server_is_probed_after_pauses_that_double() {
         assert_eq!(failover.due(now + seconds(pause).saturating_sub(seconds(1) / 2)), [0; 0]);
         assert_eq!(failover.due(now + seconds(pause)), [1]);
     }
+}
+
+/// A server that fails queries and answers probes.
+#[test]
+fn queries_that_another_server_answers_eject_though_probes_are_answered() {
+    let mut now = Instant::now();
+    let mut failover = servers(2, now);
+    for _ in 1..OUTDONE {
+        assert_eq!(answered_by(&mut failover, 1, now), None);
+    }
+    failover.answered(0, now);
+    for _ in 0..2 * OUTDONE {
+        assert_eq!(answered_by(&mut failover, 1, now), None, "they are not in a row, or too soon");
+    }
+    now += PERIOD;
+    assert_eq!(answered_by(&mut failover, 1, now), Some(1));
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+    // Probes are answered as before, and asked for at ever longer pauses.
+    let mut probes = 0;
+    for _ in 1..TRIAL.as_secs() {
+        now += seconds(1);
+        assert_eq!(failover.returned(now), None);
+        for server in failover.due(now) {
+            failover.probed(server, Health::Well, now);
+            probes += usize::from(server == 0);
+        }
+        failover.answered(1, now);
+    }
+    assert!((10..20).contains(&probes), "{probes}");
+    // It is tried, and fails again.
+    now += seconds(1);
+    assert_eq!(failover.returned(now), Some(0));
+    assert_eq!(answered_by(&mut failover, 1, now), Some(1));
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+    now += TRIAL;
+    failover.probed(0, Health::Well, now);
+    assert_eq!(failover.returned(now), None, "the next trial is later");
+    now += TRIAL;
+    assert_eq!(failover.returned(now), Some(0));
+    // One that is answered in full ends it, and five have to fail again.
+    failover.answered(0, now);
+    for _ in 0..2 * OUTDONE {
+        assert_eq!(answered_by(&mut failover, 1, now), None);
+    }
+    now += PERIOD;
+    assert_eq!(answered_by(&mut failover, 1, now), Some(1));
+}
+
+/// Ejects the first server by queries.
+fn outdone(failover: &mut Failover, now: Instant) -> Instant {
+    for _ in 1..OUTDONE {
+        answered_by(failover, 1, now);
+    }
+    let now = now + PERIOD;
+    assert_eq!(answered_by(failover, 1, now), Some(1));
+    now
+}
+
+#[test]
+fn a_server_that_queries_have_ejected_is_tried_after_a_restart_too() {
+    let mut failover = servers(2, Instant::now());
+    let now = outdone(&mut failover, Instant::now());
+    failover.probed(0, Health::Bad(Fault::Silent), now + seconds(10));
+    failover.probed(0, Health::Well, now + seconds(30));
+    assert_eq!(failover.fault(0), Some(Fault::Failing));
+    let now = now + seconds(30);
+    failover.probed(0, Health::Well, now + TRIAL);
+    assert_eq!(failover.returned(now + TRIAL), Some(0));
+}
+
+#[test]
+fn a_probe_that_fails_shows_that_probes_prove_something() {
+    let mut failover = servers(2, Instant::now());
+    let now = outdone(&mut failover, Instant::now());
+    failover.probed(0, Health::Bad(Fault::Failing), now + seconds(10));
+    assert!(failover.probed(0, Health::Well, now + seconds(30)).recovered);
+}
+
+#[test]
+fn queries_that_end_after_a_probe_has_ejected_their_server_change_nothing() {
+    let start = Instant::now();
+    let mut failover = servers(2, start);
+    let begun: Vec<_> = (0..2 * OUTDONE)
+        .map(|_| {
+            let mut tries = failover.begin(start);
+            failover.next(&mut tries);
+            tries.fail(Fault::Failing);
+            failover.next(&mut tries);
+            tries
+        })
+        .collect();
+    without(&mut failover, 0, start + PERIOD);
+    for tries in begun {
+        failover.relieved(&tries, start + PERIOD * 2);
+    }
+    assert!(failover.probed(0, Health::Well, start + seconds(10)).recovered);
+}
+
+/// The first server has come back, so that the second one is not tried.
+#[test]
+fn a_server_that_queries_have_ejected_is_taken_for_well_where_it_would_not_be_tried() {
+    let mut now = Instant::now();
+    let mut failover = servers(2, now);
+    without(&mut failover, 0, now);
+    failover.probed(0, Health::Well, now);
+    for _ in 1..OUTDONE {
+        assert_eq!(answered_by(&mut failover, 0, now), None);
+    }
+    now += PERIOD;
+    assert_eq!(answered_by(&mut failover, 0, now), Some(0));
+    failover.probed(1, Health::Well, now + seconds(1));
+    assert_eq!(failover.fault(1), Some(Fault::Failing));
+    assert!(failover.probed(1, Health::Well, now + TRIAL).recovered);
 }
 
 #[test]

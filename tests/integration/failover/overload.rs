@@ -33,7 +33,18 @@ async fn a_pair_under_too_much_load_is_not_sent_each_query_twice() {
     for pod in ["p", "q", "r"].repeat(10) {
         assert_eq!(value(&read(&app, pod).await), "2");
     }
-    assert_eq!(in_use(&app, &urls).await, Some(0), "it answers probes");
+    // The first one answers nothing but probes. When that has gone on for a second, it is asked nothing else.
+    until("the other one is in use", async || {
+        assert_eq!(value(&read(&app, "p").await), "2");
+        (in_use(&app, &urls).await == Some(1)).then_some(())
+    })
+    .await;
+    assert!(is_ejected(&app, &a.url).await);
+    a.take();
+    for pod in ["p", "q", "r"] {
+        assert_eq!(value(&read(&app, pod).await), "2");
+    }
+    assert_eq!(a.count(is_read), 0);
 }
 
 /// What a server refuses some readers, or what cannot reach it, is no load on it.
