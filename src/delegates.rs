@@ -3,6 +3,7 @@
 //! Whoever calls this has authenticated and authorized the user. A delegate is asked as ourselves. `core/delegation` decides whose a
 //! read is, and `wire/delegated` what may be sent and what may come back.
 
+mod connection;
 mod error;
 mod question;
 mod remote;

@@ -1,8 +1,7 @@
-//! One delegate: its connection, its circuit breaker, and the metrics that it lists.
+//! One delegate: its circuit breaker, and the metrics that it lists.
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,12 +10,14 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use http::{HeaderValue, header};
+use http::header;
 use kube::Client;
-use reqwest::redirect::Policy;
 use tokio::sync::Semaphore;
 
-use super::{DelegateError, HOP, Question, Why};
+use super::{
+    DelegateError, HOP, Question, Why,
+    connection::{Connection, Materials},
+};
 use crate::{
     blocking,
     core::{
@@ -27,12 +28,11 @@ use crate::{
         },
         explain::Api,
         overview::{DelegateRow, State},
-        rules::{CaSource, CredentialPolicy, Delegate, Fingerprint, origin},
+        rules::{CredentialPolicy, Delegate, Fingerprint, origin},
     },
-    kubernetes::{apiservices::Registrations, secrets::SecretPlace},
     metrics::Metrics,
     prometheus::{
-        Error, Obstacle, Source,
+        Error, Obstacle,
         bodies::{Bodies, Body},
     },
     traces::{KeyValue, Span, SpanKind},
@@ -54,9 +54,6 @@ const LIST_RETRY: Duration = Duration::from_secs(10);
 /// How long a request for the metrics may take, and reading what is needed for a connection.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A delegate.
 pub(super) struct Remote {
     pub(super) delegate: Arc<Delegate>,
@@ -74,19 +71,6 @@ pub(super) struct Remote {
     retired: Mutex<bool>,
     answered: AtomicU64,
     failed: AtomicU64,
-}
-
-/// A client, and what it is made from.
-struct Connection {
-    client: reqwest::Client,
-    authorization: Option<HeaderValue>,
-    materials: Materials,
-}
-
-#[derive(Clone, Default, Eq, PartialEq)]
-struct Materials {
-    authorities: Option<Vec<u8>>,
-    token: Option<Vec<u8>>,
 }
 
 /// What is known of the APIs of a delegate.
@@ -353,7 +337,8 @@ impl Remote {
 
     /// Connects with the credentials and authorities as they are now. What cannot be used leaves the connection as it is.
     pub(super) async fn reconnect(&self) {
-        let materials = tokio::time::timeout(LIST_TIMEOUT, self.materials()).await;
+        let materials = Materials::read(&self.delegate, self.cluster.as_ref(), &self.policy);
+        let materials = tokio::time::timeout(LIST_TIMEOUT, materials).await;
         let materials =
             materials.unwrap_or_else(|_elapsed| Err("the cluster did not answer".to_owned()));
         let current = self.connection.load_full();
@@ -362,7 +347,7 @@ impl Remote {
                 self.obstacle.store(None);
                 return;
             }
-            Ok(materials) => blocking::run(move || connect(materials)).await,
+            Ok(materials) => blocking::run(move || Connection::new(materials)).await,
             Err(error) => Err(error),
         };
         let delegate = self.name();
@@ -383,43 +368,6 @@ impl Remote {
                 self.obstacle.store(Some(Arc::new(error)));
             }
         }
-    }
-
-    async fn materials(&self) -> Result<Materials, String> {
-        let Delegate { authority, token_file, auth_in_cluster, .. } = &*self.delegate;
-        let folders = Arc::clone(&self.policy.folders);
-        let confined = |path: &Path| Source::confined(path, &folders);
-        let token = match token_file {
-            Some(path) => Some(confined(path)),
-            None => auth_in_cluster.then(|| Source::of_service_account("token")),
-        };
-        let token = read(token).await?;
-        let authorities = match (authority, &self.cluster) {
-            (CaSource::System, _) => None,
-            (CaSource::File(path), _) => read(Some(confined(path))).await?,
-            (CaSource::Secret { namespace, name, key }, Some(cluster)) => {
-                let place = SecretPlace::new(cluster.clone(), namespace, name);
-                let secret = place.read().await.map_err(|error| error.to_string())?;
-                let content = secret.and_then(|secret| secret.data().remove(key));
-                Some(content.ok_or_else(|| {
-                    format!("there is no Secret {namespace}/{name} with the key {key}")
-                })?)
-            }
-            (CaSource::BundleOf(name), Some(cluster)) => {
-                let registrations = Registrations::new(cluster.clone());
-                let found = registrations.read(name).await.map_err(|error| error.to_string())?;
-                let bundle = found.map(|found| found.bundle().to_vec());
-                let bundle = bundle.filter(|bundle| !bundle.is_empty());
-                Some(
-                    bundle
-                        .ok_or_else(|| format!("there is no APIService {name} with a caBundle"))?,
-                )
-            }
-            (CaSource::Secret { .. } | CaSource::BundleOf(_), None) => {
-                return Err("there is no cluster".to_owned());
-            }
-        };
-        Ok(Materials { authorities, token })
     }
 
     /// Asks for the metrics, if that is due. The result is whether other ones are known.
@@ -560,103 +508,14 @@ fn text(body: &Body) -> Option<&str> {
     std::str::from_utf8(body.bytes()).ok()
 }
 
-async fn read(source: Option<Source>) -> Result<Option<Vec<u8>>, String> {
-    let Some(source) = source else { return Ok(None) };
-    let content = blocking::run(move || source.read()).await;
-    content.map(Some).map_err(|error| error.to_string())
-}
-
-fn connect(materials: Materials) -> Result<Connection, String> {
-    let tls = |error: reqwest::Error| match Error::transport(&error) {
-        Error::Unreachable { message, .. } => message,
-        other => other.to_string(),
-    };
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("loadline/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::none())
-        // A server of the cluster is not behind the proxy of the environment.
-        .no_proxy()
-        .tcp_keepalive(Duration::from_secs(30));
-    if let Some(authorities) = &materials.authorities {
-        let certificates = reqwest::Certificate::from_pem_bundle(authorities).map_err(tls)?;
-        if certificates.is_empty() {
-            return Err("the authorities hold no certificate".to_owned());
-        }
-        builder = builder.tls_certs_only(certificates);
-    }
-    let client = builder.build().map_err(tls)?;
-    let authorization = materials.token.as_deref().map(|token| {
-        let text = format!("Bearer {}", String::from_utf8_lossy(token).trim());
-        let mut value = HeaderValue::from_str(&text).map_err(|error| error.to_string())?;
-        value.set_sensitive(true);
-        Ok::<_, String>(value)
-    });
-    Ok(Connection { client, authorization: authorization.transpose()?, materials })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, future::IntoFuture as _};
+    use std::future::IntoFuture as _;
 
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    use http::{Request, Response, StatusCode};
-    use kube::client::Body as KubeBody;
     use serde_json::json;
 
     use super::*;
     use crate::core::rules::load;
-
-    /// A cluster with a Secret and an `APIService` that have authorities.
-    fn cluster() -> Client {
-        let serve = |request: Request<KubeBody>| {
-            let authority = |text: &str| STANDARD.encode(text);
-            let (code, body) = match request.uri().path() {
-                "/api/v1/namespaces/keda/secrets/kedaorg-certs" => (
-                    StatusCode::OK,
-                    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kedaorg-certs"}, "data": {"ca.crt": authority("of the Secret"), "tls.key": authority("private")}}),
-                ),
-                "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.other" => (
-                    StatusCode::OK,
-                    json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1beta1.other"}, "spec": {"groupPriorityMinimum": 1, "versionPriority": 1, "caBundle": authority("of the APIService")}}),
-                ),
-                _ => (
-                    StatusCode::NOT_FOUND,
-                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": "NotFound", "code": 404}),
-                ),
-            };
-            let body = KubeBody::from(body.to_string().into_bytes());
-            let response = Response::builder().status(code).body(body).unwrap();
-            async move { Ok::<_, Infallible>(response) }
-        };
-        Client::new(tower::service_fn(serve), "monitoring")
-    }
-
-    async fn authorities(keys: &str, cluster: Option<Client>) -> Result<String, String> {
-        let rules = load(&format!("delegates:\n- {{name: a, url: https://a, {keys}}}\n")).unwrap();
-        let delegate = Arc::clone(&rules.delegates[0]);
-        let shared = (Arc::default(), Arc::new(Metrics::default()));
-        let remote = Remote::new(delegate, (cluster, Arc::default()), shared);
-        let materials = remote.materials().await?;
-        Ok(String::from_utf8(materials.authorities.unwrap_or_default()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn authorities_are_read_from_the_cluster() {
-        let read = async |keys| authorities(keys, Some(cluster())).await;
-        let secret = "caSecret: {namespace: keda, name: kedaorg-certs}";
-        assert_eq!(read(secret).await.as_deref(), Ok("of the Secret"));
-        assert_eq!(read("caBundleOf: v1beta1.other").await.as_deref(), Ok("of the APIService"));
-        for (keys, wanted) in [
-            ("caSecret: {namespace: keda, name: none}", "no Secret keda/none"),
-            ("caSecret: {namespace: keda, name: kedaorg-certs, key: x}", "the key x"),
-            ("caBundleOf: v1beta1.none", "no APIService v1beta1.none"),
-        ] {
-            let error = read(keys).await.unwrap_err();
-            assert!(error.contains(wanted), "{keys}: {error}");
-        }
-        assert!(authorities(secret, None).await.is_err());
-    }
 
     /// A delegate whose API has no version, and what is exposed of it.
     async fn listing(more: &str) -> (Remote, impl Fn() -> String) {
