@@ -41,6 +41,9 @@ fn is_in_metrics(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == ':'
 }
 
+/// What the stand-ins of labels begin with.
+pub const LABEL_STAND_IN: &str = "loadline_label_";
+
 /// A name that needs no quotes, and that stands in none of the texts.
 pub fn stand_in(texts: &[&str]) -> String {
     let mut name = "loadline_series".to_owned();
@@ -48,6 +51,12 @@ pub fn stand_in(texts: &[&str]) -> String {
         name.push('_');
     }
     name
+}
+
+/// A name that needs no quotes and stands for a label that does. A template can look a value up by the label where the stand-in is.
+pub fn label_stand_in(label: &str) -> String {
+    let code: String = label.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{LABEL_STAND_IN}{code}_")
 }
 
 /// The query with a series that needs quotes in place of its stand-in: `stand_in{a="b"}` is `{__name__="the.name",a="b"}`,

@@ -340,6 +340,14 @@ mod tests {
             .to_string()
     }
 
+    /// The query for the pod `a` in the namespace `n`, by other labels.
+    fn query_of(template: &str, labels: &str, selector: &str) -> Result<String, PlanError> {
+        let objects = Objects::Named(vec!["a".into()]);
+        let selector = Selector::parse(selector).unwrap();
+        let plan = exact(entry(template, labels).source(), Some("n"), &objects, &selector)?;
+        Ok(plan.query.to_string())
+    }
+
     #[test]
     fn matchers_are_those_of_prometheus_adapter() {
         let matchers = "<<.LabelMatchers>>";
@@ -434,6 +442,29 @@ mod tests {
             r#""k8s.namespace.name"="n","k8s.pod.name"=~"a|b" "k8s.pod.name" "k8s.pod.name" a|b a|b"#
         );
         assert_eq!(&*plan.key.name, "k8s.pod.name", "the samples have the name as it is");
+    }
+
+    #[test]
+    fn values_by_name_hold_each_label_once_and_quoted_where_it_has_to_be() {
+        let labels = "k8s.pod.name: {resource: pod}, ns: {resource: namespace}";
+        let render = |template: &str| query_of(template, labels, "q.n=v");
+        let range = |body: &str| format!("<<range $k, $v := .LabelValuesByName>>{body}<<end>>");
+        let all = r#""k8s.pod.name"="a","q.n"="v",ns="n","#;
+        assert_eq!(render(&range(r#"<<$k>>="<<$v>>","#)).unwrap(), all);
+        assert_eq!(
+            render(&range(r#""<<$k>>"="<<$v>>","#)).unwrap(),
+            r#""k8s.pod.name"="a","q.n"="v","ns"="n","#
+        );
+        assert_eq!(
+            render(&range(r#"<<printf "%q" $k>>="<<$v>>","#)).unwrap(),
+            r#""k8s.pod.name"="a","q.n"="v","ns"="n","#
+        );
+        assert_eq!(render("<<len .LabelValuesByName>>").unwrap(), "3");
+        for name in [r#""q.n""#, "(index .GroupBySlice 0)"] {
+            let template = format!(r#"f("<<.GroupBy>>") <<index .LabelValuesByName {name}>>"#);
+            let value = if name.contains("q.n") { "v" } else { "a" };
+            assert_eq!(render(&template).unwrap(), format!(r#"f("k8s.pod.name") {value}"#));
+        }
     }
 
     #[test]

@@ -13,12 +13,19 @@ mod header;
 mod plain;
 mod value;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use gotmpl::Value;
 use promql_parser::util::unquote_string;
 
-use super::{go_quote::quote, names};
+use super::{
+    go_quote::{escape, quote},
+    names,
+};
 use engine::Engine;
 pub use header::HeaderTemplate;
 pub use plain::NamesUsed;
@@ -43,7 +50,8 @@ pub struct QueryArguments<'a> {
     pub series: &'a str,
     /// `.LabelMatchers`: PromQL matchers, separated by commas.
     pub label_matchers: &'a str,
-    /// `.LabelValuesByName`: the values that the matchers ask for, several joined by `|`.
+    /// `.LabelValuesByName`: the values that the matchers ask for, several joined by `|`. A template sees a label that has to be quoted
+    /// in quotes, and finds its value without them as well.
     pub label_values_by_name: &'a BTreeMap<String, String>,
     /// `.GroupBy`: labels to group by, separated by commas.
     pub group_by: &'a str,
@@ -90,13 +98,15 @@ impl QueryTemplate {
     pub fn render(&self, arguments: &QueryArguments<'_>) -> Result<String, TemplateError> {
         let query = self.render_series(arguments)?;
         let quoted = arguments.group_by_slice.iter().filter(|label| label.starts_with('"'));
-        let names: Vec<_> = quoted.filter_map(|label| unquote_string(label).ok()).collect();
+        let quoted = quoted.filter_map(|label| unquote_string(label).ok());
+        let matched = arguments.label_values_by_name.keys().filter(|label| !names::is_label(label));
+        let names: BTreeSet<_> = quoted.chain(matched.cloned()).collect();
         let Some(in_string) = names.iter().find(|name| names::is_in_string(&query, name)) else {
             return Ok(query);
         };
         self.render_labels(arguments, &query, &names)?.ok_or_else(|| TemplateError::Execution {
             reason: format!(
-                "`{in_string}` has to be quoted, and a template can write it into a string only where it prints .GroupBy or an element of .GroupBySlice as it is; write the label itself there"
+                "`{in_string}` has to be quoted, and a template can write it into a string only where it prints .GroupBy, an element of .GroupBySlice or a key of .LabelValuesByName as it is; write the label itself there"
             ),
         })
     }
@@ -107,17 +117,20 @@ impl QueryTemplate {
         &self,
         arguments: &QueryArguments<'_>,
         query: &str,
-        names: &[String],
+        names: &BTreeSet<String>,
     ) -> Result<Option<String>, TemplateError> {
-        let free = names::stand_in(&[query, arguments.label_matchers]);
-        // The sign at the end keeps one from being the beginning of another.
-        let stand_ins = (0..names.len()).map(|at| format!("{free}{at}_"));
-        let labels: Vec<(String, String)> = stand_ins.zip(names.iter().cloned()).collect();
+        if query.contains(names::LABEL_STAND_IN) {
+            return Ok(None);
+        }
+        let labels: Vec<(String, String)> =
+            names.iter().map(|name| (names::label_stand_in(name), name.clone())).collect();
         let mut slice = arguments.group_by_slice.to_vec();
         let mut values = arguments.label_values_by_name.clone();
         for (stand_in, name) in &labels {
             let quoted = quote(name);
-            values.extend(values.get(&quoted).cloned().map(|value| (stand_in.clone(), value)));
+            if let Some(value) = values.remove(name) {
+                values.insert(stand_in.clone(), value);
+            }
             slice
                 .iter_mut()
                 .filter(|label| **label == quoted)
@@ -130,10 +143,15 @@ impl QueryTemplate {
             ..*arguments
         })?;
         // A template that computes with the label would not write another one in its place.
-        let put_back = labels
-            .iter()
-            .fold(stood_in.clone(), |text, (stand_in, name)| text.replace(stand_in, &quote(name)));
-        Ok(names::with_labels(&stood_in, &labels).filter(|_| put_back == query))
+        let put_back = |written: fn(&str) -> String| {
+            let put = |text: String, (stand_in, name): &(String, String)| {
+                text.replace(stand_in, &written(name))
+            };
+            labels.iter().fold(stood_in.clone(), put) == query
+        };
+        // `printf "%q"` quotes it once more.
+        let is_plain = put_back(quote) || put_back(|name| escape(&quote(name), '"'));
+        Ok(names::with_labels(&stood_in, &labels).filter(|_| is_plain))
     }
 
     /// The query with the series, and with labels as they are in the arguments.
@@ -167,7 +185,7 @@ impl QueryTemplate {
         let values = arguments
             .label_values_by_name
             .iter()
-            .map(|(label, value)| (Arc::from(label.as_str()), text(value)))
+            .map(|(label, value)| (Arc::from(&*names::label(label)), text(value)))
             .collect();
         let labels = arguments.group_by_slice.iter().map(|label| text(label)).collect();
         let [series, matchers, by_name, group_by, group_by_slice] = Self::FIELDS.map(Arc::from);
@@ -523,11 +541,13 @@ mod tests {
         let render = |source: &str, labels: &[&str]| {
             let quoted: Vec<String> =
                 labels.iter().map(|label| names::label(label).into()).collect();
-            let key = |label: &&str| names::label(label).into_owned();
             QueryTemplate::compile(source).unwrap().render(&QueryArguments {
                 series: "a.b",
                 label_matchers: r#"app="\"k8s.pod.name\"""#,
-                label_values_by_name: &labels.iter().map(|it| (key(it), "v".to_owned())).collect(),
+                label_values_by_name: &labels
+                    .iter()
+                    .map(|it| ((*it).to_owned(), "v".to_owned()))
+                    .collect(),
                 group_by: &quoted.join(","),
                 group_by_slice: &quoted,
             })
@@ -544,6 +564,7 @@ mod tests {
                 r#"f("k8s.pod.name", `-k8s.pod.name`, "v")"#,
                 r#"f("pod", `-pod`, "v")"#,
             ),
+            (r#"f(<<printf "%q" .GroupBy>>)"#, r#"f("k8s.pod.name")"#, r#"f("pod")"#),
             (
                 r#"<<if eq .GroupBy "pod">>a<<else>>f(<<.GroupBy>>, "k8s.pod.name")<<end>>"#,
                 r#"f("k8s.pod.name", "k8s.pod.name")"#,
@@ -556,14 +577,11 @@ mod tests {
         let several =
             render(r#"by (<<.GroupBy>>) "<<index .GroupBySlice 1>>""#, &["a.b", "a.c", "d"]);
         assert_eq!(several.unwrap(), r#"by ("a.b","a.c",d) "a.c""#);
-        for computed in [
-            r#"f(<<printf "%q" .GroupBy>>)"#,
-            r#"f("<<if eq .GroupBy "pod">>pod<<else>><<.GroupBy>><<end>> <<len .GroupBy>>")"#,
-        ] {
-            let error = render(computed, pod).unwrap_err();
-            assert!(matches!(error, TemplateError::Execution { .. }), "{error:?}");
-            render(computed, &["pod"]).unwrap();
-        }
+        let computed =
+            r#"f("<<if eq .GroupBy "pod">>pod<<else>><<.GroupBy>><<end>> <<len .GroupBy>>")"#;
+        let error = render(computed, pod).unwrap_err();
+        assert!(matches!(error, TemplateError::Execution { .. }), "{error:?}");
+        render(computed, &["pod"]).unwrap();
     }
 
     #[test]

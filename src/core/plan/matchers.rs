@@ -33,14 +33,9 @@ impl Matchers {
         if !self.text.is_empty() {
             self.text.push(',');
         }
-        let written = names::label(label);
-        self.text.push_str(&written);
+        self.text.push_str(&names::label(label));
         self.text.push_str(operator);
         self.text.push_str(&quote(value));
-        if written != label {
-            // Templates also look values up by what `.GroupBySlice` holds.
-            self.values.insert(written.into_owned(), plain.clone());
-        }
         self.values.insert(label.to_owned(), plain);
     }
 

@@ -2,6 +2,8 @@
 
 use gotmpl::{Result, Template, TemplateError, Value, html_escape, js_escape, url_encode};
 
+use crate::core::{go_quote::quote, names};
+
 use super::value::{MARKER, MAX_LENGTH, TOO_MUCH_WORK, text, too_long};
 use super::{budget, format};
 
@@ -30,12 +32,18 @@ fn index(arguments: &[Value]) -> Result<Value> {
                 return Err(failure("cannot index the data itself"));
             }
             (Value::Map(map), Value::String(key)) => {
-                map.get(key.as_ref()).cloned().unwrap_or_else(|| text(""))
+                let other = || other_keys(key).iter().find_map(|key| map.get(&**key));
+                map.get(&**key).or_else(other).cloned().unwrap_or_else(|| text(""))
             }
             _ => value.index(key)?,
         };
     }
     Ok(value)
+}
+
+/// What a label that has to be quoted may be in the map, if a template names it without the quotes.
+fn other_keys(label: &str) -> [String; 2] {
+    [quote(label), names::label_stand_in(label)]
 }
 
 fn len(arguments: &[Value]) -> Result<Value> {
