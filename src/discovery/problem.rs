@@ -13,11 +13,13 @@ pub struct Problem {
     pub cause: String,
     /// The metric that the rule would serve without the problem, where it is one, and its name is known.
     pub metric: Option<String>,
+    /// Whether it is the rule that has to change: the backend refuses to look for its series.
+    pub is_refusal: bool,
 }
 
 impl Problem {
     pub(super) fn new(rule: Option<RuleId>, cause: impl fmt::Display) -> Self {
-        Self { rule, cause: cause.to_string(), metric: None }
+        Self { rule, cause: cause.to_string(), metric: None, is_refusal: false }
     }
 }
 

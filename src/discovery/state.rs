@@ -208,17 +208,26 @@ impl RuleState {
         let rule = self.rule();
         let problem = |remark| Problem::new(Some(rule.id.clone()), remark);
         let idle = self.idle.cause().map(|remark| {
-            let series = self.idle.series().or(rule.selector.name());
-            let metric = series.and_then(|series| rule.namer.metric_name(series));
+            let metric = self.metric(self.idle.series());
             Problem { metric, ..problem(remark) }
         });
         idle.into_iter().chain(left_out.map(problem))
     }
 
+    /// The metric of a series, else that of the rule, where it is one.
+    fn metric(&self, series: Option<&str>) -> Option<String> {
+        let rule = self.rule();
+        rule.namer.metric_name(series.or(rule.selector.name())?)
+    }
+
     /// What failed the last time.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
         let rule = || Some(self.rule().id.clone());
-        let error = self.error.map(|error| Problem::new(rule(), error));
+        let error = self.error.map(|error| Problem {
+            is_refusal: error.is_refusal(),
+            metric: self.metric(None),
+            ..Problem::new(rule(), error)
+        });
         // Each cause is reported once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));
         let doubt =

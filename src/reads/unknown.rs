@@ -82,7 +82,10 @@ fn unknown(
             let renamed = renamed.map(oddity::renamed);
             let served = || catalog.why_unknown(&kind.resource, &path.metric);
             let served = (idle.is_none() || catalog.has_anywhere(&path.metric)).then(served);
-            let causes: Vec<_> = served.into_iter().chain(renamed).chain(idle).collect();
+            let refused =
+                refused(problems, &path.metric, |rule| matches!(rule, RuleEntry::Custom(_)));
+            let causes = served.into_iter().chain(renamed).chain(idle).chain(refused);
+            let causes: Vec<_> = causes.collect();
             causes.join("; ")
         }
     };
@@ -109,14 +112,35 @@ pub(super) fn unknown_external(
     request: &ExternalRequest,
 ) -> ReadError {
     let metric = &request.path.metric;
-    let idle = || idle(remarks, metric, |rule| matches!(rule, RuleEntry::External(_)));
+    let is_external = |rule: &RuleEntry| matches!(rule, RuleEntry::External(_));
+    let cause = || {
+        let known = idle(remarks, metric, is_external);
+        let known = known.unwrap_or_else(|| catalog.why_unknown_external(metric));
+        let causes: Vec<_> =
+            [known].into_iter().chain(refused(problems, metric, is_external)).collect();
+        causes.join("; ")
+    };
     let waiting = waiting(catalog, problems, |rule| matches!(rule.entry, RuleEntry::External(_)));
     waiting.unwrap_or_else(|| ReadError::UnknownMetric {
         metric: metric.clone(),
         of: String::new(),
-        cause: idle().unwrap_or_else(|| catalog.why_unknown_external(metric)),
+        cause: cause(),
         inquiry: Box::new(request.inquiry()),
         by: ExplainBy::default(),
+    })
+}
+
+/// Why a rule that may be one of the metric serves none: the backend refuses to look for its series.
+fn refused(
+    problems: &[Problem],
+    metric: &str,
+    is_of_api: impl Fn(&RuleEntry) -> bool,
+) -> Option<String> {
+    problems.iter().find_map(|problem| {
+        let rule = problem.rule.as_ref().filter(|rule| is_of_api(&rule.entry))?;
+        let may_be = problem.metric.as_deref().is_none_or(|other| other == metric);
+        let is_meant = problem.is_refusal && may_be;
+        is_meant.then(|| format!("{rule} serves no metric: {}", problem.cause))
     })
 }
 
@@ -139,8 +163,11 @@ fn waiting(
     problems: &[Problem],
     is_of_api: impl Fn(&RuleId) -> bool,
 ) -> Option<ReadError> {
-    let rules: Vec<_> =
-        catalog.undiscovered().iter().filter(|rule| is_of_api(rule)).cloned().collect();
+    let is_refused = |rule: &RuleId| {
+        problems.iter().any(|problem| problem.is_refusal && problem.rule.as_ref() == Some(rule))
+    };
+    let rules = catalog.undiscovered().iter().filter(|rule| is_of_api(rule) && !is_refused(rule));
+    let rules: Vec<_> = rules.cloned().collect();
     let (named, rest) = rules.split_at(rules.len().min(MAX_NAMED));
     let mut cause = format!("waiting for {}", RuleId::list(named));
     if !rest.is_empty() {
@@ -234,7 +261,12 @@ externalRules:
     #[test]
     fn before_a_discovery_nothing_is_missing() {
         let catalog = catalog(Kinds::builtin(), false);
-        let problem = |rule, cause: &str| Problem { rule, cause: cause.to_owned(), metric: None };
+        let problem = |rule, cause: &str| Problem {
+            rule,
+            cause: cause.to_owned(),
+            metric: None,
+            is_refusal: false,
+        };
         let problems = [
             problem(None, "of all"),
             problem(Some(RuleEntry::External(0).into()), "of the other API"),
@@ -259,6 +291,7 @@ externalRules:
             rule: Some(rule.into()),
             cause: "of its own".to_owned(),
             metric: Some(metric.to_owned()),
+            is_refusal: false,
         };
         let remarks = [
             remark(RuleEntry::External(0), "k"),
@@ -279,6 +312,30 @@ externalRules:
         }
         let message = unknown_external(&catalog, (&[], &remarks), &external("k")).to_string();
         assert!(message.contains(": externalRules[0] serves no metric: of its own"), "{message}");
+    }
+
+    /// Otherwise one rule would keep every unknown name from being told.
+    #[test]
+    fn a_rule_whose_series_the_backend_refuses_to_look_for_is_not_waited_for() {
+        let catalog = catalog(Kinds::builtin(), false);
+        let refused = |rule: RuleEntry, metric: Option<&str>| Problem {
+            rule: Some(rule.into()),
+            cause: "refused".to_owned(),
+            metric: metric.map(str::to_owned),
+            is_refusal: true,
+        };
+        let path = "namespaces/n/pods/p/requests";
+        for (metric, is_told) in [(None, true), (Some("requests"), true), (Some("x"), false)] {
+            let problems =
+                [refused(RuleEntry::Custom(0), metric), refused(RuleEntry::External(0), metric)];
+            let error = unknown(&catalog, (&problems, &[]), &request(path, ""), None);
+            assert!(matches!(error, ReadError::UnknownMetric { .. }), "{error}");
+            let cause = "rules[0] serves no metric: refused";
+            assert_eq!(error.to_string().contains(cause), is_told, "{error}");
+            let error = unknown_external(&catalog, (&problems, &[]), &external("requests"));
+            let cause = "externalRules[0] serves no metric: refused";
+            assert_eq!(error.to_string().contains(cause), is_told, "{error}");
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub enum PublicError {
 }
 
 impl PublicError {
+    /// Whether the query itself was refused, so that it is refused the next time, too.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::QuotedNames(_))
+    }
+
     /// The cause of a refusal with this message of the backend.
     pub(super) fn of_refusal(status: Option<u16>, message: &Message) -> Self {
         if message.is_about_quoted_names {

@@ -93,7 +93,7 @@ async fn an_older_server_refuses_only_what_it_does_not_read() {
     let problems: Vec<_> = app.discovery.problems().iter().map(ToString::to_string).collect();
     assert_eq!(problems, [format!("rules[0]: {REFUSED}"), format!("externalRules[0]: {REFUSED}")]);
     let reply = app.get(&custom("namespaces/n/pods/*/http.requests")).await;
-    assert!(reply.status == 500 && reply.failure().contains(REFUSED), "{reply:?}");
+    assert!(reply.status == 404 && reply.failure().contains(REFUSED), "{reply:?}");
 
     let metric = external("namespaces/n/m");
     assert_eq!(app.get(&metric).await.status, 200);
