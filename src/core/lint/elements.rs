@@ -1,7 +1,7 @@
 //! The labels of the elements of a query's result, and those that identify an element.
 //!
 //! What is said is true of every result: labels that are not in `labels` are on no element, and no two elements agree in all
-//! labels of `key`. Where nothing is known, nothing is said.
+//! labels of one of the `keys`. Where nothing is known, nothing is said.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ use crate::core::pointwise::{BUCKETS, Works, works};
 /// How deep a tree may be.
 const MAX_DEPTH: usize = 100;
 
+/// How many keys are remembered: each copy of a label may double their number.
+const MAX_KEYS: usize = 16;
+
 /// The elements of a vector.
 #[derive(Clone, Debug)]
 pub(super) struct Elements {
@@ -30,15 +33,27 @@ pub(super) struct Elements {
     pub(super) labels: Labels,
     /// Labels that have the same value on all elements.
     constant: BTreeMap<String, String>,
-    /// No two elements agree in all of these.
-    pub(super) key: Labels,
+    /// No two elements agree in all labels of any of these: a copy of a label identifies as that one does.
+    keys: Vec<Labels>,
 }
 
 impl Elements {
     fn new(labels: Labels, mut constant: BTreeMap<String, String>) -> Self {
         constant.retain(|label, _| labels.has(label));
         let key = labels.minus(&Labels::these(constant.keys()));
-        Self { labels, constant, key }
+        Self { labels, constant, keys: vec![key] }
+    }
+
+    /// Identified by more keys. Of too many the first ones stay.
+    fn and_by(mut self, keys: impl IntoIterator<Item = Labels>) -> Self {
+        self.keys.extend(keys);
+        self.keys.truncate(MAX_KEYS);
+        self
+    }
+
+    /// Whether elements that agree in these labels are one.
+    pub(super) fn are_one_by(&self, labels: &Labels) -> bool {
+        self.keys.iter().any(|key| key.is_within(labels))
     }
 
     /// One element at most, without labels.
@@ -60,8 +75,8 @@ impl Elements {
     }
 
     fn nameless(&self) -> Self {
-        let key = self.key.clone().without(METRIC_NAME);
-        Self { key, ..self.kept(&Labels::all().without(METRIC_NAME)) }
+        let keys = self.keys.iter().map(|key| key.clone().without(METRIC_NAME)).collect();
+        Self { keys, ..self.kept(&Labels::all().without(METRIC_NAME)) }
     }
 }
 
@@ -123,7 +138,7 @@ fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Ele
         // Their labels are those that the selector names.
         "absent" | "absent_over_time" => {
             return Some(Elements {
-                key: Labels::none(),
+                keys: vec![Labels::none()],
                 ..Elements::new(Labels::all(), BTreeMap::new())
             });
         }
@@ -185,12 +200,17 @@ fn relabelled(of: &Elements, to: &str, copy_of: Option<&str>) -> Elements {
     let mut constant = of.constant.clone();
     constant.remove(to);
     let written = Elements::new(of.labels.clone().with(to), constant);
-    let key = if of.key.has(to) { written.key.clone() } else { of.key.clone() };
-    let key = match copy_of {
-        Some(from) if key.has(from) => key.without(from).with(to),
-        _ => key,
+    // What is written over identifies nothing anymore.
+    let mut keys: Vec<_> = of.keys.iter().filter(|key| !key.has(to)).cloned().collect();
+    if keys.is_empty() {
+        keys.clone_from(&written.keys);
+    }
+    let of_copy = |from: &str| -> Vec<_> {
+        let copied = keys.iter().filter(|key| key.has(from)).cloned();
+        copied.map(|key| key.without(from).with(to)).collect()
     };
-    Elements { key, ..written }
+    let copies = copy_of.map(of_copy).unwrap_or_default();
+    Elements { keys, ..written }.and_by(copies)
 }
 
 fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
@@ -203,9 +223,7 @@ fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
     match aggregate.op.id() {
         // They pick elements, which keep their labels.
         T_TOPK | T_BOTTOMK | T_LIMITK => match aggregate.param.as_deref() {
-            Some(Expr::NumberLiteral(one)) if one.val < 2.0 => {
-                Elements { key: of.key.clone().narrower(grouped.key), ..of }
-            }
+            Some(Expr::NumberLiteral(one)) if one.val < 2.0 => of.and_by(grouped.keys),
             _ => of,
         },
         T_LIMIT_RATIO => of,
@@ -220,7 +238,8 @@ fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
 impl Elements {
     /// `count_values` makes an element of each value.
     fn counted(self, label: &str) -> Self {
-        Self { key: self.key.clone().with(label), ..self }
+        let keys = self.keys.iter().map(|key| key.clone().with(label)).collect();
+        Self { keys, ..self }
     }
 }
 
@@ -246,13 +265,9 @@ fn of_binary(binary: &BinaryExpr, left: &Elements, right: &Elements) -> Option<E
             constant.extend(right.constant.clone());
             let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant);
             // Each element comes from one of either side.
-            let mut key = matched.key.clone();
-            for side in [left.key, right.key] {
-                if side.is_within(&matched.labels) {
-                    key = key.narrower(side);
-                }
-            }
-            Some(Elements { key, ..matched })
+            let keys = left.keys.into_iter().chain(right.keys);
+            let keys: Vec<_> = keys.filter(|key| key.is_within(&matched.labels)).collect();
+            Some(matched.and_by(keys))
         }
     }
 }
@@ -268,8 +283,9 @@ fn either(left: &Elements, right: &Elements, matching: &Labels) -> Elements {
     let labels = left.labels.or(&right.labels);
     let matched = labels.and(&matching.clone().without(METRIC_NAME));
     let matched = matched.minus(&Labels::these(constant.keys()));
-    let key = left.key.or(&right.key).or(&matched);
-    Elements { labels, constant, key }
+    let pairs = left.keys.iter().flat_map(|one| right.keys.iter().map(move |other| (one, other)));
+    let keys = pairs.map(|(one, other)| one.clone().or(other).or(&matched)).take(MAX_KEYS);
+    Elements { labels, constant, keys: keys.collect() }
 }
 
 /// Arithmetic or comparison of many elements with one each, whose labels may be included.
@@ -287,8 +303,9 @@ fn many(many: &Elements, one: &Elements, included: &[String]) -> Elements {
         }
     }
     let result = Elements::new(labels, constant);
-    let keeps_key = !included.iter().any(|label| many.key.has(label));
-    if keeps_key { Elements { key: many.key.clone(), ..result } } else { result }
+    let is_kept = |key: &&Labels| !included.iter().any(|label| key.has(label));
+    let keys: Vec<_> = many.keys.iter().filter(is_kept).cloned().collect();
+    result.and_by(keys)
 }
 
 #[cfg(test)]

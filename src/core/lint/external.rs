@@ -80,7 +80,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     filters::check(rule, &tree, &series, report);
     sides::check(rule, &tree, report);
     counters::check(rule, &tree, &series, report);
-    let is_one = elements::of(&tree).is_none_or(|elements| elements.key.is_within(&Labels::none()));
+    let is_one = elements::of(&tree).is_none_or(|elements| elements.are_one_by(&Labels::none()));
     if external.aggregate == Aggregate::None && !is_one {
         report.info(
             rule.id.entry,

@@ -207,7 +207,7 @@ pub(super) fn several_samples(kinds: &str, labels: &str) -> String {
 
 /// Whether several elements of the result may agree in these labels.
 pub(super) fn is_several(tree: &Expr, labels: &[&str]) -> bool {
-    elements::of(tree).is_some_and(|elements| !elements.key.is_within(&Labels::these(labels)))
+    elements::of(tree).is_some_and(|elements| !elements.are_one_by(&Labels::these(labels)))
 }
 
 /// Whether no element of the result has a label.

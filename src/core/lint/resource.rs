@@ -100,7 +100,7 @@ impl Check<'_, '_> {
             let message = format!("the result has no label `{label}`, so there is never a value");
             let help = "aggregate `by (<<.GroupBy>>)`";
             self.warning("label-aggregated-away", key, message, help);
-        } else if !elements.key.is_within(&Labels::these(labels)) {
+        } else if !elements.are_one_by(&Labels::these(labels)) {
             let of = if labels.len() == 1 { "node" } else { "container" };
             let message = format!("the result may have several samples for one {of}");
             let help = "aggregate by nothing else than the labels of <<.GroupBy>>";
