@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use promql_parser::parser::value::ValueType;
+
 use super::{
     Report, Severity, commas, counters, elements, filters,
     labels::Labels,
     loose, metric_selector, parsed,
-    queries::{all_match, fails, not_understood},
+    queries::{NOT_A_VECTOR, all_match, fails, not_a_vector, not_understood},
     resources::Series,
     selectors, sides,
 };
@@ -46,6 +48,17 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
             return not_understood(rule.id.entry, "metricsQuery", &query, &reason, report);
         }
     };
+    // A scalar is served as one value.
+    if matches!(tree.value_type(), ValueType::String | ValueType::Matrix) {
+        report.warning(
+            rule.id.entry,
+            NOT_A_VECTOR,
+            "metricsQuery",
+            not_a_vector(&tree),
+            "write a query whose result is an instant vector, or a scalar",
+        );
+        return;
+    }
     let is_in_namespace = query.contains(NAMESPACE)
         || entry.namespace_label.as_deref().is_some_and(|label| all_match(&tree, label));
     if rule.mapping.namespaced() && !is_in_namespace {

@@ -172,6 +172,13 @@ fn external_rules() {
         &rule("scalar(sum(queue{<<.LabelMatchers>>}))", ""),
     );
     tells("template-fails", warning, &rule("<<index .GroupBySlice 0>>", ""), &rule(sum, ""));
+    // A scalar is served, and nothing else is said of what is not.
+    let scalar = rule("scalar(sum(queue{<<.LabelMatchers>>}))", "");
+    for query in ["queue{<<.LabelMatchers>>}[1m]", "\"queue\"", "queue{<<.LabelMatchers>>}[5m:1m]"]
+    {
+        tells("not-a-vector", warning, &rule(query, ""), &scalar);
+        assert_eq!(codes(&rule(query, "")), ["not-a-vector"], "{query}");
+    }
 }
 
 #[test]
