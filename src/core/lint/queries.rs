@@ -19,6 +19,7 @@ use super::{
 };
 use crate::core::{
     catalog::Entry,
+    names,
     plan::{self, Objects},
     promql,
     rules::{RuleBase, RuleEntry},
@@ -264,7 +265,7 @@ fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'
             several_samples(&kinds, &labels),
             format!(
                 "aggregate by the label of the object, as in `sum(…) by (<<.GroupBy>>)`, which is `by ({})` here",
-                first.label
+                names::label(&first.label)
             ),
         ),
     };

@@ -232,6 +232,14 @@ fn queries() {
         "topk(2, up{<<.LabelMatchers>>}) by (pod)",
         "topk(1, up{<<.LabelMatchers>>}) by (pod)",
     );
+    // A copy of the label is one label more, and no more samples.
+    for copied in [
+        "label_replace(SUM, \"foo\", \"$1\", \"<<.GroupBy>>\", \"(.*)\")",
+        "label_join(SUM, \"foo\", \"-\", \"pod\")",
+    ] {
+        let by_more = SUM.replace("<<.GroupBy>>", "pod, x");
+        tells(several, &copied.replace("SUM", &by_more), &copied.replace("SUM", SUM));
+    }
     let quantile = |by| {
         format!("histogram_quantile(0.9, sum(rate(x_bucket{{<<.LabelMatchers>>}}[2m])) by ({by}))")
     };
@@ -242,6 +250,15 @@ fn queries() {
         &quantile("pod"),
         &quantile("pod").replace("_bucket", "_seconds"),
     );
+}
+
+#[test]
+fn what_is_advised_is_a_query_where_a_label_needs_quotes() {
+    let labels =
+        "resources: {overrides: {k8s.ns: {resource: namespace}, k8s.pod.name: {resource: pod}}}";
+    let found = check(&rule("up", "up{<<.LabelMatchers>>}", labels));
+    let several = found.iter().find(|finding| finding.code == "several-samples-per-object");
+    assert!(several.is_some_and(|it| it.help.contains("`by (\"k8s.pod.name\")`")), "{found:?}");
 }
 
 #[test]
