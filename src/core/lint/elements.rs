@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use promql_parser::{
-    label::{METRIC_NAME, MatchOp},
+    label::{METRIC_NAME, MatchOp, Matcher},
     parser::{
         AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality,
         VectorMatchFillValues, VectorSelector,
@@ -17,7 +17,7 @@ use promql_parser::{
     },
 };
 
-use super::labels::Labels;
+use super::{labels::Labels, selectors};
 use crate::core::pointwise::{BUCKETS, Works, works};
 
 /// How deep a tree may be.
@@ -33,6 +33,8 @@ pub(super) struct Elements {
     pub(super) labels: Labels,
     /// Labels that have the same value on all elements.
     constant: BTreeMap<String, String>,
+    /// Matchers of labels that all elements fulfil.
+    limits: Vec<Matcher>,
     /// No two elements agree in all labels of any of these: a copy of a label identifies as that one does.
     keys: Vec<Labels>,
 }
@@ -41,7 +43,14 @@ impl Elements {
     fn new(labels: Labels, mut constant: BTreeMap<String, String>) -> Self {
         constant.retain(|label, _| labels.has(label));
         let key = labels.minus(&Labels::these(constant.keys()));
-        Self { labels, constant, keys: vec![key] }
+        Self { labels, constant, limits: Vec::new(), keys: vec![key] }
+    }
+
+    /// Limited by matchers, as far as they are about labels that are there.
+    fn within<'m>(mut self, limits: impl IntoIterator<Item = &'m Matcher>) -> Self {
+        let limits = limits.into_iter().filter(|limit| self.labels.has(&limit.name));
+        self.limits = limits.cloned().collect();
+        self
     }
 
     /// Identified by more keys. Of too many the first ones stay.
@@ -63,15 +72,26 @@ impl Elements {
 
     /// With only some of the labels, which still identify the elements.
     fn kept(&self, labels: &Labels) -> Self {
-        Self::new(self.labels.and(labels), self.constant.clone())
+        Self::new(self.labels.and(labels), self.constant.clone()).within(&self.limits)
     }
 
-    /// A label, but for the name, whose value is one on all of these elements and another one on all of the others.
-    pub(super) fn conflict<'e>(&'e self, other: &'e Self) -> Option<(&'e str, [&'e str; 2])> {
-        let labels = self.constant.iter().filter(|(label, _)| *label != METRIC_NAME);
-        labels.filter_map(|(label, one)| Some((label, one, other.constant.get(label)?))).find_map(
-            |(label, one, other)| (one != other).then(|| (label.as_str(), [one.as_str(), other])),
-        )
+    /// What all of these elements and all of the others fulfil of one of the labels, and no value fulfils both. Nothing of matchers that
+    /// are about what is asked for.
+    pub(super) fn conflict<'e>(
+        &'e self,
+        other: &'e Self,
+        labels: &Labels,
+    ) -> Option<[&'e Matcher; 2]> {
+        let is_fixed = |limit: &&Matcher| {
+            limit.name != METRIC_NAME && labels.has(&limit.name) && !selectors::is_asked_for(limit)
+        };
+        self.limits.iter().filter(is_fixed).find_map(|one| {
+            let excludes = |other: &&Matcher| {
+                is_fixed(other)
+                    && (selectors::excludes(one, other) || selectors::excludes(other, one))
+            };
+            other.limits.iter().find(excludes).map(|other| [one, other])
+        })
     }
 
     fn nameless(&self) -> Self {
@@ -128,7 +148,7 @@ fn of_selector(selector: &VectorSelector) -> Elements {
             constant.insert(matcher.name.clone(), matcher.value.clone());
         }
     }
-    Elements::new(labels, constant)
+    Elements::new(labels, constant).within(&selector.matchers.matchers)
 }
 
 fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Elements> {
@@ -199,7 +219,8 @@ fn text(argument: &Expr) -> Option<&str> {
 fn relabelled(of: &Elements, to: &str, copy_of: Option<&str>) -> Elements {
     let mut constant = of.constant.clone();
     constant.remove(to);
-    let written = Elements::new(of.labels.clone().with(to), constant);
+    let limits = of.limits.iter().filter(|limit| limit.name != to);
+    let written = Elements::new(of.labels.clone().with(to), constant).within(limits);
     // What is written over identifies nothing anymore.
     let mut keys: Vec<_> = of.keys.iter().filter(|key| !key.has(to)).cloned().collect();
     if keys.is_empty() {
@@ -263,7 +284,8 @@ fn of_binary(binary: &BinaryExpr, left: &Elements, right: &Elements) -> Option<E
             let (left, right) = (left.nameless(), right.nameless());
             let mut constant = left.constant.clone();
             constant.extend(right.constant.clone());
-            let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant);
+            let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant)
+                .within(left.limits.iter().chain(&right.limits));
             // Each element comes from one of either side.
             let keys = left.keys.into_iter().chain(right.keys);
             let keys: Vec<_> = keys.filter(|key| key.is_within(&matched.labels)).collect();
@@ -285,7 +307,8 @@ fn either(left: &Elements, right: &Elements, matching: &Labels) -> Elements {
     let matched = matched.minus(&Labels::these(constant.keys()));
     let pairs = left.keys.iter().flat_map(|one| right.keys.iter().map(move |other| (one, other)));
     let keys = pairs.map(|(one, other)| one.clone().or(other).or(&matched)).take(MAX_KEYS);
-    Elements { labels, constant, keys: keys.collect() }
+    let limits = left.limits.iter().filter(|limit| right.limits.contains(limit));
+    Elements { labels, constant, limits: limits.cloned().collect(), keys: keys.collect() }
 }
 
 /// Arithmetic or comparison of many elements with one each, whose labels may be included.
@@ -302,7 +325,10 @@ fn many(many: &Elements, one: &Elements, included: &[String]) -> Elements {
             }
         }
     }
-    let result = Elements::new(labels, constant);
+    let is_included = |limit: &&Matcher| included.contains(&limit.name);
+    let limits = many.limits.iter().filter(|limit| !is_included(limit));
+    let limits = limits.chain(one.limits.iter().filter(is_included));
+    let result = Elements::new(labels, constant).within(limits);
     let is_kept = |key: &&Labels| !included.iter().any(|label| key.has(label));
     let keys: Vec<_> = many.keys.iter().filter(is_kept).cloned().collect();
     result.and_by(keys)

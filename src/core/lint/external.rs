@@ -91,7 +91,7 @@ pub(super) fn check(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Re
     }
     selectors::check_query(rule, &template, &tree, report);
     filters::check(rule, &tree, &series, report);
-    sides::check(rule, &tree, report);
+    sides::check(rule, &template, &tree, report);
     counters::check(rule, &tree, &series, report);
     let is_one = elements::of(&tree).is_none_or(|elements| elements.are_one_by(&Labels::none()));
     if external.aggregate == Aggregate::None && !is_one {

@@ -98,7 +98,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
     if let Some(tree) = tree {
         selectors::check_query(rule, &template, &tree, report);
         filters::check(rule, &tree, &subjects.series, report);
-        sides::check(rule, &tree, report);
+        sides::check(rule, &template, &tree, report);
         counters::check(rule, &tree, &subjects.series, report);
     }
     if !faults.contains_key(&Fault::Drops)

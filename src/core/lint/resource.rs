@@ -86,7 +86,8 @@ impl Check<'_, '_> {
         }
         self.labels(key, &tree, labels);
         // Series of one exporter have the same labels, as the memory that a node has and the part that is free.
-        if let Some(unmatched) = sides::unmatched(&tree)
+        if let Some(unmatched) =
+            sides::unmatched(&tree, self.report.written.text(&self.rule.id.entry.key(key)))
             && unmatched.severity == Severity::Warning
         {
             self.warning(sides::CODE, key, unmatched.message, sides::HELP);

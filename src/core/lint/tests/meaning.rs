@@ -208,7 +208,23 @@ fn sides_that_do_not_match() {
         "(sum(a{<<.LabelMatchers>>}) by (pod) or sum(b{<<.LabelMatchers>>}) by (pod)) / sum(up{<<.LabelMatchers>>}) by (pod)",
         "sum(up{mode=\"idle\",<<.LabelMatchers>>} + ignoring(mode) up{mode=\"user\",<<.LabelMatchers>>}) by (pod)",
         "sum(up{mode=\"idle\",<<.LabelMatchers>>}) by (pod) + sum(up{mode=\"user\",<<.LabelMatchers>>}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=~\"idle|user\"} / up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=\"idle\"} / ignoring(mode) up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=\"idle\"}) by (pod) / sum(up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>} / up{namespace!~\"kube-.*\",pod=\"a\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=~\"<<.LabelValuesByName.mode>>\"} / up{<<.LabelMatchers>>,mode=\"idle\"}) by (pod)",
     ];
+    for bad in [
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=\"x\"} / a{<<.LabelMatchers>>,m!=\"x\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m!=\"x\"} / a{<<.LabelMatchers>>,m=\"x\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=\"x\"} and a{<<.LabelMatchers>>,m=~\"y|z\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=~\"x|y\"} / on (pod, m) a{<<.LabelMatchers>>,m=~\"z\"})",
+        "sum by (pod)(sum by (pod, m)(a{<<.LabelMatchers>>,m=~\"x|y\"}) * 2 / sum by (m, pod)(b{<<.LabelMatchers>>,m!~\"x|y\"}))",
+    ] {
+        tells(code, WARNING, &of(bad), &of(SUM));
+        let found = check(&of(bad));
+        assert!(found.iter().any(|it| it.code == code && it.message.contains("always empty")));
+    }
     for (severity, bad) in [
         (INFO, "sum(a{<<.LabelMatchers>>} + up{<<.LabelMatchers>>}) by (pod)"),
         (INFO, "max(rate(a{<<.LabelMatchers>>}[2m]) / up{<<.LabelMatchers>>}) by (pod)"),
