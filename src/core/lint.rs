@@ -23,6 +23,7 @@ mod resources;
 mod selectors;
 mod sharing;
 mod sides;
+mod slips;
 mod targets;
 mod teams;
 mod values;

@@ -76,7 +76,8 @@ impl Check<'_, '_> {
         let tree = match parsed(&query) {
             Ok(tree) => tree,
             Err(reason) => {
-                return not_understood(self.rule.id.entry, key, &query, &reason, self.report);
+                not_understood(self.rule.id.entry, key, &query, &reason, self.report);
+                return;
             }
         };
         if !query.contains("loadline-opaque") {

@@ -263,6 +263,54 @@ fn what_is_advised_is_a_query_where_a_label_needs_quotes() {
     assert!(several.is_some_and(|it| it.help.contains("`by (\"k8s.pod.name\")`")), "{found:?}");
 }
 
+/// What no dialect takes.
+#[test]
+fn slips_in_queries() {
+    let of = |query: &str| {
+        let query = query.replace('"', "\\\"");
+        format!(
+            "externalRules: [{{seriesQuery: queue, resources: {PODS}, metricsQuery: \"{query}\"}}]"
+        )
+    };
+    let sum = of("sum(queue{<<.LabelMatchers>>})");
+    for (query, help) in [
+        ("sum(queue{{ .LabelMatchers }})", "write `<<.LabelMatchers>>`"),
+        ("sum(queue{<.LabelMatchers>})", "write `<<.LabelMatchers>>`"),
+        ("sum(queue{«.LabelMatchers»})", "write `<<.LabelMatchers>>`"),
+        ("sum({{.Series}}{<<.LabelMatchers>>})", "write `<<.Series>>`"),
+        ("sum by ({{.GroupBy}}) (queue{<<.LabelMatchers>>})", "write `<<.GroupBy>>`"),
+        (
+            "sum(queue{a=\"{{.LabelValuesByName.a}}\",{<.LabelValuesByName.a>}})",
+            "write `<<.LabelValuesByName>>`",
+        ),
+        ("sum({<<.Series>>,<<.LabelMatchers>>})", "`{\"<<.Series>>\",…}`"),
+        ("sum({ <<.Series>> })", "`<<.Series>>{…}`"),
+        ("sum(queue{<<.LabelMatchers>>,a=$namespace})", "write the value"),
+        ("sum(queue{<<.LabelMatchers>>}) * ${factor}", "write the value"),
+        ("sum(rate(queue{<<.LabelMatchers>>}[$range]))", "write the value"),
+        ("sum by (<<.GroupBy>>, \"x\") (queue{<<.LabelMatchers>>})", "correct it"),
+    ] {
+        let text = of(query);
+        tells("query-not-understood", Severity::Warning, &text, &sum);
+        let [finding] = &check(&text)[..] else { panic!("{query}: {:?}", check(&text)) };
+        assert!(finding.help.contains(help), "{query}: {finding:?}");
+    }
+    let custom = |query: &str| rule("up", query, "");
+    let braces = "sum(up{{ .LabelMatchers }}) by (<<.GroupBy>>)";
+    tells("query-not-understood", Severity::Warning, &custom(braces), &custom(SUM));
+    // VictoriaMetrics replaces these, and has names of matchers. What is in strings and comments is text.
+    for query in [
+        "sum(rate(queue{<<.LabelMatchers>>}[$__rate_interval]))",
+        "sum(increase(queue{<<.LabelMatchers>>}[$__interval:$__interval]))",
+        "with (<<.Series>> = {<<.LabelMatchers>>}) sum({<<.Series>>,a=\"b\"})",
+        "label_replace(queue{<<.LabelMatchers>>}, \"a\", \"$1 .Series\", \"b\", \"\") keep_metric_names # $a .Series",
+    ] {
+        tells("query-not-understood", Severity::Info, &of(query), &sum);
+    }
+    let found = check(&of("sum(rate(queue{<<.LabelMatchers>>}[$__rate_interval]))"));
+    assert!(found[0].help.contains("Grafana"), "{found:?}");
+}
+
 #[test]
 fn a_histogram_of_unknown_kind_may_be_a_native_one() {
     let of = |selector, by| {

@@ -26,6 +26,15 @@ fn selectors_that_never_reach_the_query() {
     // One of the selectors is enough.
     let ratio = "sum(queue{<<.LabelMatchers>>}) / on() group_left() sum(workers)";
     tells(code, WARNING, &external("sum(queue{name=\"a\"})", ""), &external(ratio, ""));
+    // Nor in a dialect.
+    for dialect in
+        ["sum(queue) limit 5", "sum(range_last(queue))", "sum({a=\"b\"}) keep_metric_names"]
+    {
+        let good = dialect.replace("queue", "queue{<<.LabelMatchers>>}");
+        let good = good.replace("{a=", "{<<.LabelMatchers>>,a=");
+        tells(code, WARNING, &external(dialect, ""), &external(&good, ""));
+    }
+    tells(code, WARNING, &external("sum(queue) limit 5", ""), &external("time() limit 5", ""));
     // Nothing is selected from.
     tells(code, WARNING, &external("sum(queue) * hour()", ""), &external("vector(hour())", ""));
     // Values by label: that of the namespace is not the autoscaler's.
