@@ -392,7 +392,8 @@ impl Found {
         };
         let file = entries.iter().filter_map(|(key, node)| {
             let (_, ours) = SECTIONS.iter().find(|(section, _)| *section == key.text)?;
-            Some((Key { place: key.place, text: (*ours).to_owned() }, node.clone()))
+            let text = (*ours).to_owned();
+            Some((Key { text, ..key.clone() }, node.clone()))
         });
         let rules = Node { place: *place, quote: None, value: Value::Mapping(file.collect()) };
         self.files.push(Carried { rules, values: Some(values.clone()) });
