@@ -228,6 +228,34 @@ fn names_in_quotes_are_names() {
 }
 
 #[test]
+fn characters_that_nobody_sees_are_told() {
+    let code = "invisible-character";
+    let template =
+        |end: &str| rule("up", SUM, &format!("resources: {{template: \"<<.Resource>>{end}\"}}"));
+    tells(code, Severity::Warning, &template("\\u200b"), &template("_x"));
+    let label = |pod: &str| {
+        rule(
+            "up",
+            SUM,
+            &format!(
+                "resources: {{overrides: {{\"{pod}\": {{resource: pod}}, namespace: {{resource: namespace}}}}}}"
+            ),
+        )
+    };
+    tells(code, Severity::Warning, &label("pod\\ufeff"), &label("pod"));
+    tells(
+        code,
+        Severity::Warning,
+        &rule("up{a=\"\u{a0}b\"}", SUM, ""),
+        &rule("up{a=\"é b\"}", SUM, ""),
+    );
+    let found = check(&template("\\u200b"));
+    let found = found.iter().find(|finding| finding.code == code).unwrap();
+    assert!(found.message.contains("U+200B"), "{found:?}");
+    assert_eq!(found.path.to_string(), "rules[0].resources.template");
+}
+
+#[test]
 fn a_label_with_dots_is_one_key() {
     let text = "rules:\n- seriesQuery: up\n  metricsQuery: up\n  resources:\n    overrides:\n      a.b: {resource: deplyoment}\n";
     let found = check(text).into_iter().find(|finding| finding.code == "unknown-kind").unwrap();
