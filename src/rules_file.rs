@@ -23,7 +23,7 @@ use crate::{
     wire::discovery::{CUSTOM, EXTERNAL, Group, RESOURCE},
 };
 pub use reload::{Changed, Reload};
-pub use source::{ConfigPath, Source};
+pub use source::{ConfigPath, Source, text_of};
 
 /// How many findings about files go to the log at a time.
 const MOST_LOGGED: usize = 50;

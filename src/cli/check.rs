@@ -5,7 +5,7 @@ mod output;
 
 use std::{
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -26,7 +26,7 @@ use crate::{
         rules_files::Given,
         yaml,
     },
-    rules_file::ConfigPath,
+    rules_file::{ConfigPath, text_of},
 };
 
 /// The flags of `check`.
@@ -99,7 +99,13 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
                 let findings = lint::check_with(&text, &policy, teams.as_ref());
                 checked.push(Checked::new(name, text, findings, flags.verbose));
             }
-            Ok(Input::Folder(files)) => checked.extend(folder(files, flags.verbose, &policy)),
+            Ok(Input::Folder(files, errors)) => {
+                checked.extend(folder(files, flags.verbose, &policy));
+                unreadable |= !errors.is_empty();
+                for error in errors {
+                    writeln!(io::stderr(), "loadline: {error}").unwrap_or_default();
+                }
+            }
             Err(error) => {
                 unreadable = true;
                 // A closed standard error leaves only the exit code.
@@ -143,8 +149,8 @@ pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 enum Input {
     /// A file: its name for people, and its text.
     File(String, String),
-    /// A folder: the names of its files for people, and the files.
-    Folder(Vec<(String, (FileName, Arc<str>))>),
+    /// A folder: the names of its files for people, and the files; and why others cannot be read.
+    Folder(Vec<(String, (FileName, Arc<str>))>, Vec<String>),
 }
 
 impl Input {
@@ -154,18 +160,22 @@ impl Input {
             let text = text.map_err(|error| format!("cannot read {name}: {error}"))?;
             return Ok(Self::File(name, text));
         }
-        let files = ConfigPath::Folder(path.to_owned()).read_all()?;
-        let files = files.into_iter().filter_map(|Given { name, location, text }| {
-            Some((location.to_string(), (name, text.ok()?)))
-        });
-        Ok(Self::Folder(files.collect()))
+        let mut files = Vec::new();
+        let mut errors = Vec::new();
+        for Given { name, location, text } in ConfigPath::Folder(path.to_owned()).read_some()? {
+            match text {
+                Ok(text) => files.push((location.to_string(), (name, text))),
+                Err(why) => errors.push(format!("{location}: {why}")),
+            }
+        }
+        Ok(Self::Folder(files, errors))
     }
 
     /// What teams may do by what stands there.
     fn team_policy(&self) -> Option<SaidOfTeams> {
         match self {
             Self::File(_, text) => lint::team_policy([text.as_str()]),
-            Self::Folder(files) => {
+            Self::Folder(files, _) => {
                 let files: Vec<_> = files.iter().map(|(_, file)| file.clone()).collect();
                 lint::team_policy_of(&files)
             }
@@ -190,13 +200,9 @@ fn folder(
 
 /// A file's name for people, and as much of it as is ever read of a rules file.
 fn read(path: &Path) -> (String, io::Result<String>) {
-    let limit = u64::try_from(yaml::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let text = |source: &mut dyn Read| {
-        let mut text = String::new();
-        source.take(limit).read_to_string(&mut text).map(|_| text)
-    };
     if path.as_os_str() == "-" {
-        return (STDIN.to_owned(), text(&mut io::stdin().lock()));
+        return (STDIN.to_owned(), text_of(&mut io::stdin().lock(), yaml::MAX_BYTES));
     }
-    (path.display().to_string(), File::open(path).and_then(|mut file| text(&mut file)))
+    let text = File::open(path).and_then(|mut file| text_of(&mut file, yaml::MAX_BYTES));
+    (path.display().to_string(), text)
 }

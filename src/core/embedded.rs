@@ -225,6 +225,7 @@ impl Found {
             return self.team_rules.push(node.clone());
         }
         self.kinds.push(kind.to_owned());
+        self.beside_data(node, kind);
         for carrier in carriers(kind) {
             for held in at(node, carrier.path) {
                 match carrier.holds {
@@ -235,6 +236,28 @@ impl Found {
                     }
                     Holds::Base64 => self.base64(held, depth),
                 }
+            }
+        }
+    }
+
+    /// Texts with rules that stand beside an empty `data`, where nobody looks for them.
+    fn beside_data(&mut self, node: &Node, kind: &str) {
+        let Value::Mapping(entries) = &node.value else { return };
+        let is_empty = |(key, node): &&(Key, Node)| {
+            ["data", "stringData"].contains(&key.text.as_str()) && matches!(node.value, Value::Null)
+        };
+        if !["ConfigMap", "Secret"].contains(&kind) {
+            return;
+        }
+        let Some((data, _)) = entries.iter().find(is_empty) else { return };
+        for (key, value) in entries {
+            let text = value.text().unwrap_or_default();
+            if RULE_KEYS.iter().any(|rule_key| text.contains(rule_key)) {
+                let message = format!(
+                    "`{}` belongs to `{}`: indent it below that, which is empty",
+                    key.text, data.text
+                );
+                self.problems.push(YamlError::new(key.place, message));
             }
         }
     }
@@ -369,7 +392,8 @@ impl Found {
         };
         let file = entries.iter().filter_map(|(key, node)| {
             let (_, ours) = SECTIONS.iter().find(|(section, _)| *section == key.text)?;
-            Some((Key { place: key.place, text: (*ours).to_owned() }, node.clone()))
+            let text = (*ours).to_owned();
+            Some((Key { text, ..key.clone() }, node.clone()))
         });
         let rules = Node { place: *place, quote: None, value: Value::Mapping(file.collect()) };
         self.files.push(Carried { rules, values: Some(values.clone()) });

@@ -11,6 +11,7 @@ pub(in crate::core) mod counters;
 mod elements;
 mod external;
 mod filters;
+mod invisible;
 mod kinds;
 mod labels;
 mod loose;
@@ -23,6 +24,7 @@ mod resources;
 mod selectors;
 mod sharing;
 mod sides;
+mod slips;
 mod targets;
 mod teams;
 mod values;
@@ -277,6 +279,7 @@ fn error(code: &'static str, problem: &Problem, help: &str) -> Finding {
 
 fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>) {
     let rule = &custom.base;
+    invisible::check(rule, report);
     selectors::check(rule, report);
     naming::check(rule, report);
     let subjects = Subjects::of(custom, kinds, report);
@@ -289,6 +292,7 @@ fn check_custom(custom: &Arc<CustomRule>, kinds: &Kinds, report: &mut Report<'_>
 
 fn check_external(external: &Arc<ExternalRule>, kinds: &Kinds, report: &mut Report<'_>) {
     let rule = &external.base;
+    invisible::check(rule, report);
     selectors::check(rule, report);
     naming::check(rule, report);
     external::check(external, kinds, report);

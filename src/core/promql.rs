@@ -17,8 +17,8 @@ pub fn parse(query: &str) -> Result<Expr, String> {
     parser::parse(query)
 }
 
-/// What is wrong with a query in every dialect of PromQL: it is empty, a string does not end, brackets do not match, or an operator lacks
-/// an operand.
+/// What is wrong with a query in every dialect of PromQL: it is empty, a string does not end, brackets do not match, an operator lacks an
+/// operand, or a comma has nothing before it.
 pub fn malformed(query: &str) -> Option<String> {
     unbalanced(query).or_else(|| incomplete(query))
 }
@@ -49,6 +49,9 @@ fn incomplete(query: &str) -> Option<String> {
             && (BINARY.contains(&sign) || sign == ')')
         {
             return lacks(operator);
+        }
+        if let (Some(Token::Sign('(' | ',')), Some(','), false) = (&before, sign, in_braces) {
+            return Some("a comma has nothing before it".to_owned());
         }
         match sign {
             Some('{') => in_braces = true,
@@ -266,6 +269,9 @@ mod tests {
             "(x *) / y",
             "x * / y",
             "x - ^ y",
+            "sum by (, y) (x)",
+            "sum by ( # z\n , \"y\") (x)",
+            "sum by (y,,z) (x)",
             "x > * y",
         ] {
             assert!(malformed(query).is_some(), "{query}");
@@ -278,6 +284,7 @@ mod tests {
             "x / on (a) group_left () y",
             "x ==bool 1 keep_metric_names",
             "x{a=\"(\"} # (",
+            "{,a=\"b\"} * (y{},)",
             r"x{a=~`\d+\`}",
             r#"x{a="\"(", b='"', c=`"`}"#,
             "rate(x[5m + 1m:]) keep_metric_names",

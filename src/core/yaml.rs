@@ -86,6 +86,8 @@ pub struct Key {
     pub place: Place,
     /// The key's text.
     pub text: String,
+    /// Whether the value has an anchor that an alias repeats.
+    pub is_repeated: bool,
 }
 
 impl Node {
@@ -166,7 +168,12 @@ pub fn documents(text: &str) -> Result<Vec<Node>, YamlError> {
         return Err(YamlError { place: None, message, related: None });
     }
     let events = events(text)?;
-    let mut composer = Composer { events: &events, ..Composer::default() };
+    let repeated = events.iter().filter_map(|(event, _)| match event {
+        Event::Alias(anchor) => Some(*anchor),
+        _ => None,
+    });
+    let repeated = repeated.collect();
+    let mut composer = Composer { events: &events, repeated, ..Composer::default() };
     composer.compose(0..events.len(), None)?;
     Ok(composer.documents)
 }
@@ -203,6 +210,8 @@ fn too_deep(place: Place) -> YamlError {
 #[derive(Default)]
 struct Composer<'e> {
     events: &'e [(Event<'e>, Place)],
+    /// The anchors that an alias repeats.
+    repeated: HashSet<usize>,
     /// The events of what has an anchor and is complete.
     anchors: HashMap<usize, Range<usize>>,
     /// The collections that have begun, the innermost last.
@@ -258,7 +267,7 @@ impl Composer<'_> {
                             Entries::Sequence(items) => Value::Sequence(items),
                             Entries::Mapping(mapping) => Value::Mapping(mapping.merged()?),
                         };
-                        self.add(Node { place, quote: None, value })?;
+                        self.add(Node { place, quote: None, value }, anchor)?;
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
@@ -269,7 +278,7 @@ impl Composer<'_> {
                         _ => None,
                     };
                     let value = scalar(text, *style, tag.as_deref());
-                    self.add(Node { place, quote, value })?;
+                    self.add(Node { place, quote, value }, *anchor)?;
                 }
                 Event::Alias(anchor) => {
                     let Some(repeated) = self.anchors.get(anchor).cloned() else {
@@ -291,7 +300,8 @@ impl Composer<'_> {
         }
     }
 
-    fn add(&mut self, node: Node) -> Result<(), YamlError> {
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
+        let is_repeated = self.repeated.contains(&anchor);
         self.nodes += 1;
         self.bytes += node.text().map_or(0, str::len);
         if self.nodes > MAX_NODES {
@@ -304,7 +314,7 @@ impl Composer<'_> {
         }
         match self.open.last_mut().map(|open| &mut open.entries) {
             Some(Entries::Sequence(items)) => items.push(node),
-            Some(Entries::Mapping(mapping)) => mapping.add(node)?,
+            Some(Entries::Mapping(mapping)) => mapping.add(node, is_repeated)?,
             None if matches!(node.value, Value::Null) => {}
             None => self.documents.push(node),
         }
@@ -313,8 +323,8 @@ impl Composer<'_> {
 }
 
 impl Mapping {
-    fn add(&mut self, node: Node) -> Result<(), YamlError> {
-        let Some(key) = self.key.take() else {
+    fn add(&mut self, node: Node, is_repeated: bool) -> Result<(), YamlError> {
+        let Some(mut key) = self.key.take() else {
             let Node { place, value, .. } = node;
             let text = match value {
                 Value::Scalar(text) => text,
@@ -329,9 +339,10 @@ impl Mapping {
             if !self.known.insert(text.clone()) {
                 return Err(YamlError::new(place, format!("duplicate key `{text}`")));
             }
-            self.key = Some(Key { place, text });
+            self.key = Some(Key { place, text, is_repeated: false });
             return Ok(());
         };
+        key.is_repeated = is_repeated;
         if key.text == "<<" {
             self.merged.push(node);
         } else {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Read as _},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -61,15 +61,25 @@ impl ConfigPath {
     ///
     /// A file cannot be read, or there is none.
     pub fn read_all(&self) -> Result<Vec<Given>, String> {
+        let files = self.read_some()?;
+        match files.iter().find_map(|file| Some((&file.location, file.text.as_ref().err()?))) {
+            Some((location, why)) => Err(format!("{location}: {why}")),
+            None => Ok(files),
+        }
+    }
+
+    /// Reads the files, of which some may not be readable.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read, or has no file.
+    pub fn read_some(&self) -> Result<Vec<Given>, String> {
         let files = self.read(&BTreeMap::new())?;
         if files.is_empty() {
             let path = self.path().display();
             return Err(format!("{path}: the folder has no *.yaml, *.yml or *.json"));
         }
-        match files.iter().find_map(|file| Some((&file.location, file.text.as_ref().err()?))) {
-            Some((location, why)) => Err(format!("{location}: {why}")),
-            None => Ok(files),
-        }
+        Ok(files)
     }
 
     /// Reads the files at the start, once more after a pause if one is not there. Kubernetes removes a key of a mounted ConfigMap before
@@ -159,10 +169,23 @@ fn size(path: &Path) -> io::Result<usize> {
 
 /// The text of a file. One that is too long is cut where that shows.
 fn text(path: &Path, most: usize) -> io::Result<String> {
-    let mut text = String::new();
+    text_of(&mut fs::File::open(path)?, most)
+}
+
+/// What is read, as text. One that is too long is cut where that shows.
+///
+/// # Errors
+///
+/// It cannot be read, or is no UTF-8.
+pub fn text_of(source: &mut dyn Read, most: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
-    Ok(text)
+    source.take(limit).read_to_end(&mut bytes)?;
+    let encoding = match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is in UTF-16, and UTF-8 is expected",
+        _ => "it is not in UTF-8",
+    };
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, encoding))
 }
 
 fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {

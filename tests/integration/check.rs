@@ -161,6 +161,23 @@ spec: {metric: depth, target: external, query: max(depth), backend: long}
 }
 
 #[test]
+fn a_file_of_a_folder_that_cannot_be_read_hides_nothing_of_the_others() {
+    let folder = folder(&[]);
+    fs::create_dir(folder.path().join("rules.d")).unwrap();
+    fs::write(folder.path().join("rules.d/a.yaml"), BROKEN).unwrap();
+    fs::write(folder.path().join("rules.d/b.yaml"), b"\xff\xfer\0:\0").unwrap();
+    fs::write(folder.path().join("rules.d/c.yaml"), b"\xe9: 1").unwrap();
+    for arguments in [&["rules.d"][..], &["rules.d/a.yaml", "rules.d/b.yaml", "rules.d/c.yaml"]] {
+        let mut command = loadline(&[&["check", "-o", "json"], arguments].concat());
+        let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let (code, stdout, stderr) = ended(&output);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stdout.contains("broken-rule"), "{stdout}");
+        assert!(stderr.contains("UTF-16") && stderr.contains("not in UTF-8"), "{stderr}");
+    }
+}
+
+#[test]
 fn standard_input() {
     let mut child = loadline(&["check", "-c", "-"])
         .stdin(Stdio::piped())

@@ -375,6 +375,20 @@ fn a_text_without_indentation_is_told() {
 }
 
 #[test]
+fn a_text_beside_the_data_that_it_belongs_to_is_told() {
+    let text = "kind: ConfigMap\ndata:\nconfig.yaml: |\n  rules:\n  - seriesQuery: a\n";
+    let wanted = "3:1: `config.yaml` belongs to `data`: indent it below that, which is empty";
+    assert_eq!(refused(text), wanted);
+    for other in [
+        text.replace("data:\n", "data: {a: b}\n"),
+        text.replace("seriesQuery: a", "something: a"),
+        text.replace("ConfigMap", "Service"),
+    ] {
+        assert!(refused(&other).contains("no rules found"), "{other}");
+    }
+}
+
+#[test]
 fn texts_in_texts_end() {
     let mut text = rules_file();
     for _ in 0..MAX_INNER_TEXTS {

@@ -1,12 +1,12 @@
 //! The labels of the elements of a query's result, and those that identify an element.
 //!
 //! What is said is true of every result: labels that are not in `labels` are on no element, and no two elements agree in all
-//! labels of `key`. Where nothing is known, nothing is said.
+//! labels of one of the `keys`. Where nothing is known, nothing is said.
 
 use std::collections::BTreeMap;
 
 use promql_parser::{
-    label::{METRIC_NAME, MatchOp},
+    label::{METRIC_NAME, MatchOp, Matcher},
     parser::{
         AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality,
         VectorMatchFillValues, VectorSelector,
@@ -17,11 +17,14 @@ use promql_parser::{
     },
 };
 
-use super::labels::Labels;
+use super::{labels::Labels, selectors};
 use crate::core::pointwise::{BUCKETS, Works, works};
 
 /// How deep a tree may be.
 const MAX_DEPTH: usize = 100;
+
+/// How many keys are remembered: each copy of a label may double their number.
+const MAX_KEYS: usize = 16;
 
 /// The elements of a vector.
 #[derive(Clone, Debug)]
@@ -30,15 +33,36 @@ pub(super) struct Elements {
     pub(super) labels: Labels,
     /// Labels that have the same value on all elements.
     constant: BTreeMap<String, String>,
-    /// No two elements agree in all of these.
-    pub(super) key: Labels,
+    /// Matchers of labels that all elements fulfil.
+    limits: Vec<Matcher>,
+    /// No two elements agree in all labels of any of these: a copy of a label identifies as that one does.
+    keys: Vec<Labels>,
 }
 
 impl Elements {
     fn new(labels: Labels, mut constant: BTreeMap<String, String>) -> Self {
         constant.retain(|label, _| labels.has(label));
         let key = labels.minus(&Labels::these(constant.keys()));
-        Self { labels, constant, key }
+        Self { labels, constant, limits: Vec::new(), keys: vec![key] }
+    }
+
+    /// Limited by matchers, as far as they are about labels that are there.
+    fn within<'m>(mut self, limits: impl IntoIterator<Item = &'m Matcher>) -> Self {
+        let limits = limits.into_iter().filter(|limit| self.labels.has(&limit.name));
+        self.limits = limits.cloned().collect();
+        self
+    }
+
+    /// Identified by more keys. Of too many the first ones stay.
+    fn and_by(mut self, keys: impl IntoIterator<Item = Labels>) -> Self {
+        self.keys.extend(keys);
+        self.keys.truncate(MAX_KEYS);
+        self
+    }
+
+    /// Whether elements that agree in these labels are one.
+    pub(super) fn are_one_by(&self, labels: &Labels) -> bool {
+        self.keys.iter().any(|key| key.is_within(labels))
     }
 
     /// One element at most, without labels.
@@ -48,20 +72,31 @@ impl Elements {
 
     /// With only some of the labels, which still identify the elements.
     fn kept(&self, labels: &Labels) -> Self {
-        Self::new(self.labels.and(labels), self.constant.clone())
+        Self::new(self.labels.and(labels), self.constant.clone()).within(&self.limits)
     }
 
-    /// A label, but for the name, whose value is one on all of these elements and another one on all of the others.
-    pub(super) fn conflict<'e>(&'e self, other: &'e Self) -> Option<(&'e str, [&'e str; 2])> {
-        let labels = self.constant.iter().filter(|(label, _)| *label != METRIC_NAME);
-        labels.filter_map(|(label, one)| Some((label, one, other.constant.get(label)?))).find_map(
-            |(label, one, other)| (one != other).then(|| (label.as_str(), [one.as_str(), other])),
-        )
+    /// What all of these elements and all of the others fulfil of one of the labels, and no value fulfils both. Nothing of matchers that
+    /// are about what is asked for.
+    pub(super) fn conflict<'e>(
+        &'e self,
+        other: &'e Self,
+        labels: &Labels,
+    ) -> Option<[&'e Matcher; 2]> {
+        let is_fixed = |limit: &&Matcher| {
+            limit.name != METRIC_NAME && labels.has(&limit.name) && !selectors::is_asked_for(limit)
+        };
+        self.limits.iter().filter(is_fixed).find_map(|one| {
+            let excludes = |other: &&Matcher| {
+                is_fixed(other)
+                    && (selectors::excludes(one, other) || selectors::excludes(other, one))
+            };
+            other.limits.iter().find(excludes).map(|other| [one, other])
+        })
     }
 
     fn nameless(&self) -> Self {
-        let key = self.key.clone().without(METRIC_NAME);
-        Self { key, ..self.kept(&Labels::all().without(METRIC_NAME)) }
+        let keys = self.keys.iter().map(|key| key.clone().without(METRIC_NAME)).collect();
+        Self { keys, ..self.kept(&Labels::all().without(METRIC_NAME)) }
     }
 }
 
@@ -113,7 +148,7 @@ fn of_selector(selector: &VectorSelector) -> Elements {
             constant.insert(matcher.name.clone(), matcher.value.clone());
         }
     }
-    Elements::new(labels, constant)
+    Elements::new(labels, constant).within(&selector.matchers.matchers)
 }
 
 fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Elements> {
@@ -123,7 +158,7 @@ fn of_call(call: &Call, inner: impl Fn(&Expr) -> Option<Elements>) -> Option<Ele
         // Their labels are those that the selector names.
         "absent" | "absent_over_time" => {
             return Some(Elements {
-                key: Labels::none(),
+                keys: vec![Labels::none()],
                 ..Elements::new(Labels::all(), BTreeMap::new())
             });
         }
@@ -184,13 +219,19 @@ fn text(argument: &Expr) -> Option<&str> {
 fn relabelled(of: &Elements, to: &str, copy_of: Option<&str>) -> Elements {
     let mut constant = of.constant.clone();
     constant.remove(to);
-    let written = Elements::new(of.labels.clone().with(to), constant);
-    let key = if of.key.has(to) { written.key.clone() } else { of.key.clone() };
-    let key = match copy_of {
-        Some(from) if key.has(from) => key.without(from).with(to),
-        _ => key,
+    let limits = of.limits.iter().filter(|limit| limit.name != to);
+    let written = Elements::new(of.labels.clone().with(to), constant).within(limits);
+    // What is written over identifies nothing anymore.
+    let mut keys: Vec<_> = of.keys.iter().filter(|key| !key.has(to)).cloned().collect();
+    if keys.is_empty() {
+        keys.clone_from(&written.keys);
+    }
+    let of_copy = |from: &str| -> Vec<_> {
+        let copied = keys.iter().filter(|key| key.has(from)).cloned();
+        copied.map(|key| key.without(from).with(to)).collect()
     };
-    Elements { key, ..written }
+    let copies = copy_of.map(of_copy).unwrap_or_default();
+    Elements { keys, ..written }.and_by(copies)
 }
 
 fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
@@ -203,9 +244,7 @@ fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
     match aggregate.op.id() {
         // They pick elements, which keep their labels.
         T_TOPK | T_BOTTOMK | T_LIMITK => match aggregate.param.as_deref() {
-            Some(Expr::NumberLiteral(one)) if one.val < 2.0 => {
-                Elements { key: of.key.clone().narrower(grouped.key), ..of }
-            }
+            Some(Expr::NumberLiteral(one)) if one.val < 2.0 => of.and_by(grouped.keys),
             _ => of,
         },
         T_LIMIT_RATIO => of,
@@ -220,7 +259,8 @@ fn of_aggregate(aggregate: &AggregateExpr, of: Elements) -> Elements {
 impl Elements {
     /// `count_values` makes an element of each value.
     fn counted(self, label: &str) -> Self {
-        Self { key: self.key.clone().with(label), ..self }
+        let keys = self.keys.iter().map(|key| key.clone().with(label)).collect();
+        Self { keys, ..self }
     }
 }
 
@@ -244,15 +284,12 @@ fn of_binary(binary: &BinaryExpr, left: &Elements, right: &Elements) -> Option<E
             let (left, right) = (left.nameless(), right.nameless());
             let mut constant = left.constant.clone();
             constant.extend(right.constant.clone());
-            let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant);
+            let matched = Elements::new(left.labels.and(&right.labels).and(&matching), constant)
+                .within(left.limits.iter().chain(&right.limits));
             // Each element comes from one of either side.
-            let mut key = matched.key.clone();
-            for side in [left.key, right.key] {
-                if side.is_within(&matched.labels) {
-                    key = key.narrower(side);
-                }
-            }
-            Some(Elements { key, ..matched })
+            let keys = left.keys.into_iter().chain(right.keys);
+            let keys: Vec<_> = keys.filter(|key| key.is_within(&matched.labels)).collect();
+            Some(matched.and_by(keys))
         }
     }
 }
@@ -268,8 +305,10 @@ fn either(left: &Elements, right: &Elements, matching: &Labels) -> Elements {
     let labels = left.labels.or(&right.labels);
     let matched = labels.and(&matching.clone().without(METRIC_NAME));
     let matched = matched.minus(&Labels::these(constant.keys()));
-    let key = left.key.or(&right.key).or(&matched);
-    Elements { labels, constant, key }
+    let pairs = left.keys.iter().flat_map(|one| right.keys.iter().map(move |other| (one, other)));
+    let keys = pairs.map(|(one, other)| one.clone().or(other).or(&matched)).take(MAX_KEYS);
+    let limits = left.limits.iter().filter(|limit| right.limits.contains(limit));
+    Elements { labels, constant, limits: limits.cloned().collect(), keys: keys.collect() }
 }
 
 /// Arithmetic or comparison of many elements with one each, whose labels may be included.
@@ -286,9 +325,13 @@ fn many(many: &Elements, one: &Elements, included: &[String]) -> Elements {
             }
         }
     }
-    let result = Elements::new(labels, constant);
-    let keeps_key = !included.iter().any(|label| many.key.has(label));
-    if keeps_key { Elements { key: many.key.clone(), ..result } } else { result }
+    let is_included = |limit: &&Matcher| included.contains(&limit.name);
+    let limits = many.limits.iter().filter(|limit| !is_included(limit));
+    let limits = limits.chain(one.limits.iter().filter(is_included));
+    let result = Elements::new(labels, constant).within(limits);
+    let is_kept = |key: &&Labels| !included.iter().any(|label| key.has(label));
+    let keys: Vec<_> = many.keys.iter().filter(is_kept).cloned().collect();
+    result.and_by(keys)
 }
 
 #[cfg(test)]

@@ -72,11 +72,6 @@ impl Labels {
         self.minus(other) == Self::none()
     }
 
-    /// The set that has less in it, if either is within the other; else the first.
-    pub(super) fn narrower(self, other: Self) -> Self {
-        if other.is_within(&self) { other } else { self }
-    }
-
     /// What a `by`, `without`, `on` or `ignoring` leaves of all labels.
     pub(super) fn of(modifier: &LabelModifier) -> Self {
         match modifier {

@@ -16,9 +16,11 @@ use super::{
     listed, loose, metric_selector, parsed,
     resources::{Series, Subjects},
     selectors, sides,
+    slips::{self, Slip},
 };
 use crate::core::{
     catalog::Entry,
+    names,
     plan::{self, Objects},
     promql,
     rules::{RuleBase, RuleEntry},
@@ -51,7 +53,8 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
         let parsed = match parsed(&query) {
             Ok(parsed) => parsed,
             Err(reason) => {
-                return not_understood(rule.id.entry, "metricsQuery", &query, &reason, report);
+                not_understood(rule.id.entry, "metricsQuery", &query, &reason, report);
+                return;
             }
         };
         if matches!(parsed.value_type(), ValueType::Scalar | ValueType::String | ValueType::Matrix)
@@ -97,7 +100,7 @@ pub(super) fn check(rule: &RuleBase, subjects: &Subjects, report: &mut Report<'_
     if let Some(tree) = tree {
         selectors::check_query(rule, &template, &tree, report);
         filters::check(rule, &tree, &subjects.series, report);
-        sides::check(rule, &tree, report);
+        sides::check(rule, &template, &tree, report);
         counters::check(rule, &tree, &subjects.series, report);
     }
     if !faults.contains_key(&Fault::Drops)
@@ -124,25 +127,39 @@ pub(super) fn fails(rule: RuleEntry, key: &str, message: String, report: &mut Re
 /// The code of a query that the parser refuses.
 pub(super) const NOT_UNDERSTOOD: &str = "query-not-understood";
 
-/// A query that the parser refuses. Backends have dialects, so nothing else is said of it unless it is wrong in all of them.
+/// A query that the parser refuses. Backends have dialects, so nothing else is said of it unless it is wrong in all of them. Returns
+/// whether it is.
 pub(super) fn not_understood(
     rule: RuleEntry,
     key: &str,
     query: &str,
     reason: &str,
     report: &mut Report<'_>,
-) {
+) -> bool {
+    let template = report.written.text(&rule.key(key)).to_owned();
+    if let Some(Slip { message, help }) = slips::find(&template, query) {
+        report.warning(rule, NOT_UNDERSTOOD, key, message, help);
+        return true;
+    }
     if let Some(mistake) = promql::malformed(query) {
         let message = format!("the query is malformed once it is rendered: {mistake}");
-        return report.warning(rule, NOT_UNDERSTOOD, key, message, "correct it");
+        report.warning(rule, NOT_UNDERSTOOD, key, message, "correct it");
+        return true;
     }
+    let help = match slips::duration(query) {
+        Some(variable) => format!(
+            "`${variable}` is a variable, which Grafana replaces, and VictoriaMetrics by the step of the query: write a duration for every other backend"
+        ),
+        None => "nothing, if it is in a dialect of the backend, such as MetricsQL; otherwise correct it. `loadline check --live` asks the backend".to_owned(),
+    };
     report.info(
         rule,
         NOT_UNDERSTOOD,
         key,
         format!("the query is not understood, and sent as it is: {reason}"),
-        "nothing, if it is in a dialect of the backend, such as MetricsQL; otherwise correct it. `loadline check --live` asks the backend",
+        help,
     );
+    false
 }
 
 /// The query for two objects; nothing for those that cannot be asked for.
@@ -207,7 +224,7 @@ pub(super) fn several_samples(kinds: &str, labels: &str) -> String {
 
 /// Whether several elements of the result may agree in these labels.
 pub(super) fn is_several(tree: &Expr, labels: &[&str]) -> bool {
-    elements::of(tree).is_some_and(|elements| !elements.key.is_within(&Labels::these(labels)))
+    elements::of(tree).is_some_and(|elements| !elements.are_one_by(&Labels::these(labels)))
 }
 
 /// Whether no element of the result has a label.
@@ -264,7 +281,7 @@ fn tell(rule: &RuleBase, fault: Fault, entries: &[&Entry], report: &mut Report<'
             several_samples(&kinds, &labels),
             format!(
                 "aggregate by the label of the object, as in `sum(…) by (<<.GroupBy>>)`, which is `by ({})` here",
-                first.label
+                names::label(&first.label)
             ),
         ),
     };

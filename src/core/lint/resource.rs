@@ -76,7 +76,8 @@ impl Check<'_, '_> {
         let tree = match parsed(&query) {
             Ok(tree) => tree,
             Err(reason) => {
-                return not_understood(self.rule.id.entry, key, &query, &reason, self.report);
+                not_understood(self.rule.id.entry, key, &query, &reason, self.report);
+                return;
             }
         };
         if !query.contains("loadline-opaque") {
@@ -86,7 +87,8 @@ impl Check<'_, '_> {
         }
         self.labels(key, &tree, labels);
         // Series of one exporter have the same labels, as the memory that a node has and the part that is free.
-        if let Some(unmatched) = sides::unmatched(&tree)
+        if let Some(unmatched) =
+            sides::unmatched(&tree, self.report.written.text(&self.rule.id.entry.key(key)))
             && unmatched.severity == Severity::Warning
         {
             self.warning(sides::CODE, key, unmatched.message, sides::HELP);
@@ -100,7 +102,7 @@ impl Check<'_, '_> {
             let message = format!("the result has no label `{label}`, so there is never a value");
             let help = "aggregate `by (<<.GroupBy>>)`";
             self.warning("label-aggregated-away", key, message, help);
-        } else if !elements.key.is_within(&Labels::these(labels)) {
+        } else if !elements.are_one_by(&Labels::these(labels)) {
             let of = if labels.len() == 1 { "node" } else { "container" };
             let message = format!("the result may have several samples for one {of}");
             let help = "aggregate by nothing else than the labels of <<.GroupBy>>";

@@ -59,7 +59,7 @@ pub(super) fn check_query(rule: &RuleBase, template: &str, tree: &Expr, report: 
     let mut plain = selectors.into_iter().filter(|it| it.matchers.or_matchers.is_empty());
     let found = plain.find_map(|selector| {
         // Those of what is asked for have other values in each query.
-        let fixed = selector.matchers.matchers.iter().filter(|it| !it.value.contains(OPAQUE));
+        let fixed = selector.matchers.matchers.iter().filter(|it| !is_asked_for(it));
         let fixed: Vec<_> = fixed.cloned().collect();
         contradiction(&fixed).map(|(one, other)| {
             format!("no series matches both `{one}` and `{other}`, so a selector reads nothing")
@@ -71,23 +71,31 @@ pub(super) fn check_query(rule: &RuleBase, template: &str, tree: &Expr, report: 
     }
 }
 
-/// Two matchers that exclude each other, as far as that can be decided.
-fn contradiction(matchers: &[Matcher]) -> Option<(&Matcher, &Matcher)> {
-    let fixed = matchers.iter().filter_map(|one| Some((one, value(one)?)));
-    fixed
-        .flat_map(|(one, value)| {
-            let of_label = matchers.iter().filter(|other| other.name == one.name);
-            of_label.filter(move |other| !other.is_match(value)).map(move |other| (one, other))
-        })
-        .next()
+/// Whether a matcher is about what is asked for, and has another value in each query.
+pub(super) fn is_asked_for(matcher: &Matcher) -> bool {
+    matcher.value.contains(OPAQUE)
 }
 
-/// The only value that a matcher takes, if that is plain.
-fn value(matcher: &Matcher) -> Option<&str> {
+/// Two matchers that exclude each other, as far as that can be decided.
+fn contradiction(matchers: &[Matcher]) -> Option<(&Matcher, &Matcher)> {
+    matchers.iter().find_map(|one| {
+        matchers.iter().find(|other| excludes(one, other)).map(|other| (one, other))
+    })
+}
+
+/// Whether a matcher takes only values that another one of the label refuses.
+pub(super) fn excludes(one: &Matcher, other: &Matcher) -> bool {
+    one.name == other.name
+        && values(one).is_some_and(|values| values.iter().all(|value| !other.is_match(value)))
+}
+
+/// The only values that a matcher takes, if those are plain.
+fn values(matcher: &Matcher) -> Option<Vec<String>> {
     match &matcher.op {
-        MatchOp::Equal => Some(&matcher.value),
-        MatchOp::Re(_) if matcher.value.is_empty() => Some(""),
-        MatchOp::NotRe(_) if matcher.value == ".+" => Some(""),
+        MatchOp::Equal => Some(vec![matcher.value.clone()]),
+        MatchOp::Re(_) if matcher.value.is_empty() => Some(vec![String::new()]),
+        MatchOp::NotRe(_) if matcher.value == ".+" => Some(vec![String::new()]),
+        MatchOp::Re(_) => alternatives(&matcher.value),
         _ => None,
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use promql_parser::{
-    label::METRIC_NAME,
-    parser::{BinaryExpr, Expr, token, value::ValueType},
+    label::{METRIC_NAME, MatchOp},
+    parser::{BinModifier, BinaryExpr, Expr, VectorMatchFillValues, token, value::ValueType},
 };
 
 use super::{
@@ -25,38 +25,56 @@ pub(super) struct Unmatched {
     pub(super) message: String,
 }
 
-pub(super) fn check(rule: &RuleBase, tree: &Expr, report: &mut Report<'_>) {
-    if let Some(Unmatched { severity, message }) = unmatched(tree) {
+pub(super) fn check(rule: &RuleBase, template: &str, tree: &Expr, report: &mut Report<'_>) {
+    if let Some(Unmatched { severity, message }) = unmatched(tree, template) {
         report.add(severity, CODE, rule.id.entry.key("metricsQuery"), message, HELP);
     }
 }
 
-/// The gravest case in a tree.
-pub(super) fn unmatched(tree: &Expr) -> Option<Unmatched> {
+/// The gravest case in a tree, which is that of a query that is rendered from a template.
+pub(super) fn unmatched(tree: &Expr, template: &str) -> Option<Unmatched> {
+    // A value by label is another one in each query.
+    let is_fixed = !template.contains("LabelValuesByName");
     let operations = counters::all(tree).into_iter().filter_map(|tree| match tree {
-        Expr::Binary(binary) => of_operation(binary),
+        Expr::Binary(binary) => of_operation(binary, is_fixed),
         _ => None,
     });
     operations.min_by_key(|unmatched| unmatched.severity)
 }
 
-fn of_operation(binary: &BinaryExpr) -> Option<Unmatched> {
+fn of_operation(binary: &BinaryExpr, is_fixed: bool) -> Option<Unmatched> {
     let (left, right) = (&*binary.lhs, &*binary.rhs);
-    let is_matched = binary.modifier.as_ref().is_some_and(|modifier| modifier.matching.is_some());
+    let default = BinModifier::default();
+    let modifier = binary.modifier.as_ref().unwrap_or(&default);
     let is_vector = |side: &Expr| side.value_type() == ValueType::Vector;
     // `or` takes whatever is there, and `unless` leaves it.
     let is_union = binary.op.is_set_operator() && binary.op.id() != token::T_LAND;
-    if is_matched || is_union || !is_vector(left) || !is_vector(right) {
+    let is_filled = modifier.fill_values != VectorMatchFillValues::default();
+    if is_filled || is_union || !is_vector(left) || !is_vector(right) {
         return None;
     }
     let sides = [elements::of(left)?, elements::of(right)?];
     let [one, other] = &sides;
     let matches = format!("`{}` matches elements that agree in all labels", binary.op);
-    if let Some((label, [one, other])) = one.conflict(other) {
-        let message = format!(
-            "{matches}, and `{label}` is `{one}` on its left side and `{other}` on its right one, so the result is always empty"
-        );
+    let matched = modifier.matching.as_ref().map_or_else(Labels::all, Labels::of);
+    if is_fixed && let Some([one, other]) = one.conflict(other, &matched) {
+        let label = &one.name;
+        let sides = match (&one.op, &other.op) {
+            (MatchOp::Equal, MatchOp::Equal) => format!(
+                "`{label}` is `{}` on its left side and `{}` on its right one",
+                one.value, other.value
+            ),
+            _ => format!("all of its left side has `{one}`, and all of its right one `{other}`"),
+        };
+        let matches = match modifier.matching {
+            None => matches,
+            Some(_) => format!("`{}` matches elements that agree in `{label}`", binary.op),
+        };
+        let message = format!("{matches}, and {sides}, so the result is always empty");
         return Some(Unmatched { severity: Severity::Warning, message });
+    }
+    if modifier.matching.is_some() {
+        return None;
     }
     match sides.each_ref().map(labels) {
         [Labels::Only(one), Labels::Only(other)] if one != other => {

@@ -10,6 +10,7 @@ use crate::core::{
     embedded::Carried,
     key_path::KeyPath,
     kinds::Kinds,
+    names,
     rules::{FileName, RuleSet, TeamPolicy, TeamRuleKind},
     team_rules::{Object, Provides, Refused, Spec, TeamRule, compile},
     yaml::{Node, Value},
@@ -127,14 +128,16 @@ fn doubt(rule: &TeamRule) -> Option<(&'static str, String, String)> {
     let Provides::Object(entry) = &rule.provides else { return None };
     let (label, kinds) = (&*entry.label, entry.kind.resource.to_string());
     let written = format!("`{label}`");
+    let label_in_query = names::label(label);
     if queries::drops(&tree, label) {
         let help = format!(
-            "aggregate `by ({label})`, or name the label that holds the name of the object in `label`"
+            "aggregate `by ({label_in_query})`, or name the label that holds the name of the object in `label`"
         );
         return Some((queries::AGGREGATED_AWAY, queries::aggregated_away(&kinds, &written), help));
     }
     queries::is_several(&tree, &[label]).then(|| {
-        let help = format!("aggregate by the label of the object, as in `sum by ({label}) (…)`");
+        let help =
+            format!("aggregate by the label of the object, as in `sum by ({label_in_query}) (…)`");
         (queries::SEVERAL_SAMPLES, queries::several_samples(&kinds, &written), help)
     })
 }

@@ -66,6 +66,8 @@ fn selectors() {
         ("up{a!=\"\",a=\"\"}", "up{a!=\"\",a!=\"x\"}"),
         ("up{a=\"x\",a=~\"y.*\"}", "up{a=\"xy\",a=~\"x.*\"}"),
         ("up{a=\"x\",a!~\"x|y\"}", "up{a=\"z\",a!~\"x|y\"}"),
+        ("up{a=~\"x|y\",a=~\"z\"}", "up{a=~\"x|y\",a=~\"z|y\"}"),
+        ("up{a=~\"x|y\",a!~\"[xy]\"}", "up{a=~\"x|y.*\",a!~\"x|y\"}"),
         ("up{a!~\".+\",a!=\"\"}", "up{a!~\".+\",a!=\"x\"}"),
         ("{__name__=\"up\",__name__=~\"down.*\"}", "{__name__=\"up\",__name__=~\"u.*\"}"),
     ] {
@@ -232,6 +234,14 @@ fn queries() {
         "topk(2, up{<<.LabelMatchers>>}) by (pod)",
         "topk(1, up{<<.LabelMatchers>>}) by (pod)",
     );
+    // A copy of the label is one label more, and no more samples.
+    for copied in [
+        "label_replace(SUM, \"foo\", \"$1\", \"<<.GroupBy>>\", \"(.*)\")",
+        "label_join(SUM, \"foo\", \"-\", \"pod\")",
+    ] {
+        let by_more = SUM.replace("<<.GroupBy>>", "pod, x");
+        tells(several, &copied.replace("SUM", &by_more), &copied.replace("SUM", SUM));
+    }
     let quantile = |by| {
         format!("histogram_quantile(0.9, sum(rate(x_bucket{{<<.LabelMatchers>>}}[2m])) by ({by}))")
     };
@@ -242,6 +252,63 @@ fn queries() {
         &quantile("pod"),
         &quantile("pod").replace("_bucket", "_seconds"),
     );
+}
+
+#[test]
+fn what_is_advised_is_a_query_where_a_label_needs_quotes() {
+    let labels =
+        "resources: {overrides: {k8s.ns: {resource: namespace}, k8s.pod.name: {resource: pod}}}";
+    let found = check(&rule("up", "up{<<.LabelMatchers>>}", labels));
+    let several = found.iter().find(|finding| finding.code == "several-samples-per-object");
+    assert!(several.is_some_and(|it| it.help.contains("`by (\"k8s.pod.name\")`")), "{found:?}");
+}
+
+/// What no dialect takes.
+#[test]
+fn slips_in_queries() {
+    let of = |query: &str| {
+        let query = query.replace('"', "\\\"");
+        format!(
+            "externalRules: [{{seriesQuery: queue, resources: {PODS}, metricsQuery: \"{query}\"}}]"
+        )
+    };
+    let sum = of("sum(queue{<<.LabelMatchers>>})");
+    for (query, help) in [
+        ("sum(queue{{ .LabelMatchers }})", "write `<<.LabelMatchers>>`"),
+        ("sum(queue{<.LabelMatchers>})", "write `<<.LabelMatchers>>`"),
+        ("sum(queue{«.LabelMatchers»})", "write `<<.LabelMatchers>>`"),
+        ("sum({{.Series}}{<<.LabelMatchers>>})", "write `<<.Series>>`"),
+        ("sum by ({{.GroupBy}}) (queue{<<.LabelMatchers>>})", "write `<<.GroupBy>>`"),
+        (
+            "sum(queue{a=\"{{.LabelValuesByName.a}}\",{<.LabelValuesByName.a>}})",
+            "write `<<.LabelValuesByName>>`",
+        ),
+        ("sum({<<.Series>>,<<.LabelMatchers>>})", "`{\"<<.Series>>\",…}`"),
+        ("sum({ <<.Series>> })", "`<<.Series>>{…}`"),
+        ("sum(queue{<<.LabelMatchers>>,a=$namespace})", "write the value"),
+        ("sum(queue{<<.LabelMatchers>>}) * ${factor}", "write the value"),
+        ("sum(rate(queue{<<.LabelMatchers>>}[$range]))", "write the value"),
+        ("sum by (<<.GroupBy>>, \"x\") (queue{<<.LabelMatchers>>})", "correct it"),
+    ] {
+        let text = of(query);
+        tells("query-not-understood", Severity::Warning, &text, &sum);
+        let [finding] = &check(&text)[..] else { panic!("{query}: {:?}", check(&text)) };
+        assert!(finding.help.contains(help), "{query}: {finding:?}");
+    }
+    let custom = |query: &str| rule("up", query, "");
+    let braces = "sum(up{{ .LabelMatchers }}) by (<<.GroupBy>>)";
+    tells("query-not-understood", Severity::Warning, &custom(braces), &custom(SUM));
+    // VictoriaMetrics replaces these, and has names of matchers. What is in strings and comments is text.
+    for query in [
+        "sum(rate(queue{<<.LabelMatchers>>}[$__rate_interval]))",
+        "sum(increase(queue{<<.LabelMatchers>>}[$__interval:$__interval]))",
+        "with (<<.Series>> = {<<.LabelMatchers>>}) sum({<<.Series>>,a=\"b\"})",
+        "label_replace(queue{<<.LabelMatchers>>}, \"a\", \"$1 .Series\", \"b\", \"\") keep_metric_names # $a .Series",
+    ] {
+        tells("query-not-understood", Severity::Info, &of(query), &sum);
+    }
+    let found = check(&of("sum(rate(queue{<<.LabelMatchers>>}[$__rate_interval]))"));
+    assert!(found[0].help.contains("Grafana"), "{found:?}");
 }
 
 #[test]

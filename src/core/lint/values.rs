@@ -116,6 +116,7 @@ fn unknown_keys(values: &Node, of: &KeyPath, schema: &Schema, findings: &mut Vec
 /// Keys that are not meant for the chart: Helm's, and those that only hold anchors.
 fn is_of_others(key: &Key) -> bool {
     OF_HELM.contains(&key.text.as_str())
+        || key.is_repeated
         || ["x-", "_", "."].iter().any(|mark| key.text.starts_with(mark))
 }
 
@@ -169,6 +170,18 @@ mod tests {
         assert_eq!(found(nested), ["4:3 unknown-value replica"]);
         let finding = lint::check("loglevel: 1\nrules: {default: false}\n").remove(0);
         assert!(finding.message.contains("`logLevel`"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_key_whose_value_is_repeated_is_meant_for_that() {
+        let rules = "rules: {default: false, custom: []}\n";
+        for used in
+            ["extra: &e {a: b}\nnodeSelector: *e\n", "extra: &e {a: b}\nnodeSelector: {<<: *e}\n"]
+        {
+            assert!(found(&format!("{used}{rules}")).is_empty(), "{used}");
+            let unused = used.replace("*e", "{a: b}");
+            assert_eq!(found(&format!("{unused}{rules}")), ["1:1 unknown-value extra"]);
+        }
     }
 
     #[test]

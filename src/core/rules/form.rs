@@ -125,6 +125,9 @@ impl Problems {
                         Kind::Flag => "true or false is expected",
                         Kind::Duration { .. } => "a duration such as `5m` is expected",
                         Kind::Count(_) | Kind::Quantity(_) => "a number is expected",
+                        _ if is_unquoted(node) => {
+                            "a string is expected: quote one that begins with `{`"
+                        }
                         _ => "a string is expected",
                     };
                     return self.add(node.place, path, expected);
@@ -276,7 +279,17 @@ impl Problems {
     }
 }
 
+/// Whether a mapping looks like a selector without quotes, as `{a="b",c!=""}`.
+fn is_unquoted(node: &Node) -> bool {
+    let Value::Mapping(entries) = &node.value else { return false };
+    entries.iter().any(|(key, node)| {
+        matches!(node.value, Value::Null) && (key.text.contains('=') || key.text.contains('!'))
+    })
+}
+
+/// Blanks at the ends are no part of a scalar, as where it is read: a block scalar (`|`) ends in a newline.
 fn check_scalar(text: &str, kind: &Kind) -> Result<(), String> {
+    let text = text.trim();
     match kind {
         Kind::NonEmpty if text.trim().is_empty() => Err("it must not be empty".to_owned()),
         Kind::Name if !is_dns_label(text) => Err(format!(

@@ -62,6 +62,28 @@ fn an_empty_file_has_no_rules() {
 }
 
 #[test]
+fn a_selector_without_quotes_is_told() {
+    let found = problems("rules:\n- seriesQuery: {__name__=~\"^a.*\"}\n  metricsQuery: a\n");
+    assert!(
+        found[0].ends_with(
+            "rules[0].seriesQuery: a string is expected: quote one that begins with `{`"
+        ),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn blanks_at_the_ends_of_scalars_are_no_part_of_them() {
+    let rules = load(
+        "externalRules:\n- seriesQuery: a\n  metricsQuery: a\n  resources: {namespaced: \"false \"}\n  window: |\n    5m\n",
+    )
+    .unwrap();
+    assert_eq!(rules.external[0].base.window_seconds, Some(300));
+    let rule = &rules.external[0].base;
+    assert!(!rule.mapping.namespaced());
+}
+
+#[test]
 fn reports_every_problem_of_form_with_its_place() {
     insta::assert_snapshot!(problems(
         "rules:\n- serieQuery: up\n  seriesFilters: [{is: a, isNot: b}, {}]\n  resources: {template: [x], namespaced: maybe}\n  name: 7\n- just a word\nexternalRule: []\nresourceRules: {cpu: {window: 5m}, window: forever}\n"

@@ -37,9 +37,10 @@ pub(super) fn error(error: &ScanError, text: &str, events: &Events<'_>) -> YamlE
             YamlError::new(at, message)
         }
         ErrorKind::MappingValueNotAllowed => lines.colon(at),
-        ErrorKind::SimpleKeyExpected => lines.unspaced(at.line).unwrap_or_else(|| {
-            YamlError::new(at, "`key: value` is expected, and there is no colon")
-        }),
+        ErrorKind::SimpleKeyExpected => lines
+            .unindented(at.line)
+            .or_else(|| lines.unspaced(at.line))
+            .unwrap_or_else(|| lines.no_key(at)),
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::DocumentIndicatorInQuotedScalar => {
@@ -267,14 +268,58 @@ impl<'t> Lines<'t> {
             let message = "a second `: ` in the line: quote a value that has it";
             return YamlError::new(at, message);
         }
-        let unspaced = self.above(at.line).next().and_then(|(line, _)| self.unspaced(line));
-        unspaced.unwrap_or_else(|| self.indentation(at.line))
+        let above = self.above(at.line).next().map(|(line, _)| line);
+        let found = above.and_then(|line| self.unindented(line).or_else(|| self.unspaced(line)));
+        found.unwrap_or_else(|| self.indentation(at.line))
+    }
+
+    /// A line that belongs to the text of the key above it, and does not stand behind that.
+    fn unindented(&self, line: u64) -> Option<YamlError> {
+        let text = self.get(line);
+        let (above, before) = self.above(line).next()?;
+        let (_, header) = before.rsplit_once(": ")?;
+        let header = header.trim();
+        let is_header = header.starts_with(['|', '>'])
+            && header.chars().skip(1).all(|c| c.is_ascii_digit() || matches!(c, '-' | '+'));
+        if !is_header || start(text) > key(before) {
+            return None;
+        }
+        let place = Place { line, column: start(text) };
+        let message =
+            format!("the text after `{header}` has to be indented more than the key of it");
+        let related = ("the key stands at", Place { line: above, column: key(before) });
+        Some(YamlError { related: Some(related), ..YamlError::new(place, message) })
+    }
+
+    /// A line that has no colon where a key is expected.
+    fn no_key(&self, at: Place) -> YamlError {
+        let message = "`key: value` is expected, and there is no colon";
+        let goes_on = self.above(at.line).next().filter(|(_, before)| {
+            let (_, value) = before.split_once(": ").unwrap_or_default();
+            let is_plain = !value.trim().is_empty() && !value.trim().starts_with(['"', '\'', '#']);
+            is_plain && key(before) == start(self.get(at.line))
+        });
+        match goes_on {
+            Some((line, before)) => {
+                let message = format!(
+                    "{message}; a value that goes on here has to be indented more than its key"
+                );
+                let related = ("the key stands at", Place { line, column: key(before) });
+                YamlError { related: Some(related), ..YamlError::new(at, message) }
+            }
+            None => YamlError::new(at, message),
+        }
     }
 
     /// The first colon of a line, if nothing separates it from what follows and there is no other that could end the key.
     fn unspaced(&self, line: u64) -> Option<YamlError> {
         let text = self.get(line);
         let colon = text.find(':').filter(|_| !text.contains(": ") && !text.ends_with(':'))?;
+        // A query has names with colons.
+        let word = text.get(..colon)?.trim_start_matches(['-', ' ']);
+        if word.contains(|c: char| c.is_whitespace() || "({[".contains(c)) {
+            return None;
+        }
         let column = column(text.get(..colon)?.chars().count());
         Some(YamlError::new(Place { line, column }, "a space is missing after the colon"))
     }
@@ -373,7 +418,22 @@ mod tests {
             // Colons.
             ("a: 1\nb:2\nc: 3\n", "2:2: a space is missing after the colon"),
             ("a:\n  b:2\n  c: 1\n", "2:4: a space is missing after the colon"),
-            ("a: 1\nb\nc: 2\n", "2:1: `key: value` is expected"),
+            (
+                "a: 1\nb\nc: 2\n",
+                "2:1: `key: value` is expected, and there is no colon; a value that goes on here has to be indented more than its key; the key stands at 1:1",
+            ),
+            ("a: '1'\nb\nc: 2\n", "2:1: `key: value` is expected, and there is no colon"),
+            (
+                "r:\n- a: 1\n  b: sum(x)\n  / sum(y:z)\n",
+                "4:3: `key: value` is expected, and there is no colon; a value that goes on here",
+            ),
+            (
+                "r:\n- a: 1\n  b: >-\n  sum(rate(y:z[5m])) by (c)\n",
+                "4:3: the text after `>-` has to be indented more than the key of it; the key stands at 3:3",
+            ),
+            ("r:\n- b: >-\n  sum(y:z)\n  c: 1\n", "3:3: the text after `>-` has to be indented"),
+            ("r:\n- b: |\n  sum(y)\n", "3:3: the text after `|` has to be indented"),
+            ("r:\n- b: |2-\n  sum(y)\n  c: 1\n", "3:3: the text after `|2-` has to be indented"),
             ("a: sum(x) by: y\n", "1:13: a second `: ` in the line"),
             // Quotes.
             (

@@ -8,7 +8,7 @@ use super::*;
 #[track_caller]
 fn elements(query: &str) -> Option<(bool, bool)> {
     let elements = of(&parse(query).unwrap_or_else(|error| panic!("{query}: {error}")))?;
-    Some((elements.labels.has("pod"), elements.key.is_within(&Labels::these(["pod"]))))
+    Some((elements.labels.has("pod"), elements.are_one_by(&Labels::these(["pod"]))))
 }
 
 #[test]
@@ -35,6 +35,12 @@ fn one_element_for_a_pod() {
         "label_replace(sum by (pod) (a), \"x\", \"$1\", \"pod\", \"(.*)-.*\")",
         "label_replace(sum by (instance) (a), \"pod\", \"$1\", \"instance\", \"(.*)\")",
         "label_join(sum by (instance) (a), \"pod\", \"\", \"instance\")",
+        "label_replace(sum by (pod) (a), \"x\", \"$1\", \"pod\", \"(.*)\")",
+        "label_join(sum by (pod) (a), \"x\", \"-\", \"pod\")",
+        "label_replace(label_replace(sum by (instance) (a), \"pod\", \"$1\", \"instance\", \"(.*)\"), \"x\", \"$1\", \"instance\", \"(.*)\")",
+        "-label_replace(sum by (pod) (a), \"x\", \"$1\", \"pod\", \"(.*)\") * 2",
+        "label_join(sum by (instance) (a), \"pod\", \"\", \"instance\") * on (pod) group_left () b",
+        "label_join(sum by (instance) (a), \"pod\", \"\", \"instance\") or on (pod) sum by (pod) (b)",
         "max_over_time(sum by (pod) (rate(a[1m]))[5m:])",
         "quantile by (pod) (0.5, a)",
         "clamp_min(sum by (pod) (a), 1)",
@@ -65,6 +71,8 @@ fn several_elements_for_a_pod_are_possible() {
         "histogram_quantile(0.9, sum by (le, pod, x) (rate(a_bucket[1m])))",
         "count_values by (pod) (\"v\", a)",
         "label_replace(sum by (instance) (a), \"pod\", \"$1\", \"instance\", \"(.*)-.*\")",
+        "label_replace(sum by (pod, y) (a), \"x\", \"$1\", \"pod\", \"(.*)\")",
+        "label_replace(sum by (pod, x) (a), \"x\", \"$1\", \"y\", \"(.*)\")",
         "last_over_time({__name__=~\"a.*\", pod=\"x\"}[1m])",
     ] {
         assert_eq!(elements(query), Some((true, false)), "{query}");

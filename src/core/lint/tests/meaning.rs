@@ -26,6 +26,15 @@ fn selectors_that_never_reach_the_query() {
     // One of the selectors is enough.
     let ratio = "sum(queue{<<.LabelMatchers>>}) / on() group_left() sum(workers)";
     tells(code, WARNING, &external("sum(queue{name=\"a\"})", ""), &external(ratio, ""));
+    // Nor in a dialect.
+    for dialect in
+        ["sum(queue) limit 5", "sum(range_last(queue))", "sum({a=\"b\"}) keep_metric_names"]
+    {
+        let good = dialect.replace("queue", "queue{<<.LabelMatchers>>}");
+        let good = good.replace("{a=", "{<<.LabelMatchers>>,a=");
+        tells(code, WARNING, &external(dialect, ""), &external(&good, ""));
+    }
+    tells(code, WARNING, &external("sum(queue) limit 5", ""), &external("time() limit 5", ""));
     // Nothing is selected from.
     tells(code, WARNING, &external("sum(queue) * hour()", ""), &external("vector(hour())", ""));
     // Values by label: that of the namespace is not the autoscaler's.
@@ -208,7 +217,23 @@ fn sides_that_do_not_match() {
         "(sum(a{<<.LabelMatchers>>}) by (pod) or sum(b{<<.LabelMatchers>>}) by (pod)) / sum(up{<<.LabelMatchers>>}) by (pod)",
         "sum(up{mode=\"idle\",<<.LabelMatchers>>} + ignoring(mode) up{mode=\"user\",<<.LabelMatchers>>}) by (pod)",
         "sum(up{mode=\"idle\",<<.LabelMatchers>>}) by (pod) + sum(up{mode=\"user\",<<.LabelMatchers>>}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=~\"idle|user\"} / up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=\"idle\"} / ignoring(mode) up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=\"idle\"}) by (pod) / sum(up{<<.LabelMatchers>>,mode!=\"idle\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>} / up{namespace!~\"kube-.*\",pod=\"a\"}) by (pod)",
+        "sum(up{<<.LabelMatchers>>,mode=~\"<<.LabelValuesByName.mode>>\"} / up{<<.LabelMatchers>>,mode=\"idle\"}) by (pod)",
     ];
+    for bad in [
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=\"x\"} / a{<<.LabelMatchers>>,m!=\"x\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m!=\"x\"} / a{<<.LabelMatchers>>,m=\"x\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=\"x\"} and a{<<.LabelMatchers>>,m=~\"y|z\"})",
+        "sum by (<<.GroupBy>>)(a{<<.LabelMatchers>>,m=~\"x|y\"} / on (pod, m) a{<<.LabelMatchers>>,m=~\"z\"})",
+        "sum by (pod)(sum by (pod, m)(a{<<.LabelMatchers>>,m=~\"x|y\"}) * 2 / sum by (m, pod)(b{<<.LabelMatchers>>,m!~\"x|y\"}))",
+    ] {
+        tells(code, WARNING, &of(bad), &of(SUM));
+        let found = check(&of(bad));
+        assert!(found.iter().any(|it| it.code == code && it.message.contains("always empty")));
+    }
     for (severity, bad) in [
         (INFO, "sum(a{<<.LabelMatchers>>} + up{<<.LabelMatchers>>}) by (pod)"),
         (INFO, "max(rate(a{<<.LabelMatchers>>}[2m]) / up{<<.LabelMatchers>>}) by (pod)"),

@@ -172,6 +172,13 @@ fn external_rules() {
         &rule("scalar(sum(queue{<<.LabelMatchers>>}))", ""),
     );
     tells("template-fails", warning, &rule("<<index .GroupBySlice 0>>", ""), &rule(sum, ""));
+    // A scalar is served, and nothing else is said of what is not.
+    let scalar = rule("scalar(sum(queue{<<.LabelMatchers>>}))", "");
+    for query in ["queue{<<.LabelMatchers>>}[1m]", "\"queue\"", "queue{<<.LabelMatchers>>}[5m:1m]"]
+    {
+        tells("not-a-vector", warning, &rule(query, ""), &scalar);
+        assert_eq!(codes(&rule(query, "")), ["not-a-vector"], "{query}");
+    }
 }
 
 #[test]
@@ -218,6 +225,34 @@ fn names_in_quotes_are_names() {
         "resourceRules:\n  cpu:\n    containerQuery: 'sum(rate({{\"cpu.time\",<<.LabelMatchers>>}}[3m])) by (<<.GroupBy>>)'\n    containerLabel: k8s.container.name\n    {labels}\n"
     );
     assert_eq!(check(&format!("{custom}{usage}")), []);
+}
+
+#[test]
+fn characters_that_nobody_sees_are_told() {
+    let code = "invisible-character";
+    let template =
+        |end: &str| rule("up", SUM, &format!("resources: {{template: \"<<.Resource>>{end}\"}}"));
+    tells(code, Severity::Warning, &template("\\u200b"), &template("_x"));
+    let label = |pod: &str| {
+        rule(
+            "up",
+            SUM,
+            &format!(
+                "resources: {{overrides: {{\"{pod}\": {{resource: pod}}, namespace: {{resource: namespace}}}}}}"
+            ),
+        )
+    };
+    tells(code, Severity::Warning, &label("pod\\ufeff"), &label("pod"));
+    tells(
+        code,
+        Severity::Warning,
+        &rule("up{a=\"\u{a0}b\"}", SUM, ""),
+        &rule("up{a=\"é b\"}", SUM, ""),
+    );
+    let found = check(&template("\\u200b"));
+    let found = found.iter().find(|finding| finding.code == code).unwrap();
+    assert!(found.message.contains("U+200B"), "{found:?}");
+    assert_eq!(found.path.to_string(), "rules[0].resources.template");
 }
 
 #[test]
