@@ -47,7 +47,7 @@ pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 use decode::DecodeError;
 pub use decode::{Answer, Metadata};
-pub use error::{Error, Obstacle, PublicError, TokenFailure};
+pub use error::{Audience, Error, Obstacle, PublicError, TokenFailure};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};

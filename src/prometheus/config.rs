@@ -104,6 +104,15 @@ impl Source {
         Self::File(Path::new(SERVICE_ACCOUNT).join(file))
     }
 
+    /// The file, if it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Confined(file) => Some(&file.path),
+            Self::Inline(_) => None,
+        }
+    }
+
     /// The credential as it is now.
     pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
         match self {
@@ -119,10 +128,9 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Confined(file) => f.debug_tuple("File").field(&file.path).finish(),
-            Self::Inline(_) => f.debug_tuple("Inline").finish_non_exhaustive(),
+        match self.path() {
+            Some(path) => f.debug_tuple("File").field(&path).finish(),
+            None => f.debug_tuple("Inline").finish_non_exhaustive(),
         }
     }
 }

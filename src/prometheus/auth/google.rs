@@ -129,8 +129,9 @@ impl Google {
 async fn read(source: &Source) -> Result<Key, TokenError> {
     let content = secret(source).await?;
     let wrong = |text: &str| {
+        let path = source.path().map(|path| format!(" {}", path.display())).unwrap_or_default();
         TokenError::Settings(format!(
-            "the credentials file of Google {text}: the key of a service account is expected"
+            "the credentials file of Google{path} {text}: the key of a service account is expected"
         ))
     };
     let key: Key = serde_json::from_str(content.expose_secret())
