@@ -43,6 +43,7 @@ pub use auth::{AuthSettings, TokenError, Variables};
 use availability::Availability;
 use bodies::{Bodies, Body};
 use clock::Clock;
+pub(crate) use config::FLAGS;
 pub use config::{Config, ConfigError, Method, Source};
 use connection::{Connection, Connections};
 use decode::DecodeError;

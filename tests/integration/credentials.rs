@@ -11,6 +11,7 @@ use loadline::{
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows, pods},
+    install_tls_provider,
     process::Process,
     until,
 };
@@ -200,4 +201,51 @@ async fn a_changed_file_cannot_have_the_service_account_sent_away() {
     let unusable = Process::loadline(&[&arguments[..], &[other]].concat()).end().await;
     assert_eq!(unusable.code, Some(2), "{}", unusable.stderr);
     assert!(unusable.stderr.contains("HOST:PORT"), "{}", unusable.stderr);
+}
+
+/// Each of these would be sent as something else than people see in the file, or as nothing.
+#[test]
+fn files_that_hold_no_credential_are_named() {
+    install_tls_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let policy = allows(folder.path());
+    let line = |key: &str| {
+        let url = "url: 'https://h.example'";
+        match key.split('.').collect::<Vec<_>>().as_slice() {
+            ["auth", "basic", key] => {
+                format!("{url}, auth: {{basic: {{username: u, {key}: PATH}}}}")
+            }
+            ["auth", "oauth2", key] => format!(
+                "{url}, auth: {{oauth2: {{tokenURL: 'https://h.example/t', clientID: c, {key}: PATH}}}}"
+            ),
+            ["auth", kind, key] => format!("{url}, auth: {{{kind}: {{{key}: PATH}}}}"),
+            _ => format!("{url}, {key}: PATH"),
+        }
+    };
+    for key in [
+        "tokenFile",
+        "auth.bearer.tokenFile",
+        "auth.basic.passwordFile",
+        "auth.oauth2.clientSecretFile",
+        "auth.entra.clientSecretFile",
+    ] {
+        let path = path.display().to_string();
+        let text = file(&line(key).replace("PATH", &format!("'{path}'")), "");
+        let policy = CredentialPolicy {
+            cloud_hosts: vec!["h.example".parse().unwrap()],
+            ..(*policy).clone()
+        };
+        for (content, wanted) in [
+            ("", "empty"),
+            (" \n", "empty"),
+            ("\u{feff}hidden", "byte order mark"),
+            ("hidden\nhidden", "line break"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let refused = refusal(&text, &policy);
+            let is_named = [key, path.as_str(), wanted].iter().all(|it| refused.contains(it));
+            assert!(is_named && !refused.contains("hidden"), "{refused}");
+        }
+    }
 }

@@ -71,9 +71,12 @@ async fn what_is_wrong_with_credentials_on_this_machine_is_told() {
     fs::write(&key, "{\"private_key\": \"hidden\"").unwrap();
     let key = key.display().to_string();
     let absent = folder.join("absent").display().to_string();
+    let two = folder.join("two").display().to_string();
+    fs::write(&two, "hidden\nhidden\n").unwrap();
     for (auth, wanted) in [
         (format!("{{bearer: {{tokenFile: '{absent}'}}}}"), absent.as_str()),
         (format!("{{google: {{credentialsFile: '{key}'}}}}"), key.as_str()),
+        (format!("{{bearer: {{tokenFile: '{two}'}}}}"), "line break"),
         ("{sigv4: {}}".to_owned(), "AWS_REGION"),
     ] {
         let file = rules(&format!("backends: [{{name: b, url: '{url}', auth: {auth}}}]\n"));

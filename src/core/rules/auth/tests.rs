@@ -63,6 +63,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "oauth2: {tokenURL: 'https://h', clientID: c, clientSecretFile: /s, endpointParams: {client_secret: x}}",
             "oauth2: {tokenURL: 'https://h', clientID: c, clientSecretFile: /s, endpointParams: {a: [x]}}",
             "basic: {username: u}",
+            "basic: {username: 'u:secret', passwordFile: /p}",
             "bearer: {tokenFile: ''}",
         ]
         .map(|text| format!("# {text:?}\n{}", problems(text)))
