@@ -1,6 +1,11 @@
 //! Whether the content of a file is a credential that can be sent. Nothing is repaired but white space at the ends: what is sent is what
 //! people see in the file.
 
+use std::path::Path;
+
+/// A path of so many bytes without a slash is more likely a token.
+const LONG: usize = 40;
+
 /// UTF-8's byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -68,6 +73,14 @@ fn line(text: &str) -> Result<&str, Flaw> {
     if text.contains(char::is_control) { Err(Flaw::Control) } else { Ok(text) }
 }
 
+/// Whether a path is probably a credential that was given in place of the path of its file.
+pub fn is_in_place_of_a_path(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let is_bare = !text.contains('/') && (text.len() > LONG || text.starts_with("ey"));
+    // A key, or a JSON Web Token.
+    is_bare || text.starts_with("-----BEGIN ") || (text.starts_with("eyJ") && text.len() > LONG)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +106,20 @@ mod tests {
         }
         assert_eq!(secret(b" s\n"), Ok("s"));
         assert_eq!(document(b"{\n}\n"), Ok("{\n}\n"));
+    }
+
+    #[test]
+    fn tokens_are_told_from_paths() {
+        for (text, is_token) in [
+            ("eyINLINESECRET", true),
+            ("0123456789012345678901234567890123456789a", true),
+            ("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJq/b2UiLA0KICJleHAiOjE", true),
+            ("-----BEGIN PRIVATE KEY-----\nMIIE/", true),
+            ("token", false),
+            ("/var/run/secrets/kubernetes.io/serviceaccount/token", false),
+            ("eyes/token", false),
+        ] {
+            assert_eq!(is_in_place_of_a_path(Path::new(text)), is_token, "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     core::{
-        credential::Flaw,
+        credential::{self, Flaw},
         rules::{Backend, CredentialPolicy, Verb, http_url},
     },
     kubeconfig,
@@ -122,10 +122,9 @@ impl Source {
     pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
         match self {
             Self::Inline(content) => Ok(content.clone()),
-            Self::File(path) => std::fs::read(path).map_err(|error| ConfigError::File {
-                path: path.clone(),
-                message: error.to_string(),
-            }),
+            Self::File(path) => {
+                std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))
+            }
             Self::Confined(file) => file.read(),
         }
     }
@@ -188,6 +187,9 @@ pub enum ConfigError {
     /// A header is not `name=value`.
     #[error("--prometheus-header: {0}")]
     Header(String),
+    /// What was given as the path of a file is probably the credential itself.
+    #[error("the value looks like a token, not like a path: the path of a file is expected")]
+    NotAPath,
     /// There is no credential in it that can be sent.
     #[error("{}: {flaw}", of_path(path.as_deref()))]
     Content {
@@ -234,7 +236,17 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// It, of a key or a flag.
+    /// What is wrong where a file could not be found. A credential in place of its path is not repeated.
+    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let is_not_there =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename);
+        if is_not_there && credential::is_in_place_of_a_path(path) {
+            return Self::NotAPath;
+        }
+        Self::File { path: path.to_owned(), message: error.to_string() }
+    }
+
+    /// The same, of a key or a flag.
     pub(super) fn of(self, key: &'static str) -> Self {
         Self::Of { key, error: Box::new(self) }
     }
@@ -445,6 +457,9 @@ impl Config {
         key: &'static str,
         source: impl Fn(&Path) -> Source,
     ) -> Result<(), ConfigError> {
+        if !path.exists() && credential::is_in_place_of_a_path(path) {
+            return Err(ConfigError::NotAPath);
+        }
         self.names = Names { ca: key, certificate: key, key, token: key, ..self.names };
         let file = |message: String| ConfigError::File { path: path.to_owned(), message };
         let kubeconfig = kubeconfig::read(path)
@@ -581,6 +596,27 @@ mod tests {
         for url in ["", "prometheus:9090", "ftp://host", "http://"] {
             assert!(Config::new(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_credential_in_place_of_its_path_is_not_repeated() {
+        let long = "x".repeat(300);
+        for path in ["eyINLINESECRET", &long] {
+            let path = Path::new(path);
+            let confined = Source::confined(path, &[PathBuf::from("/")].into());
+            for source in [Source::file(path), confined] {
+                let error = source.read().unwrap_err().to_string();
+                assert!(
+                    error.contains("looks like a token") && !error.contains("SECRET"),
+                    "{error}"
+                );
+            }
+            let mut config = Config::new("http://host").unwrap();
+            let kubeconfig = config.add_kubeconfig(path, "flag", Source::file).unwrap_err();
+            assert!(matches!(kubeconfig, ConfigError::NotAPath), "{kubeconfig}");
+        }
+        let absent = Source::file(Path::new("/absent/token")).read().unwrap_err().to_string();
+        assert!(absent.contains("/absent/token"), "{absent}");
     }
 
     #[test]

@@ -249,3 +249,25 @@ fn files_that_hold_no_credential_are_named() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_place_of_its_path_is_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, "rules: []\n").unwrap();
+    let rules = format!("--config={}", rules.display());
+    for flag in ["--prometheus-token-file=", "--prometheus-auth-config="] {
+        let given = format!("{flag}eyINLINESECRET");
+        let mut command = crate::support::process::loadline(&[
+            "serve",
+            "--standalone",
+            "--secure-port=0",
+            &rules,
+            &given,
+        ]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !said.contains("SECRET"), "{said}");
+        assert!(said.contains("looks like a token"), "{said}");
+    }
+}
