@@ -221,6 +221,14 @@ impl Backends {
         silent.chain(unusable).collect()
     }
 
+    /// Why nobody can be asked, as far as the error does not say it, for the operator alone: there may be paths in it.
+    pub fn reason(&self, error: &BackendError) -> Option<String> {
+        let BackendError::Unusable { backend } = error else { return None };
+        let path = KeyPath::from(["backends", &**backend]);
+        let unusable = self.unusable.load();
+        unusable.iter().find(|problem| problem.path == path).map(|problem| problem.message.clone())
+    }
+
     /// What people are shown of the backends: that of the flags, those of the file, and those that cannot be used.
     pub fn rows(&self) -> Vec<BackendRow> {
         let used = self.in_use();

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cloud;
 pub mod compare;
 pub mod config_maps;
+pub mod credential;
 pub mod delegation;
 pub mod duration;
 pub mod embedded;

@@ -47,6 +47,7 @@ use crate::{
     },
     kubernetes::KindsSource,
     metrics::Metrics,
+    prometheus::Audience,
     traces::Traces,
 };
 
@@ -78,6 +79,8 @@ pub struct Discovery {
     backends: Arc<Backends>,
     kinds_source: KindsSource,
     settings: Settings,
+    /// Who reads what is wrong with rules.
+    audience: Audience,
     kinds: Arc<Kinds>,
     kinds_known: bool,
     /// When the cluster's kinds were last asked for.
@@ -126,6 +129,7 @@ impl Discovery {
             backends,
             kinds_source,
             settings,
+            audience: Audience::Clients,
             kinds,
             kinds_known,
             kinds_asked: None,
@@ -143,6 +147,13 @@ impl Discovery {
             traces,
         };
         (task, handle)
+    }
+
+    /// The same, with what is wrong with rules told to these readers, and not only as clients may know it.
+    #[must_use]
+    pub(crate) fn told_to(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
     }
 
     /// Works until stopped.

@@ -45,7 +45,7 @@ use crate::{
     discovery,
     fallbacks::Fallbacks,
     objects::Objects,
-    prometheus::Answer,
+    prometheus::{Answer, Audience},
     rules_file::Rules,
     team_rules::TeamRules,
 };
@@ -68,6 +68,8 @@ pub struct Explainer {
     pub team_rules: TeamRules,
     /// How long one explanation may take. What was not asked for by then counts as not answered.
     pub patience: Duration,
+    /// Who reads the explanations.
+    pub audience: Audience,
 }
 
 /// What the caller knows of the objects that are asked about.
@@ -142,8 +144,13 @@ impl Explainer {
         Answered { steps, found }
     }
 
+    /// What has to be asked until then, for the readers of the explanations.
+    pub(crate) fn by(&self, at: Instant) -> Deadline {
+        Deadline { at, audience: self.audience }
+    }
+
     fn deadline(&self) -> Deadline {
-        Deadline(Instant::now() + self.patience)
+        self.by(Instant::now() + self.patience)
     }
 
     /// What the query has returned within a day.
@@ -264,7 +271,7 @@ impl Explainer {
         deadline: Deadline,
     ) -> Option<Vec<Arc<str>>> {
         let selection = self.objects.select(kind, namespace, selector);
-        let selected = tokio::time::timeout_at(deadline.0, selection).await.ok()?.ok()?;
+        let selected = tokio::time::timeout_at(deadline.at, selection).await.ok()?.ok()?;
         match selected.objects {
             plan::Objects::Named(names) => Some(names),
             plan::Objects::Any => None,

@@ -19,7 +19,7 @@ use crate::{
         rules::CredentialPolicy,
     },
     discovery::LOOKBACK,
-    explain::{Deadline, begin, cluster::Cluster},
+    explain::{begin, cluster::Cluster},
     objects::Objects,
     prometheus::{Config, ConfigError},
     rules_file::Rules,
@@ -112,7 +112,7 @@ async fn of_source(
         return Ok(subjects().map(|it| Finding::incomplete(it, late, help)).into());
     };
     let (explainer, _stop) = begun?;
-    let deadline = Deadline(until);
+    let deadline = explainer.by(until);
     let mut findings = backends::look(&explainer, deadline).await;
     findings.extend(rules::look(&explainer, deadline).await);
     Ok(findings)

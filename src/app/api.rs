@@ -21,6 +21,7 @@ use crate::{
     objects::Objects,
     overview::Gatherer,
     planner::Planner,
+    prometheus::Audience,
     reads::Reads,
     records::Records,
     registrations::Problems,
@@ -93,6 +94,7 @@ pub(super) fn assemble(made: Made) -> Arc<Api> {
         fallbacks: Some(Arc::clone(&fallbacks)),
         team_rules: made.team_rules.clone(),
         patience: http::EXPLANATION_TIME,
+        audience: Audience::Clients,
     });
     let noted = (Arc::clone(&records), Arc::clone(&fallbacks));
     let (authenticator, authorizer) = made.access;

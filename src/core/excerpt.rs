@@ -16,6 +16,24 @@ pub fn excerpt(text: &str, longest: usize) -> String {
     excerpt
 }
 
+/// An excerpt as people read it where it does not stand in quotes: its quotes and backslashes are as they were. What a terminal would obey
+/// stays escaped.
+pub fn unescaped(excerpt: &str) -> String {
+    let mut text = String::with_capacity(excerpt.len());
+    let mut characters = excerpt.chars().peekable();
+    while let Some(character) = characters.next() {
+        let next = characters.peek().copied();
+        match next.filter(|next| character == '\\' && matches!(next, '"' | '\'' | '\\')) {
+            Some(next) => {
+                text.push(next);
+                characters.next();
+            }
+            None => text.push(character),
+        }
+    }
+    text
+}
+
 /// A character of somebody else, or what stands in for one that a terminal would obey.
 pub fn printable(character: char) -> char {
     match character {
@@ -35,5 +53,17 @@ mod tests {
         assert_eq!(excerpt("too long", 3), "too…");
         assert_eq!(excerpt("a\nWARN b\u{1b}[0m", SAID), "a\\nWARN b\\u{1b}[0m");
         assert_eq!(excerpt(&"é".repeat(1_000), SAID).chars().count(), SAID + 1);
+    }
+
+    #[test]
+    fn quotes_are_given_back_and_control_characters_are_not() {
+        for (said, shown) in [
+            (r#"a "b" c's \d"#, r#"a "b" c's \d"#),
+            ("a\n\u{1b}[2J\"", "a\\n\\u{1b}[2J\""),
+            ("ends in \\", "ends in \\"),
+        ] {
+            assert_eq!(unescaped(&excerpt(said, SAID)), shown);
+        }
+        assert_eq!(unescaped("cut \\"), "cut \\");
     }
 }

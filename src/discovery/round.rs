@@ -18,7 +18,7 @@ use crate::{
         catalog::{DiscoveredRule, external},
         rules::{MetricRule, RuleId},
     },
-    prometheus::{BackendHandle, Error, Metadata, PublicError},
+    prometheus::{BackendHandle, Error, Metadata},
 };
 
 /// The rules that failed, by the error's text.
@@ -95,7 +95,7 @@ impl Discovery {
                 Ok(backend) => backend,
                 Err(error) => {
                     tracing::debug!(rule = %base.id, %error, "nobody can be asked");
-                    state.error = Some(PublicError::NoBackend);
+                    state.not_asked();
                     continue;
                 }
             };
@@ -143,8 +143,7 @@ impl Discovery {
                     }
                 }
                 Some(error) => {
-                    let public = error.public();
-                    if state.error.replace(public) != Some(public) {
+                    if state.failed(error, self.audience) {
                         failures.entry(error.to_string()).or_default().push(rule);
                     }
                 }

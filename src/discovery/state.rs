@@ -17,7 +17,7 @@ use crate::{
         kinds::Kinds,
         rules::{MetricRule, RuleBase, RuleSet},
     },
-    prometheus::PublicError,
+    prometheus::{Audience, Error, PublicError},
 };
 
 /// A rule, what was found for it, and how the last try went.
@@ -28,6 +28,8 @@ pub(super) struct RuleState {
     pub(super) attempted: Option<Instant>,
     /// The public cause of the last failure.
     pub(super) error: Option<PublicError>,
+    /// What the operator is told of it, where he is who reads that.
+    said: Option<String>,
     /// Of its contested series, those that were live when that was last known.
     pub(super) alive: BTreeSet<Series>,
     /// The public cause why that is not known now.
@@ -89,6 +91,7 @@ impl RuleState {
             window,
             attempted: None,
             error: None,
+            said: None,
             alive: BTreeSet::new(),
             doubt: None,
             idle: Idle::default(),
@@ -197,6 +200,21 @@ impl RuleState {
         doubt.filter(|_| is_new)
     }
 
+    /// Notes a failure, and says whether it is another one than the last time.
+    pub(super) fn failed(&mut self, error: &Error, audience: Audience) -> bool {
+        self.said = match audience {
+            Audience::Clients => None,
+            Audience::Operator => Some(error.told(audience)),
+        };
+        let public = error.public();
+        self.error.replace(public) != Some(public)
+    }
+
+    /// Notes that nobody can be asked. What is wrong with a backend is reported with the backend.
+    pub(super) fn not_asked(&mut self) {
+        (self.error, self.said) = (Some(PublicError::NoBackend), None);
+    }
+
     /// Whether all that there was to learn was learned the last time.
     pub(super) fn is_well(&self) -> bool {
         self.error.is_none() && self.doubt.is_none()
@@ -223,10 +241,10 @@ impl RuleState {
     /// What failed the last time.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
         let rule = || Some(self.rule().id.clone());
-        let error = self.error.map(|error| Problem {
-            is_refusal: error.is_refusal(),
-            metric: self.metric(None),
-            ..Problem::new(rule(), error)
+        let error = self.error.map(|error| {
+            let cause = self.said.clone().unwrap_or_else(|| error.to_string());
+            let metric = self.metric(None);
+            Problem { metric, is_refusal: error.is_refusal(), ..Problem::new(rule(), cause) }
         });
         // Each cause is reported once.
         let doubt = self.doubt.filter(|doubt| self.error != Some(*doubt));

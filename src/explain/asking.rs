@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Explainer;
 use crate::{
+    backends::BackendError,
     core::{
         duration,
         explain::{
@@ -15,15 +17,20 @@ use crate::{
         names,
         samples::{Sample, Vector},
     },
-    prometheus::{Answer, BackendHandle, Error, Obstacle, PublicError},
+    prometheus::{Answer, Audience, BackendHandle, Error, Obstacle, PublicError},
 };
 
 /// The most series that are looked at: enough to see what they carry, however many there are.
 const MOST_SERIES: usize = 2_000;
 
-/// When an explanation has to be done.
+/// When an explanation has to be done, and who reads it.
 #[derive(Clone, Copy)]
-pub(crate) struct Deadline(pub(crate) Instant);
+pub(crate) struct Deadline {
+    /// When.
+    pub(crate) at: Instant,
+    /// Who is told why there is no answer.
+    pub(crate) audience: Audience,
+}
 
 impl Deadline {
     /// The answer of a backend, or why there is none.
@@ -31,8 +38,8 @@ impl Deadline {
         self,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
-        match tokio::time::timeout_at(self.0, request).await {
-            Ok(answer) => answer.map_err(|error| failure(&error)),
+        match tokio::time::timeout_at(self.at, request).await {
+            Ok(answer) => answer.map_err(|error| failure(&error, self.audience)),
             Err(_elapsed) => Err(Failure {
                 cause: Cause::BackendTimeout,
                 text: "Prometheus did not answer in the time that an explanation has".to_owned(),
@@ -53,6 +60,18 @@ impl Deadline {
             }
             _ => Failure { cause, text },
         })
+    }
+}
+
+impl Explainer {
+    /// What it means that nobody can be asked. What is wrong with a backend is told to its operator only.
+    pub(crate) fn unusable(&self, error: &BackendError) -> Failure {
+        let reason = match self.audience {
+            Audience::Operator => self.backends.reason(error),
+            Audience::Clients => None,
+        };
+        let text = reason.map_or_else(|| error.to_string(), |reason| format!("{error}: {reason}"));
+        Failure { cause: Cause::BackendUnauthorized, text }
     }
 }
 
@@ -138,9 +157,8 @@ pub(crate) fn not_a_vector(kind: &str) -> Failure {
 }
 
 /// What a failure of a backend means.
-fn failure(error: &Error) -> Failure {
-    let public = error.public();
-    let cause = match public {
+fn failure(error: &Error, audience: Audience) -> Failure {
+    let cause = match error.public() {
         PublicError::Unreachable(obstacle) => match obstacle {
             Obstacle::BrokenOverTls
             | Obstacle::SpeaksPlain
@@ -170,5 +188,5 @@ fn failure(error: &Error) -> Failure {
             Cause::QueryError
         }
     };
-    Failure { cause, text: public.to_string() }
+    Failure { cause, text: error.told(audience) }
 }

@@ -12,7 +12,7 @@ use crate::{
     kubernetes::KindsSource,
     metrics::Metrics,
     objects::Objects,
-    prometheus::{Config, ConfigError},
+    prometheus::{Audience, Config, ConfigError},
     rules_file::Rules,
     team_rules::TeamRules,
     traces::Traces,
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long an explanation may take. Each query has a time of its own besides.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Without a server there is no log of one, and nobody else to be protected from what a backend says.
+const AUDIENCE: Audience = Audience::Operator;
 
 /// Connects the backends and discovers once the metrics of the rules that had samples within `max_age`. The discovery ends with the guard.
 pub(crate) async fn begin(
@@ -48,7 +51,7 @@ pub(crate) async fn begin(
         Traces::default(),
     );
     let stop = CancellationToken::new();
-    tokio::spawn(discovery.run(stop.clone()));
+    tokio::spawn(discovery.told_to(AUDIENCE).run(stop.clone()));
     let stop = stop.drop_guard();
     handle.first_try().await;
     let objects = Arc::new(objects);
@@ -61,6 +64,7 @@ pub(crate) async fn begin(
         fallbacks: None,
         team_rules: TeamRules::default(),
         patience: PATIENCE,
+        audience: AUDIENCE,
     };
     Ok((explainer, stop))
 }

@@ -45,7 +45,7 @@ impl Explainer {
             let found = matched.map(|name| (name, None));
             return note(facts, found, true);
         };
-        let read = timeout_at(deadline.0, delegates.read(&question, || has_rule)).await;
+        let read = timeout_at(deadline.at, delegates.read(&question, || has_rule)).await;
         let owner = delegates.owner(&question);
         let is_matched = matched.is_some();
         let found = match read {

@@ -22,7 +22,7 @@ use crate::{
         selector::Selector,
         simulation::{Grid, Owner, Recorded},
     },
-    prometheus::{BackendHandle, Error, PublicError, Range},
+    prometheus::{Audience, BackendHandle, Error, PublicError, Range},
 };
 
 /// The most times of a range query. Prometheus refuses more than 11,000, and fewer are answered sooner.
@@ -76,7 +76,7 @@ impl Explainer {
         let place = namespace.unwrap_or_default();
         let rule = entry.rule();
         let backend = self.backends.handle(&rule.base().options, place);
-        let backend = backend.map_err(|error| error.to_string())?;
+        let backend = backend.map_err(|error| self.unusable(&error).text)?;
         let mut sums = Sums::new(owner, objects == plan::Objects::Any);
         let read = |vector: &Vector, at_ms: i64| match &entry {
             Entries::Custom(entry) => {
@@ -90,7 +90,7 @@ impl Explainer {
                 sums.add_all(found.values.iter().map(|reading| reading.milli));
             }
         };
-        let mut notes = each(&backend, &plan.query, grid, progress, read).await?;
+        let mut notes = each((&backend, self.audience), &plan.query, grid, progress, read).await?;
         if rule.base().fallback.is_some() {
             notes.push(format!(
                 "the `fallback` of {} is not simulated: Prometheus does not record which reads have failed, so a gap in the history is a metric without a value",
@@ -120,7 +120,7 @@ impl Explainer {
         let plan = plan::exact(source, Some(namespace), &objects, &Selector::default());
         let plan = plan.map_err(|error| error.to_string())?;
         let backend = self.backends.handle(source.options, namespace);
-        let backend = backend.map_err(|error| error.to_string())?;
+        let backend = backend.map_err(|error| self.unusable(&error).text)?;
         let mut sums = Sums::new(owner, true);
         let label = source.part_label.unwrap_or_default();
         let read = |vector: &Vector, _| {
@@ -136,7 +136,7 @@ impl Explainer {
             });
             sums.add(of_pod);
         };
-        let notes = each(&backend, &plan.query, grid, progress, read).await?;
+        let notes = each((&backend, self.audience), &plan.query, grid, progress, read).await?;
         Ok(Some(sums.complete(&plan.query, notes)))
     }
 
@@ -154,19 +154,19 @@ impl Explainer {
         progress: Progress<'_>,
     ) -> Result<Vec<Option<f64>>, String> {
         let backend = self.backends.handle(&QueryOptions::default(), "");
-        let backend = backend.map_err(|error| error.to_string())?;
+        let backend = backend.map_err(|error| self.unusable(&error).text)?;
         let mut values = Vec::new();
         let first = |vector: &Vector, _| {
             values.push(vector.samples.first().map(|sample| sample.value));
         };
-        each(&backend, query, grid, progress, first).await?;
+        each((&backend, self.audience), query, grid, progress, first).await?;
         Ok(values)
     }
 }
 
 /// Evaluates a query at the times of a grid, and has every result read in turn. Says what was odd.
 async fn each(
-    backend: &BackendHandle,
+    (backend, audience): (&BackendHandle, Audience),
     query: &str,
     grid: Grid,
     progress: Progress<'_>,
@@ -205,7 +205,7 @@ async fn each(
                 most = part.steps.div_ceil(2);
                 parts.push(part);
             }
-            Err(error) => return Err(error.public().to_string()),
+            Err(error) => return Err(error.told(audience)),
         }
     }
     Ok(notes)

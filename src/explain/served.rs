@@ -102,8 +102,7 @@ impl Explainer {
         let backend = match self.backends.handle(&rule.options, scope) {
             Ok(backend) => backend,
             Err(error) => {
-                let failure =
-                    Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
+                let failure = self.unusable(&error);
                 facts.answer =
                     Some(AnswerFacts { failure: Some(failure), ..AnswerFacts::default() });
                 return;

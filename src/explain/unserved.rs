@@ -12,7 +12,7 @@ use crate::{
     core::{
         catalog::Catalog,
         explain::{
-            Api, Cause,
+            Api,
             candidates::{self, Gap},
             facts::{Asked, Facts, Failure, Of, RuleFacts},
         },
@@ -93,10 +93,8 @@ impl Explainer {
         selector: &str,
         deadline: Deadline,
     ) -> Result<Vec<String>, Failure> {
-        let backend = self.backends.discovery_handle(&rule.options).map_err(|error| Failure {
-            cause: Cause::BackendUnauthorized,
-            text: error.to_string(),
-        })?;
+        let backend = self.backends.discovery_handle(&rule.options);
+        let backend = backend.map_err(|error| self.unusable(&error))?;
         let now = jiff::Timestamp::now().as_second();
         let day = i64::try_from(DAY.as_secs()).unwrap_or(i64::MAX);
         let range = Range { start: now.saturating_sub(day), end: now.saturating_add(1) };

@@ -143,10 +143,8 @@ impl Explainer {
         });
         let mut answer = AnswerFacts { query, ..AnswerFacts::default() };
         let mut read = Containers::default();
-        let backend = self.backends.handle(source.options, scope).map_err(|error| Failure {
-            cause: Cause::BackendUnauthorized,
-            text: error.to_string(),
-        });
+        let backend = self.backends.handle(source.options, scope);
+        let backend = backend.map_err(|error| self.unusable(&error));
         let asked = plan.map_err(|error| unplanned(&error)).and_then(|plan| Ok((plan, backend?)));
         match asked {
             Err(failure) => answer.failure = Some(failure),

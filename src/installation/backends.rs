@@ -6,7 +6,7 @@ use futures::{StreamExt as _, future::join_all, stream};
 
 use crate::{
     core::{
-        explain::{Cause, facts::Failure, metric::advice_for},
+        explain::{facts::Failure, metric::advice_for},
         installation::{Finding, Subject, product::Product},
         rules::{QueryOptions, RuleSet},
     },
@@ -38,9 +38,7 @@ pub(super) async fn look(explainer: &Explainer, deadline: Deadline) -> Vec<Findi
                 join_all(servers.iter().map(|server| one(server, deadline))).await
             }
             Err(error) => {
-                let failure =
-                    Failure { cause: Cause::BackendUnauthorized, text: error.to_string() };
-                vec![failed(&name.unwrap_or_default(), &failure)]
+                vec![failed(&name.unwrap_or_default(), &explainer.unusable(&error))]
             }
         }
     });

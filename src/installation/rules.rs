@@ -134,10 +134,8 @@ impl Look<'_> {
 
     /// The backend of a rule, asked about no namespace.
     fn backend(&self, options: &QueryOptions) -> Result<BackendHandle, Failure> {
-        self.explainer
-            .backends
-            .discovery_handle(options)
-            .map_err(|error| Failure { cause: Cause::BackendUnauthorized, text: error.to_string() })
+        let backend = self.explainer.backends.discovery_handle(options);
+        backend.map_err(|error| self.explainer.unusable(&error))
     }
 
     async fn example(&self, name: &str, metric: &Metric) -> Example {
@@ -159,7 +157,8 @@ impl Look<'_> {
         let plan = plan::everything(source)
             .map_err(|error| Failure { cause: Cause::BrokenRule, text: error.to_string() })?;
         let query = format!("topk({SAMPLES},{})", plan.query);
-        match self.deadline.ask(self.backend(options)?.query(&query)).await? {
+        let answer = self.deadline.ask(self.backend(options)?.query(&query)).await;
+        match answer.map_err(|failure| quoting(failure, &query))? {
             Answer::Vector(vector) => Ok(or_why(of_objects(&vector, &plan.key), &plan.query)),
             Answer::Scalar(..) => Err(not_a_vector("scalar")),
             Answer::Other(kind) => Err(not_a_vector(kind)),
@@ -170,7 +169,8 @@ impl Look<'_> {
         let query = external::query_everywhere(entry)
             .map_err(|error| Failure { cause: Cause::BrokenRule, text: error.to_string() })?;
         let backend = self.backend(&entry.rule.base.options)?;
-        match self.deadline.ask(backend.query(&query)).await? {
+        let answer = self.deadline.ask(backend.query(&query)).await;
+        match answer.map_err(|failure| quoting(failure, &query))? {
             Answer::Vector(vector) => {
                 Ok(or_why(first(&vector, |sample| Some(labels(sample))), &query))
             }
@@ -237,6 +237,15 @@ fn of_objects(vector: &Vector, key: &Key) -> Value {
         let namespace = key.namespace.as_ref().and_then(|label| sample.label(label));
         Some(namespace.map_or_else(|| object.to_owned(), |it| format!("{object} in {it}")))
     })
+}
+
+/// A failure with the query that was sent, if that is to blame: the advice is to try it.
+fn quoting(failure: Failure, query: &str) -> Failure {
+    let Failure { cause, text } = failure;
+    match cause {
+        Cause::QueryError => Failure { cause, text: format!("{text}; the query is `{query}`") },
+        _ => Failure { cause, text },
+    }
 }
 
 /// A value, or why the query returns none if its text says so.

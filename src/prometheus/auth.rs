@@ -50,6 +50,7 @@ use crate::core::{
         renewal::{Admission, Refusal, Renewal},
         sigv4::{self, Keys},
     },
+    credential::{self, Flaw},
     rules::Auth,
 };
 
@@ -332,11 +333,37 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The content of a file with a secret, as one line.
-async fn secret(source: &Source) -> Result<SecretString, TokenError> {
-    let source = source.clone();
-    let content = crate::blocking::run(move || source.read()).await.map_err(TokenError::File)?;
-    Ok(String::from_utf8_lossy(&content).trim().to_owned().into())
+/// A file with a secret.
+#[derive(Clone)]
+struct SecretFile {
+    /// What it is called in errors.
+    key: &'static str,
+    source: Source,
+    take: fn(&[u8]) -> Result<&str, Flaw>,
+}
+
+impl SecretFile {
+    /// One that holds a secret in one line.
+    fn line(key: &'static str, source: Source) -> Self {
+        Self { key, source, take: credential::secret }
+    }
+
+    /// One with more than that.
+    fn document(key: &'static str, source: Source) -> Self {
+        Self { key, source, take: credential::document }
+    }
+
+    /// Its content as it is now.
+    fn read(&self) -> Result<SecretString, ConfigError> {
+        let content = self.source.read().map_err(|error| error.of(self.key))?;
+        Ok(self.source.text(self.key, &content, self.take)?.into())
+    }
+
+    /// The same, off the runtime threads.
+    async fn content(&self) -> Result<SecretString, TokenError> {
+        let file = self.clone();
+        crate::blocking::run(move || file.read()).await.map_err(TokenError::File)
+    }
 }
 
 #[cfg(test)]

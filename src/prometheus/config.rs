@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,7 +21,10 @@ use super::{
     shares::TeamQueries,
 };
 use crate::{
-    core::rules::{Backend, CredentialPolicy, Verb, http_url},
+    core::{
+        credential::{self, Flaw},
+        rules::{Backend, CredentialPolicy, Verb, http_url},
+    },
     kubeconfig,
 };
 
@@ -75,6 +78,8 @@ pub struct Config {
     pub bodies: Arc<Bodies>,
     /// The quota of queries that servers share; all of the rules file have that of the flags.
     pub team_queries: Arc<TeamQueries>,
+    /// What its credentials are called in errors.
+    pub(super) names: Names,
 }
 
 /// Where a credential comes from.
@@ -104,25 +109,43 @@ impl Source {
         Self::File(Path::new(SERVICE_ACCOUNT).join(file))
     }
 
+    /// The file, if it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Confined(file) => Some(&file.path),
+            Self::Inline(_) => None,
+        }
+    }
+
     /// The credential as it is now.
     pub fn read(&self) -> Result<Vec<u8>, ConfigError> {
         match self {
             Self::Inline(content) => Ok(content.clone()),
-            Self::File(path) => std::fs::read(path).map_err(|error| ConfigError::File {
-                path: path.clone(),
-                message: error.to_string(),
-            }),
+            Self::File(path) => {
+                std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))
+            }
             Self::Confined(file) => file.read(),
         }
+    }
+
+    /// What was read from it, as this takes it; `key` is what the source is called.
+    pub(super) fn text<'c>(
+        &self,
+        key: &'static str,
+        content: &'c [u8],
+        take: impl FnOnce(&'c [u8]) -> Result<&'c str, Flaw>,
+    ) -> Result<&'c str, ConfigError> {
+        let wrong = |flaw| ConfigError::Content { path: self.path().map(Path::to_owned), flaw };
+        take(content).map_err(|flaw| wrong(flaw).of(key))
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Confined(file) => f.debug_tuple("File").field(&file.path).finish(),
-            Self::Inline(_) => f.debug_tuple("Inline").finish_non_exhaustive(),
+        match self.path() {
+            Some(path) => f.debug_tuple("File").field(&path).finish(),
+            None => f.debug_tuple("Inline").finish_non_exhaustive(),
         }
     }
 }
@@ -164,6 +187,25 @@ pub enum ConfigError {
     /// A header is not `name=value`.
     #[error("--prometheus-header: {0}")]
     Header(String),
+    /// What was given as the path of a file is probably the credential itself.
+    #[error("the value looks like a token, not like a path: the path of a file is expected")]
+    NotAPath,
+    /// There is no credential in it that can be sent.
+    #[error("{}: {flaw}", of_path(path.as_deref()))]
+    Content {
+        /// The file; nothing for a value in a kubeconfig.
+        path: Option<PathBuf>,
+        /// Why not.
+        flaw: Flaw,
+    },
+    /// One of these, of the key or flag of this name.
+    #[error("{key}: {error}")]
+    Of {
+        /// Its name.
+        key: &'static str,
+        /// What it is.
+        error: Box<ConfigError>,
+    },
     /// A file cannot be read.
     #[error("{}: {message}", path.display())]
     File {
@@ -191,6 +233,54 @@ pub enum ConfigError {
     /// The TLS material was refused.
     #[error("the TLS files for Prometheus cannot be used: {0}")]
     Tls(String),
+}
+
+impl ConfigError {
+    /// What is wrong where a file could not be found. A credential in place of its path is not repeated.
+    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let is_not_there =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename);
+        if is_not_there && credential::is_in_place_of_a_path(path) {
+            return Self::NotAPath;
+        }
+        Self::File { path: path.to_owned(), message: error.to_string() }
+    }
+
+    /// The same, of a key or a flag.
+    pub(super) fn of(self, key: &'static str) -> Self {
+        Self::Of { key, error: Box::new(self) }
+    }
+}
+
+fn of_path(path: Option<&Path>) -> String {
+    path.map_or_else(|| "a value in the kubeconfig".to_owned(), |path| path.display().to_string())
+}
+
+/// What the credentials of a backend are called where they come from: keys of a rules file, or flags.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    pub(super) ca: &'static str,
+    pub(super) certificate: &'static str,
+    pub(super) key: &'static str,
+    pub(super) token: &'static str,
+    pub(super) password: &'static str,
+}
+
+/// The flags that name files: authority, client certificate, its key, bearer token.
+pub(crate) const FLAGS: [&str; 4] = [
+    "--prometheus-ca-file",
+    "--prometheus-client-tls-cert-file",
+    "--prometheus-client-tls-key-file",
+    "--prometheus-token-file",
+];
+
+/// The keys of a backend in a rules file that do.
+const KEYS: [&str; 4] = ["caFile", "clientTLSCertFile", "clientTLSKeyFile", "tokenFile"];
+
+impl Names {
+    fn new([ca, certificate, key, token]: [&'static str; 4]) -> Self {
+        Self { ca, certificate, key, token, password: "auth.basic.passwordFile" }
+    }
 }
 
 impl fmt::Debug for Config {
@@ -224,6 +314,7 @@ impl Config {
             concurrency: 64,
             bodies: Arc::default(),
             team_queries: Arc::default(),
+            names: Names::new(FLAGS),
         })
     }
 
@@ -242,6 +333,7 @@ impl Config {
         }
         let confined = |path: &Path| Source::confined(path, &policy.folders);
         let mut config = Self::new(backend.url.as_str())?;
+        config.names = Names::new(KEYS);
         config.name = backend.name.to_string();
         config.server.clone_from(&config.name);
         for (index, url) in backend.other_urls.iter().enumerate() {
@@ -266,11 +358,12 @@ impl Config {
         config.team_queries = Arc::clone(&flags.team_queries);
         config.variables = Arc::clone(&flags.variables);
         if backend.auth_in_cluster {
-            config.add_service_account();
+            config.add_service_account("authInCluster");
         }
         if let Some(path) = &backend.auth_config {
-            confined(path).read()?;
-            config.add_kubeconfig(path, confined)?;
+            let key = "authConfig";
+            confined(path).read().map_err(|error| error.of(key))?;
+            config.add_kubeconfig(path, key, confined).map_err(|error| error.of(key))?;
         }
         config.add_files(
             [
@@ -279,6 +372,7 @@ impl Config {
                 backend.client_tls_key_file.as_deref(),
                 backend.token_file.as_deref(),
             ],
+            KEYS,
             confined,
         );
         if let Some(auth) = &backend.auth {
@@ -291,7 +385,10 @@ impl Config {
     pub fn add_auth(&mut self, settings: AuthSettings) {
         match settings.static_credentials() {
             Some(StaticCredentials::Basic(user, password)) => self.user = Some((user, password)),
-            Some(StaticCredentials::Bearer(token)) => self.token = Some(token),
+            Some(StaticCredentials::Bearer(token)) => {
+                self.names.token = "auth.bearer.tokenFile";
+                self.token = Some(token);
+            }
             None => self.auth = Some(settings),
         }
     }
@@ -324,29 +421,46 @@ impl Config {
         public(&self.url)
     }
 
-    /// Authenticates with the service account of the pod.
-    pub fn add_service_account(&mut self) {
+    /// Authenticates with the service account of the pod, as the key or flag of this name says.
+    pub fn add_service_account(&mut self, key: &'static str) {
+        self.names = Names { token: key, ca: key, ..self.names };
         self.token = Some(Source::of_service_account("token"));
         self.ca = Some(Source::of_service_account("ca.crt"));
     }
 
-    /// Takes files where there are some: authority, client certificate, its key, bearer token.
-    pub fn add_files(&mut self, files: [Option<&Path>; 4], source: impl Fn(&Path) -> Source) {
-        let settings = [&mut self.ca, &mut self.certificate, &mut self.key, &mut self.token];
-        for (file, setting) in files.into_iter().zip(settings) {
+    /// Takes files where there are some: authority, client certificate, its key, bearer token. The keys or flags with these names have them.
+    pub fn add_files(
+        &mut self,
+        files: [Option<&Path>; 4],
+        keys: [&'static str; 4],
+        source: impl Fn(&Path) -> Source,
+    ) {
+        let names = &mut self.names;
+        let settings = [
+            (&mut self.ca, &mut names.ca),
+            (&mut self.certificate, &mut names.certificate),
+            (&mut self.key, &mut names.key),
+            (&mut self.token, &mut names.token),
+        ];
+        for ((file, key), (setting, name)) in files.into_iter().zip(keys).zip(settings) {
             if let Some(path) = file {
-                *setting = Some(source(path));
+                (*setting, *name) = (Some(source(path)), key);
             }
         }
     }
 
     /// Authenticates as the user of a kubeconfig's current context, and trusts the authority of its cluster. Only the files
-    /// and data that it names are used: a user who authenticates by running a program is an error.
+    /// and data that it names are used: a user who authenticates by running a program is an error. The key or flag of this name has the path.
     pub fn add_kubeconfig(
         &mut self,
         path: &Path,
+        key: &'static str,
         source: impl Fn(&Path) -> Source,
     ) -> Result<(), ConfigError> {
+        if !path.exists() && credential::is_in_place_of_a_path(path) {
+            return Err(ConfigError::NotAPath);
+        }
+        self.names = Names { ca: key, certificate: key, key, token: key, ..self.names };
         let file = |message: String| ConfigError::File { path: path.to_owned(), message };
         let kubeconfig = kubeconfig::read(path)
             .map_err(|error| ConfigError::Kubeconfig { path: path.to_owned(), error })?;
@@ -482,6 +596,27 @@ mod tests {
         for url in ["", "prometheus:9090", "ftp://host", "http://"] {
             assert!(Config::new(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_credential_in_place_of_its_path_is_not_repeated() {
+        let long = "x".repeat(300);
+        for path in ["eyINLINESECRET", &long] {
+            let path = Path::new(path);
+            let confined = Source::confined(path, &[PathBuf::from("/")].into());
+            for source in [Source::file(path), confined] {
+                let error = source.read().unwrap_err().to_string();
+                assert!(
+                    error.contains("looks like a token") && !error.contains("SECRET"),
+                    "{error}"
+                );
+            }
+            let mut config = Config::new("http://host").unwrap();
+            let kubeconfig = config.add_kubeconfig(path, "flag", Source::file).unwrap_err();
+            assert!(matches!(kubeconfig, ConfigError::NotAPath), "{kubeconfig}");
+        }
+        let absent = Source::file(Path::new("/absent/token")).read().unwrap_err().to_string();
+        assert!(absent.contains("/absent/token"), "{absent}");
     }
 
     #[test]

@@ -31,7 +31,8 @@ impl Confined {
     pub(super) fn read(&self) -> Result<Vec<u8>, ConfigError> {
         let failed = |message: String| ConfigError::File { path: self.path.clone(), message };
         // What is opened is the path without links, so that it is the one that was looked at.
-        let path = self.path.canonicalize().map_err(|error| failed(error.to_string()))?;
+        let path = self.path.canonicalize();
+        let path = path.map_err(|error| ConfigError::unreadable(&self.path, &error))?;
         let is_below =
             |folder: &Path| folder.canonicalize().is_ok_and(|folder| path.starts_with(folder));
         if is_below(&self.account) {

@@ -1,6 +1,9 @@
 //! HTTP clients for a backend, renewed when the files that they authenticate with change.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -9,7 +12,11 @@ use prometheus_http_query::Client;
 use reqwest::redirect::Policy;
 
 use super::config::{Config, ConfigError, Source};
-use crate::{blocking, core::rules::is_loopback, files};
+use crate::{
+    blocking,
+    core::{credential, rules::is_loopback},
+    files,
+};
 
 /// A client and the headers that every request carries.
 #[derive(Clone)]
@@ -31,6 +38,8 @@ pub(super) struct Shown {
 pub(super) struct Connections {
     config: Config,
     current: ArcSwap<Connection>,
+    /// What the log has of files that cannot be used: each cause is logged once, although the files are read every few seconds.
+    told: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Connections {
@@ -55,7 +64,7 @@ impl Connections {
             return Err(ConfigError::HalfIdentity);
         }
         let connection = connect(&config, Materials::read(&config)?, None)?;
-        Ok(Self { config, current: ArcSwap::from_pointee(connection) })
+        Ok(Self { config, current: ArcSwap::from_pointee(connection), told: Mutex::default() })
     }
 
     /// Where they lead.
@@ -78,19 +87,37 @@ impl Connections {
         if sources.iter().all(is_constant) && config.user.is_none() {
             return;
         }
+        let backend = config.server.as_str();
         let (config, current) = (config.clone(), self.current());
         let read = move || Materials::read(&config);
         let renewed = match files::changed(Some(&current.materials), read).await {
-            Ok(None) => return,
-            Ok(Some(materials)) => self.connect(materials).await,
+            Ok(None) => Ok(false),
+            Ok(Some(materials)) => self.connect(materials).await.map(|()| true),
             Err(error) => Err(error),
         };
-        match renewed {
-            Ok(()) => tracing::info!("the credentials for Prometheus have changed and are in use"),
-            Err(error) => {
-                tracing::warn!(%error, "keeping the last good credentials for Prometheus");
+        let problem = renewed.as_ref().err().map(ToString::to_string);
+        let before = self.tell(problem.clone());
+        match (problem, before) {
+            (Some(error), before) if before.as_ref() != Some(&error) => {
+                tracing::warn!(backend, error, "keeping the last good credentials for Prometheus");
             }
+            (None, Some(_)) => {
+                tracing::info!(backend, "the files with credentials for Prometheus are good again");
+            }
+            (None, None) if renewed.is_ok_and(|is_new| is_new) => {
+                tracing::info!(
+                    backend,
+                    "the credentials for Prometheus have changed and are in use"
+                );
+            }
+            _ => {}
         }
+    }
+
+    /// Notes what the log has, and returns what it had.
+    fn tell(&self, problem: Option<String>) -> Option<String> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *told, problem)
     }
 
     /// Closes all connections: idle ones may be dead.
@@ -123,12 +150,17 @@ impl Connection {
 
 impl Materials {
     fn read(config: &Config) -> Result<Self, ConfigError> {
+        let names = &config.names;
+        let read = |key: &'static str, source: Option<&Source>| {
+            source.map(Source::read).transpose().map_err(|error| error.of(key))
+        };
+        let password = config.user.as_ref().map(|(_, password)| password);
         Ok(Self {
-            ca: config.ca.as_ref().map(Source::read).transpose()?,
-            certificate: config.certificate.as_ref().map(Source::read).transpose()?,
-            key: config.key.as_ref().map(Source::read).transpose()?,
-            token: config.token.as_ref().map(Source::read).transpose()?,
-            password: config.user.as_ref().map(|(_, password)| password.read()).transpose()?,
+            ca: read(names.ca, config.ca.as_ref())?,
+            certificate: read(names.certificate, config.certificate.as_ref())?,
+            key: read(names.key, config.key.as_ref())?,
+            token: read(names.token, config.token.as_ref())?,
+            password: read(names.password, password)?,
         })
     }
 }
@@ -184,22 +216,34 @@ fn redirects(base: &reqwest::Url) -> Policy {
 
 fn headers(config: &Config, materials: &Materials) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
-    let of_file =
-        config.user.as_ref().zip(materials.password.as_ref()).map(|((user, _), content)| {
-            let password = String::from_utf8_lossy(content);
-            (user.as_str(), password.trim_end_matches(['\r', '\n']).to_owned())
-        });
-    let of_url = config.basic.as_ref().map(|basic| (basic.user.as_str(), basic.password.clone()));
-    let authorization = match (&materials.token, of_file.or(of_url)) {
-        (Some(token), _) => Some(format!("Bearer {}", String::from_utf8_lossy(token).trim())),
+    let names = &config.names;
+    let token = config.token.as_ref().zip(materials.token.as_ref());
+    let token = token.map(|(source, token)| source.text(names.token, token, credential::token));
+    let of_file = config.user.as_ref().zip(materials.password.as_ref());
+    let of_file = of_file.map(|((user, source), content)| {
+        let password = source.text(names.password, content, credential::password)?;
+        Ok::<_, ConfigError>((user.as_str(), password))
+    });
+    let of_url = config.basic.as_ref().map(|basic| (basic.user.as_str(), basic.password.as_str()));
+    let user = of_file.transpose()?.or(of_url);
+    let authorization = match (token.transpose()?, user) {
+        (Some(token), _) => Some(format!("Bearer {token}")),
+        // It would end the user there.
+        (None, Some((user, _))) if user.contains(':') => {
+            return Err(ConfigError::Refused(
+                "the name of the user holds a `:`, which basic authentication cannot send"
+                    .to_owned(),
+            ));
+        }
         (None, Some((user, password))) => {
             Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
         }
         (None, None) => None,
     };
     if let Some(authorization) = authorization {
+        // A token that can be sent is the value of a header, and so is base64.
         let mut value = HeaderValue::from_str(&authorization)
-            .map_err(|error| ConfigError::Header(error.to_string()))?;
+            .map_err(|error| ConfigError::Refused(error.to_string()))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -248,5 +292,53 @@ mod tests {
             assert!(!with_user || is_withheld(&basic));
             assert!(!is_withheld("another-one"));
         }
+    }
+
+    /// Whether it is there at the start or comes later, what cannot be sent is named, and not repeated.
+    #[tokio::test]
+    async fn a_file_without_a_credential_is_named_and_the_last_good_one_stays() {
+        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        for (auth, key) in [
+            ("bearer: {tokenFile: PATH}", "auth.bearer.tokenFile"),
+            ("basic: {username: u, passwordFile: PATH}", "auth.basic.passwordFile"),
+        ] {
+            let auth = auth.replace("PATH", &file.display().to_string());
+            let config = || {
+                let mut config = Config::new("http://127.0.0.1:9").unwrap();
+                let auth = crate::core::rules::auth::load(&auth).unwrap();
+                config.add_auth(crate::prometheus::AuthSettings::of_flags(auth));
+                config
+            };
+            for (content, wanted) in [
+                ("hidden\nhidden\n", "line break"),
+                ("\n", "empty"),
+                ("\u{feff}hidden", "byte order mark"),
+                ("hid\0den", "control character"),
+            ] {
+                fs::write(&file, "good\n").unwrap();
+                let connections = Connections::new(config()).unwrap();
+                let before = connections.current().headers.clone();
+                fs::write(&file, content).unwrap();
+                let error = Connections::new(config()).unwrap_err().to_string();
+                let names = [key, wanted, &file.display().to_string()];
+                assert!(names.iter().all(|name| error.contains(name)), "{error}");
+                assert!(!error.contains("hid"), "{error}");
+                connections.reread().await;
+                assert_eq!(connections.current().headers, before, "{content:?}");
+                fs::write(&file, "better\n").unwrap();
+                connections.reread().await;
+                assert_ne!(connections.current().headers, before, "{content:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_that_cannot_be_sent_is_refused() {
+        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+        let config = Config::new("http://us%3Aer:hidden@127.0.0.1:9").unwrap();
+        let error = Connections::new(config).unwrap_err().to_string();
+        assert!(error.contains('`') && !error.contains("hidden"), "{error}");
     }
 }

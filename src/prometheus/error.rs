@@ -1,5 +1,6 @@
 //! Failures of requests to a backend, and their public causes.
 
+mod audience;
 mod obstacle;
 mod public;
 mod token;
@@ -12,6 +13,7 @@ use super::{
     decode::DecodeError,
     message::{Message, beginning},
 };
+pub use audience::Audience;
 pub use obstacle::Obstacle;
 use obstacle::causes;
 pub(super) use obstacle::chain;

@@ -401,6 +401,12 @@ async fn what_is_wrong_with_backends_and_rules_is_found() {
         "{found:#?}"
     );
     assert_eq!(found.code, Some(1));
+    // What Prometheus says, and what it was asked.
+    let refused = found.message("rules[6]");
+    assert!(
+        refused.contains("unknown function") && refused.contains("no_function(sessions"),
+        "{refused}"
+    );
 }
 
 /// An aggregation of floats leaves them out, and says so; without one they are there.

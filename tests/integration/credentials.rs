@@ -11,6 +11,7 @@ use loadline::{
 use crate::support::{
     app::{App, Launch, custom},
     backend::{Answer, Asked, Backend, knows, pods},
+    install_tls_provider,
     process::Process,
     until,
 };
@@ -200,4 +201,73 @@ async fn a_changed_file_cannot_have_the_service_account_sent_away() {
     let unusable = Process::loadline(&[&arguments[..], &[other]].concat()).end().await;
     assert_eq!(unusable.code, Some(2), "{}", unusable.stderr);
     assert!(unusable.stderr.contains("HOST:PORT"), "{}", unusable.stderr);
+}
+
+/// Each of these would be sent as something else than people see in the file, or as nothing.
+#[test]
+fn files_that_hold_no_credential_are_named() {
+    install_tls_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let policy = allows(folder.path());
+    let line = |key: &str| {
+        let url = "url: 'https://h.example'";
+        match key.split('.').collect::<Vec<_>>().as_slice() {
+            ["auth", "basic", key] => {
+                format!("{url}, auth: {{basic: {{username: u, {key}: PATH}}}}")
+            }
+            ["auth", "oauth2", key] => format!(
+                "{url}, auth: {{oauth2: {{tokenURL: 'https://h.example/t', clientID: c, {key}: PATH}}}}"
+            ),
+            ["auth", kind, key] => format!("{url}, auth: {{{kind}: {{{key}: PATH}}}}"),
+            _ => format!("{url}, {key}: PATH"),
+        }
+    };
+    for key in [
+        "tokenFile",
+        "auth.bearer.tokenFile",
+        "auth.basic.passwordFile",
+        "auth.oauth2.clientSecretFile",
+        "auth.entra.clientSecretFile",
+    ] {
+        let path = path.display().to_string();
+        let text = file(&line(key).replace("PATH", &format!("'{path}'")), "");
+        let policy = CredentialPolicy {
+            cloud_hosts: vec!["h.example".parse().unwrap()],
+            ..(*policy).clone()
+        };
+        for (content, wanted) in [
+            ("", "empty"),
+            (" \n", "empty"),
+            ("\u{feff}hidden", "byte order mark"),
+            ("hidden\nhidden", "line break"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let refused = refusal(&text, &policy);
+            let is_named = [key, path.as_str(), wanted].iter().all(|it| refused.contains(it));
+            assert!(is_named && !refused.contains("hidden"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_place_of_its_path_is_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yaml");
+    fs::write(&rules, "rules: []\n").unwrap();
+    let rules = format!("--config={}", rules.display());
+    for flag in ["--prometheus-token-file=", "--prometheus-auth-config="] {
+        let given = format!("{flag}eyINLINESECRET");
+        let mut command = crate::support::process::loadline(&[
+            "serve",
+            "--standalone",
+            "--secure-port=0",
+            &rules,
+            &given,
+        ]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !said.contains("SECRET"), "{said}");
+        assert!(said.contains("looks like a token"), "{said}");
+    }
 }

@@ -469,8 +469,9 @@ async fn every_failure_of_a_backend_is_named() {
         let (answer, code) = explain(folder.path(), &url, &["pods/web-0", "ok", "-n=n"]).await;
         is_named(&[status.as_str(), body], &answer, cause);
         assert_eq!(code, Some(1));
-        // Neither the backend's address nor its words.
-        assert!(!answer.to_string().contains("127.0.0.1"), "{answer:#}");
+        // Neither the backend's address nor its pages.
+        let shown = answer.to_string();
+        assert!(!shown.contains("127.0.0.1") && !shown.contains("Sign in"), "{answer:#}");
     }
     let (url, _task) = backend(StatusCode::OK, "").await;
     let tls = url.replace("http://", "https://");
@@ -480,6 +481,19 @@ async fn every_failure_of_a_backend_is_named() {
         let (answer, _) = explain(folder.path(), url, &["pods/web-0", "ok", "-n=n"]).await;
         is_named(&[url], &answer, cause);
     }
+}
+
+/// Who asks has no log of a server to look into.
+#[tokio::test]
+async fn what_a_backend_says_of_a_query_is_shown_beside_it() {
+    install_tls_provider();
+    let folder = folder();
+    let body = r#"{"status":"error","errorType":"bad_data","error":"unknown function with name \"rollup_rate\" \u001b[2J"}"#;
+    let (url, _task) = backend(StatusCode::BAD_REQUEST, body).await;
+    let (answer, _) = explain(folder.path(), &url, &["pods/web-0", "ok", "-n=n"]).await;
+    is_named(&["refused"], &answer, "query-error");
+    let shown = answer.to_string();
+    assert!(shown.contains("unknown function") && !shown.contains("u001b"), "{answer:#}");
 }
 
 #[tokio::test]

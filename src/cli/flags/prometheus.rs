@@ -12,12 +12,12 @@ use super::{UsageError, boolean, listed};
 use crate::{
     cache::slot::Life,
     core::{
-        duration,
+        credential, duration,
         rules::{Auth, CredentialPolicy, DEFAULT_FOLDER, HostPattern, auth},
     },
     kubeconfig::ReadError,
     planner,
-    prometheus::{self, AuthSettings, ConfigError, Source, Variables},
+    prometheus::{self, AuthSettings, ConfigError, FLAGS, Source, Variables},
 };
 
 /// The longest time that a value may count as fresh, as for rules.
@@ -168,20 +168,17 @@ impl PrometheusFlags {
                     "--prometheus-auth-incluster and --prometheus-auth-config exclude each other";
                 return Err(UsageError(text.to_owned()).into());
             }
-            config.add_service_account();
+            config.add_service_account("--prometheus-auth-incluster");
         }
         if let Some(path) = &self.prometheus_auth_config {
-            config.add_kubeconfig(path, Source::file).map_err(|error| {
-                let flag = "--prometheus-auth-config";
-                match &error {
-                    ConfigError::Kubeconfig {
-                        error: ReadError::Other | ReadError::NoYaml(_),
-                        ..
-                    } => {
-                        anyhow::anyhow!("{flag}: {error}; {OTHER_CREDENTIALS}")
-                    }
-                    _ => anyhow::anyhow!("{flag}: {error}"),
+            let flag = "--prometheus-auth-config";
+            config.add_kubeconfig(path, flag, Source::file).map_err(|error| match &error {
+                ConfigError::Kubeconfig {
+                    error: ReadError::Other | ReadError::NoYaml(_), ..
+                } => {
+                    anyhow::anyhow!("{flag}: {error}; {OTHER_CREDENTIALS}")
                 }
+                _ => anyhow::anyhow!("{flag}: {error}"),
             })?;
         }
         let files = [
@@ -190,12 +187,12 @@ impl PrometheusFlags {
             self.prometheus_client_tls_key_file.as_deref(),
             self.prometheus_token_file.as_deref(),
         ];
-        for ((flag, wanted), path) in CREDENTIALS.into_iter().zip(files) {
+        for ((flag, wanted), path) in FLAGS.into_iter().zip(CREDENTIALS).zip(files) {
             if let Some(path) = path {
                 check_file(wanted, path).map_err(|error| anyhow::anyhow!("{flag}: {error}"))?;
             }
         }
-        config.add_files(files, Source::file);
+        config.add_files(files, FLAGS, Source::file);
         config.variables = Arc::new(Variables::read(|name| std::env::var(name).ok()));
         if let Some(text) = &self.prometheus_auth {
             config.add_auth(AuthSettings::of_flags(self.auth(text, &config)?));
@@ -233,12 +230,12 @@ enum Credential {
     Token,
 }
 
-/// The flags that take files of credentials.
-const CREDENTIALS: [(&str, Credential); 4] = [
-    ("--prometheus-ca-file", Credential::Pem("CERTIFICATE")),
-    ("--prometheus-client-tls-cert-file", Credential::Pem("CERTIFICATE")),
-    ("--prometheus-client-tls-key-file", Credential::Pem("PRIVATE KEY")),
-    ("--prometheus-token-file", Credential::Token),
+/// What the flags that take files of credentials expect.
+const CREDENTIALS: [Credential; 4] = [
+    Credential::Pem("CERTIFICATE"),
+    Credential::Pem("CERTIFICATE"),
+    Credential::Pem("PRIVATE KEY"),
+    Credential::Token,
 ];
 
 /// Fails where a file is none of the kind that its flag takes. No error repeats what it holds.
@@ -256,10 +253,15 @@ fn check_file(wanted: Credential, path: &Path) -> Result<(), String> {
             }
             Err(format!("{path} holds no {}, as PEM", name.to_lowercase()))
         }
-        Credential::Token if text.trim().contains(char::is_whitespace) => Err(format!(
-            "{path} holds no bearer token: one word is expected, which is sent behind `Bearer `"
-        )),
-        Credential::Token => Ok(()),
+        Credential::Token => {
+            let token = credential::token(&content).map_err(|flaw| format!("{path}: {flaw}"))?;
+            if token.contains(char::is_whitespace) {
+                return Err(format!(
+                    "{path} holds no bearer token: one word is expected, which is sent behind `Bearer `"
+                ));
+            }
+            Ok(())
+        }
     }
 }
 
@@ -314,8 +316,8 @@ mod tests {
             (key, pem("CERTIFICATE") + &pem("EC PRIVATE KEY"), true),
             (key, pem("CERTIFICATE"), false),
             (Credential::Token, "secret\n".to_owned(), true),
-            // It may be filled later.
-            (Credential::Token, String::new(), true),
+            (Credential::Token, String::new(), false),
+            (Credential::Token, "\u{feff}secret".to_owned(), false),
             (Credential::Token, "Bearer secret".to_owned(), false),
             (Credential::Token, pem("CERTIFICATE"), false),
         ] {

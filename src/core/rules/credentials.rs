@@ -14,6 +14,7 @@ use url::{Host, Url};
 
 use super::{Auth, Backend, CaSource, Delegate, auth};
 use crate::core::{
+    credential,
     excerpt::{self, SAID},
     key_path::KeyPath,
 };
@@ -109,6 +110,11 @@ impl CredentialPolicy {
     fn file_refusals<'f>(&self, files: impl Iterator<Item = (KeyPath, &'f Path)>) -> Vec<Refusal> {
         let refused = files.filter(|(_, path)| !self.is_below_a_folder(path));
         let refused = refused.map(|(key, path)| {
+            if credential::is_in_place_of_a_path(path) {
+                let message =
+                    "the value looks like a token, not like a path: the path of a file is expected";
+                return Refusal { key, message: message.to_owned() };
+            }
             let path = excerpt::excerpt(&path.to_string_lossy(), SAID);
             let message = format!(
                 "`{path}` is not below a folder that --backend-credentials-dir allows, or has `..` in it"
@@ -320,6 +326,15 @@ mod tests {
         }
         let nothing = CredentialPolicy { folders: Arc::default(), ..CredentialPolicy::default() };
         assert_eq!(refused(&nothing, "url: 'https://h', caFile: /etc/loadline/ca"), ["caFile"]);
+    }
+
+    #[test]
+    fn a_token_in_place_of_its_path_is_not_repeated() {
+        let backend = backend("url: 'https://h', auth: {bearer: {tokenFile: eyINLINESECRET}}");
+        let refusals = CredentialPolicy::default().refusals(&backend);
+        let [Refusal { key, message }] = refusals.as_slice() else { panic!("{refusals:?}") };
+        assert_eq!(key.to_string(), "auth.bearer.tokenFile");
+        assert!(message.contains("looks like a token") && !message.contains("SECRET"), "{message}");
     }
 
     #[test]

@@ -58,6 +58,12 @@ impl<'n> Fields<'n> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
+    /// Where the explicit null of a key stands, for a key that has to say something.
+    pub(super) fn null(&self, key: &str) -> Option<Place> {
+        let (_, node) = self.entries.iter().find(|(known, _)| known.text == key)?;
+        matches!(node.value, Value::Null).then_some(node.place)
+    }
+
     /// The keys of the mapping that have a value, and their values.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'n Key, &'n Node)> {
         let entries = self.entries.iter().map(|(key, node)| (key, node));

@@ -34,8 +34,13 @@ pub(super) fn read(root: &Node) -> Result<Fields<'_>, Vec<Problem>> {
     for rule in ["rules", "externalRules"].into_iter().flat_map(|list| file.items(list)) {
         rule.items("seriesFilters").for_each(|filter| problems.check_filter(&filter));
     }
-    for auth in file.items("backends").filter_map(|backend| backend.object(auth::KEY)) {
-        problems.check_auth(&auth);
+    for backend in file.items("backends") {
+        match (backend.object(auth::KEY), backend.null(auth::KEY)) {
+            (Some(auth), _) => problems.check_auth(&auth),
+            // All that stood below it may have been commented out: that is no wish for requests without credentials.
+            (None, Some(place)) => problems.check_ways(0, place, &backend.path.key(auth::KEY)),
+            (None, None) => {}
+        }
     }
     problems.into_result()?;
     Ok(file)
@@ -72,9 +77,15 @@ impl Problems {
     /// Checks that one way to authenticate is given.
     fn check_auth(&mut self, auth: &Fields<'_>) {
         let given = AUTH.keys.iter().filter(|key| auth.get(key.name).is_some()).count();
-        if given != 1 && auth.is_mapping {
+        if auth.is_mapping {
+            self.check_ways(given, auth.place, &auth.path);
+        }
+    }
+
+    fn check_ways(&mut self, given: usize, place: Place, path: &KeyPath) {
+        if given != 1 {
             let message = format!("exactly one of {} is expected", quoted(&AUTH));
-            self.add(auth.place, &auth.path, message);
+            self.add(place, path, message);
         }
     }
 

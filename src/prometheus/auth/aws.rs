@@ -15,9 +15,9 @@ use secrecy::ExposeSecret;
 
 use super::{
     super::config::{ConfigError, Source},
-    Credential, Endpoint, Fetched, Skew, TokenError, Variables,
+    Credential, Endpoint, Fetched, SecretFile, Skew, TokenError, Variables,
     endpoint::{client, form, guarded},
-    secret, sign,
+    sign,
 };
 use crate::core::{
     cloud::{
@@ -193,7 +193,8 @@ impl Aws {
         role: &Role,
         region: &str,
     ) -> Result<TemporaryKeys, TokenError> {
-        let token = secret(&Source::file(token_file)).await?;
+        let name = "the web identity token";
+        let token = SecretFile::line(name, Source::file(token_file)).content().await?;
         let url = self.sts(region)?;
         let parameters = [
             ("Action", "AssumeRoleWithWebIdentity"),

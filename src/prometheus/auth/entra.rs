@@ -8,9 +8,8 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     super::config::{ConfigError, Source},
-    Credential, Endpoint, Fetched, TokenError, Variables,
+    Credential, Endpoint, Fetched, SecretFile, TokenError, Variables,
     endpoint::{JSON, client, form, guarded},
-    secret,
 };
 use crate::core::{
     cloud::replies,
@@ -40,7 +39,7 @@ pub(super) struct Entra {
 
 /// How Entra knows the client.
 enum Proof {
-    Secret(Source),
+    Secret(SecretFile),
     Workload,
     Managed,
 }
@@ -53,9 +52,9 @@ impl Entra {
     ) -> Result<Self, ConfigError> {
         let proof = match (&settings.client_secret_file, settings.identity) {
             (Some(file), _) => {
-                let source = source(file);
-                source.read()?;
-                Proof::Secret(source)
+                let file = SecretFile::line("auth.entra.clientSecretFile", source(file));
+                file.read()?;
+                Proof::Secret(file)
             }
             (None, Some(Identity::Workload)) => Proof::Workload,
             (None, None) if variables.get("AZURE_FEDERATED_TOKEN_FILE").is_some() => {
@@ -68,14 +67,15 @@ impl Entra {
 
     pub(super) async fn fetch(&self) -> Result<Fetched, TokenError> {
         let (endpoint, reply) = match &self.proof {
-            Proof::Secret(source) => {
-                let secret = secret(source).await?;
+            Proof::Secret(file) => {
+                let secret = file.content().await?;
                 let parameters = [("client_secret", secret.expose_secret())];
                 (ENTRA, self.grant(&parameters, secret.expose_secret()).await?)
             }
             Proof::Workload => {
-                let file = self.variables.require("AZURE_FEDERATED_TOKEN_FILE")?;
-                let token = secret(&Source::file(Path::new(file))).await?;
+                let name = "AZURE_FEDERATED_TOKEN_FILE";
+                let file = Source::file(Path::new(self.variables.require(name)?));
+                let token = SecretFile::line(name, file).content().await?;
                 let parameters = [
                     ("client_assertion_type", ASSERTION),
                     ("client_assertion", token.expose_secret()),

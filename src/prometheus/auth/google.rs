@@ -14,9 +14,8 @@ use serde_json::json;
 
 use super::{
     super::config::{ConfigError, Source},
-    Credential, Endpoint, Fetched, Skew, TokenError, Variables,
+    Credential, Endpoint, Fetched, SecretFile, Skew, TokenError, Variables,
     endpoint::{JSON, client, form, guarded},
-    secret,
 };
 use crate::core::{cloud::replies, rules::auth};
 
@@ -38,7 +37,7 @@ const ASSERTION_LIFETIME: i64 = 3600;
 /// The source of tokens of Google.
 pub(super) struct Google {
     /// The key of a service account; else the metadata server has the token.
-    key: Option<Source>,
+    key: Option<SecretFile>,
     scopes: String,
     variables: Arc<Variables>,
     skew: Arc<Skew>,
@@ -75,10 +74,11 @@ impl Google {
         skew: &Arc<Skew>,
     ) -> Result<Self, ConfigError> {
         let of_environment = || {
-            let path = variables.get("GOOGLE_APPLICATION_CREDENTIALS")?;
-            Some(Source::file(Path::new(path)))
+            let name = "GOOGLE_APPLICATION_CREDENTIALS";
+            Some(SecretFile::document(name, Source::file(Path::new(variables.get(name)?))))
         };
-        let key = settings.credentials_file.as_deref().map(source).or_else(of_environment);
+        let of_settings = |path| SecretFile::document("auth.google.credentialsFile", source(path));
+        let key = settings.credentials_file.as_deref().map(of_settings).or_else(of_environment);
         if let Some(key) = &key {
             key.read()?;
         }
@@ -126,11 +126,13 @@ impl Google {
     }
 }
 
-async fn read(source: &Source) -> Result<Key, TokenError> {
-    let content = secret(source).await?;
+async fn read(file: &SecretFile) -> Result<Key, TokenError> {
+    let content = file.content().await?;
     let wrong = |text: &str| {
+        let path =
+            file.source.path().map(|path| format!(" {}", path.display())).unwrap_or_default();
         TokenError::Settings(format!(
-            "the credentials file of Google {text}: the key of a service account is expected"
+            "the credentials file of Google{path} {text}: the key of a service account is expected"
         ))
     };
     let key: Key = serde_json::from_str(content.expose_secret())

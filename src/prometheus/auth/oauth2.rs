@@ -8,9 +8,8 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     super::config::{ConfigError, Source},
-    Credential, Endpoint, Fetched, TokenError,
+    Credential, Endpoint, Fetched, SecretFile, TokenError,
     endpoint::{JSON, client, form},
-    secret,
 };
 use crate::core::{
     cloud::replies,
@@ -22,7 +21,7 @@ const TOKENS: Endpoint = Endpoint { name: "the token endpoint", error: replies::
 /// A client of an authorization server.
 pub(super) struct ClientCredentials {
     settings: OAuth2,
-    secret: Source,
+    secret: SecretFile,
     ca: Option<Source>,
 }
 
@@ -31,17 +30,19 @@ impl ClientCredentials {
         settings: &OAuth2,
         source: impl Fn(&Path) -> Source,
     ) -> Result<Self, ConfigError> {
-        let secret = source(&settings.client_secret_file);
+        let key = "auth.oauth2.clientSecretFile";
+        let secret = SecretFile::line(key, source(&settings.client_secret_file));
         let ca = settings.ca_file.as_deref().map(source);
-        for file in std::iter::once(&secret).chain(&ca) {
-            file.read()?;
+        secret.read()?;
+        if let Some(ca) = &ca {
+            ca.read().map_err(|error| error.of("auth.oauth2.caFile"))?;
         }
         Ok(Self { settings: settings.clone(), secret, ca })
     }
 
     pub(super) async fn fetch(&self) -> Result<Fetched, TokenError> {
         let settings = &self.settings;
-        let secret = secret(&self.secret).await?;
+        let secret = self.secret.content().await?;
         let secret = secret.expose_secret();
         let scopes = settings.scopes.join(" ");
         let mut parameters = vec![("grant_type", "client_credentials")];

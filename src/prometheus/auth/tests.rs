@@ -35,6 +35,7 @@ impl Gated {
         let server = axum::serve(listener, router).into_future();
         let server = AbortOnDropHandle::new(tokio::spawn(async move { drop(server.await) }));
         let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "secret").unwrap();
         let settings = format!(
             "oauth2: {{tokenURL: '{url}', clientID: c, clientSecretFile: '{}'}}",
             secret.path().display()

@@ -60,3 +60,33 @@ async fn a_backend_whose_token_endpoint_refuses_is_named() {
     assert!(found.message("backend/--prometheus-url").starts_with("answers"), "{found:?}");
     assert_eq!(servers.0.count(|_| true), 0, "nothing is sent without credentials");
 }
+
+/// Whoever checks has no log of a server to look into.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_credentials_on_this_machine_is_told() {
+    let stage = Stage::new(rules("")).await;
+    let folder = stage.folder.path();
+    let url = &stage.prometheus.url;
+    let key = folder.join("key.json");
+    fs::write(&key, "{\"private_key\": \"hidden\"").unwrap();
+    let key = key.display().to_string();
+    let absent = folder.join("absent").display().to_string();
+    let two = folder.join("two").display().to_string();
+    fs::write(&two, "hidden\nhidden\n").unwrap();
+    for (auth, wanted) in [
+        (format!("{{bearer: {{tokenFile: '{absent}'}}}}"), absent.as_str()),
+        (format!("{{google: {{credentialsFile: '{key}'}}}}"), key.as_str()),
+        (format!("{{bearer: {{tokenFile: '{two}'}}}}"), "line break"),
+        ("{sigv4: {}}".to_owned(), "AWS_REGION"),
+    ] {
+        let file = rules(&format!("backends: [{{name: b, url: '{url}', auth: {auth}}}]\n"));
+        let file = file.replace("seriesQuery: jobs\n", "seriesQuery: jobs\n  prometheus: b\n");
+        let mut server = stage.server(&file);
+        server.push(format!("--backend-credentials-dir={}", folder.display()));
+        server.push("--cloud-auth-hosts=127.0.0.1".to_owned());
+        let found = stage.found(&[], &server).await;
+        let told = found.message("backend/b");
+        assert!(told.contains(wanted), "{told}");
+        assert!(!format!("{found:?}").contains("hidden"), "{found:?}");
+    }
+}

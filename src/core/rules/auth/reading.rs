@@ -55,10 +55,16 @@ pub(in crate::core::rules) fn compile(
             scopes: of.texts("scopes").into_iter().map(|text| text.value).collect(),
         }),
         "oauth2" => Auth::OAuth2(oauth2(&of, &mut problem)?),
-        "basic" => Auth::Basic {
-            username: of.text("username").value,
-            password_file: file(&of, "passwordFile")?,
-        },
+        "basic" => {
+            let user = of.text("username");
+            if user.value.contains(':') {
+                let message =
+                    "basic authentication cannot send a `:` in it: the password would begin there";
+                problem(user.place, "username", message);
+                return None;
+            }
+            Auth::Basic { username: user.value, password_file: file(&of, "passwordFile")? }
+        }
         _ => Auth::Bearer { token_file: file(&of, "tokenFile")? },
     })
 }

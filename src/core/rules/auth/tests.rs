@@ -63,11 +63,24 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
             "oauth2: {tokenURL: 'https://h', clientID: c, clientSecretFile: /s, endpointParams: {client_secret: x}}",
             "oauth2: {tokenURL: 'https://h', clientID: c, clientSecretFile: /s, endpointParams: {a: [x]}}",
             "basic: {username: u}",
+            "basic: {username: 'u:secret', passwordFile: /p}",
             "bearer: {tokenFile: ''}",
         ]
         .map(|text| format!("# {text:?}\n{}", problems(text)))
         .join("\n")
     );
+}
+
+/// As where everything below the key is commented out: nobody means requests without credentials by that.
+#[test]
+fn auth_of_a_backend_without_a_value_is_an_error() {
+    for auth in ["auth:", "auth: ~", "auth: {}", "auth: {bearer: ~}"] {
+        let text = format!("backends:\n- name: b\n  url: https://h\n  {auth}\n");
+        let problems = crate::core::rules::load(&text).unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{auth}: {problems:?}") };
+        assert_eq!(problem.path.to_string(), "backends[0].auth", "{auth}");
+        assert!(problem.message.contains("exactly one"), "{auth}: {problem}");
+    }
 }
 
 #[test]

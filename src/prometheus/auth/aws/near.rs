@@ -9,9 +9,8 @@ use secrecy::ExposeSecret;
 use super::{
     super::{
         super::config::Source,
-        Endpoint, TokenError,
+        Endpoint, SecretFile, TokenError,
         endpoint::{client, guarded},
-        secret,
     },
     Aws,
 };
@@ -49,8 +48,12 @@ impl Aws {
             let text = "AWS_CONTAINER_CREDENTIALS_FULL_URI is not set";
             TokenError::Settings(text.to_owned())
         })?;
-        let token = match self.variables.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
-            Some(file) => Some(secret(&Source::file(Path::new(file))).await?),
+        let name = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+        let token = match self.variables.get(name) {
+            Some(file) => {
+                let file = Source::file(Path::new(file));
+                Some(SecretFile::line(name, file).content().await?)
+            }
             None => self.variables.get("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(Into::into),
         };
         let token = token.as_ref().map(ExposeSecret::expose_secret);
