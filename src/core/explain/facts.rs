@@ -63,13 +63,22 @@ pub enum UsagePart {
 pub enum Of {
     /// Objects of a kind: custom.metrics.k8s.io, or the usage of pods.
     Objects {
-        /// The kind; the text is what was written, where no such kind is known.
-        kind: Result<Arc<Kind>, String>,
+        /// The kind, where it is known.
+        kind: Result<Arc<Kind>, UnknownKind>,
         /// Which ones.
         which: Which,
     },
     /// Nobody's: external.metrics.k8s.io.
     External,
+}
+
+/// A kind that is not known.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UnknownKind {
+    /// What was written.
+    pub written: String,
+    /// The resources that may be meant.
+    pub near: Vec<String>,
 }
 
 /// Which objects.
