@@ -9,6 +9,7 @@ pub mod cluster;
 mod delegated;
 mod environment;
 pub mod files;
+mod operands;
 mod past;
 pub mod question;
 mod served;
