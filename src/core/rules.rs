@@ -39,7 +39,7 @@ pub use fingerprint::Fingerprint;
 pub(in crate::core) use form::{MAX_HEADERS, check_header};
 pub(crate) use form::{excerpt, is_dns_label};
 pub use mapping::{Mapping, ResolvedMapping};
-pub use merge::{Claims, Contents, Merged, Outcome, Precedence, merge};
+pub use merge::{Claims, Contents, Merged, Outcome, Precedence, SECTIONS, Section, merge};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
 use problem::EntryProblems;

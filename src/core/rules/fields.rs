@@ -58,6 +58,11 @@ impl<'n> Fields<'n> {
             .filter(|node| !matches!(node.value, Value::Null))
     }
 
+    /// Whether a key is there, with or without a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(known, _)| known.text == key)
+    }
+
     /// The keys of the mapping that have a value, and their values.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'n Key, &'n Node)> {
         let entries = self.entries.iter().map(|(key, node)| (key, node));
