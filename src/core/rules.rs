@@ -38,7 +38,7 @@ pub use file_name::{ConfigMapKey, FileName};
 pub use fingerprint::Fingerprint;
 pub(in crate::core) use form::{MAX_HEADERS, check_header};
 pub(crate) use form::{excerpt, is_dns_label};
-pub use mapping::{Mapping, ResolvedMapping};
+pub use mapping::{AmbiguousResource, Mapping, ResolvedMapping};
 pub use merge::{Claims, Contents, Merged, Outcome, Precedence, SECTIONS, Section, merge};
 pub use naming::{Namer, Unnamed};
 pub use options::{Header, HeaderError, QueryOptions};
