@@ -9,6 +9,7 @@ pub mod cluster;
 mod delegated;
 mod environment;
 pub mod files;
+mod operands;
 mod past;
 pub mod question;
 mod served;
@@ -31,7 +32,10 @@ use crate::{
         catalog::Catalog,
         explain::{
             Answered, Api, Inquiry, Subject,
-            facts::{Asked, BrokenRule, Facts, ObjectFacts, ObjectsFacts, Of, UsagePart, Which},
+            facts::{
+                Asked, BrokenRule, Facts, ObjectFacts, ObjectsFacts, Of, UnknownKind, UsagePart,
+                Which,
+            },
             hpa::{Found, PastDay},
             metric,
             sight::{self, Sight},
@@ -294,18 +298,24 @@ fn undiscovered(catalog: &Catalog, api: Api) -> Vec<String> {
 }
 
 /// The kind of pods.
-fn pods() -> Result<Arc<Kind>, String> {
+fn pods() -> Result<Arc<Kind>, UnknownKind> {
     let pods = "pods";
-    Kinds::builtin().resolve("", pods).cloned().ok_or_else(|| pods.to_owned())
+    let unknown = || UnknownKind { written: pods.to_owned(), near: Vec::new() };
+    Kinds::builtin().resolve("", pods).cloned().ok_or_else(unknown)
 }
 
 /// The kind that a resource names, in the plural or the singular, or that has the name itself; its group is behind a dot.
-fn kind(catalog: &Catalog, resource: &str) -> Result<Arc<Kind>, String> {
-    let GroupResource { group, resource: name } = GroupResource::parse(resource);
+fn kind(catalog: &Catalog, resource: &str) -> Result<Arc<Kind>, UnknownKind> {
+    let parsed = GroupResource::parse(resource);
+    let GroupResource { group, resource: name } = &parsed;
     let is_so_called = |kind: &&Arc<Kind>| {
-        kind.kind.eq_ignore_ascii_case(&name) && (group.is_empty() || kind.resource.group == group)
+        kind.kind.eq_ignore_ascii_case(name) && (group.is_empty() || kind.resource.group == *group)
     };
-    let known = catalog.kinds().resolve(&group, &name);
+    let known = catalog.kinds().resolve(group, name);
     let known = known.or_else(|| catalog.kinds().iter().find(is_so_called));
-    known.map(Arc::clone).ok_or_else(|| resource.to_owned())
+    known.map(Arc::clone).ok_or_else(|| {
+        let near = catalog.kinds().near(&parsed);
+        let near = near.into_iter().map(ToString::to_string).collect();
+        UnknownKind { written: resource.to_owned(), near }
+    })
 }

@@ -205,7 +205,11 @@ impl<'a> Autoscaler<'a> {
             } else {
                 let inquiry = inquiry(metric, self.namespace, known);
                 let past = explainer.past(&inquiry, owner, settings.grid, progress);
-                Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?
+                let mut past = Box::pin(past).await.map_err(|why| format!("{name}: {why}"))?;
+                if past.query.is_empty() {
+                    past.notes.iter_mut().for_each(|note| *note = format!("{name}: {note}"));
+                }
+                past
             };
             recordings.push(Recording { at, past });
         }
@@ -215,7 +219,9 @@ impl<'a> Autoscaler<'a> {
         let is_there = |it: &Recording| it.past.values.iter().any(Option::is_some);
         match recordings.first() {
             Some(first) if !recordings.iter().any(is_there) => {
-                Err(format!("there was no value at any time: {}", first.past.query))
+                let why = Some(&first.past.query).filter(|query| !query.is_empty());
+                let why = why.or(first.past.notes.first()).cloned().unwrap_or_default();
+                Err(format!("there was no value at any time: {why}"))
             }
             _ => Ok(recordings),
         }

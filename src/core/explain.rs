@@ -10,6 +10,7 @@ pub mod command;
 pub mod facts;
 pub mod hpa;
 pub mod metric;
+pub mod operands;
 pub mod registration;
 mod schema;
 pub mod sight;

@@ -148,6 +148,12 @@ impl Kinds {
 
     /// Why a resource is not among the kinds: a sentence for clients.
     pub fn lacks(&self, resource: &GroupResource) -> String {
+        if let Some(GroupResource { group, resource: name }) = self.with_group(resource) {
+            let place = if self.is_builtin { "there is no" } else { "the cluster has no" };
+            return format!(
+                "{place} resource {resource} without a group: write `group: {group}, resource: {name}`"
+            );
+        }
         if self.is_builtin {
             format!(
                 "neither Kubernetes' built-in kinds nor the manifests of --objects have a resource {resource}: add its CustomResourceDefinition, or an object of this kind, to the manifests"
@@ -155,6 +161,25 @@ impl Kinds {
         } else {
             format!("the cluster has no resource {resource}")
         }
+    }
+
+    /// The group and the resource that are meant by a resource without a group in whose name there is one, as in `deployments.apps`.
+    pub fn with_group(&self, unknown: &GroupResource) -> Option<GroupResource> {
+        let meant = GroupResource::parse(&unknown.resource);
+        let has_group = unknown.group.is_empty() && !meant.group.is_empty();
+        has_group.then_some(())?;
+        self.resolve(&meant.group, &meant.resource)?;
+        Some(meant)
+    }
+
+    /// Other kinds that a resource without a group means as well as the one that is taken. Nothing where that is one of Kubernetes' own:
+    /// who leaves the group out means those.
+    pub fn others(&self, group: &str, resource: &str) -> Vec<&GroupResource> {
+        let taken = self.resolve(group, resource).filter(|_| group.is_empty());
+        let Some(taken) = taken.filter(|kind| !is_own(&kind.resource)) else { return Vec::new() };
+        let indexes = self.by_word.get(&resource.to_lowercase()).into_iter().flatten();
+        let kinds = indexes.filter_map(|index| Some(&self.all.get(*index)?.resource));
+        kinds.filter(|other| **other != taken.resource).collect()
     }
 
     /// The kinds that every Kubernetes cluster has, for use without a cluster.
@@ -198,6 +223,12 @@ pub fn guess_plural(kind: &str) -> String {
     } else {
         singular + "s"
     }
+}
+
+fn is_own(resource: &GroupResource) -> bool {
+    BUILTIN
+        .iter()
+        .any(|(group, _, plural, ..)| resource.group == *group && resource.resource == *plural)
 }
 
 /// Group, version, plural, kind, namespaced: in the order in which a Kubernetes API server lists its groups.
@@ -312,6 +343,17 @@ mod tests {
         assert_eq!(near("event.audit"), "events events.events.k8s.io");
         assert_eq!(near("podz"), "pods");
         assert_eq!(near("widgets.example.com"), "");
+    }
+
+    #[test]
+    fn a_group_in_the_name_of_a_resource_is_told_apart() {
+        let lacks = |resource: &str| {
+            let resource = GroupResource { group: String::new(), resource: resource.to_owned() };
+            Kinds::builtin().lacks(&resource)
+        };
+        let message = lacks("deployments.apps");
+        assert!(message.contains("write `group: apps, resource: deployments`"), "{message}");
+        assert!(lacks("widgets.example.com").contains("CustomResourceDefinition"));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
     key_path::KeyPath,
     lint::{self, Finding, Severity},
     rules::{
-        Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, TeamPolicy,
-        merge,
+        Claims, Contents, FileName, Merged, Outcome, Precedence, Problem, RuleSet, SECTIONS,
+        Section, TeamPolicy, merge,
     },
 };
 
@@ -161,12 +161,13 @@ impl RulesFiles {
                 file.since = next.tries;
             }
         }
-        let (mut rules, carried) = next.settle(self, &mut candidates);
+        let (mut rules, carried, absences) = next.settle(self, &mut candidates);
         let changed: Vec<_> = gone.into_iter().chain(candidates).collect();
         if changed.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed, findings: Vec::new() };
         }
-        let findings = next.tell(&rules, carried, &changed);
+        let mut findings = next.tell(&rules, carried, &changed);
+        findings.extend(absences.iter().map(|(file, problem)| next.line(file, problem)));
         next.limit_teams(&mut rules);
         Update { files: next, rules: Some(rules), changed, findings }
     }
@@ -182,12 +183,13 @@ impl RulesFiles {
         Ok(text)
     }
 
-    /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more.
+    /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more. Beside the rules there
+    /// is what candidates do not have any more.
     fn settle(
         &mut self,
         before: &Self,
         candidates: &mut BTreeSet<FileName>,
-    ) -> (RuleSet, Vec<(FileName, Carried)>) {
+    ) -> (RuleSet, Vec<(FileName, Carried)>, Vec<(FileName, Problem)>) {
         let mut round = 0;
         loop {
             round += 1;
@@ -213,12 +215,13 @@ impl RulesFiles {
                 broken_of.entry(&problem.file).or_default().push(problem);
             }
             let mut read = Vec::new();
+            let mut absences = Vec::new();
             for (name, outcome) in outcomes {
                 match outcome {
                     Outcome::Refused(problems) => {
                         refused.insert(name, problems);
                     }
-                    Outcome::Read { contents, says_no_rules } => {
+                    Outcome::Read { contents, says_no_rules, sections } => {
                         let broken = broken_of.remove(&name).unwrap_or_default();
                         let in_use = before.files.get(&name).map(|file| file.contents);
                         let in_use = in_use.unwrap_or_default();
@@ -227,7 +230,14 @@ impl RulesFiles {
                             refused.insert(name, listed().collect());
                         } else if !says_no_rules && is_lost(in_use, contents) {
                             refused.insert(name, lost(in_use).chain(listed()).collect());
+                        } else if let Some(problem) =
+                            gone(in_use, contents, sections, Section::Blank).next()
+                        {
+                            refused
+                                .insert(name, std::iter::once(problem).chain(listed()).collect());
                         } else {
+                            let absent = gone(in_use, contents, sections, Section::Absent);
+                            absences.extend(absent.map(|problem| (name.clone(), problem)));
                             read.push((name, contents));
                         }
                     }
@@ -242,7 +252,8 @@ impl RulesFiles {
                     }
                 }
                 self.claims = Arc::new(claims);
-                return (rules, carried);
+                absences.retain(|(name, _)| candidates.contains(name));
+                return (rules, carried, absences);
             }
             if round >= MAX_ROUNDS {
                 refuse_others(&mut refused, candidates);
@@ -307,6 +318,10 @@ impl RulesFiles {
         let meant = self.files.iter().filter(|(name, _)| is_meant(name));
         meant.fold(Contents::default(), |sum, (_, file)| Contents {
             rules: sum.rules + file.contents.rules,
+            of_sections: std::array::from_fn(|at| {
+                let of = |contents: &Contents| contents.of_sections.get(at).copied();
+                of(&sum).unwrap_or_default() + of(&file.contents).unwrap_or_default()
+            }),
             others: sum.others + file.contents.others,
         })
     }
@@ -426,6 +441,35 @@ fn lost(in_use: Contents) -> impl Iterator<Item = Problem> {
         "it has no usable rule, and would replace {in_use}; write `rules: []` if none are wanted"
     );
     std::iter::once(Problem::new(None, KeyPath::default(), message))
+}
+
+/// The sections of a file that had rules in use and have none, because of what it says of them.
+fn gone(
+    in_use: Contents,
+    new: Contents,
+    sections: [Section; SECTIONS.len()],
+    because: Section,
+) -> impl Iterator<Item = Problem> {
+    let counts = in_use.of_sections.into_iter().zip(new.of_sections);
+    let all = SECTIONS.into_iter().zip(sections).zip(counts);
+    let gone = all.filter(move |((_, section), (before, now))| {
+        *section == because && *before > 0 && *now == 0
+    });
+    gone.map(move |((key, _), (before, _))| {
+        let rules = Contents { rules: before, ..Contents::default() };
+        let message = match because {
+            Section::Blank if key == "resourceRules" => format!(
+                "`{key}` has no value, and would replace {rules}; take the key out if none are wanted"
+            ),
+            Section::Blank => format!(
+                "`{key}` has no value, and would replace {rules}; write `{key}: []` if none are wanted"
+            ),
+            Section::Absent | Section::Written => {
+                format!("the file has no `{key}` any more, which had {rules}")
+            }
+        };
+        Problem::new(None, KeyPath::default(), message)
+    })
 }
 
 /// Refuses, beside these, the other new texts of those who write them.

@@ -119,6 +119,16 @@ impl RuleState {
                     kinds.lacks(&unknown.resource),
                 );
             }
+            // It is tied again whenever the kinds change.
+            for it in resolved.ambiguous().iter().filter(|it| !mapping.ambiguous().contains(it)) {
+                tracing::warn!(
+                    rule = %base.id,
+                    at = %it.place,
+                    label = %it.label,
+                    "{}",
+                    it.says(),
+                );
+            }
             *mapping = Arc::new(resolved);
         }
         // A static rule says itself what there is.

@@ -22,7 +22,7 @@ use crate::{
     core::{
         explain::{
             Answered, Api, Inquiry, Step, Subject,
-            facts::{Asked, ObjectsFacts, Of},
+            facts::{Asked, ObjectsFacts, Of, UnknownKind},
             hpa::Found,
             metric,
         },
@@ -181,7 +181,10 @@ fn objects_step(inquiry: &Inquiry, known: Known) -> Vec<Step> {
     let asked = Asked {
         metric: inquiry.metric.clone(),
         // The steps only write it.
-        of: Of::Objects { kind: Err(resource.to_owned()), which: which.clone() },
+        of: Of::Objects {
+            kind: Err(UnknownKind { written: resource.to_owned(), near: Vec::new() }),
+            which: which.clone(),
+        },
         namespace: inquiry.namespace.clone(),
         selector: inquiry.selector.clone(),
         is_at_zero: inquiry.is_at_zero,

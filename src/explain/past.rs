@@ -45,6 +45,14 @@ pub(crate) struct Past {
     pub(crate) notes: Vec<String>,
 }
 
+impl Past {
+    /// The history of a metric that cannot be read.
+    fn without_values(grid: Grid, why: String) -> Self {
+        let notes = vec![format!("it has no value at any time: {why}")];
+        Self { query: String::new(), values: vec![None; grid.steps].into(), notes }
+    }
+}
+
 impl Explainer {
     /// The history of a metric. Of pods, those of the owner count, or all where none is its own.
     pub(crate) async fn past(
@@ -72,7 +80,11 @@ impl Explainer {
         };
         let namespace = asked.namespace.as_deref();
         let plan = entry.plan_of(namespace, &objects, &asked.selector);
-        let plan = plan.map_err(|error| error.to_string())?;
+        let plan = match plan {
+            Ok(plan) => plan,
+            // Reads of it fail, whatever the time, and those of other metrics do not.
+            Err(error) => return Ok(Past::without_values(grid, error.to_string())),
+        };
         let place = namespace.unwrap_or_default();
         let rule = entry.rule();
         let backend = self.backends.handle(&rule.base().options, place);

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Explainer,
     asking::{Deadline, not_a_vector, samples, series},
+    operands::operands,
 };
 use crate::{
     core::{
@@ -160,6 +161,9 @@ impl Explainer {
             let range = window::shortest(&plan.query).filter(|_| is_empty);
             // The query of a team's rule names its series itself.
             if !entry.series().is_empty() {
+                if is_empty && answer.samples.is_empty() && !answer.lacks_histograms {
+                    answer.operands = operands(&backend, &plan.query, deadline).await;
+                }
                 facts.series = Some(series(&backend, entry.series(), range, deadline).await);
             }
         }

@@ -215,7 +215,7 @@ fn read<'a>(asked: &'a Asked, namespace: &'a str) -> Attributes<'a> {
         Of::Objects { kind, which } => {
             let resource = match kind {
                 Ok(kind) => kind.resource.to_string().into(),
-                Err(written) => written.as_str().into(),
+                Err(unknown) => unknown.written.as_str().into(),
             };
             let name = match which {
                 Which::Named(name) => name.as_str().into(),

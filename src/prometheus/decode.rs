@@ -331,7 +331,7 @@ impl<'de> DeserializeSeed<'de> for &mut Rows {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -340,6 +340,11 @@ impl<'de> Visitor<'de> for &mut Rows {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an instant vector or a range vector")
+    }
+
+    /// Go writes a list as null that it has never put anything into.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {

@@ -55,7 +55,7 @@ impl<'a> From<Source<'a>> for About<'a> {
 /// What explains a missing value.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
-    /// The scrape has renamed a label to this one.
+    /// The scrape has renamed this label.
     Renamed(Arc<str>),
     /// There are samples, without the label that names objects.
     Unlabelled,
@@ -66,6 +66,14 @@ pub(super) enum Found {
         /// Whether no other sample has the name of an object.
         is_alone: bool,
     },
+}
+
+impl Found {
+    /// The label that the scrape has renamed, as far as the result of a query of [`plan::renamed`] says so.
+    pub(super) fn renamed(vector: &Vector) -> Option<Self> {
+        let label = vector.samples.first()?.label(plan::RENAMED)?;
+        Some(Self::Renamed(label.into()))
+    }
 }
 
 struct Look {
@@ -112,17 +120,14 @@ impl Looks {
         seen.found.clone().filter(|_| is_this)
     }
 
-    /// The label that the scrape has renamed, as far as the result of a query of [`plan::renamed`] says so.
+    /// The label that the scrape has renamed, as the result of a query of [`plan::renamed`] says it.
     pub(super) async fn renamed(
         &self,
         about: impl Into<About<'_>>,
         namespace: &str,
         query: &str,
     ) -> Option<Arc<str>> {
-        let read = async |vector: &Vector| {
-            let label = vector.samples.first()?.label(plan::RENAMED)?;
-            Some(Found::Renamed(label.into()))
-        };
+        let read = async |vector: &Vector| Found::renamed(vector);
         match self.look(about, namespace, query, read).await? {
             Found::Renamed(label) => Some(label),
             Found::Unlabelled | Found::Stranger { .. } => None,

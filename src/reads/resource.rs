@@ -135,6 +135,7 @@ impl Reads {
             let mut why = missing.why_nothing();
             odd.extend(missing);
             let mut words = None;
+            let mut renamed = None;
             if read.usage.is_empty() && !is_well && why == Oddity::NoSample {
                 let object = object(kind);
                 match self.instead(source, kind, request).await {
@@ -163,9 +164,15 @@ impl Reads {
                             excerpt(&name, NAME)
                         ));
                     }
-                    Some(Found::Renamed(_)) | None => {}
+                    Some(Found::Renamed(label)) => {
+                        why = Oddity::ExportedLabel;
+                        odd.note(why, "");
+                        renamed = Some(label);
+                    }
+                    None => {}
                 }
             }
+            let label = renamed.as_deref().unwrap_or(label);
             let nothing = (read.usage.is_empty() && !is_well).then_some(why);
             let subject = Subject::of(source, label, &kind.resource.resource);
             self.oddities.record(subject, &odd, nothing);

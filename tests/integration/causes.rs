@@ -477,6 +477,38 @@ async fn a_node_without_usage_is_told_what_the_label_has() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_whose_labels_were_renamed_says_so() {
+    let of = |namespace: &str, pod: &str| {
+        format!(
+            "namespace=\"{namespace}\",pod=\"exp-0\",exported_namespace=\"n\",exported_pod=\"{pod}\",container=\"app\""
+        )
+    };
+    for namespace in ["monitoring", "n"] {
+        let labels = of(namespace, "web-0");
+        let page = Page::new().series("cpu", &labels, "1").series("mem", &labels, "1024");
+        let exporter = Exporter::start(page).await;
+        let prometheus = Store::prometheus(&exporter).await;
+        let cluster = Kubernetes::start(&[], 10).await;
+        for name in ["web-0", "exp-0"] {
+            let running = json!({"status": {"phase": "Running"}});
+            cluster.apply(Stored::new("pods", "n", name, &[]).with(running));
+        }
+        let app = Launch::new(USAGE, &prometheus.url).cluster(&cluster).start().await;
+        let path = "/apis/metrics.k8s.io/v1beta1/namespaces/n/pods/web-0";
+        let message = missing(&app, path).await;
+        let told = message.matches("its series have the label `exported_pod`").count();
+        assert_eq!(told, 2, "{message}");
+        let metrics = app.get("/metrics").await.body;
+        for resource in ["cpu", "memory"] {
+            let labels = format!("{{rule=\"resourceRules.{resource}\",cause=\"exported-label\"}}");
+            let line = format!("loadline_empty_reads_total{labels} 1");
+            assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+        }
+        app.stop().await;
+    }
+}
+
 /// Without an answer that could say it, the log does: once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_answer_is_in_the_log_once_with_its_cause() {

@@ -89,6 +89,22 @@ rules:
   name: {as: idle}
   onEmpty: zero
   metricsQuery: '<<.Series>>{<<.LabelMatchers>>} > 1000'
+- seriesQuery: mixed
+  resources: *both
+  name: {as: unlike}
+  metricsQuery: 'sum by (<<.GroupBy>>) (ok{<<.LabelMatchers>>} / <<.Series>>{<<.LabelMatchers>>})'
+- seriesQuery: ok
+  resources: *both
+  name: {as: half}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>} / (<<.Series>>{<<.LabelMatchers>>} + nowhere{<<.LabelMatchers>>})'
+- seriesQuery: ok
+  resources: *both
+  name: {as: low}
+  metricsQuery: '<<.Series>>{<<.LabelMatchers>>} > on(<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>} * 2)'
+- seriesQuery: wait_seconds_bucket
+  resources: *both
+  name: {as: quantile}
+  metricsQuery: 'histogram_quantile(0.9, sum by (<<.GroupBy>>) (<<.Series>>{<<.LabelMatchers>>}))'
 externalRules:
 - seriesQuery: queue
   resources: {namespaced: false}
@@ -161,6 +177,7 @@ fn page() -> Page {
         ("share_ratio", "0.3"),
         ("wait_seconds", "0.2"),
         ("desired_pods", "4"),
+        ("wait_seconds_bucket", "4"),
     ] {
         page = page.series(name, &format!(r#"{of_pods}0""#), value);
         page = page.series(name, &format!(r#"{of_pods}1""#), value);
@@ -169,6 +186,7 @@ fn page() -> Page {
     page.series("ok", r#"namespace="n",pod="shared-0""#, "100")
         .series("ok", r#"namespace="n",pod="batch-x""#, "100")
         .series("ok", r#"namespace="n",pod="waiting-0""#, "100")
+        .series("mixed", r#"namespace="n",pod="web-0",engine="0""#, "1")
         .series("renamed", exported, "1")
         .series("unlabelled", r#"namespace="n",job="x""#, "1")
         .series("pod_name", r#"namespace="n",pod_name="web-0""#, "1")
@@ -253,6 +271,11 @@ async fn every_cause_of_a_metric_is_named() {
         ("pods infinite", "infinite", 1),
         ("pods twice", "several-samples", 0),
         ("pods requests_per_second", "too-few-samples", 1),
+        ("pods/web-0 unlike", "unmatched-sides", 1),
+        ("pods/web-0 half", "series-absent", 1),
+        ("pods/web-0 low", "filtered", 1),
+        ("pods quantile", "histogram-without-le", 1),
+        ("ingresses.extensions/web ok", "other-resource", 1),
         ("pods queue_depth", "wrong-api", 1),
         ("services of_service", "no-object-selected", 1),
         ("services/web of_service", "", 0),
@@ -280,6 +303,25 @@ async fn every_cause_of_a_metric_is_named() {
         let (answer, _) = explain(folder.path(), &store.url, &arguments).await;
         is_named(&arguments, &answer, cause);
     }
+    for (metric, said) in [
+        ("unlike", &["`/`", "`engine`"][..]),
+        ("half", &["right side of `+`", "no series of `nowhere`"]),
+    ] {
+        let arguments = ["pods/web-0", metric, "-n=n"];
+        let (answer, _) = explain(folder.path(), &store.url, &arguments).await;
+        let text = answer["steps"].to_string();
+        assert!(said.iter().all(|said| text.contains(said)), "{answer:#}");
+    }
+    let (answer, _) =
+        explain(folder.path(), &store.url, &["ingresses.extensions/web", "ok", "-n=n"]).await;
+    assert!(answer.to_string().contains("did you mean ingresses.networking.k8s.io?"), "{answer:#}");
+    // Without a query there is no step that says it is well.
+    let arguments = ["external", "queue_depth", "-n=n", "-l", "queue=a,queue=b"];
+    let (answer, _) = explain(folder.path(), &store.url, &arguments).await;
+    is_named(&arguments, &answer, "filtered");
+    let steps = answer["steps"].as_array().unwrap();
+    let of_query: Vec<_> = steps.iter().filter(|step| step["name"] == "query").collect();
+    assert!(of_query.len() == 1 && of_query[0]["ok"] == false, "{answer:#}");
     let path =
         "/apis/custom.metrics.k8s.io/v1beta2/namespaces/n/pods/*/ok?labelSelector=app%3Dnothing";
     let (answer, _) = explain(folder.path(), &store.url, &[path]).await;

@@ -230,6 +230,29 @@ async fn pods_and_usage_count_by_owner() {
     assert!(said.contains("--objects"), "{said}");
 }
 
+/// One metric that no read gets a value of does not hide what the others do: with it, nothing is scaled in.
+#[tokio::test]
+async fn a_metric_that_cannot_be_read_is_one_without_values() {
+    let end = end();
+    let mut samples = String::new();
+    let hour = [(HOUR / 2, "60"), (HOUR / 2, "20")];
+    series(&mut samples, end, r#"queue_messages{namespace="shop",queue="a"}"#, &hour);
+    let store = Store::stored(&(one_type(&samples) + "# EOF\n")).await;
+    let mut never = external("queue_messages");
+    never["external"]["metric"]["selector"] = json!({"matchExpressions": [
+        {"key": "queue", "operator": "In", "values": ["a"]},
+        {"key": "queue", "operator": "In", "values": ["b"]},
+    ]});
+    let mut both = hpa("both", &external("queue_messages"));
+    both["spec"]["metrics"].as_array_mut().unwrap().push(never);
+    let folder = folder(&[both]);
+    let arguments = ["--since=1h", "--replicas=6", &until(end)];
+    let report = json(folder.path(), &store.url, &arguments).await;
+    let summary = &report["variants"][0]["summary"];
+    assert_eq!((&summary["ups"], &summary["downs"]), (&json!(0), &json!(0)), "{report:#}");
+    assert!(report["notes"].to_string().contains("no value at any time"), "{report:#}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_simulated_says_why() {
     let end = end();

@@ -76,7 +76,8 @@ fn gap(metric: &str, facts: &RuleFacts) -> Option<(String, Gap)> {
         };
         Some((series.clone(), gap))
     });
-    let left_out = excluded.iter().filter(|series| {
+    // What a refused request does not find is not left out by its matchers.
+    let left_out = excluded.iter().filter(|_| names.is_ok()).filter(|series| {
         let name = rule.namer.name(series);
         name.is_ok_and(|name| name == metric) || *series == metric
     });

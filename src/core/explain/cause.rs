@@ -72,6 +72,10 @@ causes! {
     AggregatedAway = "aggregated-away", Failed;
     /// The result has no labels at all.
     NoLabels = "no-labels", Failed;
+    /// Both sides of an operation have samples, and no one matches one of the other side.
+    UnmatchedSides = "unmatched-sides", Failed;
+    /// `histogram_quantile` reads buckets whose label `le` is aggregated away.
+    HistogramWithoutLe = "histogram-without-le", Failed;
     /// Several samples belong to one object.
     SeveralSamples = "several-samples", Doubtful;
     /// An external metric has several values, which an autoscaler adds.

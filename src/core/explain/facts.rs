@@ -63,13 +63,22 @@ pub enum UsagePart {
 pub enum Of {
     /// Objects of a kind: custom.metrics.k8s.io, or the usage of pods.
     Objects {
-        /// The kind; the text is what was written, where no such kind is known.
-        kind: Result<Arc<Kind>, String>,
+        /// The kind, where it is known.
+        kind: Result<Arc<Kind>, UnknownKind>,
         /// Which ones.
         which: Which,
     },
     /// Nobody's: external.metrics.k8s.io.
     External,
+}
+
+/// A kind that is not known.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct UnknownKind {
+    /// What was written.
+    pub written: String,
+    /// The resources that may be meant.
+    pub near: Vec<String>,
 }
 
 /// Which objects.
@@ -235,8 +244,30 @@ pub struct AnswerFacts {
     pub values: Vec<(String, i64)>,
     /// Objects of which several samples were found.
     pub several: Vec<String>,
+    /// The operation that returns nothing, where the query has one and it was asked.
+    pub operands: Option<OperandsFacts>,
     /// How NaN is served, where the rule can say so.
     pub nan: Option<Nan>,
+}
+
+/// An operation of two vectors that returns nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OperandsFacts {
+    /// The operator, with `on` or `ignoring` if it has them.
+    pub operator: String,
+    /// The left side and the right side.
+    pub sides: [SideFacts; 2],
+}
+
+/// A side of an operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SideFacts {
+    /// Its query.
+    pub query: String,
+    /// The names of the labels of one of its samples, but for that of the series; nothing where it has no sample.
+    pub labels: Option<Vec<String>>,
+    /// Names of series that it reads and that have no sample, where it has none.
+    pub absent: Vec<String>,
 }
 
 /// A fallback that reads return.

@@ -46,9 +46,17 @@ pub fn steps(facts: &Facts) -> Vec<Step> {
         return steps;
     }
     let Some(answer) = &facts.answer else { return steps };
-    steps.push(Step::good(name::QUERY, format!("{} ({})", answer.query, served.sharing)));
+    let has_query = !answer.query.is_empty();
+    if has_query {
+        steps.push(Step::good(name::QUERY, format!("{} ({})", answer.query, served.sharing)));
+    }
     if let Some(failure) = &answer.failure {
         let advice = advice_for(failure.cause);
+        if failure.cause == Cause::Filtered && !has_query {
+            let advice = "correct `metric.selector` of the autoscaler";
+            steps.push(Step::found(name::QUERY, failure.cause, failure.text.clone(), advice));
+            return steps;
+        }
         let seen = failure.text.clone();
         // What fails is known, and what autoscalers read is the fallback.
         steps.push(match &facts.fallback {

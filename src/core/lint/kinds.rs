@@ -16,9 +16,28 @@ pub(super) fn check(
     kinds: &Kinds,
     report: &mut Report<'_>,
 ) {
+    for ambiguous in mapping.ambiguous() {
+        report.warning(
+            rule.id.entry,
+            "ambiguous-kind",
+            ["resources", "overrides", &ambiguous.label],
+            ambiguous.says(),
+            format!("write `group: {}`, or the group that is meant", ambiguous.taken.group),
+        );
+    }
     for unknown in mapping.unknown() {
         let GroupResource { group, resource } = &unknown.resource;
         let key = ["resources", "overrides", &unknown.label];
+        if let Some(GroupResource { group, resource: name }) = kinds.with_group(&unknown.resource) {
+            report.warning(
+                rule.id.entry,
+                "unknown-kind",
+                key,
+                format!("a resource has no group in its name, so `{resource}` is left out"),
+                format!("write `group: {group}, resource: {name}`"),
+            );
+            continue;
+        }
         if let Some(meant) = meant_by_version(group, resource, kinds) {
             let help = match meant.as_str() {
                 "" => "leave `group` out".to_owned(),

@@ -375,7 +375,11 @@ impl Fallback {
 
 /// What to do about a trigger that does not ask Prometheus.
 fn elsewhere(kind: &str) -> String {
+    let meant = ["prometheus", "cpu", "memory"];
     let kind = excerpt::excerpt(kind, excerpt::NAME);
+    if let Some(meant) = meant.iter().find(|meant| kind.eq_ignore_ascii_case(meant)) {
+        return format!("KEDA has no trigger of type `{kind}`; did you mean `{meant}`?");
+    }
     let known = match kind.as_str() {
         "cron" => {
             "put the schedule into a query, such as `vector(10) and on() (hour() >= 6 < 18)`, and write a rule for it"

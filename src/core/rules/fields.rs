@@ -64,6 +64,11 @@ impl<'n> Fields<'n> {
         matches!(node.value, Value::Null).then_some(node.place)
     }
 
+    /// Whether a key is there, with or without a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(known, _)| known.text == key)
+    }
+
     /// The keys of the mapping that have a value, and their values.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'n Key, &'n Node)> {
         let entries = self.entries.iter().map(|(key, node)| (key, node));

@@ -33,6 +33,20 @@ pub struct ResolvedMapping {
     by_label: BTreeMap<String, Arc<Kind>>,
     by_resource: BTreeMap<GroupResource, String>,
     unknown: Vec<UnknownResource>,
+    ambiguous: Vec<AmbiguousResource>,
+}
+
+/// An override without a group whose resource is one of several kinds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AmbiguousResource {
+    /// Where the override stands.
+    pub place: Place,
+    /// The label that is mapped.
+    pub label: String,
+    /// The resource that is taken.
+    pub taken: GroupResource,
+    /// The others.
+    pub others: Vec<GroupResource>,
 }
 
 /// An override whose resource the cluster does not have (yet).
@@ -120,6 +134,16 @@ impl Mapping {
         for (label, written) in &self.overrides {
             match kinds.resolve(&written.resource.group, &written.resource.resource) {
                 Some(kind) => {
+                    let GroupResource { group, resource } = &written.resource;
+                    let others = kinds.others(group, resource);
+                    if !others.is_empty() {
+                        resolved.ambiguous.push(AmbiguousResource {
+                            place: written.place,
+                            label: label.clone(),
+                            taken: kind.resource.clone(),
+                            others: others.into_iter().cloned().collect(),
+                        });
+                    }
                     resolved.by_label.insert(label.clone(), Arc::clone(kind));
                     resolved.by_resource.insert(kind.resource.clone(), label.clone());
                 }
@@ -143,6 +167,15 @@ impl Mapping {
     }
 }
 
+impl AmbiguousResource {
+    /// What is taken, and what else there is: a sentence.
+    pub fn says(&self) -> String {
+        let others: Vec<_> = self.others.iter().map(|other| format!("`{other}`")).collect();
+        let (taken, others) = (&self.taken, others.join(" and "));
+        format!("the resource has no `group`, and `{taken}` is taken; there is also {others}")
+    }
+}
+
 impl ResolvedMapping {
     /// The kind that a label names objects of.
     pub fn kind(&self, label: &str) -> Option<&Arc<Kind>> {
@@ -163,6 +196,11 @@ impl ResolvedMapping {
     /// All labels that name objects, with their kinds, in alphabetical order.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &Arc<Kind>)> {
         self.by_label.iter().map(|(label, kind)| (label.as_str(), kind))
+    }
+
+    /// The overrides without a group whose resources are in several.
+    pub fn ambiguous(&self) -> &[AmbiguousResource] {
+        &self.ambiguous
     }
 
     /// The overrides whose resources the cluster does not have.
@@ -237,6 +275,24 @@ mod tests {
         assert_eq!(mapping.label(&GroupResource::parse("pods")), Some("instance"));
         assert_eq!(mapping.label(&GroupResource::parse("services")), Some("service"));
         assert_eq!(mapping.kind("event").unwrap().resource.group, "");
+    }
+
+    #[test]
+    fn a_resource_of_two_groups_is_ambiguous_without_one() {
+        let gadget = |group| Kind::new(group, "v1", "gadgets", "Gadget", true);
+        // The metrics API has pods, too, and nobody means these.
+        let pods = Kind::new("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", true);
+        let kinds = Kinds::builtin_and(&[gadget("a.io"), gadget("b.io"), pods]);
+        let of = |resources: &str| {
+            let rule = format!("{{seriesQuery: up, metricsQuery: x, resources: {{{resources}}}}}");
+            let rules = load(&format!("rules: [{rule}]")).unwrap();
+            let mapping = rules.custom[0].base.mapping.resolve(&kinds);
+            let text = |it: &AmbiguousResource| (it.taken.to_string(), it.others[0].to_string());
+            mapping.ambiguous().iter().map(text).collect::<Vec<_>>()
+        };
+        let both = [("gadgets.a.io".to_owned(), "gadgets.b.io".to_owned())];
+        assert_eq!(of("overrides: {g: {resource: gadget}, pod: {resource: pod}}"), both);
+        assert_eq!(of("overrides: {g: {group: b.io, resource: gadget}}"), []);
     }
 
     #[test]

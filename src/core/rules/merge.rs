@@ -24,6 +24,9 @@ const OF_CONFIG_MAPS: [&str; 2] = ["rules", "externalRules"];
 /// The lists of rules in a file. An empty one says that no rules are wanted.
 const LISTS: [&str; 2] = ["rules", "externalRules"];
 
+/// The keys that hold rules.
+pub const SECTIONS: [&str; 3] = ["rules", "externalRules", "resourceRules"];
+
 /// The keys of `resourceRules`, each of which may occur once.
 const OF_USAGE: [&str; 3] = ["cpu", "memory", "window"];
 
@@ -61,8 +64,21 @@ pub struct Merged {
 pub struct Contents {
     /// The rules that compile.
     pub rules: usize,
+    /// Those of each of [`SECTIONS`].
+    pub of_sections: [usize; SECTIONS.len()],
     /// `backends`, `delegates` and `teamRules`.
     pub others: usize,
+}
+
+/// How much a file says of a key that holds rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Section {
+    /// It has a value.
+    Written,
+    /// It has none: a file ends so that was cut off.
+    Blank,
+    /// It is not there.
+    Absent,
 }
 
 impl Contents {
@@ -91,6 +107,8 @@ pub enum Outcome {
         contents: Contents,
         /// Whether it says that there are no rules, as `rules: []` does.
         says_no_rules: bool,
+        /// What it says of each of [`SECTIONS`].
+        sections: [Section; SECTIONS.len()],
     },
     /// Its form is wrong: nothing of it is used.
     Refused(Vec<Problem>),
@@ -142,7 +160,12 @@ pub fn merge(files: &[(FileName, &Node)], before: &Precedence) -> Merged {
             problem.file = name.clone();
         }
         rules.broken.append(&mut broken);
-        outcomes.insert(name.clone(), Outcome::Read { contents, says_no_rules });
+        let sections = SECTIONS.map(|key| match (fields.get(key), fields.has(key)) {
+            (Some(_), _) => Section::Written,
+            (None, true) => Section::Blank,
+            (None, false) => Section::Absent,
+        });
+        outcomes.insert(name.clone(), Outcome::Read { contents, says_no_rules, sections });
     }
     rules.is_empty_on_purpose &= rules.count() == 0 && rules.broken.is_empty();
     Merged { rules, outcomes, claims }
@@ -229,6 +252,7 @@ impl<'f> Part<'f> {
         let has_teams = !self.is_restricted() && self.fields.get("teamRules").is_some();
         Contents {
             rules: self.custom.len() + self.external.len() + self.usage,
+            of_sections: [self.custom.len(), self.external.len(), self.usage],
             others: self.backends.len() + self.delegates.len() + usize::from(has_teams),
         }
     }

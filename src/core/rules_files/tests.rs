@@ -61,6 +61,27 @@ fn first(files: &[(&str, &str)]) -> (RulesFiles, RuleSet) {
 }
 
 #[test]
+fn a_section_that_has_lost_its_value_replaces_none() {
+    let both = format!("externalRules:\n{}{}", rule("e", ""), rules(&["x", "y"]));
+    let (files, _) = first(&[("a", &both)]);
+    let external = format!("externalRules:\n{}", rule("e", ""));
+    for key in ["rules:", "rules: null", "rules: ~"] {
+        let cut = files.update(given(&[("a", &format!("{external}{key}\n"))]));
+        assert!(cut.rules.is_none(), "{key}");
+        let lines = lines(&cut.files);
+        assert!(lines[0].contains("2 rules; write `rules: []`"), "{lines:?}");
+    }
+    // Who writes an empty list means it, and who takes the key out is told what that does.
+    let stated = files.update(given(&[("a", &format!("{external}rules: []\n"))]));
+    assert_eq!(served(&stated.rules.unwrap()), ["externalRules[0] of a: e"]);
+    assert!(!stated.findings.iter().any(|it| it.contains("any more")), "{:?}", stated.findings);
+    let without = files.update(given(&[("a", &external)]));
+    assert_eq!(served(&without.rules.unwrap()), ["externalRules[0] of a: e"]);
+    let told: Vec<_> = without.findings.iter().filter(|it| it.contains("`rules`")).collect();
+    assert!(told.len() == 1 && told[0].contains("2 rules"), "{:?}", without.findings);
+}
+
+#[test]
 fn rules_are_those_of_all_files_in_order() {
     let (files, all) =
         first(&[("a", &rules(&["x", "y"])), ("b", &rules(&["z"])), ("cm:c", &rules(&["w"]))]);

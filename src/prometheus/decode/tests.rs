@@ -26,6 +26,15 @@ fn vectors_keep_labels_times_and_values() {
     assert_eq!(samples[2].labels.iter().count(), 0);
 }
 
+#[test]
+fn a_result_of_null_is_an_empty_one() {
+    let body =
+        |kind| format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":null}}}}"#);
+    assert_eq!(vector(&body("vector")).samples.len(), 0);
+    assert_eq!(matrix(body("matrix").as_bytes()).unwrap().len(), 0);
+    assert!(query(body("scalar").as_bytes()).is_err());
+}
+
 /// An answer with so many series, each with a label name of its own.
 fn with_names(count: usize) -> String {
     let row = |n| format!(r#"{{"metric":{{"pod":"a","n{n}":"1"}},"value":[1,"1"]}}"#);

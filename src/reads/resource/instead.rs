@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::UsageRequest;
 use crate::{
     core::{
+        explain::usage,
         kinds::Kind,
         plan::{self, Objects, Source},
         samples::{Index, Vector},
@@ -34,7 +35,10 @@ impl Reads {
                 let bare = plan(&Objects::Named(vec![Arc::default()]))?;
                 let got = self.planner.ask(source.options, place, bare.query).await.ok()?;
                 let Answer::Vector(bare) = got.kept.value().answer() else { return None };
-                return (!bare.samples.is_empty()).then_some(Found::Unlabelled);
+                if !bare.samples.is_empty() {
+                    return Some(Found::Unlabelled);
+                }
+                return self.renamed_usage(source, place, &all.query).await;
             }
             let everything =
                 UsageRequest { namespace: request.namespace.clone(), ..Default::default() };
@@ -48,9 +52,23 @@ impl Reads {
                     stranger.get_or_insert(name);
                 }
             }
+            // An exporter in the namespace is a pod like others.
+            if !is_alone && let Some(found) = self.renamed_usage(source, place, &all.query).await {
+                return Some(found);
+            }
             let name = stranger.filter(|_| is_alone || !kind.namespaced)?.to_owned();
             Some(Found::Stranger { name, is_alone })
         };
         self.looks.look(source, place, &all.query, read).await
+    }
+
+    /// The label of the objects that the series of a query have as `exported_…`, if its text says which series it reads.
+    async fn renamed_usage(&self, source: Source<'_>, place: &str, query: &str) -> Option<Found> {
+        let series = usage::series(query)?;
+        let labels = [Some(source.label), source.namespace_label].into_iter().flatten();
+        let query = plan::renamed_labels(&series, labels.map(|label| &**label))?;
+        let got = self.planner.ask(source.options, place, query.into()).await.ok()?;
+        let Answer::Vector(vector) = got.kept.value().answer() else { return None };
+        Found::renamed(vector)
     }
 }

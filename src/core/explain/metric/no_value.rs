@@ -9,12 +9,17 @@ use super::{
 };
 use crate::core::{
     duration,
+    excerpt::{SAID, excerpt},
     explain::{
         Cause, Step,
-        facts::{AnswerFacts, Facts, HIDDEN, Of, Series, SeriesFacts, Served, Which},
+        facts::{
+            AnswerFacts, Facts, HIDDEN, Of, OperandsFacts, Series, SeriesFacts, Served, SideFacts,
+            Which,
+        },
         name,
     },
     kinds::is_object_name,
+    lint::has_buckets_without_le,
     names,
     nearest::nearest,
     rules::Nan,
@@ -67,6 +72,7 @@ fn of_team(facts: &Facts, rule: &str, served: &Served, answer: &AnswerFacts) -> 
             "the result has samples of other objects only".to_owned(),
             format!("compare the names of the objects with the result of spec.query of {rule}"),
         ),
+        _ if has_buckets_without_le(&answer.query) => without_le(&format!("spec.query of {rule}")),
         _ => Step::found(
             name::SERIES,
             Cause::SeriesAbsent,
@@ -91,7 +97,7 @@ fn no_external(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
     if answer.without_selector.is_some_and(|count| count > 0) {
         return refused_by_selector(&facts.asked.selector, &series.name, &all);
     }
-    nothing(served, &series)
+    nothing(served, answer, &series)
 }
 
 /// The samples that there are have no usable value.
@@ -173,7 +179,10 @@ fn refused_by_selector(selector: &Selector, series: &str, all: &[&Series]) -> St
 }
 
 /// Nothing came out of series that are there.
-fn nothing(served: &Served, series: &SeriesFacts) -> Step {
+fn nothing(served: &Served, answer: &AnswerFacts, series: &SeriesFacts) -> Step {
+    if answer.samples.is_empty() && has_buckets_without_le(&answer.query) {
+        return without_le(&served.query());
+    }
     // Without a single sample in the range there is no answer either.
     let most = series.most_in_range.unwrap_or_default();
     if let Some(range) = series.range.filter(|_| most < 2.0) {
@@ -187,12 +196,73 @@ fn nothing(served: &Served, series: &SeriesFacts) -> Step {
             "make the range at least four times the scrape interval",
         );
     }
+    if let Some(operands) = &answer.operands {
+        return no_result(operands, &served.query());
+    }
     Step::found(
         name::QUERY,
         Cause::Filtered,
         format!("there are series of `{}`, and the query leaves out all of them", series.name),
         format!("check the matchers and comparisons in {}", served.query()),
     )
+}
+
+fn without_le(query: &str) -> Step {
+    Step::found(
+        name::QUERY,
+        Cause::HistogramWithoutLe,
+        "`histogram_quantile` needs the label `le` of the buckets, which is aggregated away",
+        format!("add it to the grouping in {query}: `sum(rate(…)) by (<<.GroupBy>>, le)`"),
+    )
+}
+
+/// Why an operation of two sides returns nothing.
+fn no_result(operands: &OperandsFacts, query: &str) -> Step {
+    let OperandsFacts { operator, sides } = operands;
+    let shown = |side: &SideFacts| excerpt(&side.query, SAID);
+    let [left, right] = sides;
+    if let (Some(one), Some(other)) = (&left.labels, &right.labels) {
+        let labels = if one == other {
+            format!("both have {}", labels(one))
+        } else {
+            format!("the left one has {}, the right one {}", labels(one), labels(other))
+        };
+        return Step::found(
+            name::QUERY,
+            Cause::UnmatchedSides,
+            format!(
+                "both sides of `{operator}` have samples, and none of `{}` matches one of `{}`: {labels}",
+                shown(left),
+                shown(right)
+            ),
+            format!(
+                "aggregate both sides in {query} `by (<<.GroupBy>>)`, or say which labels match, as in `a {} on(<<.GroupBy>>) b`",
+                operator.split(' ').next().unwrap_or(operator)
+            ),
+        );
+    }
+    let (place, empty) = if left.labels.is_none() { ("left", left) } else { ("right", right) };
+    let seen = format!("the {place} side of `{operator}` has no sample: `{}`", shown(empty));
+    if empty.absent.is_empty() {
+        return Step::found(
+            name::QUERY,
+            Cause::Filtered,
+            seen,
+            format!("check its matchers, comparisons and ranges in {query}"),
+        );
+    }
+    let absent: Vec<_> = empty.absent.iter().map(|name| format!("`{name}`")).collect();
+    Step::found(
+        name::SERIES,
+        Cause::SeriesAbsent,
+        format!("{seen}, and there are no series of {}", listed(&absent)),
+        format!("check that they are scraped, and their names in {query}"),
+    )
+}
+
+fn labels(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "no label".to_owned() } else { names.join(", ") }
 }
 
 fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) -> Step {
@@ -237,7 +307,7 @@ fn no_object(facts: &Facts, served: &Served, answer: &AnswerFacts, label: &str) 
     if answer.without_selector.is_some_and(|count| count > 0) {
         return refused_by_selector(&facts.asked.selector, &series.name, &in_namespace);
     }
-    nothing(served, &series)
+    nothing(served, answer, &series)
 }
 
 /// The names that values are wanted for.

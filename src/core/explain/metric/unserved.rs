@@ -11,7 +11,7 @@ use crate::core::{
     explain::{
         Api, Cause, Step,
         candidates::{self, Candidate, Gap, mentions},
-        facts::{Facts, Of, RuleFacts, Series},
+        facts::{Facts, Of, RuleFacts, Series, UnknownKind},
         name,
     },
     nearest::{did_you_mean, nearest},
@@ -21,14 +21,10 @@ use crate::core::{
 pub(super) fn unserved(facts: &Facts) -> Step {
     let asked = &facts.asked;
     let near = candidates::nearest(&asked.metric, asked.api(), &facts.rules);
-    if let Of::Objects { kind: Err(resource), .. } = &asked.of {
-        let seen = format!("there is no resource `{resource}`");
-        return Step::found(
-            name::RULE,
-            Cause::OtherResource,
-            seen,
-            "correct the kind of the object",
-        );
+    if let Of::Objects { kind: Err(UnknownKind { written, near }), .. } = &asked.of {
+        let seen = format!("there is no resource `{written}`{}", did_you_mean(near));
+        let advice = "correct the kind of the object, and its group";
+        return Step::found(name::RULE, Cause::OtherResource, seen, advice);
     }
     let facts_of = |candidate: &Candidate| facts.rules.get(candidate.rule);
     match near.as_ref().and_then(|near| Some((near, facts_of(near)?))) {

@@ -10,7 +10,7 @@ use crate::core::{
 pub(super) fn resource(asked: &Asked) -> String {
     match &asked.of {
         Of::Objects { kind: Ok(kind), .. } => kind.resource.to_string(),
-        Of::Objects { kind: Err(text), .. } => text.clone(),
+        Of::Objects { kind: Err(unknown), .. } => unknown.written.clone(),
         Of::External => "external metrics".to_owned(),
     }
 }

@@ -374,6 +374,7 @@ fn kinds_that_look_like_slips() {
         ("resource: statefulsett", "resource: rollout"),
         ("resource: ingres, group: networking.k8s.io", "resource: widget"),
         ("resource: pood", "resource: service, group: serving.knative.dev"),
+        ("resource: deployments.apps", "resource: deployments, group: apps"),
     ] {
         tells(code, WARNING, &of(bad), &of(good));
     }

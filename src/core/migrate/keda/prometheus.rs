@@ -268,9 +268,25 @@ fn threshold(metadata: &mut Fields, notes: &mut Notes) -> Option<i64> {
         notes.cannot(&path, "there is no threshold, which is the target of the autoscaler");
         return None;
     };
-    let threshold = number(&written).and_then(quantity::milli).filter(|milli| *milli > 0);
-    if threshold.is_none() {
-        notes.cannot(&path, "an autoscaler needs a target of at least 0.001");
+    let shown = excerpt::excerpt(&written, excerpt::NAME);
+    let Some(number) = number(&written) else {
+        let text =
+            format!("KEDA reads a plain number here, such as 10 or 0.5, and `{shown}` is none");
+        notes.cannot(&path, text);
+        return None;
+    };
+    let threshold = quantity::milli(number).filter(|milli| *milli > 0);
+    match threshold {
+        None => {
+            let text =
+                format!("an autoscaler needs a target of at least 0.001, and this is `{shown}`");
+            notes.cannot(&path, text);
+        }
+        Some(i64::MAX) => {
+            let most = Decimal(i64::MAX);
+            notes.note(&path, format!("`{shown}` is more than a target can be, which is {most}"));
+        }
+        Some(_) => {}
     }
     threshold
 }

@@ -85,6 +85,32 @@ fn targets() {
     assert!(said(&migration).contains(&(Level::Cannot, "spec.triggers[0].metricType".to_owned())));
 }
 
+/// The notes of a field that have these words.
+fn told(migration: &Migration, field: &str, words: &str) -> Vec<Level> {
+    let notes = migration.notes().iter();
+    let notes = notes.filter(|note| note.path.to_string().ends_with(field));
+    notes.filter(|note| note.text.contains(words)).map(|note| note.level).collect()
+}
+
+#[test]
+fn a_threshold_that_is_no_plain_number_is_quoted() {
+    let of = |written: &str| of_keda(&trigger("", "", "").replace("100.50", written));
+    for written in ["100m", "10,5", "5k", "abc", "NaN", "{{ .x }}"] {
+        let words = format!("plain number here, such as 10 or 0.5, and `{written}` is none");
+        assert_eq!(told(&of(written), "threshold", &words), [Level::Cannot], "{written}");
+    }
+    for (written, level) in [("0", Level::Cannot), ("-1", Level::Cannot), ("1e30", Level::Note)] {
+        assert_eq!(told(&of(written), "threshold", &format!("`{written}`")), [level], "{written}");
+    }
+}
+
+#[test]
+fn a_type_in_another_case_is_told_with_the_one_that_is_meant() {
+    let text = trigger("", "", "").replace("type: prometheus", "type: Prometheus");
+    let told = told(&of_keda(&text), "type", "did you mean `prometheus`?");
+    assert_eq!(told, [Level::Cannot]);
+}
+
 #[test]
 fn rules_have_what_the_trigger_says() {
     let rule = |spec: &str, metadata: &str, more: &str| {
