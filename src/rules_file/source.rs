@@ -185,7 +185,7 @@ pub fn text_of(source: &mut dyn Read, most: usize) -> io::Result<String> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is in UTF-16, and UTF-8 is expected",
         _ => "it is not in UTF-8",
     };
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, encoding))
+    String::from_utf8(bytes).map_err(|_error| io::Error::new(io::ErrorKind::InvalidData, encoding))
 }
 
 fn given(name: FileName, path: &Path, text: io::Result<String>) -> Given {

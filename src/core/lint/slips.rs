@@ -7,7 +7,7 @@ use crate::core::promql::{Token, tokens};
 const PLACEHOLDERS: [&str; 5] =
     [".Series", ".LabelMatchers", ".LabelValuesByName", ".GroupBy", ".GroupBySlice"];
 
-/// Variables of Grafana that are durations in MetricsQL.
+/// Variables of Grafana that are durations in `MetricsQL`.
 const DURATIONS: [&str; 3] = ["__interval", "__rate_interval", "__range"];
 
 /// A slip, and what to write instead.
@@ -55,7 +55,7 @@ fn placeholder(query: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether the name begins a selector's braces. `WITH` of MetricsQL names matchers that may stand there.
+/// Whether the name begins a selector's braces. `WITH` of `MetricsQL` names matchers that may stand there.
 fn is_series_in_braces(template: &str) -> bool {
     let dense: String = template.split_whitespace().collect();
     let is_there = ["{<<.Series>>,", "{<<.Series>>}"].iter().any(|text| dense.contains(text));
