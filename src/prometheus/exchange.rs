@@ -246,25 +246,26 @@ impl Prometheus {
         self.availability.send_modify(|availability| availability.reconsider(now()));
     }
 
-    /// Whether a query that asks for nothing is answered, and what that says of the backend.
-    pub(super) async fn health(&self, headers: &Headers) -> Health {
+    /// Whether a query that asks for nothing is answered, and what that says of the backend; by which error it fails, if it does.
+    pub(super) async fn health(&self, headers: &Headers) -> (Health, Option<PublicError>) {
         let health = tokio::time::timeout(HEALTH_PATIENCE, self.probed_health(headers));
-        health.await.unwrap_or(Health::Unknown)
+        health.await.unwrap_or((Health::Unknown, None))
     }
 
-    async fn probed_health(&self, headers: &Headers) -> Health {
+    async fn probed_health(&self, headers: &Headers) -> (Health, Option<PublicError>) {
         self.availability.send_modify(|availability| availability.hasten(now()));
-        match self.answer_to_probe(headers).await {
+        let health = match self.answer_to_probe(headers).await {
             Ok(answer) if answer.is_whole() => Health::Well,
             Ok(_) => Health::Bad(Fault::Partial),
             Err(_) if self.silence().is_some() => Health::Bad(Fault::Silent),
             // There is nothing about the probe that could fail in evaluation.
             Err(error) if error.blame() == Blame::Server || error.is_of_evaluation() => {
-                Health::Bad(Fault::Failing)
+                return (Health::Bad(Fault::Failing), Some(error.public()));
             }
             Err(error) if error.is_answer() => Health::Answered,
             Err(_) => Health::Unknown,
-        }
+        };
+        (health, None)
     }
 
     /// The answer to the query that asks for nothing. No permit is needed: all may be held by those who wait in vain.
