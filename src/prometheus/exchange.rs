@@ -9,12 +9,13 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Answer, Error, Headers, PROBING, Prometheus, PublicError, TokenError,
+    Answer, Error, Headers, PROBING, Prometheus, PublicError, QUERY, QUERY_RANGE, TokenError,
     availability::{self, Admission, Availability},
     decode,
     error::Blame,
     now,
     pauses::Pauses,
+    refusals::Refusals,
     replicas::Whole as _,
     shares::Permit,
     turns::Turns,
@@ -192,6 +193,7 @@ impl Prometheus {
             cause = self.silenced() => return Err(self.unsent(path, Error::Silent(cause))),
         };
         self.heed(headers, &result);
+        self.weigh(path, &result);
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
@@ -326,6 +328,40 @@ impl Prometheus {
         if is_answered && self.pauses().answered(headers) {
             tracing::info!(backend, "Prometheus is asked again");
         }
+    }
+
+    /// Takes out of a request's end whether all queries are refused. Probes may be refused where queries are answered, and what is not a
+    /// query may be answered where they are refused.
+    fn weigh<T>(&self, path: &'static str, result: &Result<T, Error>) {
+        let is_query = matches!(path, QUERY | QUERY_RANGE);
+        let backend = &self.connections.config().server;
+        match result {
+            // A server of several that is to blame is ejected, which is told.
+            Err(error) if error.is_refusal() => {
+                let is_told = self.has_others && error.blame() == Blame::Server;
+                if is_query && !is_told && self.refusals().refused(error.public(), now()) {
+                    let status = error.status();
+                    tracing::warn!(backend, status, %error, "Prometheus refuses all queries");
+                }
+            }
+            Err(error) if !error.is_about_what_is_asked() => {}
+            _ if is_query || path == PROBING => {
+                let ended = self.refusals().answered(now());
+                if let Some(since) = ended {
+                    let seconds = now().saturating_duration_since(since).as_secs();
+                    tracing::info!(
+                        backend,
+                        seconds,
+                        "Prometheus does not refuse all queries any more"
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pauses(&self) -> MutexGuard<'_, Pauses> {

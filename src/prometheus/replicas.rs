@@ -410,12 +410,18 @@ impl Replicas {
             return rows;
         }
         let known = self.known();
-        for (number, row) in rows.iter_mut().enumerate() {
-            if let State::Good(state) = &mut row.state {
-                *state = if number == known.failover.in_use() { "in use" } else { "stands by" };
-                if let Some(fault) = known.failover.fault(number) {
-                    row.state = State::Doubtful("ejected", known.meaning(number, fault));
-                }
+        for (number, (server, row)) in self.servers().zip(&mut rows).enumerate() {
+            if server.trouble().is_some() {
+                continue;
+            }
+            let is_in_use = number == known.failover.in_use();
+            if let Some(fault) = known.failover.fault(number) {
+                row.state = State::Doubtful("ejected", known.meaning(number, fault));
+            } else if !is_in_use && row.exchanges.is_empty() {
+                // It need not have been asked.
+                row.state = State::Good("stands by");
+            } else if let State::Good(state) = &mut row.state {
+                *state = if is_in_use { "in use" } else { "stands by" };
             }
         }
         rows

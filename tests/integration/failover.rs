@@ -3,6 +3,7 @@
 mod credentials;
 mod overload;
 mod probes;
+mod refusals;
 mod trials;
 
 use std::{
@@ -231,6 +232,7 @@ async fn a_tenant_that_is_refused_takes_no_server_from_others() {
         assert_eq!(value(&read(&app, "p").await), "1");
     }
     until("the other one is well", async || (!is_ejected(&app, &b.url).await).then_some(())).await;
+    assert!(!app.get("/readyz?verbose").await.body.contains("refuses"), "others are answered");
     assert_eq!(a.count(Asked::is_probe), 0, "nothing is to be found out");
     // Probes have the headers of what was answered.
     a.play(|_| raw(503, ""));
