@@ -215,7 +215,13 @@ impl<'a> Autoscaler<'a> {
         let is_there = |it: &Recording| it.past.values.iter().any(Option::is_some);
         match recordings.first() {
             Some(first) if !recordings.iter().any(is_there) => {
-                Err(format!("there was no value at any time: {}", first.past.query))
+                let notes: Vec<_> =
+                    first.past.notes.iter().map(|note| format!("; {note}")).collect();
+                Err(format!(
+                    "there was no value at any time: {}{}",
+                    first.past.query,
+                    notes.concat()
+                ))
             }
             _ => Ok(recordings),
         }
