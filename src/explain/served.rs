@@ -306,12 +306,18 @@ fn read(
                 .example(oddity::Oddity::SeveralSamples)
                 .map(|example| vec![example.to_owned()])
                 .unwrap_or_default();
+            answer.filled = readings.filled;
+            answer.has_valueless_histogram = readings.odd.has(oddity::Oddity::NativeHistogram);
             answer.values =
                 readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
         }
         Entries::External(entry) => {
             let empty_at = (!vector.is_partial).then_some(0);
             let readings = external::of_vector(vector, entry, namespace, empty_at);
+            answer.has_valueless_histogram = readings.odd.has(oddity::Oddity::NativeHistogram);
+            if vector.samples.is_empty() {
+                answer.filled = readings.values.len();
+            }
             answer.values = readings
                 .values
                 .iter()

@@ -221,6 +221,8 @@ pub struct AnswerFacts {
     pub samples: Vec<Series>,
     /// How many samples are native histograms.
     pub histograms: usize,
+    /// Whether one of them is in place of a value that was asked for.
+    pub has_valueless_histogram: bool,
     /// Whether Prometheus says that the query has left native histograms out.
     pub lacks_histograms: bool,
     /// What the backend warned of.
@@ -233,6 +235,8 @@ pub struct AnswerFacts {
     pub ignores_selector: bool,
     /// The values that are served: the object's name, or the labels of an external value, and thousandths.
     pub values: Vec<(String, i64)>,
+    /// How many of the values are those of `onEmpty`.
+    pub filled: usize,
     /// Objects of which several samples were found.
     pub several: Vec<String>,
     /// How NaN is served, where the rule can say so.
