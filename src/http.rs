@@ -21,7 +21,7 @@ mod router;
 mod stack;
 mod status_page;
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 pub use access::UnderWay;
 use axum::{
@@ -34,6 +34,7 @@ pub use debug::debug;
 use error::ApiError;
 pub use error::Failures;
 pub use explain::{EXPLANATION_TIME, Explanations};
+use futures::future::BoxFuture;
 pub use health::Health;
 pub use lists::Lists;
 pub use status_page::StatusPage;
@@ -89,10 +90,11 @@ pub fn front(api: Arc<Api>) -> impl Answering {
     })
 }
 
-/// The answer that a read makes. It is boxed, because each connection would carry the room for it.
+/// The answer that a read makes. It is boxed, because each connection would carry the room for it, and without its type, because the
+/// compiler gives up on types that are nested so deeply.
 async fn answer_of(
     what: &'static str,
-    read: Pin<Box<impl Future<Output = Result<Vec<u8>, ApiError>>>>,
+    read: BoxFuture<'_, Result<Vec<u8>, ApiError>>,
 ) -> Result<Response, ApiError> {
     let body = in_time(what, read).await?;
     let mut response = Response::new(Body::from(body));

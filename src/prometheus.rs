@@ -8,7 +8,7 @@
 //! A [`Prometheus`] is one server. A backend may have several with the same series; [`replicas`] sends each request to one of them.
 //!
 //! A backend that does not answer is asked by one request at a time; [`availability`] decides which. One that asks to be asked later
-//! is; [`pauses`] decides when.
+//! is; [`pauses`] decides when. One that refuses all queries is asked all the same; [`refusals`] decides when people are told.
 
 mod auth;
 mod availability;
@@ -24,6 +24,7 @@ mod handle;
 mod message;
 mod pauses;
 mod range;
+mod refusals;
 mod replicas;
 mod secrets;
 mod shares;
@@ -52,6 +53,7 @@ pub use error::{Audience, Error, Obstacle, PublicError, TokenFailure};
 pub use handle::BackendHandle;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pauses::{Pauses, retry_after};
+use refusals::Refusals;
 pub use replicas::Replicas;
 use secrecy::ExposeSecret;
 use secrets::Secrets;
@@ -115,6 +117,7 @@ pub struct Prometheus {
     metrics: backend::Backend,
     availability: watch::Sender<Availability>,
     pauses: Mutex<Pauses>,
+    refusals: Mutex<Refusals>,
     clock: Clock,
     in_flight: Permits,
     turns: Mutex<Turns>,
@@ -195,6 +198,7 @@ impl Prometheus {
             metrics,
             availability: watch::Sender::new(Availability::Answering),
             pauses: Mutex::default(),
+            refusals: Mutex::default(),
             clock: Clock::default(),
             in_flight: Permits::new(concurrency, Arc::clone(&of_teams)),
             turns: Mutex::default(),
@@ -244,15 +248,24 @@ impl Prometheus {
         self.availability.borrow().silence().map(|(_, cause)| cause)
     }
 
-    /// Why no request is answered, as a public sentence: since when the backend does not, or that there are no credentials for it.
+    /// Why no query is answered, as a public sentence: since when the backend does not or refuses them all, or that there are no
+    /// credentials for it.
     pub fn problem(&self) -> Option<String> {
         let name = &self.connections.config().server;
         let silence = self.availability.borrow().silence();
         if let Some((since, cause)) = silence {
             return Some(format!("{name}: no answer since {}: {cause}", timestamp(since)));
         }
-        let cause = self.without_credentials()?;
-        Some(format!("{name}: {cause}"))
+        if let Some(cause) = self.without_credentials() {
+            return Some(format!("{name}: {cause}"));
+        }
+        Some(format!("{name}: {}", self.refusal()?))
+    }
+
+    /// Since when all queries are refused, and how, if they are.
+    fn refusal(&self) -> Option<String> {
+        let (since, cause) = self.refusals().of_all()?;
+        Some(format!("refuses all queries since {}: {cause}", timestamp(since)))
     }
 
     /// That there are no credentials to send, if they could not be fetched.
@@ -261,23 +274,31 @@ impl Prometheus {
         Some(PublicError::NoCredentials(error.public()))
     }
 
+    /// What is wrong with it, as people are shown it.
+    fn trouble(&self) -> Option<State> {
+        let silence = self.availability.borrow().silence();
+        if let Some((since, cause)) = silence {
+            let why = format!("no answer since {}: {cause}", timestamp(since));
+            return Some(State::Bad("silent", why));
+        }
+        if let Some(cause) = self.without_credentials() {
+            return Some(State::Bad("no credentials", cause.to_string()));
+        }
+        if let Some(cause) = self.paused() {
+            return Some(State::Doubtful("paused", cause.to_string()));
+        }
+        Some(State::Doubtful("refuses", self.refusal()?))
+    }
+
     /// What people are shown of the backend.
     pub fn row(&self) -> BackendRow {
         let config = self.connections.config();
-        let silence = self.availability.borrow().silence();
-        let state = match (silence, self.without_credentials(), self.paused()) {
-            (Some((since, cause)), ..) => {
-                State::Bad("silent", format!("no answer since {}: {cause}", timestamp(since)))
-            }
-            (None, Some(cause), _) => State::Bad("no credentials", cause.to_string()),
-            (None, None, Some(cause)) => State::Doubtful("paused", cause.to_string()),
-            (None, None, None) => State::Good("answers"),
-        };
+        let exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone();
         BackendRow {
             name: config.server.clone(),
             url: config.public_url(),
-            state,
-            exchanges: self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            state: self.trouble().unwrap_or_else(|| exchanges.state()),
+            exchanges,
             received_bytes: self.traffic.received_bytes(),
         }
     }

@@ -219,9 +219,10 @@ impl<'a> Autoscaler<'a> {
         let is_there = |it: &Recording| it.past.values.iter().any(Option::is_some);
         match recordings.first() {
             Some(first) if !recordings.iter().any(is_there) => {
-                let why = Some(&first.past.query).filter(|query| !query.is_empty());
-                let why = why.or(first.past.notes.first()).cloned().unwrap_or_default();
-                Err(format!("there was no value at any time: {why}"))
+                let query = Some(&first.past.query).filter(|query| !query.is_empty());
+                let said = query.into_iter().chain(&first.past.notes);
+                let said: Vec<_> = said.map(String::as_str).collect();
+                Err(format!("there was no value at any time: {}", said.join("; ")))
             }
             _ => Ok(recordings),
         }

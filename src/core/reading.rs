@@ -28,6 +28,8 @@ pub struct Readings {
     pub values: Vec<Reading>,
     /// The objects whose sample is no value: one that cannot be used, infinite, or NaN where the rule drops it.
     pub valueless: Vec<Arc<str>>,
+    /// How many of the values are what the rule says of objects without a sample.
+    pub filled: usize,
     /// What was odd about the samples of the objects that were asked for, and about those of none.
     pub odd: Oddities,
     /// Where objects have no sample, what there is instead: samples of other objects, or of other namespaces only. It explains
@@ -147,14 +149,16 @@ impl Readings {
                 || self.valueless.contains(name)
         };
         let missing: Vec<_> = names.iter().filter(|name| !has_sample(name)).cloned().collect();
+        self.filled += missing.len();
         self.values.extend(missing.into_iter().map(|name| Reading { name, milli, at_ms }));
         self.values.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// Takes in what was read of further objects, whose names sort behind those that are here.
     pub fn extend(&mut self, more: Self) {
-        let Self { values, valueless, odd, others } = more;
+        let Self { values, valueless, filled, odd, others } = more;
         self.values.extend(values);
+        self.filled += filled;
         self.valueless.extend(valueless);
         self.odd.extend(odd);
         self.others = self.others.or(others);

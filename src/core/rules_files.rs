@@ -96,6 +96,15 @@ impl FileProblems {
     }
 }
 
+/// What the texts in use are together.
+struct Settled {
+    rules: RuleSet,
+    /// What each of them carries.
+    carried: Vec<(FileName, Carried)>,
+    /// What candidates do not have any more.
+    absences: Vec<(FileName, Problem)>,
+}
+
 /// What files have become.
 #[derive(Debug)]
 pub struct Update {
@@ -161,7 +170,7 @@ impl RulesFiles {
                 file.since = next.tries;
             }
         }
-        let (mut rules, carried, absences) = next.settle(self, &mut candidates);
+        let Settled { mut rules, carried, absences } = next.settle(self, &mut candidates);
         let changed: Vec<_> = gone.into_iter().chain(candidates).collect();
         if changed.is_empty() && !takes_teams(&next) {
             return Update { files: next, rules: None, changed, findings: Vec::new() };
@@ -183,13 +192,8 @@ impl RulesFiles {
         Ok(text)
     }
 
-    /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more. Beside the rules there
-    /// is what candidates do not have any more.
-    fn settle(
-        &mut self,
-        before: &Self,
-        candidates: &mut BTreeSet<FileName>,
-    ) -> (RuleSet, Vec<(FileName, Carried)>, Vec<(FileName, Problem)>) {
+    /// Merges the texts in use. A candidate whose text cannot be used gets that of before, and is none any more.
+    fn settle(&mut self, before: &Self, candidates: &mut BTreeSet<FileName>) -> Settled {
         let mut round = 0;
         loop {
             round += 1;
@@ -253,7 +257,7 @@ impl RulesFiles {
                 }
                 self.claims = Arc::new(claims);
                 absences.retain(|(name, _)| candidates.contains(name));
-                return (rules, carried, absences);
+                return Settled { rules, carried, absences };
             }
             if round >= MAX_ROUNDS {
                 refuse_others(&mut refused, candidates);

@@ -47,7 +47,7 @@ pub(crate) struct Past {
 
 impl Past {
     /// The history of a metric that cannot be read.
-    fn without_values(grid: Grid, why: String) -> Self {
+    fn without_values(grid: Grid, why: &str) -> Self {
         let notes = vec![format!("it has no value at any time: {why}")];
         Self { query: String::new(), values: vec![None; grid.steps].into(), notes }
     }
@@ -83,7 +83,7 @@ impl Explainer {
         let plan = match plan {
             Ok(plan) => plan,
             // Reads of it fail, whatever the time, and those of other metrics do not.
-            Err(error) => return Ok(Past::without_values(grid, error.to_string())),
+            Err(error) => return Ok(Past::without_values(grid, &error.to_string())),
         };
         let place = namespace.unwrap_or_default();
         let rule = entry.rule();

@@ -161,7 +161,7 @@ impl Explainer {
             let range = window::shortest(&plan.query).filter(|_| is_empty);
             // The query of a team's rule names its series itself.
             if !entry.series().is_empty() {
-                if is_empty && answer.samples.is_empty() && !answer.lacks_histograms {
+                if is_empty && answer.samples.is_empty() && !answer.histograms.are_left_out {
                     answer.operands = operands(&backend, &plan.query, deadline).await;
                 }
                 facts.series = Some(series(&backend, entry.series(), range, deadline).await);
@@ -293,9 +293,9 @@ fn read(
     let vector = chosen.as_ref().unwrap_or(vector);
     answer.samples = samples(vector);
     let unusable = vector.unusable.iter();
-    answer.histograms =
+    answer.histograms.count =
         unusable.filter(|(_, oddity)| *oddity == oddity::Oddity::NativeHistogram).count();
-    answer.lacks_histograms = vector.lacks_histograms;
+    answer.histograms.are_left_out = vector.lacks_histograms;
     answer.warnings.clone_from(&vector.warnings);
     answer.is_partial = vector.is_partial;
     let namespace = facts.asked.namespace.as_deref().unwrap_or_default();
@@ -309,12 +309,18 @@ fn read(
                 .example(oddity::Oddity::SeveralSamples)
                 .map(|example| vec![example.to_owned()])
                 .unwrap_or_default();
+            answer.filled = readings.filled;
+            answer.histograms.replace_value = readings.odd.has(oddity::Oddity::NativeHistogram);
             answer.values =
                 readings.values.into_iter().map(|it| (it.name.to_string(), it.milli)).collect();
         }
         Entries::External(entry) => {
             let empty_at = (!vector.is_partial).then_some(0);
             let readings = external::of_vector(vector, entry, namespace, empty_at);
+            answer.histograms.replace_value = readings.odd.has(oddity::Oddity::NativeHistogram);
+            if vector.samples.is_empty() {
+                answer.filled = readings.values.len();
+            }
             answer.values = readings
                 .values
                 .iter()

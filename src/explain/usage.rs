@@ -182,8 +182,8 @@ impl Explainer {
 /// What an answer says of one resource alone.
 fn answer_of(vector: &Vector, read: &Containers, asked: &Asked, answer: &mut AnswerFacts) {
     answer.samples = samples(vector);
-    answer.histograms = vector.unusable.len();
-    answer.lacks_histograms = vector.lacks_histograms;
+    answer.histograms.count = vector.unusable.len();
+    answer.histograms.are_left_out = vector.lacks_histograms;
     answer.warnings.clone_from(&vector.warnings);
     answer.is_partial = vector.is_partial;
     // As both resources of the pods: the other one is looked at by itself.

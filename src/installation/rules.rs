@@ -258,10 +258,20 @@ fn or_why(value: Value, query: &str) -> Value {
 
 /// The first value that has an owner.
 fn first(vector: &Vector, owner: impl Fn(Sample<'_>) -> Option<String>) -> Value {
+    // `topk` leaves native histograms out.
+    let has_histograms = vector.lacks_histograms
+        || vector.unusable.iter().any(|(_, oddity)| oddity == Oddity::NativeHistogram);
     let mut found = Value::Nothing;
     for sample in vector.samples.iter() {
         match (owner(sample), quantity::milli(sample.value)) {
-            (Some(owner), Some(milli)) => return Value::Of(excerpt(&owner, SAID), milli),
+            (Some(owner), Some(milli)) => {
+                let owner = excerpt(&owner, SAID);
+                return if has_histograms {
+                    Value::AmongHistograms(owner, milli)
+                } else {
+                    Value::Of(owner, milli)
+                };
+            }
             (Some(_), None) => found = Value::NotFinite(not_finite(sample.value)),
             (None, _) if found == Value::Nothing => {
                 found = Value::Unlabelled(sample.labels.iter().next().is_none());
@@ -269,9 +279,6 @@ fn first(vector: &Vector, owner: impl Fn(Sample<'_>) -> Option<String>) -> Value
             (None, _) => {}
         }
     }
-    // `topk` leaves native histograms out.
-    let has_histograms = vector.lacks_histograms
-        || vector.unusable.iter().any(|(_, oddity)| oddity == Oddity::NativeHistogram);
     if found == Value::Nothing && has_histograms {
         found = Value::NotFinite(Cause::HistogramSample);
     }

@@ -258,6 +258,18 @@ impl Error {
         }
     }
 
+    /// Whether an answer refuses whoever asks, whatever the query is: because of the credentials, or because something else than the
+    /// backend answers.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Page(_))
+            || matches!(self.status(), Some(300..=399 | 401 | 403 | 404 | 405 | 407))
+    }
+
+    /// Whether it is the answer of a backend that has read the query, and refuses that one.
+    pub(super) fn is_about_what_is_asked(&self) -> bool {
+        matches!(self.public(), PublicError::Refused(_) | PublicError::QuotedNames(_))
+    }
+
     /// Whether it is an answer.
     pub(super) fn is_answer(&self) -> bool {
         matches!(self, Self::Http { .. } | Self::Api { .. } | Self::Decode(_) | Self::Page(_))

@@ -9,12 +9,13 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Answer, Error, Headers, PROBING, Prometheus, PublicError, TokenError,
+    Answer, Error, Headers, PROBING, Prometheus, PublicError, QUERY, QUERY_RANGE, TokenError,
     availability::{self, Admission, Availability},
     decode,
     error::Blame,
     now,
     pauses::Pauses,
+    refusals::Refusals,
     replicas::Whole as _,
     shares::Permit,
     turns::Turns,
@@ -192,6 +193,7 @@ impl Prometheus {
             cause = self.silenced() => return Err(self.unsent(path, Error::Silent(cause))),
         };
         self.heed(headers, &result);
+        self.weigh(path, &result);
         match &result {
             Err(error) if error.is_silence() => {
                 // Other waiters for the permit are not to try the same.
@@ -246,25 +248,26 @@ impl Prometheus {
         self.availability.send_modify(|availability| availability.reconsider(now()));
     }
 
-    /// Whether a query that asks for nothing is answered, and what that says of the backend.
-    pub(super) async fn health(&self, headers: &Headers) -> Health {
+    /// Whether a query that asks for nothing is answered, and what that says of the backend; by which error it fails, if it does.
+    pub(super) async fn health(&self, headers: &Headers) -> (Health, Option<PublicError>) {
         let health = tokio::time::timeout(HEALTH_PATIENCE, self.probed_health(headers));
-        health.await.unwrap_or(Health::Unknown)
+        health.await.unwrap_or((Health::Unknown, None))
     }
 
-    async fn probed_health(&self, headers: &Headers) -> Health {
+    async fn probed_health(&self, headers: &Headers) -> (Health, Option<PublicError>) {
         self.availability.send_modify(|availability| availability.hasten(now()));
-        match self.answer_to_probe(headers).await {
+        let health = match self.answer_to_probe(headers).await {
             Ok(answer) if answer.is_whole() => Health::Well,
             Ok(_) => Health::Bad(Fault::Partial),
             Err(_) if self.silence().is_some() => Health::Bad(Fault::Silent),
             // There is nothing about the probe that could fail in evaluation.
             Err(error) if error.blame() == Blame::Server || error.is_of_evaluation() => {
-                Health::Bad(Fault::Failing)
+                return (Health::Bad(Fault::Failing), Some(error.public()));
             }
             Err(error) if error.is_answer() => Health::Answered,
             Err(_) => Health::Unknown,
-        }
+        };
+        (health, None)
     }
 
     /// The answer to the query that asks for nothing. No permit is needed: all may be held by those who wait in vain.
@@ -325,6 +328,40 @@ impl Prometheus {
         if is_answered && self.pauses().answered(headers) {
             tracing::info!(backend, "Prometheus is asked again");
         }
+    }
+
+    /// Takes out of a request's end whether all queries are refused. Probes may be refused where queries are answered, and what is not a
+    /// query may be answered where they are refused.
+    fn weigh<T>(&self, path: &'static str, result: &Result<T, Error>) {
+        let is_query = matches!(path, QUERY | QUERY_RANGE);
+        let backend = &self.connections.config().server;
+        match result {
+            // A server of several that is to blame is ejected, which is told.
+            Err(error) if error.is_refusal() => {
+                let is_told = self.has_others && error.blame() == Blame::Server;
+                if is_query && !is_told && self.refusals().refused(error.public(), now()) {
+                    let status = error.status();
+                    tracing::warn!(backend, status, %error, "Prometheus refuses all queries");
+                }
+            }
+            Err(error) if !error.is_about_what_is_asked() => {}
+            _ if is_query || path == PROBING => {
+                let ended = self.refusals().answered(now());
+                if let Some(since) = ended {
+                    let seconds = now().saturating_duration_since(since).as_secs();
+                    tracing::info!(
+                        backend,
+                        seconds,
+                        "Prometheus does not refuse all queries any more"
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pauses(&self) -> MutexGuard<'_, Pauses> {

@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-use super::{Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, error::Blame, now};
+use super::{
+    Answer, Config, ConfigError, Error, Headers, Metadata, Prometheus, PublicError, error::Blame,
+    now,
+};
 use crate::{
     core::{
         failover::{Change, Failover, Fault, Repeat, Tries},
@@ -92,6 +95,8 @@ pub struct Replicas {
 /// What is known of the servers.
 struct Known {
     failover: Failover,
+    /// The last error of each server that says that it fails.
+    failures: Vec<Option<PublicError>>,
     /// The headers of the last query that was answered in full. Gateways may answer no others, and those of a request that has failed
     /// may be why.
     headers: Headers,
@@ -117,7 +122,8 @@ impl Replicas {
     fn of(name: String, first: Arc<Prometheus>, others: Vec<Arc<Prometheus>>) -> Self {
         let count = 1 + others.len();
         let failover = Failover::new(count, now());
-        let known = Mutex::new(Known { failover, headers: Headers::new() });
+        let failures = vec![None; count];
+        let known = Mutex::new(Known { failover, failures, headers: Headers::new() });
         Self { name, first, others, known, ignores_selectors: OnceCell::new() }
     }
 
@@ -274,17 +280,22 @@ impl Replicas {
             Err(error) => match error.blame() {
                 Blame::Query => {
                     let is_of_evaluation = error.is_of_evaluation();
-                    let failover = &mut self.known().failover;
+                    let mut known = self.known();
                     if is_of_evaluation {
-                        failover.doubted(number);
+                        known.failed(number, error.public());
+                        known.failover.doubted(number);
                     }
                     // It may be one that evaluates nothing, which no probe shows.
-                    if !is_of_evaluation || !failover.is_on_trial(number) {
+                    if !is_of_evaluation || !known.failover.is_on_trial(number) {
                         return Verdict::Final;
                     }
                 }
                 Blame::Request => return Verdict::Elsewhere,
-                Blame::Server => self.known().failover.doubted(number),
+                Blame::Server => {
+                    let mut known = self.known();
+                    known.failed(number, error.public());
+                    known.failover.doubted(number);
+                }
             },
             Ok(_) => self.known().failover.doubted(number),
         }
@@ -311,8 +322,13 @@ impl Replicas {
     /// Probes a server that is due for it.
     pub(crate) async fn probe(&self, number: usize) {
         let headers = self.known().headers.clone();
-        let health = self.server(number).health(&headers).await;
-        let change = self.known().failover.probed(number, health, now());
+        let (health, failure) = self.server(number).health(&headers).await;
+        let mut known = self.known();
+        if let Some(failure) = failure {
+            known.failed(number, failure);
+        }
+        let change = known.failover.probed(number, health, now());
+        drop(known);
         self.tell(number, change);
     }
 
@@ -322,7 +338,7 @@ impl Replicas {
         let server = self.server(number);
         if let Some(fault) = change.ejected {
             server.metrics.ejected();
-            let reason = meaning(fault);
+            let reason = self.known().meaning(number, fault);
             let (backend, url) = (name(server), server.connections.config().public_url());
             tracing::warn!(
                 backend,
@@ -378,9 +394,10 @@ impl Replicas {
     pub(crate) fn problems(&self) -> Vec<String> {
         let of_server = |(number, server): (usize, &Arc<Prometheus>)| {
             server.problem().or_else(|| {
-                let fault = self.known().failover.fault(number)?;
-                let name = &server.connections.config().server;
-                Some(format!("{name}: {}", meaning(fault)))
+                let known = self.known();
+                let reason = known.meaning(number, known.failover.fault(number)?);
+                drop(known);
+                Some(format!("{}: {reason}", server.connections.config().server))
             })
         };
         self.servers().enumerate().filter_map(of_server).collect()
@@ -393,12 +410,18 @@ impl Replicas {
             return rows;
         }
         let known = self.known();
-        for (number, row) in rows.iter_mut().enumerate() {
-            if let State::Good(state) = &mut row.state {
-                *state = if number == known.failover.in_use() { "in use" } else { "stands by" };
-                if let Some(fault) = known.failover.fault(number) {
-                    row.state = State::Doubtful("ejected", meaning(fault).to_owned());
-                }
+        for (number, (server, row)) in self.servers().zip(&mut rows).enumerate() {
+            if server.trouble().is_some() {
+                continue;
+            }
+            let is_in_use = number == known.failover.in_use();
+            if let Some(fault) = known.failover.fault(number) {
+                row.state = State::Doubtful("ejected", known.meaning(number, fault));
+            } else if !is_in_use && row.exchanges.is_empty() {
+                // It need not have been asked.
+                row.state = State::Good("stands by");
+            } else if let State::Good(state) = &mut row.state {
+                *state = if is_in_use { "in use" } else { "stands by" };
             }
         }
         rows
@@ -436,18 +459,28 @@ fn better<T>(one: Result<T, Error>, other: Result<T, Error>) -> Result<T, Error>
     if is_worse { other } else { one }
 }
 
-fn meaning(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Partial => "its answers are partial",
-        Fault::Failing => "it answers by errors",
-        Fault::Silent => "it does not answer",
+impl Known {
+    /// A server has failed by this error, and perhaps is to blame.
+    fn failed(&mut self, number: usize, failure: PublicError) {
+        if let Some(known) = self.failures.get_mut(number) {
+            *known = Some(failure);
+        }
+    }
+
+    /// What is wrong with a server, as the end of a public sentence.
+    fn meaning(&self, number: usize, fault: Fault) -> String {
+        match (fault, self.failures.get(number).copied().flatten()) {
+            (Fault::Partial, _) => "its answers are partial".to_owned(),
+            (Fault::Failing, None) => "it answers by errors".to_owned(),
+            (Fault::Failing, Some(failure)) => format!("it answers by errors: {failure}"),
+            (Fault::Silent, _) => "it does not answer".to_owned(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prometheus::PublicError;
 
     #[test]
     fn that_a_further_server_had_no_time_for_a_query_says_nothing_of_it() {

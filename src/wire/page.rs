@@ -118,6 +118,13 @@ fn summary(overview: &Overview) -> Markup {
         0 => "all well".to_owned(),
         failing => format!("{failing} failing"),
     };
+    // One that is only waited for has no reason.
+    let is_doubtful = |state: &State| matches!(state, State::Doubtful(_, why) if !why.is_empty());
+    let doubtful = backends.rows.iter().filter(|row| is_doubtful(&row.state)).count();
+    let answering = match (silent, doubtful) {
+        (0, 1..) => format!("{doubtful} doubtful"),
+        _ => well(silent),
+    };
     let reads: u64 = cache.reads.iter().map(|(_, reads)| reads).sum();
     let fresh = cache.reads.iter().find(|(outcome, _)| *outcome == "fresh").map_or(0, |it| it.1);
     let share = fresh.saturating_mul(100).checked_div(reads);
@@ -130,7 +137,7 @@ fn summary(overview: &Overview) -> Markup {
         div.figures {
             (figure("discovery", "Metrics", &count(discovery.metrics), &last, discovery.failures.is_empty()))
             (figure("rules", "Rules", &count(rules.len()), &well(broken), broken == 0))
-            (figure("backends", "Backends", &count(backends.len()), &well(silent), silent == 0))
+            (figure("backends", "Backends", &count(backends.len()), &answering, silent == 0))
             @if let Ok(autoscalers) = autoscalers {
                 @let failing = autoscalers.rows.iter().filter(|row| row.is_failing).count();
                 (figure("autoscalers", "Autoscalers", &count(autoscalers.len()), &well(failing), failing == 0))

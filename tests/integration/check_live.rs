@@ -421,20 +421,28 @@ externalRules:
 - seriesQuery: wait
   resources: {namespaced: false}
   metricsQuery: <<.Series>>{<<.LabelMatchers>>}
+- seriesQuery: mixed
+  seriesFilters: [{is: mixed}]
+  resources: {namespaced: false}
+  metricsQuery: <<.Series>>{<<.LabelMatchers>>}
 ";
     let answer = |asked: &Asked| {
+        let other = json!({"metric": {"pod": "web-1"}, "value": [1_790_000_000, "3"]});
+        let is_mixed = asked.parameter("query").contains("mixed");
         if asked.parameter("query").contains("topk") {
+            let rows = if is_mixed { json!([other]) } else { json!([]) };
             let body = json!({
-                "status": "success", "data": {"resultType": "vector", "result": []},
+                "status": "success", "data": {"resultType": "vector", "result": rows},
                 "infos": ["PromQL info: ignored histogram in topk aggregation"],
             });
             return Answer::Raw(200, "application/json", body.to_string());
         }
         let histogram = json!([1_790_000_000, {"count": "1", "sum": "1", "buckets": []}]);
         let row = json!({"metric": {"pod": "web-0"}, "histogram": histogram});
-        Answer::Data(json!({"resultType": "vector", "result": [row]}))
+        let rows = if is_mixed { json!([row, other]) } else { json!([row]) };
+        Answer::Data(json!({"resultType": "vector", "result": rows}))
     };
-    let backend = Backend::start(knows(&["wait"], answer)).await;
+    let backend = Backend::start(knows(&["wait", "mixed"], answer)).await;
     let stage = Stage::new(rules("")).await;
     let mut server = stage.server(RULES);
     server.push(format!("--prometheus-url={}", backend.url));
@@ -442,7 +450,8 @@ externalRules:
     let of_rules: Vec<_> =
         found.faults().into_iter().filter(|[path, ..]| path.ends_with(']')).collect();
     let histogram = |rule| [rule, "warning", "histogram-sample"];
-    assert_eq!(of_rules, [histogram("rules[0]"), histogram("externalRules[0]")], "{found:#?}");
+    let wanted = ["rules[0]", "rules[0]", "externalRules[0]", "externalRules[1]"].map(histogram);
+    assert_eq!(of_rules, wanted, "{found:#?}");
 }
 
 /// One that stands by answers nobody, and nothing else would tell before it is needed.

@@ -538,6 +538,55 @@ async fn what_a_backend_says_of_a_query_is_shown_beside_it() {
     assert!(shown.contains("unknown function") && !shown.contains("u001b"), "{answer:#}");
 }
 
+/// Samples of two pods, of which the first one is a native histogram.
+const MIXED: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"web-0","namespace":"n"},"histogram":[1700000000,{"count":"1","sum":"1","buckets":[]}]},{"metric":{"pod":"web-1","namespace":"n"},"value":[1700000000,"5"]}]}}"#;
+
+/// The same without the second one.
+const ONLY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"pod":"web-0","namespace":"n"},"histogram":[1700000000,{"count":"1","sum":"1","buckets":[]}]}]}}"#;
+
+/// Prometheus says that it has left them out.
+const LEFT_OUT: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]},"infos":["PromQL info: ignored histogram in max aggregation"]}"#;
+
+#[tokio::test]
+async fn native_histograms_beside_values_are_told_and_what_hides_them_fails() {
+    let folder = folder();
+    let pods = "seriesQuery: ok, resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}";
+    let external = "seriesQuery: ok, resources: {namespaced: false}";
+    let query = "metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'";
+    let rules = format!(
+        "rules:\n- {{{pods}, {query}}}\n- {{{pods}, name: {{as: zero}}, onEmpty: zero, {query}}}\nexternalRules:\n- {{{external}, name: {{as: each}}, {query}}}\n- {{{external}, name: {{as: sum}}, aggregate: sum, {query}}}\n- {{{external}, name: {{as: none}}, onEmpty: zero, {query}}}\n"
+    );
+    fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+    for (body, question, verdict) in [
+        (MIXED, "pods ok", "doubtful"),
+        (MIXED, "pods/web-0 ok", "failed"),
+        (MIXED, "pods/web-1 ok", "ok"),
+        (MIXED, "pods zero", "doubtful"),
+        (ONLY, "pods ok", "failed"),
+        (ONLY, "pods zero", "failed"),
+        (MIXED, "external each", "doubtful"),
+        (MIXED, "external sum", "failed"),
+        (ONLY, "external none", "failed"),
+        (LEFT_OUT, "external none", "failed"),
+        (LEFT_OUT, "pods zero", "failed"),
+    ] {
+        let (url, _task) = backend(StatusCode::OK, body).await;
+        let mut arguments: Vec<_> = question.split(' ').collect();
+        arguments.push("-n=n");
+        arguments.extend(question.starts_with("pods ").then_some("-l=app=web"));
+        let (answer, code) = explain(folder.path(), &url, &arguments).await;
+        assert_eq!(answer["verdict"], verdict, "{question}: {answer:#}");
+        is_named(&arguments, &answer, if verdict == "ok" { "" } else { "histogram-sample" });
+        assert_eq!(code, Some(i32::from(verdict == "failed")), "{question}");
+        if verdict == "doubtful" {
+            arguments.push("--strict");
+            assert_eq!(explain(folder.path(), &url, &arguments).await.1, Some(1), "{question}");
+        }
+        let seen = answer["steps"].to_string();
+        assert!(!seen.contains("1 native histograms"), "{seen}");
+    }
+}
+
 #[tokio::test]
 async fn usage_errors_end_with_2() {
     let folder = folder();

@@ -3,6 +3,7 @@
 mod credentials;
 mod overload;
 mod probes;
+mod refusals;
 mod trials;
 
 use std::{
@@ -91,17 +92,18 @@ fn raw(status: u16, body: &str) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_wrong_with_a_server_the_other_one_answers_and_comes_into_use() {
-    for wrong in [
-        raw(503, "unavailable"),
-        raw(502, "<html>"),
-        raw(200, "<html>a login page</html>"),
-        raw(200, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}"),
-        error(500, "internal"),
-        error(200, "internal"),
-        partial(),
-        Answer::Cut(100),
-        Answer::Hang,
-        Answer::Trickle,
+    let cut = "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{}";
+    for (wrong, reason) in [
+        (raw(503, "unavailable"), "503"),
+        (raw(502, "<html>"), "502"),
+        (raw(200, "<html>a login page</html>"), "HTML"),
+        (raw(200, cut), "not one of a Prometheus"),
+        (error(500, "internal"), "500"),
+        (error(200, "internal"), "refused the query"),
+        (partial(), "partial"),
+        (Answer::Cut(100), "no answer"),
+        (Answer::Hang, "no answer"),
+        (Answer::Trickle, "no answer"),
     ] {
         let (a, b) = (Backend::start(says("1")).await, Backend::start(says("2")).await);
         let urls = [a.url.as_str(), b.url.as_str()];
@@ -125,7 +127,8 @@ async fn whatever_is_wrong_with_a_server_the_other_one_answers_and_comes_into_us
         }
         assert_eq!(a.count(is_read), 0, "{shown}");
         let ready = app.get("/readyz?verbose").await.body;
-        assert!(ready.contains("pair urls[0]: ") && !ready.contains("127.0.0.1"), "{ready}");
+        assert!(ready.contains("pair urls[0]: ") && ready.contains(reason), "{ready}");
+        assert!(!ready.contains("127.0.0.1") && !ready.contains("SECRET"), "{ready}");
         let metrics = app.get("/metrics").await.body;
         let ejected = format!("ejections_total{{backend=\"pair\",server=\"{}\"}} 1", urls[0]);
         assert!(metrics.contains(&ejected), "{metrics}");
@@ -229,6 +232,7 @@ async fn a_tenant_that_is_refused_takes_no_server_from_others() {
         assert_eq!(value(&read(&app, "p").await), "1");
     }
     until("the other one is well", async || (!is_ejected(&app, &b.url).await).then_some(())).await;
+    assert!(!app.get("/readyz?verbose").await.body.contains("refuses"), "others are answered");
     assert_eq!(a.count(Asked::is_probe), 0, "nothing is to be found out");
     // Probes have the headers of what was answered.
     a.play(|_| raw(503, ""));

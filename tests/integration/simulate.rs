@@ -315,6 +315,23 @@ async fn answer(State(asked): State<Asked>, RawQuery(query): RawQuery) -> String
     json!({"status": "success", "data": {"resultType": "matrix", "result": result}}).to_string()
 }
 
+/// Without any value they are the reason.
+#[tokio::test]
+async fn native_histograms_are_named_where_there_is_no_value() {
+    let series = json!([{"metric": {"namespace": "shop"}, "histograms": [[1, {"count": "1"}]]}]);
+    let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": series}});
+    let router = Router::new()
+        .route("/api/v1/query_range", any(async move || answer.to_string()))
+        .route("/api/v1/label/__name__/values", any(self::answer))
+        .fallback(|| async { r#"{"status":"success","data":{"resultType":"vector","result":[]}}"# })
+        .with_state(Asked::default());
+    let (url, _serving) = serve(router).await;
+    let folder = folder(&[hpa("queue", &external("queue_messages"))]);
+    let (_, said, code) = simulate(folder.path(), &url, &["--since=30m", "--replicas=2"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no value at any time") && said.contains("native histograms"), "{said}");
+}
+
 #[tokio::test]
 async fn a_range_that_takes_too_long_is_halved() {
     let asked = Asked::default();

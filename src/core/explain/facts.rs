@@ -219,6 +219,17 @@ impl Served {
     }
 }
 
+/// What an answer has of native histograms, which are no values.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HistogramFacts {
+    /// How many samples are some.
+    pub count: usize,
+    /// Whether one of them is in place of a value that was asked for.
+    pub replace_value: bool,
+    /// Whether Prometheus says that the query has left some out.
+    pub are_left_out: bool,
+}
+
 /// The query and its answer.
 #[derive(Clone, Debug, Default)]
 pub struct AnswerFacts {
@@ -228,10 +239,8 @@ pub struct AnswerFacts {
     pub failure: Option<Failure>,
     /// The samples, as they came.
     pub samples: Vec<Series>,
-    /// How many samples are native histograms.
-    pub histograms: usize,
-    /// Whether Prometheus says that the query has left native histograms out.
-    pub lacks_histograms: bool,
+    /// The native histograms among the samples.
+    pub histograms: HistogramFacts,
     /// What the backend warned of.
     pub warnings: Vec<String>,
     /// Whether the backend says that a part is missing.
@@ -242,6 +251,8 @@ pub struct AnswerFacts {
     pub ignores_selector: bool,
     /// The values that are served: the object's name, or the labels of an external value, and thousandths.
     pub values: Vec<(String, i64)>,
+    /// How many of the values are those of `onEmpty`.
+    pub filled: usize,
     /// Objects of which several samples were found.
     pub several: Vec<String>,
     /// The operation that returns nothing, where the query has one and it was asked.

@@ -31,6 +31,10 @@ const STALE_S: f64 = 150.0;
 /// What to do where a metric ends with the pods that it should bring back.
 const AT_ZERO: &str = "scale on a metric that is there without pods, such as the length of a queue, or keep `minReplicas: 1`";
 
+/// What to do where the sample is a native histogram.
+const OF_HISTOGRAMS: &str =
+    "take a number from the histogram: `histogram_quantile(0.9, …)`, or `histogram_count(…)`";
+
 /// How many examples a sentence has.
 const EXAMPLES: usize = 3;
 
@@ -124,8 +128,10 @@ fn answered(answer: &AnswerFacts) -> Step {
         1 => "1 sample".to_owned(),
         many => format!("{many} samples"),
     };
-    if answer.histograms > 0 {
-        seen.push_str(&format!(", {} native histograms", answer.histograms));
+    match answer.histograms.count {
+        0 => {}
+        1 => seen.push_str(", 1 native histogram"),
+        many => seen.push_str(&format!(", {many} native histograms")),
     }
     if answer.is_partial {
         seen.push_str(", and the answer is partial");

@@ -73,6 +73,8 @@ pub struct Example {
 pub enum Value {
     /// A value, in thousandths, and whose it is; empty where it is nobody's.
     Of(String, i64),
+    /// The same, and other samples are native histograms.
+    AmongHistograms(String, i64),
     /// Samples without the label that names the objects; `true` if they have no labels at all.
     Unlabelled(bool),
     /// Samples that are no numbers: NaN, infinite, or native histograms.
@@ -154,9 +156,12 @@ fn of_example(subject: Subject, example: Example) -> Finding {
     };
     let explain = "ask for the cause: `loadline explain` with the metric and one of its objects";
     match value {
-        Value::Of(whose, milli) => {
-            let of = if whose.is_empty() { String::new() } else { format!(" for {whose}") };
-            Finding::ok(subject, format!("{metric} is {}{of}", Decimal(milli)))
+        Value::Of(whose, milli) => Finding::ok(subject, is(&metric, &whose, milli)),
+        Value::AmongHistograms(whose, milli) => {
+            let is = is(&metric, &whose, milli);
+            let message =
+                format!("{is}, but other samples are native histograms, which are no values");
+            Finding::warning(subject, Cause::HistogramSample.code(), message, explain)
         }
         Value::Unlabelled(has_none) => {
             let cause = if has_none { Cause::NoLabels } else { Cause::AggregatedAway };
@@ -178,6 +183,11 @@ fn of_example(subject: Subject, example: Example) -> Finding {
             Finding::warning(subject, NO_VALUE, message, explain)
         }
     }
+}
+
+fn is(metric: &str, whose: &str, milli: i64) -> String {
+    let of = if whose.is_empty() { String::new() } else { format!(" for {whose}") };
+    format!("{metric} is {}{of}", Decimal(milli))
 }
 
 /// A request that has failed. What the backend is to blame for is reported once, with the backend.

@@ -149,6 +149,10 @@ fn rules_are_judged_by_what_they_give() {
     for (serves, wanted) in [
         (metrics(1, Ok(of("web-0"))), &[(Severity::Info, OK)][..]),
         (metrics(3, Ok(of(""))), &[(Severity::Info, OK), (Severity::Info, NOT_CHECKED)]),
+        (
+            metrics(1, Ok(rules::Value::AmongHistograms("web-0".to_owned(), 1))),
+            &[(Severity::Warning, "histogram-sample")],
+        ),
         (metrics(1, Ok(rules::Value::Nothing)), &[(Severity::Warning, "no-value")]),
         (
             metrics(1, Ok(rules::Value::WithoutBuckets)),

@@ -55,7 +55,7 @@ fn of_operation(binary: &BinaryExpr, is_fixed: bool) -> Option<Unmatched> {
     }
     let sides = [elements::of(left)?, elements::of(right)?];
     let [one, other] = &sides;
-    let matches = format!("`{}` matches elements that agree in all labels", binary.op);
+    let agreement = format!("`{}` matches elements that agree in all labels", binary.op);
     let matched = modifier.matching.as_ref().map_or_else(Labels::all, Labels::of);
     if is_fixed && let Some([one, other]) = one.conflict(other, &matched) {
         let label = &one.name;
@@ -66,11 +66,11 @@ fn of_operation(binary: &BinaryExpr, is_fixed: bool) -> Option<Unmatched> {
             ),
             _ => format!("all of its left side has `{one}`, and all of its right one `{other}`"),
         };
-        let matches = match modifier.matching {
-            None => matches,
+        let agreement = match modifier.matching {
+            None => agreement,
             Some(_) => format!("`{}` matches elements that agree in `{label}`", binary.op),
         };
-        let message = format!("{matches}, and {sides}, so the result is always empty");
+        let message = format!("{agreement}, and {sides}, so the result is always empty");
         return Some(Unmatched { severity: Severity::Warning, message });
     }
     if modifier.matching.is_some() {
@@ -83,7 +83,7 @@ fn of_operation(binary: &BinaryExpr, is_fixed: bool) -> Option<Unmatched> {
                 _ => listed(labels),
             };
             let message = format!(
-                "{matches}, and its left side has {} and its right one {}, so the result is probably empty",
+                "{agreement}, and its left side has {} and its right one {}, so the result is probably empty",
                 side(&one),
                 side(&other)
             );
@@ -93,7 +93,7 @@ fn of_operation(binary: &BinaryExpr, is_fixed: bool) -> Option<Unmatched> {
         [one, other] if one == other && are_siblings(left, right) => None,
         _ => {
             let message = format!(
-                "{matches}: where the series of one side have a label that those of the other have not, the result is empty, without an error"
+                "{agreement}: where the series of one side have a label that those of the other have not, the result is empty, without an error"
             );
             Some(Unmatched { severity: Severity::Info, message })
         }

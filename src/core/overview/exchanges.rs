@@ -7,6 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::State;
+
 /// How many latencies are kept.
 pub const LATENCIES: usize = 60;
 
@@ -40,6 +42,23 @@ impl Exchanges {
         self.latencies.push_back(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
     }
 
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        self.answered == 0 && self.failed.is_empty()
+    }
+
+    /// What they say of a backend of which nothing else is known.
+    pub fn state(&self) -> State {
+        match self.last_failure {
+            _ if self.answered > 0 => State::Good("answers"),
+            Some((reason, _)) => State::Doubtful(
+                "no answer yet",
+                format!("every request has failed, the last one: {reason}"),
+            ),
+            None => State::Doubtful("not asked yet", String::new()),
+        }
+    }
+
     /// Of the last requests the latency that so many percent of them do not exceed, in microseconds.
     pub fn percentile(&self, percent: usize) -> Option<u32> {
         let mut sorted: Vec<_> = self.latencies.iter().copied().collect();
@@ -52,6 +71,18 @@ impl Exchanges {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backend_answers_when_it_has_answered() {
+        let (mut it, at) = (Exchanges::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(it.state(), State::Doubtful("not asked yet", String::new()));
+        it.note(None, Some("http"), at);
+        let State::Doubtful("no answer yet", why) = it.state() else { panic!("{:?}", it.state()) };
+        assert!(why.contains("http"), "{why}");
+        it.note(None, None, at);
+        it.note(None, Some("http"), at);
+        assert_eq!(it.state(), State::Good("answers"));
+    }
 
     #[test]
     fn the_last_requests_count() {

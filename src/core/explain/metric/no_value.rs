@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    EXAMPLES,
+    EXAMPLES, OF_HISTOGRAMS,
     series::{ended, holder, lacks_label, renamed, renamed_or_missing},
     words::{listed, resource},
 };
@@ -28,14 +28,14 @@ use crate::core::{
 
 /// Why a metric that is served has no value.
 pub(super) fn no_value(facts: &Facts, served: &Served, answer: &AnswerFacts) -> Step {
-    if answer.samples.is_empty() && (answer.histograms > 0 || answer.lacks_histograms) {
-        let seen = if answer.histograms > 0 {
+    let has_histograms = answer.histograms.count > 0 || answer.histograms.are_left_out;
+    if answer.histograms.replace_value || (answer.samples.is_empty() && has_histograms) {
+        let seen = if answer.histograms.count > 0 {
             "the query returned a native histogram, which is no value"
         } else {
             "the query returned nothing, and Prometheus says that it left native histograms out"
         };
-        let advice = "take a number from the histogram: `histogram_quantile(0.9, …)`, or `histogram_count(…)`";
-        return Step::found(name::VALUES, Cause::HistogramSample, seen, advice);
+        return Step::found(name::VALUES, Cause::HistogramSample, seen, OF_HISTOGRAMS);
     }
     if let Some(rule) = &served.object {
         return of_team(facts, rule, served, answer);

@@ -8,6 +8,7 @@ use super::{
         facts::{AnswerFacts, Facts, Served},
         name,
     },
+    OF_HISTOGRAMS,
     words::{examples, listed},
 };
 use crate::core::{
@@ -65,10 +66,36 @@ pub(super) fn remarks(facts: &Facts, served: &Served, answer: &AnswerFacts) -> V
         let advice = format!("avoid a division by zero in {query}, or set `nan: drop`");
         steps.push(Step::doubtful(name::VALUES, Cause::Nan, seen, advice));
     }
+    steps.extend(histograms(served, answer));
     if served.aggregate == Some(Aggregate::None) {
         steps.extend(summed(answer, query));
     }
     steps
+}
+
+/// Whether native histograms are no values beside those that are served. What the rule puts in their place hides that.
+fn histograms(served: &Served, answer: &AnswerFacts) -> Option<Step> {
+    let is_aggregated = served.aggregate.is_some_and(|it| it != Aggregate::None);
+    let (is_hidden, seen) = if answer.histograms.replace_value {
+        if answer.filled > 0 {
+            (true, "a sample is a native histogram, which is no value, and `onEmpty` hides that")
+        } else if is_aggregated {
+            (true, "a sample is a native histogram, which is not in the value of `aggregate`")
+        } else {
+            (false, "a sample is a native histogram, which is no value")
+        }
+    } else if answer.histograms.are_left_out && answer.filled > 0 {
+        let seen = "Prometheus says that it left native histograms out, and `onEmpty` hides that";
+        (answer.samples.is_empty(), seen)
+    } else {
+        return None;
+    };
+    let cause = Cause::HistogramSample;
+    Some(if is_hidden {
+        Step::found(name::VALUES, cause, seen, OF_HISTOGRAMS)
+    } else {
+        Step::doubtful(name::VALUES, cause, seen, OF_HISTOGRAMS)
+    })
 }
 
 /// Whether an autoscaler adds what should not be added.
