@@ -107,7 +107,13 @@ async fn a_backend_that_may_not_use_what_it_names_fails_alone() {
             assert_eq!(read(&app, "m").await.0, 200, "{key}");
             let (status, body) = read(&app, "stolen").await;
             assert_eq!(status, 500, "{key}: {body}");
-            assert!(!body.contains(folder.path().to_str().unwrap()), "{body}");
+            let explained = "namespaces/n/explanations/stolen?resource=pods&name=p";
+            let explained = app.get(&custom(explained)).await.body;
+            assert!(explained.contains("cannot be used"), "{key}: {explained}");
+            let health = app.get("/readyz?verbose").await.body;
+            for told in [body, explained, health] {
+                assert!(!told.contains(folder.path().to_str().unwrap()), "{told}");
+            }
             app.stop().await;
             let error = refusal(&text, &allows(&at("allowed")));
             assert!(error.contains(wanted) && !error.contains("stolen"), "{key}: {error}");

@@ -175,6 +175,13 @@ async fn what_a_client_is_told() {
         assert!(!reply.body.contains("SECRET"), "{}", reply.body);
         assert!(!reply.body.contains(backend.url.trim_start_matches("http://")), "{}", reply.body);
         assert!(!reply.headers.contains_key("retry-after"));
+        // The operator of a command without a server is told more than that.
+        let explained = custom("namespaces/n/explanations/m?resource=pods&name=p");
+        for path in [&explained, "/readyz?verbose"] {
+            let reply = app.get(path).await;
+            assert_eq!(reply.status, 200, "{shown}: {}", reply.body);
+            assert!(!reply.body.contains("SECRET"), "{shown}: {}", reply.body);
+        }
     }
 
     // A partial answer is one, and so is one with warnings.
