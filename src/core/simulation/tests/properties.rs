@@ -62,9 +62,10 @@ proptest! {
         let summary = Summary::of(&spec, &timeline);
         prop_assert_eq!(summary.flaps, 0);
         prop_assert!(summary.ups == 0 || summary.downs == 0, "{:?}", timeline.changes);
-        // 20 min: the window of a decrease is 5, and pods are ready after 1.
+        // 20 min: the window of a decrease is 5, and pods are ready after 1. Thousandths are rounded, so that it may decrease by one too
+        // few: of 64 replicas with 30 to 4, each of which has 0.469 by then, and to 3 after another window.
         let last = timeline.changes.last().map_or(0, |change| change.at_ms - grid(80).start_ms);
-        prop_assert!(last < 7 * 60_000, "{:?}", timeline.changes);
+        prop_assert!(last < 12 * 60_000, "{:?}", timeline.changes);
         // As many as needed, unless fewer differ by less than the tolerance.
         let needed = i32::try_from((value + 9) / 10).unwrap().clamp(1, 100);
         let settled = timeline.syncs.last().unwrap().replicas;
