@@ -24,9 +24,6 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// refreshed in time for this read: its readers have come from another replica, or their pace has changed.
 const PROMPT_LIVES: u32 = 2;
 
-/// A quarter of a value's life.
-const QUARTER: u32 = 4;
-
 /// How long a failure is remembered, if a value does not live shorter: an outage is no storm of queries, and its end is soon
 /// noticed.
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
@@ -44,13 +41,13 @@ impl Life {
     /// The age at which a value is replaced that is being read, by the time that its fetch took: the next one lands when it ends. In the
     /// last quarter of its life at the earliest, so that readers who never pause cause a third more fetches at the most.
     fn renewal(self, took: Duration) -> Duration {
-        self.ttl.saturating_sub(took.min(self.ttl / QUARTER))
+        self.ttl.saturating_sub(took.min(self.ttl / 4))
     }
 
     /// How long before a read that is expected a value is fetched, by the time that the last fetch took, with the wait for its turn. It
     /// lands a quarter of its life before the read, so that the reader may be early. Half a life at the most: he may be late as well.
     fn lead(self, took: Duration) -> Duration {
-        took.saturating_add(self.ttl / QUARTER).min(self.ttl / 2)
+        took.saturating_add(self.ttl / 4).min(self.ttl / 2)
     }
 
     /// Up to what age a value is better than a worse one.

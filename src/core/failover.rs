@@ -309,7 +309,8 @@ impl Failover {
         it.is_probed = false;
         let mut change = Change::default();
         let proves_nothing = health == Health::Well && it.record == Record::Failed;
-        match if proves_nothing { Health::Answered } else { health } {
+        let health = if proves_nothing { Health::Answered } else { health };
+        match health {
             Health::Well => {
                 it.trial_after = TRIAL;
                 change.recovered = it.recover(now);

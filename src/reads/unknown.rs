@@ -136,12 +136,8 @@ fn refused(
     metric: &str,
     is_of_api: impl Fn(&RuleEntry) -> bool,
 ) -> Option<String> {
-    problems.iter().find_map(|problem| {
-        let rule = problem.rule.as_ref().filter(|rule| is_of_api(&rule.entry))?;
-        let may_be = problem.metric.as_deref().is_none_or(|other| other == metric);
-        let is_meant = problem.is_refusal && may_be;
-        is_meant.then(|| format!("{rule} serves no metric: {}", problem.cause))
-    })
+    let may_be = |problem: &Problem| problem.metric.as_deref().is_none_or(|it| it == metric);
+    serves_none(problems, is_of_api, |problem| problem.is_refusal && may_be(problem))
 }
 
 /// Why the rule that would serve a metric serves none, where there is such a rule.
@@ -150,10 +146,18 @@ fn idle(
     metric: &str,
     is_of_api: impl Fn(&RuleEntry) -> bool,
 ) -> Option<String> {
-    remarks.iter().find_map(|remark| {
-        let rule = remark.rule.as_ref().filter(|rule| is_of_api(&rule.entry))?;
-        let is_this = remark.metric.as_deref() == Some(metric);
-        is_this.then(|| format!("{rule} serves no metric: {}", remark.cause))
+    serves_none(remarks, is_of_api, |remark| remark.metric.as_deref() == Some(metric))
+}
+
+/// The first problem that is meant, of a rule of the API.
+fn serves_none(
+    problems: &[Problem],
+    is_of_api: impl Fn(&RuleEntry) -> bool,
+    is_meant: impl Fn(&Problem) -> bool,
+) -> Option<String> {
+    problems.iter().filter(|problem| is_meant(problem)).find_map(|problem| {
+        let rule = problem.rule.as_ref().filter(|rule| is_of_api(&rule.entry))?;
+        Some(format!("{rule} serves no metric: {}", problem.cause))
     })
 }
 
